@@ -1,0 +1,53 @@
+# `make setup` needs python3.11, make and a package index that pip can reach; nothing else.
+# Another Python: make setup PYTHON=python3.12
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.setup-$(notdir $(PYTHON))
+GROUPS := --group tests --group lint --group docs --group bench --group build
+
+.PHONY: help setup demo test lint types bench docs wheel-test constraints
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Put everything into .venv; a no-op when nothing changed
+
+# uv does not read pip's configuration, so a private package index is handed on to it.
+$(STAMP): pyproject.toml constraints.txt
+	@echo "setup: .venv with $(PYTHON), versions from constraints.txt"
+	@test -x $(BIN)/$(notdir $(PYTHON)) || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}; \
+	  $${index:+env UV_DEFAULT_INDEX="$$index"} \
+	  $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt \
+	  --build-constraints constraints.txt $(GROUPS) --editable '.[all]'
+	@rm -f .venv/.setup-* && touch $@
+
+demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
+	@KEEP=$(KEEP) $(BIN)/python -m llm_audit.demo
+
+test: setup ## Run every test, against a real mongod and redis-server
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: setup ## Check style and format
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: setup ## Check the types of both packages
+	@$(BIN)/mypy
+
+bench: setup ## Measure recording beside its rivals and the floor
+	@$(BIN)/python -m benchmarks.recording
+
+docs: setup ## Build the documentation into site/; a broken link is an error
+	@$(BIN)/properdocs build --strict
+
+wheel-test: setup ## Run the tour against the built wheel, with no extras and with all
+	@.ci/wheel-test
+
+constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
+	  --custom-compile-command 'make constraints' --all-extras $(GROUPS) \
+	  --output-file constraints.txt pyproject.toml

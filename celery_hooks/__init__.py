@@ -1,0 +1,41 @@
+"""Tags every LLM call made in a Celery task with the task, without a line in the task.
+
+    import celery_hooks
+    celery_hooks.install(app)
+
+Nothing happens on import. `install` connects Celery's signals; `uninstall` disconnects them.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from celery_hooks import attempts, lifecycle, propagation
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+__all__ = ["install", "uninstall"]
+
+
+def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None) -> None:
+    """Record which task makes each LLM call, in this process and in the workers it forks.
+
+    Call it where the app is made; calling it again changes nothing.
+
+    Args:
+        app: The app whose tasks are tagged; every app of the process by default.
+        flush: "task" waits at the end of each task until MongoDB has its calls, at most
+            `exit_timeout_seconds`, so before a late acknowledgement. By default nothing waits: the
+            journal already holds them.
+    """
+    attempts.tag(app, flush=flush)
+    propagation.connect()
+    attempts.connect()
+    lifecycle.connect()
+
+
+def uninstall() -> None:
+    """Undo `install` for every app."""
+    propagation.disconnect()
+    attempts.disconnect()
+    lifecycle.disconnect()
+    attempts.untag()

@@ -1,0 +1,163 @@
+"""One run of a task's body is an attempt: calls made in it carry the task, and end with it."""
+
+import os
+import sys
+from contextvars import Token
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from celery import signals
+
+import llm_audit
+from celery_hooks import propagation
+from llm_audit.context import CallContext, current_context, enter, leave
+from llm_audit.settings import get_settings
+
+if TYPE_CHECKING:
+    from celery import Celery, Task
+
+_UID = "llm_audit.attempts"
+_ATTRIBUTE = "llm_audit_attempt"
+
+
+class _Tagged:
+    """Which apps' tasks are tagged, and whether each waits for its calls to arrive."""
+
+    every_app = False
+    apps: "set[int]" = set()  # noqa: RUF012  (process-wide on purpose)
+    flush_each_task = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A task's body that is running now."""
+
+    attempt_id: str
+    token: Token[CallContext]
+    error: BaseException | None = None
+    ended_by: str = "task_ended"
+
+
+def tag(app: "Celery | None", *, flush: str | None) -> None:
+    """Tag the tasks of an app, or of every app for None."""
+    if app is None:
+        _Tagged.every_app = True
+    else:
+        _Tagged.apps.add(id(app))
+    _Tagged.flush_each_task = flush == "task"
+
+
+def untag() -> None:
+    """Tag the tasks of no app."""
+    _Tagged.every_app = False
+    _Tagged.apps.clear()
+    _Tagged.flush_each_task = False
+
+
+def connect() -> None:
+    """Follow the tasks that run in this process."""
+    signals.task_prerun.connect(_begin, weak=False, dispatch_uid=_UID)
+    signals.task_failure.connect(_note_failure, weak=False, dispatch_uid=_UID)
+    signals.task_retry.connect(_note_retry, weak=False, dispatch_uid=_UID)
+    signals.task_postrun.connect(_end, weak=False, dispatch_uid=_UID)
+
+
+def disconnect() -> None:
+    """Follow no task any more."""
+    signals.task_prerun.disconnect(_begin, dispatch_uid=_UID)
+    signals.task_failure.disconnect(_note_failure, dispatch_uid=_UID)
+    signals.task_retry.disconnect(_note_retry, dispatch_uid=_UID)
+    signals.task_postrun.disconnect(_end, dispatch_uid=_UID)
+
+
+def _begin(task: "Task", task_id: str, **_: Any) -> None:
+    if not (_Tagged.every_app or id(task.app) in _Tagged.apps):
+        return
+    request = task.request
+    carried = propagation.load(request)
+    if request.is_eager:
+        carried = _over(current_context(), carried)
+    attempt_id = str(uuid4())
+    context = replace(
+        carried,
+        trace_id=carried.trace_id or _canvas_id(request) or task_id,
+        task_id=task_id,
+        task=_task_fields(task, task_id, attempt_id),
+    )
+    setattr(request, _ATTRIBUTE, Attempt(attempt_id, enter(context)))
+
+
+def _note_failure(sender: "Task", exception: BaseException | None = None, **_: Any) -> None:
+    attempt = _current(sender)
+    if attempt is not None:
+        attempt.error = exception
+
+
+def _note_retry(sender: "Task", reason: Any = None, **_: Any) -> None:
+    attempt = _current(sender)
+    if attempt is not None:
+        attempt.error = getattr(reason, "exc", None)
+        attempt.ended_by = "task_retry"
+
+
+def _end(task: "Task", state: str | None = None, **_: Any) -> None:
+    attempt = _current(task)
+    if attempt is None:
+        return
+    delattr(task.request, _ATTRIBUTE)
+    leave(attempt.token)
+    # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now
+    error = sys.exc_info()[1] if state is None else attempt.error
+    llm_audit.LLMLogger.end_open_calls(
+        attempt.attempt_id, error=error, ended_by=attempt.ended_by
+    )
+    if _Tagged.flush_each_task:
+        llm_audit.flush(get_settings().exit_timeout_seconds)
+
+
+def _current(task: "Task") -> Attempt | None:
+    return getattr(getattr(task, "request", None), _ATTRIBUTE, None)
+
+
+def _over(ambient: CallContext, carried: CallContext) -> CallContext:
+    """Lay what a message carried over the caller's context, for a task that runs in place."""
+    return ambient.extended(
+        tags=carried.tags,
+        metadata=carried.metadata,
+        **{name: getattr(carried, name) for name in propagation.ID_FIELDS},
+    )
+
+
+def _canvas_id(request: Any) -> str | None:
+    """Return what all tasks of one canvas share, as far as Celery has such a thing.
+
+    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
+    it in the options of what follows; `root_id` differs between the members of a group.
+    """
+    if request.group:
+        return str(request.group)
+    for signature in request.chain or ():
+        group_id = (signature.get("options") or {}).get("group_id")
+        if group_id:
+            return str(group_id)
+    return request.root_id  # type: ignore[no-any-return]
+
+
+def _task_fields(task: "Task", task_id: str, attempt_id: str) -> dict[str, Any]:
+    request = task.request
+    delivery = request.delivery_info or {}
+    fields = {
+        "name": task.name,
+        "root_id": request.root_id,
+        "parent_id": request.parent_id if request.parent_id != task_id else None,  # a retry's own
+        "group_id": request.group,
+        "retries": request.retries,
+        "attempt_id": attempt_id,
+        "queue": delivery.get("routing_key") if not delivery.get("exchange") else None,
+        "worker": request.hostname,
+        "pid": os.getpid(),
+        "redelivered": delivery.get("redelivered"),
+        "eager": bool(request.is_eager),
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,103 @@
+"""Records every LLM call as one MongoDB document, tagged with the Celery task that made it.
+
+    import llm_audit
+    from llm_audit import LLMCallTypeEnum, LLMLogger
+
+Nothing is imported, configured or connected before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
+    from llm_audit.context import audit_context, carry_context
+    from llm_audit.database import init
+    from llm_audit.documents import LLMCall
+    from llm_audit.errors import (
+        ConfigurationError,
+        LLMAuditError,
+        NotInitializedError,
+        UsageError,
+    )
+    from llm_audit.helpers import (
+        log_chat,
+        log_classification,
+        log_embedding,
+        log_extraction,
+        log_moderation,
+        log_rag_query,
+        log_rag_synthesis,
+        log_sentiment_analysis,
+        log_summarization,
+        log_translation,
+    )
+    from llm_audit.lifecycle import flush, recover, shutdown, stats
+    from llm_audit.logger import LLMLogger
+    from llm_audit.queries import pipelines
+    from llm_audit.queries.repository import LLMCallRepository
+    from llm_audit.settings import configure
+
+__all__ = [
+    "ConfigurationError",
+    "LLMAuditError",
+    "LLMCall",
+    "LLMCallRepository",
+    "LLMCallStatusEnum",
+    "LLMCallTypeEnum",
+    "LLMLogger",
+    "NotInitializedError",
+    "UsageError",
+    "audit_context",
+    "carry_context",
+    "configure",
+    "flush",
+    "init",
+    "log_chat",
+    "log_classification",
+    "log_embedding",
+    "log_extraction",
+    "log_moderation",
+    "log_rag_query",
+    "log_rag_synthesis",
+    "log_sentiment_analysis",
+    "log_summarization",
+    "log_translation",
+    "pipelines",
+    "recover",
+    "shutdown",
+    "stats",
+]
+
+_HOMES = {
+    "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),
+    "llm_audit.context": ("audit_context", "carry_context"),
+    "llm_audit.database": ("init",),
+    "llm_audit.documents": ("LLMCall",),
+    "llm_audit.errors": (
+        "ConfigurationError",
+        "LLMAuditError",
+        "NotInitializedError",
+        "UsageError",
+    ),
+    "llm_audit.helpers": tuple(name for name in __all__ if name.startswith("log_")),
+    "llm_audit.lifecycle": ("flush", "recover", "shutdown", "stats"),
+    "llm_audit.logger": ("LLMLogger",),
+    "llm_audit.queries.repository": ("LLMCallRepository",),
+    "llm_audit.settings": ("configure",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "pipelines":
+        return import_module("llm_audit.queries.pipelines")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'llm_audit' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

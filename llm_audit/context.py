@@ -1,0 +1,140 @@
+"""What every call inherits from where it is made: ids, tags, metadata, and the Celery task."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token, copy_context
+from dataclasses import dataclass, field, replace
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The ids, labels and task that a call made here inherits; immutable, so it may be shared."""
+
+    trace_id: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    company_id: str | None = None
+    parent_call_id: str | None = None
+    task_id: str | None = None
+    task: Mapping[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def extended(
+        self,
+        *,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        **ids: Any,
+    ) -> "CallContext":
+        """Return a context inside this one: ids replace, tags unite, metadata merge."""
+        return replace(
+            self,
+            tags=unite_tags(self.tags, tags),
+            metadata={**self.metadata, **metadata} if metadata else self.metadata,
+            **{name: value for name, value in ids.items() if value is not None},
+        )
+
+
+_current: ContextVar[CallContext] = ContextVar("llm_audit_context", default=CallContext())
+
+
+def current_context() -> CallContext:
+    """Return what a call made here would inherit."""
+    return _current.get()
+
+
+def enter(context: CallContext) -> Token[CallContext]:
+    """Put a context in force here; hand the token to `leave`."""
+    return _current.set(context)
+
+
+def leave(token: Token[CallContext]) -> None:
+    """Put back what was in force before `enter`.
+
+    A generator or a greenlet may be closed in another `contextvars.Context` than it was begun in:
+    there the token cannot be used, and the earlier value is set by hand.
+    """
+    try:
+        _current.reset(token)
+    except ValueError:
+        earlier = token.old_value
+        _current.set(CallContext() if earlier is Token.MISSING else earlier)
+
+
+@contextmanager
+def audit_context(
+    *,
+    trace_id: object = None,
+    session_id: object = None,
+    user_id: object = None,
+    company_id: object = None,
+    parent_call_id: object = None,
+    tags: Iterable[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> Generator[CallContext]:
+    """Let every call made inside the block inherit these ids, tags and metadata.
+
+    Blocks nest: ids replace the outer ones, tags unite, metadata merge. Use it around a request,
+    not across a `yield` of a generator. Ids may be str, UUID or int; they are stored as str.
+
+    Args:
+        trace_id: Joins the calls of one request or one canvas.
+        session_id: Joins the turns of one conversation.
+        user_id: Whom the calls are made for.
+        company_id: The tenant.
+        parent_call_id: The call that caused these.
+        tags: Labels to filter by.
+        metadata: Anything else worth keeping, by name.
+
+    Yields:
+        The context now in force.
+    """
+    ids = {
+        "trace_id": trace_id,
+        "session_id": session_id,
+        "user_id": user_id,
+        "company_id": company_id,
+        "parent_call_id": parent_call_id,
+    }
+    context = current_context().extended(
+        tags=tags,
+        metadata=metadata,
+        **{name: str(value) for name, value in ids.items() if value is not None},
+    )
+    token = enter(context)
+    try:
+        yield context
+    finally:
+        leave(token)
+
+
+def carry_context(function: Callable[P, R]) -> Callable[P, R]:
+    """Bind a function to the context of here, for a thread that would not inherit it.
+
+    Threads start with an empty context before Python 3.14:
+    `executor.submit(carry_context(work), item)`. Each call runs in a copy of its own.
+
+    Args:
+        function: What the thread will run.
+
+    Returns:
+        The same function, run in the context in which `carry_context` was called.
+    """
+    context = copy_context()
+
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags of both, each once, in the order they were first named."""
+    if not inner:
+        return outer
+    return tuple(dict.fromkeys((*outer, *map(str, inner))))

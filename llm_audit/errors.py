@@ -1,0 +1,49 @@
+"""What llm-audit raises, and how a mistake is reported where raising would hurt the audited code.
+
+    LLMAuditError
+    ├── UsageError            an argument of a recording call is wrong
+    ├── ConfigurationError    a setting is wrong
+    └── NotInitializedError   a query before `await llm_audit.init()`
+"""
+
+import logging
+
+logger = logging.getLogger("llm_audit")
+
+
+class LLMAuditError(Exception):
+    """Base of every error that llm-audit raises."""
+
+
+class UsageError(LLMAuditError, ValueError):
+    """An argument of a recording call is wrong; the message names it and the mend."""
+
+
+class ConfigurationError(LLMAuditError, ValueError):
+    """A setting is wrong; the message names it and the mend."""
+
+
+class NotInitializedError(LLMAuditError, RuntimeError):
+    """A query ran before the database was bound: call `await llm_audit.init()` first."""
+
+
+_logged: set[str] = set()
+
+
+def log_once(message: str, *, level: int = logging.WARNING, key: str | None = None) -> None:
+    """Log a message the first time its key is seen in this process.
+
+    Args:
+        message: One sentence, free of recorded content.
+        level: A `logging` level, WARNING by default.
+        key: What counts as the same message; the message itself by default.
+    """
+    key = key or message
+    if key not in _logged:
+        _logged.add(key)
+        logger.log(level, "%s (said once)", message)
+
+
+def forget_logged() -> None:
+    """Let every message be logged again (for tests)."""
+    _logged.clear()

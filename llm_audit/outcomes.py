@@ -1,0 +1,143 @@
+"""How a call ended, as fields: from a response, from usage, from an exception."""
+
+import asyncio
+import concurrent.futures
+import math
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.pricing import estimate_cost
+from llm_audit.provider_response import tools_called
+from llm_audit.settings import report_mistake
+from llm_audit.usage import read_usage
+
+TRACEBACK_MAX_CHARACTERS = 20_000
+# The providers' and clients' timeouts have no common base; these names stand for all of them.
+TIMEOUT_NAMES = frozenset(
+    {
+        *("APITimeoutError", "APIConnectTimeoutError", "TimeoutException", "Timeout"),
+        *("ReadTimeout", "ConnectTimeout", "ReadTimeoutError", "ConnectTimeoutError"),
+        *("DeadlineExceeded", "SoftTimeLimitExceeded", "TimeLimitExceeded"),
+    }
+)
+CAUSE_BY_NAME = {
+    "SoftTimeLimitExceeded": "soft_time_limit",
+    "TimeLimitExceeded": "hard_time_limit",
+    "WorkerLostError": "worker_lost",
+    "SystemExit": "process_exit",
+    "KeyboardInterrupt": "process_exit",
+}
+EXCEPTION = "exception"
+
+
+def response_fields(
+    response_message: object,
+    tokens: object,
+    estimated_cost: object,
+    provider: str | None,
+    model: str | None,
+) -> dict[str, Any]:
+    """Return message, tools called, tokens and cost of a response.
+
+    Args:
+        response_message: As the API gave it: a dict, or the SDK's object.
+        tokens: Anything that `read_usage` takes.
+        estimated_cost: USD; None computes it from the model's price.
+        provider: For the price.
+        model: For the price.
+    """
+    fields: dict[str, Any] = {}
+    if response_message is not None:
+        if isinstance(response_message, str | list):
+            report_mistake(
+                "response_message has to be the message as the API gave it, a dict with role and "
+                "content; it is stored as the content of one."
+            )
+            response_message = {"role": "assistant", "content": response_message}
+        fields["response_message"] = response_message
+        names = tools_called(response_message)
+        if names:
+            fields["tools_called"] = names
+    if tokens is not None:
+        problems: list[str] = []
+        fields |= read_usage(tokens, problems)
+        for problem in problems:
+            report_mistake(problem)
+    cost = _cost(estimated_cost)
+    if cost is not None:
+        fields["estimated_cost"] = cost
+        fields["cost_source"] = "caller"
+    elif tokens is not None:
+        priced = estimate_cost(provider, model, fields)
+        if priced is not None:
+            fields["estimated_cost"], fields["cost_source"] = priced
+    return fields
+
+
+def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
+    """Return the status that an error means, and what is stored of it.
+
+    A text that is the message of the exception being handled right now, as in
+    `except Exception as e: fail(call_id, str(e))`, brings that exception's type and traceback.
+
+    Args:
+        error: An exception, or a text.
+    """
+    if isinstance(error, str):
+        handled = sys.exc_info()[1]
+        if handled is None or _text(handled) != error:
+            fields = {"error_message": error, "ended_by": EXCEPTION}
+            return LLMCallStatusEnum.ERROR, fields
+        error = handled
+    if not isinstance(error, BaseException):
+        report_mistake("error has to be an exception or a str.")
+        fields = {"error_message": _text(error), "ended_by": EXCEPTION}
+        return LLMCallStatusEnum.ERROR, fields
+    names = [cls.__name__ for cls in type(error).__mro__]
+    cause = next((CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME), EXCEPTION)
+    trace = "".join(traceback.format_exception(error))
+    fields = {
+        "error_type": names[0],
+        "error_message": _text(error),
+        "error_traceback": trace[-TRACEBACK_MAX_CHARACTERS:],
+        "ended_by": cause,
+    }
+    return _status_of(error, names), fields
+
+
+def moment(milliseconds: float) -> datetime:
+    """Return an instant, UTC, from milliseconds of the epoch."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
+    if isinstance(error, TimeoutError) or not TIMEOUT_NAMES.isdisjoint(names):
+        return LLMCallStatusEnum.TIMEOUT
+    if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError):
+        return LLMCallStatusEnum.CANCELLED
+    if isinstance(error, Exception):
+        return LLMCallStatusEnum.ERROR
+    return LLMCallStatusEnum.INCOMPLETE
+
+
+def _cost(value: object) -> float | None:
+    if value is None:
+        return None
+    try:
+        cost = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        cost = math.nan
+    if math.isfinite(cost) and cost >= 0:
+        return cost
+    report_mistake("estimated_cost has to be a number of USD, zero or more; it is left out.")
+    return None
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
+        return f"<{type(value).__name__} whose text raises {type(error).__name__}>"

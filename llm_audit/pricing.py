@@ -1,0 +1,248 @@
+"""What a call cost: list prices from the genai-prices library, applied to token counts.
+
+An estimate of the tokens at their standard price. Not in it: fees per search, service-tier
+discounts, and what audio or image input and one-hour cache writes cost beyond the standard rate.
+
+The library's own calculation takes about 75 µs. So a price that is a plain rate per token is kept
+and applied here; only one that depends on the prompt's size or on the time pays for it.
+
+Thread-safe: the only shared state is an `lru_cache`; at worst two threads look up the same price.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+# Price names beside the rates of input tokens (the counts say nothing of the tools' own fees).
+_KNOWN_PRICES = frozenset(
+    {
+        *("output_mtok", "output_reasoning_mtok", "requests_kcount"),
+        *("web_searches_kcount", "storage_searches_kcount"),
+    }
+)
+
+
+def estimate_cost(
+    provider: str | None, model: str | None, usage: Mapping[str, int]
+) -> tuple[float, str] | None:
+    """Estimate what a call that ends now cost.
+
+    A model is looked up in its provider's price list only, because elsewhere it has another price.
+    It may be spelled as the provider's API does (dated, an inference profile's ARN, a Vertex
+    resource path), or with the provider as prefix (`azure/gpt-4o`). Where models are listed as
+    `vendor/model` (OpenRouter), `gpt-4` is understood if exactly one vendor has a `gpt-4`.
+    Without a provider, the model's prefix (`openai/gpt-4o`) or name decides whose list it is.
+
+    The first call in a process loads the price list, which takes about 0.4 s.
+
+    Args:
+        provider: As the user names it: "openrouter", "bedrock", "gemini", … in any case.
+        model: As the provider's API names it.
+        usage: Token counts under the names of `read_usage`.
+
+    Returns:
+        USD and the price's source, such as `(0.0006, "genai-prices 0.2.3: openai/gpt-4")`.
+        None where the price is not certain: an unknown provider or model; input and output not
+        told apart; counts that do not add up (a total larger than its parts hides tokens); a
+        model billed by the hour, page or character, or whose output has several prices.
+    """
+    if not isinstance(model, str) or not (provider is None or isinstance(provider, str)):
+        return None
+    price = _price_of(provider, model)
+    if price.snapshot is not _snapshot_getter()():  # genai_prices.UpdatePrices fetched newer ones
+        _price_of.cache_clear()
+        price = _price_of(provider, model)
+    if price.billing is None or (usd := price.billing.usd(usage)) is None:
+        return None
+    return usd, price.source
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainRates:
+    """So much USD per token and per request, whatever the size and the time of the call."""
+
+    input: float | None
+    output: float | None
+    cache_read: float
+    cache_write: float
+    request: float
+
+    def usd(self, usage: Mapping[str, int]) -> float | None:
+        counts = _token_counts(usage, output_costs=bool(self.output))
+        if counts is None:
+            return None
+        prompt, completion, cached, written = counts
+        if (prompt and self.input is None) or (completion and self.output is None):
+            return None
+        return (
+            (prompt - cached - written) * (self.input or 0.0)
+            + cached * self.cache_read
+            + written * self.cache_write
+            + completion * (self.output or 0.0)
+            + self.request
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _LibraryPrice:
+    """A price that depends on the prompt's size or the time: the library calculates it."""
+
+    provider: "Provider"
+    model: "ModelInfo"
+
+    def usd(self, usage: Mapping[str, int]) -> float | None:
+        now = datetime.now(UTC)
+        prices = _prices(self.model.get_prices(now))
+        counts = _token_counts(usage, output_costs="output_mtok" in prices)
+        if counts is None or not _is_sold_by_token(prices):
+            return None
+        prompt, completion, cached, written = counts
+        if (prompt and "input_mtok" not in prices) or (completion and "output_mtok" not in prices):
+            return None
+        if "output_reasoning_mtok" in prices and "reasoning_tokens" not in usage:
+            return None
+        reported = {
+            "input_tokens": prompt,
+            "output_tokens": completion,
+            "cache_read_tokens": cached,
+            "cache_write_tokens": written,
+            "output_reasoning_tokens": usage.get("reasoning_tokens", 0),
+        }
+        with suppress(ValueError):  # more reasoning than output
+            calculation = self.model.calc_price(
+                reported, self.provider, genai_request_timestamp=now
+            )
+            return float(calculation.total_price)
+        return None
+
+
+class _Price(NamedTuple):
+    """What a model costs; without `billing`, nobody knows."""
+
+    snapshot: "DataSnapshot"
+    source: str = ""
+    billing: _PlainRates | _LibraryPrice | None = None
+
+
+def _token_counts(
+    usage: Mapping[str, int], *, output_costs: bool
+) -> tuple[int, int, int, int] | None:
+    """Return prompt, completion, cached and written tokens, if they are known and add up."""
+    prompt = usage.get("prompt_tokens")
+    completion = usage.get("completion_tokens")
+    total = usage.get("total_tokens")
+    if prompt is None:
+        return None
+    if completion is None:  # embeddings have none; Gemini leaves out a 0
+        if output_costs and total != prompt:
+            return None
+        completion = 0
+    cached = usage.get("cached_tokens", 0)
+    written = usage.get("cache_write_tokens", 0)
+    if cached + written > prompt or (total is not None and total > prompt + completion):
+        return None
+    return prompt, completion, cached, written
+
+
+@cache
+def _snapshot_getter() -> "Callable[[], DataSnapshot]":
+    from genai_prices.data_snapshot import get_snapshot
+
+    return get_snapshot
+
+
+@lru_cache(maxsize=1024)
+def _price_of(provider: str | None, model: str) -> _Price:
+    from genai_prices import __version__
+
+    snapshot = _snapshot_getter()()
+    found = _find_model(snapshot, provider, model)
+    if found is None:
+        return _Price(snapshot)
+    seller, info = found
+    edition = f"of {snapshot.timestamp:%Y-%m-%d}" if snapshot.from_auto_update else __version__
+    source = f"genai-prices {edition}: {seller.id}/{info.id}"
+    return _Price(snapshot, source, _plain_rates(info) or _LibraryPrice(seller, info))
+
+
+def _plain_rates(model: "ModelInfo") -> _PlainRates | None:
+    from genai_prices.types import ModelPrice, StartDateConstraint
+
+    now = datetime.now(UTC)
+    if not isinstance(model.prices, ModelPrice):
+        constraints = [dated.constraint for dated in model.prices]
+        if not all(
+            c is None or isinstance(c, StartDateConstraint) and c.active(now) for c in constraints
+        ):
+            return None  # another price applies at another time
+    prices = _prices(model.get_prices(now))
+    if not prices and model.id.endswith(":free"):
+        return _PlainRates(0.0, 0.0, 0.0, 0.0, 0.0)
+    if not _is_sold_by_token(prices) or "output_reasoning_mtok" in prices:
+        return None
+    if not all(isinstance(price, Decimal) for price in prices.values()):
+        return None  # tiers by the prompt's size
+    per_token = {name: float(price / 1_000_000) for name, price in prices.items()}
+    input_rate = per_token.get("input_mtok")
+    return _PlainRates(
+        input=input_rate,
+        output=per_token.get("output_mtok"),
+        cache_read=per_token.get("cache_read_mtok", input_rate or 0.0),
+        cache_write=per_token.get("cache_write_mtok", input_rate or 0.0),
+        request=float(prices.get("requests_kcount", 0) / 1000),
+    )
+
+
+def _prices(sheet: "ModelPrice") -> dict[str, Any]:
+    return {name: price for name, price in vars(sheet).items() if price is not None}
+
+
+def _is_sold_by_token(prices: Mapping[str, object]) -> bool:
+    """Tell whether the counts of a call settle its price.
+
+    They do not where a price is per hour, page or character, where audio or image output has a
+    price of its own, or where there is none: an empty sheet may mean free, withdrawn or unlisted.
+    """
+    return bool(prices) and all(
+        name in _KNOWN_PRICES or (name.endswith("_mtok") and not name.startswith("output_"))
+        for name in prices
+    )
+
+
+def _find_model(
+    snapshot: "DataSnapshot", provider: str | None, model: str
+) -> "tuple[Provider, ModelInfo] | None":
+    from genai_prices.data_snapshot import find_provider_by_id
+
+    with suppress(LookupError):
+        # The library's rule for LiteLLM, prefix or else name, is the one for an unnamed provider.
+        return snapshot.find_provider_model(model, None, provider or "litellm", None)
+    seller = find_provider_by_id(snapshot.providers, provider) if provider else None
+    if seller is not None and provider is not None:
+        for spelling in _other_spellings(seller, provider, model):
+            if found := seller.find_model(spelling, all_providers=snapshot.providers):
+                return seller, found
+    return None
+
+
+def _other_spellings(seller: "Provider", provider: str, model: str) -> Iterator[str]:
+    path, slash, name = model.rpartition("/")
+    if not slash:
+        vendors = {
+            vendor
+            for listed in seller.models
+            for vendor, slash, _ in [listed.id.partition("/")]
+            if slash and listed.is_match(f"{vendor}/{model}")
+        }
+        if len(vendors) == 1:
+            yield f"{vendors.pop()}/{model}"
+    elif path.lower().rpartition("/")[2] in {"models", seller.id, provider.lower()}:
+        yield name

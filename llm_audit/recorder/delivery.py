@@ -1,0 +1,242 @@
+"""Bring a batch of writes into MongoDB: once, whatever the server answers.
+
+Three kinds of answer: a duplicate `_id` moves a write on to its next form; a document that the
+server will not take is set aside and replaced by a bare one; anything else says that the server is
+not available now, and what is left is sent again later.
+"""
+
+import logging
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient, WriteConcern
+from pymongo.collection import Collection
+from pymongo.errors import (
+    BulkWriteError,
+    CollectionInvalid,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+)
+
+from llm_audit.errors import log_once
+from llm_audit.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.recorder import blobs
+from llm_audit.recorder.operations import Form, Write, bare, expires_at
+from llm_audit.recorder.spool import rejected_folder
+from llm_audit.settings import Settings
+
+DUPLICATE_KEY = 11000
+NAMESPACE_EXISTS = 48
+# What MongoDB says of a document or statement, not of its own state (its error_codes.yml):
+# BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, the field-name errors,
+# DocumentValidationFailure, and the documents that are or would become too large.
+REFUSALS = frozenset({2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 121, 10334, 17280, 17419, 17420})
+UNKNOWN_ERRORS_UNTIL_REFUSED = 5
+_CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
+
+Group = list[Write]
+
+
+class UnavailableError(Exception):
+    """MongoDB does not take writes now; the text says why, without recorded content."""
+
+
+class Delivery:
+    """The connection to one collection, and what became of the writes sent over it.
+
+    Args:
+        settings: Where to, and how to acknowledge.
+        target_folder: The spool's folder for this target, for what MongoDB refuses.
+        nonce: Names this process.
+    """
+
+    def __init__(self, settings: Settings, target_folder: Path, nonce: str) -> None:
+        self.superseded = 0
+        self.rejected: Counter[str] = Counter()
+        self._settings = settings
+        self._target_folder = target_folder
+        self._nonce = nonce
+        self._client: MongoClient[dict[str, Any]] | None = None
+        self._collection_created = not settings.create_collection
+
+    def send(self, writes: list[Write], blob_folder: Path) -> None:
+        """Bring every write into the database, or set aside what the server refuses.
+
+        Args:
+            writes: Emptied as they arrive; after an error it holds what is left to send.
+            blob_folder: Where the blobs lie that the writes name.
+
+        Raises:
+            UnavailableError: Not now; call again with the same list.
+        """
+        groups: list[Group] = [list(writes)]
+        try:
+            collection = self._connect()
+            self._upload_blobs(writes, blob_folder)
+            while groups:
+                groups[-1:] = self._send_group(collection, groups[-1])
+        except PyMongoError as error:
+            raise UnavailableError(_describe(error)) from None
+        finally:
+            writes[:] = chain.from_iterable(groups)
+
+    def find_pending(self, nonce: str) -> list[str]:
+        """Return the ids of the calls that a process left open.
+
+        Raises:
+            UnavailableError: The server cannot be asked now.
+        """
+        query = {"process_nonce": nonce, "status": "PENDING"}
+        try:
+            return [call["_id"] for call in self._connect().find(query, {"_id": 1})]
+        except PyMongoError as error:
+            raise UnavailableError(_describe(error)) from None
+
+    def close(self) -> None:
+        """Close the connection, if one was made."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self) -> Collection[dict[str, Any]]:
+        settings = self._settings
+        if self._client is None:
+            try:
+                self._client = MongoClient(
+                    settings.mongo_url,
+                    appname="llm-audit",
+                    serverSelectionTimeoutMS=3000,
+                    timeoutMS=20_000,
+                    tz_aware=True,
+                    uuidRepresentation="standard",
+                )
+            except ValueError as error:  # not a PyMongoError: a port that is no number, say
+                raise UnavailableError(f"mongo_url: {error}") from None
+        if not self._collection_created:
+            self._create_collection(self._client)
+            self._collection_created = True
+        return self._client[settings.database].get_collection(
+            settings.collection,
+            write_concern=WriteConcern(w=settings.write_concern, j=settings.write_journal or None),
+        )
+
+    def _create_collection(self, client: MongoClient[dict[str, Any]]) -> None:
+        """Create the collection with its indexes, which costs nothing while it is empty."""
+        database = client[self._settings.database]
+        name = self._settings.collection
+        try:
+            if database.list_collection_names(filter={"name": name}):
+                return
+            database.create_collection(name, storageEngine=STORAGE_ENGINE)
+            database[name].create_indexes(call_indexes())
+        except CollectionInvalid:
+            return  # another process was a moment faster, and makes the indexes
+        except OperationFailure as error:
+            if error.code == NAMESPACE_EXISTS:
+                return
+            log_once(
+                f"The collection {name} could not be created with its indexes "
+                f"({_describe(error)}): let an administrator run llm_audit.init(), or set "
+                "create_collection=False."
+            )
+
+    def _upload_blobs(self, writes: list[Write], folder: Path) -> None:
+        """Put blobs into GridFS before the documents that name them."""
+        for record in chain.from_iterable((write.record, write.outcome) for write in writes):
+            for name in record.blobs if record is not None else ():
+                assert self._client is not None
+                database = self._client[self._settings.database]
+                expires = expires_at(record.id, self._settings.retention_days)
+                blobs.upload(database, folder / name, expires)
+
+    def _send_group(self, collection: Collection[dict[str, Any]], group: Group) -> list[Group]:
+        """Send one bulk; return what has to be sent next, in groups."""
+        try:
+            retention_days = self._settings.retention_days
+            result = collection.bulk_write(
+                [write.statement(retention_days) for write in group], ordered=False
+            )
+        except BulkWriteError as error:
+            return self._sort_out(error.details, group)
+        except _CLIENT_REFUSALS as error:
+            return self._halve(group, type(error).__name__)
+        except OperationFailure as error:
+            if error.code not in REFUSALS:
+                raise
+            return self._halve(group, _describe(error))
+        if group and group[0].form is Form.UPDATE_OTHER:
+            self.superseded += len(group) - result.matched_count
+        return []
+
+    def _sort_out(self, details: dict[str, Any], group: Group) -> list[Group]:
+        """Say what the failed writes of a bulk become; all the others have arrived."""
+        errors = details["writeErrors"]
+        if not errors:
+            code = details["writeConcernErrors"][0].get("code")
+            raise UnavailableError(f"write concern not met, code {code}")
+        again: Group = []
+        unknown: Group = []
+        for error in errors:
+            write = group[error["index"]]
+            code = error["code"]
+            if code == DUPLICATE_KEY and set(error.get("keyPattern", {"_id": 1})) == {"_id"}:
+                again += write.after_duplicate()
+                continue
+            if len(errors) < len(group):
+                write.errors += 1  # the server works, so it may be this write's own fault
+            if code in REFUSALS or write.errors >= UNKNOWN_ERRORS_UNTIL_REFUSED:
+                again += self._without_refused(write, f"code {code}", error["errmsg"])
+            else:
+                unknown.append(write)
+        if unknown:
+            group[:] = again + unknown
+            raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
+        # updates of `other` outcomes go by themselves: their count says how many were superseded
+        others = [write for write in again if write.form is Form.UPDATE_OTHER]
+        rest = [write for write in again if write.form is not Form.UPDATE_OTHER]
+        return [part for part in (others, rest) if part]
+
+    def _halve(self, group: Group, reason: str) -> list[Group]:
+        """Split a bulk that was refused as a whole until the culprit is alone."""
+        if len(group) == 1:
+            smaller = self._without_refused(group[0], reason, "")
+            return [smaller] if smaller else []
+        middle = len(group) // 2
+        return [group[middle:], group[:middle]]
+
+    def _without_refused(self, write: Write, reason: str, detail: str) -> Group:
+        """Set a refused record aside; return what can be sent of it without its content."""
+        if write.form is Form.INSERT_MERGED:
+            return write.after_duplicate()  # apart, they show which half was refused
+        self._set_aside(write, f"{reason}: {detail[:500]}")
+        self.rejected[reason] += 1
+        log_once(
+            f"MongoDB refused a record ({reason}): it is kept in {self._target_folder}/rejected, "
+            "and the call is recorded without its content.",
+            level=logging.ERROR,
+            key=f"refused {reason}",
+        )
+        if write.bare or write.form is Form.ADD_NOTES:
+            return []
+        record = bare(write.record, reason)
+        return [Write(write.form, record, bare=True), Write(Form.ADD_NOTES, record)]
+
+    def _set_aside(self, write: Write, reason: str) -> None:
+        record = {**write.record._asdict(), "doc": RawBSONDocument(bytes(write.record.doc))}
+        document = bson.encode(
+            {"rejected_at": datetime.now(UTC), "reason": reason, "record": record}
+        )
+        with (rejected_folder(self._target_folder) / f"{self._nonce}.bson").open("ab") as file:
+            file.write(document)
+
+
+def _describe(error: PyMongoError) -> str:
+    """Name an error without its text, which may hold documents or credentials."""
+    code = getattr(error, "code", None)
+    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

@@ -1,0 +1,105 @@
+"""Any fields -> one BSON document, for the journal; says what it changed and moved out.
+
+Nearly every call takes the fast path: `bson.encode`, and a look at the bytes which shows that they
+will be read back equal. The rest is copied value by value (`sanitise`) and made to fit
+(`externalise`).
+
+Read back as `bson` reads them: datetimes in UTC and cut to milliseconds, tuples as lists, compiled
+patterns as `bson.Regex`.
+"""
+
+from datetime import datetime
+from types import NoneType
+from typing import Any, NamedTuple
+
+import bson
+
+from llm_audit.recorder.encoding_notes import Notes
+from llm_audit.recorder.externalise import Blob, move_largest, move_media, restore
+from llm_audit.recorder.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
+
+__all__ = ["Blob", "Encoded", "encode", "restore"]
+
+_DOLLAR = ord("$")
+_HALF_OF_MAX_LEVELS = MAX_LEVELS // 2
+_SINGLE_VALUES = frozenset({NoneType, bool, int, float, str, bytes, datetime}) | BSON_TYPES
+_MAY_BE_LONG = frozenset({str, bytes})
+_CONTAINERS = frozenset({dict, list, tuple})
+
+
+class Encoded(NamedTuple):
+    """A BSON document, what was changed in it ("<path>: <what>"), and what was moved out of it."""
+
+    raw: bytes
+    notes: tuple[str, ...]
+    blobs: tuple[Blob, ...]
+
+
+def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
+    """Encode the fields of a document; content never makes it raise.
+
+    Args:
+        fields: Names of ours, values of the user's.
+        max_bytes: How long the document may be; what is too much for it becomes blobs.
+        media_limit_bytes: base64 media and bytes longer than this become blobs always.
+
+    Returns:
+        The document; no notes and no blobs if it will be read back equal.
+    """
+    try:
+        raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
+        if len(raw) <= max_bytes and (
+            _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
+        ):
+            return Encoded(raw, (), ())
+    except Exception:  # noqa: BLE001, S110  (whatever it is, the careful way says where)
+        pass
+    return _encode_carefully(fields, max_bytes, media_limit_bytes)
+
+
+def _encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
+    notes = Notes()
+    document = sanitise(fields, notes)
+    blobs = move_media(document, media_limit_bytes, notes)
+    raw = bson.encode(document, codec_options=CODEC_OPTIONS)
+    if len(raw) > max_bytes:
+        blobs |= move_largest(document, len(raw) - max_bytes, notes)
+        raw = bson.encode(document, codec_options=CODEC_OPTIONS)
+    return Encoded(raw, notes.lines(), tuple(blobs.values()))
+
+
+def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
+    """Tell by quick looks whether a document surely holds no media, DBRef or deep nesting."""
+    return (
+        len(raw) <= media_limit_bytes
+        and (_DOLLAR not in raw or b"$id\0" not in raw)
+        # Every level has its type byte, \3 or \4. Splitting is quicker than bytes.count.
+        and len(raw.split(b"\3", _HALF_OF_MAX_LEVELS)) <= _HALF_OF_MAX_LEVELS
+        and len(raw.split(b"\4", _HALF_OF_MAX_LEVELS)) <= _HALF_OF_MAX_LEVELS
+    )
+
+
+def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:
+    """Tell the same by a look at every value, level by level."""
+    level: list[Any] = [fields]
+    for _ in range(MAX_LEVELS + 1):
+        below: list[Any] = []
+        for container in level:
+            values = container
+            if type(container) is dict:
+                if "$id" in container and "$ref" in container:
+                    return False
+                values = container.values()
+            for value in values:
+                kind = type(value)
+                if kind in _CONTAINERS:
+                    below.append(value)
+                elif kind in _MAY_BE_LONG:
+                    if len(value) > media_limit_bytes:
+                        return False
+                elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):
+                    return False
+        if not below:
+            return True
+        level = below
+    return False

@@ -1,0 +1,42 @@
+"""The order of outcomes: who speaks, then who spoke first; and the instant in a call's id."""
+
+import random
+from datetime import UTC, datetime
+from enum import IntEnum
+
+_TIME_BITS = 52
+_TIE_BITS = 8
+
+
+class Rank(IntEnum):
+    """Who speaks of an outcome; the higher is believed."""
+
+    OWNER = 5
+    ELSEWHERE = 4
+    MAIN_PROCESS = 3
+    UNWINDING = 2
+    INFERENCE = 1
+
+
+def outcome_key(rank: Rank, at: datetime) -> int:
+    """Return an outcome's precedence: by rank, then the earlier, then by lot.
+
+    Args:
+        rank: Who speaks.
+        at: When the outcome was known, with a zone.
+    """
+    microseconds = int(at.timestamp() * 1e6)
+    earlier_first = (1 << _TIME_BITS) - 1 - microseconds
+    tie = random.getrandbits(_TIE_BITS)  # noqa: S311  (a lot, not a secret)
+    return (rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie
+
+
+def created_at(call_id: str) -> datetime | None:
+    """Return the instant in a UUIDv7, or None where the id is no UUIDv7."""
+    if len(call_id) != 36 or call_id[14] != "7":  # noqa: PLR2004  (RFC 9562: the version digit)
+        return None
+    try:
+        milliseconds = int(call_id[:8] + call_id[9:13], 16)
+    except ValueError:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,185 @@
+"""This process's recorder: made at the first call, anew in a forked child, flushed at the end."""
+
+import atexit
+import os
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from llm_audit.errors import ConfigurationError, log_once
+from llm_audit.recorder import open_calls, spool
+from llm_audit.recorder.blobs import write_blobs
+from llm_audit.recorder.encode import Blob, encode
+from llm_audit.recorder.journal import OTHER, OWN, START, Journal, pack
+from llm_audit.recorder.shipper import FlushResult, Shipper
+from llm_audit.settings import Settings, get_settings
+
+START_MAX_BYTES = 10 * 2**20
+OUTCOME_MAX_BYTES = 4 * 2**20
+
+
+class Recorder:
+    """One process's journal with the thread that ships it.
+
+    Args:
+        settings: In force for its whole life; a change of settings makes a new recorder.
+
+    Raises:
+        ConfigurationError: In strict mode, if the spool cannot be written.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ended_twice = 0
+        target_folder = settings.spool_dir / settings.target()
+        self._folder = _create_folder(settings)
+        nonce = self._folder.nonce if self._folder else str(uuid4())
+        self._journal = Journal(
+            self._folder.path if self._folder else target_folder / nonce,
+            settings.segment_max_bytes,
+        )
+        self.shipper = Shipper(settings, self._journal, self._folder, target_folder, nonce)
+        self.shipper.start()
+        self.origin: Final = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_nonce": nonce,
+        }
+
+    def record_start(self, call_id: str, fields: dict[str, Any]) -> None:
+        """Journal a call's start; it is on disk when this returns."""
+        self._record(START, call_id, 0, fields, START_MAX_BYTES)
+
+    def record_outcome(self, call_id: str, key: int, fields: dict[str, Any], *, own: bool) -> None:
+        """Journal a call's outcome.
+
+        Args:
+            call_id: The call.
+            key: The outcome's precedence.
+            fields: The outcome's fields.
+            own: Whether this process holds the call open and ends it for the first time.
+        """
+        self._record(OWN if own else OTHER, call_id, key, fields, OUTCOME_MAX_BYTES)
+
+    def stop(self, timeout_seconds: float) -> FlushResult:
+        """Flush and end the thread, and clear the folder if nothing is left in it."""
+        result = self.shipper.flush(timeout_seconds)
+        self.shipper.stop(timeout_seconds)
+        if self._folder is not None:
+            if result and self.shipper.backlog.empty:
+                self._journal.close_segment()
+                self._folder.remove()
+            else:
+                self._folder.release()
+        return result
+
+    def forget(self) -> None:
+        """Close inherited descriptors in a forked child; its parent goes on recording."""
+        self._journal.forget()
+        self.shipper.recovery.forget()
+        if self._folder is not None:
+            self._folder.forget()
+
+    def stats(self) -> Mapping[str, int]:
+        """Return how many operations were recorded, and what became of them."""
+        shipper, journal = self.shipper, self._journal
+        return {
+            "recorded": journal.last_seq,
+            "acknowledged": shipper.acknowledged_through,
+            "ended_twice": self.ended_twice,
+            "superseded": shipper.delivery.superseded,
+            "rejected": shipper.delivery.rejected.total(),
+            "not_journaled": journal.not_journaled,
+            "dropped": journal.dropped,
+            "closed_for_the_dead": shipper.recovery.closed,
+        }
+
+    def _record(
+        self, op: str, call_id: str, key: int, fields: dict[str, Any], max_bytes: int
+    ) -> None:
+        encoded = encode(fields, max_bytes, self.settings.media_limit_bytes)
+        names = self._write_blobs(call_id, encoded.blobs) if encoded.blobs else ()
+        self._journal.append(pack(op, call_id, key, encoded.raw, encoded.notes, names))
+
+    def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
+        try:
+            return write_blobs(self._journal.folder, call_id, blobs)
+        except OSError as error:
+            log_once(f"Media of a call could not be written to the spool ({error.strerror}).")
+            return []
+
+
+class _Home:
+    """The one place where this process's recorder lives."""
+
+    recorder: Recorder | None = None
+    lock = threading.RLock()
+    # Kept, never used: the garbage collector must not close what belongs to the parent.
+    inherited: Recorder | None = None
+
+
+def recorder() -> Recorder:
+    """Return this process's recorder for the settings in force, made if there is none.
+
+    Raises:
+        ConfigurationError: In strict mode, if the spool cannot be written.
+    """
+    current = _Home.recorder
+    if current is not None and current.settings is get_settings():
+        return current
+    with _Home.lock:
+        settings = get_settings()
+        current = _Home.recorder
+        if current is not None and current.settings is not settings:
+            _Home.recorder = None
+            current.stop(settings.exit_timeout_seconds)
+        if _Home.recorder is None:
+            _Home.recorder = Recorder(settings)
+        return _Home.recorder
+
+
+def running() -> Recorder | None:
+    """Return this process's recorder, if it has recorded anything."""
+    return _Home.recorder
+
+
+def stop(timeout_seconds: float | None = None) -> FlushResult:
+    """Flush and stop this process's recorder; the next call makes a new one."""
+    with _Home.lock:
+        current, _Home.recorder = _Home.recorder, None
+        if current is None:
+            return FlushResult(0)
+        if timeout_seconds is None:
+            timeout_seconds = current.settings.exit_timeout_seconds
+        return current.stop(timeout_seconds)
+
+
+def _create_folder(settings: Settings) -> spool.ProcessFolder | None:
+    try:
+        return spool.create_process_folder(settings.spool_dir / settings.target())
+    except OSError as error:
+        message = (
+            f"spool_dir {settings.spool_dir} cannot be written ({error.strerror}): give this "
+            "process a writable folder on a local disk through llm_audit.configure(spool_dir=...) "
+            "or LLM_AUDIT_SPOOL_DIR."
+        )
+        if settings.strict:
+            raise ConfigurationError(message) from None
+        log_once(f"{message} Until then calls are kept in memory only.")
+        return None
+
+
+def _after_fork_in_child() -> None:
+    open_calls.forget_open_calls()
+    spool.forget_held()
+    _Home.lock = threading.RLock()
+    current, _Home.recorder = _Home.recorder, None
+    if current is not None:
+        _Home.inherited = current
+        current.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(stop)

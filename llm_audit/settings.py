@@ -1,0 +1,178 @@
+"""Settings: arguments of `configure()` beat the environment, which beats the defaults."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llm_audit.errors import ConfigurationError, UsageError, log_once
+
+Redact = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _default_spool_dir() -> Path:
+    return platformdirs.user_state_path("llm-audit") / "spool"
+
+
+class Settings(BaseSettings):
+    """Every setting, each also read from the environment as `LLM_AUDIT_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LLM_AUDIT_", env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    enabled: bool = Field(True, description="false turns every recording call into a no-op")
+    strict: bool = Field(False, description="raise on mistakes instead of logging them once")
+
+    mongo_url: str = Field("mongodb://127.0.0.1:27017", description="any MongoDB connection string")
+    database: str = "llm_audit"
+    collection: str = "llm_calls"
+    create_collection: bool = Field(
+        True, description="create a missing collection (zstd) with its indexes when shipping starts"
+    )
+    write_concern: int | str = Field("majority", description="MongoDB's `w`")
+    write_journal: bool = Field(True, description="MongoDB's `j`: wait for its journal")
+
+    environment: str | None = Field(None, description="stored with every call, e.g. production")
+    service: str | None = Field(None, description="stored with every call, e.g. billing-worker")
+    retention_days: float | None = Field(
+        None, gt=0, description="days until MongoDB deletes a call; none keeps it for ever"
+    )
+    redact: Redact | None = Field(
+        None, description="called with the fields of a call before anything is written"
+    )
+
+    spool_dir: Path = Field(
+        default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
+    )
+    segment_max_bytes: int = Field(8 * 2**20, gt=0, description="a journal segment's size")
+    media_limit_bytes: int = Field(
+        256 * 2**10, gt=0, description="base64 media longer than this moves to GridFS"
+    )
+    batch_size: int = Field(500, gt=0, description="operations in one bulk write at the most")
+    pending_after_seconds: float = Field(
+        1.0, ge=0, description="a call still running after this is made visible as PENDING"
+    )
+    recovery_interval_seconds: float = Field(
+        10.0, gt=0, description="how often to look for the journals of dead processes"
+    )
+    lease_seconds: float = Field(
+        120.0, gt=0, description="silence after which a process under another boot is taken for dead"
+    )
+    exit_timeout_seconds: float = Field(
+        5.0, ge=0, description="how long the end of a process may wait for MongoDB"
+    )
+
+    def target(self) -> str:
+        """Name the collection that calls go to, without credentials: a short hash."""
+        hosts = urlsplit(self.mongo_url).netloc.rpartition("@")[2]
+        ordered = ",".join(sorted(hosts.lower().split(",")))
+        name = "\n".join((ordered, self.database, self.collection))
+        return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+class _Home:
+    """The one place where the settings in force live."""
+
+    lock = threading.Lock()
+    settings: Settings | None = None
+
+
+def get_settings() -> Settings:
+    """Return the settings in force, reading the environment at first use."""
+    settings = _Home.settings
+    if settings is None:
+        with _Home.lock:
+            settings = _Home.settings
+            if settings is None:
+                settings = _Home.settings = _from_environment()
+        _check_mongo_url(settings)
+    return settings
+
+
+def configure(**changes: Any) -> Settings:
+    """Put settings in force for this process; never touches the network.
+
+    Args:
+        **changes: Any field of `Settings` by its name, e.g. `mongo_url`, `database`, `spool_dir`.
+            What is not given comes from the environment, else from the defaults.
+
+    Returns:
+        The settings now in force.
+
+    Raises:
+        ConfigurationError: A name is unknown or a value has the wrong type; in strict mode also a
+            mongo_url that is no MongoDB connection string.
+    """
+    try:
+        settings = Settings(**changes)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None
+    _check_mongo_url(settings)
+    with _Home.lock:
+        _Home.settings = settings
+    return settings
+
+
+def reset_settings() -> None:
+    """Forget the settings in force; the next use reads the environment anew (for tests)."""
+    _Home.settings = None
+
+
+def report_mistake(message: str, *, error: type[UsageError] = UsageError) -> None:
+    """Report a mistake in using the API: raise it in strict mode, else log it once.
+
+    Args:
+        message: One sentence that names the field and the mend.
+        error: What strict mode raises.
+
+    Raises:
+        UsageError: In strict mode.
+    """
+    if get_settings().strict:
+        raise error(message)
+    log_once(message)
+
+
+def _from_environment() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        log_once(f"{_explain(error)} Using the default instead.")
+        defaults = {
+            name: Settings.model_fields[name].get_default(call_default_factory=True)
+            for name in {str(problem["loc"][0]) for problem in error.errors()}
+            if name in Settings.model_fields
+        }
+        return Settings(**defaults)
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line which settings are wrong, without repeating their values."""
+    problems = [
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+    ]
+    return (
+        f"Wrong setting: {'; '.join(problems)}. Mend the argument of llm_audit.configure() "
+        f"or the variable LLM_AUDIT_{str(error.errors()[0]['loc'][0]).upper()}."
+    )
+
+
+def _check_mongo_url(settings: Settings) -> None:
+    scheme, separator, rest = settings.mongo_url.partition("://")
+    if scheme in {"mongodb", "mongodb+srv"} and separator and rest.rpartition("@")[2].strip("/"):
+        return
+    message = (
+        "mongo_url is not a MongoDB connection string: it has to look like "
+        "mongodb://host:27017 or mongodb+srv://host. Set it in llm_audit.configure() or "
+        "LLM_AUDIT_MONGO_URL; until then calls stay in the journal."
+    )
+    if settings.strict:
+        raise ConfigurationError(message)
+    log_once(message)

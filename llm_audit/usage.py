@@ -1,0 +1,254 @@
+"""Token counts out of whatever a provider reports, under one set of names.
+
+The names mean what OpenTelemetry's GenAI conventions mean: `prompt_tokens` includes the tokens
+read from and written to a cache, `completion_tokens` includes reasoning, and where a provider
+reports both used and billed tokens, the billed ones count.
+https://opentelemetry.io/docs/specs/semconv/gen-ai/
+"""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any, NamedTuple
+
+from llm_audit.errors import log_once
+
+_INT64_MAX = 2**63 - 1
+_FIELDLESS = (str, bytes, int, float, list, tuple, set)
+
+
+class _OnTop(NamedTuple):
+    """A count that a provider keeps out of the `whole` it belongs to."""
+
+    whole: str
+    field: str | None
+
+
+_Field = str | _OnTop | dict[str, Any]
+
+_INPUT_DETAILS = {
+    "cached_tokens": "cached_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "cache_read": "cached_tokens",
+    "cache_creation": "cache_write_tokens",
+}
+_OUTPUT_DETAILS = {
+    "reasoning_tokens": "reasoning_tokens",
+    "thinking_tokens": "reasoning_tokens",
+    "reasoning": "reasoning_tokens",
+}
+_INPUT_AND_OUTPUT = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
+
+# Every spelling seen, and the field it fills. Where two spellings of one field meet, the first
+# in the provider's own order stands.
+_FIELD_BY_SPELLING: dict[str, _Field] = {
+    # OpenAI chat completions and all who speak them
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "total_tokens": "total_tokens",
+    "prompt_tokens_details": _INPUT_DETAILS,
+    "prompt_token_details": _INPUT_DETAILS,
+    "completion_tokens_details": _OUTPUT_DETAILS,
+    "completion_token_details": _OUTPUT_DETAILS,
+    "cached_tokens": "cached_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+    "num_cached_tokens": "cached_tokens",  # Mistral
+    "prompt_cache_hit_tokens": "cached_tokens",  # DeepSeek
+    # OpenAI Responses, Anthropic, LangChain's usage_metadata
+    **_INPUT_AND_OUTPUT,
+    "input_tokens_details": _INPUT_DETAILS,
+    "input_token_details": _INPUT_DETAILS,
+    "output_tokens_details": _OUTPUT_DETAILS,
+    "output_token_details": _OUTPUT_DETAILS,
+    "cache_read_input_tokens": _OnTop("prompt_tokens", "cached_tokens"),
+    "cache_creation_input_tokens": _OnTop("prompt_tokens", "cache_write_tokens"),
+    # Gemini, as the API and as the SDK spell it
+    "promptTokenCount": "prompt_tokens",
+    "prompt_token_count": "prompt_tokens",
+    "candidatesTokenCount": "completion_tokens",
+    "candidates_token_count": "completion_tokens",
+    "totalTokenCount": "total_tokens",
+    "total_token_count": "total_tokens",
+    "cachedContentTokenCount": "cached_tokens",
+    "cached_content_token_count": "cached_tokens",
+    "thoughtsTokenCount": _OnTop("completion_tokens", "reasoning_tokens"),
+    "thoughts_token_count": _OnTop("completion_tokens", "reasoning_tokens"),
+    "toolUsePromptTokenCount": _OnTop("prompt_tokens", None),
+    "tool_use_prompt_token_count": _OnTop("prompt_tokens", None),
+    # Bedrock Converse
+    "inputTokens": "prompt_tokens",
+    "outputTokens": "completion_tokens",
+    "totalTokens": "total_tokens",
+    "cacheReadInputTokens": _OnTop("prompt_tokens", "cached_tokens"),
+    "cacheWriteInputTokens": _OnTop("prompt_tokens", "cache_write_tokens"),
+    # Bedrock InvokeModel: Llama, Titan
+    "generation_token_count": "completion_tokens",
+    "inputTextTokenCount": "prompt_tokens",
+    "tokenCount": "completion_tokens",
+    # Cohere
+    "tokens": _INPUT_AND_OUTPUT,
+    # Ollama
+    "prompt_eval_count": "prompt_tokens",
+    "eval_count": "completion_tokens",
+    # watsonx, Aleph Alpha
+    "input_token_count": "prompt_tokens",
+    "generated_token_count": "completion_tokens",
+    "num_tokens_prompt_total": "prompt_tokens",
+    "num_tokens_generated": "completion_tokens",
+}
+
+COUNT_SPELLINGS = frozenset(
+    spelling for spelling, field in _FIELD_BY_SPELLING.items() if isinstance(field, str)
+)
+"""The names under which a provider may report a plain count."""
+
+
+def read_usage(tokens: object, problems: list[str] | None = None) -> dict[str, int]:
+    """Read the token counts out of what a provider reported.
+
+    Args:
+        tokens: A dict in any provider's naming, a provider's usage object or its `__dict__`;
+            None gives nothing.
+        problems: Each value that is not a count is left out and adds one sentence here.
+
+    Returns:
+        What was found of `prompt_tokens` (cached ones included), `completion_tokens` (reasoning
+        included), `total_tokens` (added up where the provider does not), `cached_tokens`,
+        `cache_write_tokens` and `reasoning_tokens`.
+    """
+    if type(tokens) is dict and len(tokens) == 3:  # noqa: PLR2004 - the three counts below
+        prompt = tokens.get("prompt_tokens")
+        completion = tokens.get("completion_tokens")
+        total = tokens.get("total_tokens")
+        if (
+            type(prompt) is int
+            and type(completion) is int
+            and type(total) is int
+            and 0 <= prompt <= _INT64_MAX
+            and 0 <= completion <= _INT64_MAX
+            and 0 <= total <= _INT64_MAX
+        ):
+            return tokens.copy()
+    return _read(tokens, [] if problems is None else problems)
+
+
+def _read(tokens: object, problems: list[str]) -> dict[str, int]:
+    usage = fields_of(tokens) or _numbers_by_attribute(tokens, problems)
+    # Cohere's cached tokens are a part of what it used, not of what it billed.
+    usage = fields_of(usage.get("billed_units")) or usage
+    counts: dict[str, int] = {}
+    on_top: dict[str, int] = {}
+    _collect(usage, _FIELD_BY_SPELLING, counts, on_top, problems)
+    return _completed(counts, on_top, includes_cache="prompt_tokens" in usage)
+
+
+def _collect(
+    reported: Mapping[str, Any],
+    field_by_spelling: Mapping[str, _Field],
+    counts: dict[str, int],
+    on_top: dict[str, int],
+    problems: list[str],
+) -> None:
+    for spelling, value in reported.items():
+        field = field_by_spelling.get(spelling)
+        if field is None or value is None:
+            continue
+        if type(field) is dict:
+            _collect(fields_of(value), field, counts, on_top, problems)
+        elif (count := _count(spelling, value, problems)) is None:
+            continue
+        elif type(field) is str:
+            counts.setdefault(field, count)
+        elif type(field) is _OnTop:
+            on_top[field.whole] = on_top.get(field.whole, 0) + count
+            if field.field is not None:
+                counts.setdefault(field.field, count)
+
+
+def _count(spelling: str, value: object, problems: list[str]) -> int | None:
+    if type(value) is int and 0 <= value <= _INT64_MAX:
+        return value
+    # Cohere's SDK holds its counts as floats; numpy's integers are no `int`.
+    if (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, Integral) and not isinstance(value, bool)
+    ):
+        number = int(value)
+        if 0 <= number <= _INT64_MAX:
+            return number
+    printable = isinstance(value, float) or (isinstance(value, int) and abs(value) <= _INT64_MAX)
+    problems.append(
+        f"tokens[{spelling!r}] is {value if printable else f'of type {type(value).__name__}'}: "
+        "give a whole number from 0 to 2**63 - 1, or leave it out"
+    )
+    return None
+
+
+def _completed(
+    counts: dict[str, int], on_top: dict[str, int], *, includes_cache: bool
+) -> dict[str, int]:
+    """Add what belongs to the wholes but was counted outside of them, and the missing total."""
+    # LiteLLM reports Anthropic's cache counts beside a prompt_tokens that has them already.
+    if "prompt_tokens" in counts and not includes_cache:
+        counts["prompt_tokens"] += on_top.get("prompt_tokens", 0)
+    # Gemini leaves out a count that is 0.
+    if "completion_tokens" in on_top:
+        counts["completion_tokens"] = (
+            counts.get("completion_tokens", 0) + on_top["completion_tokens"]
+        )
+    prompt = counts.get("prompt_tokens")
+    completion = counts.get("completion_tokens")
+    if prompt is not None and completion is not None:
+        reasoning = counts.get("reasoning_tokens", 0)
+        total = counts.setdefault("total_tokens", prompt + completion)
+        if reasoning and total == prompt + completion + reasoning:  # xAI keeps them apart
+            counts["completion_tokens"] = completion + reasoning
+    return counts
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return the fields of a mapping or object as a dict, one level deep, not to be changed.
+
+    Works on any mapping, on pydantic models (fields that their class does not know included) and
+    on every object that has a `__dict__` or a `model_dump()`. What has no fields, or raises when
+    read, gives an empty dict.
+    """
+    if type(value) is dict:
+        return value
+    if value is None or issubclass(type(value), _FIELDLESS):
+        return {}
+    try:
+        extra = getattr(value, "__pydantic_extra__", None)
+        if type(extra) is dict:
+            return {**vars(value), **extra}
+        if isinstance(value, Mapping):
+            return dict(value)
+        attributes = getattr(value, "__dict__", {})
+        fields = {name: attributes[name] for name in attributes if not name.startswith("_")}
+        if not fields and hasattr(value, "model_dump"):
+            fields = value.model_dump()
+    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+        log_once(f"cannot read a {type(value).__name__}: its fields raise {type(error).__name__}")
+        return {}
+    return fields if type(fields) is dict else {}
+
+
+def _numbers_by_attribute(value: object, problems: list[str]) -> dict[str, int | float]:
+    """Read an object that keeps its fields out of `__dict__`: slots, properties, protobuf."""
+    numbers: dict[str, int | float] = {}
+    if value is None or issubclass(type(value), Mapping):
+        return numbers
+    if issubclass(type(value), _FIELDLESS):
+        problems.append(
+            f"tokens is of type {type(value).__name__}: give a dict such as "
+            "{'prompt_tokens': 10, 'completion_tokens': 5}, or the provider's usage object"
+        )
+        return numbers
+    for spelling in _FIELD_BY_SPELLING:
+        try:
+            number = getattr(value, spelling, None)
+        except Exception as error:  # noqa: BLE001 - a foreign property may raise anything
+            log_once(f"cannot read {type(value).__name__}.{spelling}: {type(error).__name__}")
+            continue
+        if isinstance(number, int | float):
+            numbers[spelling] = number
+    return numbers

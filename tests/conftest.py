@@ -1,0 +1,64 @@
+"""What every test may ask for: real servers, a fresh database, an environment of its own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from pymongo.database import Database
+
+from llm_audit import embedded
+
+for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep every test, and every process it starts, away from the user's own files."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[embedded.Mongod]:
+    """Run one standalone mongod, shared by the tests of a process."""
+    with embedded.Mongod() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def replica_set() -> Iterator[embedded.Mongod]:
+    """Run one replica set, shared by the tests that need transactions or change streams."""
+    with embedded.Mongod(replica_set=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Run one redis-server, shared by the tests of a process."""
+    with embedded.redis_server() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def mongo_client(mongod: embedded.Mongod) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    """Connect to the shared mongod."""
+    with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
+        yield client
+
+
+@pytest.fixture
+def database(
+    mongo_client: pymongo.MongoClient[dict[str, Any]],
+) -> Iterator[Database[dict[str, Any]]]:
+    """Give the test a database of its own on the shared mongod, dropped afterwards."""
+    fresh = mongo_client[f"test_{uuid.uuid4().hex}"]
+    yield fresh
+    mongo_client.drop_database(fresh)

@@ -3,17 +3,17 @@
 An estimate of the tokens at their standard price. Not in it: fees per search, service-tier
 discounts, and what audio or image input and one-hour cache writes cost beyond the standard rate.
 
-The library's own calculation takes about 75 µs. So a price that is a plain rate per token is kept
-and applied here; only one that depends on the prompt's size or on the time pays for it.
+The library's own calculation takes about 75 µs. So plain rates per token are kept and applied
+here; only prompts above a price tier, and prices that depend on the time, pay for it.
 
 Thread-safe: the only shared state is an `lru_cache`; at worst two threads look up the same price.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,9 +39,10 @@ def estimate_cost(
     It may be spelled as the provider's API does (dated, an inference profile's ARN, a Vertex
     resource path), or with the provider as prefix (`azure/gpt-4o`). Where models are listed as
     `vendor/model` (OpenRouter), `gpt-4` is understood if exactly one vendor has a `gpt-4`.
-    Without a provider, the model's prefix (`openai/gpt-4o`) or name decides whose list it is.
+    Without a provider (or with LiteLLM's), the model's prefix (`openai/gpt-4o`), else its name
+    decides whose list it is.
 
-    The first call in a process loads the price list, which takes about 0.4 s.
+    The first call in a process loads the price list, which takes about half a second.
 
     Args:
         provider: As the user names it: "openrouter", "bedrock", "gemini", … in any case.
@@ -66,34 +67,8 @@ def estimate_cost(
 
 
 @dataclass(frozen=True, slots=True)
-class _PlainRates:
-    """So much USD per token and per request, whatever the size and the time of the call."""
-
-    input: float | None
-    output: float | None
-    cache_read: float
-    cache_write: float
-    request: float
-
-    def usd(self, usage: Mapping[str, int]) -> float | None:
-        counts = _token_counts(usage, output_costs=bool(self.output))
-        if counts is None:
-            return None
-        prompt, completion, cached, written = counts
-        if (prompt and self.input is None) or (completion and self.output is None):
-            return None
-        return (
-            (prompt - cached - written) * (self.input or 0.0)
-            + cached * self.cache_read
-            + written * self.cache_write
-            + completion * (self.output or 0.0)
-            + self.request
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _LibraryPrice:
-    """A price that depends on the prompt's size or the time: the library calculates it."""
+    """A price that the library calculates for each call."""
 
     provider: "Provider"
     model: "ModelInfo"
@@ -122,6 +97,36 @@ class _LibraryPrice:
             )
             return float(calculation.total_price)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainRates:
+    """So much USD per token and per request, up to some size of the prompt."""
+
+    input: float | None
+    output: float | None
+    cache_read: float
+    cache_write: float
+    request: float
+    largest_prompt: float
+    beyond: _LibraryPrice
+
+    def usd(self, usage: Mapping[str, int]) -> float | None:
+        counts = _token_counts(usage, output_costs=bool(self.output))
+        if counts is None:
+            return None
+        prompt, completion, cached, written = counts
+        if (prompt and self.input is None) or (completion and self.output is None):
+            return None
+        if prompt > self.largest_prompt:
+            return self.beyond.usd(usage)
+        return (
+            (prompt - cached - written) * (self.input or 0.0)
+            + cached * self.cache_read
+            + written * self.cache_write
+            + completion * (self.output or 0.0)
+            + self.request
+        )
 
 
 class _Price(NamedTuple):
@@ -170,34 +175,42 @@ def _price_of(provider: str | None, model: str) -> _Price:
     seller, info = found
     edition = f"of {snapshot.timestamp:%Y-%m-%d}" if snapshot.from_auto_update else __version__
     source = f"genai-prices {edition}: {seller.id}/{info.id}"
-    return _Price(snapshot, source, _plain_rates(info) or _LibraryPrice(seller, info))
+    library_price = _LibraryPrice(seller, info)
+    return _Price(snapshot, source, _plain_rates(library_price) or library_price)
 
 
-def _plain_rates(model: "ModelInfo") -> _PlainRates | None:
-    from genai_prices.types import ModelPrice, StartDateConstraint
+def _plain_rates(library_price: _LibraryPrice) -> _PlainRates | None:
+    from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
 
+    model = library_price.model
     now = datetime.now(UTC)
     if not isinstance(model.prices, ModelPrice):
-        constraints = [dated.constraint for dated in model.prices]
-        if not all(
-            c is None or isinstance(c, StartDateConstraint) and c.active(now) for c in constraints
-        ):
-            return None  # another price applies at another time
+        for constraint in (dated.constraint for dated in model.prices):
+            begun = isinstance(constraint, StartDateConstraint) and constraint.active(now)
+            if constraint is not None and not begun:
+                return None  # another price applies at another time
     prices = _prices(model.get_prices(now))
     if not prices and model.id.endswith(":free"):
-        return _PlainRates(0.0, 0.0, 0.0, 0.0, 0.0)
+        return _PlainRates(0.0, 0.0, 0.0, 0.0, 0.0, math.inf, library_price)
     if not _is_sold_by_token(prices) or "output_reasoning_mtok" in prices:
         return None
-    if not all(isinstance(price, Decimal) for price in prices.values()):
-        return None  # tiers by the prompt's size
-    per_token = {name: float(price / 1_000_000) for name, price in prices.items()}
+    largest_prompt = math.inf
+    per_million = {}
+    for name, price in prices.items():
+        tiered = isinstance(price, TieredPrices)
+        per_million[name] = price.base if tiered else price
+        if tiered and price.tiers:
+            largest_prompt = min(largest_prompt, price.tiers[0].start)
+    per_token = {name: float(price / 1_000_000) for name, price in per_million.items()}
     input_rate = per_token.get("input_mtok")
     return _PlainRates(
         input=input_rate,
         output=per_token.get("output_mtok"),
         cache_read=per_token.get("cache_read_mtok", input_rate or 0.0),
         cache_write=per_token.get("cache_write_mtok", input_rate or 0.0),
-        request=float(prices.get("requests_kcount", 0) / 1000),
+        request=per_token.get("requests_kcount", 0.0) * 1000,
+        largest_prompt=largest_prompt,
+        beyond=library_price,
     )
 
 
@@ -220,20 +233,35 @@ def _is_sold_by_token(prices: Mapping[str, object]) -> bool:
 def _find_model(
     snapshot: "DataSnapshot", provider: str | None, model: str
 ) -> "tuple[Provider, ModelInfo] | None":
+    # The snapshot's own look-up keeps every name it was ever asked for.
     from genai_prices.data_snapshot import find_provider_by_id
 
-    with suppress(LookupError):
-        # The library's rule for LiteLLM, prefix or else name, is the one for an unnamed provider.
-        return snapshot.find_provider_model(model, None, provider or "litellm", None)
-    seller = find_provider_by_id(snapshot.providers, provider) if provider else None
-    if seller is not None and provider is not None:
-        for spelling in _other_spellings(seller, provider, model):
-            if found := seller.find_model(spelling, all_providers=snapshot.providers):
+    sellers = snapshot.providers
+    if provider is None or provider.lower() == "litellm":
+        seller = _seller_by_model(sellers, model)
+    else:
+        seller = find_provider_by_id(sellers, provider)
+    if seller is not None:
+        for spelling in _spellings(seller, provider or seller.id, model):
+            if found := seller.find_model(spelling, all_providers=sellers):
                 return seller, found
     return None
 
 
-def _other_spellings(seller: "Provider", provider: str, model: str) -> Iterator[str]:
+def _seller_by_model(sellers: "Sequence[Provider]", model: str) -> "Provider | None":
+    prefix = model.partition("/")[0].lower()
+    for seller in sellers:
+        if seller.id == prefix:
+            return seller
+    for seller in sellers:
+        if seller.model_match is not None and seller.model_match.is_match(model):
+            return seller
+    return None
+
+
+def _spellings(seller: "Provider", provider: str, model: str) -> Iterator[str]:
+    """Yield the model as it is named, then as its seller may list it."""
+    yield model
     path, slash, name = model.rpartition("/")
     if not slash:
         vendors = {

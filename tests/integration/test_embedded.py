@@ -41,7 +41,7 @@ def no_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Hide every mongod and redis-server, and return the one folder on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
     for server in SERVERS:
-        monkeypatch.setattr(server, "wheel", "no-such-distribution")
+        monkeypatch.setattr(server, "wheels", {"no-such-distribution": "bin/server"})
     return tmp_path
 
 
@@ -172,8 +172,7 @@ def test_a_lost_run_bit_is_mended(
     (no_programs / "shop-1.dist-info").mkdir()
     (no_programs / "shop-1.dist-info" / "METADATA").write_text("Name: shop\nVersion: 1\n")
     monkeypatch.syspath_prepend(str(no_programs))
-    monkeypatch.setattr(embedded.Mongod, "wheel", "shop")
-    monkeypatch.setattr(embedded.Mongod, "wheel_path", "shop/mongod")
+    monkeypatch.setattr(embedded.Mongod, "wheels", {"shop": "shop/mongod"})
     if not settable:
         change_mode = Path.chmod
 

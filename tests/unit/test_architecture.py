@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
     {"call", "context", "indexes", "settings"},
-    {"usage"},
+    {"arguments", "usage"},
     {"pricing", "provider_response"},
     {"recorder"},
     {"outcomes", "redaction"},
     {"logger"},
-    {"documents", "helpers"},
+    {"documents", "helpers", "lifecycle"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "integrations", "testing", "web"},

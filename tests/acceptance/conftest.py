@@ -1,0 +1,89 @@
+"""Real Celery workers on a real Redis, recording into a real MongoDB."""
+
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from deployment import PATIENCE_SECONDS, PREFORK, SOLO, TASKS_FOLDER, CallsOf, Deployment
+
+import llm_audit
+from llm_audit import embedded
+from llm_audit.settings import reset_settings
+
+pytest.importorskip("celery")
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    mongod: embedded.Mongod, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Deploy one app: a database, a queue and a spool, also as this process's settings."""
+    folder = tmp_path_factory.mktemp("deployment")
+    database = f"test_{uuid.uuid4().hex}"
+    settings = {
+        "BROKER_URL": redis_url,
+        "QUEUE": f"queue-{uuid.uuid4().hex}",
+        "LLM_AUDIT_MONGO_URL": mongod.url,
+        "LLM_AUDIT_DATABASE": database,
+        "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
+        "LLM_AUDIT_STRICT": "true",
+    }
+    path = f"{TASKS_FOLDER}{os.pathsep}{TASKS_FOLDER.parents[1]}"
+    with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
+        yield Deployment(
+            {**os.environ, **settings, "PYTHONPATH": path},
+            settings,
+            client[database]["llm_calls"],
+            folder,
+        )
+
+
+@pytest.fixture
+def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Import the tasks in this process, as a producer does."""
+    import celery_hooks
+
+    for name, value in deployment.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(TASKS_FOLDER))
+    sys.modules.pop("audited_tasks", None)
+    import audited_tasks
+
+    reset_settings()
+    yield audited_tasks
+    celery_hooks.uninstall()
+    llm_audit.shutdown()
+    reset_settings()
+    audited_tasks.app.close()
+
+
+@pytest.fixture(scope="session", params=[PREFORK, SOLO], ids=["prefork", "solo"])
+def pool(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run one worker of each pool for all the tests that leave it alive."""
+    with deployment.worker(*request.param):
+        yield
+
+
+@pytest.fixture
+def calls_of(deployment: Deployment) -> CallsOf:
+    """Wait for the calls of some tasks to end, and return them in the order they were made."""
+
+    def wait(count: int, *task_ids: str) -> list[dict[str, Any]]:
+        query = {"task_id": {"$in": task_ids}}
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        found: list[dict[str, Any]] = []
+        while time.monotonic() < deadline:
+            found = list(deployment.calls.find(query).sort("_id", 1))
+            if len(found) >= count and all(call["status"] != "PENDING" for call in found):
+                assert len(found) == count
+                return found
+            time.sleep(0.05)  # a standalone mongod has nothing to await
+        pytest.fail(f"not {count} ended calls: {found}")
+
+    return wait

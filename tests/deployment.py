@@ -1,0 +1,64 @@
+"""One app with its workers, as the acceptance tests deploy it."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.collection import Collection
+
+CallsOf = Callable[..., list[dict[str, Any]]]
+
+TASKS_FOLDER = Path(__file__).parent / "acceptance"
+PATIENCE_SECONDS = 30
+PREFORK = ("--pool", "prefork", "--concurrency", "2")
+SOLO = ("--pool", "solo")
+
+
+@dataclass
+class Deployment:
+    """One app's settings, shared by its producer (the test) and its workers."""
+
+    environment: dict[str, str]
+    settings: dict[str, str]
+    calls: Collection[dict[str, Any]]
+    folder: Path
+
+    @contextmanager
+    def worker(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker until the block is left, then stop it warmly."""
+        name = f"worker-{uuid.uuid4().hex[:8]}"
+        log = (self.folder / f"{name}.log").open("wb")
+        command = [
+            *(sys.executable, "-W", "error::UserWarning:pymongo", "-m", "celery"),
+            *("-A", "audited_tasks", "worker", "--without-gossip", "--without-mingle"),
+            *("--loglevel", "WARNING", "--hostname", f"{name}@%h", *options),
+        ]
+        process = subprocess.Popen(
+            command,
+            cwd=TASKS_FOLDER,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                pytest.fail("the worker did not stop")
+            finally:
+                log.close()
+                print(Path(log.name).read_text(errors="replace"))

@@ -29,7 +29,7 @@ demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
 	@KEEP=$(KEEP) $(BIN)/python -m llm_audit.demo
 
 test: setup ## Run every test, against a real mongod and redis-server
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

@@ -177,7 +177,7 @@ def _spelled(value: object) -> str | None:
     if isinstance(value, dict):  # AI21 Jurassic
         value = value.get("reason")
     if isinstance(value, str):
-        return value
+        return value or None  # Snowflake sends "" for what it does not have
     return str(value) if type(value) is int and abs(value) < 2**63 else None
 
 

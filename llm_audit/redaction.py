@@ -10,7 +10,7 @@ from llm_audit.recorder.encode import encode
 from llm_audit.settings import Redact
 
 # What makes a record a record; a rule that drops or changes it would lose the call.
-STRUCTURE = frozenset({"status", "outcome_key", "process_nonce"})
+STRUCTURE = frozenset({"status", "outcome_key", "process_nonce", "completed_at"})
 CONTENT = frozenset(
     {
         *("system_prompt", "messages", "input", "tools", "tool_choice", "request_params"),

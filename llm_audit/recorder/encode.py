@@ -10,6 +10,7 @@ patterns as `bson.Regex`.
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -22,7 +23,6 @@ from llm_audit.recorder.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, s
 __all__ = ["Blob", "Encoded", "encode", "restore"]
 
 _DOLLAR = ord("$")
-_HALF_OF_MAX_LEVELS = MAX_LEVELS // 2
 _SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
 
 
@@ -69,35 +69,34 @@ def _encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes:
 
 
 def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
-    """Tell by quick looks whether a document surely holds no media, DBRef or deep nesting."""
+    """Tell by quick looks that a document surely holds no media, DBRef or deep nesting."""
     return (
         len(raw) <= media_limit_bytes
-        and (_DOLLAR not in raw or b"$id\0" not in raw)
-        # Every level has its type byte, \3 or \4. Splitting is quicker than bytes.count.
-        and len(raw.split(b"\3", _HALF_OF_MAX_LEVELS)) <= _HALF_OF_MAX_LEVELS
-        and len(raw.split(b"\4", _HALF_OF_MAX_LEVELS)) <= _HALF_OF_MAX_LEVELS
+        # memchr first; from the right, bytes are searched twice as fast as from the left
+        and (_DOLLAR not in raw or raw.rfind(b"$ref\0") < 0 or raw.rfind(b"$id\0") < 0)
+        # every level has its type byte, \3 or \4; bytes.count takes three times as long
+        and len(raw) - len(raw.replace(b"\3", b"").replace(b"\4", b"")) <= MAX_LEVELS
     )
 
 
 def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:
-    """Tell the same surely, by a look at every value, level by level."""
+    """Tell the same for certain by a look at every value, level by level."""
     level: list[Iterable[Any]] = [fields.values()]
     for _ in range(MAX_LEVELS + 1):
         below: list[Iterable[Any]] = []
-        for values in level:
-            for value in values:
-                kind = type(value)
-                if kind is dict:
-                    if "$id" in value and "$ref" in value:
-                        return False
-                    below.append(value.values())
-                elif kind is list or kind is tuple:
-                    below.append(value)
-                elif kind is str or kind is bytes:
-                    if len(value) > media_limit_bytes:
-                        return False
-                elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):
+        for value in chain.from_iterable(level):
+            kind = type(value)
+            if kind is dict:
+                if "$id" in value and "$ref" in value:
                     return False
+                below.append(value.values())
+            elif kind is list or kind is tuple:
+                below.append(value)
+            elif kind is str or kind is bytes:
+                if len(value) > media_limit_bytes:
+                    return False
+            elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):
+                return False
         if not below:
             return True
         level = below

@@ -30,13 +30,19 @@ class Blob(NamedTuple):
 
 
 class _Place(NamedTuple):
-    path: tuple[str, ...]
+    """Where a value is: in which container, under which key or position."""
+
+    parent: "_Place | None"
     container: Any
     key: Any
 
     @property
     def value(self) -> Any:
         return self.container[self.key]
+
+    @property
+    def path(self) -> list[str]:
+        return [*(self.parent.path if self.parent else ()), str(self.key)]
 
 
 def move_media(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict[str, Blob]:
@@ -72,7 +78,7 @@ def move_largest(document: dict[str, Any], excess_bytes: int, notes: Notes) -> d
     sizes = ((_size(p.value), n, p) for n, p in enumerate(_long_values(document, REFERENCE_BYTES)))
     largest = heapq.nlargest(MAX_MOVED, sizes)
     if sum(size - REFERENCE_BYTES for size, _, _ in largest) < excess_bytes:
-        fields = (_Place((name,), document, name) for name in document)
+        fields = (_Place(None, document, name) for name in document)
         largest = sorted(((_size(p.value), n, p) for n, p in enumerate(fields)), reverse=True)
     for size, _, place in largest:
         if excess_bytes <= 0 or size <= REFERENCE_BYTES:
@@ -109,15 +115,15 @@ def restore(value: Any, fetch: Callable[[str], bytes]) -> Any:
 
 def _long_values(document: dict[str, Any], limit_bytes: int) -> Iterator[_Place]:
     """Yield where strings and bytes longer than the limit are."""
-    containers: list[tuple[tuple[str, ...], Any]] = [((), document)]
-    while containers:
-        path, container = containers.pop()
-        items = container.items() if isinstance(container, dict) else enumerate(container)
+    containers: list[tuple[_Place | None, Any]] = [(None, document)]
+    for parent, container in containers:  # which grows meanwhile
+        items = container.items() if type(container) is dict else enumerate(container)
         for key, value in items:
-            if isinstance(value, (dict, list)):
-                containers.append(((*path, str(key)), value))
-            elif isinstance(value, (str, bytes)) and _size(value) > limit_bytes:
-                yield _Place((*path, str(key)), container, key)
+            kind = type(value)
+            if kind is dict or kind is list:
+                containers.append((_Place(parent, container, key), value))
+            elif (kind is str or kind is bytes) and _size(value) > limit_bytes:
+                yield _Place(parent, container, key)
 
 
 def _size(value: Any) -> int:

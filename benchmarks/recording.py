@@ -1,0 +1,180 @@
+"""What recording costs the caller, the client and the database, beside the alternatives.
+
+    make bench
+
+Every figure is a ratio to something measured in the same run; each is the median of several
+rounds, in which the candidates take turns.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pymongo
+
+import llm_audit
+from benchmarks.recorders import (
+    RECORDERS,
+    document_bytes,
+    fresh_collection,
+    insert_many,
+    llm_audit_recorder,
+    record_with_llm_audit,
+)
+from llm_audit import LLMLogger, embedded
+from benchmarks.sample import ANSWER, REQUEST, USAGE
+
+PACE_SECONDS = 0.002
+
+
+def calling_thread(url: str, rounds: int, calls: int) -> None:
+    """Print what one call costs the thread that makes it, a call every two milliseconds."""
+    medians, tails, cpu = defaultdict(list), defaultdict(list), defaultdict(list)
+    for _ in range(rounds):
+        for name, recorder in RECORDERS.items():
+            with tempfile.TemporaryDirectory() as folder, recorder(url, Path(folder)) as record:
+                for _ in range(50):
+                    record()
+                times = []
+                cpu_began = time.process_time()
+                for _ in range(calls):
+                    began = time.perf_counter()
+                    record()
+                    times.append((time.perf_counter() - began) * 1e6)
+                    time.sleep(PACE_SECONDS)
+                idle = calls * _sleep_cpu_seconds()
+            cpu[name].append((time.process_time() - cpu_began - idle) / calls * 1e6)
+            times.sort()
+            medians[name].append(times[len(times) // 2])
+            tails[name].append(times[int(len(times) * 0.99)])
+    print(f"\nCalling thread, a call every {PACE_SECONDS * 1000:.0f} ms ({rounds} x {calls} calls)")
+    print(f"{'':34}{'median us':>10}{'p99 us':>10}{'CPU us':>10}{'x llm-audit':>13}")
+    ours = statistics.median(medians["llm-audit"])
+    for name in RECORDERS:
+        median = statistics.median(medians[name])
+        print(
+            f"{name:34}{median:10.1f}{statistics.median(tails[name]):10.1f}"
+            f"{statistics.median(cpu[name]):10.1f}{median / ours:13.2f}"
+        )
+
+
+def _sleep_cpu_seconds() -> float:
+    """Return what the pacing itself costs in CPU, to be taken off."""
+    began = time.process_time()
+    for _ in range(100):
+        time.sleep(PACE_SECONDS)
+    return (time.process_time() - began) / 100
+
+
+def throughput(url: str, rounds: int, calls: int) -> None:
+    """Print calls per second through to the database, against insert_many(500)."""
+    rates, cpu = defaultdict(list), defaultdict(list)
+
+    def note(name: str, seconds: float, cpu_seconds: float) -> None:
+        rates[name].append(calls / seconds)
+        cpu[name].append(cpu_seconds / calls * 1e6)
+
+    for _ in range(rounds):
+        note("insert_many(500)", *insert_many(url, calls))
+        note("record and ship at once", *_record_and_ship(url, calls))
+        note("drain a backlog", *_drain(url, calls, apart=False))
+        note("drain, start and finish apart", *_drain(url, calls, apart=True))
+        with RECORDERS["insert_one + update_one"](url, Path()) as record:
+            few = calls // 10
+            began, cpu_began = time.perf_counter(), time.process_time()
+            for _ in range(few):
+                record()
+            seconds, used = time.perf_counter() - began, time.process_time() - cpu_began
+        note("insert_one + update_one", seconds * 10, used * 10)
+    floor = statistics.median(rates["insert_many(500)"])
+    print(f"\nThrough to MongoDB, w=majority j=true ({rounds} x {calls} calls)")
+    print(f"{'':34}{'calls/s':>10}{'of floor':>10}{'CPU us':>10}")
+    for name, measured in rates.items():
+        rate = statistics.median(measured)
+        print(
+            f"{name:34}{rate:10.0f}{rate / floor:10.2f}{statistics.median(cpu[name]):10.1f}"
+        )
+
+
+def _record_and_ship(url: str, calls: int) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as folder, llm_audit_recorder(url, Path(folder)) as record:
+        record()
+        llm_audit.flush(30)
+        began, cpu = time.perf_counter(), time.process_time()
+        for _ in range(calls):
+            record()
+        arrived = llm_audit.flush(120)
+        result = time.perf_counter() - began, time.process_time() - cpu
+    _check(url, calls + 1, bool(arrived))
+    return result
+
+
+def _drain(url: str, calls: int, *, apart: bool) -> tuple[float, float]:
+    """Let a child record with MongoDB out of reach and die; measure shipping what it left."""
+    fresh_collection(url, "bench_llm_audit").database.client.close()
+    with tempfile.TemporaryDirectory() as folder:
+        pid = os.fork()
+        if pid == 0:
+            _record_and_die(url, folder, calls, apart=apart)
+        os.waitpid(pid, 0)
+        began, cpu = time.perf_counter(), time.process_time()
+        llm_audit.configure(
+            mongo_url=url, database="bench_llm_audit", spool_dir=folder, recovery_interval_seconds=9
+        )
+        llm_audit.recover()
+        client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url)
+        collection = client["bench_llm_audit"]["llm_calls"]
+        while collection.estimated_document_count() < calls or any(Path(folder).rglob("*.bson")):
+            time.sleep(0.01)
+        result = time.perf_counter() - began, time.process_time() - cpu
+        client.close()
+        llm_audit.shutdown()
+    _check(url, calls, arrived=True)
+    return result
+
+
+def _record_and_die(url: str, folder: str, calls: int, *, apart: bool) -> None:
+    llm_audit.configure(
+        mongo_url=url, database="bench_llm_audit", spool_dir=folder, pending_after_seconds=3600
+    )
+    from llm_audit.recorder.shipper import Shipper
+
+    Shipper.start = lambda self: None  # type: ignore[method-assign]
+    if apart:
+        # so far apart that no start is still waiting when its outcome is read
+        ids = [LLMLogger.start(call_type="CHAT", **REQUEST) for _ in range(calls)]
+        for call_id in ids:
+            LLMLogger.complete(call_id, response_message=ANSWER, tokens=USAGE, finish_reason="stop")
+    else:
+        for _ in range(calls):
+            record_with_llm_audit()
+    os._exit(0)
+
+
+def _check(url: str, calls: int, arrived: bool) -> None:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url)
+    stored = client["bench_llm_audit"]["llm_calls"].count_documents({"status": "SUCCESS"})
+    client.close()
+    if not arrived or stored != calls:
+        raise RuntimeError(f"{stored} of {calls} calls arrived: the figures mean nothing")
+
+
+def main() -> None:
+    """Run every measurement and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=5000, help="calls a round")
+    parser.add_argument("--paced-calls", type=int, default=1000, help="paced calls a round")
+    options = parser.parse_args()
+    print(f"A call of {document_bytes()} bytes of BSON; {os.cpu_count()} cores, shared with mongod")
+    with embedded.mongod() as server:
+        calling_thread(server.url, options.rounds, options.paced_calls)
+        throughput(server.url, options.rounds, options.calls)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The filters that every query takes, turned into one MongoDB condition.
+
+The condition is plain JSON: dates become a range of ids, because a UUIDv7 begins with its instant
+in milliseconds. So one index on (field, _id) serves the filter, the dates and the order of time.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeAlias, TypedDict, TypeVar
+from uuid import UUID
+
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit.errors import UsageError
+
+T = TypeVar("T")
+Id: TypeAlias = str | int | UUID
+OneOrMore: TypeAlias = T | Collection[T] | None
+
+
+class CallFilters(TypedDict, total=False):
+    """Which calls to look at; what is None or not given does not restrict.
+
+    Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids may
+    be UUID or int. A date without a zone is local time. `start_date` is included and `end_date` is
+    not, both in whole milliseconds; only calls whose id is a UUIDv7 (all that llm-audit started)
+    have a date.
+    """
+
+    call_type: OneOrMore[LLMCallTypeEnum | str]
+    status: OneOrMore[LLMCallStatusEnum | str]
+    provider: OneOrMore[str]
+    model: OneOrMore[str]
+    trace_id: OneOrMore[Id]
+    session_id: OneOrMore[Id]
+    user_id: OneOrMore[Id]
+    company_id: OneOrMore[Id]
+    review_id: OneOrMore[Id]
+    task_id: OneOrMore[Id]
+    task_name: OneOrMore[str]
+    parent_call_id: OneOrMore[Id]
+    tags: OneOrMore[str]
+    tool: OneOrMore[str]
+    start_date: datetime | None
+    end_date: datetime | None
+
+
+_ENUMS: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
+_STORED_AS = {"task_name": "task.name", "tool": "tools_called"}
+_DATES = ("start_date", "end_date")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UUID7 = "^.{14}7"  # RFC 9562: the version is the digit after the second hyphen
+
+
+def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[str, Any]:
+    """Return the MongoDB condition that means these filters.
+
+    Args:
+        filters: A `CallFilters`.
+        after: Only calls older than this one, in the order of ids.
+
+    Returns:
+        What `find` and `$match` take, in plain JSON types.
+
+    Raises:
+        UsageError: A filter is unknown, or its value has the wrong type.
+    """
+    unknown = filters.keys() - CallFilters.__annotations__.keys()
+    if unknown:
+        known = ", ".join(CallFilters.__annotations__)
+        raise UsageError(f"{', '.join(sorted(unknown))}: no such filter; there are {known}.")
+    matched: dict[str, Any] = {}
+    for name in CallFilters.__annotations__:
+        given = filters.get(name)
+        if given is not None and name not in _DATES:
+            matched |= _field_condition(name, given)
+    ids = _id_range(filters.get("start_date"), filters.get("end_date"), after)
+    return matched | ({"_id": ids} if ids else {})
+
+
+def id_text(name: str, value: object) -> str:
+    """Return an id as it is stored: a str.
+
+    Args:
+        name: Of the argument, for the error.
+        value: A str or a subclass of it (a call reference), a UUID or an int.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    # uuid_utils' UUID, which is fast, is no subclass of the standard library's
+    if isinstance(value, str | int | UUID) or type(value).__name__ == "UUID":
+        return str(value)
+    raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
+
+
+def _field_condition(name: str, given: object) -> dict[str, Any]:
+    field = _STORED_AS.get(name, name)
+    if not isinstance(given, list | tuple | set | frozenset):
+        return {field: _stored(name, given)}
+    values = [_stored(name, value) for value in given]
+    if name == "tags":
+        return {field: {"$all": values}} if values else {}
+    return {field: {"$in": values}}
+
+
+def _stored(name: str, value: object) -> str:
+    """Return one value of a filter as documents hold it."""
+    if name.endswith("_id"):
+        return id_text(name, value)
+    if not isinstance(value, str):
+        raise UsageError(f"{name} has to be a str or a list of str, not {type(value).__name__}.")
+    enum = _ENUMS.get(name)
+    if enum is None:
+        return str(value)
+    try:
+        return enum(value.upper()).value
+    except ValueError:
+        raise UsageError(f"{name} {value!r:.50} is not one of {', '.join(enum)}.") from None
+
+
+def _id_range(start: object, end: object, after: Id | None) -> dict[str, str]:
+    bounds = {}
+    older_than = [] if after is None else [id_text("after", after)]
+    if end is not None:
+        older_than.append(_first_id("end_date", end))
+    if start is not None:
+        bounds["$gte"] = _first_id("start_date", start)
+    if older_than:
+        bounds["$lt"] = min(older_than)
+    if start is not None or end is not None:
+        bounds["$regex"] = _UUID7
+    return bounds
+
+
+def _first_id(name: str, moment: object) -> str:
+    """Return where the UUIDv7s of a moment begin."""
+    if not isinstance(moment, datetime):
+        raise UsageError(f"{name} has to be a datetime, not {type(moment).__name__}.")
+    try:
+        milliseconds = (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
+    except (OverflowError, ValueError):  # year 1 or 9999, local time
+        raise UsageError(f"{name} {moment} is out of range; leave it out instead.") from None
+    digits = f"{max(milliseconds, 0):012x}"
+    return f"{digits[:8]}-{digits[8:]}"

@@ -1,0 +1,145 @@
+"""LLMCallRepository: the queries, run through Beanie, with typed results."""
+
+from typing import TypeVar, Unpack
+
+from beanie.exceptions import CollectionWasNotInitialized
+from pydantic import BaseModel
+
+from llm_audit.documents import LLMCall
+from llm_audit.errors import NotInitializedError, UsageError
+from llm_audit.queries import pipelines
+from llm_audit.queries.filters import CallFilters, Id, condition, id_text
+from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class LLMCallRepository:
+    """Finds and sums up recorded calls.
+
+    Every method needs `await llm_audit.init()` before it, in the same event loop, and raises
+    `NotInitializedError` without, `UsageError` for a wrong argument. Filters are those of
+    `CallFilters`; ids may be str, UUID or int.
+    """
+
+    @staticmethod
+    async def get(call_id: Id) -> LLMCall | None:
+        """Return one call, or None if there is no such call (yet).
+
+        Args:
+            call_id: What `LLMLogger.start` returned.
+        """
+        return await _calls().find_one({"_id": id_text("call_id", call_id)})
+
+    @staticmethod
+    async def list_by_filters(
+        *, limit: int | None = 100, after: Id | None = None, **filters: Unpack[CallFilters]
+    ) -> list[LLMCall]:
+        """Return the calls that match, newest first.
+
+        To page, pass the last call's id as `after` until a page comes back shorter than `limit`:
+        no call is skipped or seen twice, however many are recorded meanwhile.
+
+        Args:
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            **filters: See `CallFilters`.
+        """
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+        query = _calls().find(condition(filters, after=after)).sort("-_id")
+        return await query.limit(limit).to_list()
+
+    @staticmethod
+    async def count_by_filters(**filters: Unpack[CallFilters]) -> int:
+        """Return how many calls match.
+
+        Args:
+            **filters: See `CallFilters`.
+        """
+        return await _calls().find(condition(filters)).count()
+
+    @staticmethod
+    async def get_calls_by_trace(trace_id: Id) -> list[LLMCall]:
+        """Return the calls of a trace, oldest first.
+
+        Args:
+            trace_id: As given to `LLMLogger.start` or `audit_context`.
+        """
+        return await _run(pipelines.calls_by_trace(trace_id), LLMCall)
+
+    @staticmethod
+    async def get_calls_by_task(task_id: Id) -> list[LLMCall]:
+        """Return the calls of a Celery task, all its attempts, oldest first.
+
+        Args:
+            task_id: Celery's; `call.task.attempt_id` tells the attempts apart.
+        """
+        return await _run(pipelines.calls_by_task(task_id), LLMCall)
+
+    @staticmethod
+    async def tool_usage(**filters: Unpack[CallFilters]) -> list[ToolUsage]:
+        """Return how each tool was used, most often asked for first.
+
+        Args:
+            **filters: See `CallFilters`; with `tool`, only those tools are in the result.
+        """
+        return await _run(pipelines.tool_usage(**filters), ToolUsage)
+
+    @staticmethod
+    async def failure_summary(**filters: Unpack[CallFilters]) -> FailureSummary:
+        """Return how calls ended, and the failures by kind, cause, model and task.
+
+        Failures are ERROR, TIMEOUT and ABANDONED. CANCELLED, INCOMPLETE and PENDING calls are
+        counted apart and are no part of any rate: a rate is failures / (successes + failures).
+
+        Args:
+            **filters: See `CallFilters`; `status` would take away what rates are measured against.
+        """
+        rows = await _run(pipelines.failure_summary(**filters), FailureSummary)
+        return rows[0] if rows else FailureSummary()
+
+    @staticmethod
+    async def cost_summary(
+        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+    ) -> list[CostSummary]:
+        """Return what calls used and cost in each group, dearest first.
+
+        Args:
+            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            **filters: See `CallFilters`.
+        """
+        return await _run(pipelines.cost_summary(group_by, **filters), CostSummary)
+
+    @staticmethod
+    async def latency_summary(
+        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+    ) -> list[LatencySummary]:
+        """Return how long calls took in each group, in milliseconds, slowest first.
+
+        A percentile is at most 0.51 % too high. Every call with a latency counts, however it
+        ended; `status="SUCCESS"` leaves out the others.
+
+        Args:
+            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            **filters: See `CallFilters`.
+        """
+        return await _run(pipelines.latency_summary(group_by, **filters), LatencySummary)
+
+
+def _calls() -> type[LLMCall]:
+    """Return LLMCall if it is bound to a database."""
+    try:
+        LLMCall.get_settings()
+    except CollectionWasNotInitialized:
+        raise NotInitializedError(
+            "LLMCall is not bound to a database yet: `await llm_audit.init()` first, "
+            "e.g. in the lifespan of your app."
+        ) from None
+    return LLMCall
+
+
+async def _run(pipeline: pipelines.Pipeline, row: type[Row]) -> list[Row]:
+    documents = await _calls().aggregate(pipeline).to_list()
+    return [row.model_validate(document) for document in documents]

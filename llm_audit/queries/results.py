@@ -1,0 +1,82 @@
+"""What the summaries return: one model for each kind of row."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a moment with its zone, which a client without `tz_aware` leaves out."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+UTCDatetime = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+class ToolUsage(BaseModel):
+    """How one tool was used."""
+
+    tool: str
+    calls: int = Field(description="how often models asked for it, repeats in a response counted")
+    llm_calls: int = Field(description="distinct LLM calls that asked for it")
+    traces: int = Field(description="distinct traces in which it was asked for")
+    failures: int = Field(description="of these LLM calls, how many failed")
+    failure_rate: float | None = Field(description="failures / (successes + failures)")
+    estimated_cost: float = Field(description="USD, of these LLM calls as a whole")
+    calls_without_cost: int = Field(description="of these LLM calls, how many have no cost")
+
+
+class FailureGroup(BaseModel):
+    """The failures that share their kind, their cause, their model and their task."""
+
+    status: str
+    error_type: str | None
+    ended_by: str | None
+    model: str | None
+    task_name: str | None
+    count: int
+    rate: float = Field(description="count / (successes + failures) of this model and task")
+    first_seen: UTCDatetime | None
+    last_seen: UTCDatetime | None
+    sample_id: str = Field(description="the newest of these calls")
+    sample_message: str | None = Field(description="its error message, at most 500 characters")
+
+
+class FailureSummary(BaseModel):
+    """How calls ended, and what the failures among them have in common."""
+
+    calls: int = 0
+    successes: int = 0
+    failures: int = Field(0, description="ERROR, TIMEOUT and ABANDONED")
+    failure_rate: float | None = Field(None, description="failures / (successes + failures)")
+    cancelled: int = Field(0, description="neither success nor failure, like the next two")
+    incomplete: int = 0
+    pending: int = 0
+    groups: list[FailureGroup] = Field(
+        default_factory=list, description="of the failures, most frequent first"
+    )
+
+
+class CostSummary(BaseModel):
+    """What the calls of one group used and cost."""
+
+    group: str | None = Field(description="a value of `group_by`; None for calls without one")
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
+class LatencySummary(BaseModel):
+    """How long the calls of one group took, in milliseconds."""
+
+    group: str | None = Field(description="a value of `group_by`; None for calls without one")
+    calls: int = Field(description="those whose latency is known")
+    p50: float
+    p90: float
+    p95: float
+    p99: float

@@ -1,0 +1,661 @@
+import json
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import anthropic.types
+import openai.types
+import openai.types.responses
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion
+from pydantic.alias_generators import to_camel
+
+from llm_audit.provider_response import read_response, tools_called
+from llm_audit.usage import read_usage
+
+TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+CUSTOM_CALL = {"id": "call_2", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+MESSAGE = {"role": "assistant", "content": "Hello!"}
+CHAT = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-4-0613",
+    "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop", "logprobs": None}],
+    "usage": USAGE,
+}
+
+
+HEAD = {"response_id": "chatcmpl-1", "response_model": "gpt-4-0613"}
+
+
+class FinishReason(Enum):
+    """As the Gemini SDK has it."""
+
+    STOP = "STOP"
+
+
+class Aliased(pydantic.BaseModel):
+    """A model of an SDK whose attributes are spelled otherwise than the API's fields."""
+
+    model_config = pydantic.ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class FunctionCall(Aliased):
+    """A call that Gemini asks for."""
+
+    name: str
+    args: dict[str, Any] | None = None
+
+
+class Part(Aliased):
+    """A part of Gemini's content."""
+
+    text: str | None = None
+    function_call: FunctionCall | None = None
+    executable_code: dict[str, Any] | None = None
+
+
+class Content(Aliased):
+    """Gemini's message."""
+
+    role: str | None = None
+    parts: list[Part] | None = None
+
+
+class Hostile:
+    """Raises whatever is read from it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":  # pytest looks at its parameters
+            return Hostile
+        raise RuntimeError(f"no {name} for you")
+
+
+class Undumpable:
+    """Has fields, but no way to dump them."""
+
+    def __init__(self) -> None:
+        self.content = "Hello!"
+
+    def model_dump(self, **_: object) -> dict[str, object]:
+        """Fail."""
+        raise ValueError("cannot")
+
+
+def chat(**choice: object) -> dict[str, Any]:
+    return {**CHAT, "choices": [{**CHAT["choices"][0], **choice}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param(
+            CHAT,
+            {
+                "response_message": MESSAGE,
+                "finish_reason": "stop",
+                "response_id": "chatcmpl-1",
+                "response_model": "gpt-4-0613",
+                "usage": USAGE,
+            },
+            id="openai-chat",
+        ),
+        pytest.param(
+            {"choices": [{"index": 0, "text": "Hello!", "finish_reason": "length"}]},
+            {
+                "response_message": {"index": 0, "text": "Hello!", "finish_reason": "length"},
+                "finish_reason": "length",
+            },
+            id="openai-legacy-completion",
+        ),
+        pytest.param(
+            {
+                "id": "resp_1",
+                "object": "response",
+                "status": "incomplete",
+                "incomplete_details": {"reason": "max_output_tokens"},
+                "output": [{"type": "message", "content": []}],
+                "usage": None,
+            },
+            {
+                "response_message": {
+                    "role": "assistant",
+                    "output": [{"type": "message", "content": []}],
+                },
+                "finish_reason": "max_output_tokens",
+                "response_id": "resp_1",
+            },
+            id="openai-responses",
+        ),
+        pytest.param(
+            {"object": "response", "status": "completed", "output": []},
+            {"finish_reason": "completed"},
+            id="openai-responses-without-output",
+        ),
+        pytest.param(
+            {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude",
+                "content": [{"type": "text", "text": "Hello!"}],
+                "stop_reason": "end_turn",
+            },
+            {
+                "response_message": {
+                    "role": "assistant",
+                    "content": [{"type": "text", "text": "Hello!"}],
+                },
+                "finish_reason": "end_turn",
+                "response_id": "msg_1",
+                "response_model": "claude",
+            },
+            id="anthropic",
+        ),
+        pytest.param(
+            {
+                "candidates": [
+                    {"content": {"parts": [{"text": "Hello!"}]}, "finishReason": "STOP"}
+                ],
+                "modelVersion": "gemini-2.5-flash",
+                "responseId": "r1",
+                "usageMetadata": {"promptTokenCount": 1},
+            },
+            {
+                "response_message": {"parts": [{"text": "Hello!"}]},
+                "finish_reason": "STOP",
+                "response_id": "r1",
+                "response_model": "gemini-2.5-flash",
+                "usage": {"promptTokenCount": 1},
+            },
+            id="gemini",
+        ),
+        pytest.param(
+            {"promptFeedback": {"blockReason": "SAFETY"}},
+            {"finish_reason": "SAFETY"},
+            id="gemini-blocked-prompt",
+        ),
+        pytest.param(
+            {
+                "output": {"message": {"role": "assistant", "content": [{"text": "Hello!"}]}},
+                "stopReason": "end_turn",
+                "usage": {"inputTokens": 1},
+                "ResponseMetadata": {"RequestId": "aws-1", "HTTPStatusCode": 200},
+            },
+            {
+                "response_message": {"role": "assistant", "content": [{"text": "Hello!"}]},
+                "finish_reason": "end_turn",
+                "response_id": "aws-1",
+                "usage": {"inputTokens": 1},
+            },
+            id="bedrock-converse",
+        ),
+        pytest.param(
+            {
+                "inputTextTokenCount": 10,
+                "results": [{"outputText": "Hi", "completionReason": "FINISH", "tokenCount": 5}],
+            },
+            {
+                "response_message": {
+                    "outputText": "Hi",
+                    "completionReason": "FINISH",
+                    "tokenCount": 5,
+                },
+                "finish_reason": "FINISH",
+                "usage": {"inputTextTokenCount": 10, "tokenCount": 5},
+            },
+            id="bedrock-titan",
+        ),
+        pytest.param(
+            {
+                "id": 1234,
+                "completions": [{"data": {"text": "Hi"}, "finishReason": {"reason": "endoftext"}}],
+            },
+            {
+                "response_message": {
+                    "data": {"text": "Hi"},
+                    "finishReason": {"reason": "endoftext"},
+                },
+                "finish_reason": "endoftext",
+                "response_id": "1234",
+            },
+            id="bedrock-jurassic",
+        ),
+        pytest.param(
+            {
+                "id": "c2",
+                "message": {"role": "assistant", "tool_plan": "I will", "tool_calls": [TOOL_CALL]},
+                "finish_reason": "TOOL_CALL",
+            },
+            {
+                "response_message": {
+                    "role": "assistant",
+                    "tool_plan": "I will",
+                    "tool_calls": [TOOL_CALL],
+                },
+                "finish_reason": "TOOL_CALL",
+                "response_id": "c2",
+            },
+            id="cohere-v2",
+        ),
+        pytest.param(
+            {
+                "response_id": "c1",
+                "text": "Hi",
+                "tool_calls": [{"name": "search", "parameters": {}}],
+                "meta": {"billed_units": {"input_tokens": 1, "output_tokens": 1}},
+            },
+            {
+                "response_message": {
+                    "text": "Hi",
+                    "tool_calls": [{"name": "search", "parameters": {}}],
+                },
+                "response_id": "c1",
+                "usage": {"billed_units": {"input_tokens": 1, "output_tokens": 1}},
+            },
+            id="cohere-v1",
+        ),
+        pytest.param(
+            {
+                "model": "llama3",
+                "message": MESSAGE,
+                "done_reason": "stop",
+                "done": True,
+                "prompt_eval_count": 10,
+                "eval_count": 5,
+                "eval_duration": 123,
+            },
+            {
+                "response_message": MESSAGE,
+                "finish_reason": "stop",
+                "response_model": "llama3",
+                "usage": {"prompt_eval_count": 10, "eval_count": 5},
+            },
+            id="ollama-chat",
+        ),
+        pytest.param(
+            {"model": "e5", "data": [{"embedding": [0.1]}], "usage": {"prompt_tokens": 1}},
+            {"response_model": "e5", "usage": {"prompt_tokens": 1}},
+            id="embeddings",
+        ),
+        pytest.param(
+            {"id": "r", "results": [{"index": 3, "relevance_score": 0.9}, {"index": 1}]},
+            {"response_id": "r"},
+            id="rerank",
+        ),
+        pytest.param({**CHAT, "choices": [], "usage": None}, HEAD, id="no-choices"),
+        pytest.param({"error": {"message": "overloaded", "code": 502}}, {}, id="error-in-a-200"),
+        pytest.param({"message": "Too many tokens"}, {}, id="error-of-aws"),
+        pytest.param(
+            {"choices": None, "candidates": [None], "output": 5, "content": 7, "message": [1]},
+            {},
+            id="rubbish",
+        ),
+    ],
+)
+def test_a_body_is_read_by_the_shape_of_its_api(
+    body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """What a body holds is found, in the API's own shape, and nothing is made up."""
+    assert read_response(body) == expected
+
+
+def test_the_other_choices_are_kept() -> None:
+    """With n > 1, the first choice is the message and the others stay whole."""
+    first, second = CHAT["choices"][0], {"index": 1, "message": {"role": "assistant"}}
+    found = read_response({**CHAT, "choices": [first, second]})
+
+    assert found["response_message"] == MESSAGE
+    assert found["other_choices"] == [second]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("stop", "stop"),
+        (154827, "154827"),
+        (FinishReason.STOP, "STOP"),
+        ({"reason": "endoftext"}, "endoftext"),
+        (["stop"], None),
+    ],
+    ids=repr,
+)
+def test_finish_reasons_become_strings(reason: object, expected: str | None) -> None:
+    """However a provider spells it, the finish reason is a str, or left out."""
+    assert read_response(chat(finish_reason=reason)).get("finish_reason") == expected
+
+
+@pytest.mark.parametrize(
+    "response",
+    [None, "text", 7, [1], {}, object(), MagicMock(), Hostile(), {"choices": [Hostile()]}],
+    ids=["none", "text", "int", "list", "empty", "object", "mock", "hostile", "hostile-choice"],
+)
+def test_rubbish_gives_nothing(response: object) -> None:
+    """Something that is no response gives nothing, and no error."""
+    assert read_response(response) == {}
+
+
+def test_objects_of_any_class_are_read() -> None:
+    """A response built of plain objects, as a home-made client has it, is read by attribute."""
+    message = SimpleNamespace(role="assistant", content="Hello!")
+    response = SimpleNamespace(
+        id="1",
+        model="gpt-4",
+        choices=[SimpleNamespace(message=message, finish_reason=FinishReason.STOP)],
+        usage=SimpleNamespace(**USAGE),
+    )
+
+    assert read_response(response) == {
+        "response_message": MESSAGE,
+        "finish_reason": "STOP",
+        "response_id": "1",
+        "response_model": "gpt-4",
+        "usage": response.usage,
+    }
+
+
+def test_a_message_that_cannot_be_dumped_is_read_by_attribute() -> None:
+    """A `model_dump()` that fails does not cost the message."""
+    found = read_response(chat(message=Undumpable()))
+
+    assert found["response_message"] == {"content": "Hello!"}
+
+
+def test_gemini_objects_become_what_the_api_sent() -> None:
+    """Attributes spelled in snake_case go back to the API's camelCase, unset ones away."""
+    content = Content(role="model", parts=[Part(function_call=FunctionCall(name="search"))])
+    response = SimpleNamespace(
+        candidates=[SimpleNamespace(content=content, finish_reason=FinishReason.STOP)],
+        model_version="gemini-2.5-flash",
+        response_id="r1",
+        usage_metadata=SimpleNamespace(prompt_token_count=10, candidates_token_count=5),
+    )
+    found = read_response(response)
+
+    assert found["response_message"] == {
+        "role": "model",
+        "parts": [{"functionCall": {"name": "search"}}],
+    }
+    assert (found["finish_reason"], found["response_id"]) == ("STOP", "r1")
+    assert found["response_model"] == "gemini-2.5-flash"
+    assert read_usage(found["usage"]) == USAGE
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ({"role": "assistant", "content": "Hello!"}, []),
+        ({"role": "assistant", "content": None, "tool_calls": None}, []),
+        ({"tool_calls": [TOOL_CALL, CUSTOM_CALL, TOOL_CALL]}, ["search", "shell", "search"]),
+        ({"content": "Let me see", "tool_calls": [TOOL_CALL]}, ["search"]),
+        ({"tool_calls": [{"name": "search", "parameters": {}}]}, ["search"]),
+        ({"content": None, "function_call": {"name": "search", "arguments": "{}"}}, ["search"]),
+        (
+            {
+                "content": [
+                    {"type": "text", "text": "x"},
+                    {"type": "tool_use", "name": "a"},
+                    {"type": "server_tool_use", "name": "b"},
+                    {"type": "mcp_tool_use", "name": "c"},
+                    {"type": "web_search_tool_result", "tool_use_id": "1", "name": "no"},
+                ]
+            },
+            ["a", "b", "c"],
+        ),
+        (
+            {
+                "output": [
+                    {"type": "reasoning"},
+                    {"type": "function_call", "name": "a"},
+                    {"type": "function_call_output", "name": "no"},
+                    {"type": "custom_tool_call", "name": "b"},
+                    {"type": "web_search_call"},
+                    {"type": "mcp_list_tools", "name": "no"},
+                    {"type": "mcp_call", "name": "c"},
+                    {"type": "message", "content": [{"type": "output_text"}]},
+                ]
+            },
+            ["a", "b", "web_search_call", "c"],
+        ),
+        (
+            {
+                "parts": [
+                    {"text": "x"},
+                    {"functionCall": {"name": "a"}},
+                    {"function_call": {"name": "b"}},
+                    {"toolCall": {"toolType": "FILE_SEARCH"}},
+                    {"executableCode": {"code": "1"}},
+                    {"functionResponse": {"name": "no"}},
+                ]
+            },
+            ["a", "b", "FILE_SEARCH", "code_execution"],
+        ),
+        (
+            {"content": [{"toolUse": {"name": "a"}}, {"toolResult": {"name": "no"}}]},
+            ["a"],
+        ),
+        ({"content": "x", "executed_tools": [{"type": "search", "index": 0}]}, ["search"]),
+        ([{"type": "tool_use", "name": "a"}], ["a"]),
+        (Content(parts=[Part(function_call=FunctionCall(name="a"))]), ["a"]),
+        (SimpleNamespace(tool_calls=[SimpleNamespace(function=SimpleNamespace(name="a"))]), ["a"]),
+    ],
+    ids=[
+        *("plain", "no-tool-calls", "openai", "openai-with-text", "cohere-v1", "openai-legacy"),
+        *("anthropic", "openai-responses", "gemini", "bedrock", "groq", "blocks-alone"),
+        *("gemini-objects", "plain-objects"),
+    ],
+)
+def test_tools_called_by_shape(message: object, names: list[str]) -> None:
+    """The tools that a message asks for are named in order, with repeats, results left out."""
+    assert tools_called(message) == names
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(None, "text", 7, object(), MagicMock(), Hostile()),
+        {"tool_calls": "search"},
+        {"tool_calls": [None, 7, "x", {}, {"function": None}, {"function": {"name": 7}}]},
+        {"content": [Hostile(), {"type": ["tool_use"]}, {"toolUse": "a"}], "function_call": "a"},
+    ],
+    ids=[
+        "none",
+        "text",
+        "int",
+        "object",
+        "mock",
+        "hostile",
+        "str-calls",
+        "bad-calls",
+        "bad-blocks",
+    ],
+)
+def test_rubbish_asks_for_no_tools(message: object) -> None:
+    """Something that is no message asks for no tools, and raises no error."""
+    assert tools_called(message) == []
+
+
+NAMES = st.sampled_from(
+    [
+        *("choices", "candidates", "results", "message", "content", "parts", "output", "text"),
+        *("tool_calls", "function", "function_call", "toolUse", "name", "type", "finish_reason"),
+        *("incomplete_details", "promptFeedback", "usage", "meta", "id", "model", "role", "data"),
+    ]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_json_is_survived(body: object) -> None:
+    """Whatever JSON a provider sends, reading it raises nothing and gives the promised types."""
+    found = read_response(body)
+
+    assert isinstance(found.get("response_message", {}), dict)
+    assert isinstance(found.get("finish_reason", ""), str)
+    assert all(isinstance(name, str) for name in tools_called(body))
+    assert all(isinstance(name, str) for name in tools_called(found.get("response_message")))
+
+
+@pytest.fixture(scope="module")
+def records() -> list[dict[str, Any]]:
+    """Give the recorded calls that succeeded without streaming."""
+    if not TRAFFIC.is_dir():
+        pytest.skip(f"the recorded traffic is not at {TRAFFIC}")
+    return list(successful_records())
+
+
+def successful_records() -> Iterator[dict[str, Any]]:
+    for name in ("openllmetry", "pydantic-ai", "logfire"):
+        for line in (TRAFFIC / f"{name}.jsonl").read_text("utf-8").split("\n"):
+            record = json.loads(line) if line else {"status": None, "response": None}
+            if record["status"] == 200 and isinstance(record["response"], dict):
+                yield record
+
+
+def calls_in(value: object) -> Iterator[str]:
+    """Walk through a whole answer and name every call of a tool in it, wherever it stands."""
+    if isinstance(value, list):
+        for item in value:
+            yield from calls_in(item)
+    elif isinstance(value, dict):
+        yield from call_names(value)
+        for key in ("message", "content", "parts", "tool_calls", "output"):
+            yield from calls_in(value.get(key))
+
+
+def call_names(item: dict[str, Any]) -> Iterator[str]:
+    for key in ("function", "functionCall", "toolUse", "function_call"):
+        if isinstance(call := item.get(key), dict) and call["name"]:  # Snowflake: "" means none
+            yield call["name"]
+    if "executableCode" in item:
+        yield "code_execution"
+    if "toolCall" in item:
+        yield item["toolCall"]["toolType"]
+    kind = str(item.get("type"))
+    if kind.endswith(("tool_use", "_call")):
+        yield item.get("name") or kind
+    yield from (tool["type"] for tool in item.get("executed_tools", []))
+
+
+def answer_in(body: dict[str, Any]) -> object:
+    """Return the part of a body that answers, of several choices the first."""
+    for key in ("choices", "candidates"):
+        if key in body:
+            return body[key][:1]
+    return body
+
+
+def test_recorded_tool_calls_are_named(records: list[dict[str, Any]]) -> None:
+    """Every tool that a real response asks for is named, and none where there is none."""
+    wrong, with_tools = [], 0
+    for record in records:
+        names = tools_called(read_response(record["response"]).get("response_message"))
+        with_tools += "tool_call" in record["features"]
+        if names != list(calls_in(answer_in(record["response"]))) or (
+            "tool_call" in record["features"] and not names
+        ):
+            wrong.append((record["id"], names))
+
+    assert wrong == []
+    assert with_tools > 280
+
+
+# What has no message: counting, embedding, ranking, assistants' bookkeeping, images.
+MESSAGELESS = (
+    *("count_tokens", "count-tokens", "countTokens", "input_tokens", "mbed", "rerank", "/images/"),
+    *("/assistants", "/threads", "/predictions", "/v1/models/{model}", "cachedContents"),
+    *(":predict",),
+)
+
+
+def test_recorded_responses_have_message_and_finish_reason(records: list[dict[str, Any]]) -> None:
+    """Every real answer gives its message and finish reason, where it has them."""
+    without_message, without_reason, checked = [], [], 0
+    for record in records:
+        if any(part in record["endpoint"] for part in MESSAGELESS):
+            continue
+        found = read_response(record["response"])
+        checked += 1
+        if not found.get("response_message"):
+            without_message.append(found.get("finish_reason"))
+        if "finish_reason" not in found:
+            without_reason.append(record["endpoint"])
+
+    # Filtered before anything was said, Responses that still run, an embedding by Titan.
+    assert {str(reason) for reason in without_message} == {
+        *("content_filter", "MODEL_ARMOR", "SAFETY", "in_progress", "queued", "None"),
+    }
+    assert set(without_reason) == {
+        "/api/v2/cortex/v1/chat/completions",
+        "/model/{model}/invoke",
+        "/v1/audio/transcriptions",
+        "/v1/completions",
+        "/v1/responses/compact",
+    }
+    assert checked > 750
+
+
+def test_recorded_counts_beside_the_answer_are_found(records: list[dict[str, Any]]) -> None:
+    """APIs that report counts without a usage object around them have them read, too."""
+    counts = {
+        record["provider"]: read_usage(read_response(record["response"])["usage"])
+        for record in records
+        if record["provider"] in {"alephalpha", "watsonx", "ollama"}
+        and "usage" not in record["response"]
+    }
+
+    assert counts["alephalpha"] == {
+        "prompt_tokens": 9,
+        "completion_tokens": 1000,
+        "total_tokens": 1009,
+    }
+    assert counts["watsonx"] == {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    assert counts["ollama"]["completion_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("class_", "provider", "endpoint", "at_least"),
+    [
+        (ChatCompletion, "openai", "/v1/chat/completions", 100),
+        (ChatCompletion, "groq", "/openai/v1/chat/completions", 20),
+        (openai.types.Completion, "openai", "/v1/completions", 5),
+        (openai.types.CreateEmbeddingResponse, "openai", "/v1/embeddings", 1),
+        (openai.types.responses.Response, "openai", "/v1/responses", 100),
+        (anthropic.types.Message, "anthropic", "/v1/messages", 150),
+    ],
+    ids=["chat", "chat-groq", "completions", "embeddings", "responses", "anthropic"],
+)
+def test_sdk_objects_read_like_their_json(
+    records: list[dict[str, Any]], class_: Any, provider: str, endpoint: str, at_least: int
+) -> None:
+    """An SDK's object gives what the JSON it was made of gives, message and tools alike."""
+    checked = 0
+    for record in records:
+        if (record["provider"], record["endpoint"]) != (provider, endpoint):
+            continue
+        response = class_.construct(**record["response"])  # as the SDK itself builds it
+        found, expected = read_response(response), read_response(record["response"])
+        usage, expected_usage = found.pop("usage", None), expected.pop("usage", None)
+        checked += 1
+
+        assert found == expected
+        assert read_usage(usage) == read_usage(expected_usage)
+        if choices := getattr(response, "choices", None):
+            message = getattr(choices[0], "message", None)
+            assert tools_called(message) == tools_called(expected["response_message"])
+
+    assert checked >= at_least

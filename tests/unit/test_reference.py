@@ -1,0 +1,34 @@
+"""The reference pages say what the code says."""
+
+from pathlib import Path
+
+from llm_audit.call import CallFields, TaskFields
+from llm_audit.settings import Settings
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def settings_table() -> str:
+    rows = ["| setting | default | |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = "a folder of the user's" if field.default_factory else field.default
+        shown = "" if default is None else f"`{default}`"
+        rows.append(f"| `{name}` | {shown} | {field.description or ''} |")
+    return "\n".join(rows)
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    """The table of settings is that of the Settings class; replace it by the one shown here."""
+    assert settings_table() in (REFERENCE / "settings.md").read_text()
+
+
+def test_every_field_is_in_the_reference() -> None:
+    """Each field of a call and of its task is named on the page about the document."""
+    page = (REFERENCE / "document.md").read_text()
+    missing = [
+        name
+        for name in (*CallFields.model_fields, *TaskFields.model_fields)
+        if f"`{name}`" not in page
+    ]
+
+    assert missing == []

@@ -3,7 +3,8 @@
     LLMAuditError
     ├── UsageError            an argument of a recording call is wrong
     ├── ConfigurationError    a setting is wrong
-    └── NotInitializedError   a query before `await llm_audit.init()`
+    ├── NotInitializedError   a query before `await llm_audit.init()`
+    └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
 """
 
 import logging

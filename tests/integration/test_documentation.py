@@ -1,27 +1,53 @@
+"""Every Python block of README and docs runs."""
+
 import ast
 import asyncio
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo.database import Database
 
 import llm_audit
 from llm_audit import embedded
+from llm_audit.demo import provider
+from llm_audit.documents import LLMCall
 from llm_audit.settings import reset_settings
 
+celery_hooks = pytest.importorskip("celery_hooks")
 sybil = pytest.importorskip("sybil")
 markdown = pytest.importorskip("sybil.parsers.markdown")
+
+pytest.importorskip("openai")
+pytest.importorskip("celery")
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+@pytest.fixture(scope="module")
+def provider_url() -> Iterator[str]:
+    """Run the demo's stand-in for the provider."""
+    with provider.serve() as url:
+        yield url
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks_run(
-    page: Path, mongod: embedded.Mongod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    mongod: embedded.Mongod,
+    database: Database[dict[str, Any]],
+    provider_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The Python blocks of a page run one after the other, as a reader would paste them."""
     monkeypatch.setenv("LLM_AUDIT_MONGO_URL", mongod.url)
+    monkeypatch.setenv("LLM_AUDIT_DATABASE", database.name)
+    monkeypatch.setenv("OPENAI_BASE_URL", provider_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setenv("LLM_AUDIT_SPOOL_DIR", str(tmp_path / "spool"))
     monkeypatch.setenv("LLM_AUDIT_STRICT", "true")
     reset_settings()
@@ -38,6 +64,9 @@ def test_python_blocks_run(
         parsers = [markdown.CodeBlockParser("python", run), markdown.SkipParser()]
         for example in sybil.Sybil(parsers).parse(page).examples():
             example.evaluate()
+        if "await llm_audit.init()" in page.read_text():
+            runner.run(LLMCall.get_pymongo_collection().database.client.close())
 
-    llm_audit.shutdown()
+    celery_hooks.uninstall()
+    llm_audit.shutdown(timeout_seconds=1)
     reset_settings()

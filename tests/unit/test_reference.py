@@ -11,8 +11,9 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 def settings_table() -> str:
     rows = ["| setting | default | |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        default = "a folder of the user's" if field.default_factory else field.default
-        shown = "" if default is None else f"`{default}`"
+        shown = "" if field.default is None else f"`{field.default}`"
+        if field.default_factory:
+            shown = "in the user's state folder"
         rows.append(f"| `{name}` | {shown} | {field.description or ''} |")
     return "\n".join(rows)
 

@@ -1,0 +1,1 @@
+"""`python -m llm_audit.demo`: the whole path on this machine, with a provider that is ours."""

@@ -1,0 +1,122 @@
+"""What happens in the demo: calls from async code, and from tasks that end well, badly, or never."""
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+
+from celery import chain, group
+from openai import AsyncOpenAI
+
+import llm_audit
+from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum
+from llm_audit.demo import assistant
+from llm_audit.demo.tasks import analyze_review_sentiment, summarize_reviews
+from llm_audit.demo.worker import Worker
+from llm_audit.errors import LLMAuditError
+
+PATIENCE_SECONDS = 60.0
+POLL_SECONDS = 0.05
+
+
+class SceneError(LLMAuditError, RuntimeError):
+    """What a scene waits for does not come."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A title, and what the scene leaves behind in MongoDB."""
+
+    title: str
+    trace_id: str
+    task_ids: tuple[str, ...] = ()
+
+
+async def rag_pipeline(llm_client: AsyncOpenAI) -> Scene:
+    """Answer a question from reviews, in async code."""
+    trace_id = await assistant.rag_pipeline(
+        llm_client, "What is missing from our reports?", company_id="gorgias", user_id="user-7"
+    )
+    llm_audit.flush()
+    return Scene("RAG pipeline, async code", trace_id)
+
+
+async def tool_call(llm_client: AsyncOpenAI) -> Scene:
+    """Let the model call a tool, in async code."""
+    call_id = await assistant.compare_competitors(llm_client, company_id="gorgias")
+    llm_audit.flush()
+    call = await LLMCallRepository.get(call_id)
+    return _scene("Tool call and its synthesis, async code", [call] if call else [])
+
+
+async def chain_of_tasks(worker: Worker) -> Scene:
+    """Analyse one review after the other."""
+    last = chain(
+        analyze_review_sentiment.si("review-1"), analyze_review_sentiment.si("review-2")
+    )()
+    calls = await _ended_calls(worker, 2, last.parent.id, last.id)
+    return _scene("Chain of two tasks", calls)
+
+
+async def group_of_tasks(worker: Worker) -> Scene:
+    """Analyse reviews at the same time."""
+    members = group(analyze_review_sentiment.s(f"review-{n}") for n in (3, 4, 5))()
+    calls = await _ended_calls(worker, 3, *(member.id for member in members))
+    return _scene("Group of three tasks", calls)
+
+
+async def failing_task(worker: Worker) -> Scene:
+    """Ask a provider that is too busy, at both attempts of a task."""
+    task = summarize_reviews.delay("pricing [429]")
+    return _scene("Task that fails, retried once", await _ended_calls(worker, 2, task.id))
+
+
+async def task_in_mid_call(worker: Worker) -> LLMCall:
+    """Ask a provider that never answers; return the call once it is visible as PENDING."""
+    task = summarize_reviews.delay("support [hang]")
+    return (await _calls(worker, 1, (LLMCallStatusEnum.PENDING,), task.id))[0]
+
+
+async def killed_task(worker: Worker, call: LLMCall) -> Scene:
+    """SIGKILL the child that makes a call, and wait until the call is closed."""
+    if call.pid is None or call.task_id is None:
+        raise SceneError(f"Call {call.id} does not say which process makes it.")
+    os.kill(call.pid, signal.SIGKILL)
+    calls = await _ended_calls(worker, 1, call.task_id)
+    return _scene("Task whose child is SIGKILLed in mid-call", calls)
+
+
+def _scene(title: str, calls: list[LLMCall]) -> Scene:
+    traces = {call.trace_id for call in calls if call.trace_id}
+    if len(traces) != 1:
+        raise SceneError(f"{title}: one trace was expected, not {len(traces)}.")
+    task_ids = dict.fromkeys(call.task_id for call in calls if call.task_id)
+    return Scene(title, traces.pop(), tuple(task_ids))
+
+
+async def _ended_calls(worker: Worker, count: int, *task_ids: str) -> list[LLMCall]:
+    ended = tuple(status for status in LLMCallStatusEnum if status is not LLMCallStatusEnum.PENDING)
+    return await _calls(worker, count, ended, *task_ids)
+
+
+async def _calls(
+    worker: Worker, count: int, statuses: tuple[LLMCallStatusEnum, ...], *task_ids: str
+) -> list[LLMCall]:
+    """Wait until so many calls of some tasks have one of these statuses; oldest first."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                calls = [
+                    call
+                    for task_id in task_ids
+                    for call in await LLMCallRepository.get_calls_by_task(task_id)
+                ]
+                if sum(call.status in statuses for call in calls) == count:
+                    return calls
+                worker.check()
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise SceneError(
+            f"There are not {count} calls of these tasks after {PATIENCE_SECONDS:.0f} s. "
+            f"The worker's log ends with:\n{worker.log_tail()}"
+        ) from None

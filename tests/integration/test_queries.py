@@ -1,0 +1,284 @@
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from local_time import local_time
+from made_up_calls import CALLS, START, USERS, Call, instant, stored
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener, CommandStartedEvent
+
+from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded
+from llm_audit.indexes import FILTERED_FIELDS
+from llm_audit.logger import CallReference
+
+Selects = Callable[[Call], bool]
+DAY = timedelta(days=1)
+
+
+class Finds(CommandListener):
+    """Keeps the find commands that were sent to the server."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Keep a find command."""
+        if event.command_name == "find":
+            self.commands.append(dict(event.command))
+
+    def succeeded(self, event: object) -> None:
+        """Nothing to keep."""
+
+    def failed(self, event: object) -> None:
+        """Nothing to keep."""
+
+
+@pytest.fixture
+def finds() -> Finds:
+    return Finds()
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def calls(
+    mongod: embedded.Mongod, database: Database[Call], finds: Finds
+) -> AsyncIterator[list[Call]]:
+    """Store the made-up calls."""
+    async with stored(mongod.url, database, finds) as made_up:
+        yield made_up
+
+
+def ids(calls: list[LLMCall]) -> list[str]:
+    return [call.id for call in calls]
+
+
+def since(start: datetime, end: datetime | None = None) -> Selects:
+    def selects(call: Call) -> bool:
+        at = instant(call["_id"])
+        return at is not None and start <= at and (end is None or at < end)
+
+    return selects
+
+
+def is_(**values: Any) -> Selects:
+    return lambda call: all(call.get(name) == value for name, value in values.items())
+
+
+SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
+    ({}, lambda _: True),
+    ({"call_type": LLMCallTypeEnum.CHAT}, is_(call_type="CHAT")),
+    ({"status": ["error", "TIMEOUT"]}, lambda call: call["status"] in {"ERROR", "TIMEOUT"}),
+    ({"provider": "openai"}, is_(provider="openai")),
+    ({"model": ("gpt-4", "claude")}, lambda call: call.get("model") in {"gpt-4", "claude"}),
+    ({"trace_id": CallReference("trace 3")}, is_(trace_id="trace 3")),
+    ({"session_id": 3}, is_(session_id="3")),
+    ({"user_id": USERS[2]}, is_(user_id=str(USERS[2]))),
+    ({"company_id": [1, "2"]}, lambda call: call.get("company_id") in {"1", "2"}),
+    ({"review_id": 77}, is_(review_id="77")),
+    ({"task_id": "task 7"}, is_(task_id="task 7")),
+    ({"task_name": "tasks.ask"}, lambda call: call.get("task", {}).get("name") == "tasks.ask"),
+    ({"parent_call_id": "parent 1"}, is_(parent_call_id="parent 1")),
+    ({"tags": "rag"}, lambda call: "rag" in call.get("tags", [])),
+    ({"tags": ["hidden", "rag"]}, is_(tags=["rag", "hidden"])),
+    ({"tool": "read"}, lambda call: "read" in call.get("tools_called", [])),
+    ({"tool": ["read", "search"]}, lambda call: bool(call.get("tools_called"))),
+    ({"model": []}, lambda _: False),
+]
+DATES: list[tuple[dict[str, Any], Selects]] = [
+    ({"start_date": START + DAY}, since(START + DAY)),
+    ({"end_date": START + DAY}, since(START, START + DAY)),
+    ({"start_date": START, "end_date": START + DAY}, since(START, START + DAY)),
+]
+
+
+def names(value: object) -> str:
+    """Name a case by its filters."""
+    if not isinstance(value, dict):
+        return ""
+    return ", ".join(f"{name} {given}" for name, given in value.items()) or "no filter"
+
+
+@pytest.mark.parametrize(("filters", "selects"), [*SELECTIONS, *DATES], ids=names)
+async def test_filters_select(filters: dict[str, Any], selects: Selects) -> None:
+    """A filter gives exactly the calls that a plain look at each of them gives, newest first."""
+    expected = [call["_id"] for call in CALLS if selects(call)]
+
+    assert ids(await LLMCallRepository.list_by_filters(limit=None, **filters)) == expected
+    assert ids(await LLMCallRepository.list_by_filters(limit=3, **filters)) == expected[:3]
+    assert await LLMCallRepository.count_by_filters(**filters) == len(expected)
+
+
+@pytest.mark.parametrize(("dates", "inside"), DATES, ids=names)
+async def test_filters_and_dates_combine(dates: dict[str, Any], inside: Selects) -> None:
+    """With several filters, a call has to meet them all."""
+    filters = {"company_id": 1, "status": "SUCCESS", **dates}
+    wanted = is_(company_id="1", status="SUCCESS")
+    expected = [call["_id"] for call in CALLS if wanted(call) and inside(call)]
+
+    assert expected
+    assert ids(await LLMCallRepository.list_by_filters(limit=None, **filters)) == expected
+
+
+async def test_dates_without_a_zone_are_local() -> None:
+    """Where it is nine hours later than in UTC, nine in the morning is UTC's midnight."""
+    nine = datetime(2026, 5, 2, 9)  # noqa: DTZ001  (what users write)
+    with local_time("JST-9"):
+        found = await LLMCallRepository.list_by_filters(start_date=nine, limit=None)
+
+    assert ids(found) == [call["_id"] for call in CALLS if since(START + DAY)(call)]
+
+
+@pytest.mark.parametrize("dates", [{}, DATES[2][0]], ids=["always", "between dates"])
+@pytest.mark.parametrize("field", FILTERED_FIELDS)
+async def test_indexes_serve_the_filters(
+    field: str, dates: dict[str, Any], database: Database[Call], finds: Finds
+) -> None:
+    """An indexed filter, also with dates, reads its index in order: nothing is sorted."""
+    value = "TIMEOUT" if field == "status" else next(c[field] for c in CALLS if c.get(field))
+    name = "tool" if field == "tools_called" else field
+    filters = {name: value[0] if isinstance(value, list) else value, **dates}
+    await LLMCallRepository.list_by_filters(**filters)
+    sent = {key: finds.commands[-1][key] for key in ("find", "filter", "sort", "limit")}
+
+    plan = database.command("explain", sent)["queryPlanner"]["winningPlan"]
+
+    assert stages_of(plan) == ["LIMIT", "FETCH", "IXSCAN"]
+    assert plan["inputStage"]["inputStage"]["indexName"] == f"{field}_newest"
+
+
+async def test_several_values_are_merged_in_order(database: Database[Call], finds: Finds) -> None:
+    """Calls of several statuses come from one index scan each, merged: nothing is sorted."""
+    await LLMCallRepository.list_by_filters(status=["ERROR", "TIMEOUT"])
+    sent = {key: finds.commands[-1][key] for key in ("find", "filter", "sort", "limit")}
+
+    plan = database.command("explain", sent)["queryPlanner"]["winningPlan"]
+
+    assert {"SORT", "COLLSCAN"}.isdisjoint(stages_of(plan))
+    assert "SORT_MERGE" in stages_of(plan)
+
+
+def stages_of(plan: dict[str, Any]) -> list[str]:
+    """Name the stages of a query plan, from the last to the first."""
+    inputs = [plan["inputStage"]] if "inputStage" in plan else plan.get("inputStages", [])
+    return [plan["stage"], *(stage for one in inputs for stage in stages_of(one))]
+
+
+@pytest.mark.parametrize("filters", [{}, {"status": "SUCCESS"}, DATES[0][0]], ids=names)
+async def test_paging_walks_everything_once(
+    filters: dict[str, Any], database: Database[Call]
+) -> None:
+    """Page by page every call is seen once, also when new ones come in meanwhile."""
+    expected = ids(await LLMCallRepository.list_by_filters(limit=None, **filters))
+    seen: list[str] = []
+    while page := await LLMCallRepository.list_by_filters(
+        limit=7, after=seen[-1] if seen else None, **filters
+    ):
+        seen += ids(page)
+        newer = {"_id": f"ffffffff-ffff-7fff-8fff-{len(seen):012}", "status": "SUCCESS"}
+        database["llm_calls"].insert_one(newer)
+
+    assert seen == expected
+    assert len(seen) > 7 * 7
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.0, True, "10"])
+async def test_a_wrong_limit_is_named(limit: Any) -> None:
+    """A limit of zero would mean "all" to MongoDB, and is refused."""
+    with pytest.raises(UsageError, match="limit has to be an int from 1"):
+        await LLMCallRepository.list_by_filters(limit=limit)
+
+
+@pytest.mark.parametrize("form", [str, uuid.UUID, CallReference])
+async def test_get_finds_a_call(form: Callable[[str], Any]) -> None:
+    """A call is found by its id in any form."""
+    wanted = CALLS[10]
+    call = await LLMCallRepository.get(form(wanted["_id"]))
+
+    assert isinstance(call, LLMCall)
+    assert (call.id, call.status, call.messages) == (
+        wanted["_id"],
+        wanted["status"],
+        wanted["messages"],
+    )
+    assert call.created_at == wanted["created_at"]
+
+
+async def test_get_finds_nothing() -> None:
+    """An id that nobody has recorded gives None."""
+    assert await LLMCallRepository.get(uuid.uuid4()) is None
+
+
+async def test_a_call_that_only_a_finish_reached_parses(database: Database[Call]) -> None:
+    """The id and the status are enough to read a call."""
+    database["llm_calls"].insert_one({"_id": "bare", "status": "ABANDONED", "ended_by": "revoked"})
+
+    call = await LLMCallRepository.get("bare")
+
+    assert call is not None
+    assert (call.status, call.ended_by, call.messages, call.task) == (
+        "ABANDONED",
+        "revoked",
+        [],
+        None,
+    )
+
+
+async def test_a_trace_reads_from_its_beginning() -> None:
+    """All calls of a trace, and no others, oldest first."""
+    expected = [call["_id"] for call in reversed(CALLS) if call.get("trace_id") == "trace 3"]
+
+    assert len(expected) > 3
+    assert ids(await LLMCallRepository.get_calls_by_trace("trace 3")) == expected
+
+
+async def test_a_task_reads_from_its_first_attempt(database: Database[Call]) -> None:
+    """All calls of a task in all its attempts, oldest first; the id may be a UUID."""
+    task_id = uuid.uuid4()
+    attempts = [
+        {
+            "_id": f"01a00000-000{n}-7000-8000-000000000000",
+            "status": "SUCCESS",
+            "task_id": str(task_id),
+            "task": {"name": "tasks.ask", "retries": n, "attempt_id": f"attempt {n}"},
+        }
+        for n in (2, 0, 1)
+    ]
+    database["llm_calls"].insert_many(attempts)
+
+    calls = await LLMCallRepository.get_calls_by_task(task_id)
+
+    assert [call.task and (call.task.retries, call.task.attempt_id) for call in calls] == [
+        (0, "attempt 0"),
+        (1, "attempt 1"),
+        (2, "attempt 2"),
+    ]
+
+
+def test_queries_before_init_say_what_to_do() -> None:
+    """In a process that has not called init(), every query says so."""
+    script = """if True:
+        import asyncio
+        from llm_audit import LLMCallRepository, NotInitializedError
+
+        arguments = {"get": ["x"], "get_calls_by_trace": ["x"], "get_calls_by_task": ["x"]}
+        for name in sorted(vars(LLMCallRepository)):
+            if not name.startswith("_"):
+                try:
+                    asyncio.run(getattr(LLMCallRepository, name)(*arguments.get(name, [])))
+                except NotInitializedError as error:
+                    assert "await llm_audit.init()" in str(error)
+                    print(name)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.split() == [
+        *("cost_summary", "count_by_filters", "failure_summary", "get", "get_calls_by_task"),
+        *("get_calls_by_trace", "latency_summary", "list_by_filters", "tool_usage"),
+    ]

@@ -1,0 +1,100 @@
+"""Some five hundred calls in the shape of stored documents, the same in every run."""
+
+import random
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymongo
+from beanie import init_beanie
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+
+from llm_audit import LLMCall, LLMCallStatusEnum, LLMCallTypeEnum
+
+Call = dict[str, Any]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+START = datetime(2026, 5, 1, tzinfo=UTC)
+USERS = [uuid.UUID(int=n) for n in range(4)]
+FAILURES = ("ERROR", "TIMEOUT", "ABANDONED")
+
+
+def call_id(at: datetime, lot: random.Random) -> str:
+    """Make a UUIDv7 of an instant."""
+    milliseconds = (at - EPOCH) // timedelta(milliseconds=1)
+    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | lot.getrandbits(62)))
+
+
+def instant(call_id: str) -> datetime | None:
+    """Return when a call was made, if its id is a UUIDv7."""
+    value = uuid.UUID(call_id)
+    return EPOCH + timedelta(milliseconds=value.int >> 80) if value.version == 7 else None
+
+
+def _recorded(lot: random.Random) -> Call:
+    """Make up one call; several fall into the same millisecond, and in 50 hours."""
+    at = START + timedelta(minutes=15 * lot.randrange(200))
+    status = lot.choice([*LLMCallStatusEnum, *["SUCCESS"] * 8])
+    failed = status in FAILURES
+    call = {
+        "_id": call_id(at, lot),
+        "created_at": at,
+        "status": str(status),
+        "call_type": str(lot.choice(list(LLMCallTypeEnum))),
+        "provider": lot.choice(["openai", "anthropic"]),
+        "model": lot.choice(["gpt-4", "gpt-4", "claude", None]),
+        "messages": [{"role": "user", "content": "Hello!", "unknown": {"deep": [1, None]}}],
+        "trace_id": lot.choice([None, *(f"trace {n}" for n in range(40))]),
+        "session_id": lot.choice([None, *map(str, range(9))]),
+        "user_id": str(lot.choice(USERS)),
+        "company_id": lot.choice([None, "1", "2"]),
+        "review_id": lot.choice([None, "77"]),
+        "parent_call_id": lot.choice([None, "parent 1", "parent 2"]),
+        "tags": lot.choice([None, [], ["rag"], ["hidden"], ["rag", "hidden"]]),
+        "service": lot.choice([None, "api"]),
+        "estimated_cost": lot.choice([None, 0.0, 0.1, 0.25, 1e-7]),
+        "prompt_tokens": lot.choice([None, 10, 1000]),
+        "completion_tokens": lot.choice([None, 5, 70]),
+        "total_tokens": lot.choice([None, 15, 1070]),
+        "cached_tokens": lot.choice([None, 7]),
+        "latency_ms": lot.choice([None, 0.0, 1.0, *[round(lot.lognormvariate(7, 1), 3)] * 6]),
+        "tools_called": lot.choice([None, [], ["read"], ["read", "search", "read"], ["search"]]),
+        "error_type": lot.choice(["APIError", "Timeout", None]) if failed else None,
+        "error_message": lot.choice(["short", "long" * 999, None]) if failed else None,
+        "ended_by": lot.choice(["exception", "worker_lost"]) if failed else None,
+        "a_later_version": {"knows": "more"},
+    }
+    if lot.random() < 0.5:
+        task = {"name": lot.choice(["tasks.ask", "tasks.sum"]), "retries": lot.randrange(3)}
+        call |= {"task_id": f"task {lot.randrange(50)}", "task": task}
+    return {name: value for name, value in call.items() if value is not None}
+
+
+def _make_up() -> list[Call]:
+    lot = random.Random(5)
+    only_finished = [
+        {"_id": call_id(START + timedelta(hours=n), lot), "status": "SUCCESS", "latency_ms": 5.0}
+        for n in range(5)
+    ]
+    id_not_ours = {"_id": str(uuid.UUID(int=2**127, version=4)), "status": "ERROR"}
+    calls = [*(_recorded(lot) for _ in range(500)), *only_finished, id_not_ours]
+    return sorted(calls, key=lambda call: call["_id"], reverse=True)
+
+
+CALLS = _make_up()
+"""Newest first. Five of them only a finish has reached; one has an id that is no UUIDv7."""
+
+
+@asynccontextmanager
+async def stored(
+    url: str, database: Database[Call], *listeners: CommandListener
+) -> AsyncIterator[list[Call]]:
+    """Store the calls, and bind LLMCall to where they are for the length of the block."""
+    client: pymongo.AsyncMongoClient[Call]
+    async with pymongo.AsyncMongoClient(url, tz_aware=True, event_listeners=listeners) as client:
+        await init_beanie(database=client[database.name], document_models=[LLMCall])
+        database["llm_calls"].insert_many(CALLS)
+        yield CALLS

@@ -1,0 +1,176 @@
+import json
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+
+import pytest
+import uuid_utils
+from local_time import local_time
+
+from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
+from llm_audit.logger import CallReference
+from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.grouping import GroupBy
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+EVERY_FILTER: dict[str, Any] = {
+    "call_type": [LLMCallTypeEnum.CHAT, "agent"],
+    "status": LLMCallStatusEnum.ERROR,
+    "provider": "openai",
+    "model": ["gpt-4", "gpt-5"],
+    "trace_id": uuid.UUID(int=7),
+    "session_id": 7,
+    "user_id": CallReference("u"),
+    "company_id": [1, uuid.UUID(int=2)],
+    "review_id": "r",
+    "task_id": "t",
+    "task_name": "app.tasks.answer",
+    "parent_call_id": uuid_utils.UUID(int=7),
+    "tags": ["rag", "hidden"],
+    "tool": ["search", "read"],
+    "start_date": NOON - timedelta(days=1),
+    "end_date": NOON,
+}
+SUMMARIES = [
+    pipelines.tool_usage,
+    pipelines.failure_summary,
+    pipelines.cost_summary,
+    pipelines.latency_summary,
+]
+
+
+def uuid7_at(milliseconds: int, rest: str) -> str:
+    digits = f"{milliseconds:012x}7{rest}"
+    return str(uuid.UUID(hex=digits.ljust(32, rest)))
+
+
+@pytest.mark.parametrize("summary", SUMMARIES)
+def test_stages_are_plain_json(summary: Any) -> None:
+    """Stages survive JSON unchanged, so any driver takes them and mongosh takes their text."""
+    stages = summary(**EVERY_FILTER)
+
+    assert json.loads(json.dumps(stages)) == stages
+    assert summary() != stages
+
+
+@pytest.mark.parametrize("summary", SUMMARIES)
+def test_stages_are_new_every_time(summary: Any) -> None:
+    """Whoever adds to the stages does not change what the next caller gets."""
+    untouched = json.dumps(summary())
+    for stage in (changed := summary()):
+        stage.clear()
+
+    assert changed != summary()
+    assert json.dumps(summary()) == untouched
+
+
+def test_every_filter_becomes_a_condition() -> None:
+    """Each filter restricts the field that documents hold, in the form they hold it in."""
+    assert condition(EVERY_FILTER) == {
+        "call_type": {"$in": ["CHAT", "AGENT"]},
+        "status": "ERROR",
+        "provider": "openai",
+        "model": {"$in": ["gpt-4", "gpt-5"]},
+        "trace_id": "00000000-0000-0000-0000-000000000007",
+        "session_id": "7",
+        "user_id": "u",
+        "company_id": {"$in": ["1", "00000000-0000-0000-0000-000000000002"]},
+        "review_id": "r",
+        "task_id": "t",
+        "task.name": "app.tasks.answer",
+        "parent_call_id": "00000000-0000-0000-0000-000000000007",
+        "tags": {"$all": ["rag", "hidden"]},
+        "tools_called": {"$in": ["search", "read"]},
+        "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600", "$regex": "^.{14}7"},
+    }
+    assert EVERY_FILTER.keys() == CallFilters.__annotations__.keys()
+
+
+def test_values_are_exact_strings() -> None:
+    """Enums and references become plain str, so that every driver and encoder takes them."""
+    values = condition({"status": LLMCallStatusEnum.ERROR, "user_id": CallReference("u")}).values()
+
+    assert {type(value) for value in values} == {str}
+
+
+def test_what_is_none_does_not_restrict() -> None:
+    """A filter that is None is no filter; neither is having to carry no tags."""
+    assert condition(dict.fromkeys(EVERY_FILTER) | {"tags": []}) == {}
+    assert condition({"model": []}) == {"model": {"$in": []}}
+
+
+@pytest.mark.parametrize(
+    ("offset", "inside"), [(-1, False), (0, True), (999, True), (1000, False)], ids=str
+)
+def test_dates_are_a_range_of_ids(offset: int, inside: bool) -> None:
+    """start_date is in and end_date is out, to the millisecond, whatever follows it in the id."""
+    dates = {"start_date": NOON, "end_date": NOON + timedelta(seconds=1)}
+    ids = condition(dates)["_id"]
+    milliseconds = int(NOON.timestamp() * 1000) + offset
+
+    for rest in "08f":
+        assert (ids["$gte"] <= uuid7_at(milliseconds, rest) < ids["$lt"]) is inside
+
+
+def test_after_and_end_date_meet() -> None:
+    """The older of the two bounds holds."""
+    old, new = (uuid7_at(int(NOON.timestamp() * 1000) + shift, "8") for shift in (-1000, 1000))
+
+    assert condition({"end_date": NOON}, after=old)["_id"]["$lt"] == old
+    assert condition({"end_date": NOON}, after=new)["_id"] == condition({"end_date": NOON})["_id"]
+    assert condition({}, after=old) == {"_id": {"$lt": old}}
+
+
+def test_dates_without_a_zone_are_local() -> None:
+    """Nine in the evening in Japan is noon in UTC; a zone that is given counts."""
+    naive = datetime(2026, 5, 1, 21)  # noqa: DTZ001  (what users write)
+    zoned = datetime(2026, 5, 1, 14, tzinfo=timezone(timedelta(hours=2)))
+    with local_time("JST-9"):
+        conditions = [condition({"start_date": same}) for same in (naive, zoned, NOON)]
+
+    assert conditions == [conditions[-1]] * 3
+
+
+def test_dates_before_the_epoch_mean_the_first_id() -> None:
+    """A very early start includes everything."""
+    assert condition({"start_date": datetime.min.replace(tzinfo=UTC)})["_id"]["$gte"] == (
+        "00000000-0000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"modle": "gpt-4"}, "modle: no such filter; there are call_type, .*model"),
+        ({"status": "FAILED"}, "status 'FAILED' is not one of PENDING, SUCCESS"),
+        ({"status": ["ERROR", 5]}, "status has to be a str"),
+        ({"call_type": "CHATT"}, "call_type 'CHATT' is not one of CHAT"),
+        ({"model": {"$ne": "gpt-4"}}, "model has to be a str or a list of str, not dict"),
+        ({"user_id": {"$ne": None}}, "user_id has to be a str, a UUID or an int, not dict"),
+        ({"trace_id": [None]}, "trace_id has to be a str, a UUID or an int, not NoneType"),
+        ({"start_date": "2026-05-01"}, "start_date has to be a datetime, not str"),
+        ({"end_date": 1.5}, "end_date has to be a datetime, not float"),
+    ],
+    ids=str,
+)
+def test_a_wrong_filter_is_named(filters: dict[str, Any], message: str) -> None:
+    """A filter that is unknown or of the wrong type is an error that says what is right."""
+    for summary in SUMMARIES:
+        with pytest.raises(UsageError, match=message):
+            summary(**filters)
+
+
+def test_a_date_out_of_range_is_named() -> None:
+    """The first moment of the year 1 in Japan has no UTC."""
+    with local_time("JST-9"), pytest.raises(UsageError, match=r"start_date .* is out of range"):
+        condition({"start_date": datetime.min})  # noqa: DTZ901  (what is tested)
+
+
+@pytest.mark.parametrize("summary", [pipelines.cost_summary, pipelines.latency_summary])
+def test_an_unknown_grouping_is_named(summary: Any) -> None:
+    """What calls cannot be grouped by is an error that lists what they can."""
+    for group_by in get_args(GroupBy):
+        assert summary(group_by)
+
+    with pytest.raises(UsageError, match=r"group_by 'wekk' is not one of model, .*hour"):
+        summary("wekk")

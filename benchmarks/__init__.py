@@ -1,0 +1,1 @@
+"""What llm-audit costs, as ratios between things measured side by side in one run."""

@@ -25,8 +25,8 @@ from benchmarks.recorders import (
     llm_audit_recorder,
     record_with_llm_audit,
 )
-from llm_audit import LLMLogger, embedded
 from benchmarks.sample import ANSWER, REQUEST, USAGE
+from llm_audit import LLMLogger, embedded
 
 PACE_SECONDS = 0.002
 
@@ -95,9 +95,7 @@ def throughput(url: str, rounds: int, calls: int) -> None:
     print(f"{'':34}{'calls/s':>10}{'of floor':>10}{'CPU us':>10}")
     for name, measured in rates.items():
         rate = statistics.median(measured)
-        print(
-            f"{name:34}{rate:10.0f}{rate / floor:10.2f}{statistics.median(cpu[name]):10.1f}"
-        )
+        print(f"{name:34}{rate:10.0f}{rate / floor:10.2f}{statistics.median(cpu[name]):10.1f}")
 
 
 def _record_and_ship(url: str, calls: int) -> tuple[float, float]:
@@ -109,7 +107,7 @@ def _record_and_ship(url: str, calls: int) -> tuple[float, float]:
             record()
         arrived = llm_audit.flush(120)
         result = time.perf_counter() - began, time.process_time() - cpu
-    _check(url, calls + 1, bool(arrived))
+    _check(url, calls + 1, arrived=bool(arrived))
     return result
 
 
@@ -143,7 +141,7 @@ def _record_and_die(url: str, folder: str, calls: int, *, apart: bool) -> None:
     )
     from llm_audit.recorder.shipper import Shipper
 
-    Shipper.start = lambda self: None  # type: ignore[method-assign]
+    Shipper.start = lambda _: None  # type: ignore[method-assign]
     if apart:
         # so far apart that no start is still waiting when its outcome is read
         ids = [LLMLogger.start(call_type="CHAT", **REQUEST) for _ in range(calls)]
@@ -155,7 +153,7 @@ def _record_and_die(url: str, folder: str, calls: int, *, apart: bool) -> None:
     os._exit(0)
 
 
-def _check(url: str, calls: int, arrived: bool) -> None:
+def _check(url: str, calls: int, *, arrived: bool) -> None:
     client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url)
     stored = client["bench_llm_audit"]["llm_calls"].count_documents({"status": "SUCCESS"})
     client.close()

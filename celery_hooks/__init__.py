@@ -8,7 +8,14 @@ Nothing happens on import. `install` connects Celery's signals; `uninstall` disc
 
 from typing import TYPE_CHECKING, Literal
 
-from celery_hooks import attempts, lifecycle, propagation
+try:
+    from celery_hooks import attempts, lifecycle, propagation
+except ModuleNotFoundError as error:
+    if error.name not in {"celery", "billiard"}:
+        raise
+    raise ModuleNotFoundError(
+        "celery_hooks needs Celery: pip install 'llm-audit[celery]'", name=error.name
+    ) from None
 
 if TYPE_CHECKING:
     from celery import Celery

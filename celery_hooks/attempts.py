@@ -109,9 +109,7 @@ def _end(task: "Task", state: str | None = None, **_: Any) -> None:
     leave(attempt.token)
     # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now
     error = sys.exc_info()[1] if state is None else attempt.error
-    llm_audit.LLMLogger.end_open_calls(
-        attempt.attempt_id, error=error, ended_by=attempt.ended_by
-    )
+    llm_audit.LLMLogger.end_open_calls(attempt.attempt_id, error=error, ended_by=attempt.ended_by)
     if _Tagged.flush_each_task:
         llm_audit.flush(get_settings().exit_timeout_seconds)
 

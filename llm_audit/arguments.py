@@ -16,7 +16,7 @@ from llm_audit.settings import report_mistake
 def identifier(name: str, value: object) -> str | None:
     """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
     if value is None or value.__class__ is str:
-        return value or None  # type: ignore[return-value]
+        return value or None
     if not isinstance(value, str | int | UUID) and not hasattr(value, "hex"):
         report_mistake(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
     return str(value)
@@ -66,7 +66,7 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
 def array(name: str, value: Iterable[Any] | None) -> list[Any] | None:
     """Return a list as it is, a tuple as a list; anything else becomes the list's one element."""
     if value is None or value.__class__ is list:
-        return value  # type: ignore[return-value]
+        return value
     if isinstance(value, list | tuple):
         return list(value)
     report_mistake(f"{name} has to be a list, not {type(value).__name__}; it is stored as one.")
@@ -76,7 +76,7 @@ def array(name: str, value: Iterable[Any] | None) -> list[Any] | None:
 def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
     """Return a number; what is none (a client's "not given" object, say) is kept elsewhere."""
     if value is None or value.__class__ is float or value.__class__ is int:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, int | float):
         return value
     if type(value).__name__ not in {"NotGiven", "Omit"}:

@@ -77,7 +77,9 @@ class StartFields(BaseModel):
     provider: str | None = None
     model: str | None = None
 
-    system_prompt: Any = Field(None, description="a string, or blocks as the Anthropic API has them")
+    system_prompt: Any = Field(
+        None, description="a string, or blocks as the Anthropic API has them"
+    )
     messages: list[Any] = Field(default_factory=list, description="as the API speaks them")
     input: Any = Field(None, description="what embeddings and moderation take instead of messages")
     tools: list[Any] | None = None
@@ -117,7 +119,9 @@ class OutcomeFields(BaseModel):
     response_id: str | None = None
     response_message: dict[str, Any] | None = Field(None, description="as the API speaks it")
     finish_reason: str | None = None
-    tools_called: list[str] = Field(default_factory=list, description="names, in order, repeats kept")
+    tools_called: list[str] = Field(
+        default_factory=list, description="names, in order, repeats kept"
+    )
 
     prompt_tokens: int | None = Field(None, description="input tokens, cached ones included")
     completion_tokens: int | None = Field(None, description="output tokens, reasoning included")

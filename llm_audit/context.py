@@ -40,7 +40,8 @@ class CallContext:
         )
 
 
-_current: ContextVar[CallContext] = ContextVar("llm_audit_context", default=CallContext())
+_NOTHING = CallContext()
+_current: ContextVar[CallContext] = ContextVar("llm_audit_context", default=_NOTHING)
 
 
 def current_context() -> CallContext:
@@ -63,7 +64,7 @@ def leave(token: Token[CallContext]) -> None:
         _current.reset(token)
     except ValueError:
         earlier = token.old_value
-        _current.set(CallContext() if earlier is Token.MISSING else earlier)
+        _current.set(_NOTHING if earlier is Token.MISSING else earlier)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from beanie import Document
-from pydantic import ConfigDict
 from pymongo import IndexModel
 
 from llm_audit.call import CallFields
@@ -17,9 +16,8 @@ class LLMCall(CallFields, Document):
     `await llm_audit.init()` or an `init_beanie` of your own that names it.
     """
 
-    model_config = ConfigDict(extra="ignore", arbitrary_types_allowed=True)
-
-    id: str  # type: ignore[assignment]  (Beanie declares an ObjectId; ours are UUIDv7 strings)
+    # Beanie declares an ObjectId; ours are UUIDv7 strings
+    id: str  # type: ignore[assignment]
 
     class Settings:
         """Where Beanie finds the calls, and by which indexes."""

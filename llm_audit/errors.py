@@ -1,10 +1,10 @@
 """What llm-audit raises, and how a mistake is reported where raising would hurt the audited code.
 
-    LLMAuditError
-    ├── UsageError            an argument of a recording call is wrong
-    ├── ConfigurationError    a setting is wrong
-    ├── NotInitializedError   a query before `await llm_audit.init()`
-    └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
+LLMAuditError
+├── UsageError            an argument of a recording call is wrong
+├── ConfigurationError    a setting is wrong
+├── NotInitializedError   a query before `await llm_audit.init()`
+└── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
 """
 
 import logging

@@ -9,7 +9,11 @@ SENTIMENT_PROMPT = "Analyze sentiment. Respond with: positive, negative, or neut
 
 
 def _ask(
-    call_type: LLMCallTypeEnum, text: str, model: str, instruction: str | None, common: dict[str, Any]
+    call_type: LLMCallTypeEnum,
+    text: str,
+    model: str,
+    instruction: str | None,
+    common: dict[str, Any],
 ) -> CallReference:
     """Start a call whose one user message is a text, under an instruction as system prompt."""
     common.setdefault("provider", "openrouter")
@@ -55,9 +59,7 @@ def log_chat(messages: list[Any], model: str, **common: Any) -> CallReference:
         The call's id; await it or not.
     """
     common.setdefault("provider", "openrouter")
-    return LLMLogger.start(
-        call_type=LLMCallTypeEnum.CHAT, model=model, messages=messages, **common
-    )
+    return LLMLogger.start(call_type=LLMCallTypeEnum.CHAT, model=model, messages=messages, **common)
 
 
 def log_rag_query(question: str, model: str, **common: Any) -> CallReference:
@@ -93,9 +95,7 @@ def log_rag_synthesis(
     return _ask(LLMCallTypeEnum.RAG_SYNTHESIS, text, model, None, common)
 
 
-def log_classification(
-    text: str, labels: list[str], model: str, **common: Any
-) -> CallReference:
+def log_classification(text: str, labels: list[str], model: str, **common: Any) -> CallReference:
     """Start a CLASSIFICATION call.
 
     Args:
@@ -164,7 +164,7 @@ def _give_input(
     return LLMLogger.start(call_type=call_type, model=model, input=given, **common)
 
 
-def log_embedding(input: Any, model: str, **common: Any) -> CallReference:  # noqa: A002
+def log_embedding(input: Any, model: str, **common: Any) -> CallReference:
     """Start an EMBEDDING call.
 
     Args:
@@ -178,7 +178,7 @@ def log_embedding(input: Any, model: str, **common: Any) -> CallReference:  # no
     return _give_input(LLMCallTypeEnum.EMBEDDING, input, model, common)
 
 
-def log_moderation(input: Any, model: str, **common: Any) -> CallReference:  # noqa: A002
+def log_moderation(input: Any, model: str, **common: Any) -> CallReference:
     """Start a MODERATION call.
 
     Args:

@@ -73,7 +73,7 @@ class LLMLogger:
         provider: str | None = None,
         model: str | None = None,
         messages: Iterable[Any] | None = None,
-        input: Any = None,  # noqa: A002  (what the embedding and moderation APIs call it)
+        input: Any = None,
         system_prompt: Any = None,
         tools: Iterable[Any] | None = None,
         tool_choice: Any = None,
@@ -130,7 +130,11 @@ class LLMLogger:
             return call_id
         context = current_context()
         parent = arguments.identifier("parent_call_id", parent_call_id) or context.parent_call_id
-        trace = arguments.identifier("trace_id", trace_id) or context.trace_id or _trace_of(parent, call_id)
+        trace = (
+            arguments.identifier("trace_id", trace_id)
+            or context.trace_id
+            or _trace_of(parent, call_id)
+        )
         recording = recorder()
         fields: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,

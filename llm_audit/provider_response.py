@@ -190,12 +190,14 @@ def _native(value: object) -> object:
     """Return an SDK's object as the dict that its API sent; anything else as it is."""
     if isinstance(value, _NATIVE_TYPES):
         return value
-    if callable(dump := getattr(value, "model_dump", None)):
-        for mode in ("json", "python"):  # JSON cannot hold every object's bytes
-            try:
-                dumped = dump(mode=mode, by_alias=True, exclude_unset=True, warnings=False)
-            except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
-                log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
-            else:
-                return dumped if isinstance(dumped, dict) else fields_of(value)
+    for mode in ("json", "python"):  # JSON cannot hold every object's bytes
+        try:
+            if not callable(dump := getattr(value, "model_dump", None)):
+                break
+            dumped = dump(mode=mode, by_alias=True, exclude_unset=True, warnings=False)
+        except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+            log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
+        else:
+            if isinstance(dumped, dict):
+                return dumped
     return fields_of(value) or value

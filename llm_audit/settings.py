@@ -27,17 +27,20 @@ class Settings(BaseSettings):
         env_prefix="LLM_AUDIT_", env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    enabled: bool = Field(True, description="false turns every recording call into a no-op")
-    strict: bool = Field(False, description="raise on mistakes instead of logging them once")
+    enabled: bool = Field(default=True, description="false turns every recording call into a no-op")
+    strict: bool = Field(
+        default=False, description="raise on mistakes instead of logging them once"
+    )
 
     mongo_url: str = Field("mongodb://127.0.0.1:27017", description="any MongoDB connection string")
     database: str = "llm_audit"
     collection: str = "llm_calls"
     create_collection: bool = Field(
-        True, description="create a missing collection (zstd) with its indexes when shipping starts"
+        default=True,
+        description="create a missing collection (zstd) with its indexes when shipping starts",
     )
     write_concern: int | str = Field("majority", description="MongoDB's `w`")
-    write_journal: bool = Field(True, description="MongoDB's `j`: wait for its journal")
+    write_journal: bool = Field(default=True, description="MongoDB's `j`: wait for its journal")
 
     environment: str | None = Field(None, description="stored with every call, e.g. production")
     service: str | None = Field(None, description="stored with every call, e.g. billing-worker")
@@ -63,7 +66,9 @@ class Settings(BaseSettings):
         10.0, gt=0, description="how often to look for the journals of dead processes"
     )
     lease_seconds: float = Field(
-        120.0, gt=0, description="silence after which a process under another boot is taken for dead"
+        120.0,
+        gt=0,
+        description="silence after which a process under another boot is taken for dead",
     )
     exit_timeout_seconds: float = Field(
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
@@ -73,7 +78,7 @@ class Settings(BaseSettings):
         """Name the collection that calls go to, without credentials: a short hash."""
         hosts = urlsplit(self.mongo_url).netloc.rpartition("@")[2]
         ordered = ",".join(sorted(hosts.lower().split(",")))
-        name = "\n".join((ordered, self.database, self.collection))
+        name = f"{ordered}\n{self.database}\n{self.collection}"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

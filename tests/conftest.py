@@ -2,14 +2,19 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
+from pymongo.collection import Collection
 from pymongo.database import Database
 
+import llm_audit
 from llm_audit import embedded
+from llm_audit.errors import forget_logged
+from llm_audit.settings import Settings, reset_settings
 
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
@@ -62,3 +67,41 @@ def database(
     fresh = mongo_client[f"test_{uuid.uuid4().hex}"]
     yield fresh
     mongo_client.drop_database(fresh)
+
+
+@pytest.fixture
+def calls(database: Database[dict[str, Any]]) -> Collection[dict[str, Any]]:
+    """Give the collection of calls in the test's own database."""
+    return database["llm_calls"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> Iterator[None]:
+    """Forget settings and what was logged after each test."""
+    yield
+    reset_settings()
+    forget_logged()
+
+
+@pytest.fixture
+def recording(
+    mongod: embedded.Mongod, database: Database[dict[str, Any]], tmp_path: Path
+) -> Iterator[Callable[..., Settings]]:
+    """Record strictly into the test's own database from a fresh spool; call it to change settings.
+
+    Indexes are left out: they take longer than most tests.
+    """
+
+    def configure(**changes: Any) -> Settings:
+        usual = {
+            "mongo_url": mongod.url,
+            "database": database.name,
+            "create_collection": False,
+            "spool_dir": tmp_path / "spool",
+            "strict": True,
+        }
+        return llm_audit.configure(**(usual | changes))
+
+    configure()
+    yield configure
+    llm_audit.shutdown(timeout_seconds=2)

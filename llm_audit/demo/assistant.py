@@ -37,9 +37,7 @@ def get_competitor_data(company_name: str, competitors: list[str]) -> dict[str, 
     features = {"Zendesk": ["voice", "reports"], "Freshdesk": ["field service"]}
     return {
         "company": company_name,
-        "competitors": [
-            {"name": name, "features": features.get(name, [])} for name in competitors
-        ],
+        "competitors": [{"name": name, "features": features.get(name, [])} for name in competitors],
     }
 
 

@@ -58,9 +58,7 @@ REFUSALS = {
     "[429]": Refusal(
         429, "requests", "Rate limit reached. Please try again in 20s.", "rate_limit_exceeded"
     ),
-    "[500]": Refusal(
-        500, "server_error", "The server had an error while processing your request."
-    ),
+    "[500]": Refusal(500, "server_error", "The server had an error while processing your request."),
 }
 
 

@@ -51,9 +51,7 @@ async def tool_call(llm_client: AsyncOpenAI) -> Scene:
 
 async def chain_of_tasks(worker: Worker) -> Scene:
     """Analyse one review after the other."""
-    last = chain(
-        analyze_review_sentiment.si("review-1"), analyze_review_sentiment.si("review-2")
-    )()
+    last = chain(analyze_review_sentiment.si("review-1"), analyze_review_sentiment.si("review-2"))()
     calls = await _ended_calls(worker, 2, last.parent.id, last.id)
     return _scene("Chain of two tasks", calls)
 

@@ -41,7 +41,9 @@ class Batch:
         self.writes += writes_for(first[0], None if outcome is None else outcome[0])
         for record, segment in (first,) if outcome is None else (first, outcome):
             self.size_bytes += len(record.doc)
-            self.first_seq = record.seq if self.first_seq is None else min(self.first_seq, record.seq)
+            self.first_seq = (
+                record.seq if self.first_seq is None else min(self.first_seq, record.seq)
+            )
             if segment is not None:
                 self.segments.append(segment)
 

@@ -7,6 +7,7 @@ not available now, and what is left is sent again later.
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -42,6 +43,7 @@ UNKNOWN_ERRORS_UNTIL_REFUSED = 5
 _CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
 
 Group = list[Write]
+Calls = Collection[dict[str, Any]]
 
 
 class UnavailableError(Exception):
@@ -79,7 +81,7 @@ class Delivery:
         groups: list[Group] = [list(writes)]
         try:
             collection = self._connect()
-            self._upload_blobs(writes, blob_folder)
+            self._upload_blobs(collection, writes, blob_folder)
             while groups:
                 groups[-1:] = self._send_group(collection, groups[-1])
         except PyMongoError as error:
@@ -104,7 +106,7 @@ class Delivery:
         if self._client is not None:
             self._client.close()
 
-    def _connect(self) -> Collection[dict[str, Any]]:
+    def _connect(self) -> Calls:
         settings = self._settings
         if self._client is None:
             try:
@@ -146,22 +148,20 @@ class Delivery:
                 "create_collection=False."
             )
 
-    def _upload_blobs(self, writes: list[Write], folder: Path) -> None:
+    def _upload_blobs(self, collection: Calls, writes: list[Write], folder: Path) -> None:
         """Put blobs into GridFS before the documents that name them."""
         for record in chain.from_iterable((write.record, write.outcome) for write in writes):
-            for name in record.blobs if record is not None else ():
-                assert self._client is not None
-                database = self._client[self._settings.database]
+            if record is not None and record.blobs:
                 expires = expires_at(record.id, self._settings.retention_days)
-                blobs.upload(database, folder / name, expires)
+                for name in record.blobs:
+                    blobs.upload(collection.database, folder / name, expires)
 
-    def _send_group(self, collection: Collection[dict[str, Any]], group: Group) -> list[Group]:
+    def _send_group(self, collection: Calls, group: Group) -> list[Group]:
         """Send one bulk; return what has to be sent next, in groups."""
         try:
             retention_days = self._settings.retention_days
-            result = collection.bulk_write(
-                [write.statement(retention_days) for write in group], ordered=False
-            )
+            statements: list[Any] = [write.statement(retention_days) for write in group]
+            result = collection.bulk_write(statements, ordered=False)
         except BulkWriteError as error:
             return self._sort_out(error.details, group)
         except _CLIENT_REFUSALS as error:
@@ -174,7 +174,7 @@ class Delivery:
             self.superseded += len(group) - result.matched_count
         return []
 
-    def _sort_out(self, details: dict[str, Any], group: Group) -> list[Group]:
+    def _sort_out(self, details: Mapping[str, Any], group: Group) -> list[Group]:
         """Say what the failed writes of a bulk become; all the others have arrived."""
         errors = details["writeErrors"]
         if not errors:

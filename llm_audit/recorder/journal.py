@@ -88,6 +88,7 @@ def pack(
     call_id: str,
     key: int,
     doc: bytes,
+    *,
     notes: Sequence[str] = (),
     blobs: Sequence[str] = (),
 ) -> bytearray:

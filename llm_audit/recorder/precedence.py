@@ -27,7 +27,7 @@ def outcome_key(rank: Rank, at: datetime) -> int:
     """
     microseconds = int(at.timestamp() * 1e6)
     earlier_first = (1 << _TIME_BITS) - 1 - microseconds
-    tie = random.getrandbits(_TIE_BITS)  # noqa: S311  (a lot, not a secret)
+    tie = random.getrandbits(_TIE_BITS)
     return (rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie
 
 

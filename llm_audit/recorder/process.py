@@ -101,7 +101,7 @@ class Recorder:
     ) -> None:
         encoded = encode(fields, max_bytes, self.settings.media_limit_bytes)
         names = self._write_blobs(call_id, encoded.blobs) if encoded.blobs else ()
-        self._journal.append(pack(op, call_id, key, encoded.raw, encoded.notes, names))
+        self._journal.append(pack(op, call_id, key, encoded.raw, notes=encoded.notes, blobs=names))
 
     def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
         try:

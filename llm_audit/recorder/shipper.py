@@ -107,7 +107,7 @@ class Shipper:
                 pause = 0.0 if busy else POLL_SECONDS
             except UnavailableError as error:
                 pause = self._went_away(str(error))
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # a fault of ours must not end shipping: the journal still holds everything
                 logger.exception("The shipper failed and will try again.")
                 pause = BACKOFF_MAX_SECONDS

@@ -30,7 +30,6 @@ REJECTED = "rejected"
 _NEW = ".new-"
 
 
-
 class _Held:
     """The folders that this process holds locked; never opened by it a second time."""
 

@@ -1,4 +1,4 @@
-"""The Celery app that the acceptance tests run in real workers; settings come from the environment."""
+"""The Celery app that real workers run in the acceptance tests; the environment sets it up."""
 
 import os
 import signal

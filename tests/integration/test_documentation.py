@@ -35,7 +35,7 @@ def provider_url() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_blocks_run(
+def test_python_blocks_run(  # noqa: PLR0917  (pytest passes fixtures by name)
     page: Path,
     mongod: embedded.Mongod,
     database: Database[dict[str, Any]],

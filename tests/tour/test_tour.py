@@ -91,7 +91,8 @@ def test_an_exception_in_the_block_fails_the_call(calls: Calls) -> None:
     assert call["error_message"] == "no answer"
 
 
-async def test_calls_inherit_their_context_and_form_a_trace(calls: Calls) -> None:
+@pytest.mark.usefixtures("calls")
+async def test_calls_inherit_their_context_and_form_a_trace() -> None:
     """Ids and labels come from the context; calls in a call are its children."""
     with (
         audit_context(session_id="s-1", user_id=7, tags=["beta"]),

@@ -339,7 +339,7 @@ def test_threads_agree() -> None:
     models = [("openai", "gpt-4"), ("openrouter", "gpt-4"), ("deepseek", "deepseek-chat")] * 20
     pricing._price_of.cache_clear()
     with ThreadPoolExecutor(8) as pool:
-        costs = list(pool.map(lambda model: estimate_cost(*model, USAGE), models))
+        costs = list(pool.map(lambda named: estimate_cost(named[0], named[1], USAGE), models))
 
     assert costs == costs[:3] * 20
     assert None not in costs

@@ -46,25 +46,25 @@ def usage_of(body: dict[str, Any]) -> Any:
 def expected_counts(body: dict[str, Any]) -> tuple[int | None, int | None]:
     """Return input and output tokens by the rules of the API that a body comes from."""
     usage = usage_of(body)
-    cached = ()
+    on_top: tuple[str, ...] = ()
     if "usageMetadata" in body:
         names = ("promptTokenCount", "candidatesTokenCount")
-        cached = ("toolUsePromptTokenCount",)
+        on_top = ("toolUsePromptTokenCount",)
     elif "billed_units" in usage:
         usage, names = usage["billed_units"], ("input_tokens", "output_tokens")
     elif "stopReason" in body:
         names = ("inputTokens", "outputTokens")
-        cached = ("cacheReadInputTokens", "cacheWriteInputTokens")
+        on_top = ("cacheReadInputTokens", "cacheWriteInputTokens")
     elif "input_tokens" in usage:
         names = ("input_tokens", "output_tokens")
-        cached = ("cache_read_input_tokens", "cache_creation_input_tokens")
+        on_top = ("cache_read_input_tokens", "cache_creation_input_tokens")
     else:
         names = ("prompt_tokens", "completion_tokens")
     prompt, completion = (usage.get(name) for name in names)
     if "thoughtsTokenCount" in usage:
         completion = (completion or 0) + usage["thoughtsTokenCount"]
     if prompt is not None:
-        prompt += sum(usage.get(name, 0) for name in cached)
+        prompt += sum(usage.get(name, 0) for name in on_top)
     return prompt, completion
 
 

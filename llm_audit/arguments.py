@@ -4,34 +4,39 @@ A wrong one is a mistake (raised in strict mode, else logged once), and is recor
 possible.
 """
 
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
-from uuid import UUID
+
+import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import CallContext, unite_tags
+from llm_audit.context import CallContext, merge_metadata, unite_tags
+from llm_audit.recorder.safe_text import safe_repr
 from llm_audit.settings import report_mistake
+
+_ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
+_NOT_GIVEN = frozenset({"NotGiven", "Omit"})  # what the providers' clients put for "not given"
 
 
 def identifier(name: str, value: object) -> str | None:
     """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
     if value is None or value.__class__ is str:
         return value or None
-    if not isinstance(value, str | int | UUID) and not hasattr(value, "hex"):
+    if not isinstance(value, _ID_TYPES):
         report_mistake(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
-    return str(value)
+    return text(value)
 
 
 def call_identifier(value: object) -> str:
-    """Return the id of a call that `start` returned."""
-    if isinstance(value, str) and value:
-        return str(value)
-    if isinstance(value, UUID) or hasattr(value, "hex"):
+    """Return the id of a call that `start` returned; anything else becomes a call of its own."""
+    if value and isinstance(value, str | uuid.UUID | uuid_utils.UUID):
         return str(value)
     report_mistake(
-        f"call_id has to be what LLMLogger.start returned, a str, not {type(value).__name__}."
+        f"call_id has to be what LLMLogger.start returned, not {safe_repr(value):.50}; the outcome "
+        "is recorded as a call of its own."
     )
-    return str(value)
+    return str(uuid_utils.uuid7())
 
 
 def call_type(value: object) -> LLMCallTypeEnum:
@@ -39,10 +44,12 @@ def call_type(value: object) -> LLMCallTypeEnum:
     if isinstance(value, LLMCallTypeEnum):
         return value
     try:
-        return LLMCallTypeEnum(str(value).upper())
+        return LLMCallTypeEnum(str(text(value)).upper())
     except ValueError:
         known = ", ".join(LLMCallTypeEnum)
-        report_mistake(f"call_type {value!r:.50} is not one of {known}; it is recorded as OTHER.")
+        report_mistake(
+            f"call_type {safe_repr(value):.50} is not one of {known}; it is recorded as OTHER."
+        )
         return LLMCallTypeEnum.OTHER
 
 
@@ -51,14 +58,15 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
     if value is meant:
         return meant
     try:
-        status = LLMCallStatusEnum(str(value).upper())
+        status = LLMCallStatusEnum(str(text(value)).upper())
     except ValueError:
         status = LLMCallStatusEnum.PENDING
     if status is not LLMCallStatusEnum.PENDING:
         return status
     terminal = ", ".join(s for s in LLMCallStatusEnum if s is not LLMCallStatusEnum.PENDING)
     report_mistake(
-        f"status {value!r:.50} is not terminal: give one of {terminal}; {meant} is recorded."
+        f"status {safe_repr(value):.50} is not terminal: give one of {terminal}; {meant} is "
+        "recorded."
     )
     return meant
 
@@ -74,35 +82,53 @@ def array(name: str, value: Iterable[Any] | None) -> list[Any] | None:
 
 
 def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
-    """Return a number; what is none (a client's "not given" object, say) is kept elsewhere."""
+    """Return a number; what is none is kept in `otherwise`, under its name."""
     if value is None or value.__class__ is float or value.__class__ is int:
         return value
     if isinstance(value, int | float):
         return value
-    if type(value).__name__ not in {"NotGiven", "Omit"}:
+    if type(value).__name__ not in _NOT_GIVEN:
         otherwise[name] = value
     return None
 
 
+def whole_number(name: str, value: Any, otherwise: dict[str, Any]) -> int | None:
+    """Return a whole number; what is none is kept in `otherwise`, under its name."""
+    if value is None or value.__class__ is int:
+        return value
+    given = number(name, value, otherwise)
+    if isinstance(given, float):
+        if given.is_integer():
+            return int(given)
+        otherwise[name] = given
+        return None
+    return given
+
+
+def milliseconds(name: str, value: Any) -> float | None:
+    """Return a duration; what is no number is left out."""
+    otherwise: dict[str, Any] = {}
+    given = number(name, value, otherwise)
+    if otherwise:
+        report_mistake(
+            f"{name} has to be a number of milliseconds, not {type(value).__name__}; it is left "
+            "out."
+        )
+    return given
+
+
 def text(value: object) -> str | None:
-    """Return a value as str."""
-    return value if value is None or isinstance(value, str) else str(value)
+    """Return a value as a plain str."""
+    if value is None or value.__class__ is str:
+        return value
+    return str.__str__(value) if isinstance(value, str) else safe_repr(value, str)
 
 
 def tags(context: CallContext, given: Iterable[str] | None) -> list[str] | None:
     """Return the context's tags and those given, each once."""
-    if isinstance(given, str):
-        report_mistake("tags has to be a list of str, not one str; it is stored as one tag.")
-        given = [given]
-    united = unite_tags(context.tags, given or ())
-    return list(united) or None
+    return list(unite_tags(context.tags, given or ())) or None
 
 
 def metadata(context: CallContext, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the context's metadata with what is given merged over it."""
-    if given is None:
-        return dict(context.metadata) or None
-    if not isinstance(given, Mapping):
-        report_mistake("metadata has to be a dict; it is stored as {'value': ...}.")
-        given = {"value": given}
-    return {**context.metadata, **given}
+    return dict(merge_metadata(context.metadata, given)) or None

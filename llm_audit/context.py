@@ -6,6 +6,8 @@ from contextvars import ContextVar, Token, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
+from llm_audit.settings import report_mistake
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -35,7 +37,7 @@ class CallContext:
         return replace(
             self,
             tags=unite_tags(self.tags, tags),
-            metadata={**self.metadata, **metadata} if metadata else self.metadata,
+            metadata=merge_metadata(self.metadata, metadata),
             **{name: value for name, value in ids.items() if value is not None},
         )
 
@@ -138,4 +140,22 @@ def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:
     """Return the tags of both, each once, in the order they were first named."""
     if not inner:
         return outer
+    if isinstance(inner, str) or not isinstance(inner, Iterable):
+        report_mistake(
+            f"tags has to be a list of str, not {type(inner).__name__}; it is stored as one tag."
+        )
+        inner = (inner,)
     return tuple(dict.fromkeys((*outer, *map(str, inner))))
+
+
+def merge_metadata(outer: Mapping[str, Any], inner: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the metadata of both; where they name the same, the inner counts."""
+    if inner is None:
+        return outer
+    if not isinstance(inner, Mapping):
+        report_mistake(
+            f"metadata has to be a dict, not {type(inner).__name__}; it is stored as "
+            "{'value': ...}."
+        )
+        inner = {"value": inner}
+    return {**outer, **inner}

@@ -147,7 +147,7 @@ class LLMLogger:
             "tools": arguments.array("tools", tools),
             "tool_choice": tool_choice,
             "temperature": arguments.number("temperature", temperature, request_params),
-            "max_tokens": arguments.number("max_tokens", max_tokens, request_params),
+            "max_tokens": arguments.whole_number("max_tokens", max_tokens, request_params),
             "request_params": request_params or None,
             "trace_id": trace,
             "session_id": arguments.identifier("session_id", session_id) or context.session_id,
@@ -225,8 +225,8 @@ class LLMLogger:
         fields["finish_reason"] = arguments.text(finish_reason or known.get("finish_reason"))
         fields["response_model"] = arguments.text(answered_by)
         fields["response_id"] = arguments.text(response_id or known.get("response_id"))
-        fields["time_to_first_token_ms"] = arguments.number(
-            "time_to_first_token_ms", time_to_first_token_ms, {}
+        fields["time_to_first_token_ms"] = arguments.milliseconds(
+            "time_to_first_token_ms", time_to_first_token_ms
         )
         _end(settings, call_id, fields)
         return call_id

@@ -1,11 +1,11 @@
 """Settings: arguments of `configure()` beat the environment, which beats the defaults."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import platformdirs
 from pydantic import Field, ValidationError
@@ -39,13 +39,18 @@ class Settings(BaseSettings):
         default=True,
         description="create a missing collection (zstd) with its indexes when shipping starts",
     )
-    write_concern: int | str = Field("majority", description="MongoDB's `w`")
+    write_concern: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\D")] = Field(
+        "majority", union_mode="left_to_right", description="MongoDB's `w`"
+    )
     write_journal: bool = Field(default=True, description="MongoDB's `j`: wait for its journal")
 
     environment: str | None = Field(None, description="stored with every call, e.g. production")
     service: str | None = Field(None, description="stored with every call, e.g. billing-worker")
     retention_days: float | None = Field(
-        None, gt=0, description="days until MongoDB deletes a call; none keeps it for ever"
+        None,
+        gt=0,
+        le=365_000,
+        description="days until MongoDB deletes a call; none keeps it for ever",
     )
     redact: Redact | None = Field(
         None, description="called with the fields of a call before anything is written"
@@ -76,8 +81,7 @@ class Settings(BaseSettings):
 
     def target(self) -> str:
         """Name the collection that calls go to, without credentials: a short hash."""
-        hosts = urlsplit(self.mongo_url).netloc.rpartition("@")[2]
-        ordered = ",".join(sorted(hosts.lower().split(",")))
+        ordered = ",".join(sorted(_hosts(self.mongo_url).lower().split(",")))
         name = f"{ordered}\n{self.database}\n{self.collection}"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
@@ -96,8 +100,9 @@ def get_settings() -> Settings:
         with _Home.lock:
             settings = _Home.settings
             if settings is None:
-                settings = _Home.settings = _from_environment()
-        _check_mongo_url(settings)
+                settings = _from_environment()
+                _check_mongo_url(settings)
+                _Home.settings = settings
     return settings
 
 
@@ -170,8 +175,9 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_mongo_url(settings: Settings) -> None:
-    scheme, separator, rest = settings.mongo_url.partition("://")
-    if scheme in {"mongodb", "mongodb+srv"} and separator and rest.rpartition("@")[2].strip("/"):
+    if settings.mongo_url.startswith(("mongodb://", "mongodb+srv://")) and _hosts(
+        settings.mongo_url
+    ):
         return
     message = (
         "mongo_url is not a MongoDB connection string: it has to look like "
@@ -181,3 +187,9 @@ def _check_mongo_url(settings: Settings) -> None:
     if settings.strict:
         raise ConfigurationError(message)
     log_once(message)
+
+
+def _hosts(mongo_url: str) -> str:
+    """Return the hosts that a connection string names, without credentials."""
+    authority = re.split("[/?#]", mongo_url.partition("://")[2], maxsplit=1)[0]
+    return authority.rpartition("@")[2]

@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class Deployment:
     settings: dict[str, str]
     calls: Collection[dict[str, Any]]
     folder: Path
+
+    def with_settings(self, **changes: str) -> "Deployment":
+        """Return the same deployment, its workers under other settings."""
+        return replace(self, environment={**self.environment, **changes})
 
     @contextmanager
     def worker(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:

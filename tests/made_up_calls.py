@@ -13,6 +13,7 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from llm_audit import LLMCall, LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit.indexes import call_indexes
 
 Call = dict[str, Any]
 
@@ -54,6 +55,7 @@ def _recorded(lot: random.Random) -> Call:
         "review_id": lot.choice([None, "77"]),
         "parent_call_id": lot.choice([None, "parent 1", "parent 2"]),
         "tags": lot.choice([None, [], ["rag"], ["hidden"], ["rag", "hidden"]]),
+        "environment": lot.choice([None, "test"]),
         "service": lot.choice([None, "api"]),
         "estimated_cost": lot.choice([None, 0.0, 0.1, 0.25, 1e-7]),
         "prompt_tokens": lot.choice([None, 10, 1000]),
@@ -88,13 +90,18 @@ CALLS = _make_up()
 """Newest first. Five of them only a finish has reached; one has an id that is no UUIDv7."""
 
 
+def store(database: Database[Call]) -> None:
+    """Store the calls, with the indexes that a real collection has."""
+    database["llm_calls"].create_indexes(call_indexes())
+    database["llm_calls"].insert_many(CALLS)
+
+
 @asynccontextmanager
-async def stored(
+async def bound(
     url: str, database: Database[Call], *listeners: CommandListener
-) -> AsyncIterator[list[Call]]:
-    """Store the calls, and bind LLMCall to where they are for the length of the block."""
+) -> AsyncIterator[None]:
+    """Bind LLMCall to a database for the length of the block."""
     client: pymongo.AsyncMongoClient[Call]
     async with pymongo.AsyncMongoClient(url, tz_aware=True, event_listeners=listeners) as client:
-        await init_beanie(database=client[database.name], document_models=[LLMCall])
-        database["llm_calls"].insert_many(CALLS)
-        yield CALLS
+        await init_beanie(client[database.name], document_models=[LLMCall], skip_indexes=True)
+        yield

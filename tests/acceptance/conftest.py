@@ -70,6 +70,14 @@ def pool(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Non
 
 
 @pytest.fixture
+def own_queue(deployment: Deployment, tasks: Any) -> Deployment:
+    """Give the test a queue that no worker of another test listens to."""
+    queue = f"queue-{uuid.uuid4().hex}"
+    tasks.app.conf.task_default_queue = queue
+    return deployment.with_settings(QUEUE=queue)
+
+
+@pytest.fixture
 def calls_of(deployment: Deployment) -> CallsOf:
     """Wait for the calls of some tasks to end, and return them in the order they were made."""
 

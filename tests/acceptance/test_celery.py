@@ -2,7 +2,6 @@
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +129,10 @@ def test_a_retry_is_another_attempt_of_the_same_task(tasks: Any, calls_of: Calls
 
 
 def test_a_killed_childs_call_is_abandoned(
-    tasks: Any, deployment: Deployment, calls_of: CallsOf
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf
 ) -> None:
     """The call of a child that is SIGKILLed in it is closed by the worker, with its content."""
-    with deployment.worker(*PREFORK):
+    with own_queue.worker(*PREFORK):
         result = tasks.die_in_call.delay()
         (call,) = calls_of(1, result.id)
 
@@ -142,24 +141,24 @@ def test_a_killed_childs_call_is_abandoned(
 
 
 def test_a_killed_workers_call_is_abandoned_by_the_next(
-    tasks: Any, deployment: Deployment, calls_of: CallsOf
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf
 ) -> None:
     """When the whole worker is killed, the next one on this machine closes its calls."""
-    with deployment.worker(*SOLO) as worker:
+    with own_queue.worker(*SOLO) as worker:
         result = tasks.die_in_call.delay()
         assert worker.wait(PATIENCE) == -signal.SIGKILL
-    with deployment.worker(*SOLO):
+    with own_queue.worker(*SOLO):
         (call,) = calls_of(1, result.id)
 
     assert (call["status"], call["ended_by"]) == ("ABANDONED", "worker_lost")
 
 
 def test_recycled_children_deliver_everything_and_leave_nothing_behind(
-    tasks: Any, deployment: Deployment, calls_of: CallsOf, tmp_path: Path
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf, tmp_path: Path
 ) -> None:
     """Children that are recycled after each task lose no call, and the spool ends up empty."""
-    environment = {**deployment.environment, "LLM_AUDIT_SPOOL_DIR": str(tmp_path)}
-    with replace(deployment, environment=environment).worker(*PREFORK, "--max-tasks-per-child=1"):
+    recycling = own_queue.with_settings(LLM_AUDIT_SPOOL_DIR=str(tmp_path))
+    with recycling.worker(*PREFORK, "--max-tasks-per-child=1"):
         results = group(tasks.analyze.s(str(n)) for n in range(20))()
         ids = results.get(timeout=2 * PATIENCE)
 

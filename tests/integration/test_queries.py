@@ -1,14 +1,15 @@
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import pymongo
 import pytest
 import pytest_asyncio
 from local_time import local_time
-from made_up_calls import CALLS, START, USERS, Call, instant, stored
+from made_up_calls import CALLS, START, USERS, Call, bound, instant, store
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
@@ -43,13 +44,30 @@ def finds() -> Finds:
     return Finds()
 
 
+@pytest.fixture(scope="module")
+def made_up(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
+    """Store the made-up calls once, for the tests that only read."""
+    database = mongo_client[f"test_{uuid.uuid4().hex}"]
+    store(database)
+    yield database
+    mongo_client.drop_database(database)
+
+
 @pytest_asyncio.fixture(autouse=True)
 async def calls(
-    mongod: embedded.Mongod, database: Database[Call], finds: Finds
-) -> AsyncIterator[list[Call]]:
-    """Store the made-up calls."""
-    async with stored(mongod.url, database, finds) as made_up:
-        yield made_up
+    mongod: embedded.Mongod, made_up: Database[Call], finds: Finds
+) -> AsyncIterator[None]:
+    """Bind LLMCall to the made-up calls."""
+    async with bound(mongod.url, made_up, finds):
+        yield
+
+
+@pytest_asyncio.fixture
+async def own(mongod: embedded.Mongod, database: Database[Call]) -> AsyncIterator[Database[Call]]:
+    """Bind LLMCall to a copy of the made-up calls that the test may add to."""
+    store(database)
+    async with bound(mongod.url, database):
+        yield database
 
 
 def ids(calls: list[LLMCall]) -> list[str]:
@@ -135,7 +153,7 @@ async def test_dates_without_a_zone_are_local() -> None:
 @pytest.mark.parametrize("dates", [{}, DATES[2][0]], ids=["always", "between dates"])
 @pytest.mark.parametrize("field", FILTERED_FIELDS)
 async def test_indexes_serve_the_filters(
-    field: str, dates: dict[str, Any], database: Database[Call], finds: Finds
+    field: str, dates: dict[str, Any], made_up: Database[Call], finds: Finds
 ) -> None:
     """An indexed filter, also with dates, reads its index in order: nothing is sorted."""
     value = "TIMEOUT" if field == "status" else next(c[field] for c in CALLS if c.get(field))
@@ -144,18 +162,18 @@ async def test_indexes_serve_the_filters(
     await LLMCallRepository.list_by_filters(**filters)
     sent = {key: finds.commands[-1][key] for key in ("find", "filter", "sort", "limit")}
 
-    plan = database.command("explain", sent)["queryPlanner"]["winningPlan"]
+    plan = made_up.command("explain", sent)["queryPlanner"]["winningPlan"]
 
     assert stages_of(plan) == ["LIMIT", "FETCH", "IXSCAN"]
     assert plan["inputStage"]["inputStage"]["indexName"] == f"{field}_newest"
 
 
-async def test_several_values_are_merged_in_order(database: Database[Call], finds: Finds) -> None:
+async def test_several_values_are_merged_in_order(made_up: Database[Call], finds: Finds) -> None:
     """Calls of several statuses come from one index scan each, merged: nothing is sorted."""
     await LLMCallRepository.list_by_filters(status=["ERROR", "TIMEOUT"])
     sent = {key: finds.commands[-1][key] for key in ("find", "filter", "sort", "limit")}
 
-    plan = database.command("explain", sent)["queryPlanner"]["winningPlan"]
+    plan = made_up.command("explain", sent)["queryPlanner"]["winningPlan"]
 
     assert {"SORT", "COLLSCAN"}.isdisjoint(stages_of(plan))
     assert "SORT_MERGE" in stages_of(plan)
@@ -168,9 +186,7 @@ def stages_of(plan: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("filters", [{}, {"status": "SUCCESS"}, DATES[0][0]], ids=names)
-async def test_paging_walks_everything_once(
-    filters: dict[str, Any], database: Database[Call]
-) -> None:
+async def test_paging_walks_everything_once(filters: dict[str, Any], own: Database[Call]) -> None:
     """Page by page every call is seen once, also when new ones come in meanwhile."""
     expected = ids(await LLMCallRepository.list_by_filters(limit=None, **filters))
     seen: list[str] = []
@@ -179,7 +195,7 @@ async def test_paging_walks_everything_once(
     ):
         seen += ids(page)
         newer = {"_id": f"ffffffff-ffff-7fff-8fff-{len(seen):012}", "status": "SUCCESS"}
-        database["llm_calls"].insert_one(newer)
+        own["llm_calls"].insert_one(newer)
 
     assert seen == expected
     assert len(seen) > 7 * 7
@@ -212,9 +228,9 @@ async def test_get_finds_nothing() -> None:
     assert await LLMCallRepository.get(uuid.uuid4()) is None
 
 
-async def test_a_call_that_only_a_finish_reached_parses(database: Database[Call]) -> None:
+async def test_a_call_that_only_a_finish_reached_parses(own: Database[Call]) -> None:
     """The id and the status are enough to read a call."""
-    database["llm_calls"].insert_one({"_id": "bare", "status": "ABANDONED", "ended_by": "revoked"})
+    own["llm_calls"].insert_one({"_id": "bare", "status": "ABANDONED", "ended_by": "revoked"})
 
     call = await LLMCallRepository.get("bare")
 
@@ -235,7 +251,7 @@ async def test_a_trace_reads_from_its_beginning() -> None:
     assert ids(await LLMCallRepository.get_calls_by_trace("trace 3")) == expected
 
 
-async def test_a_task_reads_from_its_first_attempt(database: Database[Call]) -> None:
+async def test_a_task_reads_from_its_first_attempt(own: Database[Call]) -> None:
     """All calls of a task in all its attempts, oldest first; the id may be a UUID."""
     task_id = uuid.uuid4()
     attempts = [
@@ -247,7 +263,7 @@ async def test_a_task_reads_from_its_first_attempt(database: Database[Call]) -> 
         }
         for n in (2, 0, 1)
     ]
-    database["llm_calls"].insert_many(attempts)
+    own["llm_calls"].insert_many(attempts)
 
     calls = await LLMCallRepository.get_calls_by_task(task_id)
 

@@ -1,15 +1,16 @@
 """Every summary against a slow and plain computation over the same calls."""
 
 import math
+import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pymongo
 import pytest
 import pytest_asyncio
-from made_up_calls import CALLS, FAILURES, START, Call, instant, stored
+from made_up_calls import CALLS, FAILURES, START, Call, bound, instant, store
 from pymongo.database import Database
 
 from llm_audit import LLMCallRepository, embedded, pipelines
@@ -18,21 +19,30 @@ from llm_audit.queries.results import FailureSummary
 
 GROUPINGS = get_args(GroupBy)
 SECOND_DAY = {"start_date": START + timedelta(days=1), "end_date": START + timedelta(days=2)}
-PIPELINES = {
-    "calls_by_trace": pipelines.calls_by_trace("trace 3"),
-    "calls_by_task": pipelines.calls_by_task("task 7"),
-    "tool_usage": pipelines.tool_usage(**SECOND_DAY),
-    "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
-    "cost_summary": pipelines.cost_summary("tag"),
-    "latency_summary": pipelines.latency_summary("day", user_id=1),
-}
+
+
+@pytest.fixture(scope="module")
+def made_up(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
+    """Store the made-up calls once, for the tests that only read."""
+    database = mongo_client[f"test_{uuid.uuid4().hex}"]
+    store(database)
+    yield database
+    mongo_client.drop_database(database)
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def calls(mongod: embedded.Mongod, database: Database[Call]) -> AsyncIterator[list[Call]]:
-    """Store the made-up calls."""
-    async with stored(mongod.url, database) as made_up:
-        yield made_up
+async def calls(mongod: embedded.Mongod, made_up: Database[Call]) -> AsyncIterator[None]:
+    """Bind LLMCall to the made-up calls."""
+    async with bound(mongod.url, made_up):
+        yield
+
+
+@pytest_asyncio.fixture
+async def own(mongod: embedded.Mongod, database: Database[Call]) -> AsyncIterator[Database[Call]]:
+    """Bind LLMCall to a copy of the made-up calls that the test may add to."""
+    store(database)
+    async with bound(mongod.url, database):
+        yield database
 
 
 def on_second_day() -> list[Call]:
@@ -166,10 +176,10 @@ async def test_failure_summary(filters: dict[str, Any], selected: list[Call]) ->
     assert sum(group.count for group in summary.groups) == summary.failures > 0
 
 
-async def test_unfinished_calls_do_not_change_a_rate(database: Database[Call]) -> None:
+async def test_unfinished_calls_do_not_change_a_rate(own: Database[Call]) -> None:
     """However many calls are cancelled, incomplete or running, the rates stay as they were."""
     before = await LLMCallRepository.failure_summary()
-    database["llm_calls"].insert_many(
+    own["llm_calls"].insert_many(
         {"_id": f"{status} {n}", "status": status, "model": model}
         for status in ("CANCELLED", "INCOMPLETE", "PENDING")
         for n, model in enumerate(["gpt-4", "claude"])
@@ -181,10 +191,10 @@ async def test_unfinished_calls_do_not_change_a_rate(database: Database[Call]) -
     assert after.groups == before.groups
 
 
-async def test_an_error_message_that_is_no_text_is_left_out(database: Database[Call]) -> None:
+async def test_an_error_message_that_is_no_text_is_left_out(own: Database[Call]) -> None:
     """A redaction may have made anything of a message; the summary stands all the same."""
     odd = {"_id": "odd", "status": "ERROR", "model": "odd", "error_message": {"cut": True}}
-    database["llm_calls"].insert_one(odd)
+    own["llm_calls"].insert_one(odd)
 
     (group,) = (await LLMCallRepository.failure_summary(model="odd")).groups
 
@@ -192,11 +202,11 @@ async def test_an_error_message_that_is_no_text_is_left_out(database: Database[C
 
 
 async def test_a_client_without_zones_makes_no_difference(
-    mongod: embedded.Mongod, database: Database[Call]
+    mongod: embedded.Mongod, made_up: Database[Call]
 ) -> None:
     """Dates in results are in UTC and say so, also where the driver leaves the zone out."""
     with pymongo.MongoClient[Call](mongod.url, tz_aware=False) as client:
-        (row,) = client[database.name]["llm_calls"].aggregate(pipelines.failure_summary())
+        (row,) = client[made_up.name]["llm_calls"].aggregate(pipelines.failure_summary())
 
     dates = {group.first_seen.tzinfo for group in FailureSummary(**row).groups if group.first_seen}
     assert dates == {UTC}
@@ -233,16 +243,15 @@ async def test_cost_summary_by_model_is_the_default() -> None:
 
 
 @pytest.mark.parametrize("group_by", GROUPINGS)
-@pytest.mark.parametrize("filters", [{}, {"status": "SUCCESS"}], ids=["all", "successes"])
-async def test_latency_summary(group_by: GroupBy, filters: dict[str, Any]) -> None:
+@pytest.mark.parametrize("review", [None, "77"])
+async def test_latency_summary(group_by: GroupBy, review: str | None) -> None:
     """A percentile is the smallest latency that so many percent do not exceed, within 0.51 %."""
     rows = [
-        row.model_dump() for row in await LLMCallRepository.latency_summary(group_by, **filters)
+        row.model_dump()
+        for row in await LLMCallRepository.latency_summary(group_by, review_id=review)
     ]
     measured = [
-        call
-        for call in CALLS
-        if "latency_ms" in call and call["status"] == filters.get("status", call["status"])
+        call for call in CALLS if "latency_ms" in call and review in (None, call.get("review_id"))
     ]
     expected = grouped(measured, groups_by(group_by))
 
@@ -274,24 +283,3 @@ async def test_no_calls_sum_up_to_nothing() -> None:
     assert await LLMCallRepository.cost_summary(**never) == []
     assert await LLMCallRepository.latency_summary(**never) == []
     assert await LLMCallRepository.failure_summary(**never) == FailureSummary(calls=0)
-
-
-@pytest.mark.parametrize("name", PIPELINES)
-async def test_every_driver_runs_the_pipelines(
-    name: str, mongod: embedded.Mongod, database: Database[Call]
-) -> None:
-    """PyMongo, PyMongo Async and Motor take the stages as they are and give the same rows."""
-    motor = pytest.importorskip("motor.motor_asyncio")
-    stages = PIPELINES[name]
-    rows = list(database["llm_calls"].aggregate(stages))
-    client: pymongo.AsyncMongoClient[Call]
-    async with pymongo.AsyncMongoClient(mongod.url, tz_aware=True) as client:
-        cursor = await client[database.name]["llm_calls"].aggregate(stages)
-        from_async = await cursor.to_list()
-    guest = motor.AsyncIOMotorClient(mongod.url, tz_aware=True)
-    from_motor = await guest[database.name]["llm_calls"].aggregate(stages).to_list(None)
-    guest.close()
-
-    assert rows
-    assert from_async == rows
-    assert from_motor == rows

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"errors"},
     {"call", "context", "indexes", "settings"},
-    {"arguments", "usage"},
+    {"usage"},
     {"pricing", "provider_response"},
     {"recorder"},
-    {"outcomes", "redaction"},
+    {"arguments", "outcomes", "redaction"},
     {"logger"},
     {"documents", "helpers", "lifecycle"},
     {"database", "queries"},

@@ -6,12 +6,14 @@ from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 
 import llm_audit
+from llm_audit import pricing
 
 _UID = "llm_audit.lifecycle"
 
 
 def connect() -> None:
     """Follow the processes of a worker."""
+    signals.worker_init.connect(_preload, weak=False, dispatch_uid=_UID)
     signals.worker_ready.connect(_look_after_children, weak=False, dispatch_uid=_UID)
     signals.task_failure.connect(_child_lost, weak=False, dispatch_uid=_UID)
     signals.worker_process_shutdown.connect(_deliver, weak=False, dispatch_uid=_UID)
@@ -20,10 +22,16 @@ def connect() -> None:
 
 def disconnect() -> None:
     """Follow none any more."""
+    signals.worker_init.disconnect(_preload, dispatch_uid=_UID)
     signals.worker_ready.disconnect(_look_after_children, dispatch_uid=_UID)
     signals.task_failure.disconnect(_child_lost, dispatch_uid=_UID)
     signals.worker_process_shutdown.disconnect(_deliver, dispatch_uid=_UID)
     signals.worker_shutdown.disconnect(_deliver, dispatch_uid=_UID)
+
+
+def _preload(**_: Any) -> None:
+    """Load the price list before the pool is forked, once for all its children."""
+    pricing.preload()
 
 
 def _look_after_children(**_: Any) -> None:

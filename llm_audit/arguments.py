@@ -12,7 +12,7 @@ import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, merge_metadata, unite_tags
-from llm_audit.recorder.safe_text import safe_repr
+from llm_audit.recorder.safe_text import escape_surrogates, safe_repr
 from llm_audit.settings import report_mistake
 
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
@@ -30,11 +30,12 @@ def identifier(name: str, value: object) -> str | None:
 
 def call_identifier(value: object) -> str:
     """Return the id of a call that `start` returned; anything else becomes a call of its own."""
-    if value and isinstance(value, str | uuid.UUID | uuid_utils.UUID):
-        return str(value)
+    if isinstance(value, str | uuid.UUID | uuid_utils.UUID) and value != "":
+        return escape_surrogates(str(value))
+    given = "an empty str" if isinstance(value, str) else type(value).__name__
     report_mistake(
-        f"call_id has to be what LLMLogger.start returned, not {safe_repr(value):.50}; the outcome "
-        "is recorded as a call of its own."
+        f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
+        "a call of its own."
     )
     return str(uuid_utils.uuid7())
 

@@ -4,13 +4,21 @@ Two halves that share no field: what is known when a call starts, and how it end
 Because they are disjoint, the two can reach MongoDB in any order and still make one document.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a moment with its zone, which a client without `tz_aware` leaves out."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+UTCDatetime = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class LLMCallTypeEnum(StrEnum):
@@ -118,6 +126,9 @@ class OutcomeFields(BaseModel):
     response_model: str | None = None
     response_id: str | None = None
     response_message: dict[str, Any] | None = Field(None, description="as the API speaks it")
+    other_choices: list[Any] = Field(
+        default_factory=list, description="every choice after the first, where several were asked"
+    )
     finish_reason: str | None = None
     tools_called: list[str] = Field(
         default_factory=list, description="names, in order, repeats kept"
@@ -138,14 +149,16 @@ class OutcomeFields(BaseModel):
     error_message: str | None = None
     error_traceback: str | None = None
     ended_by: str | None = Field(None, description="what ended a call that did not succeed")
-    completed_at: datetime | None = Field(None, description="UTC, milliseconds")
+    completed_at: UTCDatetime | None = Field(None, description="UTC, milliseconds")
 
 
 class CallFields(StartFields, OutcomeFields):
     """One LLM call: its start, its outcome, and what both sides write alike."""
 
-    created_at: datetime | None = Field(None, description="UTC, milliseconds: the id's instant")
-    expires_at: datetime | None = Field(None, description="UTC: when MongoDB may delete the call")
+    created_at: UTCDatetime | None = Field(None, description="UTC, milliseconds: the id's instant")
+    expires_at: UTCDatetime | None = Field(
+        None, description="UTC: when MongoDB may delete the call"
+    )
     encoding_notes: list[str] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )

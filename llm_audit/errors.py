@@ -1,7 +1,7 @@
 """What llm-audit raises, and how a mistake is reported where raising would hurt the audited code.
 
 LLMAuditError
-├── UsageError            an argument of a recording call is wrong
+├── UsageError            an argument of ours is wrong
 ├── ConfigurationError    a setting is wrong
 ├── NotInitializedError   a query before `await llm_audit.init()`
 └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
@@ -17,7 +17,7 @@ class LLMAuditError(Exception):
 
 
 class UsageError(LLMAuditError, ValueError):
-    """An argument of a recording call is wrong; the message names it and the mend."""
+    """An argument is wrong; the message names it and the mend."""
 
 
 class ConfigurationError(LLMAuditError, ValueError):

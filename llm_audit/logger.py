@@ -219,9 +219,10 @@ class LLMLogger:
             known.get("usage") if tokens is None else tokens,
             estimated_cost,
             call.provider if call else None,
-            (call.model if call else None) or answered_by,
+            (call.model if call else None, answered_by),
         )
         fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
+        fields["other_choices"] = known.get("other_choices")
         fields["finish_reason"] = arguments.text(finish_reason or known.get("finish_reason"))
         fields["response_model"] = arguments.text(answered_by)
         fields["response_id"] = arguments.text(response_id or known.get("response_id"))

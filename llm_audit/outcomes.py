@@ -5,6 +5,8 @@ import concurrent.futures
 import math
 import sys
 import traceback
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +14,9 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.pricing import estimate_cost
 from llm_audit.provider_response import tools_called
 from llm_audit.settings import report_mistake
-from llm_audit.usage import read_usage
+from llm_audit.usage import fields_of, read_usage
 
-TRACEBACK_MAX_CHARACTERS = 20_000
+MAX_CHARACTERS = 20_000
 # The providers' and clients' timeouts have no common base; these names stand for all of them.
 TIMEOUT_NAMES = frozenset(
     {
@@ -38,7 +40,7 @@ def response_fields(
     tokens: object,
     estimated_cost: object,
     provider: str | None,
-    model: str | None,
+    models: tuple[str | None, ...],
 ) -> dict[str, Any]:
     """Return message, tools called, tokens and cost of a response.
 
@@ -47,16 +49,11 @@ def response_fields(
         tokens: Anything that `read_usage` takes.
         estimated_cost: USD; None computes it from the model's price.
         provider: For the price.
-        model: For the price.
+        models: For the price: as requested, then as answered; the first that has a price counts.
     """
     fields: dict[str, Any] = {}
     if response_message is not None:
-        if isinstance(response_message, str | list):
-            report_mistake(
-                "response_message has to be the message as the API gave it, a dict with role and "
-                "content; it is stored as the content of one."
-            )
-            response_message = {"role": "assistant", "content": response_message}
+        response_message = _message(response_message)
         fields["response_message"] = response_message
         names = tools_called(response_message)
         if names:
@@ -71,9 +68,11 @@ def response_fields(
         fields["estimated_cost"] = cost
         fields["cost_source"] = "caller"
     elif tokens is not None:
-        priced = estimate_cost(provider, model, fields)
-        if priced is not None:
-            fields["estimated_cost"], fields["cost_source"] = priced
+        for model in models:
+            priced = estimate_cost(provider, model, fields)
+            if priced is not None:
+                fields["estimated_cost"], fields["cost_source"] = priced
+                break
     return fields
 
 
@@ -89,20 +88,20 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
     if isinstance(error, str):
         handled = sys.exc_info()[1]
         if handled is None or _text(handled) != error:
-            fields = {"error_message": error, "ended_by": EXCEPTION}
+            fields = {"error_message": _beginning(error), "ended_by": EXCEPTION}
             return LLMCallStatusEnum.ERROR, fields
         error = handled
     if not isinstance(error, BaseException):
         report_mistake("error has to be an exception or a str.")
-        fields = {"error_message": _text(error), "ended_by": EXCEPTION}
+        fields = {"error_message": _beginning(_text(error)), "ended_by": EXCEPTION}
         return LLMCallStatusEnum.ERROR, fields
     names = [cls.__name__ for cls in type(error).__mro__]
     cause = next((CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME), EXCEPTION)
     trace = "".join(traceback.format_exception(error))
     fields = {
         "error_type": names[0],
-        "error_message": _text(error),
-        "error_traceback": trace[-TRACEBACK_MAX_CHARACTERS:],
+        "error_message": _beginning(_text(error)),
+        "error_traceback": trace[-MAX_CHARACTERS:],
         "ended_by": cause,
     }
     return _status_of(error, names), fields
@@ -111,6 +110,20 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
 def moment(milliseconds: float) -> datetime:
     """Return an instant, UTC, from milliseconds of the epoch."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _message(given: object) -> object:
+    """Return a response message as something that is stored as a document."""
+    if isinstance(given, Mapping) or is_dataclass(given) or hasattr(given, "model_dump"):
+        return given
+    fields = fields_of(given)
+    if fields:
+        return fields
+    report_mistake(
+        "response_message has to be the message as the API gave it, a dict with role and content, "
+        f"not {type(given).__name__}; it is stored as the content of one."
+    )
+    return {"role": "assistant", "content": given}
 
 
 def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
@@ -128,7 +141,7 @@ def _cost(value: object) -> float | None:
         return None
     try:
         cost = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         cost = math.nan
     if math.isfinite(cost) and cost >= 0:
         return cost
@@ -141,3 +154,9 @@ def _text(value: object) -> str:
         return str(value)
     except Exception as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
         return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[:MAX_CHARACTERS]}… ({len(text)} characters)"

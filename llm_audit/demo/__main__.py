@@ -1,6 +1,10 @@
 """Runs the demo: `python -m llm_audit.demo`; KEEP=1 leaves the servers up until Ctrl-C."""
 
+import importlib.util
+import signal
 import sys
+
+NEEDED = ("celery", "openai", "rich")
 
 
 def main() -> int:
@@ -9,15 +13,17 @@ def main() -> int:
     Returns:
         The exit code.
     """
-    try:
-        from llm_audit.demo import show
-    except ModuleNotFoundError as error:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
         extras = "pip install 'llm-audit[celery,cli,embedded,openai]'"
-        print(f"The demo needs {error.name}, from {extras}.", file=sys.stderr)
+        print(f"The demo needs {', '.join(missing)}: {extras}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    return show.main()
+    try:
+        from llm_audit.demo import run
+
+        return run.main()
+    except KeyboardInterrupt:  # while importing, when there is nothing yet to clean up
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

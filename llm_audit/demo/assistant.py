@@ -119,7 +119,7 @@ async def compare_competitors(llm_client: AsyncOpenAI, company_id: str) -> str:
         company_id: The tenant.
 
     Returns:
-        The id of the first call, which is also the id of the trace.
+        The id of the first call.
     """
     messages: list[Any] = [{"role": "user", "content": "Compare Gorgias with its top competitors"}]
     original_call_log_id = await LLMLogger.start(

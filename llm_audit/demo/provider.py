@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = IDLE_SECONDS  # for a client that connects and says nothing
 
-    def do_POST(self) -> None:  # noqa: N802  (http.server looks it up by this name)
+    def do_POST(self) -> None:
         with suppress(ConnectionError):  # the client went away in the middle of its answer
             self._answer()
 

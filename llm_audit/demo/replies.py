@@ -163,7 +163,7 @@ def _message(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool_asked_for(request: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    tools = [tool["function"] for tool in request.get("tools") or ()]
+    tools: list[Mapping[str, Any]] = [tool["function"] for tool in request.get("tools") or ()]
     choice = request.get("tool_choice")
     answered = any(_role(message) == "tool" for message in request["messages"])
     if not tools or answered or choice == "none":

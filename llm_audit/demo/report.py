@@ -1,6 +1,5 @@
 """What the demo prints: tables of what was read back from MongoDB, 80 columns wide."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Console
@@ -13,30 +12,19 @@ from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummar
 
 UNKNOWN = "-"
 FAILED = "bold red"
+TITLE_WIDTH = 44  # and 36 for an id
 STYLES = {"SUCCESS": "green", "PENDING": "yellow"}
 YOUR_APP = """\
     import celery_hooks
     import llm_audit
     from llm_audit import LLMLogger
 
-    llm_audit.configure(mongo_url="mongodb://...")    # or LLM_AUDIT_MONGO_URL
-    celery_hooks.install(app)                         # your Celery app
+    llm_audit.configure(mongo_url="mongodb://...")  # or LLM_AUDIT_MONGO_URL
+    celery_hooks.install(app)                       # your Celery app
 
-    call_id = LLMLogger.start(provider="openai", model="gpt-4", messages=messages)
-    LLMLogger.complete(call_id, response=response)    # or .fail(call_id, error)
+    call_id = LLMLogger.start(provider="openai", model="gpt-4", messages=[...])
+    LLMLogger.complete(call_id, response=response)  # or .fail(call_id, error)
 """
-
-
-def print_heading(console: Console, title: str, source: str = "") -> None:
-    """Print what comes next, and the query that it comes from.
-
-    Args:
-        console: Where to.
-        title: What comes next.
-        source: As in the reader's own code.
-    """
-    console.print()
-    console.print(Text(title, "bold"), Text(source, "dim"), sep="   ")
 
 
 def print_traces(console: Console, traces: Iterable[tuple[Scene, Sequence[LLMCall]]]) -> None:
@@ -46,10 +34,10 @@ def print_traces(console: Console, traces: Iterable[tuple[Scene, Sequence[LLMCal
         console: Where to.
         traces: Each scene with the calls of its trace, oldest first.
     """
-    print_heading(console, "Traces", "LLMCallRepository.get_calls_by_trace(trace_id)")
+    _print_heading(console, "Calls by trace", "LLMCallRepository.get_calls_by_trace(trace_id)")
     console.print(_trace_table(show_header=True))
     for scene, calls in traces:
-        console.print(Text(scene.title), Text(scene.trace_id, "dim"))
+        console.print(Text(f"{scene.title:<{TITLE_WIDTH}}"), Text(scene.trace_id, "dim"), sep="")
         table = _trace_table(show_header=False)
         for guide, call in _branches(calls, None, ""):
             table.add_row(
@@ -70,7 +58,7 @@ def print_task_calls(console: Console, calls: Iterable[LLMCall]) -> None:
         console: Where to.
         calls: Task by task, oldest first.
     """
-    print_heading(console, "The tasks' calls", "LLMCallRepository.get_calls_by_task(task_id)")
+    _print_heading(console, "Calls by task", "LLMCallRepository.get_calls_by_task(task_id)")
     table = _table()
     table.add_column("task_id", width=36)
     table.add_column("attempt", justify="right")
@@ -101,7 +89,7 @@ def print_failures(console: Console, summary: FailureSummary) -> None:
         console: Where to.
         summary: Of the demo's calls.
     """
-    print_heading(console, "Failures", "LLMCallRepository.failure_summary()")
+    _print_heading(console, "Failures and their causes", "LLMCallRepository.failure_summary()")
     console.print(f"{summary.failures} of {summary.calls} calls failed.")
     table = _table()
     for name in ("calls", "status", "cause"):
@@ -124,7 +112,7 @@ def print_tools(console: Console, tools: Iterable[ToolUsage]) -> None:
         console: Where to.
         tools: Of the demo's calls.
     """
-    print_heading(console, "Tools", "LLMCallRepository.tool_usage()")
+    _print_heading(console, "Tool usage", "LLMCallRepository.tool_usage()")
     table = _table()
     table.add_column("tool", width=29)
     for name in ("calls", "traces", "failures", "cost"):
@@ -145,7 +133,11 @@ def print_models(
         costs: By model.
         latencies: By model.
     """
-    print_heading(console, "Models", "LLMCallRepository.cost_summary() and .latency_summary()")
+    _print_heading(
+        console,
+        "Cost and latency per model",
+        "LLMCallRepository.cost_summary(), .latency_summary()",
+    )
     latency_of: Mapping[str | None, LatencySummary] = {row.group: row for row in latencies}
     table = _table()
     table.add_column("model", width=29)
@@ -170,27 +162,22 @@ def print_your_app(console: Console) -> None:
     Args:
         console: Where to.
     """
-    print_heading(console, "In your own app")
+    _print_heading(console, "In your own app")
     console.print(YOUR_APP)
 
 
-def print_kept(console: Console, environment: Mapping[str, str]) -> None:
-    """Print where everything is while it is kept up.
-
-    Args:
-        console: Where to.
-        environment: With which another process finds it.
-    """
-    print_heading(console, "Everything stays up until Ctrl-C. From another terminal:")
-    for name, value in environment.items():
-        console.print(f"    export {name}={shlex.quote(value)}", soft_wrap=True)
+def _print_heading(console: Console, title: str, source: str = "") -> None:
+    console.print()
+    console.print(Text.assemble((title, "bold"), (f"  {source}" if source else "", "dim")))
 
 
 def _branches(
     calls: Sequence[LLMCall], parent: LLMCall | None, indent: str
 ) -> Iterator[tuple[str, LLMCall]]:
-    """Yield the calls below one, each with the lines that lead to it; whose parent is not among
-    them stands at the top."""
+    """Yield the calls below one, each with the lines that lead to it.
+
+    Those whose parent is not among the calls stand at the top.
+    """
     ids = {call.id for call in calls}
     if parent is None:
         children = [call for call in calls if call.parent_call_id not in ids]

@@ -1,4 +1,4 @@
-"""What happens in the demo: calls from async code, and from tasks that end well, badly, or never."""
+"""What happens in the demo: calls from async code, and from tasks, however those end."""
 
 import asyncio
 import os
@@ -11,12 +11,13 @@ from openai import AsyncOpenAI
 import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum
 from llm_audit.demo import assistant
-from llm_audit.demo.tasks import analyze_review_sentiment, summarize_reviews
-from llm_audit.demo.worker import Worker
+from llm_audit.demo.tasks import analyze_review_sentiment, app, summarize_reviews
+from llm_audit.demo.worker import NAME, Worker
 from llm_audit.errors import LLMAuditError
 
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
+PING_SECONDS = 0.25
 
 
 class SceneError(LLMAuditError, RuntimeError):
@@ -47,6 +48,17 @@ async def tool_call(llm_client: AsyncOpenAI) -> Scene:
     llm_audit.flush()
     call = await LLMCallRepository.get(call_id)
     return _scene("Tool call and its synthesis, async code", [call] if call else [])
+
+
+async def worker_ready(worker: Worker) -> None:
+    """Wait until the worker takes tasks.
+
+    Raises:
+        WorkerEndedError: It never will.
+    """
+    while not app.control.ping(destination=[NAME], timeout=PING_SECONDS):
+        worker.check()
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def chain_of_tasks(worker: Worker) -> Scene:

@@ -48,9 +48,8 @@ def stage() -> Iterator[Stage]:
             "CELERY_BROKER_URL": redis.url,
             "OPENAI_BASE_URL": provider_url,
             "OPENAI_API_KEY": "demo",
-            "NO_PROXY": HOST,
         }
-        os.environ.update(environment)
+        os.environ.update(environment, no_proxy=HOST)
         stack.callback(llm_audit.shutdown)
         worker = stack.enter_context(Worker(folder))
         yield Stage(mongod, redis, worker, environment)

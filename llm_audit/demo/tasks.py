@@ -5,6 +5,7 @@ the OpenAI client's own OPENAI_BASE_URL and OPENAI_API_KEY.
 """
 
 from functools import cache
+from typing import Any
 
 from celery import Celery
 from openai import OpenAI, RateLimitError
@@ -67,7 +68,7 @@ def analyze_review_sentiment(review_id: str) -> str:
 def summarize_reviews(topic: str) -> str | None:
     """Ask what customers say about a topic; once more when the provider is too busy."""
     question = f"Summarize what customers say about {topic}:"
-    messages = [{"role": "user", "content": "\n".join([question, *REVIEWS.values()])}]
+    messages: list[Any] = [{"role": "user", "content": "\n".join([question, *REVIEWS.values()])}]
 
     with LLMLogger.log_call(
         call_type=LLMCallTypeEnum.SUMMARIZATION,

@@ -1,6 +1,5 @@
 """A real Celery worker: prefork, two children, a subprocess that never outlives the demo."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -10,13 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llm_audit.demo.tasks import app
 from llm_audit.embedded import supervisor
 from llm_audit.errors import LLMAuditError
 
 CHILDREN = 2
 NAME = "demo@localhost"
-PING_SECONDS = 0.25
 STOP_SECONDS = 10.0
 LOG_TAIL_LINES = 15
 
@@ -30,7 +27,6 @@ class Worker:
 
     Args:
         folder: Takes the log; removed, should this process be killed before it can clean up.
-        environment: In addition to this process's own.
 
     Attributes:
         pid: Of the worker's main process.
@@ -61,16 +57,6 @@ class Worker:
             )
         self.pid = int(self._supervisor.stdout.readline() if self._supervisor.stdout else "")
         return self
-
-    async def ready(self) -> None:
-        """Wait until it takes tasks.
-
-        Raises:
-            WorkerEndedError: It never will.
-        """
-        while not app.control.ping(destination=[NAME], timeout=PING_SECONDS):
-            self.check()
-            await asyncio.sleep(0)
 
     def check(self) -> None:
         """Make sure that it still runs.

@@ -23,8 +23,13 @@ PERCENTILES = (50, 90, 95, 99)
 BUCKETS_PER_E = 200  # latencies in one bucket differ by less than 0.51 %
 SAMPLE_MAX_CHARACTERS = 500
 
-_SUCCESS = LLMCallStatusEnum.SUCCESS.value
-_FAILURES = [status.value for status in FAILURE_STATUSES]
+_KIND = {
+    "status": "$status",
+    "error_type": "$error_type",
+    "ended_by": "$ended_by",
+    "model": "$model",
+    "task_name": "$task.name",
+}
 
 
 def calls_by_trace(trace_id: Id) -> Pipeline:
@@ -62,7 +67,7 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
     Returns:
         Stages whose rows are `{tool, calls, llm_calls, traces, failures, failure_rate,
         estimated_cost, calls_without_cost}`, most often asked for first (see `ToolUsage`).
-        Index: that of a filter's field, else tools_called_newest.
+        Index: that of a filter's field, else _id for dates, else tools_called_newest.
     """
     wanted = condition(filters)
     tools = wanted.get("tools_called")
@@ -78,8 +83,8 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
                 "_id": {"tool": "$tool", "trace_id": "$trace_id"},
                 "calls": {"$sum": times},
                 "llm_calls": {"$sum": 1},
-                "failures": _count_if(_is_in("$status", _FAILURES)),
-                "judged": _count_if(_is_in("$status", [_SUCCESS, *_FAILURES])),
+                "failures": _count_if(_failed("$status")),
+                "judged": _count_if(_judged("$status")),
                 **_costs(),
             }
         },
@@ -110,26 +115,13 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         and failures of the same model and task. Index: that of a filter's field, else _id for
         dates, else none.
     """
-    keys = {"status": "$status", "error_type": "$error_type", "ended_by": "$ended_by"}
-    keys |= {"model": "$model", "task_name": "$task.name"}
     message = {"$substrCP": ["$error_message", 0, SAMPLE_MAX_CHARACTERS]}
     is_text = {"$eq": [{"$type": "$error_message"}, "string"]}
-    failed, succeeded = _is_in("$_id.status", _FAILURES), _is_in("$_id.status", [_SUCCESS])
-    apart = ("CANCELLED", "INCOMPLETE", "PENDING")
-    group = {
-        **{name: f"$_id.{name}" for name in keys},
-        "count": "$calls",
-        "rate": _share("$calls", "$judged"),
-        "first_seen": "$first_seen",
-        "last_seen": "$last_seen",
-        "sample_id": "$newest.id",
-        "sample_message": "$newest.message",
-    }
     return [
         *_match(filters),
         {
             "$group": {
-                "_id": {name: or_null(field) for name, field in keys.items()},
+                "_id": {name: or_null(field) for name, field in _KIND.items()},
                 "calls": {"$sum": 1},
                 "first_seen": {"$min": "$created_at"},
                 "last_seen": {"$max": "$created_at"},
@@ -140,23 +132,11 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         {
             "$setWindowFields": {
                 "partitionBy": {"model": "$_id.model", "task_name": "$_id.task_name"},
-                "output": {"judged": {"$sum": _if({"$or": [failed, succeeded]}, "$calls", 0)}},
+                "output": {"judged": _calls_if(_judged("$_id.status"))},
             }
         },
         {"$sort": {"calls": -1, "newest.id": -1}},
-        {
-            "$group": {
-                "_id": None,
-                "calls": {"$sum": "$calls"},
-                "successes": {"$sum": _if(succeeded, "$calls", 0)},
-                "failures": {"$sum": _if(failed, "$calls", 0)},
-                **{
-                    status.lower(): {"$sum": _if(_is_in("$_id.status", [status]), "$calls", 0)}
-                    for status in apart
-                },
-                "groups": {"$push": _if(failed, group, "$$REMOVE")},
-            }
-        },
+        _outcomes(),
         {"$set": {"failure_rate": _share("$failures", {"$add": ["$successes", "$failures"]})}},
         {"$unset": "_id"},
     ]
@@ -248,6 +228,33 @@ def _match(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> Pi
     return [{"$match": matched}] if matched else []
 
 
+def _outcomes() -> dict[str, Any]:
+    """Return the stage that makes one document of all kinds of ends."""
+    failure = {
+        **{name: f"$_id.{name}" for name in _KIND},
+        "count": "$calls",
+        "rate": _share("$calls", "$judged"),
+        "first_seen": "$first_seen",
+        "last_seen": "$last_seen",
+        "sample_id": "$newest.id",
+        "sample_message": "$newest.message",
+    }
+    neither = {
+        status.lower(): _calls_if({"$eq": ["$_id.status", status]})
+        for status in ("CANCELLED", "INCOMPLETE", "PENDING")
+    }
+    return {
+        "$group": {
+            "_id": None,
+            "calls": {"$sum": "$calls"},
+            "successes": _calls_if({"$eq": ["$_id.status", LLMCallStatusEnum.SUCCESS.value]}),
+            "failures": _calls_if(_failed("$_id.status")),
+            **neither,
+            "groups": {"$push": _if(_failed("$_id.status"), failure, "$$REMOVE")},
+        }
+    }
+
+
 def _costs() -> dict[str, Any]:
     return {
         "estimated_cost": {"$sum": "$estimated_cost"},
@@ -268,12 +275,21 @@ def _count_if(test: dict[str, Any]) -> dict[str, Any]:
     return {"$sum": _if(test, 1, 0)}
 
 
+def _calls_if(test: dict[str, Any]) -> dict[str, Any]:
+    return {"$sum": _if(test, "$calls", 0)}
+
+
 def _if(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
     return {"$cond": [test, then, otherwise]}
 
 
-def _is_in(field: str, values: list[str]) -> dict[str, Any]:
-    return {"$in": [field, values]}
+def _failed(status: str) -> dict[str, Any]:
+    return {"$in": [status, [failure.value for failure in FAILURE_STATUSES]]}
+
+
+def _judged(status: str) -> dict[str, Any]:
+    """Return the test for what a rate is measured against: a success or a failure."""
+    return {"$or": [{"$eq": [status, LLMCallStatusEnum.SUCCESS.value]}, _failed(status)]}
 
 
 def _is_known(field: str) -> dict[str, Any]:

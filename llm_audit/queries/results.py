@@ -1,17 +1,8 @@
 """What the summaries return: one model for each kind of row."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from pydantic import BaseModel, Field
 
-from pydantic import AfterValidator, BaseModel, Field
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Return a moment with its zone, which a client without `tz_aware` leaves out."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-UTCDatetime = Annotated[datetime, AfterValidator(_in_utc)]
+from llm_audit.call import UTCDatetime
 
 
 class ToolUsage(BaseModel):

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import bson
 
 from llm_audit.recorder.encoding_notes import Notes
-from llm_audit.recorder.externalise import Blob, move_largest, move_media, restore
+from llm_audit.recorder.externalise import Blob, is_media, move_largest, move_media, restore
 from llm_audit.recorder.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
 
-__all__ = ["Blob", "Encoded", "encode", "restore"]
+__all__ = ["Blob", "Encoded", "encode", "encode_plain", "restore"]
 
 _DOLLAR = ord("$")
 _SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
@@ -45,16 +45,22 @@ def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> En
     Returns:
         The document; no notes and no blobs if it will be read back equal.
     """
+    raw = encode_plain(fields, max_bytes, media_limit_bytes)
+    if raw is not None:
+        return Encoded(raw, (), ())
+    return _encode_carefully(fields, max_bytes, media_limit_bytes)
+
+
+def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> bytes | None:
+    """Encode fields that will be read back equal, or return None: `encode` takes more care."""
     try:
         raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
         equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
         )
     except Exception:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
-        equal = False
-    if equal:
-        return Encoded(raw, (), ())
-    return _encode_carefully(fields, max_bytes, media_limit_bytes)
+        return None
+    return raw if equal else None
 
 
 def _encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
@@ -93,7 +99,7 @@ def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:
             elif kind is list or kind is tuple:
                 below.append(value)
             elif kind is str or kind is bytes:
-                if len(value) > media_limit_bytes:
+                if len(value) > media_limit_bytes and is_media(value):
                     return False
             elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):
                 return False

@@ -17,7 +17,8 @@ PREVIEW_CHARACTERS = 100
 # So many strings may move one by one; when it takes more, whole fields move.
 MAX_MOVED = 100
 
-_DATA_URL = re.compile(r"data:[\w.+-]+/[\w.+-]+[^,]{0,200},")
+_DATA_URL = re.compile(r"data:[^,/]+/[^,]+,")
+_DATA_URL_HEAD = 300
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _SAMPLE = 1_000
 
@@ -45,6 +46,17 @@ class _Place(NamedTuple):
         return [*(self.parent.path if self.parent else ()), str(self.key)]
 
 
+def is_media(value: str | bytes) -> bool:
+    """Tell whether a long value is bytes, a data URL or nothing but base64."""
+    if isinstance(value, bytes) or _DATA_URL.match(value, 0, _DATA_URL_HEAD):
+        return True
+    return (
+        value.isascii()
+        and not value[:_SAMPLE].encode().translate(None, _BASE64)
+        and not value.encode().translate(None, _BASE64)
+    )
+
+
 def move_media(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict[str, Blob]:
     """Replace base64 strings, data URLs and bytes longer than the limit by references, in place.
 
@@ -58,7 +70,7 @@ def move_media(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict
     """
     blobs: dict[str, Blob] = {}
     for place in list(_long_values(document, limit_bytes)):
-        if _is_media(place.value):
+        if is_media(place.value):
             _move(place, blobs, notes)
     return blobs
 
@@ -133,18 +145,6 @@ def _size(value: Any) -> int:
     if isinstance(value, bytes):
         return len(value)
     return len(bson.encode({"": value}, codec_options=CODEC_OPTIONS))
-
-
-def _is_media(value: str | bytes) -> bool:
-    if isinstance(value, bytes):
-        return True
-    if _DATA_URL.match(value):
-        return True
-    return (
-        value.isascii()
-        and not value[:_SAMPLE].encode().translate(None, _BASE64)
-        and not value.encode().translate(None, _BASE64)
-    )
 
 
 def _move(place: _Place, blobs: dict[str, Blob], notes: Notes) -> None:

@@ -11,15 +11,14 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import bson
 from bson.errors import BSONError
 from bson.int64 import Int64
-from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
+from bson.raw_bson import RawBSONDocument
 
 from llm_audit.errors import LLMAuditError, log_once
 
@@ -83,38 +82,38 @@ class Segment:
             self.path.unlink(missing_ok=True)
 
 
-def pack(
+def record_fields(
     op: str,
     call_id: str,
     key: int,
-    doc: bytes,
+    doc: Mapping[str, Any],
     *,
     notes: Sequence[str] = (),
     blobs: Sequence[str] = (),
-) -> bytearray:
-    """Return a record's bytes, still without its number, which `Journal.append` fills in.
+) -> dict[str, Any]:
+    """Return the fields of a record, still without its number, which `Journal.append` fills in.
 
     Args:
         op: START, OWN or OTHER.
         call_id: The call's id.
         key: The outcome's precedence; 0 for a start.
-        doc: The operation's fields as BSON; joined as bytes, not encoded again.
-        notes: What encoding changed.
+        doc: The operation's fields.
+        notes: What encoding changed in them.
         blobs: Names of the files beside the journal that hold what was too large for it.
     """
-    fields: dict[str, object] = {
+    fields = {
         "v": FORMAT_VERSION,
         "seq": _UNNUMBERED,
         "op": op,
         "id": call_id,
         "key": Int64(key),
-        "doc": RawBSONDocument(doc),
+        "doc": doc,
     }
     if notes:
         fields["notes"] = list(notes)
     if blobs:
         fields["blobs"] = list(blobs)
-    return bytearray(bson.encode(fields))
+    return fields
 
 
 class Journal:
@@ -142,13 +141,14 @@ class Journal:
         self._memory_bytes = 0
         self._refused_until = 0.0
 
-    def append(self, record: bytearray) -> None:
+    def append(self, record: bytes) -> None:
         """Number a record and write it to disk before returning.
 
+        `record` is what `record_fields` gave, as BSON, which begins with version and number.
         Where the disk refuses, the record is kept in memory as far as a small bound allows.
         """
         with self._lock:
-            self._arriving.append(record)
+            self._arriving.append(bytearray(record))
             if self._appending:
                 return  # a signal handler interrupted the holder of the lock, who writes it next
             self._appending = True
@@ -301,8 +301,12 @@ def _leave_out_rest(segment: Segment, chunk: bytes) -> None:
 
 
 def unpack(raw: bytes | bytearray) -> Record:
-    """Return the record that `pack` made, its `doc` still in BSON."""
-    fields = RawBSONDocument(bytes(raw), DEFAULT_RAW_BSON_OPTIONS)
+    """Return a record, its `doc` still in BSON.
+
+    Raises:
+        JournalVersionError: A newer llm-audit wrote it.
+    """
+    fields = dict(RawBSONDocument(bytes(raw)).items())  # decodes the top level once
     if fields["v"] != FORMAT_VERSION:
         raise JournalVersionError
     return Record(

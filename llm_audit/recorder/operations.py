@@ -127,18 +127,16 @@ def bare(record: Record, reason: str) -> Record:
 
 def expires_at(call_id: str, retention_days: float | None) -> datetime | None:
     """Return when MongoDB may delete a call, or None to keep it for ever."""
-    created = created_at(call_id)
-    if created is None or retention_days is None:
-        return None
-    return created + timedelta(days=retention_days)
+    return _on_insert(call_id, retention_days).get("expires_at")
 
 
 def _on_insert(call_id: str, retention_days: float | None) -> dict[str, Any]:
-    dates = {
-        "created_at": created_at(call_id),
-        "expires_at": expires_at(call_id, retention_days),
-    }
-    return {name: value for name, value in dates.items() if value is not None}
+    created = created_at(call_id)
+    if created is None:
+        return {}
+    if retention_days is None:
+        return {"created_at": created}
+    return {"created_at": created, "expires_at": created + timedelta(days=retention_days)}
 
 
 def _identity(call_id: str, retention_days: float | None, *, pending: bool) -> bytes:

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
+import bson
+from bson.raw_bson import RawBSONDocument
+
 from llm_audit.errors import ConfigurationError, log_once
 from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import write_blobs
-from llm_audit.recorder.encode import Blob, encode
-from llm_audit.recorder.journal import OTHER, OWN, START, Journal, pack
+from llm_audit.recorder.encode import Blob, encode, encode_plain
+from llm_audit.recorder.journal import OTHER, OWN, START, Journal, record_fields
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 
@@ -99,9 +102,16 @@ class Recorder:
     def _record(
         self, op: str, call_id: str, key: int, fields: dict[str, Any], max_bytes: int
     ) -> None:
-        encoded = encode(fields, max_bytes, self.settings.media_limit_bytes)
-        names = self._write_blobs(call_id, encoded.blobs) if encoded.blobs else ()
-        self._journal.append(pack(op, call_id, key, encoded.raw, notes=encoded.notes, blobs=names))
+        media_limit_bytes = self.settings.media_limit_bytes
+        record = encode_plain(record_fields(op, call_id, key, fields), max_bytes, media_limit_bytes)
+        if record is None:
+            encoded = encode(fields, max_bytes, media_limit_bytes)
+            doc = RawBSONDocument(encoded.raw)
+            names = self._write_blobs(call_id, encoded.blobs)
+            record = bson.encode(
+                record_fields(op, call_id, key, doc, notes=encoded.notes, blobs=names)
+            )
+        self._journal.append(record)
 
     def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
         try:

@@ -17,7 +17,7 @@ from llm_audit.recorder.journal import (
     OTHER,
     Journal,
     find_segments,
-    pack,
+    record_fields,
 )
 from llm_audit.recorder.precedence import Rank, outcome_key
 from llm_audit.recorder.spool import ProcessFolder, adopt_dead
@@ -118,7 +118,7 @@ class Recovery:
         return None
 
 
-def _abandon(call_id: str) -> bytearray:
+def _abandon(call_id: str) -> bytes:
     """Return the record that closes a call whose process is dead."""
     now = datetime.now(UTC)
     key = outcome_key(Rank.INFERENCE, now)
@@ -130,4 +130,4 @@ def _abandon(call_id: str) -> bytearray:
         "error_message": "The process that made this call died before the call ended.",
         "completed_at": now,
     }
-    return pack(OTHER, call_id, key, bson.encode(outcome))
+    return bson.encode(record_fields(OTHER, call_id, key, outcome))

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_audit import pricing
 from llm_audit.errors import logger
 from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.delivery import Delivery, UnavailableError
@@ -101,6 +102,7 @@ class Shipper:
         self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
+        pricing.preload()  # while the provider thinks about the first call
         while not self._stopping:
             try:
                 busy = self._work_once()

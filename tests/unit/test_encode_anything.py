@@ -160,14 +160,15 @@ def test_nesting_is_kept_up_to_the_limit(wrap: Callable[[Any], Any]) -> None:
     assert encoded.notes == ()
 
 
-def test_deeper_nesting_becomes_json_text() -> None:
-    """Of 200 levels the lower half is JSON text that says the same."""
-    encoded = encode_value(nested(200))
+@pytest.mark.parametrize("levels", [101, 200])
+def test_deeper_nesting_becomes_json_text(levels: int) -> None:
+    """What lies below 100 levels is JSON text that says the same."""
+    encoded = encode_value(nested(levels))
 
     value = stored(encoded)
     for _ in range(MAX_LEVELS):
         value = value["a"]
-    assert json.loads(value) == nested(100)
+    assert json.loads(value) == nested(levels - MAX_LEVELS)
     assert len(encoded.notes) == 1
     assert encoded.notes[0].endswith(": deeper than 100 levels, stored as JSON text")
 

@@ -62,7 +62,14 @@ def test_media_moves_out(value: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [BASE64[:MEDIA_LIMIT_BYTES], "long prose " * 50_000], ids=["media", "prose"]
+    "value",
+    [
+        BASE64[:MEDIA_LIMIT_BYTES],
+        "long prose " * 50_000,
+        BASE64 + " and then prose",
+        "data:a/" + "a" * 5_000_000,
+    ],
+    ids=["media", "prose", "both", "no-data-url"],
 )
 def test_what_is_no_large_media_stays(value: str) -> None:
     """Media within the limit, and text of any length that fits, stay in the document."""
@@ -104,9 +111,10 @@ def test_what_does_not_fit_moves_out(value: Any) -> None:
     assert restore(stored(encoded), fetch_from(encoded)) == value
 
 
-def test_moved_fields_may_hold_moved_media() -> None:
+@pytest.mark.parametrize("make", [list, lambda items: {"items": items}], ids=["list", "dict"])
+def test_moved_fields_may_hold_moved_media(make: Callable[[list[Any]], Any]) -> None:
     """Restoring goes on inside of what was restored."""
-    value = [{"n": n, "image": BASE64 if n == 7 else ""} for n in range(30_000)]
+    value = make([{"n": n, "image": BASE64 if n == 7 else ""} for n in range(30_000)])
     encoded = encode_value(value, max_bytes=100_000)
 
     assert len(encoded.blobs) == 2
@@ -115,7 +123,8 @@ def test_moved_fields_may_hold_moved_media() -> None:
 
 def test_what_only_resembles_a_reference_is_left_alone() -> None:
     """A dict of the user's with some of a reference's keys is restored as it is."""
-    value = [{"gridfs_id": "abc", "length": 1, "kind": "str"}, {"gridfs_id": "0" * 64}]
+    value: list[Any] = [{"gridfs_id": "abc", "length": 1, "kind": "str"}, {"gridfs_id": "0" * 64}]
+    value.append({"gridfs_id": "0" * 64, "length": 1, "kind": "str", "name": "a file of mine"})
     encoded = encode_value(value)
 
     assert restore(stored(encoded), fetch_from(encoded)) == value

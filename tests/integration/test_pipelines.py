@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pymongo
 import pytest
 from made_up_calls import START, USERS, Call, store
@@ -35,3 +37,26 @@ async def test_every_driver_runs_the_pipelines(
     assert rows
     assert from_async == rows
     assert from_motor == rows
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "index"),
+    [
+        (pipelines.calls_by_trace("trace 3"), "trace_id_newest"),
+        (pipelines.calls_by_task("task 7"), "task_id_newest"),
+        (pipelines.tool_usage(), "tools_called_newest"),
+        (pipelines.cost_summary(start_date=START + timedelta(days=1)), "_id_"),
+    ],
+    ids=["trace", "task", "tools", "dates"],
+)
+def test_pipelines_use_their_index(
+    pipeline: pipelines.Pipeline, index: str, database: Database[Call]
+) -> None:
+    """The index that a pipeline's docstring names serves it, the order of time included."""
+    store(database)
+    sent = {"aggregate": "llm_calls", "pipeline": pipeline, "cursor": {}}
+    plan = database.command("explain", sent)
+    winning = str((plan.get("stages") or [{"$cursor": plan}])[0]["$cursor"]["queryPlanner"])
+
+    assert f"'indexName': '{index}'" in winning
+    assert "'stage': 'SORT'" not in winning

@@ -1,0 +1,183 @@
+"""The arguments of the recording calls: what is taken, and what a wrong one becomes."""
+
+import uuid
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import openai
+import pytest
+import uuid_utils
+
+from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, arguments, configure
+from llm_audit.context import CallContext
+
+Check = Callable[[Any], Any]
+
+
+class Hostile:
+    """An object that cannot be read at all."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __str__ = __repr__
+
+
+class Model(str, Enum):  # noqa: UP042  (what users on older Pythons have)
+    """A user's own enum of names."""
+
+    FAST = "gpt-fast"
+
+
+def messages(given: Any) -> Any:
+    return arguments.array("messages", given)
+
+
+def identifier(given: Any) -> Any:
+    return arguments.identifier("user_id", given)
+
+
+def tags(given: Any) -> Any:
+    return arguments.tags(CallContext(tags=("outer",)), given)
+
+
+def metadata(given: Any) -> Any:
+    return arguments.metadata(CallContext(metadata={"plan": "free"}), given)
+
+
+def call_type(given: Any) -> Any:
+    return arguments.call_type(given)
+
+
+def status(given: Any) -> Any:
+    return arguments.terminal_status(given, LLMCallStatusEnum.SUCCESS)
+
+
+def time_to_first_token(given: Any) -> Any:
+    return arguments.milliseconds("time_to_first_token_ms", given)
+
+
+MISTAKES: list[tuple[str, Check, Any, Any]] = [
+    ("messages", messages, {"role": "user"}, [{"role": "user"}]),
+    ("messages", messages, "hello", ["hello"]),
+    ("user_id", identifier, 1.5, "1.5"),
+    ("user_id", identifier, b"x", "b'x'"),
+    ("user_id", identifier, Hostile(), "<Hostile: RuntimeError>"),
+    ("tags", tags, "beta", ["outer", "beta"]),
+    ("tags", tags, 5, ["outer", "5"]),
+    ("metadata", metadata, [1], {"plan": "free", "value": [1]}),
+    ("call_type", call_type, "POEM", LLMCallTypeEnum.OTHER),
+    ("call_type", call_type, None, LLMCallTypeEnum.OTHER),
+    ("call_type", call_type, Hostile(), LLMCallTypeEnum.OTHER),
+    ("status", status, "PENDING", LLMCallStatusEnum.SUCCESS),
+    ("status", status, "done", LLMCallStatusEnum.SUCCESS),
+    ("status", status, Hostile(), LLMCallStatusEnum.SUCCESS),
+    ("time_to_first_token_ms", time_to_first_token, "12", None),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "given", "_"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_one_clear_error_in_strict_mode(
+    name: str, check: Check, given: Any, _: Any
+) -> None:
+    """In strict mode a wrong argument raises a UsageError that names it."""
+    configure(strict=True)
+    with pytest.raises(UsageError, match=name):
+        check(given)
+
+
+@pytest.mark.parametrize(("name", "check", "given", "kept"), MISTAKES, ids=range(len(MISTAKES)))
+def test_a_mistake_is_logged_once_and_kept_as_far_as_possible(
+    name: str, check: Check, given: Any, kept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Outside strict mode a wrong argument is logged once, and what can be is kept."""
+    configure(strict=False)
+    assert [check(given), check(given)] == [kept, kept]
+    (line,) = caplog.messages
+    assert name in line
+
+
+RIGHT: list[tuple[Check, Any, Any]] = [
+    (messages, [1], [1]),
+    (messages, (1, 2), [1, 2]),
+    (messages, [], []),
+    (messages, None, None),
+    (identifier, "u", "u"),
+    (identifier, "", None),
+    (identifier, 7, "7"),
+    (identifier, Model.FAST, "gpt-fast"),
+    (identifier, uuid.UUID(int=7), str(uuid.UUID(int=7))),
+    (identifier, uuid_utils.UUID(int=7), str(uuid.UUID(int=7))),
+    (tags, ["outer", "b"], ["outer", "b"]),
+    (tags, None, ["outer"]),
+    (metadata, {"plan": "paid"}, {"plan": "paid"}),
+    (metadata, None, {"plan": "free"}),
+    (call_type, "chat", LLMCallTypeEnum.CHAT),
+    (call_type, LLMCallTypeEnum.AGENT, LLMCallTypeEnum.AGENT),
+    (status, "cancelled", LLMCallStatusEnum.CANCELLED),
+    (time_to_first_token, 12, 12),
+]
+
+
+@pytest.mark.parametrize(("check", "given", "expected"), RIGHT, ids=range(len(RIGHT)))
+def test_what_is_right_is_taken(check: Check, given: Any, expected: Any) -> None:
+    """Right arguments raise nothing in strict mode and become what the document holds."""
+    configure(strict=True)
+    assert check(given) == expected
+    assert type(check(given)) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "given", [None, 5, b"id", 1.5, "", ["id"]], ids=lambda given: type(given).__name__
+)
+def test_what_is_no_call_id_is_a_mistake(given: object, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong call_id raises in strict mode; otherwise its outcome becomes a call of its own."""
+    configure(strict=True)
+    with pytest.raises(UsageError, match="call_id"):
+        arguments.call_identifier(given)
+    configure(strict=False)
+    ids = {arguments.call_identifier(given) for _ in range(2)}
+    assert len(ids) == 2
+    assert all(uuid.UUID(call_id).version == 7 for call_id in ids)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("given", [uuid.uuid4(), uuid_utils.uuid7(), "elsewhere"])
+def test_a_call_id_may_come_back_in_another_type(given: object) -> None:
+    """A call id that was parsed as a UUID on its way is the same id."""
+    configure(strict=True)
+    assert arguments.call_identifier(given) == str(given)
+
+
+def test_what_is_no_number_is_kept_among_the_other_parameters() -> None:
+    """A temperature that is no number is stored as it is in request_params."""
+    otherwise: dict[str, Any] = {}
+    assert arguments.number("temperature", "hot", otherwise) is None
+    assert otherwise == {"temperature": "hot"}
+
+
+@pytest.mark.parametrize("given", [openai.omit, openai.NOT_GIVEN], ids=["omit", "not given"])
+def test_not_given_is_nothing(given: object) -> None:
+    """What the OpenAI client puts for "not given" is not stored."""
+    otherwise: dict[str, Any] = {}
+    assert arguments.number("temperature", given, otherwise) is None
+    assert otherwise == {}
+
+
+def test_part_of_a_token_is_no_whole_number() -> None:
+    """max_tokens is whole: 500.0 is 500, and 0.5 is kept among the other parameters."""
+    otherwise: dict[str, Any] = {}
+    assert type(arguments.whole_number("max_tokens", 500.0, otherwise)) is int
+    assert arguments.whole_number("max_tokens", 0.5, otherwise) is None
+    assert arguments.whole_number("max_tokens", 500, otherwise) == 500
+    assert otherwise == {"max_tokens": 0.5}
+
+
+def test_a_name_may_be_anything_that_has_a_text() -> None:
+    """A model's name becomes a plain str, whatever it was."""
+    assert arguments.text(Model.FAST) == "gpt-fast"
+    assert type(arguments.text(Model.FAST)) is str
+    assert arguments.text(4) == "4"
+    assert arguments.text(Hostile()) == "<Hostile: RuntimeError>"
+    assert arguments.text(None) is None

@@ -26,7 +26,8 @@ class Worker:
     """The worker of the demo's app, for the length of a `with` block.
 
     Args:
-        folder: Takes the log; removed, should this process be killed before it can clean up.
+        folder: Takes the log and the worker's own temporary files; removed should this process be
+            killed before it can clean up.
 
     Attributes:
         pid: Of the worker's main process.
@@ -49,6 +50,7 @@ class Worker:
         with self._log.open("wb") as log:
             self._supervisor = subprocess.Popen(
                 [*script, str(os.getpid()), str(self._folder), *command],
+                env={**os.environ, "TMPDIR": str(self._folder)},  # billiard puts a folder there
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -42,6 +42,10 @@ class JournalVersionError(LLMAuditError):
     """A journal was written by a newer llm-audit, which has to read it."""
 
 
+class JournalClosedError(LLMAuditError):
+    """The journal takes no more records: its recorder is being stopped."""
+
+
 class Record(NamedTuple):
     """One operation as the journal holds it; `doc` is BSON that nobody needs to decode."""
 
@@ -135,6 +139,7 @@ class Journal:
         self._lock = threading.RLock()
         self._arriving: deque[bytearray] = deque()
         self._appending = False
+        self._closed = False
         self._descriptor: int | None = None
         self._current = Segment(folder)
         self._segment_number = 0
@@ -146,8 +151,13 @@ class Journal:
 
         `record` is what `record_fields` gave, as BSON, which begins with version and number.
         Where the disk refuses, the record is kept in memory as far as a small bound allows.
+
+        Raises:
+            JournalClosedError: The recorder is being stopped; another takes its place.
         """
         with self._lock:
+            if self._closed:
+                raise JournalClosedError
             self._arriving.append(bytearray(record))
             if self._appending:
                 return  # a signal handler interrupted the holder of the lock, who writes it next
@@ -173,6 +183,12 @@ class Journal:
                 return
             if time.monotonic() - self._current.began >= older_than_seconds:
                 self._close_descriptor()
+
+    def close(self) -> None:
+        """Take no more records, so that everything can be shipped and the folder removed."""
+        with self._lock:
+            self._closed = True
+            self.close_segment()
 
     def forget(self) -> None:
         """Close an inherited journal in a forked child; the parent's file stays as it is."""

@@ -15,7 +15,14 @@ from llm_audit.errors import ConfigurationError, log_once
 from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import write_blobs
 from llm_audit.recorder.encode import Blob, encode, encode_plain
-from llm_audit.recorder.journal import OTHER, OWN, START, Journal, record_fields
+from llm_audit.recorder.journal import (
+    OTHER,
+    OWN,
+    START,
+    Journal,
+    JournalClosedError,
+    record_fields,
+)
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 
@@ -53,7 +60,7 @@ class Recorder:
 
     def record_start(self, call_id: str, fields: dict[str, Any]) -> None:
         """Journal a call's start; it is on disk when this returns."""
-        self._record(START, call_id, 0, fields, START_MAX_BYTES)
+        self.record(START, call_id, 0, fields, START_MAX_BYTES)
 
     def record_outcome(self, call_id: str, key: int, fields: dict[str, Any], *, own: bool) -> None:
         """Journal a call's outcome.
@@ -64,15 +71,15 @@ class Recorder:
             fields: The outcome's fields.
             own: Whether this process holds the call open and ends it for the first time.
         """
-        self._record(OWN if own else OTHER, call_id, key, fields, OUTCOME_MAX_BYTES)
+        self.record(OWN if own else OTHER, call_id, key, fields, OUTCOME_MAX_BYTES)
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, and clear the folder if nothing is left in it."""
+        self._journal.close()
         result = self.shipper.flush(timeout_seconds)
         self.shipper.stop(timeout_seconds)
         if self._folder is not None:
             if result and self.shipper.backlog.empty:
-                self._journal.close_segment()
                 self._folder.remove()
             else:
                 self._folder.release()
@@ -99,9 +106,10 @@ class Recorder:
             "closed_for_the_dead": shipper.recovery.closed,
         }
 
-    def _record(
+    def record(
         self, op: str, call_id: str, key: int, fields: dict[str, Any], max_bytes: int
     ) -> None:
+        """Encode an operation once and journal it."""
         media_limit_bytes = self.settings.media_limit_bytes
         record = encode_plain(record_fields(op, call_id, key, fields), max_bytes, media_limit_bytes)
         if record is None:
@@ -111,7 +119,10 @@ class Recorder:
             record = bson.encode(
                 record_fields(op, call_id, key, doc, notes=encoded.notes, blobs=names)
             )
-        self._journal.append(record)
+        try:
+            self._journal.append(record)
+        except JournalClosedError:  # stopped a moment ago by another thread
+            recorder().record(op, call_id, key, fields, max_bytes)
 
     def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
         try:
@@ -142,12 +153,12 @@ def recorder() -> Recorder:
     with _Home.lock:
         settings = get_settings()
         current = _Home.recorder
-        if current is not None and current.settings is not settings:
-            _Home.recorder = None
-            current.stop(settings.exit_timeout_seconds)
-        if _Home.recorder is None:
-            _Home.recorder = Recorder(settings)
-        return _Home.recorder
+        if current is None or current.settings is not settings:
+            outdated, current = current, Recorder(settings)
+            _Home.recorder = current
+            if outdated is not None:
+                _stop_aside(outdated)
+        return current
 
 
 def running() -> Recorder | None:
@@ -159,11 +170,21 @@ def stop(timeout_seconds: float | None = None) -> FlushResult:
     """Flush and stop this process's recorder; the next call makes a new one."""
     with _Home.lock:
         current, _Home.recorder = _Home.recorder, None
-        if current is None:
-            return FlushResult(0)
-        if timeout_seconds is None:
-            timeout_seconds = current.settings.exit_timeout_seconds
-        return current.stop(timeout_seconds)
+    if current is None:
+        return FlushResult(0)
+    if timeout_seconds is None:
+        timeout_seconds = current.settings.exit_timeout_seconds
+    return current.stop(timeout_seconds)
+
+
+def _stop_aside(stopped: Recorder) -> None:
+    """Stop a recorder whose settings are no longer in force, without making the caller wait."""
+    threading.Thread(
+        target=stopped.stop,
+        args=(stopped.settings.exit_timeout_seconds,),
+        name="llm-audit-stop",
+        daemon=True,
+    ).start()
 
 
 def _create_folder(settings: Settings) -> spool.ProcessFolder | None:

@@ -16,6 +16,7 @@ from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.journal import (
     OTHER,
     Journal,
+    JournalClosedError,
     find_segments,
     record_fields,
 )
@@ -78,7 +79,11 @@ class Recovery:
         if adopted is None:
             return
         for call_id in self._delivery.find_pending(adopted.folder.nonce):
-            self._journal.append(_abandon(call_id))
+            try:
+                self._journal.append(_abandon(call_id))
+            except JournalClosedError:
+                self.release()  # we are stopping: the next process that looks goes on from here
+                return
             self.closed += 1
         adopted.folder.remove()
         self._adopted = None

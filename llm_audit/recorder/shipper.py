@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_audit import pricing
-from llm_audit.errors import logger
+from llm_audit.errors import log_once, logger
 from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.delivery import Delivery, UnavailableError
 from llm_audit.recorder.journal import Journal, JournalVersionError
@@ -73,8 +73,14 @@ class Shipper:
         self._thread = threading.Thread(target=self._run, name="llm-audit-shipper", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread; at the end of the interpreter, when none can be, do without.
+
+        The journal then waits for the next process that records on this machine.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            log_once(f"The shipper could not be started ({error}): calls stay in the journal.")
 
     def wake(self) -> None:
         """Look at the journals of the dead, and retry now instead of after the pause."""
@@ -99,7 +105,8 @@ class Shipper:
         """End the thread after the batch it is at; what is left stays in the journal."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout_seconds)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         pricing.preload()  # while the provider thinks about the first call

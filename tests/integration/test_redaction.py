@@ -1,0 +1,188 @@
+"""The user's redact rule: applied before anything is written."""
+
+import copy
+import logging
+from typing import Any
+
+import pytest
+from waiting import Calls, Recording, arrived
+
+from llm_audit import LLMLogger
+from llm_audit.call import CallFields
+from llm_audit.settings import Settings
+
+Fields = dict[str, Any]
+
+SECRET = "4929-1234-5678-9012"
+MESSAGES = [{"role": "user", "content": f"My card is {SECRET}", "parts": [{"deep": SECRET}]}]
+ANSWER = {"role": "assistant", "content": f"I keep {SECRET} in mind"}
+
+
+def mask(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace(SECRET, "[card]")
+    if isinstance(value, list):
+        return [mask(item) for item in value]
+    if isinstance(value, dict):
+        return {key: mask(item) for key, item in value.items()}
+    return value
+
+
+def on_disk(settings: Settings) -> bytes:
+    """Return everything that is in the spool."""
+    return b"".join(path.read_bytes() for path in settings.spool_dir.rglob("*") if path.is_file())
+
+
+def record(**given: Any) -> str:
+    """Record a whole call with the secret in every place that the user fills."""
+    call_id = LLMLogger.start(
+        model="m",
+        messages=MESSAGES,
+        system_prompt=SECRET,
+        input=[SECRET],
+        tools=[{"name": SECRET}],
+        tool_choice=SECRET,
+        metadata={"card": SECRET},
+        tags=[SECRET],
+        stop=[SECRET],
+        **given,
+    )
+    LLMLogger.complete(call_id, response_message=ANSWER, finish_reason="stop")
+    return call_id
+
+
+@pytest.fixture
+def unreachable(recording: Recording) -> Recording:
+    """Record with no MongoDB to ship to, so that the journal stays."""
+
+    def configure(**changes: Any) -> Settings:
+        return recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0, **changes)
+
+    return configure
+
+
+def test_what_is_redacted_is_never_on_disk(unreachable: Recording) -> None:
+    """The journal holds the calls as the rule leaves them, and nothing of what it took away."""
+    settings = unreachable(redact=mask)
+    record()
+    LLMLogger.fail(LLMLogger.start(model="m", messages=MESSAGES), ValueError(SECRET))
+
+    journal = on_disk(settings)
+    assert journal.count(b"[card]") > 10
+    assert SECRET.encode() not in journal
+
+
+def test_without_a_rule_it_would_be_on_disk(unreachable: Recording) -> None:
+    """The test above can fail: unredacted, the secret is in the journal."""
+    settings = unreachable()
+    record()
+    assert SECRET.encode() in on_disk(settings)
+
+
+def test_what_the_rule_leaves_is_stored(recording: Recording, calls: Calls) -> None:
+    """Start and outcome arrive as the rule returns them."""
+    recording(redact=mask)
+    call = arrived(calls, record())
+    assert call["messages"] == mask(MESSAGES)
+    assert call["response_message"] == mask(ANSWER)
+    assert call["metadata"] == {"card": "[card]"}
+    assert call["status"] == "SUCCESS"
+
+
+def test_the_callers_own_messages_are_not_touched(recording: Recording) -> None:
+    """A rule that works in place changes a copy, not what the audited code sends."""
+
+    def in_place(fields: Fields) -> Fields:
+        for message in fields.get("messages", []):
+            message["content"] = "gone"
+            message["parts"].clear()
+        return fields
+
+    recording(redact=in_place)
+    before = copy.deepcopy(MESSAGES)
+    record()
+    assert before == MESSAGES
+
+
+def failing(_: Fields) -> Fields:
+    raise ValueError(SECRET)
+
+
+def returning_nothing(fields: Fields) -> Fields:
+    fields.clear()
+    return None  # type: ignore[return-value]
+
+
+def returning_other_types(fields: Fields) -> Fields:
+    return fields | {"messages": SECRET, "response_message": SECRET}
+
+
+@pytest.mark.parametrize("rule", [failing, returning_nothing, returning_other_types])
+def test_a_failing_rule_loses_the_content_not_the_call(
+    unreachable: Recording,
+    recording: Recording,
+    calls: Calls,
+    caplog: pytest.LogCaptureFixture,
+    rule: Any,
+) -> None:
+    """Where the rule fails, the call is recorded without content, and one line says so."""
+    settings = unreachable(redact=rule)
+    record()
+    assert SECRET.encode() not in on_disk(settings)
+    recording(redact=rule)
+    with caplog.at_level(logging.INFO, logger="llm_audit"):
+        call = arrived(calls, record(provider="openai"))
+
+    assert (call["status"], call["finish_reason"]) == ("SUCCESS", "stop")
+    assert (call["model"], call["provider"]) == ("m", "openai")
+    assert not {"messages", "response_message", "system_prompt", "metadata"} & call.keys()
+    assert len([line for line in caplog.messages if "redact" in line]) == 1
+    assert SECRET not in caplog.text
+
+
+def test_a_rule_may_drop_fields(recording: Recording, calls: Calls) -> None:
+    """Fields that the rule leaves out are not stored; those that make a record a record are."""
+    recording(redact=lambda fields: {"model": fields.get("model")})
+    call = arrived(calls, record())
+    assert call["model"] == "m"
+    assert call["status"] == "SUCCESS"
+    assert call["outcome_key"]
+    assert call["process_nonce"]
+    assert "messages" not in call
+
+
+def test_a_rule_may_set_the_same_fields_in_both_halves(recording: Recording, calls: Calls) -> None:
+    """A rule that blanks every content field each time leaves the two halves disjoint."""
+    blank = {"messages": [], "response_message": {}, "error_message": "[removed]", "_id": "x"}
+    recording(redact=lambda fields: fields | blank)
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+    LLMLogger.fail(call_id, ValueError(SECRET))
+    call = arrived(calls, call_id)
+
+    assert (call["_id"], call["status"]) == (call_id, "ERROR")
+    assert (call["messages"], call["error_message"]) == ([], "[removed]")
+    CallFields.model_validate(call)
+
+
+def test_what_encoding_changed_is_still_noted(recording: Recording, calls: Calls) -> None:
+    """Content that BSON cannot hold reaches the rule converted, and the call says so."""
+    seen: list[Any] = []
+
+    def look(fields: Fields) -> Fields:
+        seen.append(fields.get("messages"))
+        return fields
+
+    recording(redact=look)
+    call = arrived(calls, LLMLogger.start(model="m", messages=[{"n": 2**70, "s": {1}}]))
+    assert seen == [[{"n": str(2**70), "s": [1]}]]
+    assert call["messages"] == seen[0]
+    assert [note.partition(":")[0] for note in call["encoding_notes"]] == ["messages"]
+
+
+def test_media_is_redacted_before_it_moves(recording: Recording, calls: Calls) -> None:
+    """Media that the rule removes goes neither to the spool nor to GridFS."""
+    image = "QUJD" * 200_000
+    recording(redact=lambda fields: fields | {"messages": []})
+    call = arrived(calls, LLMLogger.start(model="m", messages=[{"image": image}]))
+    assert call["messages"] == []
+    assert calls.database["fs.files"].count_documents({}) == 0

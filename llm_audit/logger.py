@@ -9,7 +9,7 @@ import atexit
 import functools
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Token
 from datetime import UTC, datetime
 from types import TracebackType
@@ -164,12 +164,13 @@ class LLMLogger:
             **recording.origin,
         }
         fields = {name: value for name, value in fields.items() if value is not None}
+        notes: Sequence[str] = ()
         if settings.redact is not None:
-            fields = redaction.apply(settings.redact, fields)
+            fields, notes = redaction.apply(settings.redact, fields)
         attempt_id = context.task.get("attempt_id") if context.task else None
         began = OpenCall(time.monotonic_ns(), call_uuid.timestamp, provider, model, attempt_id)
         open_calls.begin(call_id, began, trace)
-        recording.record_start(call_id, fields)
+        recording.record_start(call_id, fields, notes)
         return call_id
 
     @staticmethod
@@ -379,9 +380,10 @@ def _end(
     fields["completed_at"] = ended
     fields["outcome_key"] = key = Int64(outcome_key(rank, ended))
     fields = {name: value for name, value in fields.items() if value is not None}
+    notes: Sequence[str] = ()
     if settings.redact is not None:
-        fields = redaction.apply(settings.redact, fields)
-    recorder().record_outcome(call_id, key, fields, own=rank is Rank.OWNER)
+        fields, notes = redaction.apply(settings.redact, fields)
+    recorder().record_outcome(call_id, key, fields, notes, own=rank is Rank.OWNER)
 
 
 def _trace_of(parent_call_id: str | None, call_id: str) -> str:

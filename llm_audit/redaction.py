@@ -1,10 +1,12 @@
 """The user's `redact` rule, applied before anything is encoded, so before anything is on disk."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bson
 
+from llm_audit.call import OutcomeFields, StartFields
 from llm_audit.errors import log_once
 from llm_audit.recorder.encode import encode
 from llm_audit.settings import Redact
@@ -20,8 +22,8 @@ CONTENT = frozenset(
 )
 
 
-def apply(redact: Redact, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as the rule leaves them.
+def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields as the rule leaves them, and notes of what encoding changed before.
 
     The rule gets a plain copy (dicts, lists, strings, numbers), so it may change it in place
     without touching what the audited code sends. Where the rule itself fails, the content is left
@@ -31,15 +33,30 @@ def apply(redact: Redact, fields: dict[str, Any]) -> dict[str, Any]:
         redact: Takes and returns the fields of a call's start, and later those of its outcome.
         fields: What would be recorded.
     """
-    plain = bson.decode(encode(fields, sys.maxsize, sys.maxsize).raw)
+    encoded = encode(fields, sys.maxsize, sys.maxsize)
+    plain = bson.decode(encoded.raw)
+    structure = {name: fields[name] for name in STRUCTURE if name in fields}
+    half = OutcomeFields if "status" in fields else StartFields
     try:
-        redacted = redact(dict(plain))
-        if not isinstance(redacted, dict):
-            raise TypeError(f"redact returned {type(redacted).__name__}, not the dict of fields")  # noqa: TRY301
+        redacted = {
+            name: value
+            for name, value in redact(dict(plain)).items()
+            if name in half.model_fields and value is not None
+        }
+        half.model_validate(redacted | structure)
     except Exception as error:  # noqa: BLE001  (any fault of the rule counts as "do not store")
         log_once(
-            f"redact failed with {type(error).__name__}: mend the function given to "
-            "llm_audit.configure(redact=...). Until then calls are recorded without their content."
+            f"redact failed with {type(error).__name__}: the function given to "
+            "llm_audit.configure(redact=...) has to return the dict of fields, each of its own "
+            "type. Until it is mended, calls are recorded without their content."
         )
         redacted = {name: value for name, value in plain.items() if name not in CONTENT}
-    return redacted | {name: fields[name] for name in STRUCTURE if name in fields}
+    redacted |= structure
+    return redacted, list(_notes(redacted, encoded.notes))
+
+
+def _notes(redacted: dict[str, Any], notes: Sequence[str]) -> Iterator[str]:
+    """Say what was changed by field only: the paths in the notes may hold what was redacted."""
+    for name in redacted:
+        if any(note.startswith((f"{name}.", f"{name}:")) for note in notes):
+            yield f"{name}: changed to be stored, before it was redacted"

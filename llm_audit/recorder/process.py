@@ -4,7 +4,8 @@ import atexit
 import os
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -58,26 +59,42 @@ class Recorder:
             "process_nonce": nonce,
         }
 
-    def record_start(self, call_id: str, fields: dict[str, Any]) -> None:
-        """Journal a call's start; it is on disk when this returns."""
-        self.record(START, call_id, 0, fields, START_MAX_BYTES)
+    def record_start(self, call_id: str, fields: dict[str, Any], notes: Sequence[str] = ()) -> None:
+        """Journal a call's start; it is on disk when this returns.
 
-    def record_outcome(self, call_id: str, key: int, fields: dict[str, Any], *, own: bool) -> None:
+        Args:
+            call_id: The call.
+            fields: The start's fields.
+            notes: What was changed in them before.
+        """
+        self.record(START, call_id, 0, fields, notes)
+
+    def record_outcome(
+        self,
+        call_id: str,
+        key: int,
+        fields: dict[str, Any],
+        notes: Sequence[str] = (),
+        *,
+        own: bool,
+    ) -> None:
         """Journal a call's outcome.
 
         Args:
             call_id: The call.
             key: The outcome's precedence.
             fields: The outcome's fields.
+            notes: What was changed in them before.
             own: Whether this process holds the call open and ends it for the first time.
         """
-        self.record(OWN if own else OTHER, call_id, key, fields, OUTCOME_MAX_BYTES)
+        self.record(OWN if own else OTHER, call_id, key, fields, notes)
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, and clear the folder if nothing is left in it."""
+        deadline = time.monotonic() + timeout_seconds
         self._journal.close()
         result = self.shipper.flush(timeout_seconds)
-        self.shipper.stop(timeout_seconds)
+        self.shipper.stop(max(0.0, deadline - time.monotonic()))
         if self._folder is not None:
             if result and self.shipper.backlog.empty:
                 self._folder.remove()
@@ -107,22 +124,24 @@ class Recorder:
         }
 
     def record(
-        self, op: str, call_id: str, key: int, fields: dict[str, Any], max_bytes: int
+        self, op: str, call_id: str, key: int, fields: dict[str, Any], notes: Sequence[str]
     ) -> None:
         """Encode an operation once and journal it."""
+        max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
-        record = encode_plain(record_fields(op, call_id, key, fields), max_bytes, media_limit_bytes)
+        record = encode_plain(
+            record_fields(op, call_id, key, fields, notes=notes), max_bytes, media_limit_bytes
+        )
         if record is None:
             encoded = encode(fields, max_bytes, media_limit_bytes)
             doc = RawBSONDocument(encoded.raw)
             names = self._write_blobs(call_id, encoded.blobs)
-            record = bson.encode(
-                record_fields(op, call_id, key, doc, notes=encoded.notes, blobs=names)
-            )
+            notes = (*notes, *encoded.notes)
+            record = bson.encode(record_fields(op, call_id, key, doc, notes=notes, blobs=names))
         try:
             self._journal.append(record)
         except JournalClosedError:  # stopped a moment ago by another thread
-            recorder().record(op, call_id, key, fields, max_bytes)
+            recorder().record(op, call_id, key, fields, notes)
 
     def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process
 from llm_audit.recorder.shipper import FlushResult
+from llm_audit.settings import get_settings
 
 
 def flush(timeout_seconds: float = 10.0) -> FlushResult:
@@ -42,7 +43,8 @@ def recover() -> None:
     Every process does so at its start and then every `recovery_interval_seconds`; call it when you
     know that one has just died, or where a process should look after others without recording.
     """
-    process.recorder().shipper.wake()
+    if get_settings().enabled:
+        process.recorder().shipper.wake()
 
 
 def stats() -> Mapping[str, int]:

@@ -31,9 +31,12 @@ def main() -> int:
     console = Console(markup=False, highlight=False)
     try:
         return asyncio.run(_until_a_signal(_demo(console, keep=bool(os.environ.get("KEEP")))))
-    except (LLMAuditError, PyMongoError) as error:
+    except LLMAuditError as error:
         print(error, file=sys.stderr)
-        return 1
+    except PyMongoError as error:
+        kind = type(error).__name__
+        print(f"MongoDB cannot be used ({kind}): is LLM_AUDIT_MONGO_URL right?", file=sys.stderr)
+    return 1
 
 
 async def _until_a_signal(work: Coroutine[None, None, None]) -> int:

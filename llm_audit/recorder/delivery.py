@@ -6,6 +6,7 @@ not available now, and what is left is sent again later.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -37,9 +38,13 @@ DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
 # What MongoDB says of a document or statement, not of its own state (its error_codes.yml):
 # BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, the field-name errors,
-# DocumentValidationFailure, and the documents that are or would become too large.
-REFUSALS = frozenset({2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 121, 10334, 17280, 17419, 17420})
-UNKNOWN_ERRORS_UNTIL_REFUSED = 5
+# ImmutableField, DocumentValidationFailure, CannotIndexParallelArrays, a duplicate in an index of
+# the user's own, and the documents that are or would become too large.
+REFUSALS = frozenset(
+    {2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 66, 121, 171, DUPLICATE_KEY}
+    | {10334, 17280, 17419, 17420}
+)
+TRIES = 5  # until an unknown error counts as a refusal
 _CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
 
 Group = list[Write]
@@ -78,7 +83,7 @@ class Delivery:
         Raises:
             UnavailableError: Not now; call again with the same list.
         """
-        groups: list[Group] = [list(writes)]
+        groups = _apart(writes)
         try:
             collection = self._connect()
             self._upload_blobs(collection, writes, blob_folder)
@@ -176,31 +181,31 @@ class Delivery:
 
     def _sort_out(self, details: Mapping[str, Any], group: Group) -> list[Group]:
         """Say what the failed writes of a bulk become; all the others have arrived."""
-        errors = details["writeErrors"]
-        if not errors:
+        if details["writeConcernErrors"]:
             code = details["writeConcernErrors"][0].get("code")
             raise UnavailableError(f"write concern not met, code {code}")
+        errors = details["writeErrors"]
+        nothing_arrived = len(errors) == len(group)
         again: Group = []
         unknown: Group = []
         for error in errors:
             write = group[error["index"]]
             code = error["code"]
+            write.errors += 1
+            # only where something arrives is it sure that MongoDB works: else one write at a time
+            given_up = write.errors >= TRIES and not (nothing_arrived and again)
             if code == DUPLICATE_KEY and set(error.get("keyPattern", {"_id": 1})) == {"_id"}:
                 again += write.after_duplicate()
-                continue
-            if len(errors) < len(group):
-                write.errors += 1  # the server works, so it may be this write's own fault
-            if code in REFUSALS or write.errors >= UNKNOWN_ERRORS_UNTIL_REFUSED:
+            elif code in REFUSALS or write.form is Form.INSERT_MERGED:
+                again += self._without_refused(write, f"code {code}", error["errmsg"])
+            elif given_up and not write.bare:
                 again += self._without_refused(write, f"code {code}", error["errmsg"])
             else:
                 unknown.append(write)
         if unknown:
             group[:] = again + unknown
             raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
-        # updates of `other` outcomes go by themselves: their count says how many were superseded
-        others = [write for write in again if write.form is Form.UPDATE_OTHER]
-        rest = [write for write in again if write.form is not Form.UPDATE_OTHER]
-        return [part for part in (others, rest) if part]
+        return _apart(again)
 
     def _halve(self, group: Group, reason: str) -> list[Group]:
         """Split a bulk that was refused as a whole until the culprit is alone."""
@@ -214,26 +219,43 @@ class Delivery:
         """Set a refused record aside; return what can be sent of it without its content."""
         if write.form is Form.INSERT_MERGED:
             return write.after_duplicate()  # apart, they show which half was refused
+        if write.bare:
+            return []  # the whole of it lies aside already
         self._set_aside(write, f"{reason}: {detail[:500]}")
         self.rejected[reason] += 1
         log_once(
             f"MongoDB refused a record ({reason}): it is kept in {self._target_folder}/rejected, "
-            "and the call is recorded without its content.",
+            "and the call is recorded without its content, if MongoDB takes that.",
             level=logging.ERROR,
             key=f"refused {reason}",
         )
-        if write.bare or write.form is Form.ADD_NOTES:
+        if write.form is Form.ADD_NOTES:
             return []
         record = bare(write.record, reason)
-        return [Write(write.form, record, bare=True), Write(Form.ADD_NOTES, record)]
+        return [
+            Write(write.form, record, bare=True),
+            Write(Form.ADD_NOTES, record, bare=True),
+        ]
 
     def _set_aside(self, write: Write, reason: str) -> None:
         record = {**write.record._asdict(), "doc": RawBSONDocument(bytes(write.record.doc))}
         document = bson.encode(
             {"rejected_at": datetime.now(UTC), "reason": reason, "record": record}
         )
-        with (rejected_folder(self._target_folder) / f"{self._nonce}.bson").open("ab") as file:
+        path = rejected_folder(self._target_folder) / f"{self._nonce}.bson"
+        with path.open("ab", opener=_for_the_owner) as file:
             file.write(document)
+
+
+def _apart(writes: Group) -> list[Group]:
+    """Let updates of `other` outcomes go by themselves: their count says what was superseded."""
+    others = [write for write in writes if write.form is Form.UPDATE_OTHER]
+    rest = [write for write in writes if write.form is not Form.UPDATE_OTHER]
+    return [group for group in (others, rest) if group]
+
+
+def _for_the_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _describe(error: PyMongoError) -> str:

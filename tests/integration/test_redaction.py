@@ -2,11 +2,13 @@
 
 import copy
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from waiting import Calls, Recording, arrived
 
+import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
 from llm_audit.settings import Settings
@@ -52,13 +54,14 @@ def record(**given: Any) -> str:
 
 
 @pytest.fixture
-def unreachable(recording: Recording) -> Recording:
+def unreachable(recording: Recording) -> Iterator[Recording]:
     """Record with no MongoDB to ship to, so that the journal stays."""
 
     def configure(**changes: Any) -> Settings:
         return recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0, **changes)
 
-    return configure
+    yield configure
+    llm_audit.shutdown(timeout_seconds=0)
 
 
 def test_what_is_redacted_is_never_on_disk(unreachable: Recording) -> None:

@@ -1,0 +1,183 @@
+"""What MongoDB will not take: set aside, counted and said once, and never in the way of others."""
+
+import logging
+from typing import Any
+
+import bson
+import pytest
+from waiting import PATIENCE, Call, Calls, Recording, arrived
+
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.call import CallFields
+from llm_audit.recorder import shipper
+from llm_audit.settings import get_settings
+
+SECRET = "the content of a call"
+MESSAGES = [{"role": "user", "content": SECRET}]
+ANSWER = {"role": "assistant", "content": SECRET}
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+def record(**given: Any) -> str:
+    call_id = LLMLogger.start(model="m", messages=MESSAGES, **given)
+    LLMLogger.complete(call_id, response_message=ANSWER, tokens={"total_tokens": 7})
+    return call_id
+
+
+def rejected() -> list[Call]:
+    """Return what lies in the rejected journals."""
+    files = sorted(get_settings().spool_dir.glob("*/rejected/*.bson"))
+    return [document for file in files for document in bson.decode_all(file.read_bytes())]
+
+
+def only_for(calls: Calls, rule: Call) -> None:
+    """Let the collection take only what a query matches."""
+    calls.database.create_collection(calls.name, validator=rule)
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_refused_start_does_not_block_the_others(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Among good calls, a start that a validator refuses arrives without its content."""
+    only_for(calls, {"messages.forbidden": {"$exists": False}})
+    good = [record() for _ in range(5)]
+    bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}], user_id="u")
+    good += [record() for _ in range(5)]
+    assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": {"$in": good}, "messages": MESSAGES}) == 10
+    call = arrived(calls, bad)
+    assert (call["status"], call["model"], call["user_id"]) == ("PENDING", "m", "u")
+    assert "messages" not in call
+    assert "refused by MongoDB" in " ".join(call["encoding_notes"])
+    assert llm_audit.stats()["rejected"] == 1
+    assert len(complaints(caplog)) == 1
+    CallFields.model_validate(call)
+
+
+def test_what_was_refused_is_kept_with_the_reason(calls: Calls) -> None:
+    """The rejected journal holds the whole record and what the server said."""
+    only_for(calls, {"messages.forbidden": {"$exists": False}})
+    bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}])
+    assert llm_audit.flush(PATIENCE)
+
+    (refusal,) = rejected()
+    assert refusal["record"]["id"] == bad
+    assert refusal["record"]["doc"]["messages"] == [{"forbidden": SECRET}]
+    assert "121" in refusal["reason"]
+    assert "Document failed validation" in refusal["reason"]
+    (file,) = get_settings().spool_dir.glob("*/rejected/*")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_refused_finish_is_replaced_by_a_bare_one(calls: Calls) -> None:
+    """A call whose outcome is refused still ends, with status and tokens, and keeps its start."""
+    only_for(calls, {"response_message.content": {"$ne": SECRET}})
+    call = arrived(calls, record())
+
+    assert (call["status"], call["messages"]) == ("SUCCESS", MESSAGES)
+    assert call["total_tokens"] == 7
+    assert "response_message" not in call
+    assert "response_message" in " ".join(call["encoding_notes"])
+    (refusal,) = rejected()
+    assert refusal["record"]["doc"]["response_message"] == ANSWER
+
+
+def test_a_document_that_would_become_too_large_still_ends(calls: Calls) -> None:
+    """Where others have filled the document, the outcome that no longer fits is a bare one."""
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+    arrived(calls, call_id)
+    calls.update_one({"_id": call_id}, {"$set": {"annotation": "x" * (14 * 2**20)}})
+    message = {"role": "assistant", "content": "not base64 " * (3 * 2**20 // 11)}
+    LLMLogger.complete(call_id, response_message=message)
+    other = record()
+    call = arrived(calls, call_id)
+
+    assert call["status"] == "SUCCESS"
+    assert "response_message" not in call
+    assert arrived(calls, other)["response_message"] == ANSWER
+    (refusal,) = rejected()
+    assert refusal["record"]["doc"]["response_message"] == message
+
+
+def test_a_call_that_is_refused_even_bare_is_kept_aside(calls: Calls) -> None:
+    """Where not even a bare call is taken, it lies in the rejected journal, and others arrive."""
+    only_for(calls, {"model": {"$ne": "forbidden"}})
+    bad = LLMLogger.start(model="forbidden", messages=MESSAGES)
+    good = record()
+    assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": bad}) == 0
+    assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
+    assert {refusal["record"]["id"] for refusal in rejected()} == {bad}
+    assert rejected()[0]["record"]["doc"]["messages"] == MESSAGES
+    assert llm_audit.stats()["rejected"] == 1
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_users_unique_index_does_not_block(
+    recording: Recording, calls: Calls, *, alone: bool
+) -> None:
+    """A duplicate in an index of the user's own is a refusal, not a reason to send again."""
+    calls.create_index("metadata.order", unique=True)
+    recording(batch_size=1 if alone else 500)
+    first, second = record(metadata={"order": 1}), record(metadata={"order": 1})
+    others = [record(metadata={"order": n}) for n in range(2, 5)]
+    assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": {"$in": [first, *others]}, "status": "SUCCESS"}) == 4
+    assert {refusal["record"]["id"] for refusal in rejected()} == {second}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_index_that_cannot_hold_the_call_does_not_block(
+    recording: Recording, calls: Calls, *, alone: bool
+) -> None:
+    """A call that an index of the user's own cannot hold arrives without what it cannot hold."""
+    calls.create_index([("tags", 1), ("metadata.parallel", 1)])
+    recording(batch_size=1 if alone else 500)
+    bad = record(tags=["a", "b"], metadata={"parallel": [1, 2]})
+    good = record(tags=["a"], metadata={"parallel": 1})
+
+    assert arrived(calls, good)["tags"] == ["a"]
+    call = arrived(calls, bad)
+    assert (call["status"], call["response_message"]) == ("SUCCESS", ANSWER)
+    assert "tags" not in call
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_unknown_error_does_not_block(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    """An error that nobody foresaw counts as a refusal after a few tries."""
+    monkeypatch.setattr(shipper, "BACKOFF_FIRST_SECONDS", 0.001)
+    calls.create_index([("metadata.place", "2dsphere")])
+    recording(batch_size=1 if alone else 500)
+    bad = record(metadata={"place": "nowhere"})
+    good = record()
+
+    assert arrived(calls, good)["status"] == "SUCCESS"
+    call = arrived(calls, bad)
+    assert call["status"] == "SUCCESS"
+    assert "metadata" not in call
+
+
+def test_log_lines_never_hold_content(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither refusals nor mistakes nor double ends put what was recorded into the log."""
+    only_for(calls, {"response_message.content": {"$ne": SECRET}, "model": {"$ne": SECRET}})
+    caplog.set_level(logging.DEBUG, logger="llm_audit")
+    llm_audit.configure(**{**dict(get_settings()), "strict": False})
+    LLMLogger.complete(record(), response_message=ANSWER)
+    LLMLogger.start(model=SECRET, messages=SECRET, tags=SECRET, call_type="POEM")
+    LLMLogger.complete({"content": SECRET}, tokens={"prompt_tokens": SECRET}, status="open")
+    assert llm_audit.flush(PATIENCE)
+
+    assert len(caplog.records) >= 6
+    assert SECRET not in caplog.text

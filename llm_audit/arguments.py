@@ -18,6 +18,64 @@ from llm_audit.settings import report_mistake
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
 _NOT_GIVEN = frozenset({"NotGiven", "Omit"})  # what the providers' clients put for "not given"
 
+INHERITED = (
+    *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
+    *("task_id", "task"),
+)
+_USUAL_TYPES: dict[str, type] = {
+    "call_type": LLMCallTypeEnum,
+    **dict.fromkeys(("provider", "model"), str),
+    **dict.fromkeys(("messages", "tools"), list),
+    "temperature": float,
+    "max_tokens": int,
+    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), str),
+    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), str),
+}
+
+
+def start_fields(given: dict[str, Any], context: CallContext) -> dict[str, Any]:
+    """Return the fields of a call's start: what was given, and what the context adds.
+
+    Args:
+        given: The arguments of `LLMLogger.start`, each under the name of its field.
+        context: What the call inherits.
+    """
+    fields: dict[str, Any] = {}
+    request_params = given["request_params"]
+    for name, value in given.items():
+        usual = _USUAL_TYPES.get(name)
+        if value is None or (usual is str and not value):
+            continue
+        if usual is None or value.__class__ is usual:
+            fields[name] = value
+        elif (checked := _check(name, value, request_params)) is not None:
+            fields[name] = checked
+    if not request_params:
+        del fields["request_params"]
+    for name in INHERITED:
+        if name not in fields and (inherited := getattr(context, name)) is not None:
+            fields[name] = inherited
+    if context.tags or "tags" in fields:
+        fields["tags"] = tags(context, fields.get("tags"))
+    if context.metadata or "metadata" in fields:
+        fields["metadata"] = metadata(context, fields.get("metadata"))
+    return fields
+
+
+def _check(name: str, value: object, request_params: dict[str, Any]) -> Any:
+    """Return an argument that is not of its usual type as what is stored."""
+    if name == "call_type":
+        return call_type(value)
+    if name in {"messages", "tools"}:
+        return array(name, value)
+    if name == "temperature":
+        return number(name, value, request_params)
+    if name == "max_tokens":
+        return whole_number(name, value, request_params)
+    if name in {"provider", "model"}:
+        return text(value)
+    return identifier(name, value)
+
 
 def identifier(name: str, value: object) -> str | None:
     """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
@@ -72,7 +130,7 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
     return meant
 
 
-def array(name: str, value: Iterable[Any] | None) -> list[Any] | None:
+def array(name: str, value: object) -> list[Any] | None:
     """Return a list as it is, a tuple as a list; anything else becomes the list's one element."""
     if value is None or value.__class__ is list:
         return value

@@ -3,7 +3,8 @@
 from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
-from llm_audit.logger import CallReference, LLMLogger
+from llm_audit.logger import LLMLogger
+from llm_audit.references import CallReference
 
 SENTIMENT_PROMPT = "Analyze sentiment. Respond with: positive, negative, or neutral."
 

@@ -6,67 +6,29 @@ the call's id, a `str`, and may be awaited.
 
 import asyncio
 import atexit
-import functools
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextvars import Token
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import Any
 
-from bson.int64 import Int64
-from uuid_utils import uuid7
+import uuid_utils
 
-from llm_audit import arguments, outcomes, redaction
-from llm_audit.call import SCHEMA_VERSION, LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit import arguments, endings, outcomes, redaction
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, current_context, enter, leave
-from llm_audit.errors import ConfigurationError, UsageError, log_once
 from llm_audit.provider_response import read_response
 from llm_audit.recorder.open_calls import OpenCall, open_calls
-from llm_audit.recorder.precedence import Rank, created_at, outcome_key
 from llm_audit.recorder.process import recorder
-from llm_audit.settings import Settings, get_settings
-
-P = ParamSpec("P")
-
-
-class CallReference(str):
-    """A call's id: a plain `str` that may also be awaited, which gives the same id."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, None, "CallReference"]:
-        return self
-        yield  # makes this a generator, which is what awaiting takes
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return (str, (str(self),))
-
-
-def _never_hurts(function: Callable[P, str]) -> Callable[P, CallReference]:
-    """Keep every fault of ours out of the audited code, except where strict mode asks for it."""
-
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> CallReference:
-        try:
-            return CallReference(function(*args, **kwargs))
-        except (UsageError, ConfigurationError):
-            raise  # raised in strict mode only
-        except Exception as error:
-            if get_settings().strict:
-                raise
-            log_once(f"{function.__name__} could not record a call: {type(error).__name__}.")
-            return CallReference(args[0] if args and isinstance(args[0], str) else uuid7())
-
-    return guarded
+from llm_audit.references import CallReference
+from llm_audit.settings import get_settings, not_recorded
 
 
 class LLMLogger:
     """Records LLM calls; every method may be called as it is or awaited."""
 
     @staticmethod
-    @_never_hurts
     def start(
         *,
         call_type: LLMCallTypeEnum | str = LLMCallTypeEnum.CHAT,
@@ -89,7 +51,7 @@ class LLMLogger:
         temperature: float | None = None,
         max_tokens: int | None = None,
         **request_params: Any,
-    ) -> str:
+    ) -> CallReference:
         """Record that a call begins; it is on disk when this returns.
 
         Ids not given come from `audit_context`, the Celery task or the enclosing `log_call`. They
@@ -123,58 +85,16 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-        call_uuid = uuid7()
+        given = locals()  # so far, these are the arguments, and each has the name of its field
+        call_uuid = uuid_utils.uuid7()
         call_id = str(call_uuid)
-        settings = get_settings()
-        if not settings.enabled:
-            return call_id
-        context = current_context()
-        parent = arguments.identifier("parent_call_id", parent_call_id) or context.parent_call_id
-        trace = (
-            arguments.identifier("trace_id", trace_id)
-            or context.trace_id
-            or _trace_of(parent, call_id)
-        )
-        recording = recorder()
-        fields: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "call_type": arguments.call_type(call_type),
-            "provider": arguments.text(provider),
-            "model": arguments.text(model),
-            "system_prompt": system_prompt,
-            "messages": arguments.array("messages", messages),
-            "input": input,
-            "tools": arguments.array("tools", tools),
-            "tool_choice": tool_choice,
-            "temperature": arguments.number("temperature", temperature, request_params),
-            "max_tokens": arguments.whole_number("max_tokens", max_tokens, request_params),
-            "request_params": request_params or None,
-            "trace_id": trace,
-            "session_id": arguments.identifier("session_id", session_id) or context.session_id,
-            "user_id": arguments.identifier("user_id", user_id) or context.user_id,
-            "company_id": arguments.identifier("company_id", company_id) or context.company_id,
-            "parent_call_id": parent,
-            "review_id": arguments.identifier("review_id", review_id),
-            "task_id": arguments.identifier("task_id", task_id) or context.task_id,
-            "task": context.task,
-            "tags": arguments.tags(context, tags),
-            "metadata": arguments.metadata(context, metadata),
-            "environment": settings.environment,
-            "service": settings.service,
-            **recording.origin,
-        }
-        fields = {name: value for name, value in fields.items() if value is not None}
-        notes: Sequence[str] = ()
-        if settings.redact is not None:
-            fields, notes = redaction.apply(settings.redact, fields)
-        attempt_id = context.task.get("attempt_id") if context.task else None
-        began = OpenCall(time.monotonic_ns(), call_uuid.timestamp, provider, model, attempt_id)
-        open_calls.begin(call_id, began, trace)
-        recording.record_start(call_id, fields, notes)
-        return call_id
+        try:
+            _start(call_id, call_uuid.timestamp, given)
+        except Exception as error:  # noqa: BLE001
+            not_recorded("start", error)
+        return CallReference(call_id)
 
     @staticmethod
-    @_never_hurts
     def complete(
         call_id: str,
         *,
@@ -187,7 +107,7 @@ class LLMLogger:
         response_id: str | None = None,
         time_to_first_token_ms: float | None = None,
         status: LLMCallStatusEnum | str = LLMCallStatusEnum.SUCCESS,
-    ) -> str:
+    ) -> CallReference:
         """Record that a call ended with a response; it is on disk when this returns.
 
         Args:
@@ -208,36 +128,38 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
+        ended_ns = time.monotonic_ns()
         call_id = arguments.call_identifier(call_id)
-        settings = get_settings()
-        if not settings.enabled:
-            return call_id
-        known = read_response(response) if response is not None else {}
-        call = open_calls.get(call_id)
-        answered_by = response_model or known.get("response_model")
-        fields = outcomes.response_fields(
-            known.get("response_message") if response_message is None else response_message,
-            known.get("usage") if tokens is None else tokens,
-            estimated_cost,
-            call.provider if call else None,
-            (call.model if call else None, answered_by),
-        )
-        fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
-        fields["other_choices"] = known.get("other_choices")
-        fields["finish_reason"] = arguments.text(finish_reason or known.get("finish_reason"))
-        fields["response_model"] = arguments.text(answered_by)
-        fields["response_id"] = arguments.text(response_id or known.get("response_id"))
-        fields["time_to_first_token_ms"] = arguments.milliseconds(
-            "time_to_first_token_ms", time_to_first_token_ms
-        )
-        _end(settings, call_id, fields)
-        return call_id
+        if not get_settings().enabled:
+            return CallReference(call_id)
+        try:
+            call = open_calls.get(call_id)
+            known = read_response(response) if response is not None else {}
+            answered_by = response_model or known.get("response_model")
+            fields = outcomes.response_fields(
+                known.get("response_message") if response_message is None else response_message,
+                known.get("usage") if tokens is None else tokens,
+                estimated_cost,
+                call.provider if call else None,
+                (call.model if call else None, answered_by),
+            )
+            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
+            fields["other_choices"] = known.get("other_choices")
+            fields["finish_reason"] = arguments.text(finish_reason or known.get("finish_reason"))
+            fields["response_model"] = arguments.text(answered_by)
+            fields["response_id"] = arguments.text(response_id or known.get("response_id"))
+            fields["time_to_first_token_ms"] = arguments.milliseconds(
+                "time_to_first_token_ms", time_to_first_token_ms
+            )
+            endings.end(call_id, fields, ended_ns)
+        except Exception as error:  # noqa: BLE001
+            not_recorded("complete", error)
+        return CallReference(call_id)
 
     @staticmethod
-    @_never_hurts
     def fail(
         call_id: str, error: BaseException | str, *, status: LLMCallStatusEnum | str | None = None
-    ) -> str:
+    ) -> CallReference:
         """Record that a call ended without a usable response; it is on disk when this returns.
 
         Timeouts give TIMEOUT, cancellation CANCELLED, anything else ERROR.
@@ -253,14 +175,17 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
+        ended_ns = time.monotonic_ns()
         call_id = arguments.call_identifier(call_id)
-        settings = get_settings()
-        if not settings.enabled:
-            return call_id
-        meant, fields = outcomes.error_fields(error)
-        fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
-        _end(settings, call_id, fields)
-        return call_id
+        if not get_settings().enabled:
+            return CallReference(call_id)
+        try:
+            meant, fields = outcomes.error_fields(error)
+            fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
+            endings.end(call_id, fields, ended_ns)
+        except Exception as fault:  # noqa: BLE001
+            not_recorded("fail", fault)
+        return CallReference(call_id)
 
     @staticmethod
     def log_call(**start_arguments: Any) -> "LoggedCall":
@@ -292,7 +217,7 @@ class LLMLogger:
         """
         call_ids = open_calls.unended(attempt_id)
         for call_id in call_ids:
-            _end_unfinished(call_id, error, ended_by)
+            endings.end_unfinished(call_id, error, ended_by)
         return len(call_ids)
 
 
@@ -328,7 +253,7 @@ class LoggedCall:
         if isinstance(error, Exception | asyncio.CancelledError):
             LLMLogger.fail(self._call_id, error)
         else:
-            _end_unfinished(self._call_id, error, "block_ended")
+            endings.end_unfinished(self._call_id, error, "block_ended")
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""
@@ -344,46 +269,26 @@ class LoggedCall:
         self.__exit__(kind, error, trace)
 
 
-@_never_hurts
-def _end_unfinished(call_id: str, error: BaseException | None, ended_by: str) -> str:
-    """End a call without knowing its outcome for certain; a real one still beats this."""
-    status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": ended_by}
-    if error is not None:
-        status, fields = outcomes.error_fields(error)
-    _end(get_settings(), call_id, fields | {"status": status}, Rank.UNWINDING)
-    return call_id
-
-
-def _end(
-    settings: Settings, call_id: str, fields: dict[str, Any], rank: Rank | None = None
-) -> None:
-    """Journal an outcome, spoken with the rank given or else as owner or from elsewhere."""
-    if rank is Rank.UNWINDING:
-        call = open_calls.end_unfinished(call_id)
-    elif (call := open_calls.end(call_id)) is not None:
-        rank = Rank.OWNER
-    elif open_calls.trace_of(call_id) is not None:
-        log_once("A call was ended twice: the first complete() or fail() stands.")
-        recorder().ended_twice += 1
+def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
+    settings = get_settings()
+    if not settings.enabled:
         return
-    else:
-        rank = Rank.ELSEWHERE
-    if call is not None:
-        elapsed_ms = (time.monotonic_ns() - call.started_ns) / 1e6
-        fields["latency_ms"] = round(elapsed_ms, 3)
-        ended = outcomes.moment(call.created_ms + elapsed_ms)
-    else:
-        ended = datetime.now(UTC)
-        began = created_at(call_id)
-        if began is not None:
-            fields["latency_ms"] = max(0.0, round((ended - began).total_seconds() * 1000, 3))
-    fields["completed_at"] = ended
-    fields["outcome_key"] = key = Int64(outcome_key(rank, ended))
-    fields = {name: value for name, value in fields.items() if value is not None}
-    notes: Sequence[str] = ()
+    context = current_context()
+    fields = arguments.start_fields(given, context)
+    trace_id = fields.get("trace_id")
+    if trace_id is None:
+        fields["trace_id"] = trace_id = _trace_of(fields.get("parent_call_id"), call_id)
+    recording = recorder()
+    fields |= recording.constants
+    notes: list[str] = []
     if settings.redact is not None:
         fields, notes = redaction.apply(settings.redact, fields)
-    recorder().record_outcome(call_id, key, fields, notes, own=rank is Rank.OWNER)
+    attempt_id = context.task.get("attempt_id") if context.task else None
+    began = OpenCall(
+        time.monotonic_ns(), created_ms, fields.get("provider"), fields.get("model"), attempt_id
+    )
+    open_calls.begin(call_id, began, trace_id)
+    recording.record_start(call_id, fields, notes)
 
 
 def _trace_of(parent_call_id: str | None, call_id: str) -> str:

@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import is_dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
@@ -105,11 +104,6 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         "ended_by": cause,
     }
     return _status_of(error, names), fields
-
-
-def moment(milliseconds: float) -> datetime:
-    """Return an instant, UTC, from milliseconds of the epoch."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _message(given: object) -> object:

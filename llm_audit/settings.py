@@ -150,6 +150,21 @@ def report_mistake(message: str, *, error: type[UsageError] = UsageError) -> Non
     log_once(message)
 
 
+def not_recorded(doing: str, error: Exception) -> None:
+    """Keep a fault of ours out of the audited code, except where strict mode asks for it.
+
+    Args:
+        doing: What could not be done.
+        error: The fault.
+
+    Raises:
+        Exception: The fault itself, in strict mode; and what only strict mode raises.
+    """
+    if isinstance(error, UsageError | ConfigurationError) or get_settings().strict:
+        raise error
+    log_once(f"{doing} could not record a call: {type(error).__name__}.")
+
+
 def _from_environment() -> Settings:
     try:
         return Settings()

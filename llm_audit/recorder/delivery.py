@@ -193,12 +193,10 @@ class Delivery:
             code = error["code"]
             write.errors += 1
             # only where something arrives is it sure that MongoDB works: else one write at a time
-            given_up = write.errors >= TRIES and not (nothing_arrived and again)
+            given_up = write.errors >= TRIES and not write.bare and not (nothing_arrived and again)
             if code == DUPLICATE_KEY and set(error.get("keyPattern", {"_id": 1})) == {"_id"}:
                 again += write.after_duplicate()
-            elif code in REFUSALS or write.form is Form.INSERT_MERGED:
-                again += self._without_refused(write, f"code {code}", error["errmsg"])
-            elif given_up and not write.bare:
+            elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
                 again += self._without_refused(write, f"code {code}", error["errmsg"])
             else:
                 unknown.append(write)
@@ -243,7 +241,8 @@ class Delivery:
             {"rejected_at": datetime.now(UTC), "reason": reason, "record": record}
         )
         path = rejected_folder(self._target_folder) / f"{self._nonce}.bson"
-        with path.open("ab", opener=_for_the_owner) as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        with open(os.open(path, flags, 0o600), "ab") as file:  # noqa: PTH123  (the mode)
             file.write(document)
 
 
@@ -252,10 +251,6 @@ def _apart(writes: Group) -> list[Group]:
     others = [write for write in writes if write.form is Form.UPDATE_OTHER]
     rest = [write for write in writes if write.form is not Form.UPDATE_OTHER]
     return [group for group in (others, rest) if group]
-
-
-def _for_the_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _describe(error: PyMongoError) -> str:

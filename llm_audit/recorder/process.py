@@ -6,12 +6,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import bson
 from bson.raw_bson import RawBSONDocument
 
+from llm_audit.call import SCHEMA_VERSION
 from llm_audit.errors import ConfigurationError, log_once
 from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import write_blobs
@@ -53,11 +54,15 @@ class Recorder:
         )
         self.shipper = Shipper(settings, self._journal, self._folder, target_folder, nonce)
         self.shipper.start()
-        self.origin: Final = {
+        constants = {
+            "schema_version": SCHEMA_VERSION,
+            "environment": settings.environment,
+            "service": settings.service,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process_nonce": nonce,
         }
+        self.constants = {name: value for name, value in constants.items() if value is not None}
 
     def record_start(self, call_id: str, fields: dict[str, Any], notes: Sequence[str] = ()) -> None:
         """Journal a call's start; it is on disk when this returns.

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,10 +117,9 @@ class Shipper:
                 pause = 0.0 if busy else POLL_SECONDS
             except UnavailableError as error:
                 pause = self._went_away(str(error))
-            except Exception:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001
                 # a fault of ours must not end shipping: the journal still holds everything
-                logger.exception("The shipper failed and will try again.")
-                pause = BACKOFF_MAX_SECONDS
+                pause = self._failed(error)
             if pause:
                 self._wake.wait(pause)
                 self._wake.clear()
@@ -173,6 +173,16 @@ class Shipper:
         self.unavailable = reason
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
+
+    def _failed(self, error: Exception) -> float:
+        """Log where a fault happened, without its text, which may hold recorded content."""
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        log_once(
+            f"The shipper failed with {type(error).__name__} and will try again:\n{frames}",
+            level=logging.ERROR,
+        )
+        self.unavailable = type(error).__name__
+        return BACKOFF_MAX_SECONDS
 
     def _came_back(self) -> None:
         if self.unavailable is not None:

@@ -15,7 +15,7 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded
 from llm_audit.indexes import FILTERED_FIELDS
-from llm_audit.logger import CallReference
+from llm_audit.references import CallReference
 
 Selects = Callable[[Call], bool]
 DAY = timedelta(days=1)

@@ -108,14 +108,15 @@ def test_a_document_that_would_become_too_large_still_ends(calls: Calls) -> None
 
 
 def test_a_call_that_is_refused_even_bare_is_kept_aside(calls: Calls) -> None:
-    """Where not even a bare call is taken, it lies in the rejected journal, and others arrive."""
+    """Where not even a bare call is taken, a note says where it lies, and others arrive."""
     only_for(calls, {"model": {"$ne": "forbidden"}})
     bad = LLMLogger.start(model="forbidden", messages=MESSAGES)
     good = record()
-    assert llm_audit.flush(PATIENCE)
 
-    assert calls.count_documents({"_id": bad}) == 0
-    assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
+    call = arrived(calls, bad)
+    assert "model" not in call
+    assert "refused by MongoDB" in " ".join(call["encoding_notes"])
+    assert arrived(calls, good)["status"] == "SUCCESS"
     assert {refusal["record"]["id"] for refusal in rejected()} == {bad}
     assert rejected()[0]["record"]["doc"]["messages"] == MESSAGES
     assert llm_audit.stats()["rejected"] == 1
@@ -181,3 +182,26 @@ def test_log_lines_never_hold_content(calls: Calls, caplog: pytest.LogCaptureFix
 
     assert len(caplog.records) >= 6
     assert SECRET not in caplog.text
+
+
+def test_our_own_faults_are_logged_without_content(
+    calls: Calls, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where setting aside fails too, the log says where, not what, and nothing is lost."""
+    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    only_for(calls, {"messages.content": {"$ne": SECRET}})
+    settings = get_settings()
+    in_the_way = settings.spool_dir / settings.target() / "rejected"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+
+    result = llm_audit.flush(0.3)
+    assert (result.unacknowledged_operations, result.reason) == (1, "FileExistsError")
+    (line,) = complaints(caplog)
+    assert "FileExistsError" in line
+    assert "delivery.py" in line
+    assert SECRET not in caplog.text
+    in_the_way.unlink()
+    assert arrived(calls, call_id)["model"] == "m"
+    assert len(rejected()) == 1

@@ -8,9 +8,9 @@ import uuid_utils
 from local_time import local_time
 
 from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
-from llm_audit.logger import CallReference
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import GroupBy
+from llm_audit.references import CallReference
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 EVERY_FILTER: dict[str, Any] = {

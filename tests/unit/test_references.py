@@ -11,7 +11,7 @@ import kombu.serialization
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from llm_audit.logger import CallReference
+from llm_audit.references import CallReference
 
 REFERENCE = CallReference("01a20864-7a12-7436-b163-6d2eb3803d69")
 

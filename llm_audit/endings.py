@@ -1,0 +1,74 @@
+"""The end of a call on its way into the journal: who speaks of it, when it was, what is known."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.int64 import Int64
+
+from llm_audit import outcomes, redaction
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import log_once
+from llm_audit.recorder.open_calls import OpenCall, open_calls
+from llm_audit.recorder.precedence import Rank, created_at, outcome_key
+from llm_audit.recorder.process import recorder
+from llm_audit.settings import get_settings, not_recorded
+
+
+def end(call_id: str, fields: dict[str, Any], ended_ns: int) -> None:
+    """Journal an outcome, as the call's owner if this process holds it open.
+
+    Args:
+        call_id: The call.
+        fields: How it ended.
+        ended_ns: When, on the monotonic clock.
+    """
+    call = open_calls.end(call_id)
+    if call is not None:
+        _journal(call_id, fields, Rank.OWNER, call, ended_ns)
+    elif open_calls.trace_of(call_id) is None:
+        _journal(call_id, fields, Rank.ELSEWHERE, None, ended_ns)
+    else:
+        recorder().ended_twice += 1
+        log_once("A call was ended twice: the first complete() or fail() stands.")
+
+
+def end_unfinished(call_id: str, error: BaseException | None, ended_by: str) -> None:
+    """Journal that a call ended without its outcome being known; a real one still beats this.
+
+    Args:
+        call_id: The call.
+        error: What ended it, if it was an exception.
+        ended_by: The cause, if it was not.
+    """
+    try:
+        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": ended_by}
+        if error is not None:
+            status, fields = outcomes.error_fields(error)
+        call = open_calls.end_unfinished(call_id)
+        fields["status"] = status
+        _journal(call_id, fields, Rank.UNWINDING, call, time.monotonic_ns())
+    except Exception as fault:  # noqa: BLE001
+        not_recorded("ending a call", fault)
+
+
+def _journal(
+    call_id: str, fields: dict[str, Any], rank: Rank, call: OpenCall | None, ended_ns: int
+) -> None:
+    if call is not None:
+        elapsed_ms = (ended_ns - call.started_ns) / 1e6
+        fields["latency_ms"] = round(elapsed_ms, 3)
+        ended = datetime.fromtimestamp((call.created_ms + elapsed_ms) / 1000, UTC)
+    else:
+        ended = datetime.now(UTC)
+        began = created_at(call_id)
+        if began is not None:
+            fields["latency_ms"] = max(0.0, round((ended - began).total_seconds() * 1000, 3))
+    fields["completed_at"] = ended
+    fields["outcome_key"] = key = Int64(outcome_key(rank, ended))
+    fields = {name: value for name, value in fields.items() if value is not None}
+    notes: list[str] = []
+    redact = get_settings().redact
+    if redact is not None:
+        fields, notes = redaction.apply(redact, fields)
+    recorder().record_outcome(call_id, key, fields, notes, own=rank is Rank.OWNER)

@@ -166,6 +166,8 @@ def whole_number(name: str, value: Any, otherwise: dict[str, Any]) -> int | None
 
 def milliseconds(name: str, value: Any) -> float | None:
     """Return a duration; what is no number is left out."""
+    if value is None or value.__class__ is float:
+        return value
     otherwise: dict[str, Any] = {}
     given = number(name, value, otherwise)
     if otherwise:

@@ -1,14 +1,14 @@
 """The end of a call on its way into the journal: who speaks of it, when it was, what is known."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-from bson.int64 import Int64
 
 from llm_audit import outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
+from llm_audit.recorder.journal import OTHER, OWN
 from llm_audit.recorder.open_calls import OpenCall, open_calls
 from llm_audit.recorder.precedence import Rank, created_at, outcome_key
 from llm_audit.recorder.process import recorder
@@ -58,17 +58,16 @@ def _journal(
     if call is not None:
         elapsed_ms = (ended_ns - call.started_ns) / 1e6
         fields["latency_ms"] = round(elapsed_ms, 3)
-        ended = datetime.fromtimestamp((call.created_ms + elapsed_ms) / 1000, UTC)
+        ended_at = (call.created_ms + elapsed_ms) / 1000
     else:
-        ended = datetime.now(UTC)
+        ended_at = time.time()
         began = created_at(call_id)
         if began is not None:
-            fields["latency_ms"] = max(0.0, round((ended - began).total_seconds() * 1000, 3))
-    fields["completed_at"] = ended
-    fields["outcome_key"] = key = Int64(outcome_key(rank, ended))
-    fields = {name: value for name, value in fields.items() if value is not None}
-    notes: list[str] = []
+            fields["latency_ms"] = max(0.0, round((ended_at - began.timestamp()) * 1000, 3))
+    fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
+    fields["outcome_key"] = key = outcome_key(rank, ended_at)
+    notes: Sequence[str] = ()
     redact = get_settings().redact
     if redact is not None:
         fields, notes = redaction.apply(redact, fields)
-    recorder().record_outcome(call_id, key, fields, notes, own=rank is Rank.OWNER)
+    recorder().record(OWN if rank is Rank.OWNER else OTHER, call_id, key, fields, notes)

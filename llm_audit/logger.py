@@ -8,7 +8,7 @@ import asyncio
 import atexit
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ from llm_audit import arguments, endings, outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, current_context, enter, leave
 from llm_audit.provider_response import read_response
+from llm_audit.recorder.journal import START
 from llm_audit.recorder.open_calls import OpenCall, open_calls
 from llm_audit.recorder.process import recorder
 from llm_audit.references import CallReference
@@ -135,22 +136,31 @@ class LLMLogger:
         try:
             call = open_calls.get(call_id)
             known = read_response(response) if response is not None else {}
-            answered_by = response_model or known.get("response_model")
             fields = outcomes.response_fields(
                 known.get("response_message") if response_message is None else response_message,
                 known.get("usage") if tokens is None else tokens,
                 estimated_cost,
                 call.provider if call else None,
-                (call.model if call else None, answered_by),
+                (call.model if call else None, response_model or known.get("response_model")),
             )
-            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
-            fields["other_choices"] = known.get("other_choices")
-            fields["finish_reason"] = arguments.text(finish_reason or known.get("finish_reason"))
-            fields["response_model"] = arguments.text(answered_by)
-            fields["response_id"] = arguments.text(response_id or known.get("response_id"))
-            fields["time_to_first_token_ms"] = arguments.milliseconds(
+            if status is not LLMCallStatusEnum.SUCCESS:
+                status = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
+            fields["status"] = status
+            for name, given in (
+                ("finish_reason", finish_reason),
+                ("response_model", response_model),
+                ("response_id", response_id),
+            ):
+                value = given or known.get(name)
+                if value is not None:
+                    fields[name] = value if value.__class__ is str else arguments.text(value)
+            if "other_choices" in known:
+                fields["other_choices"] = known["other_choices"]
+            first_token_ms = arguments.milliseconds(
                 "time_to_first_token_ms", time_to_first_token_ms
             )
+            if first_token_ms is not None:
+                fields["time_to_first_token_ms"] = first_token_ms
             endings.end(call_id, fields, ended_ns)
         except Exception as error:  # noqa: BLE001
             not_recorded("complete", error)
@@ -280,7 +290,7 @@ def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
         fields["trace_id"] = trace_id = _trace_of(fields.get("parent_call_id"), call_id)
     recording = recorder()
     fields |= recording.constants
-    notes: list[str] = []
+    notes: Sequence[str] = ()
     if settings.redact is not None:
         fields, notes = redaction.apply(settings.redact, fields)
     attempt_id = context.task.get("attempt_id") if context.task else None
@@ -288,7 +298,7 @@ def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
         time.monotonic_ns(), created_ms, fields.get("provider"), fields.get("model"), attempt_id
     )
     open_calls.begin(call_id, began, trace_id)
-    recording.record_start(call_id, fields, notes)
+    recording.record(START, call_id, 0, fields, notes)
 
 
 def _trace_of(parent_call_id: str | None, call_id: str) -> str:

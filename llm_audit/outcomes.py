@@ -62,7 +62,7 @@ def response_fields(
         fields |= read_usage(tokens, problems)
         for problem in problems:
             report_mistake(problem)
-    cost = _cost(estimated_cost)
+    cost = None if estimated_cost is None else _cost(estimated_cost)
     if cost is not None:
         fields["estimated_cost"] = cost
         fields["cost_source"] = "caller"
@@ -131,8 +131,6 @@ def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
 
 
 def _cost(value: object) -> float | None:
-    if value is None:
-        return None
     try:
         cost = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ArithmeticError):

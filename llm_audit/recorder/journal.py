@@ -110,7 +110,7 @@ def record_fields(
         "seq": _UNNUMBERED,
         "op": op,
         "id": call_id,
-        "key": Int64(key),
+        "key": key or _UNNUMBERED,
         "doc": doc,
     }
     if notes:

@@ -4,6 +4,8 @@ import random
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from bson.int64 import Int64
+
 _TIME_BITS = 52
 _TIE_BITS = 8
 
@@ -18,17 +20,16 @@ class Rank(IntEnum):
     INFERENCE = 1
 
 
-def outcome_key(rank: Rank, at: datetime) -> int:
+def outcome_key(rank: Rank, at: float) -> Int64:
     """Return an outcome's precedence: by rank, then the earlier, then by lot.
 
     Args:
         rank: Who speaks.
-        at: When the outcome was known, with a zone.
+        at: When the outcome was known, in seconds of the epoch.
     """
-    microseconds = int(at.timestamp() * 1e6)
-    earlier_first = (1 << _TIME_BITS) - 1 - microseconds
+    earlier_first = (1 << _TIME_BITS) - 1 - int(at * 1e6)
     tie = random.getrandbits(_TIE_BITS)
-    return (rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie
+    return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
 
 
 def created_at(call_id: str) -> datetime | None:

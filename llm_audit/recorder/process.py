@@ -18,8 +18,6 @@ from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import write_blobs
 from llm_audit.recorder.encode import Blob, encode, encode_plain
 from llm_audit.recorder.journal import (
-    OTHER,
-    OWN,
     START,
     Journal,
     JournalClosedError,
@@ -64,36 +62,6 @@ class Recorder:
         }
         self.constants = {name: value for name, value in constants.items() if value is not None}
 
-    def record_start(self, call_id: str, fields: dict[str, Any], notes: Sequence[str] = ()) -> None:
-        """Journal a call's start; it is on disk when this returns.
-
-        Args:
-            call_id: The call.
-            fields: The start's fields.
-            notes: What was changed in them before.
-        """
-        self.record(START, call_id, 0, fields, notes)
-
-    def record_outcome(
-        self,
-        call_id: str,
-        key: int,
-        fields: dict[str, Any],
-        notes: Sequence[str] = (),
-        *,
-        own: bool,
-    ) -> None:
-        """Journal a call's outcome.
-
-        Args:
-            call_id: The call.
-            key: The outcome's precedence.
-            fields: The outcome's fields.
-            notes: What was changed in them before.
-            own: Whether this process holds the call open and ends it for the first time.
-        """
-        self.record(OWN if own else OTHER, call_id, key, fields, notes)
-
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, and clear the folder if nothing is left in it."""
         deadline = time.monotonic() + timeout_seconds
@@ -131,7 +99,16 @@ class Recorder:
     def record(
         self, op: str, call_id: str, key: int, fields: dict[str, Any], notes: Sequence[str]
     ) -> None:
-        """Encode an operation once and journal it."""
+        """Encode an operation once and journal it; it is on disk when this returns.
+
+        Args:
+            op: START; OWN, if this process holds the call open and ends it for the first time;
+                else OTHER.
+            call_id: The call.
+            key: The outcome's precedence; 0 for a start.
+            fields: The operation's fields.
+            notes: What was changed in them before.
+        """
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
         record = encode_plain(

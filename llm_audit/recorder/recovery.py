@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import bson
-from bson.int64 import Int64
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
@@ -126,10 +125,10 @@ class Recovery:
 def _abandon(call_id: str) -> bytes:
     """Return the record that closes a call whose process is dead."""
     now = datetime.now(UTC)
-    key = outcome_key(Rank.INFERENCE, now)
+    key = outcome_key(Rank.INFERENCE, now.timestamp())
     outcome = {
         "status": LLMCallStatusEnum.ABANDONED,
-        "outcome_key": Int64(key),
+        "outcome_key": key,
         "ended_by": "worker_lost",
         "error_type": "WorkerLost",
         "error_message": "The process that made this call died before the call ended.",

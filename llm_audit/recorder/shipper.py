@@ -181,7 +181,6 @@ class Shipper:
             f"The shipper failed with {type(error).__name__} and will try again:\n{frames}",
             level=logging.ERROR,
         )
-        self.unavailable = type(error).__name__
         return BACKOFF_MAX_SECONDS
 
     def _came_back(self) -> None:

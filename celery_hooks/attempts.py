@@ -2,16 +2,16 @@
 
 import os
 import sys
-from contextvars import Token
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from celery import signals
+from celery.local import maybe_evaluate
 
 import llm_audit
 from celery_hooks import propagation
-from llm_audit.context import CallContext, current_context, enter, leave
+from llm_audit.context import CallContext, Frame, current_context, enter, leave
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ class _Tagged:
     """Which apps' tasks are tagged, and whether each waits for its calls to arrive."""
 
     every_app = False
-    apps: "set[int]" = set()  # noqa: RUF012  (process-wide on purpose)
-    flush_each_task = False
+    apps: ClassVar[list["Celery"]] = []
+    flushed: ClassVar[list["Celery"]] = []
+    flush_every_app = False
 
 
 @dataclass(slots=True)
@@ -34,25 +35,29 @@ class Attempt:
     """A task's body that is running now."""
 
     attempt_id: str
-    token: Token[CallContext]
+    frame: Frame
     error: BaseException | None = None
-    ended_by: str = "task_ended"
+    ended_by: str | None = None
 
 
 def tag(app: "Celery | None", *, flush: str | None) -> None:
     """Tag the tasks of an app, or of every app for None."""
     if app is None:
         _Tagged.every_app = True
-    else:
-        _Tagged.apps.add(id(app))
-    _Tagged.flush_each_task = flush == "task"
+        _Tagged.flush_every_app |= flush == "task"
+        return
+    app = maybe_evaluate(app)
+    _Tagged.apps.append(app)
+    if flush == "task":
+        _Tagged.flushed.append(app)
 
 
 def untag() -> None:
     """Tag the tasks of no app."""
     _Tagged.every_app = False
+    _Tagged.flush_every_app = False
     _Tagged.apps.clear()
-    _Tagged.flush_each_task = False
+    _Tagged.flushed.clear()
 
 
 def connect() -> None:
@@ -72,7 +77,7 @@ def disconnect() -> None:
 
 
 def _begin(task: "Task", task_id: str, **_: Any) -> None:
-    if not (_Tagged.every_app or id(task.app) in _Tagged.apps):
+    if not (_Tagged.every_app or task.app in _Tagged.apps):
         return
     request = task.request
     carried = propagation.load(request)
@@ -106,11 +111,11 @@ def _end(task: "Task", state: str | None = None, **_: Any) -> None:
     if attempt is None:
         return
     delattr(task.request, _ATTRIBUTE)
-    leave(attempt.token)
+    leave(attempt.frame)
     # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now
     error = sys.exc_info()[1] if state is None else attempt.error
     llm_audit.LLMLogger.end_open_calls(attempt.attempt_id, error=error, ended_by=attempt.ended_by)
-    if _Tagged.flush_each_task:
+    if _Tagged.flush_every_app or task.app in _Tagged.flushed:
         llm_audit.flush(get_settings().exit_timeout_seconds)
 
 

@@ -72,7 +72,7 @@ def load(request: Any) -> CallContext:
         return CallContext(
             **{name: carried.get(name) for name in ID_FIELDS},
             tags=tuple(carried.get("tags", ())),
-            metadata=carried.get("metadata", {}),
+            metadata=dict(carried.get("metadata", {})),
         )
     except (TypeError, ValueError, AttributeError) as error:
         _logger.warning("A message's %s header is unreadable: %s.", HEADER, type(error).__name__)

@@ -1,8 +1,10 @@
 """What every call inherits from where it is made: ids, tags, metadata, and the Celery task."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar, Token, copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -42,31 +44,54 @@ class CallContext:
         )
 
 
-_NOTHING = CallContext()
-_current: ContextVar[CallContext] = ContextVar("llm_audit_context", default=_NOTHING)
+@dataclass(eq=False, slots=True)
+class Frame:
+    """A context in force, inside another; what `enter` gives and `leave` takes."""
+
+    context: CallContext
+    outer: "Frame | None" = None
+    left_at: object = None
+
+
+_OUTERMOST = Frame(CallContext())
+_current: ContextVar[Frame] = ContextVar("llm_audit_context", default=_OUTERMOST)
 
 
 def current_context() -> CallContext:
     """Return what a call made here would inherit."""
-    return _current.get()
+    return _current.get().context
 
 
-def enter(context: CallContext) -> Token[CallContext]:
-    """Put a context in force here; hand the token to `leave`."""
-    return _current.set(context)
+def enter(context: CallContext) -> Frame:
+    """Put a context in force here; hand the frame to `leave`."""
+    frame = Frame(context, _current.get())
+    _current.set(frame)
+    return frame
 
 
-def leave(token: Token[CallContext]) -> None:
+def leave(frame: Frame) -> None:
     """Put back what was in force before `enter`.
 
-    A generator or a greenlet may be closed in another `contextvars.Context` than it was begun in:
-    there the token cannot be used, and the earlier value is set by hand.
+    Generators may be left in another order than they were entered, and in another
+    `contextvars.Context`: a frame that is not the innermost here is only marked, and stepped over
+    when the one inside it is left in the same place.
     """
+    if _current.get() is not frame:
+        frame.left_at = _place()
+        return
+    outer = frame.outer or _OUTERMOST
+    while outer.outer is not None and outer.left_at is not None and outer.left_at == _place():
+        outer = outer.outer
+    _current.set(outer)
+
+
+def _place() -> object:
+    """Name the thread or asyncio task that is running."""
     try:
-        _current.reset(token)
-    except ValueError:
-        earlier = token.old_value
-        _current.set(_NOTHING if earlier is Token.MISSING else earlier)
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return task or threading.get_ident()
 
 
 @contextmanager
@@ -109,11 +134,11 @@ def audit_context(
         metadata=metadata,
         **{name: str(value) for name, value in ids.items() if value is not None},
     )
-    token = enter(context)
+    frame = enter(context)
     try:
         yield context
     finally:
-        leave(token)
+        leave(frame)
 
 
 def carry_context(function: Callable[P, R]) -> Callable[P, R]:

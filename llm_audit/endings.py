@@ -33,18 +33,20 @@ def end(call_id: str, fields: dict[str, Any], ended_ns: int) -> None:
         log_once("A call was ended twice: the first complete() or fail() stands.")
 
 
-def end_unfinished(call_id: str, error: BaseException | None, ended_by: str) -> None:
+def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
     """Journal that a call ended without its outcome being known; a real one still beats this.
 
     Args:
         call_id: The call.
         error: What ended it, if it was an exception.
-        ended_by: The cause, if it was not.
+        ended_by: The cause; by default what the exception means, else "task_ended".
     """
     try:
-        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": ended_by}
+        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
         if error is not None:
             status, fields = outcomes.error_fields(error)
+        if ended_by is not None:
+            fields["ended_by"] = ended_by
         call = open_calls.end_unfinished(call_id)
         fields["status"] = status
         _journal(call_id, fields, Rank.UNWINDING, call, time.monotonic_ns())

@@ -28,6 +28,17 @@ class NotInitializedError(LLMAuditError, RuntimeError):
     """A query ran before the database was bound: call `await llm_audit.init()` first."""
 
 
+def let_through(error: BaseException) -> None:
+    """Raise again what did not come from our work but from a signal handler that interrupted it.
+
+    Args:
+        error: What was caught where anything may be raised. Celery's soft time limit is known by
+            its name, because billiard may not be installed.
+    """
+    if any(cls.__name__ == "SoftTimeLimitExceeded" for cls in type(error).__mro__):
+        raise error
+
+
 _logged: set[str] = set()
 
 

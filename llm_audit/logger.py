@@ -9,7 +9,6 @@ import atexit
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import Token
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +16,7 @@ import uuid_utils
 
 from llm_audit import arguments, endings, outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import CallContext, current_context, enter, leave
+from llm_audit.context import Frame, current_context, enter, leave
 from llm_audit.provider_response import read_response
 from llm_audit.recorder.journal import START
 from llm_audit.recorder.open_calls import OpenCall, open_calls
@@ -211,7 +210,7 @@ class LLMLogger:
 
     @staticmethod
     def end_open_calls(
-        attempt_id: str | None, *, error: BaseException | None = None, ended_by: str = "task_ended"
+        attempt_id: str | None, *, error: BaseException | None = None, ended_by: str | None = None
     ) -> int:
         """End what one attempt of a task left open, as far as this process knows why.
 
@@ -220,7 +219,7 @@ class LLMLogger:
         Args:
             attempt_id: Of the `task` in the context; None ends every open call of the process.
             error: What ended the attempt, if it was an exception.
-            ended_by: The cause, where there is no exception.
+            ended_by: The cause; by default what the exception means, else "task_ended".
 
         Returns:
             How many calls were ended.
@@ -237,7 +236,7 @@ class LoggedCall:
     def __init__(self, start_arguments: dict[str, Any]) -> None:
         self._start_arguments = start_arguments
         self._call_id = CallReference()
-        self._token: Token[CallContext] | None = None
+        self._frame: Frame | None = None
 
     def __enter__(self) -> CallReference:
         """Start the call, and make it the parent of the calls inside."""
@@ -245,7 +244,7 @@ class LoggedCall:
         inside = current_context().extended(
             parent_call_id=str(self._call_id), trace_id=open_calls.trace_of(self._call_id)
         )
-        self._token = enter(inside)
+        self._frame = enter(inside)
         return self._call_id
 
     def __exit__(
@@ -255,15 +254,16 @@ class LoggedCall:
         trace: TracebackType | None,
     ) -> None:
         """End the call, if the block did not."""
-        if self._token is not None:
-            leave(self._token)
+        if self._frame is not None:
+            leave(self._frame)
         if open_calls.get(self._call_id) is None:
             return
         # an ordinary exception is the owner's word; of SystemExit and the like others may know why
         if isinstance(error, Exception | asyncio.CancelledError):
             LLMLogger.fail(self._call_id, error)
         else:
-            endings.end_unfinished(self._call_id, error, "block_ended")
+            cause = "block_ended" if error is None else None
+            endings.end_unfinished(self._call_id, error, cause)
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""

@@ -10,6 +10,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import let_through
 from llm_audit.pricing import estimate_cost
 from llm_audit.provider_response import tools_called
 from llm_audit.settings import report_mistake
@@ -145,6 +146,7 @@ def _text(value: object) -> str:
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
+        let_through(error)
         return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
 
 

@@ -10,6 +10,8 @@ Thread-safe: the only shared state is an `lru_cache`; at worst two threads look 
 """
 
 import math
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -164,9 +166,19 @@ def _snapshot_getter() -> "Callable[[], DataSnapshot]":
     return get_snapshot
 
 
+_loading = threading.Lock()
+
+
 def preload() -> None:
     """Load the price list, 0.4 s of work that the first call with tokens would wait for."""
-    _snapshot_getter()()
+    with _loading:
+        _snapshot_getter()()
+
+
+# A child forked in the middle of an import waits for ever for a thread that it does not have.
+os.register_at_fork(
+    before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+)
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.usage import COUNT_SPELLINGS, fields_of
 
 _ID_NAMES = ("id", "responseId", "response_id", "generation_id")
@@ -196,6 +196,7 @@ def _native(value: object) -> object:
                 break
             dumped = dump(mode=mode, by_alias=True, exclude_unset=True, warnings=False)
         except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+            let_through(error)
             log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
         else:
             if isinstance(dumped, dict):

@@ -7,7 +7,7 @@ from typing import Any
 import bson
 
 from llm_audit.call import OutcomeFields, StartFields
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.recorder.encode import encode
 from llm_audit.settings import Redact
 
@@ -45,6 +45,7 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         }
         half.model_validate(redacted | structure)
     except Exception as error:  # noqa: BLE001  (any fault of the rule counts as "do not store")
+        let_through(error)
         log_once(
             f"redact failed with {type(error).__name__}: the function given to "
             "llm_audit.configure(redact=...) has to return the dict of fields, each of its own "

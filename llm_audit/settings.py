@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from llm_audit.errors import ConfigurationError, UsageError, log_once
+from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
     )
 
+    @field_validator("spool_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
     def target(self) -> str:
         """Name the collection that calls go to, without credentials: a short hash."""
         ordered = ",".join(sorted(_hosts(self.mongo_url).lower().split(",")))
@@ -89,7 +94,7 @@ class Settings(BaseSettings):
 class _Home:
     """The one place where the settings in force live."""
 
-    lock = threading.Lock()
+    lock = threading.RLock()
     settings: Settings | None = None
 
 
@@ -160,6 +165,7 @@ def not_recorded(doing: str, error: Exception) -> None:
     Raises:
         Exception: The fault itself, in strict mode; and what only strict mode raises.
     """
+    let_through(error)
     if isinstance(error, UsageError | ConfigurationError) or get_settings().strict:
         raise error
     log_once(f"{doing} could not record a call: {type(error).__name__}.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 
 _INT64_MAX = 2**63 - 1
 _FIELDLESS = (str, bytes, int, float, list, tuple, set)
@@ -227,6 +227,7 @@ def fields_of(value: object) -> dict[str, Any]:
         if not fields and hasattr(value, "model_dump"):
             fields = value.model_dump()
     except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+        let_through(error)
         log_once(f"cannot read a {type(value).__name__}: its fields raise {type(error).__name__}")
         return {}
     return fields if type(fields) is dict else {}
@@ -247,6 +248,7 @@ def _numbers_by_attribute(value: object, problems: list[str]) -> dict[str, int |
         try:
             number = getattr(value, spelling, None)
         except Exception as error:  # noqa: BLE001 - a foreign property may raise anything
+            let_through(error)
             log_once(f"cannot read {type(value).__name__}.{spelling}: {type(error).__name__}")
             continue
         if isinstance(number, int | float):

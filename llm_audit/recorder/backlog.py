@@ -73,6 +73,7 @@ class Backlog:
         self._waiting: dict[str, _Waiting] = {}
         self._waiting_bytes = 0
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
+        self._ready_bytes = 0
         self._in_flight: Batch | None = None
         self._last_read_seq = 0
 
@@ -111,7 +112,11 @@ class Backlog:
         """
         if self._in_flight is not None:
             return self._in_flight
-        while len(self._ready) < self._batch_size and self._read_on():
+        while (
+            len(self._ready) < self._batch_size
+            and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
+            and self._read_on()
+        ):
             pass
         self._release_waiting(everything=everything and self.unread_bytes == 0)
         batch = Batch()
@@ -120,7 +125,9 @@ class Backlog:
             and len(batch.writes) < self._batch_size
             and batch.size_bytes < BATCH_MAX_BYTES
         ):
-            batch.add(*self._ready.popleft())
+            first, outcome = self._ready.popleft()
+            batch.add(first, outcome)
+            self._ready_bytes -= _size(first, outcome)
         self._in_flight = batch if batch.writes else None
         return self._in_flight
 
@@ -137,13 +144,13 @@ class Backlog:
             self._segments.popleft().delete()
 
     def _read_on(self) -> bool:
-        if self._journal is not None and self._journal.in_memory:
-            self._take((unpack(raw) for raw in self._journal.read_memory()), None)
-            return True
         for segment in tuple(self._segments):
             if segment.read < segment.end:
                 self._take(read_segment(segment, READ_BYTES), segment)
                 return True
+        if self._journal is not None and self._journal.in_memory:
+            self._take((unpack(raw) for raw in self._journal.read_memory()), None)
+            return True
         return False
 
     def _take(self, records: Iterable[Record], segment: Segment | None) -> None:
@@ -159,9 +166,9 @@ class Backlog:
             elif record.op == OWN and record.id in self._waiting:
                 start = self._waiting.pop(record.id)
                 self._waiting_bytes -= len(start.record.doc)
-                self._ready.append(((start.record, start.segment), (record, segment)))
+                self._make_ready((start.record, start.segment), (record, segment))
             else:
-                self._ready.append(((record, segment), None))
+                self._make_ready((record, segment), None)
 
     def _release_waiting(self, *, everything: bool) -> None:
         """Send starts alone whose outcome does not come soon; they are in the order of reading."""
@@ -173,4 +180,12 @@ class Backlog:
                 return
             del self._waiting[call_id]
             self._waiting_bytes -= len(waiting.record.doc)
-            self._ready.append(((waiting.record, waiting.segment), None))
+            self._make_ready((waiting.record, waiting.segment), None)
+
+    def _make_ready(self, first: Origin, outcome: Origin | None) -> None:
+        self._ready.append((first, outcome))
+        self._ready_bytes += _size(first, outcome)
+
+
+def _size(first: Origin, outcome: Origin | None) -> int:
+    return len(first[0].doc) + (0 if outcome is None else len(outcome[0].doc))

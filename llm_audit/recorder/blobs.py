@@ -25,10 +25,14 @@ def write_blobs(folder: Path, call_id: str, blobs: Iterable[Blob]) -> list[str]:
     names = []
     for blob in blobs:
         name = f"{blob.sha256}.{call_id}{SUFFIX}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with open(os.open(folder / name, flags, 0o600), "wb") as file:  # noqa: PTH123  (the mode)
-            file.write(blob.data)
         names.append(name)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            descriptor = os.open(folder / name, flags, 0o600)
+        except FileExistsError:
+            continue  # the start of the same call held the same content
+        with open(descriptor, "wb") as file:  # noqa: PTH123  (the mode)
+            file.write(blob.data)
     return names
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import (
     BulkWriteError,
@@ -44,6 +44,9 @@ REFUSALS = frozenset(
     {2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 66, 121, 171, DUPLICATE_KEY}
     | {10334, 17280, 17419, 17420}
 )
+# What it says of a whole batch because of one document: Overflow (nested too deep), InvalidBSON,
+# BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
+BATCH_REFUSALS = frozenset({15, 22, 10334})
 TRIES = 5  # until an unknown error counts as a refusal
 _CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
 
@@ -66,6 +69,7 @@ class Delivery:
 
     def __init__(self, settings: Settings, target_folder: Path, nonce: str) -> None:
         self.superseded = 0
+        self.dropped = 0
         self.rejected: Counter[str] = Counter()
         self._settings = settings
         self._target_folder = target_folder
@@ -102,7 +106,9 @@ class Delivery:
         """
         query = {"process_nonce": nonce, "status": "PENDING"}
         try:
-            return [call["_id"] for call in self._connect().find(query, {"_id": 1})]
+            # the URL may prefer secondaries, which may not have seen the call yet
+            calls = self._connect().with_options(read_preference=ReadPreference.PRIMARY)
+            return [call["_id"] for call in calls.find(query, {"_id": 1})]
         except PyMongoError as error:
             raise UnavailableError(_describe(error)) from None
 
@@ -119,7 +125,8 @@ class Delivery:
                     settings.mongo_url,
                     appname="llm-audit",
                     serverSelectionTimeoutMS=3000,
-                    timeoutMS=20_000,
+                    # not timeoutMS, which is also how long a server that is down is sought
+                    socketTimeoutMS=20_000,
                     tz_aware=True,
                     uuidRepresentation="standard",
                 )
@@ -138,9 +145,11 @@ class Delivery:
         database = client[self._settings.database]
         name = self._settings.collection
         try:
-            if database.list_collection_names(filter={"name": name}):
+            if not database.list_collection_names(filter={"name": name}):
+                database.create_collection(name, storageEngine=STORAGE_ENGINE)
+            elif database[name].find_one({}, {"_id": 1}) is not None:
                 return
-            database.create_collection(name, storageEngine=STORAGE_ENGINE)
+            # also where whoever created it was killed before this
             database[name].create_indexes(call_indexes())
         except CollectionInvalid:
             return  # another process was a moment faster, and makes the indexes
@@ -172,7 +181,7 @@ class Delivery:
         except _CLIENT_REFUSALS as error:
             return self._halve(group, type(error).__name__)
         except OperationFailure as error:
-            if error.code not in REFUSALS:
+            if error.code not in BATCH_REFUSALS:
                 raise
             return self._halve(group, _describe(error))
         if group and group[0].form is Form.UPDATE_OTHER:
@@ -240,10 +249,17 @@ class Delivery:
         document = bson.encode(
             {"rejected_at": datetime.now(UTC), "reason": reason, "record": record}
         )
-        path = rejected_folder(self._target_folder) / f"{self._nonce}.bson"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        with open(os.open(path, flags, 0o600), "ab") as file:  # noqa: PTH123  (the mode)
-            file.write(document)
+        try:
+            path = rejected_folder(self._target_folder) / f"{self._nonce}.bson"
+            with open(os.open(path, flags, 0o600), "ab") as file:  # noqa: PTH123  (the mode)
+                file.write(document)
+        except OSError as error:  # what follows must not wait for a disk
+            self.dropped += 1
+            log_once(
+                f"A record that MongoDB refused could not be kept in the spool ({error.strerror}).",
+                level=logging.ERROR,
+            )
 
 
 def _apart(writes: Group) -> list[Group]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import bson
 
+from llm_audit.errors import let_through
 from llm_audit.recorder.encoding_notes import Notes
 from llm_audit.recorder.externalise import Blob, is_media, move_largest, move_media, restore
 from llm_audit.recorder.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
@@ -58,7 +59,8 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
         equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
         )
-    except Exception:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
+    except Exception as error:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
+        let_through(error)
         return None
     return raw if equal else None
 

@@ -29,6 +29,7 @@ OTHER = "other"
 
 MEMORY_MAX_BYTES = 8 * 2**20
 REOPEN_AFTER_SECONDS = 1.0
+DISK_REFUSED = "the disk refuses the journal"  # said once, whoever finds out first
 
 _UNNUMBERED = Int64(0)
 _SEQ_OFFSET = 16  # length (4), "\x10v\0" and an int32 (7), "\x12seq\0" (5)
@@ -159,14 +160,19 @@ class Journal:
             if self._closed:
                 raise JournalClosedError
             self._arriving.append(bytearray(record))
-            if self._appending:
-                return  # a signal handler interrupted the holder of the lock, who writes it next
-            self._appending = True
-            try:
-                while self._arriving:
-                    self._write(self._arriving.popleft())
-            finally:
-                self._appending = False
+            # a signal handler that interrupted the holder of the lock leaves its record to it
+            while self._arriving and not self._appending:
+                arrived = None
+                try:
+                    self._appending = True
+                    if self._arriving:  # else a signal handler has just written it
+                        arrived = self._arriving.popleft()
+                        self._write(arrived)
+                except BaseException:
+                    self._settle(arrived)
+                    raise
+                finally:
+                    self._appending = False
 
     def read_memory(self) -> list[bytearray]:
         """Take what the disk refused."""
@@ -192,13 +198,10 @@ class Journal:
 
     def forget(self) -> None:
         """Close an inherited journal in a forked child; the parent's file stays as it is."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._close_descriptor()
 
     def _write(self, record: bytearray) -> None:
-        self.last_seq += 1
-        _pack_seq(record, _SEQ_OFFSET, self.last_seq)
+        _pack_seq(record, _SEQ_OFFSET, self.last_seq + 1)
         if self._descriptor is None and not self._open_segment():
             self._keep_in_memory(record)
             return
@@ -212,22 +215,36 @@ class Journal:
             self._keep_in_memory(record)
             return
         segment.end += len(record)
+        self.last_seq += 1
         if segment.end >= self._segment_max_bytes:
             self._close_descriptor()
+
+    def _settle(self, record: bytearray | None) -> None:
+        """Find out what an exception out of a signal handler, a time limit say, has cut short."""
+        if self._descriptor is None or record is None:
+            return
+        written = os.fstat(self._descriptor).st_size - self._current.end
+        if written == len(record):
+            self._current.end += written
+            self.last_seq += 1
+        elif written:
+            os.ftruncate(self._descriptor, self._current.end)
 
     def _open_segment(self) -> bool:
         if time.monotonic() < self._refused_until:
             return False
-        path = self.folder / f"{self._segment_number + 1:08d}.bson"
+        self._current.open = False
+        self._segment_number += 1
+        path = self.folder / f"{self._segment_number:08d}.bson"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(path, flags, 0o600)
+            descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             self._disk_refused(error)
             return False
-        self._segment_number += 1
         self._current = Segment(path)
         self.segments.append(self._current)
+        self._descriptor = descriptor
         return True
 
     def _disk_refused(self, error: OSError) -> None:
@@ -236,7 +253,7 @@ class Journal:
             f"write permission to {self.folder}, or set LLM_AUDIT_SPOOL_DIR. Until then calls are "
             "kept in memory only.",
             level=logging.ERROR,
-            key="journal refused",
+            key=DISK_REFUSED,
         )
         self._refused_until = time.monotonic() + REOPEN_AFTER_SECONDS
         if self._descriptor is not None:
@@ -247,12 +264,13 @@ class Journal:
             self._close_descriptor()
 
     def _close_descriptor(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-            self._current.open = False
+        descriptor, self._descriptor = self._descriptor, None
+        self._current.open = False
+        if descriptor is not None:
+            os.close(descriptor)
 
     def _keep_in_memory(self, record: bytearray) -> None:
+        self.last_seq += 1
         if self._memory_bytes + len(record) > MEMORY_MAX_BYTES:
             self.dropped += 1
             log_once(
@@ -281,13 +299,12 @@ def read_segment(segment: Segment, max_bytes: int) -> Iterator[Record]:
     Raises:
         JournalVersionError: A newer llm-audit wrote the segment; it is left alone.
     """
-    with segment.path.open("rb") as file:
-        file.seek(segment.read)
-        chunk = file.read(min(max_bytes, segment.end - segment.read))
-        if len(chunk) >= _LENGTH_BYTES:
-            (length,) = _read_length(chunk)
-            if len(chunk) < length <= segment.end - segment.read:
-                chunk += file.read(length - len(chunk))
+    try:
+        chunk = _read_chunk(segment, max_bytes)
+    except FileNotFoundError:
+        log_once(f"Somebody removed {segment.path}: what MongoDB had not acknowledged is lost.")
+        segment.read = segment.end
+        return
     position = 0
     while position + _LENGTH_BYTES <= len(chunk):
         (length,) = _read_length(chunk, position)
@@ -302,6 +319,17 @@ def read_segment(segment: Segment, max_bytes: int) -> Iterator[Record]:
     segment.read += position
     if position == 0:
         _leave_out_rest(segment, chunk)
+
+
+def _read_chunk(segment: Segment, max_bytes: int) -> bytes:
+    with segment.path.open("rb") as file:
+        file.seek(segment.read)
+        chunk = file.read(min(max_bytes, segment.end - segment.read))
+        if len(chunk) >= _LENGTH_BYTES:
+            (length,) = _read_length(chunk)
+            if len(chunk) < length <= segment.end - segment.read:
+                chunk += file.read(length - len(chunk))
+    return chunk
 
 
 def _leave_out_rest(segment: Segment, chunk: bytes) -> None:

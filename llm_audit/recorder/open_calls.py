@@ -25,7 +25,7 @@ class OpenCalls:
     def __init__(self) -> None:
         self._open: OrderedDict[str, OpenCall] = OrderedDict()
         self._traces: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may record in the middle of it
 
     def begin(self, call_id: str, call: OpenCall, trace_id: str) -> None:
         """Note that a call has started."""

@@ -90,6 +90,9 @@ class Write:
             return InsertOne(_join(identity, record.doc, self.outcome.doc))
         on_insert = _on_insert(record.id, retention_days)
         if self.form is Form.ADD_NOTES:
+            if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
+                nonce = bson.decode(record.doc).get("process_nonce")
+                on_insert |= {"process_nonce": nonce} if nonce else {}
             update: dict[str, Any] = {
                 "$addToSet": {"encoding_notes": {"$each": list(record.notes)}},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},

@@ -1,12 +1,13 @@
 """This process's recorder: made at the first call, anew in a forked child, flushed at the end."""
 
 import atexit
+import logging
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import bson
@@ -18,6 +19,7 @@ from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import write_blobs
 from llm_audit.recorder.encode import Blob, encode, encode_plain
 from llm_audit.recorder.journal import (
+    DISK_REFUSED,
     START,
     Journal,
     JournalClosedError,
@@ -68,7 +70,9 @@ class Recorder:
         self._journal.close()
         result = self.shipper.flush(timeout_seconds)
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
-        if self._folder is not None:
+        # While calls begun here are open, the lock says that their process lives; it is freed, and
+        # the folder found by another process, when this one ends.
+        if self._folder is not None and not open_calls.open_calls.unended(None):
             if result and self.shipper.backlog.empty:
                 self._folder.remove()
             else:
@@ -92,7 +96,7 @@ class Recorder:
             "superseded": shipper.delivery.superseded,
             "rejected": shipper.delivery.rejected.total(),
             "not_journaled": journal.not_journaled,
-            "dropped": journal.dropped,
+            "dropped": journal.dropped + shipper.delivery.dropped,
             "closed_for_the_dead": shipper.recovery.closed,
         }
 
@@ -140,6 +144,7 @@ class _Home:
     lock = threading.RLock()
     # Kept, never used: the garbage collector must not close what belongs to the parent.
     inherited: Recorder | None = None
+    stopping: ClassVar[list[threading.Thread]] = []
 
 
 def recorder() -> Recorder:
@@ -171,21 +176,26 @@ def stop(timeout_seconds: float | None = None) -> FlushResult:
     """Flush and stop this process's recorder; the next call makes a new one."""
     with _Home.lock:
         current, _Home.recorder = _Home.recorder, None
+    if timeout_seconds is None:
+        timeout_seconds = get_settings().exit_timeout_seconds
+    deadline = time.monotonic() + timeout_seconds
+    while _Home.stopping:
+        _Home.stopping.pop().join(max(0.0, deadline - time.monotonic()))
     if current is None:
         return FlushResult(0)
-    if timeout_seconds is None:
-        timeout_seconds = current.settings.exit_timeout_seconds
-    return current.stop(timeout_seconds)
+    return current.stop(max(0.0, deadline - time.monotonic()))
 
 
 def _stop_aside(stopped: Recorder) -> None:
     """Stop a recorder whose settings are no longer in force, without making the caller wait."""
-    threading.Thread(
+    thread = threading.Thread(
         target=stopped.stop,
         args=(stopped.settings.exit_timeout_seconds,),
         name="llm-audit-stop",
         daemon=True,
-    ).start()
+    )
+    _Home.stopping.append(thread)
+    thread.start()
 
 
 def _create_folder(settings: Settings) -> spool.ProcessFolder | None:
@@ -199,7 +209,11 @@ def _create_folder(settings: Settings) -> spool.ProcessFolder | None:
         )
         if settings.strict:
             raise ConfigurationError(message) from None
-        log_once(f"{message} Until then calls are kept in memory only.")
+        log_once(
+            f"{message} Until this process starts anew, calls are kept in memory only.",
+            level=logging.ERROR,
+            key=DISK_REFUSED,
+        )
         return None
 
 
@@ -207,6 +221,7 @@ def _after_fork_in_child() -> None:
     open_calls.forget_open_calls()
     spool.forget_held()
     _Home.lock = threading.RLock()
+    _Home.stopping.clear()
     current, _Home.recorder = _Home.recorder, None
     if current is not None:
         _Home.inherited = current

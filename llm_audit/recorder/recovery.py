@@ -54,13 +54,16 @@ class Recovery:
         self._dead: Iterator[ProcessFolder] = iter(())
         self._left_alone: set[str] = set()
         self._next_look = 0.0
+        self._paused_until = 0.0
 
     def look_now(self) -> None:
         """Look for dead processes at the next opportunity instead of at the next interval."""
-        self._next_look = 0.0
+        self._next_look = self._paused_until = 0.0
 
     def current(self) -> Adopted | None:
         """Return the dead process's folder being worked on, adopting the next if there is one."""
+        if time.monotonic() < self._paused_until:
+            return None
         if self._adopted is None:
             self._adopted = self._adopt_next()
         return self._adopted
@@ -87,6 +90,10 @@ class Recovery:
         adopted.folder.remove()
         self._adopted = None
 
+    def pause(self) -> None:
+        """Go on with the adopted folder only after the usual interval."""
+        self._paused_until = time.monotonic() + self._settings.recovery_interval_seconds
+
     def release(self) -> None:
         """Leave the adopted folder to the next process that looks."""
         if self._adopted is not None:
@@ -98,10 +105,14 @@ class Recovery:
         if self._adopted is not None:
             self._adopted.folder.forget()
 
-    def leave_alone(self) -> None:
-        """Leave the adopted folder to the newer llm-audit that wrote it."""
+    def leave_alone(self, reason: str) -> None:
+        """Leave the adopted folder to a process that can deal with it.
+
+        Args:
+            reason: Why this one cannot.
+        """
         if self._adopted is not None:
-            log_once(f"A newer llm-audit wrote {self._adopted.folder.path}: it is left for it.")
+            log_once(f"{self._adopted.folder.path} is left alone: {reason}.")
             self._left_alone.add(self._adopted.folder.nonce)
             self.release()
 
@@ -113,10 +124,14 @@ class Recovery:
             if folder.nonce in self._left_alone:
                 folder.release()
                 continue
+            try:
+                segments = find_segments(folder.path)
+            except OSError as error:
+                log_once(f"{folder.path} cannot be read ({error.strerror}).")
+                folder.release()
+                continue
             backlog = Backlog(
-                find_segments(folder.path),
-                pending_after_seconds=0,
-                batch_size=self._settings.batch_size,
+                segments, pending_after_seconds=0, batch_size=self._settings.batch_size
             )
             return Adopted(folder, backlog)
         return None

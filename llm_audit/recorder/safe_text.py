@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
+from llm_audit.errors import let_through
+
 MAX_REPR_CHARACTERS = 2_000
 
 
@@ -23,6 +25,7 @@ def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
     try:
         text = str.__str__(render(value))
     except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
         return marker(value, error)
     if len(text) > MAX_REPR_CHARACTERS:
         text = f"{text[:MAX_REPR_CHARACTERS]}… ({len(text)} characters)"

@@ -24,6 +24,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
+from llm_audit.errors import let_through
 from llm_audit.recorder.encoding_notes import Notes
 from llm_audit.recorder.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
 
@@ -73,6 +74,7 @@ class _Sanitiser:
         try:
             return self._convert(value)
         except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+            let_through(error)
             self._note(f"{type_name(value)} unreadable ({type_name(error)})")
             return marker(value, error)
 
@@ -120,7 +122,8 @@ class _Sanitiser:
     def _too_deep(self, value: Any) -> str:
         try:
             text = json.dumps(value, default=safe_repr)
-        except Exception:  # noqa: BLE001  (a foreign object may raise anything)
+        except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+            let_through(error)
             self._note(f"deeper than {MAX_LEVELS} levels, cut to a short repr")
             return escape_surrogates(reprlib.repr(value))
         self._note(f"deeper than {MAX_LEVELS} levels, stored as JSON text")
@@ -195,6 +198,7 @@ class _Sanitiser:
         try:
             fields = value.model_dump(mode="python", warnings=False)
         except Exception as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
+            let_through(error)
             self._note(f"{type_name(value)}.model_dump failed ({type_name(error)}), fields kept")
             fields = {**vars(value), **(getattr(value, "model_extra", None) or {})}
         return self._convert(fields)
@@ -213,7 +217,8 @@ class _Sanitiser:
         try:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)
             bson.decode(raw, codec_options=CODEC_OPTIONS)
-        except Exception:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
+        except Exception as error:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
+            let_through(error)
             return self.as_repr(value)
         return value
 
@@ -246,7 +251,8 @@ class _Sanitiser:
     def instant(self, value: Any) -> Any:
         try:
             bson.encode({"": value}, codec_options=CODEC_OPTIONS)
-        except Exception:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
+        except Exception as error:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
+            let_through(error)
             return self.isoformat(value)
         return value
 

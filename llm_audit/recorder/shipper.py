@@ -110,7 +110,7 @@ class Shipper:
             self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        pricing.preload()  # while the provider thinks about the first call
+        self._preload()
         while not self._stopping:
             try:
                 busy = self._work_once()
@@ -126,6 +126,13 @@ class Shipper:
         self.recovery.release()
         self.delivery.close()
 
+    def _preload(self) -> None:
+        """Load what the first end of a call needs, while the provider still thinks about it."""
+        try:
+            pricing.preload()
+        except Exception as error:  # noqa: BLE001  (without prices there is no cost; go on)
+            self._failed(error)
+
     def _work_once(self) -> bool:
         """Send one batch of our own journal and one of a dead process's; return whether any."""
         self._heartbeat()
@@ -140,16 +147,23 @@ class Shipper:
         return self._recover_once() or sent
 
     def _recover_once(self) -> bool:
-        adopted = self.recovery.current()
-        if adopted is None:
-            return False
+        """Go one step on with a dead process's folder; faults of it hold up no call of ours."""
+        adopted = None
         try:
-            sent = self._send_batch(adopted.backlog, adopted.folder.path, everything=True)
+            adopted = self.recovery.current()
+            if adopted is None:
+                return False
+            if not self._send_batch(adopted.backlog, adopted.folder.path, everything=True):
+                self.recovery.close_calls()
         except JournalVersionError:
-            self.recovery.leave_alone()
-            return True
-        if not sent:
-            self.recovery.close_calls()
+            self.recovery.leave_alone("a newer llm-audit wrote it")
+        except UnavailableError as error:
+            log_once(f"The journals of dead processes have to wait: {error}.")
+            self.recovery.pause()
+            return False
+        except Exception as error:  # noqa: BLE001
+            self._failed(error)
+            self.recovery.leave_alone(f"reading it failed with {type(error).__name__}")
         return True
 
     def _send_batch(self, backlog: Backlog, blob_folder: Path, *, everything: bool) -> bool:

@@ -90,17 +90,23 @@ def create_process_folder(target_folder: Path) -> ProcessFolder:
         OSError: The spool cannot be written.
     """
     nonce = str(uuid4())
-    target_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target_folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target_folder.mkdir(mode=0o700, exist_ok=True)
     new = target_folder / f"{_NEW}{nonce}"
     new.mkdir(mode=0o700)
     descriptor = os.open(new / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-    os.write(descriptor, json.dumps(owner).encode())
-    path = target_folder / nonce
-    with _Held.lock:
-        _Held.nonces.add(nonce)
-    new.rename(path)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
+        os.write(descriptor, json.dumps(owner).encode())
+        path = target_folder / nonce
+        with _Held.lock:
+            _Held.nonces.add(nonce)
+        new.rename(path)
+    except OSError:
+        os.close(descriptor)
+        shutil.rmtree(new, ignore_errors=True)
+        raise
     return ProcessFolder(path, descriptor)
 
 
@@ -119,8 +125,8 @@ def adopt_dead(target_folder: Path, lease_seconds: float) -> Iterator[ProcessFol
     """
     try:
         names = sorted(entry.name for entry in os.scandir(target_folder))
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # no spool, or none that this process may read
     for name in names:
         if name == REJECTED or name.startswith(_NEW):
             continue
@@ -175,5 +181,4 @@ def _owner_boot_id(descriptor: int) -> str | None:
         owner = json.loads(os.pread(descriptor, 4096, 0))
     except ValueError:
         return None
-    boot: str | None = owner.get("boot_id")
-    return boot
+    return owner.get("boot_id") if isinstance(owner, dict) else None

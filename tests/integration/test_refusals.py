@@ -11,6 +11,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
 from llm_audit.recorder import shipper
+from llm_audit.recorder.operations import Write
 from llm_audit.settings import get_settings
 
 SECRET = "the content of a call"
@@ -184,23 +185,41 @@ def test_log_lines_never_hold_content(calls: Calls, caplog: pytest.LogCaptureFix
     assert SECRET not in caplog.text
 
 
-def test_our_own_faults_are_logged_without_content(
-    calls: Calls, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_record_that_cannot_be_kept_is_counted(
+    calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where setting aside fails too, the log says where, not what, and nothing is lost."""
-    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    """Where the disk does not take what MongoDB refused, it is counted, and others arrive."""
     only_for(calls, {"messages.content": {"$ne": SECRET}})
     settings = get_settings()
     in_the_way = settings.spool_dir / settings.target() / "rejected"
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
     call_id = LLMLogger.start(model="m", messages=MESSAGES)
+    good = LLMLogger.start(model="m", messages=[{"role": "user", "content": "fine"}])
+    LLMLogger.complete(good)
 
-    assert llm_audit.flush(0.3).unacknowledged_operations == 1
+    assert arrived(calls, call_id)["model"] == "m"
+    assert arrived(calls, good)["status"] == "SUCCESS"
+    assert llm_audit.stats()["dropped"] == 1
+    assert SECRET not in caplog.text
+
+
+def test_our_own_faults_are_logged_without_content(
+    calls: Calls, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the shipper itself fails, the log says where, not what, and nothing is lost."""
+    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    statement = Write.statement
+
+    def fails_once(*_: object) -> None:
+        monkeypatch.setattr(Write, "statement", statement)
+        raise LookupError(SECRET)
+
+    monkeypatch.setattr(Write, "statement", fails_once)
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+
+    assert arrived(calls, call_id)["messages"] == MESSAGES
     (line,) = complaints(caplog)
-    assert "FileExistsError" in line
+    assert "LookupError" in line
     assert "delivery.py" in line
     assert SECRET not in caplog.text
-    in_the_way.unlink()
-    assert arrived(calls, call_id)["model"] == "m"
-    assert len(rejected()) == 1

@@ -1,0 +1,69 @@
+"""Python processes that record, and are ended in every way."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.settings import Settings, get_settings
+
+# Warnings are errors in children too. The exception is Python's own about fork in a threaded
+# process (from 3.12), which is what the tests of fork are about.
+FLAGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the environment in which a child records with the same settings."""
+    names = ("mongo_url", "database", "spool_dir", "strict", "create_collection")
+    ours = {f"LLM_AUDIT_{name.upper()}": str(getattr(settings, name)) for name in names}
+    return {**os.environ, **ours}
+
+
+@contextmanager
+def child(
+    script: str, settings: Settings, *arguments: str, python: str = sys.executable
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a script in a process of its own until the block is left; its output is unbuffered."""
+    process = subprocess.Popen(
+        [python, *FLAGS, "-u", "-c", script, *arguments],
+        env=environment(settings),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def output_of(
+    script: str, settings: Settings, *arguments: str, python: str = sys.executable
+) -> list[str]:
+    """Run a script to its end, a silent success, and return the lines it printed."""
+    with child(script, settings, *arguments, python=python) as process:
+        output, errors = process.communicate()
+        assert (process.returncode, errors) == (0, "")
+        return output.splitlines()
+
+
+def record_here(count: int) -> list[str]:
+    """Record in whatever process this is, and return the ids."""
+    ids = [LLMLogger.start(model="m", messages=[]) for _ in range(count)]
+    for call_id in ids:
+        LLMLogger.complete(call_id)
+    return [str(call_id) for call_id in ids]
+
+
+def record_in_child(settings: Settings, count: int) -> list[str]:
+    """Record and flush in a child of multiprocessing, forked or spawned."""
+    if get_settings() != settings:  # a spawned child starts from nothing
+        llm_audit.configure(**dict(settings))
+    ids = record_here(count)
+    assert llm_audit.flush(30)
+    return ids

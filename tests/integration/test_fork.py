@@ -1,0 +1,201 @@
+"""Forks, exits and other Pythons: every process delivers what it recorded, once."""
+
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+from children import child, output_of, record_here, record_in_child
+from waiting import PATIENCE, Calls, Recording, until
+
+import llm_audit
+
+RECORD = """
+import os, sys
+import llm_audit
+from llm_audit import LLMLogger
+
+def record(count=1):
+    for _ in range(count):
+        message = {"role": "user", "content": str(os.getpid())}
+        call_id = LLMLogger.start(model="m", messages=[message])
+        LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "y"})
+        os.write(1, f"{os.getpid()} {call_id}\\n".encode())
+"""
+
+# Forks after the recorder has shipped something; the children flush, as Celery's do, or just exit.
+FORK = (
+    RECORD
+    + """
+record(20)
+assert llm_audit.flush(30)
+children = []
+for number in range(4):
+    record()
+    pid = os.fork()
+    if pid == 0:
+        record(10)
+        if number % 2:
+            assert llm_audit.shutdown(30)
+        os._exit(0)
+    children.append(pid)
+record(10)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+record(1)
+assert llm_audit.flush(30)
+"""
+)
+
+# Forks again and again while other threads record, so that a fork finds every lock held somewhere.
+FORK_AMONG_THREADS = (
+    RECORD
+    + """
+import threading
+done = threading.Event()
+
+def record_until_done():
+    while not done.is_set():
+        record()
+
+threads = [threading.Thread(target=record_until_done) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(15):
+    pid = os.fork()
+    if pid == 0:
+        record(5)
+        assert llm_audit.shutdown(30)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+done.set()
+for thread in threads:
+    thread.join()
+"""
+)
+
+EXIT_WITH_MUCH_TO_SHIP = (
+    RECORD
+    + """
+record(2_000)
+LLMLogger.start(model="m", messages=[{"role": "user", "content": "left open"}])
+"""
+)
+
+EXIT_BY_EXCEPTION = (
+    RECORD
+    + """
+record(10)
+with LLMLogger.log_call(model="m", messages=[{"role": "user", "content": "exits"}]):
+    sys.exit(0)
+"""
+)
+
+# Registered before llm_audit is imported, so it runs after llm_audit has stopped.
+RECORD_AFTER_THE_END = (
+    """
+import atexit
+atexit.register(lambda: record(3))
+"""
+    + RECORD
+    + "record(5)\n"
+)
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+def said(lines: list[str]) -> dict[str, str]:
+    """Return the process that each call was recorded in, by the call's id."""
+    pairs = [line.split() for line in lines]
+    by_id = {call_id: pid for pid, call_id in pairs}
+    assert len(by_id) == len(pairs), "two calls have the same id"
+    return by_id
+
+
+def assert_all_there(calls: Calls, by_id: dict[str, str]) -> None:
+    """Assert that exactly these calls are in MongoDB, each whole and from its own process."""
+    # what a child left that ended without a flush is there when somebody has looked
+    llm_audit.recover()
+    until(lambda: calls.count_documents({"status": "SUCCESS"}) >= len(by_id))
+    found = {call["_id"]: call for call in calls.find({"status": "SUCCESS"})}
+    assert found.keys() == by_id.keys()
+    for call_id, call in found.items():
+        assert call["messages"][0]["content"] == str(call["pid"]) == by_id[call_id]
+    nonces = {(call["pid"], call["process_nonce"]) for call in found.values()}
+    assert len({nonce for _, nonce in nonces}) == len(nonces)
+
+
+@pytest.mark.parametrize("script", [FORK, FORK_AMONG_THREADS], ids=["quiet", "threads"])
+def test_parent_and_forked_children_deliver(
+    recording: Recording, calls: Calls, script: str
+) -> None:
+    """After os.fork, parent and children each deliver their own, with warnings as errors."""
+    by_id = said(output_of(script, recording()))
+    assert len(set(by_id.values())) >= 5
+    assert_all_there(calls, by_id)
+    assert calls.count_documents({}) == len(by_id)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing(recording: Recording, calls: Calls, method: str) -> None:
+    """A pool of forked or spawned processes delivers everything, and so does its parent."""
+    settings = recording()
+    ids = record_here(10)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        for part in pool.starmap(record_in_child, [(settings, 20)] * 4):
+            ids += part
+    ids += record_here(10)
+    assert llm_audit.flush(PATIENCE)
+
+    stored = {call["_id"]: call["pid"] for call in calls.find({"status": "SUCCESS"})}
+    assert stored.keys() == set(ids)
+    assert len(set(ids)) == 100
+
+
+def test_an_exit_delivers_what_is_left(recording: Recording, calls: Calls) -> None:
+    """A script that ends with a full queue and a call open has delivered both."""
+    by_id = said(output_of(EXIT_WITH_MUCH_TO_SHIP, recording()))
+
+    assert calls.count_documents({"status": "SUCCESS"}) == len(by_id) == 2_000
+    left_open = calls.find_one({"messages.content": "left open"})
+    assert left_open is not None
+    assert (left_open["status"], left_open["ended_by"]) == ("INCOMPLETE", "process_exit")
+    assert left_open["latency_ms"] > 0
+
+
+def test_sys_exit_in_a_call_is_incomplete(recording: Recording, calls: Calls) -> None:
+    """A call whose block is left by sys.exit() did not fail: it is INCOMPLETE."""
+    by_id = said(output_of(EXIT_BY_EXCEPTION, recording()))
+
+    assert calls.count_documents({"status": "SUCCESS"}) == len(by_id)
+    call = calls.find_one({"messages.content": "exits"})
+    assert call is not None
+    assert (call["status"], call["ended_by"]) == ("INCOMPLETE", "process_exit")
+
+
+def test_a_record_after_the_end_is_not_lost(recording: Recording, calls: Calls) -> None:
+    """What is recorded in an atexit handler that runs after ours waits for the next process."""
+    with child(RECORD_AFTER_THE_END, recording()) as process:
+        output, _ = process.communicate()
+        assert process.returncode == 0
+    by_id = said(output.splitlines())
+    assert len(by_id) == 8
+    assert_all_there(calls, by_id)
+
+
+def test_ids_of_processes_forked_at_once_differ() -> None:
+    """Processes that inherit the same random state make no id twice."""
+    script = """
+import os
+from uuid_utils import uuid7
+uuid7()
+for _ in range(8):
+    if os.fork() == 0:
+        os.write(1, "".join(f"{os.getpid()} {uuid7()}\\n" for _ in range(100)).encode())
+        os._exit(0)
+for _ in range(8):
+    os.wait()
+"""
+    flags = ["-W", "ignore::DeprecationWarning"]
+    output = subprocess.check_output([sys.executable, *flags, "-c", script], text=True)
+    assert len(said(output.splitlines())) == 800

@@ -1,0 +1,172 @@
+"""What interrupts recording: signal handlers, forks, threads that stop it, settings that change."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waiting import PATIENCE, Calls, Recording, arrived
+
+import llm_audit
+from llm_audit import LLMLogger, audit_context, embedded
+from llm_audit.context import current_context
+from llm_audit.recorder import spool
+from llm_audit.recorder.open_calls import open_calls
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+class SoftTimeLimitExceeded(Exception):  # noqa: N818  (Celery's name, by which it is known)
+    """What Celery's signal handler raises."""
+
+
+class Interrupting:
+    """An object in whose conversion a time limit strikes."""
+
+    def __repr__(self) -> str:
+        raise SoftTimeLimitExceeded
+
+
+@pytest.mark.usefixtures("recording")
+def test_a_time_limit_is_not_swallowed() -> None:
+    """A soft time limit that strikes in our code reaches the task."""
+    with pytest.raises(SoftTimeLimitExceeded):
+        LLMLogger.start(model="m", messages=MESSAGES, metadata={"value": Interrupting()})
+
+
+@pytest.mark.usefixtures("recording")
+def test_a_signal_handler_may_record_while_the_table_is_held() -> None:
+    """A handler that records does not wait for the call that it interrupted."""
+
+    def record_in_handler(*_: Any) -> None:
+        LLMLogger.start(model="m", messages=MESSAGES)
+
+    earlier = signal.signal(signal.SIGUSR1, record_in_handler)
+    try:
+        with open_calls._lock:
+            os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+
+    assert llm_audit.flush(PATIENCE)
+
+
+def test_a_child_forked_while_prices_load_can_record(
+    mongod: embedded.Mongod, tmp_path: Path
+) -> None:
+    """A fork right after the first start leaves a child that completes calls."""
+    script = """
+        import os
+        from llm_audit import LLMLogger
+
+        LLMLogger.start(model="gpt-4o", provider="openai", messages=[])
+        pid = os.fork()
+        if pid == 0:
+            call_id = LLMLogger.start(model="gpt-4o", provider="openai", messages=[])
+            LLMLogger.complete(call_id, tokens={"prompt_tokens": 1, "completion_tokens": 1})
+            os._exit(0)
+        raise SystemExit(os.waitpid(pid, 0)[1])
+        """
+    environment = {
+        **os.environ,
+        "LLM_AUDIT_MONGO_URL": mongod.url,
+        "LLM_AUDIT_DATABASE": "test_fork_while_loading",
+        "LLM_AUDIT_SPOOL_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, env=environment, check=True, timeout=PATIENCE)
+
+
+def test_new_settings_do_not_abandon_a_running_call(recording: Recording, calls: Calls) -> None:
+    """A call that is open while the settings change stays ours, and ends with its own outcome."""
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+    assert llm_audit.flush(PATIENCE)
+    recording(service="renamed", recovery_interval_seconds=0.1)
+    other = LLMLogger.start(model="m", messages=MESSAGES)
+    LLMLogger.complete(other)
+
+    assert arrived(calls, other)["service"] == "renamed"
+    assert calls.find_one({"_id": call_id})["status"] == "PENDING"  # type: ignore[index]
+    nonce = calls.find_one({"_id": call_id})["process_nonce"]  # type: ignore[index]
+    assert nonce in spool._Held.nonces
+
+    LLMLogger.complete(call_id)
+    assert arrived(calls, call_id)["status"] == "SUCCESS"
+
+
+def test_stopping_loses_no_call_of_another_thread(calls: Calls) -> None:
+    """Calls recorded while another thread shuts down arrive all the same."""
+    ids: list[str] = []
+    done = threading.Event()
+
+    def record() -> None:
+        while not done.is_set():
+            call_id = LLMLogger.start(model="m", messages=MESSAGES)
+            LLMLogger.complete(call_id)
+            ids.append(call_id)
+
+    threads = [threading.Thread(target=record) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        llm_audit.shutdown(PATIENCE)
+    done.set()
+    for thread in threads:
+        thread.join()
+
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == len(set(ids))
+
+
+def test_generators_left_out_of_turn_leave_no_context_behind() -> None:
+    """Two generators that hold a context each, and end in the order they began, leave nothing."""
+
+    def stream(user: str) -> Any:
+        with audit_context(user_id=user):
+            yield user
+
+    first, second = stream("a"), stream("b")
+    next(first)
+    next(second)
+    assert list(first) == list(second) == []
+
+    assert current_context().user_id is None
+
+
+def test_a_generator_closed_elsewhere_leaves_that_context_alone() -> None:
+    """Closing a generator in another context does not change what is in force there."""
+    import contextvars
+
+    def stream() -> Any:
+        with audit_context(user_id="a"):
+            yield
+
+    generator = stream()
+    contextvars.copy_context().run(next, generator)
+    with audit_context(user_id="b"):
+        generator.close()
+
+        assert current_context().user_id == "b"
+
+
+def test_an_unreadable_folder_of_a_dead_process_holds_nothing_up(
+    recording: Recording, calls: Calls
+) -> None:
+    """Where a dead process's journal cannot be read, our own calls arrive all the same."""
+    settings = recording(recovery_interval_seconds=0.1)
+    dead = settings.spool_dir / settings.target() / "dead"
+    (dead / "00000001.bson").mkdir(parents=True)
+    (dead / "lock").write_text(f'{{"boot_id": "{spool.boot_id()}"}}')
+    ids = []
+    for _ in range(5):
+        ids.append(LLMLogger.start(model="m", messages=MESSAGES))
+        LLMLogger.complete(ids[-1])
+        assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == 5
+    assert (dead / "00000001.bson").exists()

@@ -1,0 +1,115 @@
+"""What `install` does without a worker, and what travels in the header."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+celery = pytest.importorskip("celery")
+
+import celery_hooks  # noqa: E402
+from celery_hooks import propagation  # noqa: E402
+from celery_hooks.attempts import _Tagged  # noqa: E402
+from llm_audit.context import CallContext, current_context  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def uninstalled() -> Iterator[None]:
+    yield
+    celery_hooks.uninstall()
+
+
+@pytest.fixture
+def app() -> Any:
+    return celery.Celery("unit", broker="memory://", set_as_current=False)
+
+
+def seen_in(app: Any) -> CallContext:
+    """Return the context that a task of the app runs in."""
+    contexts: list[CallContext] = []
+
+    @app.task(name="look")
+    def look() -> None:
+        contexts.append(current_context())
+
+    look.apply()
+    return contexts[0]
+
+
+def test_a_proxy_of_the_app_will_do(app: Any) -> None:
+    """`install(current_app)` tags the tasks of the app that the proxy stands for."""
+    app.set_current()
+    celery_hooks.install(celery.current_app)
+
+    assert seen_in(app).task_id is not None
+
+
+def test_only_the_installed_app_is_tagged(app: Any) -> None:
+    """The tasks of another app of the process stay as they are."""
+    celery_hooks.install(app)
+
+    assert seen_in(celery.Celery("other", set_as_current=False)).task_id is None
+
+
+def test_installing_twice_keeps_the_flush(app: Any) -> None:
+    """A second install does not take back what the first one asked for."""
+    celery_hooks.install(app, flush="task")
+    celery_hooks.install(app)
+
+    assert app in _Tagged.flushed
+
+
+def test_uninstalled_hooks_tag_nothing(app: Any) -> None:
+    """After `uninstall` tasks run as if the hooks had never been there."""
+    celery_hooks.install(app)
+    celery_hooks.uninstall()
+
+    assert seen_in(app).task_id is None
+
+
+def test_a_context_comes_back_out_of_the_header() -> None:
+    """Ids, tags and metadata survive the way through one string."""
+    context = CallContext(
+        trace_id="t", session_id="s", user_id="u", company_id="c", parent_call_id="p",
+        tags=("a", "b"), metadata={"plan": "free", "depth": {"n": 1}},
+    )  # fmt: skip
+
+    assert propagation.load({propagation.HEADER: propagation.dump(context)}) == context
+
+
+def test_an_empty_context_needs_no_header() -> None:
+    """A producer without a context adds nothing to its messages."""
+    assert propagation.dump(CallContext()) is None
+
+
+def test_a_large_context_is_cut_and_says_so() -> None:
+    """Metadata and then tags give way, ids stay, and a note names what was cut."""
+    context = CallContext(
+        trace_id="t", tags=tuple(f"tag-{n}" for n in range(2000)), metadata={"text": "x" * 9000}
+    )
+    carried = propagation.load({propagation.HEADER: propagation.dump(context)})
+
+    assert len(propagation.dump(context) or "") <= propagation.MAX_BYTES
+    assert (carried.trace_id, carried.tags) == ("t", ())
+    assert carried.metadata == {propagation.CUT_NOTE: ["metadata", "tags"]}
+
+
+def test_metadata_that_is_no_json_never_fails_a_publish() -> None:
+    """A value that JSON does not know travels as its text; a circular one is left out."""
+    circular: dict[str, Any] = {}
+    circular["self"] = circular
+
+    known = propagation.dump(CallContext(trace_id="t", metadata={"value": {1, 2}}))
+    assert propagation.load({propagation.HEADER: known}).metadata == {"value": "{1, 2}"}
+    cut = propagation.dump(CallContext(trace_id="t", metadata=circular))
+    assert propagation.load({propagation.HEADER: cut}).trace_id == "t"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"metadata": "x"}', '{"tags": 1}'])
+def test_an_unreadable_header_is_no_context(text: str) -> None:
+    """What another program put under our key does not break the task."""
+
+    class Request(dict[str, Any]):
+        headers = None
+
+    assert propagation.load(Request({propagation.HEADER: text})) == CallContext()

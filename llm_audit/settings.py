@@ -1,6 +1,7 @@
 """Settings: arguments of `configure()` beat the environment, which beats the defaults."""
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -96,6 +97,13 @@ class _Home:
 
     lock = threading.RLock()
     settings: Settings | None = None
+
+
+def _after_fork_in_child() -> None:
+    _Home.lock = threading.RLock()  # a thread that the child does not have may hold the old one
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def get_settings() -> Settings:

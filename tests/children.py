@@ -1,10 +1,11 @@
 """Python processes that record, and are ended in every way."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import llm_audit
 from llm_audit import LLMLogger
@@ -34,11 +35,13 @@ def child(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):  # it and all that it has forked have ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -48,7 +51,7 @@ def output_of(
     """Run a script to its end, a silent success, and return the lines it printed."""
     with child(script, settings, *arguments, python=python) as process:
         output, errors = process.communicate()
-        assert (process.returncode, errors) == (0, "")
+        assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
         return output.splitlines()
 
 

@@ -58,7 +58,7 @@ def record_until_done():
     while not done.is_set():
         record()
 
-threads = [threading.Thread(target=record_until_done) for _ in range(3)]
+threads = [threading.Thread(target=record_until_done, daemon=True) for _ in range(3)]
 for thread in threads:
     thread.start()
 for _ in range(15):

@@ -22,10 +22,13 @@ ANSWER = {"role": "assistant", "content": "y" * 300}
 
 # Records with MongoDB down, and prints how much the process has grown since the first hundred.
 RECORD_MANY = """
+import logging
 import resource
 from pathlib import Path
 import llm_audit
 from llm_audit import LLMLogger
+
+logging.disable()  # that MongoDB is not available is known
 
 def record(count):
     for _ in range(count):

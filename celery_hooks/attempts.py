@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-from celery import signals
+from celery import Celery, signals
 from celery.local import maybe_evaluate
 
 import llm_audit
@@ -47,6 +47,8 @@ def tag(app: "Celery | None", *, flush: str | None) -> None:
         _Tagged.flush_every_app |= flush == "task"
         return
     app = maybe_evaluate(app)
+    if not isinstance(app, Celery):
+        raise TypeError(f"celery_hooks.install() takes the Celery app, not {type(app).__name__}.")
     _Tagged.apps.append(app)
     if flush == "task":
         _Tagged.flushed.append(app)

@@ -137,6 +137,8 @@ def array(name: str, value: object) -> list[Any] | None:
     if isinstance(value, list | tuple):
         return list(value)
     report_mistake(f"{name} has to be a list, not {type(value).__name__}; it is stored as one.")
+    if name == "messages" and isinstance(value, str):
+        return [{"role": "user", "content": value}]
     return [value]
 
 
@@ -187,6 +189,8 @@ def text(value: object) -> str | None:
 
 def tags(context: CallContext, given: Iterable[str] | None) -> list[str] | None:
     """Return the context's tags and those given, each once."""
+    if isinstance(given, list | tuple | set):
+        given = [str(text(tag)) for tag in given]
     return list(unite_tags(context.tags, given or ())) or None
 
 

@@ -85,10 +85,13 @@ class Settings(BaseSettings):
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
 
+    def hosts(self) -> str:
+        """Return the hosts in mongo_url, always in the same order, without credentials."""
+        return ",".join(sorted(_hosts(self.mongo_url).lower().split(",")))
+
     def target(self) -> str:
-        """Name the collection that calls go to, without credentials: a short hash."""
-        ordered = ",".join(sorted(_hosts(self.mongo_url).lower().split(",")))
-        name = f"{ordered}\n{self.database}\n{self.collection}"
+        """Name the collection that calls go to: a short hash of hosts, database and collection."""
+        name = f"{self.hosts()}\n{self.database}\n{self.collection}"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

@@ -36,6 +36,7 @@ from llm_audit.settings import Settings
 
 DUPLICATE_KEY = 11000
 NAMESPACE_EXISTS = 48
+AUTHENTICATION_FAILED = 18
 # What MongoDB says of a document or statement, not of its own state (its error_codes.yml):
 # BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, the field-name errors,
 # ImmutableField, DocumentValidationFailure, CannotIndexParallelArrays, a duplicate in an index of
@@ -156,6 +157,8 @@ class Delivery:
         except OperationFailure as error:
             if error.code == NAMESPACE_EXISTS:
                 return
+            if error.code == AUTHENTICATION_FAILED:
+                raise
             log_once(
                 f"The collection {name} could not be created with its indexes "
                 f"({_describe(error)}): let an administrator run llm_audit.init(), or set "
@@ -272,4 +275,6 @@ def _apart(writes: Group) -> list[Group]:
 def _describe(error: PyMongoError) -> str:
     """Name an error without its text, which may hold documents or credentials."""
     code = getattr(error, "code", None)
+    if code == AUTHENTICATION_FAILED:
+        return "user or password is wrong"
     return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

@@ -270,7 +270,6 @@ class Journal:
             os.close(descriptor)
 
     def _keep_in_memory(self, record: bytearray) -> None:
-        self.last_seq += 1
         if self._memory_bytes + len(record) > MEMORY_MAX_BYTES:
             self.dropped += 1
             log_once(
@@ -278,6 +277,7 @@ class Journal:
                 level=logging.ERROR,
             )
             return
+        self.last_seq += 1  # what is dropped has no number, and flush() does not wait for it
         self.not_journaled += 1
         self._memory_bytes += len(record)
         self.in_memory.append(record)

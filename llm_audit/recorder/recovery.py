@@ -20,7 +20,7 @@ from llm_audit.recorder.journal import (
     record_fields,
 )
 from llm_audit.recorder.precedence import Rank, outcome_key
-from llm_audit.recorder.spool import ProcessFolder, adopt_dead
+from llm_audit.recorder.spool import ProcessFolder, adopt_dead, waiting_elsewhere
 from llm_audit.settings import Settings
 
 
@@ -116,8 +116,21 @@ class Recovery:
             self._left_alone.add(self._adopted.folder.nonce)
             self.release()
 
+    def _report_waiting_elsewhere(self) -> None:
+        settings = self._settings
+        waiting = waiting_elsewhere(
+            settings.spool_dir, self._target_folder.name, settings.lease_seconds
+        )
+        for folder in waiting:
+            log_once(
+                f"{folder} holds calls for another mongo_url, database or collection than "
+                f"{settings.hosts()}, {settings.database}, {settings.collection}: only a process "
+                "with those settings ships them."
+            )
+
     def _adopt_next(self) -> Adopted | None:
         if time.monotonic() >= self._next_look:
+            self._report_waiting_elsewhere()
             self._next_look = time.monotonic() + self._settings.recovery_interval_seconds
             self._dead = adopt_dead(self._target_folder, self._settings.lease_seconds)
         for folder in self._dead:

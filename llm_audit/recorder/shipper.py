@@ -62,6 +62,7 @@ class Shipper:
             journal=journal,
         )
         self.unavailable: str | None = None
+        self._settings = settings
         self._journal = journal
         self._folder = folder
         self._acknowledged = threading.Condition()
@@ -155,10 +156,11 @@ class Shipper:
                 return False
             if not self._send_batch(adopted.backlog, adopted.folder.path, everything=True):
                 self.recovery.close_calls()
+                self._came_back()
         except JournalVersionError:
             self.recovery.leave_alone("a newer llm-audit wrote it")
         except UnavailableError as error:
-            log_once(f"The journals of dead processes have to wait: {error}.")
+            self._went_away(str(error))
             self.recovery.pause()
             return False
         except Exception as error:  # noqa: BLE001
@@ -183,7 +185,12 @@ class Shipper:
 
     def _went_away(self, reason: str) -> float:
         if self.unavailable is None:
-            logger.warning("MongoDB is not available (%s): calls stay in the journal.", reason)
+            logger.warning(
+                "MongoDB is not available at %s (%s): calls stay in the journal. "
+                "LLM_AUDIT_MONGO_URL says where it is.",
+                self._settings.hosts(),
+                reason,
+            )
         self.unavailable = reason
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))

@@ -140,6 +140,25 @@ def adopt_dead(target_folder: Path, lease_seconds: float) -> Iterator[ProcessFol
             yield folder
 
 
+def waiting_elsewhere(spool_dir: Path, target: str, lease_seconds: float) -> list[Path]:
+    """Return the folders of dead processes whose calls go to other targets than ours.
+
+    They wait for a process that is configured for their MongoDB, database and collection: after a
+    change of any of these, perhaps for ever.
+    """
+    waiting: list[Path] = []
+    try:
+        names = [entry.name for entry in os.scandir(spool_dir) if entry.name != target]
+    except OSError:
+        return waiting  # no spool, or none that this process may read
+    for name in names:
+        for folder in adopt_dead(spool_dir / name, lease_seconds):
+            if any(folder.path.glob("*.bson")):
+                waiting.append(folder.path)
+            folder.release()
+    return waiting
+
+
 def _try_adopt(path: Path, lease_seconds: float) -> ProcessFolder | None:
     lock = path / "lock"
     try:

@@ -169,3 +169,20 @@ def test_an_unreadable_folder_of_a_dead_process_holds_nothing_up(
 
     assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == 5
     assert (dead / "00000001.bson").exists()
+
+
+def test_journals_for_another_database_are_named(
+    recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls that a dead process recorded for other settings are not silently left behind."""
+    settings = recording()
+    folder = settings.spool_dir / "0123456789abcdef" / "dead"
+    folder.mkdir(parents=True)
+    (folder / "00000001.bson").write_bytes(b"")
+    (folder / "lock").write_text(f'{{"boot_id": "{spool.boot_id()}"}}')
+    LLMLogger.start(model="m", messages=MESSAGES)
+    assert llm_audit.flush(PATIENCE)
+    llm_audit.shutdown(PATIENCE)
+
+    assert str(folder) in caplog.text
+    assert folder.exists()

@@ -248,7 +248,7 @@ def test_mistakes_lose_nothing_else(
     call = arrived(calls, call_id)
 
     assert (call["call_type"], call["model"], call["provider"]) == ("OTHER", "4", "openai")
-    assert call["messages"] == ["hello"]
+    assert call["messages"] == [{"role": "user", "content": "hello"}]
     assert (call["tags"], call["metadata"], call["user_id"]) == (["beta"], {"value": [1]}, "1.5")
     assert call["request_params"] == {"temperature": "hot"}
     assert call["response_message"] == {"role": "assistant", "content": "hi"}

@@ -60,7 +60,7 @@ def time_to_first_token(given: Any) -> Any:
 
 MISTAKES: list[tuple[str, Check, Any, Any]] = [
     ("messages", messages, {"role": "user"}, [{"role": "user"}]),
-    ("messages", messages, "hello", ["hello"]),
+    ("messages", messages, "hello", [{"role": "user", "content": "hello"}]),
     ("user_id", identifier, 1.5, "1.5"),
     ("user_id", identifier, b"x", "b'x'"),
     ("user_id", identifier, Hostile(), "<Hostile: RuntimeError>"),

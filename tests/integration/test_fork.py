@@ -163,6 +163,12 @@ def test_an_exit_delivers_what_is_left(recording: Recording, calls: Calls) -> No
     assert left_open["latency_ms"] > 0
 
 
+def test_a_script_that_ends_at_once_delivers(recording: Recording, calls: Calls) -> None:
+    """A script whose last line records its only call has delivered it when it is gone."""
+    by_id = said(output_of(RECORD + "record()", recording()))
+    assert {call["_id"] for call in calls.find({"status": "SUCCESS"})} == by_id.keys()
+
+
 def test_sys_exit_in_a_call_is_incomplete(recording: Recording, calls: Calls) -> None:
     """A call whose block is left by sys.exit() did not fail: it is INCOMPLETE."""
     by_id = said(output_of(EXIT_BY_EXCEPTION, recording()))

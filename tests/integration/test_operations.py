@@ -131,7 +131,7 @@ def collection(mongo_client: Any) -> Iterator[Collection[dict[str, Any]]]:
 
 @pytest.mark.parametrize("threads", [1, THREADS])
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(delivery=deliveries())
 def test_every_order_makes_the_document_of_the_fold(

@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 
+_HOST = r"(\[[^][@/?#]+\]|[^][:,@/?#]+)(:\d+)?"
+_MONGO_URL = re.compile(rf"mongodb(\+srv)?://([^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)([/?]|$)")
+
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -86,8 +89,12 @@ class Settings(BaseSettings):
         return folder.expanduser().absolute()
 
     def hosts(self) -> str:
-        """Return the hosts in mongo_url, always in the same order, without credentials."""
-        return ",".join(sorted(_hosts(self.mongo_url).lower().split(",")))
+        """Return the hosts in mongo_url, always in the same order, without credentials.
+
+        Empty where mongo_url cannot be read, as with a password that is not percent-encoded.
+        """
+        url = _MONGO_URL.match(self.mongo_url)
+        return ",".join(sorted(url["hosts"].lower().split(","))) if url else ""
 
     def target(self) -> str:
         """Name the collection that calls go to: a short hash of hosts, database and collection."""
@@ -207,21 +214,13 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_mongo_url(settings: Settings) -> None:
-    if settings.mongo_url.startswith(("mongodb://", "mongodb+srv://")) and _hosts(
-        settings.mongo_url
-    ):
+    if settings.hosts():
         return
     message = (
         "mongo_url is not a MongoDB connection string: it has to look like "
-        "mongodb://host:27017 or mongodb+srv://host. Set it in llm_audit.configure() or "
-        "LLM_AUDIT_MONGO_URL; until then calls stay in the journal."
+        "mongodb://host:27017 or mongodb+srv://host, with user and password percent-encoded. Set "
+        "it in llm_audit.configure() or LLM_AUDIT_MONGO_URL; until then calls stay in the journal."
     )
     if settings.strict:
         raise ConfigurationError(message)
     log_once(message)
-
-
-def _hosts(mongo_url: str) -> str:
-    """Return the hosts that a connection string names, without credentials."""
-    authority = re.split("[/?#]", mongo_url.partition("://")[2], maxsplit=1)[0]
-    return authority.rpartition("@")[2]

@@ -9,6 +9,7 @@ from typing import Any
 import gridfs
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
+from uuid_utils import uuid4
 
 from llm_audit.errors import log_once
 from llm_audit.recorder.encode import Blob
@@ -16,22 +17,19 @@ from llm_audit.recorder.encode import Blob
 SUFFIX = ".blob"
 
 
-def write_blobs(folder: Path, call_id: str, blobs: Iterable[Blob]) -> list[str]:
-    """Write blobs to the disk, each under a name of its record's own, and return the names.
+def write_blobs(folder: Path, blobs: Iterable[Blob]) -> list[str]:
+    """Write blobs to the disk, each under a name of its own, and return the names.
 
     Raises:
         OSError: The spool cannot be written.
     """
     names = []
     for blob in blobs:
-        name = f"{blob.sha256}.{call_id}{SUFFIX}"
+        # its own, so that no other record's segment takes it along when it goes
+        name = f"{blob.sha256}.{uuid4()}{SUFFIX}"
         names.append(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            descriptor = os.open(folder / name, flags, 0o600)
-        except FileExistsError:
-            continue  # the start of the same call held the same content
-        with open(descriptor, "wb") as file:  # noqa: PTH123  (the mode)
+        with open(os.open(folder / name, flags, 0o600), "wb") as file:  # noqa: PTH123  (the mode)
             file.write(blob.data)
     return names
 

@@ -9,6 +9,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -78,6 +79,16 @@ class Delivery:
         self._client: MongoClient[dict[str, Any]] | None = None
         self._collection_created = not settings.create_collection
 
+    def open(self) -> None:
+        """Begin to look for the server, in threads of the client's own, and wait for nothing.
+
+        Called as early as can be: from Python 3.12 no thread can be started any more once a script
+        has reached its end.
+        """
+        if not self._settings.mongo_url.startswith("mongodb+srv:"):  # that waits for DNS
+            with suppress(UnavailableError, PyMongoError):  # `send` meets it again, and says so
+                self._open_client()
+
     def send(self, writes: list[Write], blob_folder: Path) -> None:
         """Bring every write into the database, or set aside what the server refuses.
 
@@ -118,12 +129,11 @@ class Delivery:
         if self._client is not None:
             self._client.close()
 
-    def _connect(self) -> Calls:
-        settings = self._settings
+    def _open_client(self) -> MongoClient[dict[str, Any]]:
         if self._client is None:
             try:
                 self._client = MongoClient(
-                    settings.mongo_url,
+                    self._settings.mongo_url,
                     appname="llm-audit",
                     serverSelectionTimeoutMS=3000,
                     # not timeoutMS, which is also how long a server that is down is sought
@@ -133,10 +143,15 @@ class Delivery:
                 )
             except ValueError as error:  # not a PyMongoError: a port that is no number, say
                 raise UnavailableError(f"mongo_url: {error}") from None
+        return self._client
+
+    def _connect(self) -> Calls:
+        settings = self._settings
+        client = self._open_client()
         if not self._collection_created:
-            self._create_collection(self._client)
+            self._create_collection(client)
             self._collection_created = True
-        return self._client[settings.database].get_collection(
+        return client[settings.database].get_collection(
             settings.collection,
             write_concern=WriteConcern(w=settings.write_concern, j=settings.write_journal or None),
         )

@@ -38,6 +38,6 @@ def created_at(call_id: str) -> datetime | None:
         return None
     try:
         milliseconds = int(call_id[:8] + call_id[9:13], 16)
-    except ValueError:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError):
         return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -121,20 +121,21 @@ class Recorder:
         if record is None:
             encoded = encode(fields, max_bytes, media_limit_bytes)
             doc = RawBSONDocument(encoded.raw)
-            names = self._write_blobs(call_id, encoded.blobs)
-            notes = (*notes, *encoded.notes)
+            names, lost = self._write_blobs(encoded.blobs)
+            notes = (*notes, *encoded.notes, *lost)
             record = bson.encode(record_fields(op, call_id, key, doc, notes=notes, blobs=names))
         try:
             self._journal.append(record)
         except JournalClosedError:  # stopped a moment ago by another thread
             recorder().record(op, call_id, key, fields, notes)
 
-    def _write_blobs(self, call_id: str, blobs: Iterable[Blob]) -> list[str]:
+    def _write_blobs(self, blobs: Iterable[Blob]) -> tuple[list[str], list[str]]:
+        """Write blobs to the spool; return their names, and a note if they are lost."""
         try:
-            return write_blobs(self._journal.folder, call_id, blobs)
+            return write_blobs(self._journal.folder, blobs), []
         except OSError as error:
             log_once(f"Media of a call could not be written to the spool ({error.strerror}).")
-            return []
+            return [], [f"what moved to GridFS is lost: {error.strerror} in the spool"]
 
 
 class _Home:

@@ -79,6 +79,7 @@ class Shipper:
 
         The journal then waits for the next process that records on this machine.
         """
+        self.delivery.open()
         try:
             self._thread.start()
         except RuntimeError as error:
@@ -188,7 +189,7 @@ class Shipper:
             logger.warning(
                 "MongoDB is not available at %s (%s): calls stay in the journal. "
                 "LLM_AUDIT_MONGO_URL says where it is.",
-                self._settings.hosts(),
+                self._settings.hosts() or "mongo_url",
                 reason,
             )
         self.unavailable = reason

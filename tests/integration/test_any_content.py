@@ -10,6 +10,7 @@ from typing import Any
 import bson
 import gridfs
 import pytest
+from faults import file_size_limit
 from pydantic import BaseModel
 from waiting import Call, Calls, arrived
 
@@ -262,3 +263,30 @@ def test_a_text_too_large_for_a_document_can_be_put_back(calls: Calls) -> None:
     assert whole["messages"][1]["content"] == text
     assert whole["response_message"] == answer
     CallFields.model_validate(call)
+
+
+def test_media_of_a_call_with_a_strange_id(calls: Calls) -> None:
+    """An id from elsewhere, whatever is in it, is no path into the spool or out of it."""
+    message = {"role": "assistant", "image": "QUJD" * 100_000}
+    call_id = LLMLogger.complete("../../a/b\0" + "c" * 300, response_message=message)
+    call = arrived(calls, call_id)
+
+    bucket = gridfs.GridFSBucket(calls.database)
+    whole = restore(call, lambda sha256: bucket.open_download_stream(sha256).read())
+    assert whole["response_message"] == message
+
+
+def test_media_that_the_disk_refuses_is_noted(calls: Calls) -> None:
+    """Where there is no room for the media, the call says that it is lost, and nothing else is."""
+    image = "QUJD" * 100_000
+    messages = [USER, {"role": "user", "image": image}]
+    with file_size_limit(50_000):
+        call_id = LLMLogger.start(model="m", messages=messages)
+    LLMLogger.complete(call_id, response_message={"role": "assistant", "image": image})
+    call = arrived(calls, call_id)
+
+    assert call["messages"][0] == USER
+    assert any("lost" in note for note in call["encoding_notes"])
+    bucket = gridfs.GridFSBucket(calls.database)
+    sha256 = call["response_message"]["image"]["gridfs_id"]
+    assert bucket.open_download_stream(sha256).read() == image.encode()

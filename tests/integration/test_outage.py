@@ -1,6 +1,7 @@
 """MongoDB down, gone and back: recording goes on, and everything arrives once."""
 
 import logging
+import re
 import resource
 import uuid
 from collections.abc import Callable, Iterator
@@ -160,13 +161,13 @@ def test_a_broken_url_keeps_calls_in_the_journal(
 ) -> None:
     """With a mongo_url that cannot be, calls are journaled, and no log line repeats the URL."""
     settings = recording(
-        mongo_url="mongodb://user:se/cret@host", strict=False, exit_timeout_seconds=0
+        mongo_url="mongodb://me:se/cret@host", strict=False, exit_timeout_seconds=0
     )
     record(3)
     until(lambda: llm_audit.flush(0.01).reason != "time is over")
     assert "mongo_url" in str(llm_audit.flush(0).reason)
     assert list(settings.spool_dir.glob("*/*/*.bson"))
-    assert "cret" not in caplog.text
+    assert not {"me", "se", "cret"} & set(re.findall(r"\w+", caplog.text))
     llm_audit.shutdown(0)
 
 

@@ -82,7 +82,12 @@ def test_a_wrong_value_is_refused(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:27017", "http://localhost", "mongodb://", "mongodb://user:secret@/db", ""]
+    "url",
+    [
+        *("localhost:27017", "http://localhost", "mongodb://", "", "mongodb://host:port"),
+        *("mongodb://user:secret@/db", "mongodb://user:secret/@host", "mongodb://[::1"),
+        *("mongodb://user:secret@?@host", "mongodb://user:@secret@host", "mongodb://a,,b"),
+    ],
 )
 def test_a_broken_url_is_an_error_in_strict_mode(url: str) -> None:
     """In strict mode a mongo_url that cannot be one is refused, without repeating it."""
@@ -123,6 +128,22 @@ def test_the_target_knows_no_credentials() -> None:
 
     assert len(targets) == 1
     assert targets.pop().isalnum()
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("mongodb://localhost", "localhost"),
+        ("mongodb://b:2,a:1/db?replicaSet=rs", "a:1,b:2"),
+        ("mongodb://u:p%40ss@Host:27017/?appName=x@y", "host:27017"),
+        ("mongodb+srv://u:p@cluster.example.net/?w=1", "cluster.example.net"),
+        ("mongodb://u@[::1]:27017,%2Ftmp%2Fmongodb.sock", "%2ftmp%2fmongodb.sock,[::1]:27017"),
+        ("mongodb://u:pass/word@host", ""),
+    ],
+)
+def test_the_hosts_know_no_credentials(url: str, hosts: str) -> None:
+    """The hosts of a URL may be logged: nothing else of it is in them."""
+    assert Settings(mongo_url=url).hosts() == hosts
 
 
 @pytest.mark.parametrize(

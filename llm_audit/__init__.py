@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
     from llm_audit.context import audit_context, carry_context
     from llm_audit.database import init
+    from llm_audit.diagnosis.doctor import doctor
     from llm_audit.documents import LLMCall
     from llm_audit.errors import (
         ConfigurationError,
         LLMAuditError,
+        MediaMissingError,
         NotInitializedError,
+        UnavailableError,
         UsageError,
     )
     from llm_audit.helpers import (
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
         log_summarization,
         log_translation,
     )
-    from llm_audit.lifecycle import flush, recover, shutdown, stats
+    from llm_audit.lifecycle import flush, recover, retry_rejected, shutdown, stats
     from llm_audit.logger import LLMLogger
     from llm_audit.queries import pipelines
     from llm_audit.queries.repository import LLMCallRepository
@@ -46,11 +49,14 @@ __all__ = [
     "LLMCallStatusEnum",
     "LLMCallTypeEnum",
     "LLMLogger",
+    "MediaMissingError",
     "NotInitializedError",
+    "UnavailableError",
     "UsageError",
     "audit_context",
     "carry_context",
     "configure",
+    "doctor",
     "flush",
     "init",
     "log_chat",
@@ -65,6 +71,7 @@ __all__ = [
     "log_translation",
     "pipelines",
     "recover",
+    "retry_rejected",
     "shutdown",
     "stats",
 ]
@@ -73,15 +80,18 @@ _HOMES = {
     "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),
     "llm_audit.context": ("audit_context", "carry_context"),
     "llm_audit.database": ("init",),
+    "llm_audit.diagnosis.doctor": ("doctor",),
     "llm_audit.documents": ("LLMCall",),
     "llm_audit.errors": (
         "ConfigurationError",
         "LLMAuditError",
+        "MediaMissingError",
         "NotInitializedError",
+        "UnavailableError",
         "UsageError",
     ),
     "llm_audit.helpers": tuple(name for name in __all__ if name.startswith("log_")),
-    "llm_audit.lifecycle": ("flush", "recover", "shutdown", "stats"),
+    "llm_audit.lifecycle": ("flush", "recover", "retry_rejected", "shutdown", "stats"),
     "llm_audit.logger": ("LLMLogger",),
     "llm_audit.queries.repository": ("LLMCallRepository",),
     "llm_audit.settings": ("configure",),

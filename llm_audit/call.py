@@ -162,6 +162,9 @@ class CallFields(StartFields, OutcomeFields):
     encoding_notes: list[str] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )
+    media: list[str] = Field(
+        default_factory=list, description="sha256 of everything of the call that is in GridFS"
+    )
 
 
 OUTCOME_FIELD_NAMES = tuple(OutcomeFields.model_fields)

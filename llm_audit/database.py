@@ -8,7 +8,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid
 
 from llm_audit.documents import LLMCall
-from llm_audit.indexes import STORAGE_ENGINE
+from llm_audit.indexes import PROCESSES, STORAGE_ENGINE, process_indexes
 from llm_audit.settings import get_settings
 
 
@@ -37,6 +37,8 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
     database = client[settings.database]
     if settings.create_collection:
         await _create_collection(database, settings.collection)
+        await _create_collection(database, PROCESSES)
+        await database[PROCESSES].create_indexes(process_indexes())
     LLMCall.Settings.name = settings.collection
     await init_beanie(
         database=database, document_models=[LLMCall], skip_indexes=not settings.create_collection
@@ -45,7 +47,7 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
 
 
 async def _create_collection(database: AsyncDatabase[dict[str, Any]], name: str) -> None:
-    """Create the collection before Beanie does, which knows no compression."""
+    """Create a collection before its indexes do, which know no compression."""
     if await database.list_collection_names(filter={"name": name}):
         return
     try:

@@ -8,10 +8,10 @@ from typing import Any
 from llm_audit import outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
-from llm_audit.recorder.journal import OTHER, OWN
 from llm_audit.recorder.open_calls import OpenCall, open_calls
 from llm_audit.recorder.precedence import Rank, created_at, outcome_key
 from llm_audit.recorder.process import recorder
+from llm_audit.recorder.records import OTHER, OWN
 from llm_audit.settings import get_settings, not_recorded
 
 
@@ -25,7 +25,10 @@ def end(call_id: str, fields: dict[str, Any], ended_ns: int) -> None:
     """
     call = open_calls.end(call_id)
     if call is not None:
-        _journal(call_id, fields, Rank.OWNER, call, ended_ns)
+        try:
+            _journal(call_id, fields, Rank.OWNER, call, ended_ns)
+        finally:
+            open_calls.ended(call_id)
     elif open_calls.trace_of(call_id) is None:
         _journal(call_id, fields, Rank.ELSEWHERE, None, ended_ns)
     else:

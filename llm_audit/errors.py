@@ -4,6 +4,8 @@ LLMAuditError
 ├── UsageError            an argument of ours is wrong
 ├── ConfigurationError    a setting is wrong
 ├── NotInitializedError   a query before `await llm_audit.init()`
+├── UnavailableError      MongoDB cannot be reached, or does not let us do what was asked
+├── MediaMissingError     large content of a call is not in GridFS
 └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
 """
 
@@ -26,6 +28,14 @@ class ConfigurationError(LLMAuditError, ValueError):
 
 class NotInitializedError(LLMAuditError, RuntimeError):
     """A query ran before the database was bound: call `await llm_audit.init()` first."""
+
+
+class UnavailableError(LLMAuditError):
+    """MongoDB cannot be reached or does not let us in; the text holds no content."""
+
+
+class MediaMissingError(LLMAuditError, LookupError):
+    """Large content of a call is not in GridFS, or not whole; the message names its sha256."""
 
 
 def let_through(error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""How the calls' collection is stored, and its indexes.
+"""The collections of calls and of processes: how they are stored, and their indexes.
 
 Ids are UUIDv7 strings, so `_id` is the order of time: every index ends in it, and serves an
 equality filter together with newest-first, keyset paging and a time range.
@@ -9,6 +9,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 # zstd halves what the default takes for conversations, which repeat their history every turn.
 STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
 
+PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
+
+MEDIA_INDEX = "media_newest"  # which calls refer to a content
 FILTERED_FIELDS = (
     "trace_id",
     "session_id",
@@ -34,7 +37,7 @@ def call_indexes() -> list[IndexModel]:
                 name=f"{field}_newest",
                 partialFilterExpression={field: {"$exists": True}},
             )
-            for field in FILTERED_FIELDS
+            for field in (*FILTERED_FIELDS, "media")
         ),
         IndexModel(
             [("process_nonce", ASCENDING)],
@@ -43,3 +46,28 @@ def call_indexes() -> list[IndexModel]:
         ),
         IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
     ]
+
+
+def process_indexes() -> list[IndexModel]:
+    """Return the indexes of the processes' documents: who is silent, and who may be forgotten."""
+    return [
+        IndexModel([("state", ASCENDING), ("beat_at", ASCENDING)], name="silent"),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ]
+
+
+def file_indexes() -> list[IndexModel]:
+    """Return the indexes of `fs.files`: what GridFS prescribes, and when media of ours expire."""
+    return [
+        IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)]),
+        IndexModel(
+            [("metadata.expires_at", ASCENDING)],
+            name="media_expiry",
+            partialFilterExpression={"metadata.expires_at": {"$exists": True}},
+        ),
+    ]
+
+
+def chunk_indexes() -> list[IndexModel]:
+    """Return the index of `fs.chunks` that GridFS prescribes."""
+    return [IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)]

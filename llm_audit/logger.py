@@ -18,9 +18,9 @@ from llm_audit import arguments, endings, outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import Frame, current_context, enter, leave
 from llm_audit.provider_response import read_response
-from llm_audit.recorder.journal import START
 from llm_audit.recorder.open_calls import OpenCall, open_calls
 from llm_audit.recorder.process import recorder
+from llm_audit.recorder.records import START
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded
 
@@ -267,7 +267,7 @@ class LoggedCall:
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""
-        return self.__enter__()
+        return await self.__enter__()
 
     async def __aexit__(
         self,
@@ -277,6 +277,7 @@ class LoggedCall:
     ) -> None:
         """Do what `__exit__` does."""
         self.__exit__(kind, error, trace)
+        await self._call_id
 
 
 def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:

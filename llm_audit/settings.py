@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator
@@ -68,16 +68,34 @@ class Settings(BaseSettings):
         256 * 2**10, gt=0, description="base64 media longer than this moves to GridFS"
     )
     batch_size: int = Field(500, gt=0, description="operations in one bulk write at the most")
+    spool_max_bytes: int = Field(
+        10 * 2**30, gt=0, description="what the whole spool may hold; beyond it calls are dropped"
+    )
+    durability: Literal["journal", "acknowledged"] = Field(
+        "journal",
+        description="what awaiting a recording call waits for: the journal on this machine's "
+        "disk, or MongoDB's acknowledgement",
+    )
+    acknowledged_timeout_seconds: float = Field(
+        5.0, ge=0, description="how long awaiting a recording call may wait for MongoDB"
+    )
     pending_after_seconds: float = Field(
         1.0, ge=0, description="a call still running after this is made visible as PENDING"
     )
     recovery_interval_seconds: float = Field(
         10.0, gt=0, description="how often to look for the journals of dead processes"
     )
+    heartbeat_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="how often a process shows in MongoDB that it lives; at most a third of the "
+        "lease",
+    )
     lease_seconds: float = Field(
         120.0,
         gt=0,
-        description="silence after which a process under another boot is taken for dead",
+        description="silence in MongoDB after which a process, on this machine or another, is "
+        "taken for lost, and its open calls end as ABANDONED",
     )
     exit_timeout_seconds: float = Field(
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
@@ -87,6 +105,10 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
+
+    def beat_seconds(self) -> float:
+        """Return how often to show life: at least thrice in a lease."""
+        return min(self.heartbeat_seconds, self.lease_seconds / 3)
 
     def hosts(self) -> str:
         """Return the hosts in mongo_url, always in the same order, without credentials.

@@ -1,6 +1,7 @@
 """What every test may ask for: real servers, a fresh database, an environment of its own."""
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ import pymongo
 import pytest
 from pymongo.collection import Collection
 from pymongo.database import Database
+from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import embedded
 from llm_audit.errors import forget_logged
+from llm_audit.recorder import process
 from llm_audit.settings import Settings, reset_settings
+
+pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
@@ -77,10 +82,18 @@ def calls(database: Database[dict[str, Any]]) -> Collection[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def fresh_state() -> Iterator[None]:
-    """Forget settings and what was logged after each test."""
+    """Forget settings and what was logged after each test, and let its threads end.
+
+    One that still looks for a server which is not there would complain in the next test's log.
+    """
     yield
+    llm_audit.shutdown(timeout_seconds=0)
+    for thread in threading.enumerate():
+        if thread.name in {"llm-audit-shipper", "llm-audit-stop"}:
+            thread.join(PATIENCE)
     reset_settings()
     forget_logged()
+    process._Home.left_behind.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pymongo.collection import Collection
 
-import llm_audit
+from llm_audit.references import CallReference
 from llm_audit.settings import Settings
 
 Call = dict[str, Any]
@@ -19,8 +19,8 @@ POLL_SECONDS = 0.01
 
 
 def arrived(calls: Calls, call_id: str) -> Call:
-    """Wait until everything recorded here is in MongoDB, and return one call."""
-    assert llm_audit.flush(PATIENCE)
+    """Wait until a call and what was recorded with it is in MongoDB, and return it."""
+    assert CallReference(call_id).wait(PATIENCE)
     call = calls.find_one({"_id": call_id})
     assert call is not None
     return call

@@ -10,6 +10,7 @@ from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters, Id, condition, id_text
 from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.media import restore_media
 from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -24,13 +25,22 @@ class LLMCallRepository:
     """
 
     @staticmethod
-    async def get(call_id: Id) -> LLMCall | None:
+    async def get(call_id: Id, *, with_media: bool = False) -> LLMCall | None:
         """Return one call, or None if there is no such call (yet).
 
         Args:
             call_id: What `LLMLogger.start` returned.
+            with_media: Put back what moved to GridFS, as it was recorded, instead of references.
+
+        Raises:
+            MediaMissingError: With `with_media`, if some of it is not in GridFS, or not whole.
         """
-        return await _calls().find_one({"_id": id_text("call_id", call_id)})
+        by_id = {"_id": id_text("call_id", call_id)}
+        if not with_media:
+            return await _calls().find_one(by_id)
+        calls = _calls().get_pymongo_collection()
+        call = await calls.find_one(by_id)
+        return call and LLMCall.model_validate(await restore_media(call, calls.database))
 
     @staticmethod
     async def list_by_filters(

@@ -4,26 +4,35 @@ One code for this process's live journal, for an outage's backlog and for what a
 Memory is bounded by the window of starts that wait for their outcome, not by the journal.
 """
 
+import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from llm_audit.recorder.journal import OWN, START, Journal, Record, Segment, read_segment, unpack
+from llm_audit.errors import log_once
 from llm_audit.recorder.operations import Write, writes_for
+from llm_audit.recorder.records import OWN, START, Record
+from llm_audit.recorder.segments import Segment
+from llm_audit.recorder.spool import TRANSIENT
+from llm_audit.recorder.tally import JOURNAL, RECORD, Tally
 
 READ_BYTES = 2**20
 WINDOW_MAX_BYTES = 8 * 2**20
 BATCH_MAX_BYTES = 8 * 2**20
+# Less than this in a segment that is being written is left for the next batch: whoever writes it
+# competes with us for the interpreter, record by record.
+CHASE_MIN_BYTES = 64 * 2**10
+BLOB_BYTES = 2**20  # what one counts for in a batch; how large it is nobody has looked yet
 
-Origin = tuple[Record, Segment | None]
+Origin = tuple[Record, Segment]
 
 
 class _Waiting(NamedTuple):
     """A start whose outcome has not been read yet."""
 
     record: Record
-    segment: Segment | None
+    segment: Segment
     since: float
 
 
@@ -40,12 +49,11 @@ class Batch:
         """Add a record, or a start and its own outcome."""
         self.writes += writes_for(first[0], None if outcome is None else outcome[0])
         for record, segment in (first,) if outcome is None else (first, outcome):
-            self.size_bytes += len(record.doc)
+            self.size_bytes += len(record.doc) + len(record.blobs) * BLOB_BYTES
             self.first_seq = (
                 record.seq if self.first_seq is None else min(self.first_seq, record.seq)
             )
-            if segment is not None:
-                self.segments.append(segment)
+            self.segments.append(segment)
 
 
 class Backlog:
@@ -55,7 +63,8 @@ class Backlog:
         segments: The journal's segments, oldest first; a live journal appends to them.
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         batch_size: Records in one batch at the most.
-        journal: The live journal, for what it had to keep in memory.
+        losses: Is told of what can no longer be read.
+        on_delete: Is told of segments that are deleted.
     """
 
     def __init__(
@@ -64,45 +73,51 @@ class Backlog:
         *,
         pending_after_seconds: float,
         batch_size: int,
-        journal: Journal | None = None,
+        losses: Tally,
+        on_delete: Callable[[Segment], None] = lambda _: None,
     ) -> None:
         self._segments = segments
+        self._losses = losses
+        self._on_delete = on_delete
         self._pending_after_seconds = pending_after_seconds
         self._batch_size = batch_size
-        self._journal = journal
         self._waiting: dict[str, _Waiting] = {}
         self._waiting_bytes = 0
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
-        self._last_read_seq = 0
+        self.last_read_seq = 0
+        self.missing = 0  # numbers between the first and the last record read
 
     @property
     def acknowledged_through(self) -> int:
         """The number of the last record up to which MongoDB has everything."""
-        unacknowledged = [waiting.record.seq for waiting in self._waiting.values()]
-        if self._journal is not None and self._journal.in_memory:
-            unacknowledged.append(unpack(self._journal.in_memory[0]).seq)
+        unacknowledged = [self.last_read_seq + 1]  # or what follows it, still unread
         unacknowledged += [first[0].seq for first, _ in self._ready]
+        if self._waiting:  # in the order of reading
+            unacknowledged.append(next(iter(self._waiting.values())).record.seq)
         if self._in_flight is not None and self._in_flight.first_seq is not None:
             unacknowledged.append(self._in_flight.first_seq)
-        return min(unacknowledged, default=self._last_read_seq + 1) - 1
+        return min(unacknowledged) - 1
 
     @property
     def empty(self) -> bool:
         """Whether everything the journal holds so far is acknowledged."""
-        return (
-            not self._waiting
-            and not self._ready
-            and self._in_flight is None
-            and all(segment.read >= segment.end for segment in tuple(self._segments))
-            and not (self._journal is not None and self._journal.in_memory)
-        )
+        return not self._waiting and not self._ready and self._in_flight is None and self.read
 
     @property
-    def unread_bytes(self) -> int:
-        """How much of the journal has not been read yet."""
-        return sum(segment.end - segment.read for segment in tuple(self._segments))
+    def read(self) -> bool:
+        """Whether everything the journal holds so far has been read."""
+        return all(segment.read >= segment.end for segment in tuple(self._segments))
+
+    @property
+    def unfinished(self) -> list[Segment]:
+        """The segments that hold something which is not acknowledged yet, oldest first."""
+        return [
+            segment
+            for segment in tuple(self._segments)
+            if segment.read < segment.end or segment.unacknowledged
+        ]
 
     def next_batch(self, *, everything: bool) -> Batch | None:
         """Return what is due, or None; the same batch stays due until `acknowledge`.
@@ -117,8 +132,10 @@ class Backlog:
             and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
             and self._read_on()
         ):
-            pass
-        self._release_waiting(everything=everything and self.unread_bytes == 0)
+            last = self._segments[-1]
+            if self._ready and last.open and last.end - last.read < CHASE_MIN_BYTES:
+                break
+        self._release_waiting(everything=everything and self.read)
         batch = Batch()
         while (
             self._ready
@@ -141,25 +158,34 @@ class Backlog:
     def delete_finished_segments(self) -> None:
         """Delete segments in which nothing is left to acknowledge."""
         while self._segments and self._segments[0].finished:
-            self._segments.popleft().delete()
+            segment = self._segments.popleft()
+            segment.delete()
+            self._on_delete(segment)
 
     def _read_on(self) -> bool:
         for segment in tuple(self._segments):
             if segment.read < segment.end:
-                self._take(read_segment(segment, READ_BYTES), segment)
+                try:
+                    self._take(segment)
+                    if segment.damaged:
+                        segment.damaged = False
+                        self._count_lost(segment, "damaged or unfinished")
+                except OSError as error:
+                    if error.errno in TRANSIENT:
+                        raise
+                    segment.give_up()
+                    self._count_lost(segment, f"unreadable: {error.strerror}")
                 return True
-        if self._journal is not None and self._journal.in_memory:
-            self._take((unpack(raw) for raw in self._journal.read_memory()), None)
-            return True
         return False
 
-    def _take(self, records: Iterable[Record], segment: Segment | None) -> None:
+    def _take(self, segment: Segment) -> None:
         now = time.monotonic()
-        for record in records:
-            self._last_read_seq = max(self._last_read_seq, record.seq)
-            if segment is not None:
-                segment.unacknowledged += 1
-                segment.blobs.extend(record.blobs)
+        for record in segment.read_on(READ_BYTES):
+            if self.last_read_seq:
+                self.missing += max(0, record.seq - self.last_read_seq - 1)
+            self.last_read_seq = max(self.last_read_seq, record.seq)
+            segment.unacknowledged += 1
+            segment.blobs.extend(record.blobs)
             if record.op == START:
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)
@@ -169,6 +195,20 @@ class Backlog:
                 self._make_ready((start.record, start.segment), (record, segment))
             else:
                 self._make_ready((record, segment), None)
+
+    def _count_lost(self, segment: Segment, reason: str) -> None:
+        """Go on without the rest of a segment."""
+        lost = segment.records - segment.taken
+        if lost > 0:
+            segment.taken += lost
+            self._losses.add(RECORD, reason, seq=segment.last_seq, count=lost)
+            self.last_read_seq = max(self.last_read_seq, segment.last_seq)
+        else:  # a dead process's: nobody knows what was in it
+            self._losses.add(JOURNAL, reason, seq=self.last_read_seq)
+        log_once(
+            f"What was not shipped of a journal segment is lost and counted ({reason}).",
+            level=logging.ERROR,
+        )
 
     def _release_waiting(self, *, everything: bool) -> None:
         """Send starts alone whose outcome does not come soon; they are in the order of reading."""

@@ -49,7 +49,7 @@ def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> En
     raw = encode_plain(fields, max_bytes, media_limit_bytes)
     if raw is not None:
         return Encoded(raw, (), ())
-    return _encode_carefully(fields, max_bytes, media_limit_bytes)
+    return encode_carefully(fields, max_bytes, media_limit_bytes)
 
 
 def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> bytes | None:
@@ -65,7 +65,8 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     return raw if equal else None
 
 
-def _encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
+def encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
+    """Encode what `encode_plain` has turned down: convert, and move out what is too large."""
     notes = Notes()
     document = sanitise(fields, notes)
     blobs = move_media(document, media_limit_bytes, notes)

@@ -24,6 +24,7 @@ class OpenCalls:
 
     def __init__(self) -> None:
         self._open: OrderedDict[str, OpenCall] = OrderedDict()
+        self._ending: set[str] = set()
         self._traces: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.RLock()  # a signal handler may record in the middle of it
 
@@ -38,9 +39,17 @@ class OpenCalls:
                 self._traces.popitem(last=False)
 
     def end(self, call_id: str) -> OpenCall | None:
-        """Take a call out; only the first to end it gets it."""
+        """Take a call out, to be followed by `ended`; only the first to end it gets it."""
         with self._lock:
-            return self._open.pop(call_id, None)
+            call = self._open.pop(call_id, None)
+            if call is not None:
+                self._ending.add(call_id)
+            return call
+
+    def ended(self, call_id: str) -> None:
+        """Note that the end of a call is recorded."""
+        with self._lock:
+            self._ending.discard(call_id)
 
     def get(self, call_id: str) -> OpenCall | None:
         """Return a call that is still open."""
@@ -58,6 +67,12 @@ class OpenCalls:
                 for call_id, call in self._open.items()
                 if not call.unfinished and (attempt_id is None or call.attempt_id == attempt_id)
             ]
+
+    def ids(self) -> set[str]:
+        """Return the calls that still run, or whose end is being recorded in this moment."""
+        with self._lock:
+            running = {call_id for call_id, call in self._open.items() if not call.unfinished}
+            return running | self._ending
 
     def end_unfinished(self, call_id: str) -> OpenCall | None:
         """Note that a call was ended without a real outcome; its owner may still give one."""

@@ -11,7 +11,7 @@ nothing behind.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,12 +19,14 @@ from functools import lru_cache
 from typing import Any
 
 import bson
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, UpdateOne
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
-from llm_audit.recorder.journal import OTHER, OWN, START, Record
+from llm_audit.recorder.blobs import sha256_of
 from llm_audit.recorder.precedence import created_at
+from llm_audit.recorder.records import OTHER, OWN, START, Record
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
@@ -40,6 +42,9 @@ BARE_FIELDS = frozenset(
         *("error_type", "ended_by", "completed_at"),
     }
 )
+
+
+REFUSED = "refused by MongoDB"  # in the note of a bare record
 
 
 class Form(Enum):
@@ -93,8 +98,11 @@ class Write:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
                 nonce = bson.decode(record.doc).get("process_nonce")
                 on_insert |= {"process_nonce": nonce} if nonce else {}
+            lists = {"encoding_notes": list(record.notes)}
+            if record.blobs:
+                lists["media"] = [sha256_of(name) for name in record.blobs]
             update: dict[str, Any] = {
-                "$addToSet": {"encoding_notes": {"$each": list(record.notes)}},
+                "$addToSet": {name: {"$each": items} for name, items in lists.items()},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
             return UpdateOne({"_id": record.id}, update, upsert=True)
@@ -121,11 +129,26 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
 
 
 def bare(record: Record, reason: str) -> Record:
-    """Return a record without the content that the server refused, with a note that says so."""
-    fields = bson.decode(record.doc)
+    """Return a record without the content that the server refused, with a note that says so.
+
+    It yields to the whole record, should that be sent again once the server takes it.
+    """
+    kept, note = without_content(_fields(record), f"{REFUSED}: {reason}")
+    key = record.key
+    if record.op == OTHER:
+        kept["outcome_key"] = key = Int64(key - 1)
+    return record._replace(key=key, doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """Return a record's fields as BSON: not all that it holds can be a Python value."""
+    return dict(RawBSONDocument(bytes(record.doc)).items())
+
+
+def without_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
+    """Return the fields that say who, when and how much, and a note that names the others."""
     kept = {name: value for name, value in fields.items() if name in BARE_FIELDS}
-    note = f"{', '.join(name for name in fields if name not in kept)}: refused by MongoDB: {reason}"
-    return record._replace(doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
+    return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
 
 
 def expires_at(call_id: str, retention_days: float | None) -> datetime | None:

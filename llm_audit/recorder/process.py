@@ -6,7 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -16,20 +17,17 @@ from bson.raw_bson import RawBSONDocument
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.errors import ConfigurationError, log_once
 from llm_audit.recorder import open_calls, spool
-from llm_audit.recorder.blobs import write_blobs
-from llm_audit.recorder.encode import Blob, encode, encode_plain
-from llm_audit.recorder.journal import (
-    DISK_REFUSED,
-    START,
-    Journal,
-    JournalClosedError,
-    record_fields,
-)
+from llm_audit.recorder.blobs import missing_bytes, write_blobs
+from llm_audit.recorder.encode import Blob, encode_carefully, encode_plain
+from llm_audit.recorder.journal import DISK_REFUSED, QUOTA, Journal, JournalClosedError
+from llm_audit.recorder.operations import without_content
+from llm_audit.recorder.records import START, record_fields
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 
 START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
+LEFT_BEHIND_POLL_SECONDS = 0.1
 
 
 class Recorder:
@@ -45,14 +43,18 @@ class Recorder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ended_twice = 0
-        target_folder = settings.spool_dir / settings.target()
-        self._folder = _create_folder(settings)
-        nonce = self._folder.nonce if self._folder else str(uuid4())
-        self._journal = Journal(
-            self._folder.path if self._folder else target_folder / nonce,
+        self.first_call_id: str | None = None
+        nonce = str(uuid4())
+        self.path = settings.spool_dir / settings.target() / nonce
+        self._folder = spool.ProcessFolder(self.path)
+        _make(self._folder, settings)
+        self.journal = Journal(
+            self.path,
             settings.segment_max_bytes,
+            settings.spool_max_bytes,
+            self._folder.ensure,
         )
-        self.shipper = Shipper(settings, self._journal, self._folder, target_folder, nonce)
+        self.shipper = Shipper(settings, self.journal, self._folder, self.stats)
         self.shipper.start()
         constants = {
             "schema_version": SCHEMA_VERSION,
@@ -65,39 +67,37 @@ class Recorder:
         self.constants = {name: value for name, value in constants.items() if value is not None}
 
     def stop(self, timeout_seconds: float) -> FlushResult:
-        """Flush and end the thread, and clear the folder if nothing is left in it."""
+        """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
         deadline = time.monotonic() + timeout_seconds
-        self._journal.close()
+        self.journal.close()
         result = self.shipper.flush(timeout_seconds)
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
-        # While calls begun here are open, the lock says that their process lives; it is freed, and
-        # the folder found by another process, when this one ends.
-        if self._folder is not None and not open_calls.open_calls.unended(None):
-            if result and self.shipper.backlog.empty:
-                self._folder.remove()
-            else:
-                self._folder.release()
+        if not result and os.path.exists(self.path):  # noqa: PTH110  (it may be out of our reach)
+            _Home.left_behind[self.path] = result.unacknowledged_operations
         return result
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; its parent goes on recording."""
-        self._journal.forget()
+        self.journal.forget()
         self.shipper.recovery.forget()
-        if self._folder is not None:
-            self._folder.forget()
+        self._folder.forget()
 
-    def stats(self) -> Mapping[str, int]:
+    def stats(self) -> dict[str, Any]:
         """Return how many operations were recorded, and what became of them."""
-        shipper, journal = self.shipper, self._journal
+        shipper, journal = self.shipper, self.journal
+        unfinished = shipper.backlog.unfinished
+        age_seconds = time.monotonic() - unfinished[0].began if unfinished else 0.0
         return {
             "recorded": journal.last_seq,
-            "acknowledged": shipper.acknowledged_through,
+            "acked_through": shipper.acknowledged.through,
+            "backlog_bytes": sum(segment.end for segment in unfinished),
+            "backlog_age_seconds": round(age_seconds, 3),
+            "not_journaled": journal.not_journaled,
             "ended_twice": self.ended_twice,
             "superseded": shipper.delivery.superseded,
-            "rejected": shipper.delivery.rejected.total(),
-            "not_journaled": journal.not_journaled,
-            "dropped": journal.dropped + shipper.delivery.dropped,
             "closed_for_the_dead": shipper.recovery.closed,
+            "rejected": shipper.delivery.rejected.entries(),
+            "dropped": journal.losses.entries(),
         }
 
     def record(
@@ -113,35 +113,46 @@ class Recorder:
             fields: The operation's fields.
             notes: What was changed in them before.
         """
+        if self.first_call_id is None:
+            self.first_call_id = call_id
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
+        lost = self.journal.full
+        if lost is not None:
+            fields, note = without_content(fields, f"dropped: {lost}")
+            notes = (*notes, note)
         record = encode_plain(
             record_fields(op, call_id, key, fields, notes=notes), max_bytes, media_limit_bytes
         )
         if record is None:
-            encoded = encode(fields, max_bytes, media_limit_bytes)
+            encoded = encode_carefully(fields, max_bytes, media_limit_bytes)
             doc = RawBSONDocument(encoded.raw)
-            names, lost = self._write_blobs(encoded.blobs)
-            notes = (*notes, *encoded.notes, *lost)
+            names, media_lost = self._write_blobs(encoded.blobs)
+            notes = (*notes, *encoded.notes)
+            if media_lost is not None:
+                notes = (*notes, f"what moved to GridFS is lost: {media_lost} in the spool")
+            lost = lost or media_lost
             record = bson.encode(record_fields(op, call_id, key, doc, notes=notes, blobs=names))
         try:
-            self._journal.append(record)
+            self.journal.append(record, call_id, lost)
         except JournalClosedError:  # stopped a moment ago by another thread
             recorder().record(op, call_id, key, fields, notes)
 
-    def _write_blobs(self, blobs: Iterable[Blob]) -> tuple[list[str], list[str]]:
-        """Write blobs to the spool; return their names, and a note if they are lost."""
+    def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
+        """Write blobs to the spool; return their names, or why they are lost."""
         try:
-            return write_blobs(self._journal.folder, blobs), []
+            if not blobs or self.journal.take_room(missing_bytes(self.journal.folder, blobs)):
+                return write_blobs(self.journal.folder, blobs), None
         except OSError as error:
-            log_once(f"Media of a call could not be written to the spool ({error.strerror}).")
-            return [], [f"what moved to GridFS is lost: {error.strerror} in the spool"]
+            return [], str(error.strerror)
+        return [], QUOTA
 
 
 class _Home:
     """The one place where this process's recorder lives."""
 
     recorder: Recorder | None = None
+    left_behind: ClassVar[dict[Path, int]] = {}  # how much earlier recorders could not deliver
     lock = threading.RLock()
     # Kept, never used: the garbage collector must not close what belongs to the parent.
     inherited: Recorder | None = None
@@ -173,18 +184,59 @@ def running() -> Recorder | None:
     return _Home.recorder
 
 
+def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
+    """Wait until MongoDB has acknowledged what this process recorded, under whatever settings.
+
+    Args:
+        timeout_seconds: How long at the most.
+        call_id: Only this call and what was recorded with it matter.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    current = _Home.recorder
+    result = current.shipper.flush(timeout_seconds) if current else FlushResult(0)
+    # ids are in the order of time
+    if call_id and current and current.first_call_id and call_id >= current.first_call_id:
+        return result
+    return _with_left_behind(result, deadline)
+
+
 def stop(timeout_seconds: float | None = None) -> FlushResult:
     """Flush and stop this process's recorder; the next call makes a new one."""
-    with _Home.lock:
-        current, _Home.recorder = _Home.recorder, None
     if timeout_seconds is None:
         timeout_seconds = get_settings().exit_timeout_seconds
     deadline = time.monotonic() + timeout_seconds
-    while _Home.stopping:
-        _Home.stopping.pop().join(max(0.0, deadline - time.monotonic()))
-    if current is None:
-        return FlushResult(0)
-    return current.stop(max(0.0, deadline - time.monotonic()))
+    _with_left_behind(FlushResult(0), deadline)  # as long as there is somebody to ship it
+    with _Home.lock:
+        current, _Home.recorder = _Home.recorder, None
+    left = max(0.0, deadline - time.monotonic())
+    result = current.stop(left) if current else FlushResult(0)
+    if current and current.path in _Home.left_behind:
+        result = FlushResult(0, result.reason)  # counted there
+    return _with_left_behind(result, deadline)
+
+
+def _with_left_behind(result: FlushResult, deadline: float) -> FlushResult:
+    """Add what earlier recorders of this process have left in journals that nobody shipped yet."""
+    for thread in tuple(_Home.stopping):
+        thread.join(max(0.0, deadline - time.monotonic()))
+    _Home.stopping[:] = [thread for thread in _Home.stopping if thread.is_alive()]
+    current = _Home.recorder
+    while _Home.left_behind:
+        for folder in tuple(_Home.left_behind):
+            if not os.path.exists(folder):  # noqa: PTH110
+                _Home.left_behind.pop(folder, None)
+        ours = current and any(
+            current.path.parent == folder.parent for folder in tuple(_Home.left_behind)
+        )
+        if current is None or not ours or time.monotonic() > deadline:
+            break
+        current.shipper.wake()  # it ships them like those of any dead process
+        time.sleep(LEFT_BEHIND_POLL_SECONDS)
+    if not _Home.left_behind:
+        return result
+    left = sum(tuple(_Home.left_behind.values()))
+    reason = result.reason or f"the journal in {next(iter(_Home.left_behind))} waits"
+    return FlushResult(result.unacknowledged_operations + left, reason)
 
 
 def _stop_aside(stopped: Recorder) -> None:
@@ -199,9 +251,9 @@ def _stop_aside(stopped: Recorder) -> None:
     thread.start()
 
 
-def _create_folder(settings: Settings) -> spool.ProcessFolder | None:
+def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
     try:
-        return spool.create_process_folder(settings.spool_dir / settings.target())
+        folder.ensure()
     except OSError as error:
         message = (
             f"spool_dir {settings.spool_dir} cannot be written ({error.strerror}): give this "
@@ -211,11 +263,10 @@ def _create_folder(settings: Settings) -> spool.ProcessFolder | None:
         if settings.strict:
             raise ConfigurationError(message) from None
         log_once(
-            f"{message} Until this process starts anew, calls are kept in memory only.",
+            f"{message} Until then calls are kept in memory only.",
             level=logging.ERROR,
             key=DISK_REFUSED,
         )
-        return None
 
 
 def _after_fork_in_child() -> None:
@@ -223,6 +274,7 @@ def _after_fork_in_child() -> None:
     spool.forget_held()
     _Home.lock = threading.RLock()
     _Home.stopping.clear()
+    _Home.left_behind.clear()
     current, _Home.recorder = _Home.recorder, None
     if current is not None:
         _Home.inherited = current

@@ -1,27 +1,42 @@
 """What the dead left: adopt their journals, ship them, then close the calls they left open."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import bson
+from pymongo import ReadPreference
+from pymongo.errors import OperationFailure
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
+from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.connection import Connection, describe, reaching
 from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.journal import (
-    OTHER,
-    Journal,
-    JournalClosedError,
-    find_segments,
-    record_fields,
-)
+from llm_audit.recorder.operations import Form, Write
 from llm_audit.recorder.precedence import Rank, outcome_key
-from llm_audit.recorder.spool import ProcessFolder, adopt_dead, waiting_elsewhere
+from llm_audit.recorder.processes import note_recovered
+from llm_audit.recorder.records import OTHER, Record
+from llm_audit.recorder.segments import find_segments
+from llm_audit.recorder.spool import ProcessFolder
+from llm_audit.recorder.tally import Tally, find_left
 from llm_audit.settings import Settings
+
+_CAUSES = {
+    "worker_lost": ("WorkerLost", "The process that made this call died before the call ended."),
+    "lease_expired": (
+        "LeaseExpired",
+        "The process that made this call has shown no sign of life for the length of its lease.",
+    ),
+    "record_lost": (
+        "RecordLost",
+        "The call has ended, but the record of how it ended was lost.",
+    ),
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -30,6 +45,8 @@ class Adopted:
 
     folder: ProcessFolder
     backlog: Backlog
+    delivery: Delivery
+    losses: Tally
 
 
 class Recovery:
@@ -38,20 +55,30 @@ class Recovery:
     Args:
         settings: How often to look, and how long a lease is.
         target_folder: The spool's folder for this target.
-        delivery: To ask which calls were left open.
-        journal: This process's journal, through which those calls are closed.
+        connection: To ship, and to ask which calls were left open.
+        delivery: This process's own, by which those calls are closed.
+        between: Called between the parts of a long delivery.
     """
 
     def __init__(
-        self, settings: Settings, target_folder: Path, delivery: Delivery, journal: Journal
+        self,
+        settings: Settings,
+        target_folder: Path,
+        connection: Connection,
+        delivery: Delivery,
+        between: Callable[[], None],
     ) -> None:
         self.closed = 0
         self._settings = settings
         self._target_folder = target_folder
+        self._connection = connection
         self._delivery = delivery
-        self._journal = journal
+        self._between = between
         self._adopted: Adopted | None = None
         self._dead: Iterator[ProcessFolder] = iter(())
+        self._other_kernels = OtherKernels(
+            settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
+        )
         self._left_alone: set[str] = set()
         self._next_look = 0.0
         self._paused_until = 0.0
@@ -68,27 +95,62 @@ class Recovery:
             self._adopted = self._adopt_next()
         return self._adopted
 
-    def close_calls(self) -> None:
+    def finish(self) -> None:
         """Close the calls that the adopted folder's owner left open, then remove the folder.
 
-        They are closed through our own journal, so nothing is lost if we die meanwhile; and only
-        now, so a start that never reached MongoDB has been shipped first.
+        Only now, so a start that never reached MongoDB has been shipped first.
 
         Raises:
-            UnavailableError: MongoDB cannot be asked now; call again later.
+            UnavailableError: MongoDB cannot be reached now; call again later.
         """
         adopted = self._adopted
         if adopted is None:
             return
-        for call_id in self._delivery.find_pending(adopted.folder.nonce):
+        nonce = adopted.folder.nonce
+        with reaching():
             try:
-                self._journal.append(_abandon(call_id))
-            except JournalClosedError:
-                self.release()  # we are stopping: the next process that looks goes on from here
-                return
-            self.closed += 1
+                note_recovered(
+                    self._connection.processes(),
+                    self._settings,
+                    adopted.folder.path,
+                    adopted.folder.owner(),
+                    last_seq=adopted.backlog.last_read_seq,
+                    missing=adopted.backlog.missing,
+                    left=find_left(adopted.folder.path),
+                    unreadable=adopted.losses.entries(),
+                    refused=adopted.delivery.rejected.entries(),
+                )
+            except OperationFailure as error:
+                log_once(f"That a process was recovered could not be noted ({describe(error)}).")
+        self.close_calls(nonce, ended_by="worker_lost")
         adopted.folder.remove()
         self._adopted = None
+
+    def close_calls(self, nonce: str, *, ended_by: str, but_not: Collection[str] = ()) -> None:
+        """Close the calls that a process left open; a real outcome still counts more.
+
+        Args:
+            nonce: The process.
+            ended_by: "worker_lost", "lease_expired" or "record_lost".
+            but_not: Calls to leave open.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached now; call again.
+        """
+        query = {"process_nonce": nonce, "status": LLMCallStatusEnum.PENDING}
+        with reaching():
+            # the URL may prefer secondaries, which may not have seen the call yet
+            calls = self._connection.calls().with_options(read_preference=ReadPreference.PRIMARY)
+            pending = [call["_id"] for call in calls.find(query, {"_id": 1})]
+        writes = [
+            Write(Form.UPDATE_OTHER, _abandon(call_id, ended_by))
+            for call_id in pending
+            if call_id not in but_not
+        ]
+        size = self._settings.batch_size
+        for first in range(0, len(writes), size):
+            self._delivery.send(writes[first : first + size], self._target_folder)
+            self.closed += len(writes[first : first + size])
 
     def pause(self) -> None:
         """Go on with the adopted folder only after the usual interval."""
@@ -118,12 +180,10 @@ class Recovery:
 
     def _report_waiting_elsewhere(self) -> None:
         settings = self._settings
-        waiting = waiting_elsewhere(
-            settings.spool_dir, self._target_folder.name, settings.lease_seconds
-        )
-        for folder in waiting:
+        target = self._target_folder.name
+        for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
             log_once(
-                f"{folder} holds calls for another mongo_url, database or collection than "
+                f"{folder.path} holds calls for another mongo_url, database or collection than "
                 f"{settings.hosts()}, {settings.database}, {settings.collection}: only a process "
                 "with those settings ships them."
             )
@@ -132,34 +192,46 @@ class Recovery:
         if time.monotonic() >= self._next_look:
             self._report_waiting_elsewhere()
             self._next_look = time.monotonic() + self._settings.recovery_interval_seconds
-            self._dead = adopt_dead(self._target_folder, self._settings.lease_seconds)
+            self._dead = adopt_dead(self._target_folder, self._other_kernels)
         for folder in self._dead:
             if folder.nonce in self._left_alone:
                 folder.release()
                 continue
             try:
-                segments = find_segments(folder.path)
+                return self._adopt(folder)
             except OSError as error:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
-                continue
-            backlog = Backlog(
-                segments, pending_after_seconds=0, batch_size=self._settings.batch_size
-            )
-            return Adopted(folder, backlog)
         return None
 
+    def _adopt(self, folder: ProcessFolder) -> Adopted:
+        settings = self._settings
+        losses = Tally()
+        backlog = Backlog(
+            find_segments(folder.path),
+            pending_after_seconds=0,
+            batch_size=settings.batch_size,
+            losses=losses,
+        )
+        # a file of its own for what is refused: the dead one may have died in the middle of writing
+        nonce = f"{folder.nonce}.{uuid4()}"
+        delivery = Delivery(
+            settings, self._connection, self._target_folder, nonce, losses, between=self._between
+        )
+        return Adopted(folder, backlog, delivery, losses)
 
-def _abandon(call_id: str) -> bytes:
-    """Return the record that closes a call whose process is dead."""
+
+def _abandon(call_id: str, ended_by: str) -> Record:
+    """Return the record that closes a call whose end nobody has recorded."""
     now = datetime.now(UTC)
     key = outcome_key(Rank.INFERENCE, now.timestamp())
+    error_type, error_message = _CAUSES[ended_by]
     outcome = {
         "status": LLMCallStatusEnum.ABANDONED,
         "outcome_key": key,
-        "ended_by": "worker_lost",
-        "error_type": "WorkerLost",
-        "error_message": "The process that made this call died before the call ended.",
+        "ended_by": ended_by,
+        "error_type": error_type,
+        "error_message": error_message,
         "completed_at": now,
     }
-    return bson.encode(record_fields(OTHER, call_id, key, outcome))
+    return Record(OTHER, call_id, 0, key, bson.encode(outcome), (), ())

@@ -4,23 +4,33 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from llm_audit import pricing
-from llm_audit.errors import log_once, logger
+from llm_audit.errors import UnavailableError, log_once, logger
+from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.backlog import Backlog
-from llm_audit.recorder.delivery import Delivery, UnavailableError
-from llm_audit.recorder.journal import Journal, JournalVersionError
+from llm_audit.recorder.connection import Connection
+from llm_audit.recorder.delivery import Delivery
+from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder.journal import Journal
+from llm_audit.recorder.open_calls import open_calls
+from llm_audit.recorder.records import JournalVersionError
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.spool import ProcessFolder
+from llm_audit.recorder.spool import TRANSIENT, ProcessFolder
+from llm_audit.recorder.upkeep import Upkeep
 from llm_audit.settings import Settings
 
 POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0
-HEARTBEAT_SECONDS = 10.0
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
+AWAITED_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +50,54 @@ class Shipper:
     Args:
         settings: Where to ship, and how.
         journal: This process's journal.
-        folder: This process's folder in the spool; None where the spool cannot be written.
-        target_folder: The spool's folder for this target.
-        nonce: Names this process.
+        folder: This process's folder in the spool.
+        stats: Returns what the process's document says of it.
     """
 
     def __init__(
         self,
         settings: Settings,
         journal: Journal,
-        folder: ProcessFolder | None,
-        target_folder: Path,
-        nonce: str,
+        folder: ProcessFolder,
+        stats: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.delivery = Delivery(settings, target_folder, nonce)
-        self.recovery = Recovery(settings, target_folder, self.delivery, journal)
+        self._connection = Connection(settings)
+        target_folder = folder.path.parent
+        self.heartbeat = Heartbeat(settings, self._connection, folder.nonce, stats)
+        self.upkeep = Upkeep(settings, self._connection, journal, folder, self.heartbeat)
+        show_life = self.upkeep.show_life
+        self.delivery = Delivery(
+            settings,
+            self._connection,
+            target_folder,
+            folder.nonce,
+            journal.losses,
+            between=show_life,
+        )
+        self.recovery = Recovery(
+            settings, target_folder, self._connection, self.delivery, show_life
+        )
         self.backlog = Backlog(
             journal.segments,
-            pending_after_seconds=settings.pending_after_seconds,
+            # whoever waits for MongoDB wants no start to wait for its outcome first
+            pending_after_seconds=0
+            if settings.durability == "acknowledged"
+            else settings.pending_after_seconds,
             batch_size=settings.batch_size,
-            journal=journal,
+            losses=journal.losses,
+            on_delete=journal.deleted,
         )
         self.unavailable: str | None = None
+        self.ended_well = False
         self._settings = settings
         self._journal = journal
         self._folder = folder
-        self._acknowledged = threading.Condition()
-        self._wake = threading.Event()
-        self.acknowledged_through = 0
-        self._flush_through = 0
+        # re-entrant: who wakes us may be interrupted by a signal handler that does, too
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self.acknowledged = Acknowledged(lambda: self._wakes.put(False))  # noqa: FBT003
+        self._ended: SimpleQueue[None] = SimpleQueue()
         self._stopping = False
         self._failures = 0
-        self._next_heartbeat = 0.0
         self._thread = threading.Thread(target=self._run, name="llm-audit-shipper", daemon=True)
 
     def start(self) -> None:
@@ -79,37 +105,35 @@ class Shipper:
 
         The journal then waits for the next process that records on this machine.
         """
-        self.delivery.open()
+        self._connection.open()
         try:
             self._thread.start()
         except RuntimeError as error:
             log_once(f"The shipper could not be started ({error}): calls stay in the journal.")
+            self.acknowledged.end()
 
     def wake(self) -> None:
         """Look at the journals of the dead, and retry now instead of after the pause."""
         self.recovery.look_now()
-        self._wake.set()
+        self._wakes.put(True)  # noqa: FBT003
 
     def flush(self, timeout_seconds: float) -> FlushResult:
         """Wait until everything recorded before now is acknowledged, or the time is over."""
         target = self._journal.last_seq
-        deadline = time.monotonic() + timeout_seconds
-        with self._acknowledged:
-            self._flush_through = max(self._flush_through, target)
-            self._wake.set()
-            while (through := self.acknowledged_through) < target:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
-                    return FlushResult(target - through, self.unavailable or "time is over")
-                self._acknowledged.wait(min(left, POLL_SECONDS))
-        return FlushResult(0)
+        if self.acknowledged.wait(target, timeout_seconds):
+            return FlushResult(0)
+        missing = max(1, target - self.acknowledged.through)
+        return FlushResult(missing, self.unavailable or "time is over")
 
     def stop(self, timeout_seconds: float) -> None:
         """End the thread after the batch it is at; what is left stays in the journal."""
         self._stopping = True
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_seconds)
+        self._wakes.put(True)  # noqa: FBT003
+        if self._thread.ident is None:
+            self.leave_folder()
+        else:
+            with suppress(Empty):
+                self._ended.get(timeout=timeout_seconds)
 
     def _run(self) -> None:
         self._preload()
@@ -123,10 +147,42 @@ class Shipper:
                 # a fault of ours must not end shipping: the journal still holds everything
                 pause = self._failed(error)
             if pause:
-                self._wake.wait(pause)
-                self._wake.clear()
+                self._pause(pause)
+            while not self._wakes.empty():  # we are awake
+                self._wakes.get()
         self.recovery.release()
-        self.delivery.close()
+        self.acknowledged.end()
+        self._keep_lease_of(open_calls.ids())
+        try:
+            self._say_goodbye()
+            self._connection.close()
+            self.leave_folder()
+        except Exception as error:  # noqa: BLE001  (whoever waits for the end must not miss it)
+            self._failed(error)
+        self._ended.put(None)
+
+    def _keep_lease_of(self, call_ids: set[str]) -> None:
+        """Show life as long as calls begun here run, though now under other settings."""
+        if call_ids:
+            self._ended.put(None)  # nobody has to wait for them
+        while call_ids & open_calls.ids():
+            try:
+                self.upkeep.show_life()
+            except UnavailableError as error:
+                self._went_away(str(error))
+            time.sleep(POLL_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait until there is something to do; who waits for MongoDB does not end every pause."""
+        end = time.monotonic() + seconds
+        patience_ends = time.monotonic() + (AWAITED_SECONDS if self.unavailable else 0)
+        while (left := end - time.monotonic()) > 0 and not self._stopping:
+            try:
+                if self._wakes.get(timeout=left):
+                    return
+            except Empty:
+                return
+            end = min(end, patience_ends)
 
     def _preload(self) -> None:
         """Load what the first end of a call needs, while the provider still thinks about it."""
@@ -137,58 +193,101 @@ class Shipper:
 
     def _work_once(self) -> bool:
         """Send one batch of our own journal and one of a dead process's; return whether any."""
-        self._heartbeat()
-        flushing = self._flush_through > self.acknowledged_through
-        sent = self._send_batch(self.backlog, self._journal.folder, everything=flushing)
-        with self._acknowledged:
-            self.acknowledged_through = self.backlog.acknowledged_through
-            self._acknowledged.notify_all()
+        self.upkeep.look_after_spool()
+        if self.heartbeat.is_due():
+            self._beat()
+        recorded = self._journal.last_seq
+        sent = self._send_batch(
+            self.delivery,
+            self.backlog,
+            self._journal.folder,
+            everything=self.acknowledged.is_awaited,
+        )
+        # numbers without a record, dropped ones, are behind us once everything else is
+        through = recorded if self.backlog.empty else self.backlog.acknowledged_through
+        self.acknowledged.advance(through)
         if not sent and self.backlog.empty:
-            self._journal.close_segment(older_than_seconds=IDLE_SEGMENT_SECONDS)
+            full = self._journal.full  # then its room is wanted
+            self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
             self.backlog.delete_finished_segments()
+            self.upkeep.close_unrecorded(self.recovery)
+        if not sent:
+            self.upkeep.clean_media()
         return self._recover_once() or sent
+
+    def _beat(self) -> None:
+        """Show life in MongoDB, and close the calls of those who have shown none for a lease."""
+        try:
+            for silent in self.heartbeat.beat():
+                self.recovery.close_calls(silent.nonce, ended_by="lease_expired")
+                self.heartbeat.lost(silent)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever others' documents hold, ours go on)
+            self._failed(error)
+        if self.backlog.empty:  # else sending says more: beats may pass where calls do not
+            self._came_back()
+
+    def leave_folder(self) -> None:
+        """Remove the folder if all of it has arrived; else leave it to whoever looks next.
+
+        The lock is freed by that, or when the process ends: it says that calls begun here run.
+        """
+        if self.backlog.empty and (self.ended_well or not self._journal.last_seq):
+            self._folder.remove()
+        else:
+            self._folder.release()
+
+    def _say_goodbye(self) -> None:
+        if self.unavailable is None and self.backlog.empty:
+            try:
+                self.upkeep.close_unrecorded(self.recovery)
+                self.heartbeat.end()
+                self.ended_well = True
+            except UnavailableError as error:
+                self._went_away(str(error))
 
     def _recover_once(self) -> bool:
         """Go one step on with a dead process's folder; faults of it hold up no call of ours."""
-        adopted = None
         try:
             adopted = self.recovery.current()
             if adopted is None:
                 return False
-            if not self._send_batch(adopted.backlog, adopted.folder.path, everything=True):
-                self.recovery.close_calls()
-                self._came_back()
+            if not self._send_batch(
+                adopted.delivery, adopted.backlog, adopted.folder.path, everything=True
+            ):
+                self.recovery.finish()
         except JournalVersionError:
             self.recovery.leave_alone("a newer llm-audit wrote it")
         except UnavailableError as error:
-            self._went_away(str(error))
+            log_once(f"A dead process's journal could not be shipped ({error}): later.")
             self.recovery.pause()
             return False
         except Exception as error:  # noqa: BLE001
             self._failed(error)
+            if isinstance(error, OSError) and error.errno in TRANSIENT:
+                self.recovery.pause()
+                return False
             self.recovery.leave_alone(f"reading it failed with {type(error).__name__}")
         return True
 
-    def _send_batch(self, backlog: Backlog, blob_folder: Path, *, everything: bool) -> bool:
+    def _send_batch(
+        self, delivery: Delivery, backlog: Backlog, blob_folder: Path, *, everything: bool
+    ) -> bool:
         batch = backlog.next_batch(everything=everything)
         if batch is None:
             return False
-        self.delivery.send(batch.writes, blob_folder)
-        self._came_back()
+        delivery.send(batch.writes, blob_folder)
+        if backlog is self.backlog:
+            self._came_back()
         backlog.acknowledge()
         return True
-
-    def _heartbeat(self) -> None:
-        now = time.monotonic()
-        if self._folder is not None and now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
-            self._folder.touch()
 
     def _went_away(self, reason: str) -> float:
         if self.unavailable is None:
             logger.warning(
                 "MongoDB is not available at %s (%s): calls stay in the journal. "
-                "LLM_AUDIT_MONGO_URL says where it is.",
+                "Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
                 self._settings.hosts() or "mongo_url",
                 reason,
             )
@@ -207,6 +306,6 @@ class Shipper:
 
     def _came_back(self) -> None:
         if self.unavailable is not None:
-            logger.log(logging.WARNING, "MongoDB is available again: the journal is being shipped.")
+            logger.warning("MongoDB is available again: the journal is being shipped.")
         self.unavailable = None
         self._failures = 0

@@ -3,180 +3,185 @@
     <spool_dir>/<target>/<nonce>/lock             held with lockf as long as the process lives
     <spool_dir>/<target>/<nonce>/00000001.bson    its journal segments
     <spool_dir>/<target>/rejected/<nonce>.bson    what MongoDB refused, with its reason
+    <spool_dir>/<target>/rejected/<nonce>-00000001.damaged    from a segment, what cannot be read
 
 POSIX record locks, not `flock`: a forked child inherits none of them, so it can neither hold a dead
 parent's lock nor free a living one's. The price is that closing any descriptor on a lock file
-frees the lock, so a process must never open a lock file of its own: `_Held` knows them.
+frees the lock, so a process must never open a lock file of its own: `Held` knows them.
 """
 
+import errno
 import fcntl
 import json
 import os
 import shutil
 import socket
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from uuid_utils import uuid4
 
 from llm_audit.errors import log_once
 
 REJECTED = "rejected"
-_NEW = ".new-"
+LOCK = "lock"
+NEW = ".new-"
+TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
 
-class _Held:
+class Held:
     """The folders that this process holds locked; never opened by it a second time."""
 
-    lock = threading.Lock()
+    lock = threading.RLock()  # a signal handler may record in the middle of it
     nonces: ClassVar[set[str]] = set()
 
 
-@dataclass(eq=False, slots=True)
 class ProcessFolder:
-    """One process's folder in the spool, locked by whoever holds this object."""
+    """One process's folder in the spool, locked by whoever holds this object.
 
-    path: Path
-    lock_descriptor: int
+    Args:
+        path: The folder; its name is the process's nonce.
+        lock_descriptor: The lock file, if it is held; else `ensure` makes folder and lock.
+    """
+
+    def __init__(self, path: Path, lock_descriptor: int | None = None) -> None:
+        self.path = path
+        self._descriptor = lock_descriptor
+        self._moved: list[int] = []
 
     @property
     def nonce(self) -> str:
         """The name of the process that recorded here; no other process ever has it."""
         return self.path.name
 
+    def ensure(self) -> bool:
+        """Make the folder and lock it, if it is not there (any more); return whether it was made.
+
+        It appears under its name only once locked.
+
+        Raises:
+            OSError: The spool cannot be written.
+        """
+        if self._descriptor is not None and self._is_linked(self._descriptor):
+            return False
+        new = self.path.parent / f"{NEW}{uuid4()}"
+        self.path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        new.mkdir(mode=0o700)
+        try:
+            with Held.lock:  # so that nobody here opens and closes the lock before it is held
+                Held.nonces.add(self.nonce)
+                descriptor = _locked_file(new / LOCK)
+                try:
+                    if self.path.exists():  # only its lock was removed
+                        (new / LOCK).rename(self.path / LOCK)
+                    else:
+                        new.rename(self.path)
+                except OSError:
+                    os.close(descriptor)
+                    raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        lost, self._descriptor = self._descriptor, descriptor
+        if lost is not None:
+            if os.fstat(lost).st_nlink:  # moved away: nobody shall take us for dead there
+                self._moved.append(lost)
+            else:
+                os.close(lost)
+        return True
+
+    def owner(self) -> dict[str, Any]:
+        """Return what the lock file says of the owner."""
+        return {} if self._descriptor is None else read_owner(self._descriptor)
+
     def touch(self) -> None:
         """Show other kernels on a shared volume that the owner lives."""
-        try:
-            os.utime(self.lock_descriptor)
-        except OSError as error:
-            log_once(f"The spool's lock file cannot be touched ({error.strerror}): {self.path}.")
+        if self._descriptor is not None:
+            try:
+                os.utime(self._descriptor)
+            except OSError as error:
+                log_once(f"The spool's lock file cannot be touched ({error}): {self.path}.")
 
     def remove(self) -> None:
         """Remove the folder once everything in it is in MongoDB, and free the lock."""
-        damaged = list(self.path.glob("*.damaged"))
-        if damaged:
-            aside = rejected_folder(self.path.parent)
-            for file in damaged:
-                file.rename(aside / f"{self.nonce}-{file.name}")
+        rejected = self.path.parent / REJECTED
+        with suppress(OSError):
+            if any(rejected.glob(f"{self.nonce}-*")):  # damaged segments may name these
+                for blob in self.path.glob("*.blob"):
+                    blob.rename(rejected / blob.name)
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
 
     def release(self) -> None:
         """Free the lock and leave the folder for the next process that looks."""
-        os.close(self.lock_descriptor)
-        with _Held.lock:
-            _Held.nonces.discard(self.nonce)
+        self.forget()
+        with Held.lock:
+            Held.nonces.discard(self.nonce)
 
     def forget(self) -> None:
-        """Close the inherited descriptor in a forked child; the parent keeps its lock."""
-        os.close(self.lock_descriptor)
+        """Close the descriptors; in a forked child, the parent keeps its lock."""
+        for descriptor in (self._descriptor, *self._moved):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._descriptor = None
+        self._moved.clear()
+
+    def _is_linked(self, descriptor: int) -> bool:
+        try:
+            return (self.path / LOCK).stat().st_ino == os.fstat(descriptor).st_ino
+        except OSError:
+            return False
+
+
+def _locked_file(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, json.dumps(_this_process()).encode())
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def forget_held() -> None:
     """Start a forked child with no folder of its own."""
-    _Held.lock = threading.Lock()
-    _Held.nonces.clear()
+    Held.lock = threading.RLock()
+    Held.nonces.clear()
 
 
 def create_process_folder(target_folder: Path) -> ProcessFolder:
-    """Make and lock a folder for this process; it appears under its name only once locked.
+    """Make and lock a folder for this process.
 
     Raises:
         OSError: The spool cannot be written.
     """
-    nonce = str(uuid4())
-    target_folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target_folder.mkdir(mode=0o700, exist_ok=True)
-    new = target_folder / f"{_NEW}{nonce}"
-    new.mkdir(mode=0o700)
-    descriptor = os.open(new / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
-        os.write(descriptor, json.dumps(owner).encode())
-        path = target_folder / nonce
-        with _Held.lock:
-            _Held.nonces.add(nonce)
-        new.rename(path)
-    except OSError:
-        os.close(descriptor)
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    return ProcessFolder(path, descriptor)
+    folder = ProcessFolder(target_folder / str(uuid4()))
+    folder.ensure()
+    return folder
 
 
-def adopt_dead(target_folder: Path, lease_seconds: float) -> Iterator[ProcessFolder]:
-    """Lock, one by one, the folders whose owners are dead, and hand them over.
-
-    A free lock proves death only under the same kernel. Under another boot id (a reboot, a volume
-    shared between hosts) the lock file must also have been left untouched for the lease.
-
-    Args:
-        target_folder: The spool's folder for one target.
-        lease_seconds: How long a lock file from another boot must have been left untouched.
-
-    Yields:
-        Folders that now belong to this process, until `remove` or `release`.
-    """
-    try:
-        names = sorted(entry.name for entry in os.scandir(target_folder))
-    except OSError:
-        return  # no spool, or none that this process may read
-    for name in names:
-        if name == REJECTED or name.startswith(_NEW):
-            continue
-        with _Held.lock:
-            if name in _Held.nonces:
-                continue
-            folder = _try_adopt(target_folder / name, lease_seconds)
-            if folder is not None:
-                _Held.nonces.add(name)
-        if folder is not None:
-            yield folder
+def used_bytes(spool_dir: Path) -> int:
+    """Return how much the spool holds, for whatever target and process."""
+    total = 0
+    folders = [str(spool_dir)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                    continue
+                with suppress(OSError):  # shipped and deleted a moment ago
+                    total += room_bytes(entry.stat(follow_symlinks=False))
+    return total
 
 
-def waiting_elsewhere(spool_dir: Path, target: str, lease_seconds: float) -> list[Path]:
-    """Return the folders of dead processes whose calls go to other targets than ours.
-
-    They wait for a process that is configured for their MongoDB, database and collection: after a
-    change of any of these, perhaps for ever.
-    """
-    waiting: list[Path] = []
-    try:
-        names = [entry.name for entry in os.scandir(spool_dir) if entry.name != target]
-    except OSError:
-        return waiting  # no spool, or none that this process may read
-    for name in names:
-        for folder in adopt_dead(spool_dir / name, lease_seconds):
-            if any(folder.path.glob("*.bson")):
-                waiting.append(folder.path)
-            folder.release()
-    return waiting
-
-
-def _try_adopt(path: Path, lease_seconds: float) -> ProcessFolder | None:
-    lock = path / "lock"
-    try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None  # adopted and removed by somebody else a moment ago, or no folder of ours
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        still_linked = lock.stat().st_ino == status.st_ino
-        same_kernel = _owner_boot_id(descriptor) == boot_id()
-        dead = same_kernel or time.time() - status.st_mtime > lease_seconds
-    except OSError:
-        still_linked = dead = False  # its owner lives, or another process was faster
-    if not (still_linked and dead):
-        os.close(descriptor)
-        return None
-    return ProcessFolder(path, descriptor)
+def room_bytes(status: os.stat_result) -> int:
+    """Return the share of a file's room that one of its names takes: calls share media."""
+    return status.st_size // max(1, status.st_nlink)
 
 
 def rejected_folder(target_folder: Path) -> Path:
@@ -195,9 +200,47 @@ def boot_id() -> str:
         return socket.gethostname()  # no /proc: a reboot then looks like the same kernel
 
 
-def _owner_boot_id(descriptor: int) -> str | None:
+class Owner(NamedTuple):
+    """Whose folder it is."""
+
+    lives: bool
+    host: str | None
+    pid: int | None
+    boot_id: str | None
+
+
+def look_at(folder: Path) -> Owner | None:
+    """Tell whose folder it is and whether the owner lives, and take nothing over.
+
+    Returns:
+        None where there is no lock file: the folder is of no process, or was removed a moment ago.
+    """
+    with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
+        if folder.name in Held.nonces:
+            return Owner(lives=True, **_this_process())
+        try:
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            owner = read_owner(descriptor)
+            os.lockf(descriptor, os.F_TEST, 0)
+            lives = False
+        except OSError:
+            lives = True
+        finally:
+            os.close(descriptor)
+    return Owner(lives, owner.get("host"), owner.get("pid"), owner.get("boot_id"))
+
+
+def _this_process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
+
+
+def read_owner(lock_descriptor: int) -> dict[str, Any]:
+    """Return what a lock file says of its owner: host, pid and boot_id, if it says anything."""
     try:
-        owner = json.loads(os.pread(descriptor, 4096, 0))
+        owner = json.loads(os.pread(lock_descriptor, 4096, 0))
     except ValueError:
-        return None
-    return owner.get("boot_id") if isinstance(owner, dict) else None
+        return {}
+    return owner if isinstance(owner, dict) else {}

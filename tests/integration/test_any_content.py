@@ -10,7 +10,7 @@ from typing import Any
 import bson
 import gridfs
 import pytest
-from faults import file_size_limit
+from file_size_limit import file_size_limit
 from pydantic import BaseModel
 from waiting import Call, Calls, arrived
 

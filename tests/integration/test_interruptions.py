@@ -93,7 +93,7 @@ def test_new_settings_do_not_abandon_a_running_call(recording: Recording, calls:
     assert arrived(calls, other)["service"] == "renamed"
     assert calls.find_one({"_id": call_id})["status"] == "PENDING"  # type: ignore[index]
     nonce = calls.find_one({"_id": call_id})["process_nonce"]  # type: ignore[index]
-    assert nonce in spool._Held.nonces
+    assert nonce in spool.Held.nonces
 
     LLMLogger.complete(call_id)
     assert arrived(calls, call_id)["status"] == "SUCCESS"
@@ -156,10 +156,11 @@ def test_a_generator_closed_elsewhere_leaves_that_context_alone() -> None:
 def test_an_unreadable_folder_of_a_dead_process_holds_nothing_up(
     recording: Recording, calls: Calls
 ) -> None:
-    """Where a dead process's journal cannot be read, our own calls arrive all the same."""
+    """Where a dead process's journal cannot be read nor set aside, our own calls arrive."""
     settings = recording(recovery_interval_seconds=0.1)
     dead = settings.spool_dir / settings.target() / "dead"
     (dead / "00000001.bson").mkdir(parents=True)
+    (dead.parent / "rejected").touch()
     (dead / "lock").write_text(f'{{"boot_id": "{spool.boot_id()}"}}')
     ids = []
     for _ in range(5):

@@ -15,11 +15,13 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
 from llm_audit.call import CallFields
-from llm_audit.recorder.journal import FORMAT_VERSION, OTHER, START, Journal, record_fields
+from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.precedence import Rank, outcome_key
+from llm_audit.recorder.records import FORMAT_VERSION, OTHER, START, record_fields
 from llm_audit.recorder.spool import create_process_folder
 from llm_audit.settings import Settings, get_settings
 
+LARGE = 2**30
 MESSAGES = [{"role": "user", "content": "x" * 500}]
 
 # Says what it was promised each time a recording call has returned; every seventh call stays open.
@@ -67,6 +69,10 @@ def target_folder() -> Path:
     return settings.spool_dir / settings.target()
 
 
+def journals(spool_dir: Path) -> list[Path]:
+    return list(spool_dir.glob("*/*/*.bson"))
+
+
 def process_folders() -> list[Path]:
     return [path for path in target_folder().iterdir() if path.name != "rejected"]
 
@@ -79,9 +85,9 @@ def start_record(call_id: str, nonce: str = "") -> bytes:
 def dead_folder(records: Iterable[bytes]) -> Path:
     """Leave a journal behind as a process does that was killed: the lock is free."""
     folder = create_process_folder(target_folder())
-    journal = Journal(folder.path, get_settings().segment_max_bytes)
+    journal = Journal(folder.path, get_settings().segment_max_bytes, LARGE)
     for record in records:
-        journal.append(record)
+        journal.append(record, "")
     journal.close()
     folder.release()
     return folder.path
@@ -126,10 +132,10 @@ def test_an_outcome_from_elsewhere_beats_the_abandonment(calls: Calls) -> None:
     key = outcome_key(Rank.ELSEWHERE, 1.0)
     outcome = {"status": "SUCCESS", "outcome_key": key}
     folder = create_process_folder(target_folder())
-    journal = Journal(folder.path, 2**20)
+    journal = Journal(folder.path, LARGE, LARGE)
     for call_id in ("ended", "open"):
-        journal.append(start_record(call_id, folder.nonce))
-    journal.append(bson.encode(record_fields(OTHER, "ended", key, outcome)))
+        journal.append(start_record(call_id, folder.nonce), call_id)
+    journal.append(bson.encode(record_fields(OTHER, "ended", key, outcome)), "ended")
     folder.release()
     recover(folder.path)
     statuses = {call["_id"]: call["status"] for call in calls.find()}
@@ -154,37 +160,43 @@ def test_open_calls_are_closed_where_no_journal_is_left(calls: Calls) -> None:
     assert llm_audit.stats()["closed_for_the_dead"] == 1
 
 
-def test_a_torn_record_does_not_keep_the_others(
-    calls: Calls, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("rest", [start_record("torn")[:-1], b"\0" * 50, b"?"])
+def test_damage_does_not_keep_the_others(
+    calls: Calls, caplog: pytest.LogCaptureFixture, rest: bytes
 ) -> None:
-    """The last record of a journal, cut short by the kill, is left out and the rest shipped."""
+    """What comes before damage is shipped; the rest is kept aside, said once, and tallied."""
     path = dead_folder(start_record(str(number)) for number in range(3))
     (segment,) = path.glob("*.bson")
     with segment.open("ab") as file:
-        file.write(start_record("torn")[:-1])
-    recover(path)
+        file.write(rest)
+    recover(path, dead_folder([start_record("other")]))
 
-    assert {call["_id"] for call in calls.find()} == {"0", "1", "2"}
-    assert len([line for line in caplog.messages if "incomplete" in line]) == 1
+    assert {call["_id"] for call in calls.find()} == {"0", "1", "2", "other"}
+    assert len([line for line in caplog.messages if "set aside" in line]) == 1
+    (aside,) = (target_folder() / "rejected").iterdir()
+    assert aside.name == f"{path.name}-{segment.stem}.damaged"
+    assert aside.read_bytes() == rest
 
 
-def test_a_damaged_journal_is_kept_aside(calls: Calls) -> None:
-    """What can be read of a damaged segment is shipped, and the file is kept."""
+@pytest.mark.parametrize("content", [None, b""], ids=["a folder", "an empty file"])
+def test_what_is_no_segment_holds_nothing_up(calls: Calls, content: bytes | None) -> None:
+    """A folder or an empty file in place of a segment does not keep the others from MongoDB."""
     path = dead_folder([start_record("0")])
-    (segment,) = path.glob("*.bson")
-    with segment.open("ab") as file:
-        file.write(b"\0" * 50)
+    if content is None:
+        (path / "00000000.bson").mkdir()
+    else:
+        (path / "00000000.bson").write_bytes(content)
     recover(path)
 
-    assert calls.count_documents({}) == 1
-    (kept,) = (target_folder() / "rejected").iterdir()
-    assert kept.name == f"{path.name}-{segment.stem}.damaged"
+    assert {call["_id"] for call in calls.find()} == {"0"}
+    aside = [path.name for path in target_folder().glob("rejected/*")]
+    assert aside == ([f"{path.name}-00000000.damaged"] if content is None else [])
 
 
 def test_a_newer_journal_is_left_alone(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
     """A journal in a newer format stays as it is, said once, and others are recovered."""
-    record = bson.decode(start_record("newer")) | {"v": FORMAT_VERSION + 1}
-    newer = dead_folder([start_record("older"), bson.encode(record)])
+    record = bson.encode({**bson.decode(start_record("newer")), "v": FORMAT_VERSION + 1})
+    newer = dead_folder([start_record("older"), record])
     content = [(path.name, path.read_bytes()) for path in sorted(newer.iterdir())]
     for number in range(2):
         recover(dead_folder([start_record(str(number))]))
@@ -213,9 +225,9 @@ def test_adopters_do_not_double(recording: Recording, calls: Calls) -> None:
     """Of several processes that find the same dead one, one ships it and closes its calls."""
     settings: Settings = recording()
     folder = create_process_folder(target_folder())
-    journal = Journal(folder.path, 20_000)
+    journal = Journal(folder.path, 20_000, LARGE)
     for number in range(200):
-        journal.append(start_record(str(number), folder.nonce))
+        journal.append(start_record(str(number), folder.nonce), str(number))
     folder.release()
 
     with ExitStack() as stack:
@@ -276,6 +288,23 @@ def test_without_a_spool_calls_go_through_memory(
     assert llm_audit.stats()["not_journaled"] == 40
     (line,) = caplog.messages
     assert str(in_the_way) in line
+
+
+def test_a_spool_that_can_be_written_later_is_used(
+    recording: Recording, calls: Calls, tmp_path: Path
+) -> None:
+    """A folder that could not be made at the start is tried again, and then holds the journal."""
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    recording(spool_dir=in_the_way, strict=False)
+    ids = [LLMLogger.start(model="m", messages=MESSAGES)]
+    in_the_way.unlink()
+    until(lambda: list(in_the_way.glob("*/*/lock")))
+    ids.append(LLMLogger.start(model="m", messages=MESSAGES))
+    until(lambda: ids.append(LLMLogger.start(model="m", messages=MESSAGES)) or journals(in_the_way))
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": {"$in": ids}}) == calls.count_documents({}) == len(ids)
+    assert llm_audit.stats()["dropped"] == []
 
 
 def test_segments_go_when_they_are_acknowledged(recording: Recording) -> None:

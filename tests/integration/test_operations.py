@@ -16,10 +16,12 @@ from pymongo.collection import Collection
 from uuid_utils import uuid7
 
 from llm_audit import embedded
+from llm_audit.recorder.connection import Connection
 from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.journal import OTHER, OWN, START, Record
 from llm_audit.recorder.operations import Write, writes_for
 from llm_audit.recorder.precedence import Rank, created_at
+from llm_audit.recorder.records import OTHER, OWN, START, Record
+from llm_audit.recorder.tally import Tally
 from llm_audit.settings import Settings
 
 THREADS = 3
@@ -116,10 +118,13 @@ def senders(
         write_concern=1,
         write_journal=False,
     )
-    opened = [Delivery(target, folder, str(number)) for number in range(THREADS)]
-    yield opened
-    for sender in opened:
-        sender.close()
+    opened = [Connection(target) for _ in range(THREADS)]
+    yield [
+        Delivery(target, connection, folder, str(number), Tally())
+        for number, connection in enumerate(opened)
+    ]
+    for connection in opened:
+        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +166,7 @@ def test_every_order_makes_the_document_of_the_fold(
             assert len(call["encoding_notes"]) == len(set(call["encoding_notes"]))
             call["encoding_notes"] = set(call["encoding_notes"])
     assert stored == {call_id: fold(records) for call_id, records in by_id.items()}
-    assert not any(sender.rejected for sender in senders)
+    assert not any(sender.rejected.total for sender in senders)
 
 
 def test_outcomes_that_race_for_a_new_document(

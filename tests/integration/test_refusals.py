@@ -5,6 +5,8 @@ from typing import Any
 
 import bson
 import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from waiting import PATIENCE, Call, Calls, Recording, arrived
 
 import llm_audit
@@ -14,6 +16,7 @@ from llm_audit.recorder import shipper
 from llm_audit.recorder.operations import Write
 from llm_audit.settings import get_settings
 
+RAW = bson.CodecOptions(document_class=RawBSONDocument)
 SECRET = "the content of a call"
 MESSAGES = [{"role": "user", "content": SECRET}]
 ANSWER = {"role": "assistant", "content": SECRET}
@@ -57,7 +60,8 @@ def test_a_refused_start_does_not_block_the_others(
     assert (call["status"], call["model"], call["user_id"]) == ("PENDING", "m", "u")
     assert "messages" not in call
     assert "refused by MongoDB" in " ".join(call["encoding_notes"])
-    assert llm_audit.stats()["rejected"] == 1
+    (refused,) = llm_audit.stats()["rejected"]
+    assert (refused["count"], refused["call_ids"]) == (1, [bad])
     assert len(complaints(caplog)) == 1
     CallFields.model_validate(call)
 
@@ -120,7 +124,8 @@ def test_a_call_that_is_refused_even_bare_is_kept_aside(calls: Calls) -> None:
     assert arrived(calls, good)["status"] == "SUCCESS"
     assert {refusal["record"]["id"] for refusal in rejected()} == {bad}
     assert rejected()[0]["record"]["doc"]["messages"] == MESSAGES
-    assert llm_audit.stats()["rejected"] == 1
+    (refused,) = llm_audit.stats()["rejected"]
+    assert (refused["count"], refused["call_ids"]) == (1, [bad])
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -200,7 +205,8 @@ def test_a_refused_record_that_cannot_be_kept_is_counted(
 
     assert arrived(calls, call_id)["model"] == "m"
     assert arrived(calls, good)["status"] == "SUCCESS"
-    assert llm_audit.stats()["dropped"] == 1
+    (dropped,) = llm_audit.stats()["dropped"]
+    assert (dropped["count"], dropped["call_ids"]) == (1, [call_id])
     assert SECRET not in caplog.text
 
 
@@ -223,3 +229,19 @@ def test_our_own_faults_are_logged_without_content(
     assert "LookupError" in line
     assert "delivery.py" in line
     assert SECRET not in caplog.text
+
+
+def test_a_refused_record_that_python_cannot_hold_is_set_aside(calls: Calls) -> None:
+    """A date beyond the year 9999 in what is refused costs its content once, and no other call."""
+    only_for(calls, {"messages.forbidden": {"$exists": False}})
+    forbidden = [{"forbidden": SECRET}]
+    bad = LLMLogger.start(model="m", messages=forbidden, metadata={"when": DatetimeMS(2**60)})
+    good = [record() for _ in range(5)]
+    assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": {"$in": good}, "status": "SUCCESS"}) == 5
+    assert calls.count_documents({"_id": bad, "messages": {"$exists": False}}) == 1
+    (refused,) = llm_audit.stats()["rejected"]
+    assert (refused["count"], refused["call_ids"]) == (1, [bad])
+    (file,) = get_settings().spool_dir.glob("*/rejected/*.bson")
+    assert len(bson.decode_all(file.read_bytes(), RAW)) == 1

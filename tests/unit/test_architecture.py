@@ -20,7 +20,7 @@ LAYERS = [
     {"arguments", "outcomes", "redaction", "references"},
     {"endings"},
     {"logger"},
-    {"documents", "helpers", "lifecycle"},
+    {"diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "integrations", "testing", "web"},

@@ -11,6 +11,7 @@ import kombu.serialization
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+import llm_audit
 from llm_audit.references import CallReference
 
 REFERENCE = CallReference("01a20864-7a12-7436-b163-6d2eb3803d69")
@@ -20,6 +21,12 @@ class Model(BaseModel):
     """What a user may put a reference into."""
 
     call_id: str
+
+
+@pytest.fixture(params=["journal", "acknowledged"], autouse=True)
+def durability(request: pytest.FixtureRequest) -> None:
+    """A reference is the same whatever awaiting it waits for."""
+    llm_audit.configure(durability=request.param)
 
 
 async def test_awaiting_gives_the_reference() -> None:
@@ -94,3 +101,16 @@ def test_it_keeps_no_state() -> None:
     """A reference has no attributes of its own, so it can outlive its process."""
     with pytest.raises(AttributeError):
         REFERENCE.note = "x"
+
+
+def test_awaiting_where_nothing_was_recorded() -> None:
+    """Before this process has recorded anything there is nothing to wait for, loop or no loop."""
+    with pytest.raises(StopIteration) as returned:
+        next(REFERENCE.__await__())
+    assert returned.value.value is REFERENCE
+
+
+@pytest.mark.parametrize("timeout_seconds", [0, 5, None])
+def test_waiting_where_nothing_was_recorded(timeout_seconds: float | None) -> None:
+    """`wait` is true at once in a process that has recorded nothing."""
+    assert REFERENCE.wait(timeout_seconds) is True

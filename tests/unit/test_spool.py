@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from llm_audit.recorder import spool
-from llm_audit.recorder.spool import ProcessFolder, adopt_dead, create_process_folder
+from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.recorder.spool import ProcessFolder, create_process_folder, used_bytes
 
 LEASE_SECONDS = 100.0
 
@@ -17,8 +20,8 @@ LEASE_SECONDS = 100.0
 TRY_TO_ADOPT = """
 import sys
 from pathlib import Path
-from llm_audit.recorder.spool import adopt_dead
-print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), 100.0)))
+from llm_audit.recorder.adoption import OtherKernels, adopt_dead
+print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
 """
 
 
@@ -27,18 +30,20 @@ def adopted_by_another_process(target: Path) -> int:
     return int(subprocess.check_output(command))
 
 
-def adopted(target: Path) -> list[ProcessFolder]:
-    return list(adopt_dead(target, LEASE_SECONDS))
+def adopted(target: Path, other_kernels: OtherKernels | None = None) -> list[ProcessFolder]:
+    other_kernels = other_kernels or OtherKernels(LEASE_SECONDS, 0.0)
+    return list(adopt_dead(target, other_kernels))
 
 
-def from_another_boot(folder: ProcessFolder, silent_for_seconds: float) -> None:
-    """Let a folder look like one that another kernel's process has left."""
+def from_another_boot(folder: ProcessFolder, silent_for_seconds: float) -> Path:
+    """Let a folder look like one that another kernel's process has left; return its lock."""
     lock = folder.path / "lock"
     owner = json.loads(lock.read_text()) | {"boot_id": "another"}
     folder.release()
     lock.write_text(json.dumps(owner))
     touched = lock.stat().st_mtime - silent_for_seconds
     os.utime(lock, (touched, touched))
+    return lock
 
 
 def test_the_living_keep_their_folder(tmp_path: Path) -> None:
@@ -120,10 +125,10 @@ def test_a_touch_shows_life(tmp_path: Path) -> None:
 
 def test_what_is_no_process_folder_is_left_alone(tmp_path: Path) -> None:
     """Half-made folders, the rejected journal and foreign files are not adopted."""
-    for name in (f"{spool._NEW}half", spool.REJECTED, "foreign"):
+    for name in (f"{spool.NEW}half", spool.REJECTED, "foreign"):
         (tmp_path / name).mkdir()
     (tmp_path / spool.REJECTED / "lock").touch()
-    (tmp_path / f"{spool._NEW}half" / "lock").touch()
+    (tmp_path / f"{spool.NEW}half" / "lock").touch()
     (tmp_path / "file").touch()
     assert adopted(tmp_path) == []
     assert adopted(tmp_path / "missing") == []
@@ -140,13 +145,24 @@ def test_a_lock_without_an_owner_is_taken_for_one_of_another_kernel(tmp_path: Pa
 
 
 def test_removing_frees_the_name(tmp_path: Path) -> None:
-    """A removed folder is gone with all that is in it, damaged segments excepted."""
+    """A removed folder is gone with all that is in it."""
     folder = create_process_folder(tmp_path)
-    (folder.path / "00000001.bson").touch()
-    (folder.path / "00000002.damaged").touch()
+    for name in ("00000001.bson", "1.blob"):
+        (folder.path / name).touch()
     folder.remove()
-    left = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert left == [Path(spool.REJECTED) / f"{folder.nonce}-00000002.damaged"]
+    assert list(tmp_path.iterdir()) == []
+    assert folder.nonce not in spool.Held.nonces
+
+
+def test_blobs_that_damaged_segments_may_name_are_kept(tmp_path: Path) -> None:
+    """Beside the damaged rest of a segment lie the blobs whose records nobody can read."""
+    folder = create_process_folder(tmp_path)
+    (folder.path / "1.blob").touch()
+    damaged = spool.rejected_folder(tmp_path) / f"{folder.nonce}-00000001.damaged"
+    damaged.touch()
+    folder.remove()
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"1.blob", damaged.name}
 
 
 def test_calls_for_other_targets_are_found(tmp_path: Path) -> None:
@@ -159,6 +175,152 @@ def test_calls_for_other_targets_are_found(tmp_path: Path) -> None:
     empty = create_process_folder(other)
     empty.release()
 
-    (waiting,) = spool.waiting_elsewhere(tmp_path, "ours", LEASE_SECONDS)
-    assert waiting.parent == other
+    other_kernels = OtherKernels(LEASE_SECONDS, 0.0)
+    (waiting,) = waiting_elsewhere(tmp_path, "ours", other_kernels)
+    assert waiting.path.parent == other
     assert adopted_by_another_process(other) == 2
+
+
+def test_what_the_spool_holds_is_measured(tmp_path: Path) -> None:
+    """Everything counts, for whatever target and process; a spool that is not there is empty."""
+    for name in ("a/nonce/00000001.bson", "a/nonce/1.blob", "b/rejected/nonce.bson"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1_000)
+    (tmp_path / "a" / "nonce" / "2.blob").hardlink_to(tmp_path / "a" / "nonce" / "1.blob")
+    assert used_bytes(tmp_path) == 3_000
+    assert used_bytes(tmp_path / "missing") == 0
+
+
+def lose_folder(folder: ProcessFolder) -> None:
+    shutil.rmtree(folder.path)
+
+
+def lose_spool(folder: ProcessFolder) -> None:
+    shutil.rmtree(folder.path.parent)
+
+
+def lose_lock(folder: ProcessFolder) -> None:
+    (folder.path / "lock").unlink()
+
+
+def replace_lock(folder: ProcessFolder) -> None:
+    lose_lock(folder)
+    (folder.path / "lock").touch()
+
+
+@pytest.mark.parametrize("lose", [lose_folder, lose_spool, lose_lock, replace_lock])
+def test_what_was_removed_is_made_again(
+    tmp_path: Path, lose: Callable[[ProcessFolder], None]
+) -> None:
+    """A removed folder or lock is there again, under the same name and held by the same process."""
+    target = tmp_path / "target"
+    folder = create_process_folder(target)
+    segment = folder.path / "00000001.bson"
+    segment.touch()
+    assert not folder.ensure()
+    lose(folder)
+    assert folder.ensure()
+    assert not folder.ensure()
+
+    assert (folder.path / "lock").is_file()
+    assert segment.exists() is (lose in {lose_lock, replace_lock})
+    assert [path.name for path in target.iterdir()] == [folder.nonce]
+    assert adopted(target) == []
+    assert adopted_by_another_process(target) == 0
+    folder.release()
+    assert adopted_by_another_process(target) == 1
+
+
+def test_a_removed_folder_leaves_no_descriptor(tmp_path: Path) -> None:
+    """However often the folder is removed, only one lock is held."""
+    folder = create_process_folder(tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        lose_folder(folder)
+        assert folder.ensure()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    folder.release()
+
+
+def test_a_moved_folder_is_still_ours(tmp_path: Path) -> None:
+    """Where the spool was moved away, nobody takes us for dead, neither there nor here."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    folder = create_process_folder(here)
+    (folder.path / "00000001.bson").touch()
+    here.rename(there)
+    assert folder.ensure()
+
+    for target in (here, there):
+        assert adopted(target) == []
+        assert adopted_by_another_process(target) == 0
+    folder.release()
+    assert adopted_by_another_process(here) == adopted_by_another_process(there) == 1
+
+
+def test_a_folder_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Where the spool cannot be written, that is said, and it works once it can be."""
+    in_the_way = tmp_path / "spool"
+    in_the_way.touch()
+    folder = ProcessFolder(in_the_way / "target" / "nonce")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"[Dd]irectory|exists"):
+            folder.ensure()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    folder.touch()
+
+    in_the_way.unlink()
+    assert folder.ensure()
+    assert adopted_by_another_process(folder.path.parent) == 0
+    folder.release()
+
+
+def test_an_old_lock_alone_proves_nothing(
+    tmp_path: Path, pass_seconds: Callable[[float], None]
+) -> None:
+    """Another kernel's process is dead only once this one has seen it untouched for a while."""
+    from_another_boot(create_process_folder(tmp_path), 10 * LEASE_SECONDS)
+    other_kernels = OtherKernels(LEASE_SECONDS, watch_seconds=20)
+    for _ in range(3):
+        assert adopted(tmp_path, other_kernels) == []
+        pass_seconds(9)
+    assert adopted(tmp_path, OtherKernels(LEASE_SECONDS, watch_seconds=20)) == []
+    (found,) = adopted(tmp_path, other_kernels)
+    found.release()
+
+
+def test_watching_alone_proves_nothing(
+    tmp_path: Path, pass_seconds: Callable[[float], None]
+) -> None:
+    """A lock that was touched within the lease is not taken, however long it was watched."""
+    lock = from_another_boot(create_process_folder(tmp_path), 0.0)
+    other_kernels = OtherKernels(LEASE_SECONDS, watch_seconds=20)
+    assert adopted(tmp_path, other_kernels) == []
+    pass_seconds(3600)
+    assert adopted(tmp_path, other_kernels) == []
+    assert lock.exists()
+
+
+def test_a_touch_begins_the_watch_anew(
+    tmp_path: Path, pass_seconds: Callable[[float], None]
+) -> None:
+    """Any touch, even with a clock that is far behind, is a sign of life."""
+    lock = from_another_boot(create_process_folder(tmp_path), 10 * LEASE_SECONDS)
+    other_kernels = OtherKernels(LEASE_SECONDS, watch_seconds=20)
+    for _ in range(4):
+        assert adopted(tmp_path, other_kernels) == []
+        pass_seconds(15)
+        touched = lock.stat().st_mtime + 1  # by a clock that is behind
+        os.utime(lock, (touched, touched))
+    assert adopted(tmp_path, other_kernels) == []
+    pass_seconds(20)
+    (found,) = adopted(tmp_path, other_kernels)
+    found.release()
+
+
+def test_our_own_clock_does_not_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The age of a lock is told by the file system's clock, whatever ours says."""
+    lock = from_another_boot(create_process_folder(tmp_path), 0.0)
+    monkeypatch.setattr("time.time", lambda: lock.stat().st_mtime + 10 * LEASE_SECONDS)
+    assert adopted(tmp_path) == []

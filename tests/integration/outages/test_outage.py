@@ -3,15 +3,15 @@
 import logging
 import re
 import resource
-import uuid
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
 from children import output_of
-from faults import file_size_limit
+from file_size_limit import file_size_limit
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
@@ -44,24 +44,8 @@ record(2_000)
 before = resident_bytes()
 record(20_000)
 print(resident_bytes() - before)
-print(llm_audit.stats()["recorded"], llm_audit.stats()["acknowledged"])
+print(llm_audit.stats()["recorded"], llm_audit.stats()["acked_through"])
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[embedded.Mongod]:
-    """Run a mongod that may be killed."""
-    with embedded.Mongod() as server:
-        yield server
-
-
-@pytest.fixture
-def calls(server: embedded.Mongod) -> Iterator[Calls]:
-    """Give the calls in a database of the test's own on the server that may be killed."""
-    if server.pid is None:
-        server.restart()
-    with pymongo.MongoClient(server.url, tz_aware=True) as client:
-        yield client[f"test_{uuid.uuid4().hex}"]["llm_calls"]
 
 
 @pytest.fixture
@@ -217,8 +201,70 @@ def test_a_full_disk_and_no_mongodb_still_lose_nothing(
 
     assert all_arrived(calls, ids)
     assert llm_audit.stats()["not_journaled"] > 0
-    assert llm_audit.stats()["dropped"] == 0
+    assert llm_audit.stats()["dropped"] == []
     assert len([line for line in said(caplog) if "journal in spool_dir" in line]) == 1
+
+
+def test_a_full_spool_drops_content_first(
+    recording: Recording,
+    settings: Settings,
+    server: embedded.Mongod,
+    calls: Calls,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where the quota is reached the newest calls lose their content, then go, all counted."""
+    server.kill()
+    recording(**{**dict(settings), "spool_max_bytes": 100_000, "segment_max_bytes": 10_000})
+    ids = record(400)
+    content, records = llm_audit.stats()["dropped"]
+    assert (content["what"], records["what"]) == ("content", "record")
+    assert content["reason"] == records["reason"] == "spool_max_bytes"
+    assert 0 < content["first_seq"] < records["first_seq"] <= llm_audit.stats()["recorded"]
+    assert llm_audit.stats()["recorded"] == 800
+    assert set(records["call_ids"]) < set(ids)
+    used = sum(path.stat().st_size for path in settings.spool_dir.rglob("*.bson"))
+    assert 80_000 < used <= 100_000
+
+    server.restart()
+    assert llm_audit.flush(PATIENCE)
+    stored = {call["_id"]: call for call in calls.find()}
+    assert list(stored) == ids[: len(stored)]
+    bare = [call_id for call_id in stored if "messages" not in stored[call_id]]
+    assert bare == list(stored)[-len(bare) :]
+    for call_id in bare:
+        assert stored[call_id]["model"] == "m"
+        assert "spool_max_bytes" in " ".join(stored[call_id]["encoding_notes"])
+    assert len([line for line in said(caplog) if "spool_max_bytes" in line]) <= 2
+    until(lambda: record(1) and newest_has_content(calls))
+
+
+def newest_has_content(calls: Calls) -> bool:
+    assert llm_audit.flush(PATIENCE)
+    newest = calls.find_one(sort=[("_id", -1)])
+    return newest is not None and "messages" in newest
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "removed"])
+def test_a_spool_that_goes_away_is_made_again(
+    settings: Settings, server: embedded.Mongod, calls: Calls, tmp_path: Path, *, moved: bool
+) -> None:
+    """Where somebody takes the spool away during an outage, all that is recorded still arrives."""
+    ids = record(10)
+    assert llm_audit.flush(PATIENCE)
+    server.kill()
+    ids += record(10)
+    if moved:
+        settings.spool_dir.rename(tmp_path / "elsewhere")
+    else:
+        shutil.rmtree(settings.spool_dir)
+    ids += record(10)
+    until(lambda: list(settings.spool_dir.glob("*/*/*.bson")))
+    ids += record(10)
+    server.restart()
+    assert llm_audit.flush(PATIENCE)
+    assert all_arrived(calls, ids)
+    assert llm_audit.stats()["dropped"] == []
+    assert llm_audit.stats()["not_journaled"] == 0
 
 
 @pytest.mark.parametrize("replicated", [False, True])
@@ -233,7 +279,7 @@ def test_a_write_concern_that_cannot_be_met_is_an_outage(
     until(lambda: llm_audit.flush(0.01).reason != "time is over")
     assert llm_audit.flush(0).unacknowledged_operations == 4
     assert not list(settings.spool_dir.glob("*/rejected/*"))
-    assert llm_audit.stats()["rejected"] == 0
+    assert llm_audit.stats()["rejected"] == []
     assert not llm_audit.shutdown(0)
 
     recording(write_concern=1, **usual)

@@ -1,0 +1,100 @@
+"""The doctor: is everything that was recorded in the database, and if not, where is it?"""
+
+from datetime import UTC, datetime, timedelta
+
+from pymongo import IndexModel
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.diagnosis.journals import examine_journals, kept_aside
+from llm_audit.diagnosis.problems import find_problems
+from llm_audit.diagnosis.processes import connect, examine_processes
+from llm_audit.diagnosis.results import Diagnosis, OpenCalls
+from llm_audit.errors import UnavailableError
+from llm_audit.indexes import call_indexes, process_indexes
+from llm_audit.recorder import media
+from llm_audit.recorder.connection import Connection, Documents, reaching, unreachable
+from llm_audit.settings import get_settings
+
+SAMPLE = 10
+UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
+UPLOADED_LONG_AGO = timedelta(hours=1)
+
+
+def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis:
+    """Find out whether everything that was recorded is in the database, and if not, where it is.
+
+    It looks at MongoDB and at this machine's spool; run it where the spool is. It blocks: in async
+    code, `await asyncio.to_thread(llm_audit.doctor)`.
+
+    Args:
+        pending_seconds: Calls that have been PENDING for longer are reported.
+        clean: Remove the media in GridFS that no call refers to.
+
+    Returns:
+        What was found; `problems` is empty if all is well.
+
+    Raises:
+        UnavailableError: MongoDB cannot be reached.
+    """
+    settings = get_settings()
+    diagnosis = Diagnosis(journals=examine_journals(settings))
+    diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
+    connection = Connection(settings.model_copy(update={"create_collection": False}))
+    try:
+        with reaching():
+            calls, processes = connection.calls(), connection.processes()
+            diagnosis.processes = examine_processes(processes, settings.collection)
+            diagnosis.open_calls = _open_calls(calls, pending_seconds)
+            diagnosis.missing_indexes = [
+                *_missing_indexes(calls, call_indexes()),
+                *_missing_indexes(processes, process_indexes()),
+            ]
+            diagnosis.calls_without_media = media.find_missing(calls)
+            unreferenced = media.find_unreferenced(calls.database, UPLOADED_LONG_AGO)
+            names = [entry.sha256 for entry in unreferenced]
+            if clean:
+                media.remove(calls.database, unreferenced)
+                diagnosis.cleaned = names
+            else:
+                diagnosis.unreferenced_media = names
+    except UnavailableError as error:
+        raise unreachable(settings, error) from None
+    finally:
+        connection.close()
+    connect(diagnosis)
+    diagnosis.problems = list(find_problems(diagnosis, pending_seconds))
+    return diagnosis
+
+
+def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:
+    """Find the calls that have been open for long."""
+    before = datetime.now(UTC) - timedelta(seconds=pending_seconds)
+    condition = {"status": LLMCallStatusEnum.PENDING, "created_at": {"$lt": before}}
+    found = OpenCalls()
+    groups = calls.aggregate(
+        [
+            {"$match": condition},
+            {
+                "$group": {
+                    "_id": "$process_nonce",
+                    "count": {"$sum": 1},
+                    "oldest_at": {"$min": "$created_at"},
+                }
+            },
+        ]
+    )
+    for group in groups:
+        found.count += group["count"]
+        found.by_process[group["_id"] or UNKNOWN] = group["count"]
+        found.oldest_at = min(found.oldest_at or group["oldest_at"], group["oldest_at"])
+    oldest = calls.find(condition, {"_id": 1}).sort("_id", 1).limit(SAMPLE)
+    found.call_ids = [call["_id"] for call in oldest]
+    return found
+
+
+def _missing_indexes(collection: Documents, wanted: list[IndexModel]) -> list[str]:
+    existing = collection.index_information()
+    if not existing:
+        return []  # there is no collection yet, and the first call makes them
+    names = (str(index.document["name"]) for index in wanted)
+    return [f"{collection.name}.{name}" for name in names if name not in existing]

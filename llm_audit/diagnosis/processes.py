@@ -1,0 +1,86 @@
+"""What the processes' documents prove of their delivery."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from llm_audit.diagnosis.journals import IN_USE, WAITING
+from llm_audit.diagnosis.results import Diagnosis, ProcessReport
+from llm_audit.recorder.connection import Documents, server_time
+from llm_audit.recorder.heartbeat import ProcessState
+from llm_audit.recorder.tally import CONTENT, JOURNAL, NOTES, RECORD
+
+SILENT = "silent"
+DEAD = "dead"
+_PLURALS = {
+    RECORD: "operations",
+    CONTENT: "operations without content",
+    NOTES: "notes of what was converted",
+    JOURNAL: "journal segments from some place on",
+}
+
+
+def examine_processes(processes: Documents, collection: str) -> list[ProcessReport]:
+    """Report on every process that is still remembered, the newest sign of life first.
+
+    Args:
+        processes: Their documents.
+        collection: Only processes that record into this collection.
+    """
+    # the server's clock wrote `beat_at`, so the server's clock tells how long ago that was
+    now = server_time(processes.database)
+    found = processes.find({"collection": collection}).sort("beat_at", -1)
+    return [_examine(process, now) for process in found]
+
+
+def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
+    report = ProcessReport.model_validate({**document, "nonce": document["_id"]})
+    lease = timedelta(seconds=document.get("lease_seconds", 0))
+    if report.state == ProcessState.ALIVE and now - document.get("beat_at", now) > lease:
+        report.state = SILENT
+    report.everything_arrived, report.verdict = _judge(report, document.get("not_journaled", 0))
+    return report
+
+
+def _judge(report: ProcessReport, not_journaled: int) -> tuple[bool | None, str]:
+    """Say whether everything that a process recorded is in the database."""
+    waiting = report.recorded - report.acked_through
+    refused = sum(entry.count for entry in report.rejected)
+    if refused > report.retried or report.dropped:
+        parts = [
+            f"{entry.count} {_PLURALS[entry.what]} {verb} ({entry.reason})"
+            for verb, entries in (("rejected", report.rejected), ("dropped", report.dropped))
+            for entry in entries
+        ]
+        return False, "; ".join(parts)
+    beat = f"{report.beat_at:%Y-%m-%d %H:%M:%S} UTC" if report.beat_at else "never"
+    on_their_way = f"{waiting} of {report.recorded} operations were on their way at {beat}"
+    if report.state == ProcessState.RECOVERED and not_journaled:
+        return None, "what the disk had refused was in its memory only, and may be lost"
+    if report.state in (ProcessState.ENDED, ProcessState.RECOVERED) and not waiting:
+        return True, f"all {report.recorded} operations arrived"
+    if report.state == ProcessState.ALIVE and not waiting:
+        return None, f"all {report.recorded} operations up to its last heartbeat, {beat}, arrived"
+    if report.state not in (SILENT, ProcessState.LOST):
+        return None, on_their_way
+    before = f", and {waiting} operations from before it" if waiting else ""
+    return None, (
+        f"what it recorded after its last sign of life, {beat}{before}, is in its journal, "
+        "if that still exists"
+    )
+
+
+def connect(diagnosis: Diagnosis) -> None:
+    """Say of processes whose journal lies in this machine's spool what that proves."""
+    journals = {journal.nonce: journal for journal in diagnosis.journals}
+    for process in diagnosis.processes:
+        journal = journals.get(process.nonce)
+        if journal is None or process.everything_arrived is not None:
+            continue
+        if journal.state == WAITING:
+            process.state = DEAD
+            process.verdict = "it has died, and what it had not shipped waits in its journal here"
+        elif process.state in (SILENT, ProcessState.LOST) and journal.state == IN_USE:
+            process.verdict = (
+                f"it has shown no sign of life since {process.beat_at:%Y-%m-%d %H:%M:%S} UTC, but "
+                "holds its lock on this machine: it is frozen, or cut off from MongoDB"
+            )

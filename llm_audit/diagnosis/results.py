@@ -1,0 +1,101 @@
+"""What `doctor()` returns."""
+
+from pydantic import BaseModel, Field
+
+from llm_audit.call import UTCDatetime
+
+
+class TallyEntry(BaseModel):
+    """What was rejected or dropped for one reason."""
+
+    what: str = Field(description="record, content, or journal: the rest of a segment")
+    reason: str
+    count: int
+    first_seq: int
+    last_seq: int
+    first_at: UTCDatetime
+    last_at: UTCDatetime
+    call_ids: list[str] = Field(default_factory=list, description="the first few calls")
+
+
+class ProcessReport(BaseModel):
+    """One process that has recorded."""
+
+    nonce: str
+    host: str | None = None
+    pid: int | None = None
+    boot_id: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    state: str = Field(
+        description="alive; ended, by itself; recovered, its journal was shipped by another "
+        "process; silent, longer than its lease; lost, its open calls were closed for it; dead, "
+        "its journal waits in this machine's spool"
+    )
+    started_at: UTCDatetime | None = None
+    beat_at: UTCDatetime | None = Field(None, description="its last sign of life")
+    recorded: int = Field(0, description="operations, at its last sign of life")
+    acked_through: int = Field(0, description="up to where everything has arrived or is named here")
+    backlog_bytes: int = 0
+    backlog_age_seconds: float = 0.0
+    rejected: list[TallyEntry] = Field(default_factory=list, description="refused by MongoDB")
+    retried: int = Field(0, description="of what was refused, how much arrived later")
+    dropped: list[TallyEntry] = Field(default_factory=list, description="lost")
+    everything_arrived: bool | None = Field(
+        None, description="of what it recorded; None for the living, and where it cannot be known"
+    )
+    verdict: str = Field("", description="the same in words")
+
+
+class JournalReport(BaseModel):
+    """One process's folder in this machine's spool."""
+
+    path: str
+    nonce: str
+    host: str | None = None
+    pid: int | None = None
+    state: str = Field(
+        description="in use, by a living process; waiting, for a process that ships it; "
+        "other kernel, from before a reboot or from another machine; other target, for another "
+        "mongo_url, database or collection"
+    )
+    segments: int = 0
+    bytes: int = Field(0, description="of its segments and media")
+    age_seconds: float | None = Field(None, description="of its oldest segment")
+
+
+class OpenCalls(BaseModel):
+    """Calls that have been PENDING for longer than the limit."""
+
+    count: int = 0
+    oldest_at: UTCDatetime | None = None
+    call_ids: list[str] = Field(default_factory=list, description="the oldest ten")
+    by_process: dict[str, int] = Field(
+        default_factory=dict, description="how many, by nonce or unknown"
+    )
+
+
+class Diagnosis(BaseModel):
+    """What is known of every process, journal and call."""
+
+    processes: list[ProcessReport] = Field(default_factory=list)
+    journals: list[JournalReport] = Field(default_factory=list)
+    rejected_files: list[str] = Field(
+        default_factory=list, description="what MongoDB refused, in this machine's spool"
+    )
+    damaged_files: list[str] = Field(
+        default_factory=list, description="what could not be read of journals"
+    )
+    open_calls: OpenCalls = Field(default_factory=OpenCalls)
+    unreferenced_media: list[str] = Field(
+        default_factory=list, description="GridFS entries that no call refers to"
+    )
+    calls_without_media: dict[str, list[str]] = Field(
+        default_factory=dict, description="by call, the GridFS entries that are missing"
+    )
+    missing_indexes: list[str] = Field(default_factory=list, description="collection.index")
+    cleaned: list[str] = Field(default_factory=list, description="what was removed this time")
+    problems: list[str] = Field(
+        default_factory=list,
+        description="what to look at and the mends; empty if all is well",
+    )

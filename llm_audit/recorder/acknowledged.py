@@ -1,0 +1,83 @@
+"""How far MongoDB has acknowledged what was recorded, and who waits for it."""
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+
+class Acknowledged:
+    """The number of the last operation up to which everything is in MongoDB.
+
+    Locks here are those that a signal handler may interrupt: RLock and SimpleQueue.
+
+    Args:
+        wake: Called when somebody begins to wait.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.through = 0
+        self._wake = wake
+        self._wanted = 0
+        self._lock = threading.RLock()
+        self._callbacks: dict[Callable[[], None], int] = {}
+        self._ended = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits, so that nothing may be put off."""
+        return self._wanted > self.through
+
+    def advance(self, through: int) -> None:
+        """Tell those who wait how far it is now."""
+        with self._lock:
+            self.through = max(self.through, through)
+            reached = [call for call, seq in self._callbacks.items() if seq <= self.through]
+            for callback in reached:
+                del self._callbacks[callback]
+        for callback in reached:
+            callback()
+
+    def end(self) -> None:
+        """Let everybody go who waits: nothing more will be acknowledged here."""
+        with self._lock:
+            self._ended = True
+            callbacks = list(self._callbacks)
+            self._callbacks.clear()
+        for callback in callbacks:
+            callback()
+
+    def wait(self, seq: int, timeout_seconds: float) -> bool:
+        """Wait until operation `seq` is acknowledged; return whether it is.
+
+        Args:
+            seq: Its number.
+            timeout_seconds: How long at the most.
+        """
+        arrived: SimpleQueue[None] = SimpleQueue()
+
+        def callback() -> None:
+            arrived.put(None)
+
+        self.call(seq, callback)
+        try:
+            arrived.get(timeout=max(0.0, timeout_seconds))
+        except Empty:
+            self.call_no_more(callback)
+        return self.through >= seq
+
+    def call(self, seq: int, callback: Callable[[], None]) -> None:
+        """Call back, from another thread, once operation `seq` is acknowledged; perhaps now."""
+        with self._lock:
+            self._wanted = max(self._wanted, seq)
+            waits = self.through < seq and not self._ended
+            if waits:
+                self._callbacks[callback] = seq
+        if waits:
+            self._wake()
+        else:
+            callback()
+
+    def call_no_more(self, callback: Callable[[], None]) -> None:
+        """Forget a callback: nobody waits any more."""
+        with self._lock:
+            self._callbacks.pop(callback, None)

@@ -1,0 +1,210 @@
+"""A process's document in `llm_audit_processes`: that it lives, and what it has delivered.
+
+Whoever beats also watches the others. A process is taken for dead when its beat counter has not
+changed for its whole lease while this one looked, connected, beat after beat: not by any clock, or
+the first process back after an outage would abandon all the others.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pymongo.errors import OperationFailure
+
+from llm_audit.errors import UnavailableError, log_once
+from llm_audit.recorder.connection import (
+    AUTHENTICATION_FAILED,
+    Connection,
+    Documents,
+    describe,
+    reaching,
+    server_time,
+)
+from llm_audit.recorder.spool import boot_id
+from llm_audit.recorder.watch import Watch
+from llm_audit.settings import Settings
+
+KEPT = timedelta(days=30)
+KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
+MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
+
+
+class ProcessState(StrEnum):
+    """What is known of a process."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    RECOVERED = "recovered"
+    LOST = "lost"
+
+
+class Silent(NamedTuple):
+    """A process whose lease has expired, and the beat at which it fell silent."""
+
+    nonce: str
+    beat: int
+
+
+class Heartbeat:
+    """One process's sign of life, and its view of the others.
+
+    Args:
+        settings: How often to beat, and how long a lease is.
+        connection: To MongoDB.
+        nonce: Names this process.
+        stats: Returns what the document says of recording and delivery.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        nonce: str,
+        stats: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        identity = {
+            "collection": settings.collection,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "boot_id": boot_id(),
+            "service": settings.service,
+            "environment": settings.environment,
+            "heartbeat_seconds": settings.beat_seconds(),
+            "lease_seconds": settings.lease_seconds,
+        }
+        self._identity = {name: value for name, value in identity.items() if value is not None}
+        self._started_at = datetime.now(UTC)
+        self._settings = settings
+        self._connection = connection
+        self._nonce = nonce
+        self._stats = stats
+        self._watch = Watch()
+        self._made = False
+        self._last_look = 0.0
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Tell whether to beat now: at the interval, and with the first operation recorded."""
+        first = not self._made and bool(self._stats()["recorded"])
+        return first or time.monotonic() >= self._next
+
+    def beat(self) -> list[Silent]:
+        """Show life, and return the processes whose lease has expired.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached.
+        """
+        self.show()
+        with reaching():
+            try:
+                return self._look(self._connection.processes())
+            except OperationFailure as error:
+                self._refused(error)
+                return []
+
+    def show(self) -> None:
+        """Show life, if anything was recorded.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached.
+        """
+        stats = self._stats()
+        before, self._next = self._next, time.monotonic() + self._settings.beat_seconds()
+        if not stats["recorded"]:
+            return
+        try:
+            with reaching():
+                self._write(self._connection.processes(), stats, ProcessState.ALIVE, KEPT)
+        except UnavailableError:
+            self._next = before
+            raise
+        self._made = True
+
+    def end(self) -> None:
+        """Say goodbye: everything recorded here has arrived, or is known to have not.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached.
+        """
+        stats = self._stats()
+        if not stats["recorded"]:
+            return
+        flawless = not stats["rejected"] and not stats["dropped"]
+        kept = KEPT_AFTER_ALL_ARRIVED if flawless else KEPT
+        with reaching():
+            self._write(self._connection.processes(), stats, ProcessState.ENDED, kept)
+
+    def lost(self, silent: Silent) -> None:
+        """Note that a process is lost, unless it has beaten again meanwhile.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached.
+        """
+        unchanged = {"_id": silent.nonce, "beat": silent.beat, "state": ProcessState.ALIVE}
+        with reaching():
+            self._connection.processes().update_one(
+                unchanged, {"$set": {"state": ProcessState.LOST, "lost_at": datetime.now(UTC)}}
+            )
+
+    def _write(
+        self,
+        processes: Documents,
+        stats: Mapping[str, Any],
+        state: ProcessState,
+        kept: timedelta,
+    ) -> None:
+        fields = {
+            **self._identity,
+            **stats,
+            "state": state,
+            "expires_at": datetime.now(UTC) + kept,
+        }
+        update = {
+            "$set": fields,
+            "$inc": {"beat": 1},
+            "$currentDate": {"beat_at": True},
+            "$setOnInsert": {"started_at": self._started_at},
+        }
+        try:
+            processes.update_one({"_id": self._nonce}, update, upsert=True)
+        except OperationFailure as error:
+            self._refused(error)
+
+    def _look(self, processes: Documents) -> list[Silent]:
+        """Find who has been silent for a while, by the server's clock, and watch these."""
+        now = server_time(processes.database)
+        silence = timedelta(seconds=2 * self._settings.beat_seconds())
+        query = {
+            "state": ProcessState.ALIVE,
+            "beat_at": {"$lt": now - silence},
+            "collection": self._settings.collection,
+            "_id": {"$ne": self._nonce},
+            "beat": {"$type": "number"},
+            "lease_seconds": {"$type": "number"},
+        }
+        silent = list(processes.find(query, {"beat": 1, "lease_seconds": 1}))
+        # now that the answer is here: this process may have been frozen while it was on its way
+        if time.monotonic() - self._last_look > MISSED_BEATS * self._settings.beat_seconds():
+            self._watch.keep(())  # nobody looked for a while: begin anew
+        self._watch.keep(process["_id"] for process in silent)
+        expired = [
+            Silent(process["_id"], process["beat"])
+            for process in silent
+            if self._watch.unchanged_seconds(process["_id"], process["beat"])
+            >= process["lease_seconds"]
+        ]
+        self._last_look = time.monotonic()
+        return expired
+
+    def _refused(self, error: OperationFailure) -> None:
+        """Go on recording where only the processes' documents may not be written."""
+        if error.code == AUTHENTICATION_FAILED:
+            raise error
+        log_once(
+            f"This process could not show in MongoDB that it lives ({describe(error)}): give its "
+            "user readWrite on the database."
+        )

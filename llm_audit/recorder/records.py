@@ -1,0 +1,125 @@
+"""A record: one operation in the journal, `{crc, v, seq, op, id, key, doc, notes?, blobs?}`.
+
+Every version begins with `crc` and `v`, so that damage is told from a newer version.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+
+from llm_audit.errors import LLMAuditError
+
+FORMAT_VERSION = 1
+START = "start"
+OWN = "own"
+OTHER = "other"
+
+LENGTH_BYTES = 4
+SHORTEST_BYTES = 37  # up to where the number ends
+_UNKNOWN = Int64(0)
+_CRC_OFFSET = 9  # length (4), "\x12crc\0" (5)
+_CRC_END = 17
+_SEQ_OFFSET = 29  # "\x10v\0" and an int32 (7), "\x12seq\0" (5)
+
+_pack_int64 = struct.Struct("<q").pack_into
+_read_int64 = struct.Struct("<q").unpack_from
+read_length = struct.Struct("<i").unpack_from
+
+
+class JournalVersionError(LLMAuditError):
+    """A journal was written by a newer llm-audit, which has to read it."""
+
+
+class DamagedRecordError(LLMAuditError):
+    """Bytes in a journal are no record, or not as they were written."""
+
+
+class Record(NamedTuple):
+    """One operation; `doc` is BSON that nobody needs to decode."""
+
+    op: str
+    id: str
+    seq: int
+    key: int
+    doc: bytes | memoryview
+    notes: Sequence[str]
+    blobs: Sequence[str]
+
+
+def record_fields(
+    op: str,
+    call_id: str,
+    key: int,
+    doc: Mapping[str, Any],
+    *,
+    notes: Sequence[str] = (),
+    blobs: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the fields of a record, still without its number and checksum.
+
+    Args:
+        op: START, OWN or OTHER.
+        call_id: The call's id.
+        key: The outcome's precedence; 0 for a start.
+        doc: The operation's fields.
+        notes: What encoding changed in them.
+        blobs: Names of the files beside the journal that hold what was too large for it.
+    """
+    fields = {
+        "crc": _UNKNOWN,
+        "v": FORMAT_VERSION,
+        "seq": _UNKNOWN,
+        "op": op,
+        "id": call_id,
+        "key": key or _UNKNOWN,
+        "doc": doc,
+    }
+    if notes:
+        fields["notes"] = list(notes)
+    if blobs:
+        fields["blobs"] = list(blobs)
+    return fields
+
+
+def seal(record: bytearray, seq: int) -> None:
+    """Give a record, as BSON, its number and its checksum."""
+    _pack_int64(record, _SEQ_OFFSET, seq)
+    _pack_int64(record, _CRC_OFFSET, crc32(memoryview(record)[_CRC_END:]))
+
+
+def seq_of(record: bytearray) -> int:
+    """Return the number of a record."""
+    return int(_read_int64(record, _SEQ_OFFSET)[0])
+
+
+def unpack(raw: bytes | bytearray) -> Record:
+    """Return a record, its `doc` still in BSON.
+
+    Raises:
+        DamagedRecordError: It is not what was written.
+        JournalVersionError: A newer llm-audit wrote it.
+    """
+    if len(raw) < SHORTEST_BYTES or _read_int64(raw, _CRC_OFFSET)[0] != crc32(
+        memoryview(raw)[_CRC_END:]
+    ):
+        raise DamagedRecordError
+    try:
+        fields = dict(RawBSONDocument(bytes(raw)).items())  # decodes the top level once
+        if fields["v"] != FORMAT_VERSION:
+            raise JournalVersionError
+        return Record(
+            fields["op"],
+            fields["id"],
+            fields["seq"],
+            fields["key"],
+            fields["doc"].raw,
+            fields.get("notes", ()),
+            fields.get("blobs", ()),
+        )
+    except (BSONError, KeyError):
+        raise DamagedRecordError from None

@@ -1,0 +1,109 @@
+"""What did not arrive as it was recorded: counted by reason, with where and when."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bson
+from bson.errors import BSONError
+
+CALL_IDS_MAX = 10
+
+RECORD = "record"
+CONTENT = "content"
+NOTES = "notes"
+JOURNAL = "journal"
+
+LEFT = "losses"  # a process's file beside its journal
+
+
+@dataclass(slots=True)
+class Entry:
+    """What has happened for one reason.
+
+    Attributes:
+        what: RECORD, whole operations; CONTENT, all of an operation but its identity and figures;
+            NOTES, what encoding changed; JOURNAL, the rest of a journal segment, of which nobody
+            knows what was in it.
+        reason: Why.
+        count: How often.
+        first_seq: The number of the first operation concerned, or of the last one before it.
+        last_seq: The number of the last.
+        first_at: When it happened first, UTC.
+        last_at: When it happened last, UTC.
+        call_ids: The first few calls concerned.
+    """
+
+    what: str
+    reason: str
+    count: int
+    first_seq: int
+    last_seq: int
+    first_at: datetime
+    last_at: datetime
+    call_ids: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """Counts by kind and reason; any thread may add."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._lock = threading.RLock()
+        self.total = 0  # how often anything was counted
+
+    def add(
+        self, what: str, reason: str, *, seq: int, call_ids: Iterable[str] = (), count: int = 1
+    ) -> None:
+        """Count what happened to one operation, or to several that end with number `seq`."""
+        now = datetime.now(UTC)
+        with self._lock:
+            entry = self._entries.get((what, reason))
+            if entry is None:
+                first_seq = max(0, seq - count + 1)
+                entry = Entry(what, reason, 0, first_seq, seq, now, now)
+                self._entries[what, reason] = entry
+            entry.count += count
+            self.total += count
+            entry.first_seq = min(entry.first_seq, seq)
+            entry.last_seq = max(entry.last_seq, seq)
+            entry.last_at = now
+            new = [call_id for call_id in call_ids if call_id not in entry.call_ids]
+            entry.call_ids += new[: CALL_IDS_MAX - len(entry.call_ids)]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return one dict for each kind and reason."""
+        with self._lock:
+            return [asdict(entry) for entry in self._entries.values()]
+
+
+def leave(
+    folder: Path, *, recorded: int, not_journaled: int, dropped: list[dict[str, Any]]
+) -> None:
+    """Write what was lost beside the journal, for whoever ships that after our death.
+
+    Args:
+        folder: This process's, in the spool.
+        recorded: The number of its last operation.
+        not_journaled: How many were kept in memory only.
+        dropped: As tally entries.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    new = folder / f"{LEFT}.new"
+    new.touch(mode=0o600)
+    left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
+    new.write_bytes(bson.encode(left))
+    new.replace(folder / LEFT)
+
+
+def find_left(folder: Path) -> dict[str, Any]:
+    """Return what a dead process has left written of its losses; empty if there were none."""
+    try:
+        return bson.decode((folder / LEFT).read_bytes())
+    except (OSError, BSONError):
+        return {}

@@ -1,0 +1,107 @@
+"""Recorders that stop while something is under way: what is whose, and until when."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from short_leases import beats, document, ours, own_nonce, set_short_leases
+from waiting import PATIENCE, Calls, Recording, until
+
+import llm_audit
+from llm_audit import LLMLogger, embedded
+from llm_audit.indexes import PROCESSES
+from llm_audit.settings import Settings
+
+# Tells how many folders another process could take over.
+TRY_TO_ADOPT = """
+import sys
+from pathlib import Path
+from llm_audit.recorder.adoption import OtherKernels, adopt_dead
+print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
+"""
+
+
+@pytest.fixture
+def settings(
+    recording: Recording, server: embedded.Mongod, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Record onto that server, with short leases."""
+    set_short_leases(monkeypatch)
+    return recording(mongo_url=server.url, database=calls.database.name)
+
+
+def own_folder() -> Path:
+    return Path(ours().journal.folder)
+
+
+def adopted_by_another_process(target: Path) -> int:
+    command = [sys.executable, "-c", TRY_TO_ADOPT, str(target)]
+    return int(subprocess.check_output(command))
+
+
+def test_new_settings_keep_the_lease_of_a_running_call(
+    recording: Recording, settings: Settings, calls: Calls
+) -> None:
+    """Its process's document is beaten until the call has ended, then says so; the folder goes."""
+    processes = calls.database[PROCESSES]
+    running = LLMLogger.start(model="m", messages=[])
+    assert llm_audit.flush(PATIENCE)
+    nonce, folder = own_nonce(), own_folder()
+    recording(**{**dict(settings), "service": "renamed"})
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert llm_audit.flush(PATIENCE)
+    assert own_nonce() != nonce
+
+    beats(processes, nonce, 3)
+    assert document(processes, nonce)["state"] == "alive"
+    assert folder.exists()
+    LLMLogger.complete(running)
+    until(lambda: document(processes, nonce)["state"] == "ended")
+    until(lambda: not folder.exists())
+
+
+@pytest.mark.usefixtures("settings")
+def test_what_a_stopped_recorder_left_is_shipped_by_the_next(
+    server: embedded.Mongod, calls: Calls
+) -> None:
+    """Stopped at once with MongoDB away, its folder is free for the process's next recorder."""
+    server.kill()
+    ids = [str(LLMLogger.start(model="m", messages=[])) for _ in range(20)]
+    for call_id in ids:
+        LLMLogger.complete(call_id)
+    until(lambda: ours().shipper.unavailable)
+    folder = own_folder()
+    assert not llm_audit.shutdown(0)
+    assert folder.exists()
+
+    server.restart()
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == 20
+    until(lambda: not folder.exists())
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_folder_is_ours_until_the_thread_has_ended(server: embedded.Mongod, calls: Calls) -> None:
+    """Stopped in the middle of a batch, it is taken over by nobody before that batch is done."""
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert llm_audit.flush(PATIENCE)
+    server.freeze()
+    try:
+        last = str(LLMLogger.start(model="m", messages=[]))
+        LLMLogger.complete(last)
+        shipper, folder = ours().shipper, own_folder()
+        until(lambda: shipper.backlog._in_flight is not None)
+        assert not llm_audit.shutdown(0)
+        assert shipper._thread.is_alive()
+        assert adopted_by_another_process(folder.parent) == 0
+    finally:
+        server.thaw()
+    shipper._thread.join(PATIENCE)
+    assert not shipper._thread.is_alive()
+
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": last, "status": "SUCCESS"}) == 1
+    until(lambda: not folder.exists())

@@ -1,0 +1,272 @@
+"""Large content: recorded, in GridFS once, read back whole, whoever was killed in between."""
+
+import hashlib
+import shutil
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from children import child
+from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
+from waiting import PATIENCE, Call, Calls, Recording, arrived, until
+
+import llm_audit
+from llm_audit import LLMCall, LLMCallRepository, LLMLogger
+from llm_audit.call import CallFields
+from llm_audit.errors import MediaMissingError
+from llm_audit.indexes import MEDIA_INDEX, PROCESSES, call_indexes
+from llm_audit.queries.media import restore_media_sync
+from llm_audit.recorder.media import find_missing, find_unreferenced, remove
+
+NOW = timedelta(0)
+
+# Dies just before the given command is sent to the given collection for the given time.
+RECORD_UNTIL = """
+import os, signal, sys
+from pymongo import monitoring
+from llm_audit import LLMLogger, flush
+
+name, collection, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+class Kill(monitoring.CommandListener):
+    def started(self, event):
+        global times
+        if event.command_name == name and event.command[name] == collection:
+            times -= 1
+            if times == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    def succeeded(self, event): pass
+    def failed(self, event): pass
+
+monitoring.register(Kill())
+image = "QUJD" * (3 * 2**20)
+message = {"role": "user", "image": image}
+print(LLMLogger.start(model="m", messages=[message]), flush=True)
+flush(30)
+"""
+BEFORE = {
+    "the upload": ("update", "fs.chunks", 1),
+    "the last chunks": ("update", "fs.chunks", 3),
+    "the entry": ("findAndModify", "fs.files", 1),
+    "the call": ("insert", "llm_calls", 1),
+}
+LARGE = "QUJD" * (3 * 2**20)
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+@pytest_asyncio.fixture
+async def bound(recording: Recording) -> AsyncIterator[None]:
+    """Bind LLMCall to the test's own database."""
+    recording()
+    database = await llm_audit.init()
+    yield
+    await database.client.close()
+
+
+def sent(calls: Calls, collection: str) -> int:
+    """Return how many writes a collection has seen since profiling began."""
+    return calls.database["system.profile"].count_documents(
+        {
+            "ns": f"{calls.database.name}.{collection}",
+            "op": {"$in": ["update", "insert", "command"]},
+        }
+    )
+
+
+def record_until_killed(recording: Recording, calls: Calls, moment: str) -> str:
+    """Record in a process that dies at that moment, and return the call's id."""
+    name, collection, times = BEFORE[moment]
+    with child(RECORD_UNTIL, recording(), name, collection, str(times)) as process:
+        call_id = process.stdout.readline().strip()
+        process.wait(PATIENCE)
+        assert calls.count_documents({}) == 0
+        return call_id
+
+
+def arrived_with(calls: Calls, call_id: str) -> Call:
+    """Wait for a call of another process, with its media."""
+    until(lambda: calls.find_one({"_id": call_id, "media": {"$exists": True}}))
+    return arrived(calls, call_id)
+
+
+def forget_spool(recording: Recording) -> None:
+    shutil.rmtree(recording().spool_dir)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"messages": [{"image": "data:image/png;base64," + "QUJD" * (10 * 2**20)}]}, "a cat"),
+        ({"system_prompt": "prose " * (2 * 2**20)}, "prose too " * (6 * 2**20 // 10)),
+        (
+            {"tools": [{"n": n, "image": IMAGE if n == 7 else ""} for n in range(400_000)]},
+            "an image in a moved list",
+        ),
+        ({"metadata": {"schema": {"$ref": "a", "$id": "b"}, "image": IMAGE}}, "a strange key"),
+    ],
+    ids=["40 MB image", "12 MB prompt, 6 MB answer", "nested", "renamed key"],
+)
+@pytest.mark.usefixtures("bound")
+async def test_a_call_comes_back_whole(calls: Calls, fields: dict[str, Any], answer: str) -> None:
+    """With its media, a call is read as it was recorded, by async and by sync code."""
+    response_message = {"role": "assistant", "content": answer}
+    call_id = start(**fields)
+    LLMLogger.complete(call_id, response_message=response_message)
+    document = arrived(calls, call_id)
+
+    call = await LLMCallRepository.get(call_id, with_media=True)
+    assert isinstance(call, LLMCall)
+    assert call.id == call_id
+    assert {name: getattr(call, name) for name in fields} == fields
+    assert call.response_message == response_message
+    sync = CallFields.model_validate(restore_media_sync(document, calls.database))
+    assert sync.model_dump() == call.model_dump(exclude={"id", "revision_id"})
+    assert all(len(stored(calls, sha256)) > 100_000 for sha256 in call.media)
+
+
+@pytest.mark.usefixtures("bound")
+async def test_media_before_the_list_of_them(calls: Calls) -> None:
+    """A call is whole also if it is read when `media` has not been written yet."""
+    call_id = start()
+    arrived(calls, call_id)
+    calls.update_one({"_id": call_id}, {"$unset": {"media": ""}})
+
+    call = await LLMCallRepository.get(call_id, with_media=True)
+    assert call is not None
+    assert call.messages == MESSAGES
+
+
+@pytest.mark.usefixtures("bound")
+async def test_no_call_has_no_media() -> None:
+    """Without such a call there is None, with media as without."""
+    assert await LLMCallRepository.get("none", with_media=True) is None
+
+
+@pytest.mark.parametrize("gone", ["fs.files", "fs.chunks"])
+@pytest.mark.usefixtures("bound")
+async def test_missing_media_are_named(calls: Calls, gone: str) -> None:
+    """Where media were removed, reading with media says which; without, nothing is amiss."""
+    call_id = start()
+    arrived(calls, call_id)
+    calls.database[gone].delete_one({})
+
+    with pytest.raises(MediaMissingError, match=f"{call_id}.*{sha256_of(IMAGE)}"):
+        await LLMCallRepository.get(call_id, with_media=True)
+    assert await LLMCallRepository.get(call_id) is not None
+    assert find_missing(calls) == {call_id: [sha256_of(IMAGE)]}
+
+
+def test_media_lists_what_a_call_refers_to(calls: Calls) -> None:
+    """`media` holds each content of start and outcome once; calls without have no such field."""
+    answer = {"role": "assistant", "content": [IMAGE, IMAGE + "QUJD"]}
+    call_id = start()
+    LLMLogger.complete(call_id, response_message=answer)
+    plain = start(messages=[])
+
+    assert sorted(arrived(calls, call_id)["media"]) == sorted(
+        sha256_of(image) for image in answer["content"]
+    )
+    assert "media" not in arrived(calls, plain)
+    assert find_missing(calls) == {}
+
+
+def test_an_index_finds_the_calls_of_a_content(calls: Calls) -> None:
+    """Which calls refer to a content is read from the index, newest first."""
+    calls.create_indexes(call_indexes())
+    plan = calls.find({"media": sha256_of(IMAGE)}).sort("_id", -1).explain()
+    scan = plan["queryPlanner"]["winningPlan"]["inputStage"]
+
+    assert (scan["stage"], scan["indexName"]) == ("IXSCAN", MEDIA_INDEX)
+
+
+def test_a_shared_image_is_in_the_spool_once(recording: Recording) -> None:
+    """A thousand calls with one image take its disk space once while MongoDB is away."""
+    settings = recording(mongo_url="mongodb://127.0.0.1:1/", exit_timeout_seconds=0)
+    for _ in range(1_000):
+        start()
+    files = {path.stat().st_ino: path.stat() for path in settings.spool_dir.rglob("*.blob")}
+
+    assert [(file.st_size, file.st_nlink) for file in files.values()] == [(len(IMAGE), 1_000)]
+
+
+def test_a_shared_image_is_sent_once(calls: Calls) -> None:
+    """A thousand calls with one image send it once, and little else besides the calls."""
+    calls.database.command("profile", 2)
+    ids = [start() for _ in range(1_000)]
+    assert llm_audit.flush(PATIENCE)
+    calls.database.command("profile", 0)
+
+    assert calls.count_documents({"media": sha256_of(IMAGE)}) == len(ids)
+    assert counts(calls) == (1, 2)
+    assert sent(calls, "fs.chunks") <= 5  # indexes, two chunks, and a count of them
+    assert sent(calls, "fs.files") <= 100  # two batches or a few more
+
+
+@pytest.mark.parametrize("moment", BEFORE)
+def test_killed_at_any_moment_nothing_is_lost(
+    recording: Recording, calls: Calls, moment: str
+) -> None:
+    """Whatever a killed process had uploaded, the next one completes it from the spool."""
+    call_id = record_until_killed(recording, calls, moment)
+    llm_audit.recover()
+    call = arrived_with(calls, call_id)
+
+    assert call["media"] == [sha256_of(LARGE)]
+    assert stored(calls, call["media"][0]) == LARGE.encode()
+    assert counts(calls) == (1, -(-len(LARGE) // (255 * 1024)))
+    assert find_unreferenced(calls.database, NOW) == []
+
+
+@pytest.mark.parametrize("moment", list(BEFORE)[1:])
+def test_killed_with_its_spool_lost(recording: Recording, calls: Calls, moment: str) -> None:
+    """What an upload leaves whose call will never come is found and can be removed."""
+    record_until_killed(recording, calls, moment)
+    forget_spool(recording)
+    assert find_unreferenced(calls.database, timedelta(hours=1)) == []
+
+    (found,) = find_unreferenced(calls.database, NOW)
+    assert found.sha256 == sha256_of(LARGE)
+    assert (found.referenced_at is not None) == (moment == "the call")
+    assert found.size_bytes > len(LARGE) // 2
+    assert remove(calls.database, [found]) == 1
+    assert counts(calls) == (0, 0)
+
+
+@pytest.mark.parametrize("damage", ["removed", "shortened"])
+def test_a_blob_lost_from_the_spool_holds_nothing_up(
+    recording: Recording, calls: Calls, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A call whose media are not in the spool any more arrives, and what it lacks is known."""
+    call_id = record_until_killed(recording, calls, "the upload")
+    (path,) = recording().spool_dir.rglob("*.blob")
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(b"")
+    llm_audit.recover()
+    call = arrived_with(calls, call_id)
+
+    assert "cannot be read from the spool" in caplog.text
+    assert counts(calls) == (0, 0)
+    assert find_missing(calls) == {call_id: call["media"]}
+    lost = {"dropped.reason": "media lost from the spool", "dropped.call_ids": call_id}
+    until(lambda: calls.database[PROCESSES].find_one(lost))
+
+
+def test_an_index_of_the_users_own_costs_only_the_media(calls: Calls) -> None:
+    """Where fs.files may not hold a filename twice, calls arrive, and the loss is counted."""
+    files = calls.database["fs.files"]
+    files.create_index("filename", unique=True)
+    content = b"\xff" * 400_000
+    files.insert_one({"filename": hashlib.sha256(content).hexdigest()})
+    first = LLMLogger.start(model="m", messages=[])
+    second = LLMLogger.start(model="m", messages=[{"role": "user", "content": content}])
+    third = LLMLogger.start(model="m", messages=[])
+    assert llm_audit.flush(PATIENCE)
+
+    assert calls.count_documents({"_id": {"$in": [first, second, third]}}) == 3
+    (dropped,) = llm_audit.stats()["dropped"]
+    assert (dropped["what"], dropped["count"], dropped["call_ids"]) == ("content", 1, [second])

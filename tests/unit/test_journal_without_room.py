@@ -1,0 +1,128 @@
+"""A journal without room: the disk refuses, the memory is full, the quota is reached."""
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+from made_up_records import LARGE, Folder, append, ids, packed, read
+
+from llm_audit.recorder import journal as journals
+from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.journal import MEMORY_FULL, QUOTA, Journal
+from llm_audit.recorder.tally import RECORD, Tally
+
+SIZE = len(packed(100))  # of any record whose call is named by three digits
+
+
+def test_memory_is_bounded_at_eight_mebibytes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What neither disk nor memory has room for is dropped, tallied and said once."""
+    journal = Journal(tmp_path / "missing", LARGE, LARGE)
+    numbers = range(300)
+    append(journal, *numbers, content="x" * 2**16)
+
+    held = read(journal.segments)
+    size = sum(segment.end for segment in journal.segments)
+    assert 8 * 2**20 - 2**17 < size <= 8 * 2**20
+    assert ids(held) == list(numbers)[: len(held)]
+    assert (journal.not_journaled, journal.last_seq) == (len(held), 300)
+    (entry,) = journal.losses.entries()
+    assert (entry["what"], entry["reason"]) == (RECORD, MEMORY_FULL)
+    assert entry["count"] == 300 - len(held)
+    assert (entry["first_seq"], entry["last_seq"]) == (len(held) + 1, 300)
+    assert entry["call_ids"] == [str(number) for number in range(len(held), len(held) + 10)]
+    assert len(caplog.messages) == 2  # that the disk refuses, and that there is no room
+
+
+def test_memory_is_freed_as_it_is_acknowledged(tmp_path: Path) -> None:
+    """Through an hour without disk, what MongoDB has makes room for what comes."""
+    journal = Journal(tmp_path / "missing", LARGE, LARGE)
+    held = Backlog(
+        journal.segments,
+        pending_after_seconds=0,
+        batch_size=10,
+        losses=Tally(),
+        on_delete=journal.deleted,
+    )
+    numbers = count()
+    arrived: list[int] = []
+    for _ in range(40):
+        append(journal, *(next(numbers) for _ in range(10)), content="x" * 2**16)
+        while (batch := held.next_batch(everything=True)) is not None:
+            arrived += [int(write.record.id) for write in batch.writes]
+            held.acknowledge()
+        assert sum(segment.end for segment in journal.segments) <= 2 * journals.MEMORY_SEGMENT_BYTES
+    assert arrived == list(range(400))
+    assert (journal.losses.total, held.acknowledged_through) == (0, 400)
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_memory_runs_out_content_goes_first(tmp_path: Path) -> None:
+    """The last of the memory is kept for bare records; once the disk takes more, nothing is."""
+    folder = Folder(tmp_path / "nonce")
+    folder.in_the_way = True
+    journal = Journal(folder.path, LARGE, LARGE, folder.make)
+    assert journal.full is None
+    numbers = count()
+    while journal.full is None:
+        append(journal, next(numbers), content="x" * 2**16)
+    assert journal.full == MEMORY_FULL
+    assert journal.losses.total == 0
+    append(journal, *(next(numbers) for _ in range(1_000)))
+    assert (journal.last_seq, journal.losses.total) == (next(numbers), 0)
+
+    folder.in_the_way = False
+    journal.ensure_folder()
+    assert journal.full is None
+
+
+def test_where_the_quota_is_reached_content_goes_first(tmp_path: Path) -> None:
+    """Of what the spool may hold, the last eighth is for bare records; then they go too."""
+    journal = Journal(tmp_path, LARGE, 80 * SIZE)
+    append(journal, *range(100, 170))
+    assert journal.full is None
+    append(journal, 170)
+    assert journal.full == QUOTA
+    append(journal, *range(171, 180))
+    assert journal.losses.total == 0
+
+    append(journal, *range(180, 195))
+    assert ids(read(journal.segments)) == list(range(100, 180))
+    assert (journal.last_seq, journal.not_journaled) == (95, 0)
+    (entry,) = journal.losses.entries()
+    assert (entry["what"], entry["reason"], entry["count"]) == (RECORD, QUOTA, 15)
+    assert (entry["first_seq"], entry["last_seq"]) == (81, 95)
+    assert entry["call_ids"] == [str(number) for number in range(180, 190)]
+
+
+def test_what_others_hold_counts_too(tmp_path: Path) -> None:
+    """The quota is for the whole spool: what is measured counts, and what goes makes room."""
+    journal = Journal(tmp_path, LARGE, 80 * SIZE)
+    journal.measured(79 * SIZE, journal.written_bytes)
+    append(journal, 100, 101)
+    assert (journal.last_seq, journal.losses.total) == (2, 1)
+    journal.measured(0, journal.written_bytes)
+    assert journal.full is None
+    append(journal, 102)
+    assert ids(read(journal.segments)) == [100, 102]
+
+
+def test_what_is_written_during_the_measuring_counts(tmp_path: Path) -> None:
+    """Records that arrive while the spool is being measured are not forgotten."""
+    journal = Journal(tmp_path, LARGE, 80 * SIZE)
+    before = journal.written_bytes
+    append(journal, *range(100, 175))
+    journal.measured(0, before)
+    assert journal.full == QUOTA
+
+
+def test_content_beside_the_journal_takes_room(tmp_path: Path) -> None:
+    """Media may fill the spool only as far as content may."""
+    journal = Journal(tmp_path, LARGE, 80 * SIZE)
+    assert journal.take_room(60 * SIZE)
+    assert not journal.take_room(20 * SIZE)
+    assert journal.take_room(10 * SIZE)
+    assert journal.full is None
+    append(journal, 100)
+    assert journal.full == QUOTA

@@ -1,0 +1,108 @@
+"""Errors of the machine that pass: what could not be read or copied then is there afterwards."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from descriptor_limit import descriptor_limit
+from file_size_limit import file_size_limit
+from made_up_records import LARGE, Folder, append, ids, packed, read
+
+from llm_audit.recorder import rejected
+from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.journal import Journal
+from llm_audit.recorder.records import START, Record
+from llm_audit.recorder.tally import Tally
+
+SIZE = len(packed(100))
+
+
+def arrived(held: Backlog) -> list[int]:
+    """Ship everything, and return which calls it was."""
+    numbers = []
+    while (batch := held.next_batch(everything=True)) is not None:
+        numbers += [int(write.record.id) for write in batch.writes]
+        held.acknowledge()
+    return numbers
+
+
+def test_too_many_open_files_lose_nothing(tmp_path: Path) -> None:
+    """A segment that could not be opened, as no descriptor was left, is read once one is."""
+    journal = Journal(tmp_path, 2 * SIZE, LARGE)
+    append(journal, *range(100, 110))
+    held = Backlog(journal.segments, pending_after_seconds=0, batch_size=500, losses=journal.losses)
+    with descriptor_limit():
+        for _ in range(2):
+            with pytest.raises(OSError, match="Too many open files") as raised:
+                held.next_batch(everything=True)
+            assert raised.value.errno == errno.EMFILE
+
+    assert arrived(held) == list(range(100, 110))
+    assert (journal.losses.entries(), held.acknowledged_through) == ([], 10)
+    assert list(tmp_path.glob("*.bson")) == []
+
+
+def test_a_copy_that_found_no_room_loses_nothing(tmp_path: Path) -> None:
+    """Where the folder was removed and the disk has no room for the copy, the rest is still read.
+
+    Half a copy must not take the place of the file that has lost its name.
+    """
+    folder = Folder(tmp_path / "nonce")
+    folder.make()
+    journal = Journal(folder.path, LARGE, LARGE, folder.make)
+    append(journal, *range(100, 120))
+    shutil.rmtree(folder.path)
+    with file_size_limit(10 * SIZE):
+        journal.ensure_folder()
+        append(journal, *range(120, 125))
+    append(journal, *range(125, 130))
+
+    assert ids(read(journal.segments)) == list(range(100, 130))
+    assert journal.losses.entries() == []
+
+
+def test_a_fork_does_not_hold_the_rejected_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child forked while a refused record was being kept does not lock others out of its file."""
+    (tmp_path / "rejected").mkdir()
+    record = Record(START, "id", 1, 0, packed(1), (), ())
+    waits, let_go = os.pipe()
+    children: list[int] = []
+    flock = rejected.fcntl.flock
+
+    def fork_after(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                os.close(let_go)
+                os.read(waits, 1)  # until the parent has closed its end
+                os._exit(0)
+
+    monkeypatch.setattr(rejected.fcntl, "flock", fork_after)
+    try:
+        rejected.keep(tmp_path, "nonce", record, "why", tmp_path)
+        rejected.keep(tmp_path, "nonce", record, "why", tmp_path)
+        assert [path.name for path in rejected.files(tmp_path)] == ["nonce.bson"]
+        assert rejected.count(tmp_path, "nonce") == 2
+    finally:
+        os.close(let_go)
+        os.waitpid(children[0], 0)
+        os.close(waits)
+
+
+def test_gaps_between_the_numbers_are_counted(tmp_path: Path) -> None:
+    """Records that were dropped took a number each, so a journal without them shows how many."""
+    journal = Journal(tmp_path, LARGE, 80 * SIZE)
+    append(journal, *range(100, 190))
+    journal.measured(0, journal.written_bytes)
+    append(journal, 190)
+    losses = Tally()
+    held = Backlog(journal.segments, pending_after_seconds=0, batch_size=500, losses=losses)
+
+    assert arrived(held) == [*range(100, 180), 190]
+    assert (held.missing, held.last_read_seq, losses.entries()) == (10, 91, [])
+    assert journal.losses.total == 10

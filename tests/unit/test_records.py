@@ -1,0 +1,114 @@
+"""A record: what its checksum covers, and how damage is told from a newer version."""
+
+import zlib
+from contextlib import suppress
+
+import bson
+import pytest
+from bson.int64 import Int64
+from made_up_records import numbered, packed
+
+from llm_audit.recorder.records import (
+    FORMAT_VERSION,
+    LENGTH_BYTES,
+    OWN,
+    DamagedRecordError,
+    JournalVersionError,
+    record_fields,
+    seal,
+    seq_of,
+    unpack,
+)
+
+CRC_NAME_BYTES = range(5, 8)  # nobody reads by it: the checksum is known by its place
+RECORD = numbered(7, "what was said")
+
+
+def flipped(record: bytes, position: int, bit: int = 0) -> bytes:
+    """Change one bit of a record."""
+    changed = bytearray(record)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+def sealed(raw: bytes, seq: int = 1) -> bytes:
+    record = bytearray(raw)
+    seal(record, seq)
+    return bytes(record)
+
+
+def of_version(version: int) -> bytes:
+    """Make a record of another format, which agrees with ours in how it begins."""
+    fields = {"crc": Int64(0), "v": version, "seq": Int64(0), "what": "ever", "follows": [1]}
+    return sealed(bson.encode(fields))
+
+
+def test_a_record_comes_back_as_it_was_made() -> None:
+    """Every field is read as it was given, and the call's fields stay in BSON."""
+    fields = record_fields(
+        OWN, "id", 2**60, {"content": [1, None]}, notes=["a note"], blobs=["1.blob"]
+    )
+    raw = sealed(bson.encode(fields), 2**40)
+    read = unpack(raw)
+
+    assert (read.op, read.id, read.seq, read.key) == (OWN, "id", 2**40, 2**60)
+    assert bson.decode(read.doc) == {"content": [1, None]}
+    assert (list(read.notes), list(read.blobs)) == (["a note"], ["1.blob"])
+    assert seq_of(bytearray(raw)) == 2**40
+
+
+def test_what_is_not_given_takes_no_room() -> None:
+    """A record without notes and blobs has neither."""
+    assert bson.decode(RECORD).keys() == {"crc", "v", "seq", "op", "id", "key", "doc"}
+    assert list(unpack(RECORD).notes) == list(unpack(RECORD).blobs) == []
+
+
+def test_the_checksum_is_a_usual_one() -> None:
+    """Whoever has the file can check it: CRC-32 of all that follows it."""
+    assert bson.decode(RECORD)["crc"] == zlib.crc32(RECORD[17:])
+
+
+@pytest.mark.parametrize("position", range(LENGTH_BYTES, len(RECORD)))
+def test_no_flipped_bit_goes_unseen(position: int) -> None:
+    """Whichever bit is wrong, behind the length by which it was read, the record is damaged."""
+    for bit in range(8):
+        changed = flipped(RECORD, position, bit)
+        if position in CRC_NAME_BYTES:
+            with suppress(DamagedRecordError):  # where it is no text any more
+                assert unpack(changed) == unpack(RECORD)
+        else:
+            with pytest.raises(DamagedRecordError):
+                unpack(changed)
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 16, 36, 37, len(RECORD) - 1])
+def test_a_part_of_a_record_is_damaged(length: int) -> None:
+    """A record that was cut short is none."""
+    with pytest.raises(DamagedRecordError):
+        unpack(RECORD[:length])
+
+
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 2**31 - 1, 0, -1])
+def test_another_version_is_not_read(version: int) -> None:
+    """A record of another format is for the llm-audit that wrote it."""
+    with pytest.raises(JournalVersionError):
+        unpack(of_version(version))
+
+
+@pytest.mark.parametrize("position", [9, 20, 30, 45])
+def test_another_version_with_a_wrong_checksum_is_damage(position: int) -> None:
+    """A version that only a flipped bit made so does not keep a journal from being read."""
+    with pytest.raises(DamagedRecordError):
+        unpack(flipped(of_version(FORMAT_VERSION + 1), position))
+
+
+def test_a_right_checksum_over_no_record_is_damage() -> None:
+    """What has the checksum of a record and not its fields is no record."""
+    fields = bson.decode(packed(1))
+    del fields["doc"]
+    with pytest.raises(DamagedRecordError):
+        unpack(sealed(bson.encode(fields)))
+    broken = bytearray(packed(1))
+    broken[37] = 0x7F  # an element type that BSON does not have
+    with pytest.raises(DamagedRecordError):
+        unpack(sealed(broken))

@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo test lint types bench docs wheel-test constraints
+.PHONY: help setup demo test faults lint types bench docs wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -29,7 +29,10 @@ demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
 	@KEEP=$(KEEP) $(BIN)/python -m llm_audit.demo
 
 test: setup ## Run every test, against a real mongod and redis-server
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal
+
+faults: setup ## Bring about every fault, for long, and print what became of the calls
+	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

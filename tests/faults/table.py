@@ -1,0 +1,52 @@
+"""The table at the end of a run: what was done to the recorder, and what became of the calls."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from faults.promises import Verdict
+
+LONG = os.environ.get("FAULTS") == "long"
+ROW = "fault"
+TITLES = ("fault", "times", "recorded", "lost", "doubled", "wrong status", "remark")
+
+Report = Callable[..., None]
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Put a row into the table, and fail where a promise was not kept."""
+
+    def put(fault: str, times: int, verdict: Verdict, remark: str = "") -> None:
+        counts = (verdict.lost, verdict.doubled, verdict.wrong_status)
+        assert not verdict.without_content, verdict
+        record_property(ROW, [fault, times, verdict.recorded, *counts, remark])
+        assert counts == (0, 0, 0), verdict
+        assert verdict.recorded
+        assert times
+
+    return put
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table, of which every process of the run has made a part."""
+    rows = sorted(_rows(terminalreporter.stats))
+    if not rows:
+        return
+    terminalreporter.section(f"faults ({'long' if LONG else 'short'} run)")
+    table = [TITLES, *rows]
+    widths = [max(len(str(row[column])) for row in table) for column in range(len(TITLES))]
+    for row in table:
+        cells = [str(cell) for cell in row]
+        first = cells[0].ljust(widths[0])
+        counts = [cell.rjust(width) for cell, width in zip(cells[1:-1], widths[1:-1], strict=True)]
+        terminalreporter.write_line("  ".join([first, *counts, cells[-1]]).rstrip())
+
+
+def _rows(stats: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:
+    for outcome in ("passed", "failed"):
+        for result in stats.get(outcome, ()):
+            for name, value in result.user_properties:
+                if name == ROW and result.when == "call":
+                    yield tuple(value)

@@ -1,10 +1,14 @@
 """Flush, stop and look after this process's recording; starting needs nobody."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from llm_audit import outcomes
+from llm_audit.call import LLMCallStatusEnum
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
+from llm_audit.recorder.closing import Verdict
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.recorder.shipper import FlushResult
 from llm_audit.settings import get_settings
@@ -38,16 +42,59 @@ def shutdown(timeout_seconds: float | None = None, *, ended_by: str = "shutdown"
     return process.stop(timeout_seconds)
 
 
-def recover() -> None:
-    """Have the journals of dead processes shipped and their open calls closed; returns at once.
+def recover(timeout_seconds: float = 0.0) -> bool:
+    """Have the journals of dead processes shipped and their open calls closed.
 
     The work is done by this process's shipping thread, so the process has to stay alive meanwhile.
 
     Every process does so at its start and then every `recovery_interval_seconds`; call it when you
     know that one has just died, or where a process should look after others without recording.
+
+    Args:
+        timeout_seconds: How long to wait for it at the most; by default it goes on by itself.
+
+    Returns:
+        Whether nothing is left in this machine's spool that is for this MongoDB, database and
+        collection and that a dead process left; false if the time was over before that was known.
     """
-    if get_settings().enabled:
-        process.recorder().shipper.wake()
+    return get_settings().enabled and process.recover(timeout_seconds)
+
+
+def end_calls_of_task(
+    task_id: str,
+    error: BaseException,
+    *,
+    pid: int,
+    since: float,
+    status: LLMCallStatusEnum | None = None,
+    ended_by: str | None = None,
+) -> None:
+    """Say from outside how the calls ended that a task left open; returns at once.
+
+    For whoever ends a task's process and knows why, as a worker's main process does. This process's
+    shipping thread closes the calls once the other process, or whoever adopts its journal, has
+    delivered them. What the process itself said with `complete` or `fail` counts more; what it said
+    while it was being ended, or what is inferred from its death, counts less.
+
+    Args:
+        task_id: Celery's.
+        error: What ended the task.
+        pid: The process on this host that ran it; it may be this one.
+        since: When the task, or this attempt of it, began, in seconds of the epoch.
+        status: A terminal status instead of the one the error means.
+        ended_by: The cause instead of the one the error means.
+    """
+    if not get_settings().enabled:
+        return
+    meant, outcome = outcomes.error_fields(error)
+    del outcome["error_traceback"]  # of this process, not of the task
+    outcome |= {"status": status or meant, "completed_at": datetime.now(UTC)}
+    if ended_by is not None:
+        outcome["ended_by"] = ended_by
+    recorder = process.recorder()
+    recorder.shipper.verdicts.add(
+        Verdict(task_id, pid, since, outcome), last_seq=recorder.journal.last_seq
+    )
 
 
 def retry_rejected() -> RetryResult:

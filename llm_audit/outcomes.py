@@ -31,6 +31,8 @@ CAUSE_BY_NAME = {
     "WorkerLostError": "worker_lost",
     "SystemExit": "process_exit",
     "KeyboardInterrupt": "process_exit",
+    **dict.fromkeys(("Exception", "CancelledError", "GeneratorExit"), "exception"),
+    "BaseException": "interrupted",
 }
 EXCEPTION = "exception"
 
@@ -96,7 +98,7 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         fields = {"error_message": _beginning(_text(error)), "ended_by": EXCEPTION}
         return LLMCallStatusEnum.ERROR, fields
     names = [cls.__name__ for cls in type(error).__mro__]
-    cause = next((CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME), EXCEPTION)
+    cause = next(CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME)
     trace = "".join(traceback.format_exception(error))
     fields = {
         "error_type": names[0],

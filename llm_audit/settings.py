@@ -123,6 +123,11 @@ class Settings(BaseSettings):
         name = f"{self.hosts()}\n{self.database}\n{self.collection}"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
+    def target_name(self) -> str:
+        """Name the same for people."""
+        hosts = self.hosts() or "a mongo_url that cannot be read"
+        return f"{hosts}, database {self.database}, collection {self.collection}"
+
 
 class _Home:
     """The one place where the settings in force live."""
@@ -241,7 +246,7 @@ def _check_mongo_url(settings: Settings) -> None:
     message = (
         "mongo_url is not a MongoDB connection string: it has to look like "
         "mongodb://host:27017 or mongodb+srv://host, with user and password percent-encoded. Set "
-        "it in llm_audit.configure() or LLM_AUDIT_MONGO_URL; until then calls stay in the journal."
+        "it in llm_audit.configure() or LLM_AUDIT_MONGO_URL; until then calls wait in the spool."
     )
     if settings.strict:
         raise ConfigurationError(message)

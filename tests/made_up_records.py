@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import uuid4
 
 import bson
 
 from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.records import START, Record, record_fields, seal
 from llm_audit.recorder.segments import Segment
+from llm_audit.recorder.spool import ProcessFolder
 
 LARGE = 2**30
 
@@ -73,3 +75,10 @@ class Folder:
         self.path.mkdir(exist_ok=True)
         self.lock_is_gone = False
         return made
+
+
+def create_process_folder(target_folder: Path, target_name: str | None = None) -> ProcessFolder:
+    """Make and lock a folder in the spool as a recording process does."""
+    folder = ProcessFolder(target_folder / str(uuid4()), target_name=target_name)
+    folder.ensure()
+    return folder

@@ -57,7 +57,12 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
     else:
         state = WAITING if owner.boot_id == spool.boot_id() else OTHER_KERNEL
     report = JournalReport(
-        path=str(folder), nonce=folder.name, host=owner.host, pid=owner.pid, state=state
+        path=str(folder),
+        nonce=folder.name,
+        host=owner.host,
+        pid=owner.pid,
+        target=owner.target,
+        state=state,
     )
     oldest = None
     for name, status in _files(folder):

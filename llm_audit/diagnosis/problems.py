@@ -15,6 +15,12 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         diagnosis: Everything but the problems.
         pending_seconds: The limit for open calls.
     """
+    if not diagnosis.processes and not diagnosis.journals:
+        yield (
+            "No process has recorded into this collection, and none into this spool: look whether "
+            "LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE, LLM_AUDIT_COLLECTION and LLM_AUDIT_SPOOL_DIR "
+            "are those of the processes that record."
+        )
     yield from _of_processes(diagnosis)
     yield from _of_journals(diagnosis)
     if diagnosis.open_calls.count:
@@ -30,8 +36,9 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         )
     if diagnosis.calls_without_media:
         yield (
-            f"Media of {len(diagnosis.calls_without_media)} calls are missing in GridFS: they were "
-            "lost with a spool, or removed by hand."
+            f"Media of {len(diagnosis.calls_without_media)} calls are missing in GridFS, the first "
+            f"{next(iter(diagnosis.calls_without_media))}: they were lost with a spool, or removed "
+            "by hand, and cannot be had back; the rest of these calls is whole."
         )
     if diagnosis.missing_indexes:
         names = ", ".join(diagnosis.missing_indexes)
@@ -50,12 +57,19 @@ def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
-    mends = {
-        WAITING: "the next process that records here ships it, or llm_audit.recover()",
-        OTHER_KERNEL: "a process that records here ships it once its lease is over",
-        OTHER_TARGET: "only a process with that mongo_url, database and collection ships it",
-    }
+    known = {process.nonce for process in diagnosis.processes}
     for journal in diagnosis.journals:
+        mends = {
+            WAITING: "the next process that records here ships it, or llm_audit.recover(60)",
+            OTHER_KERNEL: "a process that records here ships it once its lease is over",
+            OTHER_TARGET: f"it is for {journal.target}, and only a process with these settings "
+            "ships it; to have it go elsewhere, move its folder into that target's",
+        }
+        if journal.state == WAITING and not journal.segments and journal.nonce in known:
+            yield (
+                f"The calls that pid {journal.pid} left open are not closed yet ({journal.path}): "
+                "the next process that records here closes them, or llm_audit.recover(60)."
+            )
         if journal.segments and journal.state in mends:
             yield (
                 f"A journal of {journal.bytes} bytes, {journal.age_seconds or 0:.0f} s old, lies "
@@ -63,11 +77,12 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
             )
     if diagnosis.rejected_files:
         yield (
-            f"MongoDB refused records, kept in {', '.join(diagnosis.rejected_files)}: mend what "
-            "refuses them and call llm_audit.retry_rejected()."
+            f"MongoDB refused records, kept with its reasons in "
+            f"{', '.join(diagnosis.rejected_files)}: mend what refuses them and call "
+            "llm_audit.retry_rejected()."
         )
     if diagnosis.damaged_files:
         yield (
-            f"Parts of journals could not be read: {', '.join(diagnosis.damaged_files)}. Look at "
-            "them with bsondump, then remove them."
+            f"Parts of journals could not be read: {', '.join(diagnosis.damaged_files)}. What "
+            "bsondump still shows of them has to be brought in by hand; then remove them."
         )

@@ -78,7 +78,9 @@ def connect(diagnosis: Diagnosis) -> None:
             continue
         if journal.state == WAITING:
             process.state = DEAD
-            process.verdict = "it has died, and what it had not shipped waits in its journal here"
+            waiting = "what it had not shipped waits in its journal here"
+            shipped = "all of its journal is shipped, but the calls it left open are not closed yet"
+            process.verdict = f"it has died; {waiting if journal.segments else shipped}"
         elif process.state in (SILENT, ProcessState.LOST) and journal.state == IN_USE:
             process.verdict = (
                 f"it has shown no sign of life since {process.beat_at:%Y-%m-%d %H:%M:%S} UTC, but "

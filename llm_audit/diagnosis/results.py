@@ -54,6 +54,7 @@ class JournalReport(BaseModel):
     nonce: str
     host: str | None = None
     pid: int | None = None
+    target: str | None = Field(None, description="hosts, database and collection it goes to")
     state: str = Field(
         description="in use, by a living process; waiting, for a process that ships it; "
         "other kernel, from before a reboot or from another machine; other target, for another "

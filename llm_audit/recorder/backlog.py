@@ -7,7 +7,7 @@ Memory is bounded by the window of starts that wait for their outcome, not by th
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from llm_audit.errors import log_once
@@ -64,7 +64,10 @@ class Backlog:
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         batch_size: Records in one batch at the most.
         losses: Is told of what can no longer be read.
-        on_delete: Is told of segments that are deleted.
+        on_delete: Is told of segments before they are deleted.
+        last_read_seq: The number of the last record that others have read, of deleted segments.
+        missing: How many numbers before it were missing.
+        damaged: The names of segments whose loss others have counted.
     """
 
     def __init__(
@@ -75,6 +78,9 @@ class Backlog:
         batch_size: int,
         losses: Tally,
         on_delete: Callable[[Segment], None] = lambda _: None,
+        last_read_seq: int = 0,
+        missing: int = 0,
+        damaged: Iterable[str] = (),
     ) -> None:
         self._segments = segments
         self._losses = losses
@@ -86,8 +92,9 @@ class Backlog:
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
-        self.last_read_seq = 0
-        self.missing = 0  # numbers between the first and the last record read
+        self.last_read_seq = last_read_seq
+        self.damaged = set(damaged)
+        self.missing = missing  # numbers between the first and the last record read
 
     @property
     def acknowledged_through(self) -> int:
@@ -159,8 +166,8 @@ class Backlog:
         """Delete segments in which nothing is left to acknowledge."""
         while self._segments and self._segments[0].finished:
             segment = self._segments.popleft()
-            segment.delete()
             self._on_delete(segment)
+            segment.delete()
 
     def _read_on(self) -> bool:
         for segment in tuple(self._segments):
@@ -203,7 +210,8 @@ class Backlog:
             segment.taken += lost
             self._losses.add(RECORD, reason, seq=segment.last_seq, count=lost)
             self.last_read_seq = max(self.last_read_seq, segment.last_seq)
-        else:  # a dead process's: nobody knows what was in it
+        elif segment.name not in self.damaged:  # a dead process's: nobody knows what was in it
+            self.damaged.add(segment.name)
             self._losses.add(JOURNAL, reason, seq=self.last_read_seq)
         log_once(
             f"What was not shipped of a journal segment is lost and counted ({reason}).",

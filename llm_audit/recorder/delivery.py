@@ -7,7 +7,7 @@ not available now, and what is left is sent again later.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,8 @@ class Delivery:
         nonce: The process whose journal it is.
         losses: Is told of what could not even be kept.
         between: Called between the parts of a long delivery.
+        refused: What MongoDB refused of the journal when others sent it, as tally entries.
+        kept: The numbers of the records that others have set aside.
     """
 
     def __init__(
@@ -73,9 +75,12 @@ class Delivery:
         losses: Tally,
         *,
         between: Callable[[], None] = lambda: None,
+        refused: Iterable[dict[str, Any]] = (),
+        kept: Collection[int] = (),
     ) -> None:
         self.superseded = 0
-        self.rejected = Tally()
+        self.rejected = Tally(refused)
+        self._kept = kept
         self._lost_blobs: set[Path] = set()
         self._blob_folder = target_folder
         self._refused: set[int] = set()
@@ -203,8 +208,9 @@ class Delivery:
                 self.rejected.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
             return []
         self._refused.add(record.seq)
-        self._set_aside(record, f"{reason}: {detail[:500]}")
-        self.rejected.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
+        if record.seq not in self._kept:
+            self._set_aside(record, f"{reason}: {detail[:500]}")
+            self.rejected.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
         log_once(
             f"MongoDB refused a record ({reason}): it is kept in {self._target_folder}/rejected, "
             "and the call is recorded without its content, if MongoDB takes that. Mend what "

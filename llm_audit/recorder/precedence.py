@@ -41,3 +41,13 @@ def created_at(call_id: str) -> datetime | None:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError):
         return None
+
+
+def first_id_at(at: float) -> str:
+    """Return a text that no UUIDv7 made at this time or later is less than.
+
+    Args:
+        at: In seconds of the epoch.
+    """
+    hexadecimal = f"{int(at * 1000):012x}"
+    return f"{hexadecimal[:8]}-{hexadecimal[8:]}"

@@ -46,7 +46,7 @@ class Recorder:
         self.first_call_id: str | None = None
         nonce = str(uuid4())
         self.path = settings.spool_dir / settings.target() / nonce
-        self._folder = spool.ProcessFolder(self.path)
+        self._folder = spool.ProcessFolder(self.path, target_name=settings.target_name())
         _make(self._folder, settings)
         self.journal = Journal(
             self.path,
@@ -71,6 +71,7 @@ class Recorder:
         deadline = time.monotonic() + timeout_seconds
         self.journal.close()
         result = self.shipper.flush(timeout_seconds)
+        self.shipper.verdicts.wait(deadline - time.monotonic())
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
         if not result and os.path.exists(self.path):  # noqa: PTH110  (it may be out of our reach)
             _Home.left_behind[self.path] = result.unacknowledged_operations
@@ -95,7 +96,7 @@ class Recorder:
             "not_journaled": journal.not_journaled,
             "ended_twice": self.ended_twice,
             "superseded": shipper.delivery.superseded,
-            "closed_for_the_dead": shipper.recovery.closed,
+            "closed_for_the_dead": shipper.closing.closed,
             "rejected": shipper.delivery.rejected.entries(),
             "dropped": journal.losses.entries(),
         }
@@ -182,6 +183,18 @@ def recorder() -> Recorder:
 def running() -> Recorder | None:
     """Return this process's recorder, if it has recorded anything."""
     return _Home.recorder
+
+
+def recover(timeout_seconds: float) -> bool:
+    """Have what dead processes left here finished; return whether it was within the time."""
+    began = time.monotonic()
+    recovery = recorder().shipper.recovery
+    recorder().shipper.wake()
+    while recovery.nothing_left_at < began:
+        if time.monotonic() - began >= timeout_seconds:
+            return False
+        time.sleep(LEFT_BEHIND_POLL_SECONDS)
+    return True
 
 
 def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:

@@ -43,7 +43,8 @@ def note_recovered(
     dropped = [*(left.get("dropped") or known.get("dropped", [])), *unreadable]
     dropped = _accounting_for(missing, dropped, "missing from the journal", last_seq)
     refused = [*known.get("rejected", []), *refused]
-    kept = rejected.count(folder.parent, folder.name)  # also by one killed before it could tell
+    # also by one that was killed before it could tell
+    kept = len(rejected.kept_seqs(folder.parent, folder.name))
     refused = _accounting_for(kept, refused, "see the rejected journal", last_seq)
     recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
     if not (recorded or dropped or refused):

@@ -1,42 +1,25 @@
 """What the dead left: adopt their journals, ship them, then close the calls they left open."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-import bson
-from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
 
-from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
+from llm_audit.recorder import rejected
 from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import Connection, describe, reaching
 from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.operations import Form, Write
-from llm_audit.recorder.precedence import Rank, outcome_key
 from llm_audit.recorder.processes import note_recovered
-from llm_audit.recorder.records import OTHER, Record
 from llm_audit.recorder.segments import find_segments
 from llm_audit.recorder.spool import ProcessFolder
-from llm_audit.recorder.tally import Tally, find_left
+from llm_audit.recorder.tally import Tally, find_left, find_progress, leave_progress
 from llm_audit.settings import Settings
-
-_CAUSES = {
-    "worker_lost": ("WorkerLost", "The process that made this call died before the call ended."),
-    "lease_expired": (
-        "LeaseExpired",
-        "The process that made this call has shown no sign of life for the length of its lease.",
-    ),
-    "record_lost": (
-        "RecordLost",
-        "The call has ended, but the record of how it ended was lost.",
-    ),
-}
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +31,20 @@ class Adopted:
     delivery: Delivery
     losses: Tally
 
+    def leave_progress(self) -> None:
+        """Write down what the journal told so far, for whoever goes on with what is left of it."""
+        try:
+            leave_progress(
+                self.folder.path,
+                last_read_seq=self.backlog.last_read_seq,
+                missing=self.backlog.missing,
+                unreadable=self.losses.entries(),
+                refused=self.delivery.rejected.entries(),
+                damaged=sorted(self.backlog.damaged),
+            )
+        except OSError as error:
+            log_once(f"How far {self.folder.path} is recovered cannot be noted ({error.strerror}).")
+
 
 class Recovery:
     """Finds the folders of dead processes, now and then, and finishes what they began.
@@ -55,8 +52,8 @@ class Recovery:
     Args:
         settings: How often to look, and how long a lease is.
         target_folder: The spool's folder for this target.
-        connection: To ship, and to ask which calls were left open.
-        delivery: This process's own, by which those calls are closed.
+        connection: To ship.
+        closing: Closes the calls that were left open.
         between: Called between the parts of a long delivery.
     """
 
@@ -65,14 +62,13 @@ class Recovery:
         settings: Settings,
         target_folder: Path,
         connection: Connection,
-        delivery: Delivery,
+        closing: Closing,
         between: Callable[[], None],
     ) -> None:
-        self.closed = 0
         self._settings = settings
         self._target_folder = target_folder
         self._connection = connection
-        self._delivery = delivery
+        self._closing = closing
         self._between = between
         self._adopted: Adopted | None = None
         self._dead: Iterator[ProcessFolder] = iter(())
@@ -80,6 +76,8 @@ class Recovery:
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
         self._left_alone: set[str] = set()
+        self.nothing_left_at = 0.0  # on the monotonic clock: when a look began that found no more
+        self._look_began = 0.0
         self._next_look = 0.0
         self._paused_until = 0.0
 
@@ -122,35 +120,18 @@ class Recovery:
                 )
             except OperationFailure as error:
                 log_once(f"That a process was recovered could not be noted ({describe(error)}).")
-        self.close_calls(nonce, ended_by="worker_lost")
+        self._closing.abandon(nonce, ended_by="worker_lost")
         adopted.folder.remove()
         self._adopted = None
 
-    def close_calls(self, nonce: str, *, ended_by: str, but_not: Collection[str] = ()) -> None:
-        """Close the calls that a process left open; a real outcome still counts more.
-
-        Args:
-            nonce: The process.
-            ended_by: "worker_lost", "lease_expired" or "record_lost".
-            but_not: Calls to leave open.
+    def finish_if_shipped(self) -> None:
+        """Finish the adopted folder if nothing of it is left to ship.
 
         Raises:
-            UnavailableError: MongoDB cannot be reached now; call again.
+            UnavailableError: MongoDB cannot be reached now; the next process that looks finishes.
         """
-        query = {"process_nonce": nonce, "status": LLMCallStatusEnum.PENDING}
-        with reaching():
-            # the URL may prefer secondaries, which may not have seen the call yet
-            calls = self._connection.calls().with_options(read_preference=ReadPreference.PRIMARY)
-            pending = [call["_id"] for call in calls.find(query, {"_id": 1})]
-        writes = [
-            Write(Form.UPDATE_OTHER, _abandon(call_id, ended_by))
-            for call_id in pending
-            if call_id not in but_not
-        ]
-        size = self._settings.batch_size
-        for first in range(0, len(writes), size):
-            self._delivery.send(writes[first : first + size], self._target_folder)
-            self.closed += len(writes[first : first + size])
+        if self._adopted is not None and self._adopted.backlog.empty:
+            self.finish()
 
     def pause(self) -> None:
         """Go on with the adopted folder only after the usual interval."""
@@ -183,15 +164,16 @@ class Recovery:
         target = self._target_folder.name
         for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
             log_once(
-                f"{folder.path} holds calls for another mongo_url, database or collection than "
-                f"{settings.hosts()}, {settings.database}, {settings.collection}: only a process "
-                "with those settings ships them."
+                f"{folder.path} holds calls for {folder.owner().get('target')}: only a process "
+                f"with those settings ships them. If they belong to {settings.target_name()}, "
+                f"move it into {self._target_folder}."
             )
 
     def _adopt_next(self) -> Adopted | None:
         if time.monotonic() >= self._next_look:
             self._report_waiting_elsewhere()
-            self._next_look = time.monotonic() + self._settings.recovery_interval_seconds
+            self._look_began = time.monotonic()
+            self._next_look = self._look_began + self._settings.recovery_interval_seconds
             self._dead = adopt_dead(self._target_folder, self._other_kernels)
         for folder in self._dead:
             if folder.nonce in self._left_alone:
@@ -202,36 +184,34 @@ class Recovery:
             except OSError as error:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
+        self.nothing_left_at = self._look_began
         return None
 
     def _adopt(self, folder: ProcessFolder) -> Adopted:
         settings = self._settings
-        losses = Tally()
+        progress = find_progress(folder.path)
+        losses = Tally(progress.get("unreadable", ()))
         backlog = Backlog(
             find_segments(folder.path),
             pending_after_seconds=0,
             batch_size=settings.batch_size,
             losses=losses,
+            on_delete=lambda _: adopted.leave_progress(),
+            last_read_seq=progress.get("last_read_seq", 0),
+            missing=progress.get("missing", 0),
+            damaged=progress.get("damaged", ()),
         )
         # a file of its own for what is refused: the dead one may have died in the middle of writing
         nonce = f"{folder.nonce}.{uuid4()}"
         delivery = Delivery(
-            settings, self._connection, self._target_folder, nonce, losses, between=self._between
+            settings,
+            self._connection,
+            self._target_folder,
+            nonce,
+            losses,
+            between=self._between,
+            refused=progress.get("refused", ()),
+            kept=rejected.kept_seqs(self._target_folder, folder.nonce),
         )
-        return Adopted(folder, backlog, delivery, losses)
-
-
-def _abandon(call_id: str, ended_by: str) -> Record:
-    """Return the record that closes a call whose end nobody has recorded."""
-    now = datetime.now(UTC)
-    key = outcome_key(Rank.INFERENCE, now.timestamp())
-    error_type, error_message = _CAUSES[ended_by]
-    outcome = {
-        "status": LLMCallStatusEnum.ABANDONED,
-        "outcome_key": key,
-        "ended_by": ended_by,
-        "error_type": error_type,
-        "error_message": error_message,
-        "completed_at": now,
-    }
-    return Record(OTHER, call_id, 0, key, bson.encode(outcome), (), ())
+        adopted = Adopted(folder, backlog, delivery, losses)
+        return adopted

@@ -55,14 +55,14 @@ def files(target_folder: Path) -> list[Path]:
     return sorted((target_folder / REJECTED).glob(f"*{SUFFIX}"))
 
 
-def count(target_folder: Path, nonce: str) -> int:
-    """Return how many refused records of a process are kept."""
-    found = 0
+def kept_seqs(target_folder: Path, nonce: str) -> set[int]:
+    """Return the numbers of a process's refused records that are kept."""
+    found = set()
     for path in files(target_folder):
         if nonce_of(path) == nonce:
             with suppress(OSError, BSONError), path.open("rb") as file:
-                for _ in bson.decode_file_iter(file, _RAW):
-                    found += 1
+                for document in bson.decode_file_iter(file, _RAW):
+                    found.add(document["record"]["seq"])
     return found
 
 

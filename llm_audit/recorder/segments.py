@@ -34,7 +34,8 @@ class Segment(ABC):
 
     in_memory: ClassVar[bool]
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.end = 0
         self.read = 0
         self.open = True
@@ -149,7 +150,7 @@ class FileSegment(Segment):
     in_memory = False
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(path.name)
         self.path = path
         self._descriptor: _Descriptor | None = None
 
@@ -262,7 +263,7 @@ class MemorySegment(Segment):
     in_memory = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("memory")
         self._records = bytearray()
 
     def append(self, record: bytearray) -> None:

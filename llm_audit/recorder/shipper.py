@@ -15,6 +15,7 @@ from llm_audit import pricing
 from llm_audit.errors import UnavailableError, log_once, logger
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import Connection
 from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.heartbeat import Heartbeat
@@ -24,6 +25,7 @@ from llm_audit.recorder.records import JournalVersionError
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.spool import TRANSIENT, ProcessFolder
 from llm_audit.recorder.upkeep import Upkeep
+from llm_audit.recorder.verdicts import Verdicts
 from llm_audit.settings import Settings
 
 POLL_SECONDS = 0.1
@@ -74,9 +76,9 @@ class Shipper:
             journal.losses,
             between=show_life,
         )
-        self.recovery = Recovery(
-            settings, target_folder, self._connection, self.delivery, show_life
-        )
+        self.closing = Closing(settings, self._connection, self.delivery, target_folder)
+        self.recovery = Recovery(settings, target_folder, self._connection, self.closing, show_life)
+        self.verdicts = Verdicts(target_folder, self.closing, self.recovery.look_now)
         self.backlog = Backlog(
             journal.segments,
             # whoever waits for MongoDB wants no start to wait for its outcome first
@@ -150,7 +152,7 @@ class Shipper:
                 self._pause(pause)
             while not self._wakes.empty():  # we are awake
                 self._wakes.get()
-        self.recovery.release()
+        self._end_recovery()
         self.acknowledged.end()
         self._keep_lease_of(open_calls.ids())
         try:
@@ -160,6 +162,17 @@ class Shipper:
         except Exception as error:  # noqa: BLE001  (whoever waits for the end must not miss it)
             self._failed(error)
         self._ended.put(None)
+
+    def _end_recovery(self) -> None:
+        """Finish a dead process's folder if all of it is shipped, and leave it otherwise."""
+        try:
+            if self.unavailable is None:
+                self.recovery.finish_if_shipped()
+        except UnavailableError as error:
+            self._went_away(str(error))
+        except Exception as error:  # noqa: BLE001  (whoever waits for the end must not miss it)
+            self._failed(error)
+        self.recovery.release()
 
     def _keep_lease_of(self, call_ids: set[str]) -> None:
         """Show life as long as calls begun here run, though now under other settings."""
@@ -210,16 +223,18 @@ class Shipper:
             full = self._journal.full  # then its room is wanted
             self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
             self.backlog.delete_finished_segments()
-            self.upkeep.close_unrecorded(self.recovery)
+            self.upkeep.close_unrecorded(self.closing)
         if not sent:
             self.upkeep.clean_media()
-        return self._recover_once() or sent
+        recovering = self._recover_once()
+        self.verdicts.carry_out(self.acknowledged.through)
+        return recovering or sent
 
     def _beat(self) -> None:
         """Show life in MongoDB, and close the calls of those who have shown none for a lease."""
         try:
             for silent in self.heartbeat.beat():
-                self.recovery.close_calls(silent.nonce, ended_by="lease_expired")
+                self.closing.abandon(silent.nonce, ended_by="lease_expired")
                 self.heartbeat.lost(silent)
         except UnavailableError:
             raise
@@ -241,7 +256,7 @@ class Shipper:
     def _say_goodbye(self) -> None:
         if self.unavailable is None and self.backlog.empty:
             try:
-                self.upkeep.close_unrecorded(self.recovery)
+                self.upkeep.close_unrecorded(self.closing)
                 self.heartbeat.end()
                 self.ended_well = True
             except UnavailableError as error:

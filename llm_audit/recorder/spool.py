@@ -45,10 +45,14 @@ class ProcessFolder:
     Args:
         path: The folder; its name is the process's nonce.
         lock_descriptor: The lock file, if it is held; else `ensure` makes folder and lock.
+        target_name: Where the calls in it go, for whoever finds it.
     """
 
-    def __init__(self, path: Path, lock_descriptor: int | None = None) -> None:
+    def __init__(
+        self, path: Path, lock_descriptor: int | None = None, target_name: str | None = None
+    ) -> None:
         self.path = path
+        self._target_name = target_name
         self._descriptor = lock_descriptor
         self._moved: list[int] = []
 
@@ -74,7 +78,7 @@ class ProcessFolder:
         try:
             with Held.lock:  # so that nobody here opens and closes the lock before it is held
                 Held.nonces.add(self.nonce)
-                descriptor = _locked_file(new / LOCK)
+                descriptor = _locked_file(new / LOCK, self._target_name)
                 try:
                     if self.path.exists():  # only its lock was removed
                         (new / LOCK).rename(self.path / LOCK)
@@ -136,11 +140,11 @@ class ProcessFolder:
             return False
 
 
-def _locked_file(path: Path) -> int:
+def _locked_file(path: Path, target_name: str | None) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, json.dumps(_this_process()).encode())
+        os.write(descriptor, json.dumps({**_this_process(), "target": target_name}).encode())
     except OSError:
         os.close(descriptor)
         raise
@@ -151,17 +155,6 @@ def forget_held() -> None:
     """Start a forked child with no folder of its own."""
     Held.lock = threading.RLock()
     Held.nonces.clear()
-
-
-def create_process_folder(target_folder: Path) -> ProcessFolder:
-    """Make and lock a folder for this process.
-
-    Raises:
-        OSError: The spool cannot be written.
-    """
-    folder = ProcessFolder(target_folder / str(uuid4()))
-    folder.ensure()
-    return folder
 
 
 def used_bytes(spool_dir: Path) -> int:
@@ -207,6 +200,7 @@ class Owner(NamedTuple):
     host: str | None
     pid: int | None
     boot_id: str | None
+    target: str | None = None
 
 
 def look_at(folder: Path) -> Owner | None:
@@ -230,7 +224,7 @@ def look_at(folder: Path) -> Owner | None:
             lives = True
         finally:
             os.close(descriptor)
-    return Owner(lives, owner.get("host"), owner.get("pid"), owner.get("boot_id"))
+    return Owner(lives, *map(owner.get, Owner._fields[1:]))
 
 
 def _this_process() -> dict[str, Any]:

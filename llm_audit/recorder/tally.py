@@ -1,7 +1,7 @@
 """What did not arrive as it was recorded: counted by reason, with where and when."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ import bson
 from bson.errors import BSONError
 
 CALL_IDS_MAX = 10
+_AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
 
 RECORD = "record"
 CONTENT = "content"
@@ -18,6 +19,7 @@ NOTES = "notes"
 JOURNAL = "journal"
 
 LEFT = "losses"  # a process's file beside its journal
+PROGRESS = "progress"  # the file of those who ship it after the process's death
 
 
 @dataclass(slots=True)
@@ -48,12 +50,17 @@ class Entry:
 
 
 class Tally:
-    """Counts by kind and reason; any thread may add."""
+    """Counts by kind and reason; any thread may add.
 
-    def __init__(self) -> None:
-        self._entries: dict[tuple[str, str], Entry] = {}
+    Args:
+        entries: What was counted before, as `entries` gave it.
+    """
+
+    def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
+        before = [Entry(**entry) for entry in entries]
+        self._entries = {(entry.what, entry.reason): entry for entry in before}
         self._lock = threading.RLock()
-        self.total = 0  # how often anything was counted
+        self.total = sum(entry.count for entry in before)  # how often anything was counted
 
     def add(
         self, what: str, reason: str, *, seq: int, call_ids: Iterable[str] = (), count: int = 1
@@ -94,16 +101,61 @@ def leave(
     Raises:
         OSError: The spool cannot be written.
     """
-    new = folder / f"{LEFT}.new"
-    new.touch(mode=0o600)
     left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
-    new.write_bytes(bson.encode(left))
-    new.replace(folder / LEFT)
+    _write(folder, LEFT, left)
+
+
+def leave_progress(
+    folder: Path,
+    *,
+    last_read_seq: int,
+    missing: int,
+    unreadable: list[dict[str, Any]],
+    refused: list[dict[str, Any]],
+    damaged: list[str],
+) -> None:
+    """Write beside a dead process's journal what was learned from it, before parts of it go.
+
+    Args:
+        folder: The dead process's, in the spool.
+        last_read_seq: The number of the last operation read.
+        missing: How many numbers before it were missing.
+        unreadable: What could not be read, as tally entries.
+        refused: What MongoDB refused, as tally entries.
+        damaged: The files whose rest is among what could not be read.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    progress = {
+        "last_read_seq": last_read_seq,
+        "missing": missing,
+        "unreadable": unreadable,
+        "refused": refused,
+        "damaged": damaged,
+    }
+    _write(folder, PROGRESS, progress)
 
 
 def find_left(folder: Path) -> dict[str, Any]:
     """Return what a dead process has left written of its losses; empty if there were none."""
+    return _read(folder, LEFT)
+
+
+def find_progress(folder: Path) -> dict[str, Any]:
+    """Return what earlier recoverers learned, as `leave_progress` takes it; empty if none was."""
+    return _read(folder, PROGRESS)
+
+
+def _write(folder: Path, name: str, document: Mapping[str, Any]) -> None:
+    new = folder / f"{name}.new"
+    new.touch(mode=0o600)
+    new.write_bytes(bson.encode(document))
+    new.replace(folder / name)
+
+
+def _read(folder: Path, name: str) -> dict[str, Any]:
     try:
-        return bson.decode((folder / LEFT).read_bytes())
+        return bson.decode((folder / name).read_bytes(), _AWARE)
     except (OSError, BSONError):
         return {}

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.recorder import media
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import Connection, reaching
 from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.open_calls import open_calls
-from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.spool import ProcessFolder, used_bytes
 from llm_audit.settings import Settings
 
@@ -75,23 +75,21 @@ class Upkeep:
             self._folder.touch()
             self._heartbeat.show()
 
-    def close_unrecorded(self, recovery: Recovery) -> None:
+    def close_unrecorded(self, closing: Closing) -> None:
         """Close the calls the record of whose end was lost, or they would be PENDING for ever.
 
         Everything else recorded has to be in MongoDB: what is PENDING there still runs, or is one
         of them.
 
         Args:
-            recovery: Closes them.
+            closing: Closes them.
 
         Raises:
             UnavailableError: MongoDB cannot be reached; call again.
         """
         losses = self._journal.losses.total
         if losses > self._losses_seen:
-            recovery.close_calls(
-                self._folder.nonce, ended_by="record_lost", but_not=open_calls.ids()
-            )
+            closing.abandon(self._folder.nonce, ended_by="record_lost", but_not=open_calls.ids())
             self._losses_seen = losses
 
     def clean_media(self) -> None:

@@ -10,8 +10,8 @@ from waiting import PATIENCE, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, UnavailableError
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import AUTHENTICATION_FAILED, Connection
-from llm_audit.recorder.recovery import Recovery
 
 RECORD_AND_DIE = """
 import os, signal
@@ -55,7 +55,7 @@ def test_a_dead_process_s_journal_alone_is_no_outage(
         tries.append(given)
         raise UnavailableError("OperationFailure, code 13")
 
-    monkeypatch.setattr(Recovery, "close_calls", refuse)
+    monkeypatch.setattr(Closing, "abandon", refuse)
     with caplog.at_level(logging.DEBUG, logger="llm_audit"):
         for times in range(1, 5):
             LLMLogger.complete(LLMLogger.start(model="m", messages=[]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from children import child
-from made_up_records import journal_of, packed
+from made_up_records import create_process_folder, journal_of, packed
 from waiting import PATIENCE, Calls, Recording, arrived, until
 
 import llm_audit
@@ -19,7 +19,7 @@ from llm_audit.diagnosis.journals import examine_journals
 from llm_audit.diagnosis.results import Diagnosis, JournalReport
 from llm_audit.recorder import process
 from llm_audit.recorder.segments import SUFFIX
-from llm_audit.recorder.spool import LOCK, NEW, create_process_folder
+from llm_audit.recorder.spool import LOCK, NEW
 from llm_audit.settings import get_settings
 
 RECORD_AND_WAIT = """
@@ -60,7 +60,7 @@ def dead_journal(
     records: Iterable[bytes] = (), *, target: Path | None = None, age_seconds: float = 0
 ) -> JournalReport:
     """Leave a journal as a killed process does; give what the doctor has to say of it."""
-    folder = create_process_folder(target or target_folder())
+    folder = create_process_folder(target or target_folder(), "elsewhere, database d, collection c")
     journal_of(folder.path, records or [packed(number, "x" * 100) for number in range(5)]).close()
     segments = list(folder.path.glob(f"*{SUFFIX}"))
     for segment in segments:
@@ -73,6 +73,7 @@ def dead_journal(
         nonce=folder.nonce,
         host=owner["host"],
         pid=owner["pid"],
+        target=owner["target"],
         state="waiting",
         segments=len(segments),
         bytes=sum(segment.stat().st_size for segment in segments),
@@ -141,7 +142,29 @@ def test_a_journal_for_another_target() -> None:
     dead = dead_journal(target=target_folder().parent / "0123456789abcdef")
     (report,) = llm_audit.doctor().journals
     assert (report.state, report.path) == ("other target", dead.path)
-    assert len(problems_about("mongo_url, database and collection")) == 1
+    (problem,) = problems_about(dead.path)
+    assert "elsewhere, database d, collection c" in problem
+
+
+def test_a_journal_that_is_moved_goes_there(calls: Calls) -> None:
+    """Moved into the folder of another target, a journal is shipped to that one."""
+    dead = dead_journal(target=target_folder().parent / "0123456789abcdef")
+    target_folder().mkdir(exist_ok=True)
+    Path(dead.path).rename(target_folder() / dead.nonce)
+
+    assert llm_audit.recover(PATIENCE)
+    assert calls.count_documents({}) == 5
+
+
+def test_what_the_dead_left_open_is_a_problem(recording: Recording) -> None:
+    """A journal that was shipped by somebody who then ended is not called waiting in itself."""
+    with child(RECORD_AND_WAIT, recording()) as living:
+        assert living.stdout is not None
+        nonce = living.stdout.readline().strip()
+    for segment in (target_folder() / nonce).glob(f"*{SUFFIX}"):
+        segment.unlink()
+    (problem,) = problems_about(nonce)
+    assert "not closed yet" in problem
 
 
 def test_a_lock_whose_owner_is_not_known() -> None:

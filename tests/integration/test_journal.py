@@ -10,6 +10,7 @@ from pathlib import Path
 import bson
 import pytest
 from children import child
+from made_up_records import create_process_folder
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
@@ -18,7 +19,6 @@ from llm_audit.call import CallFields
 from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.precedence import Rank, outcome_key
 from llm_audit.recorder.records import FORMAT_VERSION, OTHER, START, record_fields
-from llm_audit.recorder.spool import create_process_folder
 from llm_audit.settings import Settings, get_settings
 
 LARGE = 2**30

@@ -26,9 +26,9 @@ from waiting import PATIENCE, Call, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.indexes import PROCESSES
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import Connection, UnavailableError
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.recovery import Recovery
 from llm_audit.settings import Settings
 
 RECORD_AND_END = """
@@ -169,16 +169,16 @@ def test_damage_in_what_was_recovered_is_noted_once(
         (segment,) = settings.spool_dir.glob(f"*/{killed.nonce}/*.bson")
         with segment.open("ab") as file:
             file.write(b"damage")
-    close_calls = Recovery.close_calls
+    abandon = Closing.abandon
     tries: list[str] = []
 
-    def fails_first(self: Recovery, nonce: str, **given: Any) -> bool:
+    def fails_first(self: Closing, nonce: str, **given: Any) -> bool:
         tries.append(nonce)
         if len(tries) == 1:
             raise UnavailableError("away")
-        return close_calls(self, nonce, **given)
+        return abandon(self, nonce, **given)
 
-    monkeypatch.setattr(Recovery, "close_calls", fails_first)
+    monkeypatch.setattr(Closing, "abandon", fails_first)
     llm_audit.recover()
     until(lambda: not segment.parent.exists())
     assert len(tries) == 2

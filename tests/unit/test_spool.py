@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_up_records import create_process_folder
 
 from llm_audit.recorder import spool
 from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
-from llm_audit.recorder.spool import ProcessFolder, create_process_folder, used_bytes
+from llm_audit.recorder.spool import ProcessFolder, used_bytes
 
 LEASE_SECONDS = 100.0
 
@@ -78,8 +79,9 @@ def test_a_killed_process_is_dead(tmp_path: Path) -> None:
     """The kernel frees the lock of a process that was killed."""
     script = (
         "import os, sys, pathlib\n"
-        "from llm_audit.recorder.spool import create_process_folder\n"
-        "create_process_folder(pathlib.Path(sys.argv[1]))\n"
+        "from llm_audit.recorder.spool import ProcessFolder\n"
+        "folder = ProcessFolder(pathlib.Path(sys.argv[1]) / 'nonce')\n"
+        "folder.ensure()\n"
         "os.kill(os.getpid(), 9)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pymongo
 import pytest
-from waiting import Calls
+from waiting import Calls, Recording
 
 from llm_audit import embedded
+from llm_audit.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +25,11 @@ def calls(server: embedded.Mongod) -> Iterator[Calls]:
         server.restart()
     with pymongo.MongoClient(server.url, tz_aware=True) as client:
         yield client[f"test_{uuid.uuid4().hex}"]["llm_calls"]
+
+
+@pytest.fixture
+def settings(recording: Recording, server: embedded.Mongod, calls: Calls) -> Settings:
+    """Record onto the server that may be killed."""
+    return recording(
+        mongo_url=server.url, database=calls.database.name, recovery_interval_seconds=0.1
+    )

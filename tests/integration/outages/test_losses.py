@@ -2,38 +2,20 @@
 
 import errno
 import os
-from typing import Any
 
 import pytest
 from children import child
+from dead_processes import RECOVER_AND_DIE, SCRIPT, counts, killed_during_an_outage, recovered
 from short_leases import ours
-from waiting import PATIENCE, Call, Calls, Recording, until
+from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.diagnosis.results import ProcessReport
-from llm_audit.indexes import PROCESSES
 from llm_audit.recorder import rejected, shipper
 from llm_audit.recorder.journal import MEMORY_FULL, QUOTA
 from llm_audit.recorder.tally import JOURNAL, RECORD
 from llm_audit.settings import Settings
 
-# Each says which calls it has recorded, and is killed by itself in the midst of it.
-SCRIPT = """
-import logging, os, signal, resource
-import llm_audit
-from llm_audit import LLMLogger
-from llm_audit.recorder import journal
-
-logging.disable()  # that MongoDB is not available, and that there is no room, is known
-
-def record(count, model="m"):
-    for _ in range(count):
-        print(LLMLogger.start(model=model, messages=[{"role": "user", "content": "x" * 300}]))
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
 BEYOND_THE_QUOTA = f"""{SCRIPT}
 llm_audit.configure(spool_max_bytes=60_000, segment_max_bytes=4_000)
 record(400)
@@ -56,58 +38,6 @@ record(1, model="forbidden")
 record(9)
 die()
 """
-
-# Ships a dead process's journal and is killed after the first two batches.
-RECOVER_AND_DIE = """
-import os, signal
-import llm_audit
-from llm_audit.recorder.delivery import Delivery
-
-sent = []
-send = Delivery.send
-def die_at_the_third(self, *given):
-    sent.append(given)
-    if len(sent) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    send(self, *given)
-Delivery.send = die_at_the_third
-llm_audit.configure(batch_size=2)
-llm_audit.recover()
-signal.pause()
-"""
-
-
-@pytest.fixture
-def settings(recording: Recording, server: embedded.Mongod, calls: Calls) -> Settings:
-    """Record onto the server that may be killed."""
-    return recording(
-        mongo_url=server.url, database=calls.database.name, recovery_interval_seconds=0.1
-    )
-
-
-def killed_during_an_outage(script: str, settings: Settings, server: embedded.Mongod) -> list[str]:
-    """Run a script that MongoDB never hears of; return the calls that it has recorded."""
-    server.kill()
-    with child(script, settings) as process:
-        output, errors = process.communicate()
-    assert (process.returncode, errors) == (-9, "")
-    server.restart()
-    return output.splitlines()
-
-
-def recovered(calls: Calls) -> tuple[Call, ProcessReport]:
-    """Ship what was left; return the document of the dead, and what the doctor says of it."""
-    llm_audit.recover()
-    processes = calls.database[PROCESSES]
-    until(lambda: processes.count_documents({"state": "recovered"}))
-    assert llm_audit.flush(PATIENCE)
-    (document,) = processes.find({"state": "recovered"})
-    (report,) = [one for one in llm_audit.doctor().processes if one.state == "recovered"]
-    return document, report
-
-
-def counts(entries: list[dict[str, Any]], what: str) -> dict[str, int]:
-    return {entry["reason"]: entry["count"] for entry in entries if entry["what"] == what}
 
 
 def test_what_the_quota_has_dropped_is_known(
@@ -168,7 +98,7 @@ def test_what_a_killed_recoverer_saw_refused_is_known(
     (folder,) = {path.parent for path in settings.spool_dir.glob("*/*/*.bson")} - {
         settings.spool_dir / settings.target() / "rejected"
     }
-    assert rejected.count(folder.parent, folder.name) == 1
+    assert rejected.kept_seqs(folder.parent, folder.name) == {1}
     document, report = recovered(calls)
 
     assert calls.count_documents({"model": "m"}) == 9

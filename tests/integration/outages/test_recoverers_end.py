@@ -1,0 +1,129 @@
+"""What was learned from a dead process's journal outlives the recoverer that learned it."""
+
+import bson
+import pytest
+from children import child, output_of
+from dead_processes import RECOVER_AND_DIE, SCRIPT, counts, killed_during_an_outage, recovered
+from waiting import PATIENCE, Calls
+
+import llm_audit
+from llm_audit import embedded
+from llm_audit.recorder import rejected
+from llm_audit.recorder.tally import JOURNAL, RECORD
+from llm_audit.settings import Settings
+
+IN_SMALL_SEGMENTS = f"""{SCRIPT}
+llm_audit.configure(segment_max_bytes=500)
+record(20)
+die()
+"""
+REFUSED_WHILE_ALIVE = f"""{SCRIPT}
+llm_audit.configure()
+record(5, model="forbidden")
+record(5)
+assert llm_audit.flush(30)
+die()
+"""
+# Ships all of a dead process's journal, and is killed when nothing but closing its calls is left.
+DIE_AT_THE_END = """
+import os, signal
+import llm_audit
+from llm_audit.recorder.recovery import Recovery
+
+def die(self):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Recovery.finish = die
+llm_audit.recover()
+signal.pause()
+"""
+# Ends by itself at that moment.
+END_AT_THE_END = """
+import threading
+import llm_audit
+from llm_audit.errors import UnavailableError
+from llm_audit.recorder.recovery import Recovery
+
+shipped, finish = threading.Event(), Recovery.finish
+def not_yet(self):
+    Recovery.finish = finish
+    shipped.set()
+    raise UnavailableError("not yet")
+
+Recovery.finish = not_yet
+import logging; logging.disable()
+llm_audit.recover()
+assert shipped.wait(30)
+"""
+
+
+@pytest.mark.parametrize("recoverer", [DIE_AT_THE_END, RECOVER_AND_DIE], ids=["at the end", "amid"])
+def test_a_killed_recoverer_takes_no_knowledge_along(
+    settings: Settings, server: embedded.Mongod, calls: Calls, recoverer: str
+) -> None:
+    """Of segments that are shipped and gone, how many records they held is still known."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    with child(recoverer, settings) as process:
+        assert process.wait(PATIENCE) == -9
+    document, report = recovered(calls)
+
+    assert calls.count_documents({}) == 20
+    assert (document["recorded"], document["acked_through"], document["dropped"]) == (20, 20, [])
+    assert report.everything_arrived is True
+
+
+def test_what_a_killed_recoverer_could_not_read_is_known(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """Damage in a segment that is gone is in the document, once, and the doctor says so."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    _, second, *_ = sorted(settings.spool_dir.glob(f"{settings.target()}/*/*.bson"))
+    second.write_bytes(second.read_bytes()[:-1])
+    with child(DIE_AT_THE_END, settings) as process:
+        assert process.wait(PATIENCE) == -9
+    document, report = recovered(calls)
+
+    assert sum(counts(document["dropped"], JOURNAL).values()) == 1
+    assert sum(counts(document["dropped"], RECORD).values()) == 20 - calls.count_documents({}) == 1
+    assert report.everything_arrived is False
+
+
+def test_a_recoverer_that_ends_closes_what_it_has_shipped(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """A short script that ships the last of a dead process's journal also closes its calls."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    output_of(END_AT_THE_END, settings)
+
+    assert calls.count_documents({"ended_by": "worker_lost"}) == 20
+    assert list(settings.spool_dir.glob(f"{settings.target()}/*/lock")) == []
+
+
+def test_what_was_refused_before_is_not_counted_again(settings: Settings, calls: Calls) -> None:
+    """A recoverer sends again what the dead one had seen refused, and keeps and counts it once."""
+    calls.database.create_collection(calls.name, validator={"model": {"$ne": "forbidden"}})
+    with child(REFUSED_WHILE_ALIVE, settings) as process:
+        assert process.wait(PATIENCE) == -9
+    document, _ = recovered(calls)
+
+    assert sum(counts(document["rejected"], RECORD).values()) == 5
+    (file,) = rejected.files(settings.spool_dir / settings.target())
+    assert len(bson.decode_all(file.read_bytes())) == 5
+
+
+def test_recover_waits_until_nothing_is_left(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """With a time to wait, `recover` returns when the calls of the dead are closed."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+
+    assert llm_audit.recover(timeout_seconds=PATIENCE)
+    assert calls.count_documents({"ended_by": "worker_lost"}) == 20
+
+
+def test_recover_does_not_wait_for_ever(settings: Settings, server: embedded.Mongod) -> None:
+    """Without MongoDB it says that it does not know."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    server.kill()
+
+    assert not llm_audit.recover(timeout_seconds=0.2)

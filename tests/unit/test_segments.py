@@ -231,15 +231,21 @@ def lose_folder(segment: FileSegment) -> None:
     shutil.rmtree(segment.path.parents[1])
 
 
+def half_written(folder: Path) -> FileSegment:
+    """Return a live segment of four records, of which the first is read."""
+    segment = FileSegment.create(folder / "00000001.bson")
+    for record in RECORDS[:4]:
+        segment.append(bytearray(record))
+    assert seqs(segment.read_on(10)) == [1]
+    return segment
+
+
 @pytest.mark.parametrize("lose", [lose_file, move_folder, lose_folder])
 def test_a_live_segment_is_read_without_its_name(
     folder: Path, lose: Callable[[FileSegment], None]
 ) -> None:
     """What is written to a file that was removed or moved away is read by its descriptor."""
-    segment = FileSegment.create(folder / "00000001.bson")
-    for record in RECORDS[:4]:
-        segment.append(bytearray(record))
-    assert seqs(segment.read_on(10)) == [1]
+    segment = half_written(folder)
     lose(segment)
     for record in RECORDS[4:]:
         segment.append(bytearray(record))
@@ -253,10 +259,7 @@ def test_a_live_segment_goes_on_elsewhere(
     folder: Path, lose: Callable[[FileSegment], None]
 ) -> None:
     """After its folder was lost, all that the segment held is in a file in the new one."""
-    segment = FileSegment.create(folder / "00000001.bson")
-    for record in RECORDS[:4]:
-        segment.append(bytearray(record))
-    assert seqs(segment.read_on(10)) == [1]
+    segment = half_written(folder)
     lose(segment)
     anew = folder.parent / "anew"
     anew.mkdir(parents=True)

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pymongo
 import pytest
+from passing_time import clock_of
 from short_leases import (
     BEAT_SECONDS,
     BEATS_IN_A_LEASE,
@@ -198,15 +198,7 @@ def test_the_numbers_stay_behind_while_something_is_missing(
 @pytest.fixture
 def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass on the monotonic clock, as an observer sees it."""
-    now = 1_000.0
-
-    def pass_seconds(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    for module in (heartbeat, watch):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
-    return pass_seconds
+    return clock_of(heartbeat, watch, monkeypatch=monkeypatch)
 
 
 @pytest.fixture

@@ -93,15 +93,16 @@ class Closing:
         Raises:
             UnavailableError: MongoDB cannot be reached now; call again.
         """
+        abandoned = LLMCallStatusEnum.ABANDONED
+        concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
+        if verdict.outcome["status"] != abandoned:  # else what the process itself said tells more
+            concerned.append({"ended_by": {"$in": _UNWINDING}})
         of_the_attempt = {
             "task_id": verdict.task_id,
             "_id": {"$gte": first_id_at(verdict.since)},
             "pid": verdict.pid,
             "host": socket.gethostname(),
-            "$or": [
-                {"status": {"$in": [LLMCallStatusEnum.PENDING, LLMCallStatusEnum.ABANDONED]}},
-                {"ended_by": {"$in": _UNWINDING}},
-            ],
+            "$or": concerned,
         }
         self._close(of_the_attempt, Rank.MAIN_PROCESS, verdict.outcome)
 

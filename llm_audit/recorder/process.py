@@ -188,9 +188,9 @@ def running() -> Recorder | None:
 def recover(timeout_seconds: float) -> bool:
     """Have what dead processes left here finished; return whether it was within the time."""
     began = time.monotonic()
-    recovery = recorder().shipper.recovery
-    recorder().shipper.wake()
-    while recovery.nothing_left_at < began:
+    shipper = recorder().shipper
+    shipper.wake()
+    while shipper.recovery.nothing_left_at < began:
         if time.monotonic() - began >= timeout_seconds:
             return False
         time.sleep(LEFT_BEHIND_POLL_SECONDS)

@@ -16,9 +16,7 @@ from typing import NamedTuple
 from llm_audit.recorder.closing import Closing, Verdict
 from llm_audit.recorder.spool import boot_id, look_at
 
-PATIENCE_SECONDS = (
-    10.0  # then the process may go on for long: what is known of its calls now counts
-)
+PATIENCE_SECONDS = 10.0  # after which the process may go on for long
 WAITING_MAX = 10_000  # beyond it the oldest go: their calls end by inference
 POLL_SECONDS = 0.05
 

@@ -1,0 +1,141 @@
+"""What is known from outside of how a task was ended: more than inference, less than its owner."""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from children import child
+from waiting import PATIENCE, Calls, Recording, until
+
+import llm_audit
+from llm_audit import LLMCallStatusEnum, LLMLogger
+from llm_audit.context import current_context, enter, leave
+from llm_audit.lifecycle import end_calls_of_task
+from llm_audit.settings import Settings
+
+# Makes one call that ends, one that is left by its block, and one that is open when it is killed.
+RECORD_AND_WAIT = """
+from llm_audit import LLMLogger
+about = {"model": "m", "task_id": "task"}
+LLMLogger.complete(LLMLogger.start(messages=["finished"], **about))
+with LLMLogger.log_call(messages=["left"], **about):
+    pass
+LLMLogger.start(messages=["in flight"], **about)
+LLMLogger.start(messages=["of another task"], model="m", task_id="other")
+print("in flight")
+input()
+"""
+
+
+class TimeLimitExceeded(Exception):  # noqa: N818  (billiard's name, by which it is known)
+    """What a worker's main process says of a hard time limit."""
+
+
+class Exit(BaseException):
+    """What ends a process that does not know why."""
+
+
+@pytest.fixture
+def settings(recording: Recording) -> Settings:
+    """Look for the dead only when a verdict asks for it."""
+    return recording(recovery_interval_seconds=1000)
+
+
+@pytest.fixture
+def in_task() -> Iterator[None]:
+    """Be in an attempt of a task."""
+    task = {"attempt_id": "attempt"}
+    frame = enter(replace(current_context(), task_id="task", task=task))
+    yield
+    leave(frame)
+
+
+def ends(calls: Calls) -> dict[str, tuple[str, str | None]]:
+    return {
+        call["messages"][0]: (call["status"], call.get("ended_by"))
+        for call in calls.find().sort("_id")
+    }
+
+
+def end_own(error: BaseException, *, began: float = 0.0, **given: Any) -> None:
+    """Say how the task of this process was ended."""
+    end_calls_of_task("task", error, pid=os.getpid(), since=time.time() + began, **given)
+
+
+def test_only_what_a_killed_process_left_open_is_concerned(
+    settings: Settings, calls: Calls
+) -> None:
+    """The verdict waits for the dead one's journal, and leaves calls that had ended, and others."""
+    LLMLogger.complete(LLMLogger.start(model="m", messages=["ours"]))
+    began = time.time()
+    with child(RECORD_AND_WAIT, settings) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.kill()
+        process.wait()
+    end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
+    expected = ("TIMEOUT", "hard_time_limit")
+    until(lambda: ends(calls).get("in flight") == expected)
+
+    assert ends(calls) == {
+        "ours": ("SUCCESS", None),
+        "finished": ("SUCCESS", None),
+        "left": ("INCOMPLETE", "block_ended"),
+        "in flight": expected,
+        "of another task": ("ABANDONED", "worker_lost"),
+    }
+    assert calls.count_documents({}) == 5
+
+
+@pytest.mark.usefixtures("settings", "in_task")
+def test_an_earlier_attempt_is_not_concerned(calls: Calls) -> None:
+    """Calls from before the attempt began are another attempt's, under the same id."""
+    LLMLogger.start(model="m", messages=["earlier"])
+    end_own(TimeLimitExceeded(5), began=1)
+    assert llm_audit.shutdown(PATIENCE)
+
+    assert ends(calls) == {"earlier": ("INCOMPLETE", "shutdown")}
+
+
+@pytest.mark.usefixtures("settings", "in_task")
+def test_the_owner_knows_better(calls: Calls) -> None:
+    """An outcome from the process that made the call replaces the verdict, however late."""
+    call_id = LLMLogger.start(model="m", messages=["late"])
+    end_own(TimeLimitExceeded(5), began=-60)
+    until(lambda: ends(calls).get("late") == ("TIMEOUT", "hard_time_limit"))
+    LLMLogger.complete(call_id)
+    assert llm_audit.flush(PATIENCE)
+
+    assert ends(calls) == {"late": ("SUCCESS", None)}
+    (call,) = calls.find()
+    assert "error_type" not in call
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (
+            {"status": LLMCallStatusEnum.CANCELLED, "ended_by": "revoked"},
+            ("CANCELLED", "revoked"),
+        ),
+        (
+            {"status": LLMCallStatusEnum.ABANDONED, "ended_by": "worker_lost"},
+            ("INCOMPLETE", "interrupted"),
+        ),
+    ],
+    ids=["revoked", "lost"],
+)
+@pytest.mark.usefixtures("settings", "in_task")
+def test_what_is_said_while_unwinding(
+    calls: Calls, verdict: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """A cause replaces what the process said while it was ended; that it is lost tells less."""
+    LLMLogger.start(model="m", messages=["unwinding"])
+    LLMLogger.end_open_calls("attempt", error=Exit())
+    end_own(Exit("from outside"), began=-60, **verdict)
+    assert llm_audit.shutdown(PATIENCE)
+
+    assert ends(calls) == {"unwinding": expected}

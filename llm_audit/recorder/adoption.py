@@ -67,11 +67,11 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
         if name == REJECTED or name.startswith(NEW):
             continue
         with Held.lock:
-            if name in Held.nonces:
+            if name in Held.owners:
                 continue
             folder = _try_adopt(target_folder / name, other_kernels)
             if folder is not None:
-                Held.nonces.add(name)
+                Held.owners[name] = folder.owner()
         if folder is not None:
             yield folder
 

@@ -137,7 +137,10 @@ class Recorder:
         try:
             self.journal.append(record, call_id, lost)
         except JournalClosedError:  # stopped a moment ago by another thread
-            recorder().record(op, call_id, key, fields, notes)
+            successor = recorder()
+            if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
+                fields = fields | {"process_nonce": successor.constants["process_nonce"]}
+            successor.record(op, call_id, key, fields, notes)
 
     def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
         """Write blobs to the spool; return their names, or why they are lost."""

@@ -36,7 +36,7 @@ class Held:
     """The folders that this process holds locked; never opened by it a second time."""
 
     lock = threading.RLock()  # a signal handler may record in the middle of it
-    nonces: ClassVar[set[str]] = set()
+    owners: ClassVar[dict[str, dict[str, Any]]] = {}  # by nonce: who recorded there
 
 
 class ProcessFolder:
@@ -77,7 +77,7 @@ class ProcessFolder:
         new.mkdir(mode=0o700)
         try:
             with Held.lock:  # so that nobody here opens and closes the lock before it is held
-                Held.nonces.add(self.nonce)
+                Held.owners[self.nonce] = _this_process()
                 descriptor = _locked_file(new / LOCK, self._target_name)
                 try:
                     if self.path.exists():  # only its lock was removed
@@ -123,7 +123,7 @@ class ProcessFolder:
         """Free the lock and leave the folder for the next process that looks."""
         self.forget()
         with Held.lock:
-            Held.nonces.discard(self.nonce)
+            Held.owners.pop(self.nonce, None)
 
     def forget(self) -> None:
         """Close the descriptors; in a forked child, the parent keeps its lock."""
@@ -154,7 +154,7 @@ def _locked_file(path: Path, target_name: str | None) -> int:
 def forget_held() -> None:
     """Start a forked child with no folder of its own."""
     Held.lock = threading.RLock()
-    Held.nonces.clear()
+    Held.owners.clear()
 
 
 def used_bytes(spool_dir: Path) -> int:
@@ -194,7 +194,7 @@ def boot_id() -> str:
 
 
 class Owner(NamedTuple):
-    """Whose folder it is."""
+    """Who recorded in a folder, and whether that process or one that adopted it lives."""
 
     lives: bool
     host: str | None
@@ -204,14 +204,15 @@ class Owner(NamedTuple):
 
 
 def look_at(folder: Path) -> Owner | None:
-    """Tell whose folder it is and whether the owner lives, and take nothing over.
+    """Tell whose folder it is and whether anybody looks after it, and take nothing over.
 
     Returns:
         None where there is no lock file: the folder is of no process, or was removed a moment ago.
     """
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
-        if folder.name in Held.nonces:
-            return Owner(lives=True, **_this_process())
+        if folder.name in Held.owners:
+            owner = Held.owners[folder.name]
+            return Owner(True, *map(owner.get, Owner._fields[1:]))  # noqa: FBT003
         try:
             descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:

@@ -17,6 +17,7 @@ from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
 from llm_audit.recorder import spool
 from llm_audit.recorder.open_calls import open_calls
+from llm_audit.recorder.process import recorder
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -93,7 +94,7 @@ def test_new_settings_do_not_abandon_a_running_call(recording: Recording, calls:
     assert arrived(calls, other)["service"] == "renamed"
     assert calls.find_one({"_id": call_id})["status"] == "PENDING"  # type: ignore[index]
     nonce = calls.find_one({"_id": call_id})["process_nonce"]  # type: ignore[index]
-    assert nonce in spool.Held.nonces
+    assert nonce in spool.Held.owners
 
     LLMLogger.complete(call_id)
     assert arrived(calls, call_id)["status"] == "SUCCESS"
@@ -120,6 +121,24 @@ def test_stopping_loses_no_call_of_another_thread(calls: Calls) -> None:
 
     assert llm_audit.flush(PATIENCE)
     assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == len(ids) == 600
+
+
+def test_a_call_stopped_at_its_start_is_of_who_journals_it(
+    recording: Recording, calls: Calls
+) -> None:
+    """A start that the old recorder no longer takes is closed by whoever finds the new journal."""
+
+    def stop_meanwhile(fields: Any) -> Any:
+        llm_audit.shutdown(PATIENCE)
+        return fields
+
+    recording(redact=stop_meanwhile)
+    earlier = recorder()
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+
+    assert recorder() is not earlier
+    nonce = arrived(calls, call_id)["process_nonce"]
+    assert nonce == recorder().constants["process_nonce"]
 
 
 def test_generators_left_out_of_turn_leave_no_context_behind() -> None:

@@ -125,6 +125,21 @@ def test_a_touch_shows_life(tmp_path: Path) -> None:
     folder.release()
 
 
+def test_an_adopted_folder_is_still_the_dead_ones(tmp_path: Path) -> None:
+    """Who looks at a folder that this process has adopted is told who recorded there."""
+    folder = create_process_folder(tmp_path)
+    lock = folder.path / "lock"
+    owner = json.loads(lock.read_text()) | {"pid": 4_000_000}
+    folder.release()
+    lock.write_text(json.dumps(owner))
+    (taken,) = adopted(tmp_path)
+
+    seen = spool.look_at(taken.path)
+    assert seen is not None
+    assert (seen.lives, seen.pid) == (True, 4_000_000)
+    taken.release()
+
+
 def test_what_is_no_process_folder_is_left_alone(tmp_path: Path) -> None:
     """Half-made folders, the rejected journal and foreign files are not adopted."""
     for name in (f"{spool.NEW}half", spool.REJECTED, "foreign"):
@@ -153,7 +168,7 @@ def test_removing_frees_the_name(tmp_path: Path) -> None:
         (folder.path / name).touch()
     folder.remove()
     assert list(tmp_path.iterdir()) == []
-    assert folder.nonce not in spool.Held.nonces
+    assert folder.nonce not in spool.Held.owners
 
 
 def test_blobs_that_damaged_segments_may_name_are_kept(tmp_path: Path) -> None:

@@ -127,11 +127,12 @@ class ProcessFolder:
 
     def forget(self) -> None:
         """Close the descriptors; in a forked child, the parent keeps its lock."""
-        for descriptor in (self._descriptor, *self._moved):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._descriptor = None
-        self._moved.clear()
+        # first the numbers: a child forked meanwhile must close nothing that is closed already
+        descriptor, self._descriptor = self._descriptor, None
+        moved, self._moved = self._moved, []
+        for number in (descriptor, *moved):
+            if number is not None:
+                os.close(number)
 
     def _is_linked(self, descriptor: int) -> bool:
         try:
@@ -188,7 +189,8 @@ def rejected_folder(target_folder: Path) -> Path:
 def boot_id() -> str:
     """Name this start of this kernel; the same in all its containers."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        # bytes: a codec would be imported, while another thread may fork
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
     except OSError:
         return socket.gethostname()  # no /proc: a reboot then looks like the same kernel
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import child
 from waiting import PATIENCE, Calls, Recording, arrived
 
 import llm_audit
@@ -81,6 +82,20 @@ def test_a_child_forked_while_prices_load_can_record(
     }
     command = [sys.executable, "-c", textwrap.dedent(script)]
     subprocess.run(command, env=environment, check=True, timeout=PATIENCE)
+
+
+def test_recording_imports_nothing(recording: Recording) -> None:
+    """A child forked in the middle of an import would wait for its end for ever."""
+    script = """
+import sys
+from llm_audit import LLMLogger
+before = set(sys.modules)
+LLMLogger.fail(LLMLogger.start(model="m", messages=[]), "x")
+print(sorted(name for name in set(sys.modules) - before if not name.startswith("genai_prices")))
+"""
+    with child(script, recording(create_collection=False)) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == "[]\n"
 
 
 def test_new_settings_do_not_abandon_a_running_call(recording: Recording, calls: Calls) -> None:

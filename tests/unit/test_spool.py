@@ -140,6 +140,20 @@ def test_an_adopted_folder_is_still_the_dead_ones(tmp_path: Path) -> None:
     taken.release()
 
 
+def test_a_fork_while_a_folder_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child forked in that moment has no number of a descriptor that may be closed already."""
+    folder = create_process_folder(tmp_path)
+    close = os.close
+
+    def close_and_fork(descriptor: int) -> None:
+        close(descriptor)
+        folder.forget()  # as the child does, with the state of this moment
+
+    monkeypatch.setattr(os, "close", close_and_fork)
+    folder.release()
+    assert adopted_by_another_process(tmp_path) == 1
+
+
 def test_what_is_no_process_folder_is_left_alone(tmp_path: Path) -> None:
     """Half-made folders, the rejected journal and foreign files are not adopted."""
     for name in (f"{spool.NEW}half", spool.REJECTED, "foreign"):

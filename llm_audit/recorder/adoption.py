@@ -116,7 +116,7 @@ def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Remove a folder whose owner was killed in the middle of making it, an hour ago or more."""
+    """Remove a folder if whoever made or removed it was killed at it, an hour ago or more."""
     with suppress(OSError):
         if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
             shutil.rmtree(path)

@@ -28,7 +28,7 @@ from llm_audit.errors import log_once
 
 REJECTED = "rejected"
 LOCK = "lock"
-NEW = ".new-"
+NEW = ".new-"  # of a folder that is being made, or removed
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
 
@@ -116,7 +116,10 @@ class ProcessFolder:
             if any(rejected.glob(f"{self.nonce}-*")):  # damaged segments may name these
                 for blob in self.path.glob("*.blob"):
                     blob.rename(rejected / blob.name)
-        shutil.rmtree(self.path, ignore_errors=True)
+        going = self.path.with_name(f"{NEW}{self.nonce}")
+        with suppress(OSError):  # somebody has cleaned the spool
+            self.path.rename(going)  # at once: nobody may find a folder that has lost its lock
+        shutil.rmtree(going, ignore_errors=True)
         self.release()
 
     def release(self) -> None:

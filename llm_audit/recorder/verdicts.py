@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llm_audit.recorder.closing import Closing, Verdict
-from llm_audit.recorder.spool import boot_id, look_at
+from llm_audit.recorder.spool import NEW, boot_id, look_at
 
 PATIENCE_SECONDS = 10.0  # after which the process may go on for long
 WAITING_MAX = 10_000  # beyond it the oldest go: their calls end by inference
@@ -84,7 +84,8 @@ class Verdicts:
         """Tell whether a process has something in the spool; if it is dead, have it shipped."""
         this_machine = (socket.gethostname(), boot_id())
         try:
-            paths = [Path(entry.path) for entry in os.scandir(self._target_folder)]
+            entries = os.scandir(self._target_folder)
+            paths = [Path(entry.path) for entry in entries if not entry.name.startswith(NEW)]
         except OSError:
             return False  # no spool, so nothing in it
         for path in paths:

@@ -10,6 +10,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import embedded
+from llm_audit.recorder import spool
 from llm_audit.settings import Settings
 
 
@@ -58,4 +59,5 @@ def settle(settings: Settings) -> None:
 
 def process_folders(target_folder: Path) -> list[Path]:
     """Return the folders that processes have in the spool."""
-    return [path for path in target_folder.iterdir() if path.name != "rejected"]
+    others = (spool.REJECTED, spool.NEW)
+    return [path for path in target_folder.iterdir() if not path.name.startswith(others)]

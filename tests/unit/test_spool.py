@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,12 @@ import pytest
 from made_up_records import create_process_folder
 
 from llm_audit.recorder import spool
-from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.recorder.adoption import (
+    UNFINISHED_SECONDS,
+    OtherKernels,
+    adopt_dead,
+    waiting_elsewhere,
+)
 from llm_audit.recorder.spool import ProcessFolder, used_bytes
 
 LEASE_SECONDS = 100.0
@@ -173,6 +179,21 @@ def test_a_lock_without_an_owner_is_taken_for_one_of_another_kernel(tmp_path: Pa
         folder.mkdir()
         (folder / "lock").write_text(content)
     assert adopted(tmp_path) == []
+
+
+def test_killed_while_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed in the middle of removing a folder leaves nothing that looks like one."""
+    folder = create_process_folder(tmp_path)
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda path, **_: (path / "lock").unlink())
+        folder.remove()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(spool.NEW)
+
+    an_hour_ago = time.time() - UNFINISHED_SECONDS - 1
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    assert adopted(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_removing_frees_the_name(tmp_path: Path) -> None:

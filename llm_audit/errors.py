@@ -10,6 +10,7 @@ LLMAuditError
 """
 
 import logging
+import traceback
 
 logger = logging.getLogger("llm_audit")
 
@@ -38,6 +39,22 @@ class MediaMissingError(LLMAuditError, LookupError):
     """Large content of a call is not in GridFS, or not whole; the message names its sha256."""
 
 
+def log(level: int, message: str, *arguments: object) -> None:
+    """Log, whatever the filters of the program's own logging raise.
+
+    Args:
+        level: A `logging` level.
+        message: A sentence free of recorded content, with %s for each argument.
+        *arguments: What the message names.
+    """
+    try:
+        logger.log(level, message, *arguments)
+    except Exception as error:  # noqa: BLE001
+        # neither the audited call nor the shipping thread may end for it; it cannot be logged
+        let_through(error)
+        traceback.print_exception(error, limit=-1)
+
+
 def let_through(error: BaseException) -> None:
     """Raise again what did not come from our work but from a signal handler that interrupted it.
 
@@ -63,7 +80,7 @@ def log_once(message: str, *, level: int = logging.WARNING, key: str | None = No
     key = key or message
     if key not in _logged:
         _logged.add(key)
-        logger.log(level, "%s (said once)", message)
+        log(level, "%s (said once)", message)
 
 
 def forget_logged() -> None:

@@ -87,7 +87,7 @@ def end_calls_of_task(
     if not get_settings().enabled:
         return
     meant, outcome = outcomes.error_fields(error)
-    del outcome["error_traceback"]  # of this process, not of the task
+    outcome.pop("error_traceback", None)  # of this process, not of the task
     outcome |= {"status": status or meant, "completed_at": datetime.now(UTC)}
     if ended_by is not None:
         outcome["ended_by"] = ended_by

@@ -65,6 +65,7 @@ class Backlog:
         batch_size: Records in one batch at the most.
         losses: Is told of what can no longer be read.
         on_delete: Is told of segments before they are deleted.
+        on_loss: Is told of segments that cannot be read, before they are given up.
         last_read_seq: The number of the last record that others have read, of deleted segments.
         missing: How many numbers before it were missing.
         damaged: The names of segments whose loss others have counted.
@@ -78,6 +79,7 @@ class Backlog:
         batch_size: int,
         losses: Tally,
         on_delete: Callable[[Segment], None] = lambda _: None,
+        on_loss: Callable[[Segment], None] = lambda _: None,
         last_read_seq: int = 0,
         missing: int = 0,
         damaged: Iterable[str] = (),
@@ -85,6 +87,7 @@ class Backlog:
         self._segments = segments
         self._losses = losses
         self._on_delete = on_delete
+        self._on_loss = on_loss
         self._pending_after_seconds = pending_after_seconds
         self._batch_size = batch_size
         self._waiting: dict[str, _Waiting] = {}
@@ -180,8 +183,9 @@ class Backlog:
                 except OSError as error:
                     if error.errno in TRANSIENT:
                         raise
-                    segment.give_up()
                     self._count_lost(segment, f"unreadable: {error.strerror}")
+                    self._on_loss(segment)
+                    segment.give_up()
                 return True
         return False
 

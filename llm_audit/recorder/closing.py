@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import bson
 from pymongo import ReadPreference
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.recorder.connection import Connection, reaching
 from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.operations import Form, Write
+from llm_audit.recorder.encode import encode
+from llm_audit.recorder.operations import OUTCOME_MAX_BYTES, Form, Write
 from llm_audit.recorder.precedence import Rank, first_id_at, outcome_key
 from llm_audit.recorder.records import OTHER, Record
 from llm_audit.settings import Settings
@@ -118,7 +118,7 @@ class Closing:
             calls = self._connection.calls().with_options(read_preference=ReadPreference.PRIMARY)
             call_ids = [call["_id"] for call in calls.find(query, {"_id": 1})]
         key = outcome_key(rank, outcome["completed_at"].timestamp())
-        raw = bson.encode({**outcome, "outcome_key": key})
+        raw = encode({**outcome, "outcome_key": key}, OUTCOME_MAX_BYTES, OUTCOME_MAX_BYTES).raw
         writes = [
             Write(Form.UPDATE_OTHER, Record(OTHER, call_id, 0, key, raw, (), ()))
             for call_id in call_ids

@@ -63,7 +63,7 @@ class Delivery:
         losses: Is told of what could not even be kept.
         between: Called between the parts of a long delivery.
         refused: What MongoDB refused of the journal when others sent it, as tally entries.
-        kept: The numbers of the records that others have set aside.
+        kept: The records that others have set aside, by number and call.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Delivery:
         *,
         between: Callable[[], None] = lambda: None,
         refused: Iterable[dict[str, Any]] = (),
-        kept: Collection[int] = (),
+        kept: Collection[tuple[int, str]] = (),
     ) -> None:
         self.superseded = 0
         self.rejected = Tally(refused)
@@ -206,9 +206,11 @@ class Delivery:
             # the notes of a record that was refused itself come with the bare one
             if record.seq not in self._refused:
                 self.rejected.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
+            if record.blobs and record.notes:  # which media it refers to has to be known
+                return [Write(write.form, record._replace(notes=()), bare=write.bare)]
             return []
         self._refused.add(record.seq)
-        if record.seq not in self._kept:
+        if (record.seq, record.id) not in self._kept:
             self._set_aside(record, f"{reason}: {detail[:500]}")
             self.rejected.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
         log_once(

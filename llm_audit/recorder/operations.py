@@ -44,6 +44,9 @@ BARE_FIELDS = frozenset(
 )
 
 
+# together they fit into the 16 MB that MongoDB allows a document
+START_MAX_BYTES = 10 * 2**20
+OUTCOME_MAX_BYTES = 4 * 2**20
 REFUSED = "refused by MongoDB"  # in the note of a bare record
 
 
@@ -98,11 +101,10 @@ class Write:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
                 nonce = bson.decode(record.doc).get("process_nonce")
                 on_insert |= {"process_nonce": nonce} if nonce else {}
-            lists = {"encoding_notes": list(record.notes)}
-            if record.blobs:
-                lists["media"] = [sha256_of(name) for name in record.blobs]
+            media = [sha256_of(name) for name in record.blobs]
+            lists = {"encoding_notes": list(record.notes), "media": media}
             update: dict[str, Any] = {
-                "$addToSet": {name: {"$each": items} for name, items in lists.items()},
+                "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
             return UpdateOne({"_id": record.id}, update, upsert=True)

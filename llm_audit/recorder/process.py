@@ -20,13 +20,15 @@ from llm_audit.recorder import open_calls, spool
 from llm_audit.recorder.blobs import missing_bytes, write_blobs
 from llm_audit.recorder.encode import Blob, encode_carefully, encode_plain
 from llm_audit.recorder.journal import DISK_REFUSED, QUOTA, Journal, JournalClosedError
-from llm_audit.recorder.operations import without_content
+from llm_audit.recorder.operations import (
+    OUTCOME_MAX_BYTES,
+    START_MAX_BYTES,
+    without_content,
+)
 from llm_audit.recorder.records import START, record_fields
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 
-START_MAX_BYTES = 10 * 2**20
-OUTCOME_MAX_BYTES = 4 * 2**20
 LEFT_BEHIND_POLL_SECONDS = 0.1
 
 
@@ -118,6 +120,7 @@ class Recorder:
             self.first_call_id = call_id
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
+        given = fields, notes
         lost = self.journal.full
         if lost is not None:
             fields, note = without_content(fields, f"dropped: {lost}")
@@ -138,6 +141,7 @@ class Recorder:
             self.journal.append(record, call_id, lost)
         except JournalClosedError:  # stopped a moment ago by another thread
             successor = recorder()
+            fields, notes = given
             if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
                 fields = fields | {"process_nonce": successor.constants["process_nonce"]}
             successor.record(op, call_id, key, fields, notes)

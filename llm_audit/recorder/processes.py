@@ -40,11 +40,13 @@ def note_recovered(
     known = processes.find_one({"_id": folder.name}) or {}
     if known.get("state") == ProcessState.RECOVERED:
         return
-    dropped = [*(left.get("dropped") or known.get("dropped", [])), *unreadable]
+    # each may be older than the other: the disk may have been full, or MongoDB away
+    dropped = max(left.get("dropped", []), known.get("dropped", []), key=_total)
+    dropped = [*dropped, *unreadable]
     dropped = _accounting_for(missing, dropped, "missing from the journal", last_seq)
     refused = [*known.get("rejected", []), *refused]
     # also by one that was killed before it could tell
-    kept = len(rejected.kept_seqs(folder.parent, folder.name))
+    kept = len(rejected.kept(folder.parent, folder.name))
     refused = _accounting_for(kept, refused, "see the rejected journal", last_seq)
     recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
     if not (recorded or dropped or refused):
@@ -71,6 +73,10 @@ def note_recovered(
         {"$set": fields, "$setOnInsert": unseen},
         upsert=True,
     )
+
+
+def _total(entries: list[dict[str, Any]]) -> int:
+    return sum(entry["count"] for entry in entries)
 
 
 def _accounting_for(

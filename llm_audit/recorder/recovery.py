@@ -9,7 +9,7 @@ from uuid import uuid4
 from pymongo.errors import OperationFailure
 
 from llm_audit.errors import log_once
-from llm_audit.recorder import rejected
+from llm_audit.recorder import rejected, spool
 from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.closing import Closing
@@ -133,6 +133,10 @@ class Recovery:
         if self._adopted is not None and self._adopted.backlog.empty:
             self.finish()
 
+    def has_left_alone(self, nonce: str) -> bool:
+        """Tell whether a folder waits for a process that can deal with it."""
+        return nonce in self._left_alone
+
     def pause(self) -> None:
         """Go on with the adopted folder only after the usual interval."""
         self._paused_until = time.monotonic() + self._settings.recovery_interval_seconds
@@ -184,7 +188,12 @@ class Recovery:
             except OSError as error:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
-        self.nothing_left_at = self._look_began
+            except Exception as error:  # noqa: BLE001  (whatever lies there; others look too)
+                log_once(f"{folder.path} is left alone: {type(error).__name__} in reading it.")
+                self._left_alone.add(folder.nonce)
+                folder.release()
+        if not any(owner.has_ended() for _, owner in spool.owners(self._target_folder)):
+            self.nothing_left_at = self._look_began
         return None
 
     def _adopt(self, folder: ProcessFolder) -> Adopted:
@@ -197,6 +206,7 @@ class Recovery:
             batch_size=settings.batch_size,
             losses=losses,
             on_delete=lambda _: adopted.leave_progress(),
+            on_loss=lambda _: adopted.leave_progress(),
             last_read_seq=progress.get("last_read_seq", 0),
             missing=progress.get("missing", 0),
             damaged=progress.get("damaged", ()),
@@ -211,7 +221,7 @@ class Recovery:
             losses,
             between=self._between,
             refused=progress.get("refused", ()),
-            kept=rejected.kept_seqs(self._target_folder, folder.nonce),
+            kept=rejected.kept(self._target_folder, folder.nonce),
         )
         adopted = Adopted(folder, backlog, delivery, losses)
         return adopted

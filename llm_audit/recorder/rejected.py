@@ -55,14 +55,14 @@ def files(target_folder: Path) -> list[Path]:
     return sorted((target_folder / REJECTED).glob(f"*{SUFFIX}"))
 
 
-def kept_seqs(target_folder: Path, nonce: str) -> set[int]:
-    """Return the numbers of a process's refused records that are kept."""
+def kept(target_folder: Path, nonce: str) -> set[tuple[int, str]]:
+    """Return which of a process's refused records are kept, by number and call."""
     found = set()
     for path in files(target_folder):
         if nonce_of(path) == nonce:
             with suppress(OSError, BSONError), path.open("rb") as file:
                 for document in bson.decode_file_iter(file, _RAW):
-                    found.add(document["record"]["seq"])
+                    found.add((document["record"]["seq"], document["record"]["id"]))
     return found
 
 

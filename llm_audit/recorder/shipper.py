@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from llm_audit import pricing
-from llm_audit.errors import UnavailableError, log_once, logger
+from llm_audit.errors import UnavailableError, log, log_once
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.closing import Closing
@@ -78,7 +78,7 @@ class Shipper:
         )
         self.closing = Closing(settings, self._connection, self.delivery, target_folder)
         self.recovery = Recovery(settings, target_folder, self._connection, self.closing, show_life)
-        self.verdicts = Verdicts(target_folder, self.closing, self.recovery.look_now)
+        self.verdicts = Verdicts(target_folder, self.closing, self.recovery)
         self.backlog = Backlog(
             journal.segments,
             # whoever waits for MongoDB wants no start to wait for its outcome first
@@ -300,7 +300,8 @@ class Shipper:
 
     def _went_away(self, reason: str) -> float:
         if self.unavailable is None:
-            logger.warning(
+            log(
+                logging.WARNING,
                 "MongoDB is not available at %s (%s): calls stay in the journal. "
                 "Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
                 self._settings.hosts() or "mongo_url",
@@ -321,6 +322,6 @@ class Shipper:
 
     def _came_back(self) -> None:
         if self.unavailable is not None:
-            logger.warning("MongoDB is available again: the journal is being shipped.")
+            log(logging.WARNING, "MongoDB is available again: the journal is being shipped.")
         self.unavailable = None
         self._failures = 0

@@ -17,6 +17,7 @@ import os
 import shutil
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -206,6 +207,37 @@ class Owner(NamedTuple):
     pid: int | None
     boot_id: str | None
     target: str | None = None
+
+    @property
+    def of_this_machine(self) -> bool:
+        """Whether it ran under this kernel, in this container."""
+        return (self.host, self.boot_id) == (socket.gethostname(), boot_id())
+
+    def has_ended(self) -> bool:
+        """Tell whether the process that recorded is gone; on other machines it counts as alive."""
+        if self.pid is None or not self.of_this_machine:
+            return False
+        if self.lives:  # or who adopted it does
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return True
+            except OSError:
+                return False  # somebody else's process
+        return not self.lives
+
+
+def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:
+    """Yield the processes' folders in the spool for a target, each with its owner."""
+    try:
+        names = [entry.name for entry in os.scandir(target_folder)]
+    except OSError:
+        return  # no spool, or none that this process may read
+    for name in names:
+        if name != REJECTED and not name.startswith(NEW):
+            owner = look_at(target_folder / name)
+            if owner is not None:
+                yield target_folder / name, owner
 
 
 def look_at(folder: Path) -> Owner | None:

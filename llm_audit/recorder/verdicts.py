@@ -6,17 +6,19 @@ the spool: the child has delivered everything itself, or whoever adopted its fol
 """
 
 import os
-import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from llm_audit.errors import UnavailableError, log_once
 from llm_audit.recorder.closing import Closing, Verdict
-from llm_audit.recorder.spool import NEW, boot_id, look_at
+from llm_audit.recorder.recovery import Recovery
+from llm_audit.recorder.spool import owners
 
-PATIENCE_SECONDS = 10.0  # after which the process may go on for long
+PATIENCE_SECONDS = 10.0  # with a process that lives, and may go on for long
+PAUSE_SECONDS = 5.0
 WAITING_MAX = 10_000  # beyond it the oldest go: their calls end by inference
 POLL_SECONDS = 0.05
 
@@ -33,16 +35,15 @@ class Verdicts:
     Args:
         target_folder: The spool's folder for this target.
         closing: Carries them out.
-        look_for_dead: Has dead processes' journals shipped now.
+        recovery: Ships the journals of the dead.
     """
 
-    def __init__(
-        self, target_folder: Path, closing: Closing, look_for_dead: Callable[[], None]
-    ) -> None:
+    def __init__(self, target_folder: Path, closing: Closing, recovery: Recovery) -> None:
         self._target_folder = target_folder
         self._closing = closing
-        self._look_for_dead = look_for_dead
+        self._recovery = recovery
         self._waiting: deque[_Waiting] = deque(maxlen=WAITING_MAX)
+        self._paused_until = 0.0
 
     def add(self, verdict: Verdict, last_seq: int) -> None:
         """Take note of a verdict; also from a signal handler.
@@ -58,13 +59,21 @@ class Verdicts:
 
         Args:
             acknowledged_through: How far this process has itself delivered.
-
-        Raises:
-            UnavailableError: MongoDB cannot be reached now; call again.
         """
+        if time.monotonic() < self._paused_until:
+            return
         for waiting in tuple(self._waiting):
-            if self._is_due(waiting, acknowledged_through):
+            if not self._is_due(waiting, acknowledged_through):
+                continue
+            try:
                 self._closing.carry_out(waiting.verdict)
+            except UnavailableError as error:
+                log_once(f"How a task ended could not be said in MongoDB ({error}): later.")
+                self._paused_until = time.monotonic() + PAUSE_SECONDS
+                return
+            except Exception as error:  # noqa: BLE001  (the next must not wait for this one)
+                log_once(f"How a task ended could not be said: {type(error).__name__}.")
+            with suppress(ValueError):  # too many were waiting
                 self._waiting.remove(waiting)
 
     def wait(self, timeout_seconds: float) -> None:
@@ -72,26 +81,27 @@ class Verdicts:
         deadline = time.monotonic() + timeout_seconds
         while self._waiting and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+        if self._waiting:
+            log_once("How some tasks ended was not said in time: their calls end by inference.")
 
     def _is_due(self, waiting: _Waiting, acknowledged_through: int) -> bool:
-        if time.monotonic() - waiting.since > PATIENCE_SECONDS:
-            return True
+        out_of_patience = time.monotonic() - waiting.since > PATIENCE_SECONDS
         if waiting.verdict.pid == os.getpid():
-            return acknowledged_through >= waiting.last_seq
-        return not self._has_folder(waiting.verdict.pid)
+            return out_of_patience or acknowledged_through >= waiting.last_seq
+        return not self._is_expected(waiting.verdict.pid, out_of_patience=out_of_patience)
 
-    def _has_folder(self, pid: int) -> bool:
-        """Tell whether a process has something in the spool; if it is dead, have it shipped."""
-        this_machine = (socket.gethostname(), boot_id())
-        try:
-            entries = os.scandir(self._target_folder)
-            paths = [Path(entry.path) for entry in entries if not entry.name.startswith(NEW)]
-        except OSError:
-            return False  # no spool, so nothing in it
-        for path in paths:
-            owner = look_at(path)
-            if owner and owner.pid == pid and (owner.host, owner.boot_id) == this_machine:
-                if not owner.lives:
-                    self._look_for_dead()
-                return True
+    def _is_expected(self, pid: int, *, out_of_patience: bool) -> bool:
+        """Tell whether the journal of a process is still to be shipped; if it is dead, ask for it.
+
+        That one which lives may go on for long is no reason to wait; what a dead one left will come
+        as soon as MongoDB is there.
+        """
+        for path, owner in owners(self._target_folder):
+            if owner.pid != pid or not owner.of_this_machine:
+                continue
+            if not owner.lives:
+                self._recovery.look_now()
+            elif out_of_patience and not owner.has_ended():
+                return False
+            return not self._recovery.has_left_alone(path.name)
         return False

@@ -156,6 +156,25 @@ def test_a_call_stopped_at_its_start_is_of_who_journals_it(
     assert nonce == recorder().constants["process_nonce"]
 
 
+def test_what_the_stopped_recorder_could_not_keep_is_no_loss(
+    recording: Recording, calls: Calls
+) -> None:
+    """Content whose folder has gone with the old recorder is stored by the new one, whole."""
+    media = "QUJD" * 2_000
+
+    def stop_meanwhile(fields: Any) -> Any:
+        llm_audit.shutdown(PATIENCE)
+        return fields
+
+    recording(redact=stop_meanwhile, media_limit_bytes=1_000)
+    recorder()
+    call = arrived(calls, LLMLogger.start(model="m", messages=[{"content": media}]))
+
+    (note,) = call["encoding_notes"]
+    assert "lost" not in note
+    assert call["media"]
+
+
 def test_generators_left_out_of_turn_leave_no_context_behind() -> None:
     """Two generators that hold a context each, and end in the order they began, leave nothing."""
 

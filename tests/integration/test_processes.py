@@ -29,6 +29,8 @@ from llm_audit.indexes import PROCESSES
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.connection import Connection, UnavailableError
 from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder.processes import note_recovered
+from llm_audit.recorder.tally import CONTENT, Tally, find_left, leave
 from llm_audit.settings import Settings
 
 RECORD_AND_END = """
@@ -253,3 +255,22 @@ def test_a_document_of_another_make_is_in_nobodys_way(settings: Settings, calls:
     assert calls.count_documents({"_id": call_id}) == 1
     (report,) = [report for report in llm_audit.doctor().processes if report.nonce == "odd"]
     assert (report.state, report.everything_arrived) == ("silent", None)
+
+
+def test_the_larger_account_of_losses_counts(settings: Settings, processes: Calls) -> None:
+    """A file of losses that a full disk kept from growing does not undo what the heartbeat said."""
+    folder = settings.spool_dir / "target" / "nonce"
+    folder.mkdir(parents=True)
+    losses = Tally()
+    losses.add(CONTENT, "the quota", seq=5)
+    leave(folder, recorded=5, not_journaled=0, dropped=losses.entries())
+    losses.add(CONTENT, "a full disk", seq=6, count=49)
+    processes.insert_one({"_id": "nonce", "state": "alive", "dropped": losses.entries()})
+    nothing: dict[str, Any] = {"unreadable": [], "refused": [], "missing": 0, "last_seq": 60}
+    note_recovered(processes, settings, folder, {}, left=find_left(folder), **nothing)
+
+    (document,) = processes.find({"_id": "nonce"})
+    assert [(entry["reason"], entry["count"]) for entry in document["dropped"]] == [
+        ("the quota", 1),
+        ("a full disk", 49),
+    ]

@@ -245,3 +245,13 @@ def test_a_refused_record_that_python_cannot_hold_is_set_aside(calls: Calls) -> 
     assert (refused["count"], refused["call_ids"]) == (1, [bad])
     (file,) = get_settings().spool_dir.glob("*/rejected/*.bson")
     assert len(bson.decode_all(file.read_bytes(), RAW)) == 1
+
+
+def test_refused_notes_leave_the_media_referred_to(recording: Recording, calls: Calls) -> None:
+    """What a call has in GridFS is named by it, though MongoDB takes no note of how it got in."""
+    recording(media_limit_bytes=1_000)
+    calls.database.create_collection(calls.name, validator={"encoding_notes": {"$exists": False}})
+    call = arrived(calls, LLMLogger.start(model="m", messages=[{"content": "QUJD" * 2_000}]))
+
+    assert call["media"] == [call["messages"][0]["content"]["gridfs_id"]]
+    assert [entry["what"] for entry in llm_audit.stats()["rejected"]] == ["notes"]

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import pymongo
 import pytest
 from children import child
-from waiting import PATIENCE, Calls, Recording, until
+from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
-from llm_audit import LLMCallStatusEnum, LLMLogger
+from llm_audit import LLMCallStatusEnum, LLMLogger, embedded
 from llm_audit.context import current_context, enter, leave
 from llm_audit.lifecycle import end_calls_of_task
+from llm_audit.recorder import verdicts
+from llm_audit.recorder.process import recorder as running_recorder
 from llm_audit.settings import Settings
 
 # Makes one call that ends, one that is left by its block, and one that is open when it is killed.
@@ -139,3 +142,40 @@ def test_what_is_said_while_unwinding(
     assert llm_audit.shutdown(PATIENCE)
 
     assert ends(calls) == {"unwinding": expected}
+
+
+def test_a_verdict_waits_for_the_journal_through_an_outage(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a killed process recorded while MongoDB was away is closed with its cause, later."""
+    monkeypatch.setattr(verdicts, "PATIENCE_SECONDS", 0.1)
+    with embedded.Mongod() as server, pymongo.MongoClient[Call](server.url) as client:
+        settings = recording(mongo_url=server.url, recovery_interval_seconds=1)
+        llm_audit.recover()
+        server.kill()
+        began = time.time()
+        with child(RECORD_AND_WAIT, settings) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.kill()
+            process.wait()
+        end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
+        recovery = running_recorder().shipper.recovery
+        until(lambda: recovery._paused_until > time.monotonic())
+        server.restart()
+        calls = client[calls.database.name][calls.name]
+        until(lambda: ends(calls).get("of another task") == ("ABANDONED", "worker_lost"))
+        until(lambda: ends(calls).get("in flight") == ("TIMEOUT", "hard_time_limit"))
+        llm_audit.shutdown(PATIENCE)
+
+
+@pytest.mark.usefixtures("settings", "in_task")
+def test_a_verdict_that_cannot_be_said_holds_nothing_up(calls: Calls) -> None:
+    """A broken verdict is logged and forgotten; text that is no UTF-8 is said as far as it goes."""
+    call_id = LLMLogger.start(model="m", messages=["open"])
+    end_calls_of_task("task", ValueError("?"), pid=os.getpid(), since=float("nan"))
+    end_calls_of_task("task", ValueError("a bad \udc80 path"), pid=os.getpid(), since=0.0)
+    until(lambda: ends(calls).get("open") == ("ERROR", "exception"))
+
+    assert "bad" in arrived(calls, call_id)["error_message"]
+    assert llm_audit.shutdown(PATIENCE)

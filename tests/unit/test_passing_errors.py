@@ -87,7 +87,7 @@ def test_a_fork_does_not_hold_the_rejected_journal(
         rejected.keep(tmp_path, "nonce", record, "why", tmp_path)
         rejected.keep(tmp_path, "nonce", record._replace(seq=2), "why", tmp_path)
         assert [path.name for path in rejected.files(tmp_path)] == ["nonce.bson"]
-        assert len(rejected.kept_seqs(tmp_path, "nonce")) == 2
+        assert len(rejected.kept(tmp_path, "nonce")) == 2
     finally:
         os.close(let_go)
         os.waitpid(children[0], 0)

@@ -56,6 +56,28 @@ llm_audit.recover()
 assert shipped.wait(30)
 """
 
+# Cannot read the last segment of a dead process's journal, and ends before MongoDB is back.
+GIVE_UP_AND_END = """
+import errno, logging, threading
+import llm_audit
+from llm_audit.recorder.segments import FileSegment
+
+logging.disable()
+given_up = threading.Event()
+read_at, give_up = FileSegment._read_at, FileSegment.give_up
+def fail_at_the_last(self, *where):
+    if self.path.name == "00000020.bson":
+        raise OSError(errno.EIO, "Input/output error")
+    return read_at(self, *where)
+def note(self):
+    give_up(self)
+    given_up.set()
+FileSegment._read_at, FileSegment.give_up = fail_at_the_last, note
+llm_audit.recover()
+assert given_up.wait(30)
+llm_audit.shutdown(0)
+"""
+
 
 @pytest.mark.parametrize("recoverer", [DIE_AT_THE_END, RECOVER_AND_DIE], ids=["at the end", "amid"])
 def test_a_killed_recoverer_takes_no_knowledge_along(
@@ -86,6 +108,37 @@ def test_what_a_killed_recoverer_could_not_read_is_known(
     assert sum(counts(document["dropped"], JOURNAL).values()) == 1
     assert sum(counts(document["dropped"], RECORD).values()) == 20 - calls.count_documents({}) == 1
     assert report.everything_arrived is False
+
+
+def test_what_an_ended_recoverer_gave_up_is_known(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """A file that was set aside before anything could be shipped is missed all the same."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    server.kill()
+    output_of(GIVE_UP_AND_END, settings)
+    server.restart()
+    document, report = recovered(calls)
+
+    assert calls.count_documents({}) == 19
+    assert sum(entry["count"] for entry in document["dropped"]) == 1
+    assert report.everything_arrived is False
+
+
+def test_a_folder_that_nobody_understands_is_free_for_others(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """What breaks one process's recovery is left unlocked, and `recover` does not call it done."""
+    killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
+    (lock,) = settings.spool_dir.glob(f"{settings.target()}/*/lock")
+    progress = lock.parent / "progress"
+    progress.write_bytes(bson.encode({"unreadable": [{"of": "another version"}]}))
+    assert not llm_audit.recover(timeout_seconds=1)
+    progress.unlink()
+    output_of(f"import llm_audit; assert llm_audit.recover({PATIENCE})", settings)
+
+    assert calls.count_documents({"ended_by": "worker_lost"}) == 20
+    assert llm_audit.recover(timeout_seconds=PATIENCE)
 
 
 def test_a_recoverer_that_ends_closes_what_it_has_shipped(

@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
-GROUPS := --group tests --group lint --group docs --group bench --group build
+GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
 .PHONY: help setup demo test faults lint types bench docs wheel-test constraints
 .DEFAULT_GOAL := help

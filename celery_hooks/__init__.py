@@ -9,7 +9,7 @@ Nothing happens on import. `install` connects Celery's signals; `uninstall` disc
 from typing import TYPE_CHECKING, Literal
 
 try:
-    from celery_hooks import attempts, lifecycle, propagation
+    from celery_hooks import attempts, lifecycle, propagation, verdicts
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
         raise
@@ -37,6 +37,7 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
     attempts.tag(app, flush=flush)
     propagation.connect()
     attempts.connect()
+    verdicts.connect()
     lifecycle.connect()
 
 
@@ -44,5 +45,6 @@ def uninstall() -> None:
     """Undo `install` for every app."""
     propagation.disconnect()
     attempts.disconnect()
+    verdicts.disconnect()
     lifecycle.disconnect()
     attempts.untag()

@@ -1,8 +1,7 @@
-"""A worker's processes: deliver before each ends, and close what a killed child left open."""
+"""A worker's processes: look after the dead, and deliver before each ends."""
 
 from typing import Any
 
-from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 
 import llm_audit
@@ -15,7 +14,6 @@ def connect() -> None:
     """Follow the processes of a worker."""
     signals.worker_init.connect(_preload, weak=False, dispatch_uid=_UID)
     signals.worker_ready.connect(_look_after_children, weak=False, dispatch_uid=_UID)
-    signals.task_failure.connect(_child_lost, weak=False, dispatch_uid=_UID)
     signals.worker_process_shutdown.connect(_deliver, weak=False, dispatch_uid=_UID)
     signals.worker_shutdown.connect(_deliver, weak=False, dispatch_uid=_UID)
 
@@ -24,7 +22,6 @@ def disconnect() -> None:
     """Follow none any more."""
     signals.worker_init.disconnect(_preload, dispatch_uid=_UID)
     signals.worker_ready.disconnect(_look_after_children, dispatch_uid=_UID)
-    signals.task_failure.disconnect(_child_lost, dispatch_uid=_UID)
     signals.worker_process_shutdown.disconnect(_deliver, dispatch_uid=_UID)
     signals.worker_shutdown.disconnect(_deliver, dispatch_uid=_UID)
 
@@ -40,12 +37,6 @@ def _look_after_children(**_: Any) -> None:
     It records nothing itself, so nothing else would start it there.
     """
     llm_audit.recover()
-
-
-def _child_lost(exception: BaseException | None = None, **_: Any) -> None:
-    """Close a dead child's calls now; this signal comes from the main process."""
-    if isinstance(exception, WorkerLostError | TimeLimitExceeded | Terminated):
-        llm_audit.recover()
 
 
 def _deliver(**_: Any) -> None:

@@ -15,11 +15,23 @@ import pytest
 from pymongo.collection import Collection
 
 CallsOf = Callable[..., list[dict[str, Any]]]
+InFlight = Callable[..., tuple[str, dict[str, Any]]]
+EndsAs = Callable[..., list[dict[str, Any]]]
 
 TASKS_FOLDER = Path(__file__).parent / "acceptance"
 PATIENCE_SECONDS = 30
 PREFORK = ("--pool", "prefork", "--concurrency", "2")
+PREFORK_ALONE = ("--pool", "prefork", "--concurrency", "1")
+THREADS = ("--pool", "threads", "--concurrency", "2")
+GEVENT = ("--pool", "gevent", "--concurrency", "10")
 SOLO = ("--pool", "solo")
+POOLS = {
+    "prefork": PREFORK,
+    "prefork-alone": PREFORK_ALONE,
+    "threads": THREADS,
+    "gevent": GEVENT,
+    "solo": SOLO,
+}
 
 
 @dataclass

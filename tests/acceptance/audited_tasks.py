@@ -15,6 +15,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["QUEUE"],
     result_expires=60,
+    include=["ending_tasks"],
+    worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
+    worker_pool_start_method=os.environ.get("START_METHOD", "fork"),
 )
 celery_hooks.install(app)
 

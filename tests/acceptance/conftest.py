@@ -9,7 +9,17 @@ from typing import Any
 
 import pymongo
 import pytest
-from deployment import PATIENCE_SECONDS, PREFORK, SOLO, TASKS_FOLDER, CallsOf, Deployment
+import slow_provider
+from deployment import (
+    PATIENCE_SECONDS,
+    POOLS,
+    TASKS_FOLDER,
+    CallsOf,
+    Deployment,
+    EndsAs,
+    InFlight,
+)
+from slow_provider import SlowProvider
 
 import llm_audit
 from llm_audit import embedded
@@ -19,8 +29,26 @@ pytest.importorskip("celery")
 
 
 @pytest.fixture(scope="session")
+def any_provider() -> Iterator[SlowProvider]:
+    """Run one provider for all tests of a process."""
+    with slow_provider.serve() as provider:
+        yield provider
+
+
+@pytest.fixture
+def provider(any_provider: SlowProvider) -> Iterator[SlowProvider]:
+    """Have every call to the provider in flight until the test lets it answer."""
+    any_provider.hold()
+    yield any_provider
+    any_provider.answer()
+
+
+@pytest.fixture(scope="session")
 def deployment(
-    mongod: embedded.Mongod, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    mongod: embedded.Mongod,
+    redis_url: str,
+    any_provider: SlowProvider,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     """Deploy one app: a database, a queue and a spool, also as this process's settings."""
     folder = tmp_path_factory.mktemp("deployment")
@@ -32,6 +60,7 @@ def deployment(
         "LLM_AUDIT_DATABASE": database,
         "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
         "LLM_AUDIT_STRICT": "true",
+        "PROVIDER_URL": any_provider.url,
     }
     path = f"{TASKS_FOLDER}{os.pathsep}{TASKS_FOLDER.parents[1]}"
     with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
@@ -51,7 +80,8 @@ def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     for name, value in deployment.settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(TASKS_FOLDER))
-    sys.modules.pop("audited_tasks", None)
+    for name in ("audited_tasks", "ending_tasks"):
+        sys.modules.pop(name, None)
     import audited_tasks
 
     reset_settings()
@@ -62,11 +92,43 @@ def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     audited_tasks.app.close()
 
 
-@pytest.fixture(scope="session", params=[PREFORK, SOLO], ids=["prefork", "solo"])
+@pytest.fixture(scope="session", params=POOLS)
 def pool(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[None]:
     """Run one worker of each pool for all the tests that leave it alive."""
-    with deployment.worker(*request.param):
+    with deployment.worker(*POOLS[request.param]):
         yield
+
+
+@pytest.fixture
+def in_flight(provider: SlowProvider) -> InFlight:
+    """Start a task and wait until its call is in flight."""
+
+    def start(task: Any, **options: Any) -> tuple[str, dict[str, Any]]:
+        result = task.apply_async(**options)
+        return result.id, provider.next_request()
+
+    return start
+
+
+@pytest.fixture
+def ends_as(deployment: Deployment) -> EndsAs:
+    """Wait until the calls of a task have ended as they should, and return them in order."""
+
+    def wait(task_id: str, *expected: tuple[str, str, str | None]) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            calls = list(deployment.calls.find({"task_id": task_id}).sort("_id", 1))
+            found = [
+                (call["messages"][-1]["content"], call["status"], call.get("ended_by"))
+                for call in calls
+            ]
+            if sorted(found, key=str) == sorted(expected, key=str):
+                return calls
+            if time.monotonic() > deadline:
+                assert sorted(found, key=str) == sorted(expected, key=str)
+            time.sleep(0.05)  # a standalone mongod has nothing to await
+
+    return wait
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Calls made in Celery tasks carry the task, and end with a cause, whatever ends the task."""
 
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain, group
-from deployment import PREFORK, SOLO, CallsOf, Deployment
+from deployment import PREFORK, CallsOf, Deployment
 
 import llm_audit
 from llm_audit import audit_context
@@ -96,17 +95,6 @@ def test_a_subtask_is_a_child_of_the_call_that_caused_it(tasks: Any, calls_of: C
 
 
 @alive
-def test_an_exception_ends_the_open_call(tasks: Any, calls_of: CallsOf) -> None:
-    """A call left open by a task that raises ends with that exception."""
-    (call,) = calls_of(1, tasks.fail_in_call.delay().id)
-
-    assert (call["status"], call["ended_by"]) == ("ERROR", "exception")
-    assert call["error_type"] == "ValueError"
-    assert call["error_message"] == "the provider said no"
-    assert "fail_in_call" in call["error_traceback"]
-
-
-@alive
 def test_a_returning_task_ends_the_open_call(tasks: Any, calls_of: CallsOf) -> None:
     """A call left open by a task that returns is INCOMPLETE."""
     result = tasks.leave_open.delay()
@@ -126,31 +114,6 @@ def test_a_retry_is_another_attempt_of_the_same_task(tasks: Any, calls_of: Calls
     assert first["trace_id"] == second["trace_id"]
     assert (first["task"]["retries"], second["task"]["retries"]) == (0, 1)
     assert first["task"]["attempt_id"] != second["task"]["attempt_id"]
-
-
-def test_a_killed_childs_call_is_abandoned(
-    tasks: Any, own_queue: Deployment, calls_of: CallsOf
-) -> None:
-    """The call of a child that is SIGKILLed in it is closed by the worker, with its content."""
-    with own_queue.worker(*PREFORK):
-        result = tasks.die_in_call.delay()
-        (call,) = calls_of(1, result.id)
-
-    assert (call["status"], call["ended_by"]) == ("ABANDONED", "worker_lost")
-    assert call["messages"] == [{"role": "user", "content": "last words"}]
-
-
-def test_a_killed_workers_call_is_abandoned_by_the_next(
-    tasks: Any, own_queue: Deployment, calls_of: CallsOf
-) -> None:
-    """When the whole worker is killed, the next one on this machine closes its calls."""
-    with own_queue.worker(*SOLO) as worker:
-        result = tasks.die_in_call.delay()
-        assert worker.wait(PATIENCE) == -signal.SIGKILL
-    with own_queue.worker(*SOLO):
-        (call,) = calls_of(1, result.id)
-
-    assert (call["status"], call["ended_by"]) == ("ABANDONED", "worker_lost")
 
 
 def test_recycled_children_deliver_everything_and_leave_nothing_behind(

@@ -13,12 +13,14 @@ from weakref import WeakValueDictionary
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
+from celery.concurrency import solo
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.lifecycle import end_calls_of_task
+from llm_audit.logger import LLMLogger
 
 _UID = "llm_audit.verdicts"
 _CANCEL = ("cancel_active_requests", "cancel_all_unacked_requests")  # the second before Celery 5.6
@@ -29,6 +31,7 @@ class _Main:
 
     pid: int | None = None  # its forked children know it too, and are not it
     is_green = False
+    is_solo = False
     requests: ClassVar["WeakValueDictionary[str, Request]"] = WeakValueDictionary()
     unwrapped: ClassVar[dict[str, Callable[..., Any]]] = {}
 
@@ -67,6 +70,7 @@ def message_of(task_id: str | None) -> dict[str, Any]:
 def _note_pool(sender: Consumer, **_: Any) -> None:
     _Main.pid = os.getpid()
     _Main.is_green = bool(sender.pool.is_green)
+    _Main.is_solo = isinstance(sender.pool, solo.TaskPool)
 
 
 def _note_request(request: Request, **_: Any) -> None:
@@ -113,6 +117,8 @@ def _cancelling(cancel: Callable[..., Any]) -> Callable[..., Any]:
                 status=LLMCallStatusEnum.CANCELLED,
                 ended_by="shutdown",
             )
+        if _Main.is_solo:  # where Celery cancels by an exception in the task, and says not why
+            LLMLogger.end_open_calls(None, ended_by="shutdown")
         return cancel(consumer, *args, **kwargs)
 
     return cancelling

@@ -15,8 +15,6 @@ import pytest
 from pymongo.collection import Collection
 
 CallsOf = Callable[..., list[dict[str, Any]]]
-InFlight = Callable[..., tuple[str, dict[str, Any]]]
-EndsAs = Callable[..., list[dict[str, Any]]]
 
 TASKS_FOLDER = Path(__file__).parent / "acceptance"
 PATIENCE_SECONDS = 30

@@ -16,9 +16,8 @@ from deployment import (
     TASKS_FOLDER,
     CallsOf,
     Deployment,
-    EndsAs,
-    InFlight,
 )
+from flights import Flight
 from slow_provider import SlowProvider
 
 import llm_audit
@@ -100,35 +99,12 @@ def pool(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Non
 
 
 @pytest.fixture
-def in_flight(provider: SlowProvider) -> InFlight:
-    """Start a task and wait until its call is in flight."""
+def flight(tasks: Any, provider: SlowProvider, deployment: Deployment) -> Flight:
+    """Have tasks whose calls are in flight until the test ends them."""
+    assert tasks.app
+    import ending_tasks
 
-    def start(task: Any, **options: Any) -> tuple[str, dict[str, Any]]:
-        result = task.apply_async(**options)
-        return result.id, provider.next_request()
-
-    return start
-
-
-@pytest.fixture
-def ends_as(deployment: Deployment) -> EndsAs:
-    """Wait until the calls of a task have ended as they should, and return them in order."""
-
-    def wait(task_id: str, *expected: tuple[str, str, str | None]) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            calls = list(deployment.calls.find({"task_id": task_id}).sort("_id", 1))
-            found = [
-                (call["messages"][-1]["content"], call["status"], call.get("ended_by"))
-                for call in calls
-            ]
-            if sorted(found, key=str) == sorted(expected, key=str):
-                return calls
-            if time.monotonic() > deadline:
-                assert sorted(found, key=str) == sorted(expected, key=str)
-            time.sleep(0.05)  # a standalone mongod has nothing to await
-
-    return wait
+    return Flight(ending_tasks, provider, deployment)
 
 
 @pytest.fixture

@@ -66,8 +66,8 @@ def ask_retried(self: Task, *, in_block: bool = False) -> None:
     converse(self, in_block=in_block)
 
 
-@app.task(bind=True)
-def ask_then_end(self: Task, how: str, *, in_block: bool = False) -> None:
+@app.task
+def ask_then_end(how: str, *, in_block: bool = False) -> None:
     """End the task in an unusual way while a call is in flight."""
     ways = {
         "exit": lambda: sys.exit(3),

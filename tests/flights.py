@@ -1,0 +1,91 @@
+"""Tasks with a call in flight, and how their calls ended."""
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from deployment import PATIENCE_SECONDS, Deployment
+from slow_provider import SlowProvider
+
+FINISHED = ("finished", "SUCCESS", None)
+LEFT = ("left", "INCOMPLETE", "block_ended")
+ANSWERED = ("in flight", "SUCCESS", None)
+
+
+def ended(status: str, ended_by: str) -> tuple[str, str, str]:
+    """Return how a call ends that was in flight."""
+    return ("in flight", status, ended_by)
+
+
+@dataclass(frozen=True)
+class Flight:
+    """One app's tasks, the provider that they ask, and the calls that they make.
+
+    Attributes:
+        tasks: The module `ending_tasks`.
+        provider: Holds what is in flight.
+        deployment: Where the workers run.
+    """
+
+    tasks: Any
+    provider: SlowProvider
+    deployment: Deployment
+
+    def begin(self, name: str, **options: Any) -> tuple[str, dict[str, Any]]:
+        """Publish a task and wait until its call is in flight; return its id and what was asked.
+
+        Args:
+            name: The task's.
+            **options: What `apply_async` takes.
+        """
+        result = getattr(self.tasks, name).apply_async(**options)
+        return result.id, self.provider.next_request()
+
+    def stop_worker(
+        self,
+        deployment: Deployment,
+        pool: tuple[str, ...],
+        name: str = "ask",
+        *,
+        sig: signal.Signals = signal.SIGQUIT,
+        answer: bool = False,
+        **kwargs: Any,
+    ) -> str:
+        """Run a worker and stop it while a call is in flight; return the task's id.
+
+        Args:
+            deployment: Where the worker runs.
+            pool: Its pool, as options of the command line.
+            name: The task's.
+            sig: What the worker is stopped with.
+            answer: Let the provider answer once the worker is told.
+            **kwargs: The task's.
+        """
+        with deployment.worker(*pool) as worker:
+            task_id, _ = self.begin(name, kwargs=kwargs)
+            worker.send_signal(sig)
+            if answer:
+                self.provider.answer()
+            worker.wait()
+        return task_id
+
+    def ends_as(self, task_id: str, *expected: tuple[str, str, str | None]) -> list[dict[str, Any]]:
+        """Wait until the calls of a task have ended as they should, and return them in order.
+
+        Args:
+            task_id: The task's.
+            *expected: What was asked, status and cause of each call.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            calls = list(self.deployment.calls.find({"task_id": task_id}).sort("_id", 1))
+            found = sorted(
+                (call["messages"][-1]["content"], call["status"], str(call.get("ended_by")))
+                for call in calls
+            )
+            if found == sorted((text, status, str(by)) for text, status, by in expected):
+                return calls
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{found} instead of {sorted(expected, key=str)}")
+            time.sleep(0.05)  # a standalone mongod has nothing to await

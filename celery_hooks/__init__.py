@@ -9,7 +9,7 @@ Nothing happens on import. `install` connects Celery's signals; `uninstall` disc
 from typing import TYPE_CHECKING, Literal
 
 try:
-    from celery_hooks import attempts, lifecycle, propagation, verdicts
+    from celery_hooks import attempts, lifecycle, propagation, received, verdicts
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
         raise
@@ -35,6 +35,7 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
             journal already holds them.
     """
     attempts.tag(app, flush=flush)
+    received.connect()
     propagation.connect()
     attempts.connect()
     verdicts.connect()
@@ -43,6 +44,7 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
 
 def uninstall() -> None:
     """Undo `install` for every app."""
+    received.disconnect()
     propagation.disconnect()
     attempts.disconnect()
     verdicts.disconnect()

@@ -11,7 +11,7 @@ from celery.local import maybe_evaluate
 
 import llm_audit
 from celery_hooks import propagation
-from llm_audit.context import CallContext, Frame, current_context, enter, leave
+from llm_audit.context import Frame, enter, leave
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -82,17 +82,10 @@ def _begin(task: "Task", task_id: str, **_: Any) -> None:
     if not (_Tagged.every_app or task.app in _Tagged.apps):
         return
     request = task.request
-    carried = propagation.load(request)
-    if request.is_eager:
-        carried = _over(current_context(), carried)
     attempt_id = str(uuid4())
-    context = replace(
-        carried,
-        trace_id=carried.trace_id or _canvas_id(request) or task_id,
-        task_id=task_id,
-        task=_task_fields(task, task_id, attempt_id),
-    )
-    setattr(request, _ATTRIBUTE, Attempt(attempt_id, enter(context)))
+    fields = _task_fields(task, task_id, attempt_id)
+    frame = enter(replace(propagation.inherited(request), task_id=task_id, task=fields))
+    setattr(request, _ATTRIBUTE, Attempt(attempt_id, frame))
 
 
 def _note_failure(sender: "Task", exception: BaseException | None = None, **_: Any) -> None:
@@ -123,30 +116,6 @@ def _end(task: "Task", state: str | None = None, **_: Any) -> None:
 
 def _current(task: "Task") -> Attempt | None:
     return getattr(getattr(task, "request", None), _ATTRIBUTE, None)
-
-
-def _over(ambient: CallContext, carried: CallContext) -> CallContext:
-    """Lay what a message carried over the caller's context, for a task that runs in place."""
-    return ambient.extended(
-        tags=carried.tags,
-        metadata=carried.metadata,
-        **{name: getattr(carried, name) for name in propagation.ID_FIELDS},
-    )
-
-
-def _canvas_id(request: Any) -> str | None:
-    """Return what all tasks of one canvas share, as far as Celery has such a thing.
-
-    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
-    it in the options of what follows; `root_id` differs between the members of a group.
-    """
-    if request.group:
-        return str(request.group)
-    for signature in request.chain or ():
-        group_id = (signature.get("options") or {}).get("group_id")
-        if group_id:
-            return str(group_id)
-    return request.root_id  # type: ignore[no-any-return]
 
 
 def _task_fields(task: "Task", task_id: str, attempt_id: str) -> dict[str, Any]:

@@ -7,16 +7,19 @@ headers over retry, redelivery and every canvas, and adds nothing to them.
 import json
 import logging
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from celery import signals
 
-from llm_audit.context import CallContext, current_context
+from celery_hooks import received
+from llm_audit.context import NOWHERE, CallContext, current_context
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
 ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id")
 CUT_NOTE = "context_cut"
+NOTE_MAX_BYTES = 128  # names every part there is
 
 _UID = "llm_audit.propagation"
 _logger = logging.getLogger("llm_audit")
@@ -35,26 +38,25 @@ def disconnect() -> None:
 def dump(context: CallContext) -> str | None:
     """Return a context as the header's value, or None if there is nothing to carry.
 
-    A context too large for a header is cut: metadata goes first, then tags, and the metadata that
-    arrives says so.
+    What is no JSON, and what no longer fits, is left out, the least important first to go; the
+    metadata that arrives names it.
     """
-    carried: dict[str, Any] = {
-        name: value for name in ID_FIELDS if (value := getattr(context, name)) is not None
-    }
-    if context.tags:
-        carried["tags"] = list(context.tags)
-    if context.metadata:
-        carried["metadata"] = dict(context.metadata)
-    if not carried:
-        return None
-    text = _json(carried)
-    for name in ("metadata", "tags"):
-        if len(text) > MAX_BYTES and name in carried:
-            del carried[name]
-            cut = [*carried.get("metadata", {}).get(CUT_NOTE, []), name]
-            carried["metadata"] = {CUT_NOTE: cut}
-            text = _json(carried)
-    return text if len(text) <= MAX_BYTES else None
+    carried: dict[str, Any] = {}
+    cut: list[str] = []
+    room = MAX_BYTES - NOTE_MAX_BYTES
+    for name in (*ID_FIELDS, "tags", "metadata"):
+        value = getattr(context, name)
+        if not value:
+            continue
+        size = _size(name, value)
+        if size is None or size > room:
+            cut.append(name)
+        else:
+            carried[name] = value
+            room -= size
+    if cut:
+        carried["metadata"] = {**carried.get("metadata", {}), CUT_NOTE: cut}
+    return _json(carried) if carried else None
 
 
 def load(request: Any) -> CallContext:
@@ -79,10 +81,33 @@ def load(request: Any) -> CallContext:
         return CallContext()
 
 
+def inherited(request: Any) -> CallContext:
+    """Return what the calls of a task inherit: what its message carried, its canvas as the trace.
+
+    A task that runs in place inherits from its caller too.
+
+    Args:
+        request: As for `load`.
+    """
+    context = load(request)
+    if request.is_eager:
+        context = current_context().extended(
+            tags=context.tags,
+            metadata=context.metadata,
+            **{name: getattr(context, name) for name in ID_FIELDS},
+        )
+    return context if context.trace_id else replace(context, trace_id=_canvas_id(request))
+
+
 def _inject(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
     if headers is None or HEADER in headers or HEADER in _inner(headers):
         return
-    value = dump(current_context())
+    context = current_context()
+    if context is NOWHERE:  # a main process publishes what follows a task that it lost
+        message = received.message_of(headers.get("parent_id"))
+        if message is not None:
+            context = inherited(message)
+    value = dump(context)
     if value is not None:
         headers[HEADER] = value
 
@@ -92,8 +117,28 @@ def _inner(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _json(carried: dict[str, Any]) -> str:
+def _canvas_id(request: Any) -> str | None:
+    """Return what all tasks of one canvas share, as far as Celery has such a thing.
+
+    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
+    it in the options of what follows; `root_id` differs between the members of a group.
+    """
+    if request.group:
+        return str(request.group)
+    for signature in request.chain or ():
+        group_id = (signature.get("options") or {}).get("group_id")
+        if group_id:
+            return str(group_id)
+    return request.root_id or request.id  # type: ignore[no-any-return]
+
+
+def _size(name: str, value: Any) -> int | None:
+    """Return what a part of the context takes up in the header, or None if it cannot travel."""
     try:
-        return json.dumps(carried, default=str, skipkeys=True, separators=(",", ":"))
-    except (ValueError, RecursionError):  # circular, or nested without end
-        return json.dumps({name: carried[name] for name in ID_FIELDS if name in carried})
+        return len(_json({name: value}))
+    except Exception:  # noqa: BLE001  (circular, nested without end, or what its str() raises)
+        return None
+
+
+def _json(carried: dict[str, Any]) -> str:
+    return json.dumps(carried, default=str, separators=(",", ":"))

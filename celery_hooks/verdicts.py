@@ -9,15 +9,14 @@ import functools
 import os
 from collections.abc import Callable
 from typing import Any, ClassVar
-from weakref import WeakValueDictionary
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.concurrency import solo
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from celery.worker.request import Request
 
+from celery_hooks import received
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.lifecycle import end_calls_of_task
 from llm_audit.logger import LLMLogger
@@ -32,14 +31,12 @@ class _Main:
     pid: int | None = None  # its forked children know it too, and are not it
     is_green = False
     is_solo = False
-    requests: ClassVar["WeakValueDictionary[str, Request]"] = WeakValueDictionary()
     unwrapped: ClassVar[dict[str, Callable[..., Any]]] = {}
 
 
 def connect() -> None:
     """Follow the tasks that this process hands to its pool."""
     signals.worker_ready.connect(_note_pool, weak=False, dispatch_uid=_UID)
-    signals.task_received.connect(_note_request, weak=False, dispatch_uid=_UID)
     signals.task_failure.connect(_failed, weak=False, dispatch_uid=_UID)
     signals.task_retry.connect(_retried, weak=False, dispatch_uid=_UID)
     signals.task_revoked.connect(_revoked, weak=False, dispatch_uid=_UID)
@@ -53,7 +50,6 @@ def connect() -> None:
 def disconnect() -> None:
     """Follow none any more."""
     signals.worker_ready.disconnect(_note_pool, dispatch_uid=_UID)
-    signals.task_received.disconnect(_note_request, dispatch_uid=_UID)
     signals.task_failure.disconnect(_failed, dispatch_uid=_UID)
     signals.task_retry.disconnect(_retried, dispatch_uid=_UID)
     signals.task_revoked.disconnect(_revoked, dispatch_uid=_UID)
@@ -61,20 +57,10 @@ def disconnect() -> None:
         setattr(Consumer, *_Main.unwrapped.popitem())
 
 
-def message_of(task_id: str | None) -> dict[str, Any]:
-    """Return the headers of a message that this worker has received and is not done with."""
-    request = _Main.requests.get(task_id) if task_id else None
-    return {} if request is None else request.request_dict
-
-
 def _note_pool(sender: Consumer, **_: Any) -> None:
     _Main.pid = os.getpid()
     _Main.is_green = bool(sender.pool.is_green)
     _Main.is_solo = isinstance(sender.pool, solo.TaskPool)
-
-
-def _note_request(request: Request, **_: Any) -> None:
-    _Main.requests[request.id] = request
 
 
 def _failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
@@ -102,7 +88,7 @@ def _revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_:
 
 
 def _lost(task_id: str, error: WorkerLostError) -> None:
-    request = _Main.requests.get(task_id)
+    request = received.request_of(task_id)
     if request is not None and request.worker_pid != os.getpid() and not _Main.is_green:
         _pass_verdict(task_id, error, status=LLMCallStatusEnum.ABANDONED)
 
@@ -131,7 +117,7 @@ def _pass_verdict(
     status: LLMCallStatusEnum | None = None,
     ended_by: str | None = None,
 ) -> None:
-    request = _Main.requests.get(task_id)
+    request = received.request_of(task_id)
     if os.getpid() != _Main.pid or request is None or not request.time_start:
         return
     end_calls_of_task(

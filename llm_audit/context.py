@@ -53,7 +53,8 @@ class Frame:
     left_at: object = None
 
 
-_OUTERMOST = Frame(CallContext())
+NOWHERE = CallContext()  # where nobody has set anything
+_OUTERMOST = Frame(NOWHERE)
 _current: ContextVar[Frame] = ContextVar("llm_audit_context", default=_OUTERMOST)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib import import_module
 
 from celery import Celery, Task
 
@@ -15,11 +16,19 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["QUEUE"],
     result_expires=60,
-    include=["ending_tasks"],
+    include=["ending_tasks", "travelling_tasks"],
     worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
     worker_pool_start_method=os.environ.get("START_METHOD", "fork"),
 )
+if "BEAT_TEXT" in os.environ:
+    entry = {"schedule": 0.2, "task": "audited_tasks.analyze", "args": [os.environ["BEAT_TEXT"]]}
+    app.conf.beat_schedule = {"analyze": entry}
+other_tools = os.environ.get("OTHER_TOOLS")
+if other_tools == "before":
+    import_module("other_tools").set_up()
 celery_hooks.install(app)
+if other_tools == "after":
+    import_module("other_tools").set_up()
 
 
 def one_call(text: str) -> str:

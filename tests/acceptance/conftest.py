@@ -79,7 +79,7 @@ def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     for name, value in deployment.settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(TASKS_FOLDER))
-    for name in ("audited_tasks", "ending_tasks"):
+    for name in ("audited_tasks", "ending_tasks", "travelling_tasks"):
         sys.modules.pop(name, None)
     import audited_tasks
 

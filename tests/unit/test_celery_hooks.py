@@ -91,18 +91,33 @@ def test_a_large_context_is_cut_and_says_so() -> None:
 
     assert len(propagation.dump(context) or "") <= propagation.MAX_BYTES
     assert (carried.trace_id, carried.tags) == ("t", ())
-    assert carried.metadata == {propagation.CUT_NOTE: ["metadata", "tags"]}
+    assert carried.metadata == {propagation.CUT_NOTE: ["tags", "metadata"]}
 
 
 def test_metadata_that_is_no_json_never_fails_a_publish() -> None:
-    """A value that JSON does not know travels as its text; a circular one is left out."""
+    """A value that JSON does not know travels as its text; a circular one is left out, and said."""
     circular: dict[str, Any] = {}
     circular["self"] = circular
 
     known = propagation.dump(CallContext(trace_id="t", metadata={"value": {1, 2}}))
     assert propagation.load({propagation.HEADER: known}).metadata == {"value": "{1, 2}"}
     cut = propagation.dump(CallContext(trace_id="t", metadata=circular))
-    assert propagation.load({propagation.HEADER: cut}).trace_id == "t"
+    carried = propagation.load({propagation.HEADER: cut})
+    assert (carried.trace_id, carried.metadata) == ("t", {propagation.CUT_NOTE: ["metadata"]})
+
+
+def test_a_context_of_nothing_but_giants_still_fits() -> None:
+    """When every part is cut, the note about it fits into the header."""
+    names = propagation.ID_FIELDS
+    giant = "x" * propagation.MAX_BYTES
+    context = CallContext(**dict.fromkeys(names, giant), tags=(giant,), metadata={"text": giant})
+    value = propagation.dump(context)
+
+    assert value is not None
+    assert len(value) <= propagation.NOTE_MAX_BYTES
+    assert propagation.load({propagation.HEADER: value}).metadata == {
+        propagation.CUT_NOTE: [*names, "tags", "metadata"]
+    }
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"metadata": "x"}', '{"tags": 1}'])

@@ -59,11 +59,15 @@ def let_through(error: BaseException) -> None:
     """Raise again what did not come from our work but from a signal handler that interrupted it.
 
     Args:
-        error: What was caught where anything may be raised. Celery's soft time limit is known by
-            its name, because billiard may not be installed.
+        error: What was caught where anything may be raised.
     """
-    if any(cls.__name__ == "SoftTimeLimitExceeded" for cls in type(error).__mro__):
+    if is_soft_time_limit(error):
         raise error
+
+
+def is_soft_time_limit(error: BaseException) -> bool:
+    """Tell Celery's soft time limit by its name, because billiard may not be installed."""
+    return any(cls.__name__ == "SoftTimeLimitExceeded" for cls in type(error).__mro__)
 
 
 _logged: set[str] = set()

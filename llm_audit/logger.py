@@ -4,7 +4,6 @@ Nothing here touches the network, so one function serves sync and async code: wh
 the call's id, a `str`, and may be awaited.
 """
 
-import asyncio
 import atexit
 import sys
 import time
@@ -171,7 +170,9 @@ class LLMLogger:
     ) -> CallReference:
         """Record that a call ended without a usable response; it is on disk when this returns.
 
-        Timeouts give TIMEOUT, cancellation CANCELLED, anything else ERROR.
+        Timeouts give TIMEOUT, cancellation CANCELLED, anything else ERROR. What ends the process,
+        SystemExit say, gives INCOMPLETE until somebody knows better: the call itself with
+        `complete`, or a Celery worker's main process.
 
         Args:
             call_id: What `start` returned.
@@ -189,6 +190,11 @@ class LLMLogger:
         if not get_settings().enabled:
             return CallReference(call_id)
         try:
+            if isinstance(error, BaseException):
+                error = outcomes.behind(error)
+                if status is None and not outcomes.owner_knows(error):
+                    endings.end_unfinished(call_id, error, None)
+                    return CallReference(call_id)
             meant, fields = outcomes.error_fields(error)
             fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
             endings.end(call_id, fields, ended_ns)
@@ -258,12 +264,10 @@ class LoggedCall:
             leave(self._frame)
         if open_calls.get(self._call_id) is None:
             return
-        # an ordinary exception is the owner's word; of SystemExit and the like others may know why
-        if isinstance(error, Exception | asyncio.CancelledError):
+        if error is not None:
             LLMLogger.fail(self._call_id, error)
         else:
-            cause = "block_ended" if error is None else None
-            endings.end_unfinished(self._call_id, error, cause)
+            endings.end_unfinished(self._call_id, None, "block_ended")
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""

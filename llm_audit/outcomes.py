@@ -10,7 +10,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.errors import let_through
+from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.pricing import estimate_cost
 from llm_audit.provider_response import tools_called
 from llm_audit.settings import report_mistake
@@ -107,6 +107,25 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         "ended_by": cause,
     }
     return _status_of(error, names), fields
+
+
+def behind(error: BaseException) -> BaseException:
+    """Return what a cancellation is really about, where asyncio has made one of something else.
+
+    When a time limit or the end of the process strikes `asyncio.run`, it cancels what still runs:
+    the coroutine sees the cancellation, and the cause as its context.
+    """
+    cause: BaseException | None = error
+    while isinstance(cause, asyncio.CancelledError):
+        cause = cause.__context__
+    if cause is None or (owner_knows(cause) and not is_soft_time_limit(cause)):
+        return error
+    return cause
+
+
+def owner_knows(error: BaseException) -> bool:
+    """Tell whether an exception says how a call ended; of SystemExit and the like others may."""
+    return isinstance(error, Exception | asyncio.CancelledError)
 
 
 def _message(given: object) -> object:

@@ -204,6 +204,36 @@ def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("limits", "cause"),
+    [({"soft_time_limit": 1}, "soft_time_limit"), ({"time_limit": 1}, "hard_time_limit")],
+)
+@on("prefork")
+@pytest.mark.usefixtures("pool")
+def test_time_limits_of_a_coroutine(flight: Flight, limits: dict[str, int], cause: str) -> None:
+    """What asyncio makes a cancellation of is told by what it is really about."""
+    task_id, _ = flight.begin("ask_in_loop", **limits)
+
+    flight.ends_as(task_id, ended("TIMEOUT", cause))
+
+
+@on("prefork")
+@pytest.mark.usefixtures("pool")
+def test_a_revoked_coroutine(flight: Flight) -> None:
+    """The main process's word counts, though asyncio has cancelled the call in good order."""
+    task_id, _ = flight.begin("ask_in_loop")
+    flight.tasks.app.control.revoke(task_id, terminate=True)
+
+    flight.ends_as(task_id, ended("CANCELLED", "revoked"))
+
+
+def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight) -> None:
+    """A coroutine ends with the worker as any other task."""
+    task_id = flight.stop_worker(own_queue, PREFORK, "ask_in_loop")
+
+    flight.ends_as(task_id, ended("CANCELLED", "shutdown"))
+
+
+@pytest.mark.parametrize(
     ("name", "first"),
     [
         ("ask_again", ("first attempt", "INCOMPLETE", "task_retry")),

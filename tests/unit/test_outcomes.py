@@ -2,8 +2,11 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import dataclasses
 import math
+import signal
+from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessage
 
 from llm_audit import LLMCallStatusEnum, UsageError, configure
-from llm_audit.outcomes import MAX_CHARACTERS, error_fields, response_fields
+from llm_audit.outcomes import MAX_CHARACTERS, behind, error_fields, response_fields
 
 REQUEST: Any = None  # of which nothing is read
 
@@ -24,7 +27,7 @@ class ReadTimeout(Exception):  # noqa: N818  (the name that httpx and requests g
     """A client's timeout, which has no base in common with the others."""
 
 
-def provider_says(error: Exception) -> None:
+def raise_error(error: BaseException) -> None:
     raise error
 
 
@@ -64,7 +67,7 @@ def test_an_exception_brings_its_traceback() -> None:
     """Message, type and traceback of a raised exception are kept, with its cause."""
     try:
         try:
-            provider_says(KeyError("inner"))
+            raise_error(KeyError("inner"))
         except KeyError as inner:
             raise RuntimeError("outer") from inner
     except RuntimeError as error:
@@ -78,20 +81,20 @@ def test_an_exception_brings_its_traceback() -> None:
 def test_the_text_of_the_handled_exception_brings_the_exception() -> None:
     """str(e), given inside its except block, is recorded like e itself."""
     try:
-        provider_says(TimeoutError("no answer"))
+        raise_error(TimeoutError("no answer"))
     except TimeoutError as error:
         status, fields = error_fields(str(error))
 
     assert status is LLMCallStatusEnum.TIMEOUT
     assert fields["error_type"] == "TimeoutError"
     assert fields["error_message"] == "no answer"
-    assert "in provider_says" in fields["error_traceback"]
+    assert "in raise_error" in fields["error_traceback"]
 
 
 def test_another_text_stands_for_itself() -> None:
     """A text that is not the handled exception's, or outside of any, is an ERROR of its own."""
     try:
-        provider_says(TimeoutError("no answer"))
+        raise_error(TimeoutError("no answer"))
     except TimeoutError:
         inside = error_fields("gave up")
     outside = error_fields("no answer")
@@ -227,3 +230,56 @@ def test_what_is_no_cost_is_a_mistake(cost: Any, caplog: pytest.LogCaptureFixtur
     configure(strict=False)
     assert fields_of_response(estimated_cost=cost) == {}
     assert len(caplog.messages) == 1
+
+
+def cancellation(coroutine: Callable[[], Coroutine[Any, Any, None]]) -> BaseException:
+    """Run a coroutine to its end, and return the cancellation that it sees."""
+    seen: list[BaseException] = []
+
+    async def watch() -> None:
+        try:
+            await coroutine()
+        except asyncio.CancelledError as cancelled:
+            seen.append(cancelled)
+            raise
+
+    with contextlib.suppress(BaseException):
+        asyncio.run(watch())
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    "struck",
+    [celery.exceptions.SoftTimeLimitExceeded(), SystemExit(), KeyboardInterrupt()],
+    ids=lambda value: str(type(value)),
+)
+def test_what_strikes_a_loop_is_behind_the_cancellation(struck: BaseException) -> None:
+    """A signal handler that raises ends the loop, which then cancels what runs in it."""
+
+    async def be_struck() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        await asyncio.sleep(60)
+
+    earlier = signal.signal(signal.SIGALRM, lambda *_: raise_error(struck))
+    try:
+        cancelled = cancellation(be_struck)
+    finally:
+        signal.signal(signal.SIGALRM, earlier)
+
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert behind(cancelled) is struck
+
+
+def test_a_cancellation_is_not_about_an_error_that_was_handled() -> None:
+    """What was being handled when somebody cancelled has not caused it."""
+
+    async def cancel_itself() -> None:
+        try:
+            raise_error(ValueError("handled"))
+        except ValueError:
+            asyncio.current_task().cancel()  # type: ignore[union-attr]
+            await asyncio.sleep(60)
+
+    cancelled = cancellation(cancel_itself)
+    assert isinstance(cancelled.__context__, ValueError)
+    assert behind(cancelled) is cancelled

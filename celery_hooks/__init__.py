@@ -9,7 +9,7 @@ Nothing happens on import. `install` connects Celery's signals; `uninstall` disc
 from typing import TYPE_CHECKING, Literal
 
 try:
-    from celery_hooks import attempts, lifecycle, propagation, received, verdicts
+    from celery_hooks import attempts, coroutines, lifecycle, propagation, received, verdicts
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
         raise
@@ -34,12 +34,13 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
             `exit_timeout_seconds`, so before a late acknowledgement. By default nothing waits: the
             journal already holds them.
     """
-    attempts.tag(app, flush=flush)
+    app = attempts.tag(app, flush=flush)
     received.connect()
     propagation.connect()
     attempts.connect()
     verdicts.connect()
     lifecycle.connect()
+    coroutines.connect(app)
 
 
 def uninstall() -> None:
@@ -49,4 +50,5 @@ def uninstall() -> None:
     attempts.disconnect()
     verdicts.disconnect()
     lifecycle.disconnect()
+    coroutines.disconnect()
     attempts.untag()

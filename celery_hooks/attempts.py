@@ -40,18 +40,19 @@ class Attempt:
     ended_by: str | None = None
 
 
-def tag(app: "Celery | None", *, flush: str | None) -> None:
-    """Tag the tasks of an app, or of every app for None."""
+def tag(app: "Celery | None", *, flush: str | None) -> "Celery | None":
+    """Tag the tasks of an app, or of every app for None; return the app that a proxy stands for."""
     if app is None:
         _Tagged.every_app = True
         _Tagged.flush_every_app |= flush == "task"
-        return
+        return None
     app = maybe_evaluate(app)
     if not isinstance(app, Celery):
         raise TypeError(f"celery_hooks.install() takes the Celery app, not {type(app).__name__}.")
     _Tagged.apps.append(app)
     if flush == "task":
         _Tagged.flushed.append(app)
+    return app
 
 
 def untag() -> None:

@@ -28,7 +28,7 @@ def seen_in(app: Any) -> CallContext:
     """Return the context that a task of the app runs in."""
     contexts: list[CallContext] = []
 
-    @app.task(name="look")
+    @app.task(name="look", shared=False)
     def look() -> None:
         contexts.append(current_context())
 
@@ -65,6 +65,32 @@ def test_uninstalled_hooks_tag_nothing(app: Any) -> None:
     celery_hooks.uninstall()
 
     assert seen_in(app).task_id is None
+
+
+def test_coroutine_functions_are_warned_of_once(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Whenever such a task comes to be known, one warning names it and the mend."""
+
+    @app.task(name="early", shared=False, autoretry_for=(ValueError,))
+    async def early() -> None: ...
+
+    @app.task(name="plain", shared=False)
+    def plain() -> None: ...
+
+    celery_hooks.install(app)
+    assert caplog.messages == []  # nobody knows yet what is registered
+    app.finalize()
+    celery_hooks.install(app)
+    celery_hooks.install()
+
+    (message,) = caplog.messages
+    assert "Task early is `async def`" in message
+    assert "asyncio.run" in message
+
+    @app.task(name="late", shared=False, bind=True)
+    async def late(self: object) -> None: ...
+
+    celery_hooks.install(app)
+    assert ["early" in caplog.messages[0], "late" in caplog.messages[1]] == [True, True]
 
 
 def test_a_context_comes_back_out_of_the_header() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-from celery import Celery, signals
+from celery import Celery, current_app, signals
 from celery.local import maybe_evaluate
 
 import llm_audit
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _UID = "llm_audit.attempts"
 _ATTRIBUTE = "llm_audit_attempt"
+_SPAWNED = "FORKED_BY_MULTIPROCESSING"  # what Celery sets in a child that is not a fork
 
 
 class _Tagged:
@@ -69,6 +70,7 @@ def connect() -> None:
     signals.task_failure.connect(_note_failure, weak=False, dispatch_uid=_UID)
     signals.task_retry.connect(_note_retry, weak=False, dispatch_uid=_UID)
     signals.task_postrun.connect(_end, weak=False, dispatch_uid=_UID)
+    signals.worker_process_init.connect(_tag_copy, weak=False, dispatch_uid=_UID)
 
 
 def disconnect() -> None:
@@ -77,6 +79,20 @@ def disconnect() -> None:
     signals.task_failure.disconnect(_note_failure, dispatch_uid=_UID)
     signals.task_retry.disconnect(_note_retry, dispatch_uid=_UID)
     signals.task_postrun.disconnect(_end, dispatch_uid=_UID)
+    signals.worker_process_init.disconnect(_tag_copy, dispatch_uid=_UID)
+
+
+def _tag_copy(**_: Any) -> None:
+    """Tag what a spawned child runs: a copy of the app, beside the one that its modules make.
+
+    Celery pickles the app into the child; only the name tells which one it is a copy of.
+    """
+    if _SPAWNED not in os.environ:
+        return
+    copy = maybe_evaluate(current_app)
+    for app in tuple(_Tagged.apps):
+        if app.main == copy.main and copy not in _Tagged.apps:
+            tag(copy, flush="task" if app in _Tagged.flushed else None)
 
 
 def _begin(task: "Task", task_id: str, **_: Any) -> None:

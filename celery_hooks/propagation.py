@@ -5,7 +5,6 @@ headers over retry, redelivery and every canvas, and adds nothing to them.
 """
 
 import json
-import logging
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from celery import signals
 
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
+from llm_audit.errors import log_once
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
@@ -22,7 +22,6 @@ CUT_NOTE = "context_cut"
 NOTE_MAX_BYTES = 128  # names every part there is
 
 _UID = "llm_audit.propagation"
-_logger = logging.getLogger("llm_audit")
 
 
 def connect() -> None:
@@ -77,7 +76,7 @@ def load(request: Any) -> CallContext:
             metadata=dict(carried.get("metadata", {})),
         )
     except (TypeError, ValueError, AttributeError) as error:
-        _logger.warning("A message's %s header is unreadable: %s.", HEADER, type(error).__name__)
+        log_once(f"A message's {HEADER} header is unreadable: {type(error).__name__}.")
         return CallContext()
 
 

@@ -2,9 +2,10 @@
 
 import os
 import signal
+from functools import partial
 from importlib import import_module
 
-from celery import Celery, Task
+from celery import Celery, Task, signals
 
 import celery_hooks
 from llm_audit import LLMLogger, log_sentiment_analysis
@@ -16,17 +17,22 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["QUEUE"],
     result_expires=60,
-    include=["ending_tasks", "travelling_tasks"],
+    include=["ending_tasks", "spinning_tasks", "travelling_tasks"],
     worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
     worker_pool_start_method=os.environ.get("START_METHOD", "fork"),
 )
+app.autodiscover_tasks(["discovered"])
 if "BEAT_TEXT" in os.environ:
     entry = {"schedule": 0.2, "task": "audited_tasks.analyze", "args": [os.environ["BEAT_TEXT"]]}
     app.conf.beat_schedule = {"analyze": entry}
 other_tools = os.environ.get("OTHER_TOOLS")
 if other_tools == "before":
     import_module("other_tools").set_up()
-celery_hooks.install(app)
+install = partial(celery_hooks.install, app, flush=os.environ.get("FLUSH"))
+if os.environ.get("INSTALL") == "late":
+    signals.worker_ready.connect(lambda **_: install(), weak=False)
+else:
+    install()
 if other_tools == "after":
     import_module("other_tools").set_up()
 

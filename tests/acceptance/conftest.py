@@ -26,6 +26,8 @@ from llm_audit.settings import reset_settings
 
 pytest.importorskip("celery")
 
+TASK_MODULES = ("audited_tasks", "ending_tasks", "spinning_tasks", "travelling_tasks")
+
 
 @pytest.fixture(scope="session")
 def any_provider() -> Iterator[SlowProvider]:
@@ -79,7 +81,7 @@ def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     for name, value in deployment.settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(TASKS_FOLDER))
-    for name in ("audited_tasks", "ending_tasks", "travelling_tasks"):
+    for name in TASK_MODULES:
         sys.modules.pop(name, None)
     import audited_tasks
 

@@ -1,12 +1,11 @@
 """Calls made in Celery tasks carry the task, and end with a cause, whatever ends the task."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import chain, group
-from deployment import PREFORK, CallsOf, Deployment
+from deployment import CallsOf, Deployment
 
 import llm_audit
 from llm_audit import audit_context
@@ -114,21 +113,6 @@ def test_a_retry_is_another_attempt_of_the_same_task(tasks: Any, calls_of: Calls
     assert first["trace_id"] == second["trace_id"]
     assert (first["task"]["retries"], second["task"]["retries"]) == (0, 1)
     assert first["task"]["attempt_id"] != second["task"]["attempt_id"]
-
-
-def test_recycled_children_deliver_everything_and_leave_nothing_behind(
-    tasks: Any, own_queue: Deployment, calls_of: CallsOf, tmp_path: Path
-) -> None:
-    """Children that are recycled after each task lose no call, and the spool ends up empty."""
-    recycling = own_queue.with_settings(LLM_AUDIT_SPOOL_DIR=str(tmp_path))
-    with recycling.worker(*PREFORK, "--max-tasks-per-child=1"):
-        results = group(tasks.analyze.s(str(n)) for n in range(20))()
-        ids = results.get(timeout=2 * PATIENCE)
-
-    calls = calls_of(20, *(result.id for result in results))
-    assert sorted(call["_id"] for call in calls) == sorted(ids)
-    assert len({call["pid"] for call in calls}) == 20
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_eager_leaves_the_callers_context(tasks: Any, deployment: Deployment) -> None:

@@ -10,7 +10,7 @@ celery = pytest.importorskip("celery")
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation  # noqa: E402
 from celery_hooks.attempts import _Tagged  # noqa: E402
-from llm_audit.context import CallContext, current_context  # noqa: E402
+from llm_audit.context import NOWHERE, CallContext, current_context  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +57,70 @@ def test_installing_twice_keeps_the_flush(app: Any) -> None:
     celery_hooks.install(app)
 
     assert app in _Tagged.flushed
+
+
+def test_every_receiver_is_connected_once_and_goes(app: Any) -> None:
+    """However often they are installed, uninstalling leaves Celery as it was."""
+    consumer = celery.worker.consumer.Consumer
+    names = [name for name in vars(celery.signals) if name in celery.signals.__all__]
+
+    def connected() -> list[Any]:
+        receivers = [len(getattr(celery.signals, name).receivers or ()) for name in names]
+        return [*receivers, len(app.on_after_finalize.receivers or ()), vars(consumer).copy()]
+
+    before = connected()
+    celery_hooks.install(app)
+    once = connected()
+    celery_hooks.install(app)
+    celery_hooks.install()
+    assert connected() == once != before
+    celery_hooks.uninstall()
+    assert connected() == before
+
+
+def test_a_late_install(app: Any) -> None:
+    """Tasks of an app that is finalised already are tagged like those to come."""
+    app.finalize()
+    celery_hooks.install(app)
+
+    assert seen_in(app).task_id is not None
+
+
+def test_tasks_called_as_functions_are_part_of_the_caller(app: Any) -> None:
+    """A direct call is no task of its own: in a task it belongs to that, elsewhere to nothing."""
+    celery_hooks.install(app)
+
+    @app.task(shared=False)
+    def inner() -> CallContext:
+        return current_context()
+
+    @app.task(shared=False, bind=True)
+    def outer(self: Any) -> tuple[str, CallContext]:
+        return self.request.id, inner()
+
+    task_id, context = outer.apply().get()
+    assert context.task_id == task_id
+    assert inner() is NOWHERE
+
+
+def test_an_eager_task_within_another(app: Any) -> None:
+    """It is a task of its own in the trace of the other, whose context is then as it was."""
+    celery_hooks.install(app)
+    app.conf.task_always_eager = True
+
+    @app.task(shared=False)
+    def inner() -> CallContext:
+        return current_context()
+
+    @app.task(shared=False)
+    def outer() -> tuple[CallContext, CallContext, CallContext]:
+        return current_context(), inner.delay().result, current_context()
+
+    before, within, after = outer.delay().result
+    assert after is before
+    assert within.task_id not in {before.task_id, None}
+    assert within.trace_id == before.trace_id
+    assert current_context() is NOWHERE
 
 
 def test_uninstalled_hooks_tag_nothing(app: Any) -> None:

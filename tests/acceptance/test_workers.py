@@ -1,0 +1,142 @@
+"""A worker's processes: how they come, how they go, and what is delivered before they do."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+import redis
+from celery import group
+from deployment import (
+    GEVENT,
+    PATIENCE_SECONDS,
+    PREFORK,
+    PREFORK_ALONE,
+    SOLO,
+    THREADS,
+    CallsOf,
+    Deployment,
+)
+from flights import FINISHED, LEFT, Flight, ended
+from waiting import until
+
+from llm_audit import embedded
+
+TASKS = 20
+
+
+@pytest.mark.parametrize("limit", ["--max-tasks-per-child=1", "--max-memory-per-child=1"])
+def test_recycled_children_deliver_everything_and_leave_nothing_behind(
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf, tmp_path: Path, limit: str
+) -> None:
+    """Children that are recycled after each task lose no call, and the spool ends up empty."""
+    recycling = own_queue.with_settings(LLM_AUDIT_SPOOL_DIR=str(tmp_path))
+    with recycling.worker(*PREFORK, limit):
+        results = group(tasks.analyze.s(str(n)) for n in range(TASKS))()
+        ids = results.get(timeout=2 * PATIENCE_SECONDS)
+
+    calls = calls_of(TASKS, *(result.id for result in results))
+    assert sorted(call["_id"] for call in calls) == sorted(ids)
+    assert len({call["pid"] for call in calls}) == TASKS
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_spawned_children(own_queue: Deployment, flight: Flight) -> None:
+    """Children that are started anew instead of forked record, and end, as the others."""
+    with own_queue.with_settings(START_METHOD="spawn").worker(*PREFORK_ALONE) as worker:
+        task_id, request = flight.begin("ask", time_limit=1)
+        assert request["pid"] != worker.pid
+        flight.ends_as(task_id, FINISHED, LEFT, ended("TIMEOUT", "hard_time_limit"))
+        task_id, request = flight.begin("ask")
+        os.kill(request["pid"], signal.SIGKILL)
+        flight.ends_as(task_id, FINISHED, LEFT, ended("ABANDONED", "worker_lost"))
+
+
+@pytest.mark.parametrize(
+    "options", [PREFORK, THREADS, GEVENT, SOLO], ids=["prefork", "threads", "gevent", "solo"]
+)
+def test_without_mongodb_workers_start_run_and_stop(
+    tasks: Any, own_queue: Deployment, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A worker does not wait for MongoDB at either end; what it recorded arrives later."""
+    with embedded.Mongod() as server:
+        away = own_queue.with_settings(
+            LLM_AUDIT_MONGO_URL=server.url,
+            LLM_AUDIT_SPOOL_DIR=str(tmp_path),
+            LLM_AUDIT_EXIT_TIMEOUT_SECONDS="0.5",
+        )
+        server.kill()
+        with away.worker(*options):
+            call_id = tasks.analyze.delay("x").get(timeout=PATIENCE_SECONDS)
+        server.restart()
+        with pymongo.MongoClient[dict[str, Any]](server.url) as client:
+            calls = client[own_queue.calls.database.name][own_queue.calls.name]
+            assert calls.count_documents({}) == 0
+            with away.worker(*SOLO):
+                until(lambda: calls.count_documents({"_id": call_id, "status": "SUCCESS"}))
+
+
+@pytest.mark.parametrize("options", [PREFORK_ALONE, THREADS], ids=["prefork", "threads"])
+def test_flushed_before_a_late_acknowledgement(
+    own_queue: Deployment, flight: Flight, options: tuple[str, ...], redis_url: str
+) -> None:
+    """With `flush="task"` a message is acknowledged when MongoDB has the calls, not before."""
+    with (
+        own_queue.with_settings(FLUSH="task").worker(*options),
+        redis.from_url(redis_url) as broker,
+    ):
+        task_id, _ = flight.begin("ask_late")
+        assert broker.hlen("unacked") == 1
+        flight.provider.answer()
+        until(lambda: broker.hlen("unacked") == 0)
+
+        finished = {"task_id": task_id, "status": "SUCCESS"}
+        assert own_queue.calls.count_documents(finished) == 2
+
+
+def test_hooks_installed_when_the_worker_runs_already(
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf
+) -> None:
+    """An install that comes after the app is finalised and its tasks are traced counts too."""
+    with own_queue.with_settings(INSTALL="late").worker(*THREADS):
+        result = tasks.analyze.delay("x")
+        (call,) = calls_of(1, result.id)
+
+    assert call["task"]["name"] == "audited_tasks.analyze"
+
+
+def test_tasks_that_are_discovered(tasks: Any, own_queue: Deployment, calls_of: CallsOf) -> None:
+    """Shared tasks that the worker finds by autodiscovery, long after the install, are tagged."""
+    with own_queue.worker(*PREFORK_ALONE):
+        result = tasks.app.send_task("discovered.tasks.analyze_discovered")
+        (call,) = calls_of(1, result.id)
+
+    assert call["task"]["name"] == "discovered.tasks.analyze_discovered"
+    assert call["status"] == "SUCCESS"
+
+
+def test_a_task_that_lets_nothing_else_run(tasks: Any, own_queue: Deployment) -> None:
+    """Under gevent a busy task holds heartbeats up: within the lease that is no death."""
+    import spinning_tasks
+
+    assert tasks.app
+    watched = own_queue.with_settings(
+        LLM_AUDIT_HEARTBEAT_SECONDS="0.2",
+        LLM_AUDIT_LEASE_SECONDS="6",
+        LLM_AUDIT_RECOVERY_INTERVAL_SECONDS="0.2",
+    )
+    observer = watched.with_settings(QUEUE="nothing-comes-here")
+    calls = own_queue.calls
+    with watched.worker(*GEVENT), observer.worker(*SOLO):
+        result = spinning_tasks.spin.delay(3.0)
+        spinning = {"messages.content": "spinning"}
+        until(lambda: calls.count_documents(spinning))
+        seen = set()
+        while not result.ready():
+            seen |= {call["status"] for call in calls.find(spinning, {"status": 1})}
+        call_id = result.get(timeout=PATIENCE_SECONDS)
+        until(lambda: calls.count_documents({"_id": call_id, "status": "SUCCESS"}))
+
+    assert seen <= {"PENDING", "SUCCESS"}

@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo test faults lint types bench docs wheel-test constraints
+.PHONY: help setup demo test faults compat lint types bench docs wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -33,6 +33,9 @@ test: setup ## Run every test, against a real mongod and redis-server
 
 faults: setup ## Bring about every fault, for long, and print what became of the calls
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
+
+compat: setup ## Run the core rows of the Celery tests on every Celery that is supported
+	@.ci/compat
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import urllib.request
+from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,8 +51,28 @@ def ask(self: Task, *, in_block: bool = False) -> None:
     converse(self, in_block=in_block)
 
 
+class _Here(threading.local):
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+_here = _Here()
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in a loop that is kept, as docs/how-to/celery-coroutines.md has it."""
+    if _here.loop is None:
+        _here.loop = asyncio.new_event_loop()
+    task = _here.loop.create_task(coroutine)
+    try:
+        _here.loop.run_until_complete(task)
+    finally:
+        if not task.done():
+            task.cancel()
+            _here.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+
+
 @app.task(bind=True)
-def ask_in_loop(self: Task) -> None:
+def ask_in_loop(self: Task, *, kept: bool = False) -> None:
     """Have the call in flight in a coroutine."""
     about = {"task_id": self.request.id, "pid": os.getpid()}
     body = json.dumps(about).encode()
@@ -64,7 +85,8 @@ def ask_in_loop(self: Task) -> None:
             await reader.read()
             await LLMLogger.complete(call_id)
 
-    asyncio.run(ask())
+    runner = run if kept else asyncio.run
+    runner(ask())
 
 
 @app.task(bind=True, acks_late=True)

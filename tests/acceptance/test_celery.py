@@ -12,6 +12,7 @@ from llm_audit import audit_context
 from llm_audit.context import current_context
 
 PATIENCE = 30
+pytestmark = pytest.mark.core
 alive = pytest.mark.usefixtures("pool")
 
 

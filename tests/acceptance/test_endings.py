@@ -5,12 +5,18 @@ import signal
 from pathlib import Path
 
 import pytest
+from celery import VERSION
 from deployment import GEVENT, PREFORK, PREFORK_ALONE, SOLO, THREADS, Deployment
 from flights import ANSWERED, FINISHED, LEFT, Flight, ended
 from waiting import until
 
 # Who looks for the dead only now and then finds them soon.
 WATCHFUL = {"LLM_AUDIT_RECOVERY_INTERVAL_SECONDS": "0.5"}
+
+
+core = pytest.mark.core
+# task_retry_on_worker_lost
+from_celery_5_7 = pytest.mark.skipif(VERSION < (5, 7), reason="Celery 5.7 has it first")
 
 
 def on(*names: str) -> pytest.MarkDecorator:
@@ -22,11 +28,13 @@ def with_pools(**pools: tuple[str, ...]) -> pytest.MarkDecorator:
 
 
 in_block = pytest.mark.parametrize("in_block", [False, True], ids=["open", "in block"])
+kept = pytest.mark.parametrize("kept", [False, True], ids=["asyncio.run", "kept loop"])
 early_and_late = pytest.mark.parametrize("name", ["ask", "ask_late"])
 PREFORKS = ("prefork", "prefork-alone")
 EVERYWHERE = (*PREFORKS, "threads", "gevent", "solo")
 
 
+@core
 @in_block
 @on(*EVERYWHERE)
 @pytest.mark.usefixtures("pool")
@@ -39,6 +47,7 @@ def test_an_exception(flight: Flight, in_block: bool) -> None:
     assert "ask_then_end" in call["error_traceback"]
 
 
+@core
 @in_block
 @on(*PREFORKS)
 @pytest.mark.usefixtures("pool")
@@ -49,6 +58,7 @@ def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
     flight.ends_as(task_id, FINISHED, LEFT, ended("TIMEOUT", "soft_time_limit"))
 
 
+@core
 @in_block
 @on(*PREFORKS, "gevent")
 @pytest.mark.usefixtures("pool")
@@ -61,6 +71,7 @@ def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
     assert calls[-1]["error_type"] == "TimeLimitExceeded"
 
 
+@core
 @in_block
 @on(*PREFORKS)
 @pytest.mark.parametrize("how", ["kill", "os._exit"])
@@ -74,7 +85,10 @@ def test_a_lost_child(flight: Flight, how: str, in_block: bool) -> None:
     assert ("SIGKILL" if how == "kill" else "exitcode 3") in call["error_message"]
 
 
-@pytest.mark.parametrize("name", ["ask_requeued", "ask_retried"])
+@core
+@pytest.mark.parametrize(
+    "name", ["ask_requeued", pytest.param("ask_retried", marks=from_celery_5_7)]
+)
 def test_a_lost_child_whose_task_runs_again(
     own_queue: Deployment, flight: Flight, name: str
 ) -> None:
@@ -93,6 +107,7 @@ def test_a_lost_child_whose_task_runs_again(
     assert len({call["task"]["attempt_id"] for call in calls}) == 2
 
 
+@core
 @in_block
 @on(*PREFORKS, "gevent")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
@@ -117,6 +132,7 @@ def test_a_revoke_that_has_no_effect(flight: Flight) -> None:
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
 
+@core
 @with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
 def test_a_warm_shutdown(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
     """A worker that is asked to stop lets the task finish."""
@@ -125,6 +141,7 @@ def test_a_warm_shutdown(own_queue: Deployment, flight: Flight, options: tuple[s
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
 
+@core
 @in_block
 @with_pools(prefork=PREFORK, alone=PREFORK_ALONE, gevent=GEVENT)
 @early_and_late
@@ -177,6 +194,7 @@ def test_a_soft_shutdown_in_time(own_queue: Deployment, flight: Flight, name: st
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
 
+@core
 @with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
 def test_a_killed_worker(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
     """When the whole worker is killed, the next one on this machine closes its calls."""
@@ -207,32 +225,49 @@ def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> N
     ("limits", "cause"),
     [({"soft_time_limit": 1}, "soft_time_limit"), ({"time_limit": 1}, "hard_time_limit")],
 )
+@kept
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_time_limits_of_a_coroutine(flight: Flight, limits: dict[str, int], cause: str) -> None:
+def test_time_limits_of_a_coroutine(
+    flight: Flight, limits: dict[str, int], cause: str, kept: bool
+) -> None:
     """What asyncio makes a cancellation of is told by what it is really about."""
-    task_id, _ = flight.begin("ask_in_loop", **limits)
+    task_id, _ = flight.begin("ask_in_loop", kwargs={"kept": kept}, **limits)
 
     flight.ends_as(task_id, ended("TIMEOUT", cause))
 
 
+@kept
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_a_revoked_coroutine(flight: Flight) -> None:
+def test_a_revoked_coroutine(flight: Flight, kept: bool) -> None:
     """The main process's word counts, though asyncio has cancelled the call in good order."""
-    task_id, _ = flight.begin("ask_in_loop")
+    task_id, _ = flight.begin("ask_in_loop", kwargs={"kept": kept})
     flight.tasks.app.control.revoke(task_id, terminate=True)
 
     flight.ends_as(task_id, ended("CANCELLED", "revoked"))
 
 
-def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight) -> None:
+@kept
+def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight, kept: bool) -> None:
     """A coroutine ends with the worker as any other task."""
-    task_id = flight.stop_worker(own_queue, PREFORK, "ask_in_loop")
+    task_id = flight.stop_worker(own_queue, PREFORK, "ask_in_loop", kept=kept)
 
     flight.ends_as(task_id, ended("CANCELLED", "shutdown"))
 
 
+@on("prefork-alone", "threads", "solo")
+@pytest.mark.usefixtures("pool")
+def test_coroutines_in_a_loop_that_is_kept(flight: Flight) -> None:
+    """Of tasks that run one after the other in one loop, each has its own calls."""
+    flight.provider.answer()
+    results = [flight.tasks.ask_in_loop.delay(kept=True) for _ in range(3)]
+
+    for result in results:
+        flight.ends_as(result.id, ANSWERED)
+
+
+@core
 @pytest.mark.parametrize(
     ("name", "first"),
     [

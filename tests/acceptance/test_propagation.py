@@ -95,6 +95,7 @@ WAYS: dict[str, tuple[Callable[[Any, Any], object], int]] = {
 }
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("way", WAYS)
 @on_prefork
 @pytest.mark.usefixtures("pool")

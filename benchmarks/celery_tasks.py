@@ -1,0 +1,147 @@
+"""What the hooks cost a Celery task that makes no call.
+
+    python -m benchmarks.celery_tasks
+
+A worker with one child or one thread works off a queue of tasks that do nothing, with the hooks and
+without. The candidates take turns; what counts is the ratio of the tasks per second, and of the
+processor's time per task in the main process and in the child.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import redis
+
+from llm_audit import embedded
+
+POOLS = ("prefork", "threads")
+PATIENCE_SECONDS = 120
+
+
+class Run(NamedTuple):
+    """What a worker needed for each task, in microseconds."""
+
+    wall: float
+    main_cpu: float
+    child_cpu: float
+
+
+def work_off(environment: dict[str, str], pool: str, count: int, broker: redis.Redis) -> Run:
+    """Let a worker run a queue of empty tasks.
+
+    Args:
+        environment: The worker's.
+        pool: Its pool.
+        count: How many tasks, between the marks before and after them.
+        broker: Where the queue is.
+    """
+    marks = environment["MARKS"]
+    subprocess.run(
+        [sys.executable, "-c", PUBLISH, str(count)], env=environment | {"HOOKS": ""}, check=True
+    )
+    command = [
+        *(sys.executable, "-m", "celery", "-A", "benchmarks.empty_tasks", "worker"),
+        *("--pool", pool, "--concurrency", "1", "--loglevel", "ERROR"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    ]
+    worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        main = psutil.Process(worker.pid)
+        began, child_began = _wait_for_mark(broker, marks, "began")
+        main_began = _cpu_seconds(main)
+        ended, child_ended = _wait_for_mark(broker, marks, "ended")
+        main_ended = _cpu_seconds(main)
+    finally:
+        worker.terminate()
+        worker.wait(PATIENCE_SECONDS)
+        broker.delete(marks)
+    per_task = 1e6 / count
+    return Run(
+        (ended - began) * per_task,
+        (main_ended - main_began) * per_task,
+        (child_ended - child_began) * per_task,
+    )
+
+
+PUBLISH = """
+import sys
+from benchmarks.empty_tasks import app, mark, nothing
+with app.producer_pool.acquire() as producer:
+    mark.apply_async(("began",), producer=producer)
+    for _ in range(int(sys.argv[1])):
+        nothing.apply_async(producer=producer)
+    mark.apply_async(("ended",), producer=producer)
+"""
+
+
+def _wait_for_mark(broker: redis.Redis, marks: str, name: str) -> tuple[float, float]:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := broker.hget(marks, name)) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the worker has not come to the task {name}")
+        time.sleep(0.01)
+    wall, cpu = found.split()
+    return float(wall), float(cpu)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> None:
+    """Print what a task costs without the hooks and with them."""
+    runs = defaultdict(list)
+    with redis.from_url(environment["BROKER_URL"]) as broker:
+        for number in range(rounds):
+            order = ("", "1") if number % 2 else ("1", "")
+            for hooks in order:
+                names = {"QUEUE": uuid.uuid4().hex, "MARKS": uuid.uuid4().hex}
+                ours = {**environment, **names, "HOOKS": hooks}
+                runs[hooks].append(work_off(ours, pool, count, broker))
+    print(f"\n{pool}, one at a time ({rounds} x {count} empty tasks)")
+    print(f"{'us per task':24}{'bare':>10}{'hooks':>10}{'ratio':>10}")
+    for index, name in enumerate(("until it is done", "CPU, main process", "CPU, child")):
+        if pool == "threads" and index == 1:
+            continue  # one process: the mark has it
+        bare = statistics.median(run[index] for run in runs[""])
+        hooked = statistics.median(run[index] for run in runs["1"])
+        print(f"{name:24}{bare:10.1f}{hooked:10.1f}{hooked / bare:10.3f}")
+    pairs = [hooked.wall / bare.wall for bare, hooked in zip(runs[""], runs["1"], strict=True)]
+    print(f"until it is done, ratio of each round: {' '.join(f'{pair:.3f}' for pair in pairs)}")
+
+
+def main() -> None:
+    """Start the servers and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--tasks", type=int, default=5000)
+    arguments = parser.parse_args()
+    with (
+        embedded.mongod() as mongod,
+        embedded.redis_server() as redis_server,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        environment = {
+            **os.environ,
+            "BROKER_URL": redis_server.url,
+            "LLM_AUDIT_MONGO_URL": mongod.url,
+            "LLM_AUDIT_DATABASE": "benchmark",
+            "LLM_AUDIT_SPOOL_DIR": str(Path(folder) / "spool"),
+        }
+        for pool in POOLS:
+            compare(pool, arguments.rounds, arguments.tasks, environment)
+
+
+if __name__ == "__main__":
+    main()

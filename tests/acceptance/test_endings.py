@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from celery import VERSION
@@ -15,11 +16,11 @@ WATCHFUL = {"LLM_AUDIT_RECOVERY_INTERVAL_SECONDS": "0.5"}
 
 
 core = pytest.mark.core
-# task_retry_on_worker_lost
+# task_retry_on_worker_lost; that the main process says of a hard limit in gevent
 from_celery_5_7 = pytest.mark.skipif(VERSION < (5, 7), reason="Celery 5.7 has it first")
 
 
-def on(*names: str) -> pytest.MarkDecorator:
+def on(*names: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("pool", names, indirect=True)
 
 
@@ -60,7 +61,7 @@ def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
 
 @core
 @in_block
-@on(*PREFORKS, "gevent")
+@on(*PREFORKS, pytest.param("gevent", marks=from_celery_5_7))
 @pytest.mark.usefixtures("pool")
 def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
     """A hard time limit is a timeout, though the child that hits it cannot know; others stay."""
@@ -79,10 +80,12 @@ def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
 def test_a_lost_child(flight: Flight, how: str, in_block: bool) -> None:
     """The call of a child that dies without a word is abandoned, and says how the child died."""
     result = flight.tasks.ask_then_end.delay(how, in_block=in_block)
-    (call,) = flight.ends_as(result.id, ended("ABANDONED", "worker_lost"))
+    flight.ends_as(result.id, ended("ABANDONED", "worker_lost"))
 
-    assert call["error_type"] == "WorkerLostError"
-    assert ("SIGKILL" if how == "kill" else "exitcode 3") in call["error_message"]
+    death = {"kill": "SIGKILL", "os._exit": "exitcode 3"}
+    said = {"task_id": result.id, "error_type": "WorkerLostError"}
+    said["error_message"] = {"$regex": death[how]}
+    until(lambda: flight.deployment.calls.count_documents(said) == 1)  # inference may be first
 
 
 @core

@@ -18,6 +18,7 @@ from celery.worker.consumer import Consumer
 
 from celery_hooks import received
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import log_once
 from llm_audit.lifecycle import end_calls_of_task
 from llm_audit.logger import LLMLogger
 
@@ -96,18 +97,25 @@ def _lost(task_id: str, error: WorkerLostError) -> None:
 def _cancelling(cancel: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(cancel)
     def cancelling(consumer: Consumer, *args: Any, **kwargs: Any) -> Any:
-        for request in tuple(state.active_requests):
-            _pass_verdict(
-                request.id,
-                Terminated("The worker was shut down before the task ended."),
-                status=LLMCallStatusEnum.CANCELLED,
-                ended_by="shutdown",
-            )
-        if _Main.is_solo:  # where Celery cancels by an exception in the task, and says not why
-            LLMLogger.end_open_calls(None, ended_by="shutdown")
+        try:
+            _shut_down()
+        except Exception as error:  # noqa: BLE001  (unlike a signal's, it would stop the shutdown)
+            log_once(f"That the worker shuts down could not be recorded: {type(error).__name__}.")
         return cancel(consumer, *args, **kwargs)
 
     return cancelling
+
+
+def _shut_down() -> None:
+    for request in tuple(state.active_requests):
+        _pass_verdict(
+            request.id,
+            Terminated("The worker was shut down before the task ended."),
+            status=LLMCallStatusEnum.CANCELLED,
+            ended_by="shutdown",
+        )
+    if _Main.is_solo:  # where Celery cancels by an exception in the task, and says not why
+        LLMLogger.end_open_calls(None, ended_by="shutdown")
 
 
 def _pass_verdict(

@@ -7,8 +7,11 @@ import pytest
 
 celery = pytest.importorskip("celery")
 
+from celery.worker import state  # noqa: E402
+from celery.worker.consumer import Consumer  # noqa: E402
+
 import celery_hooks  # noqa: E402
-from celery_hooks import propagation  # noqa: E402
+from celery_hooks import propagation, verdicts  # noqa: E402
 from celery_hooks.attempts import _Tagged  # noqa: E402
 from llm_audit.context import NOWHERE, CallContext, current_context  # noqa: E402
 
@@ -61,12 +64,11 @@ def test_installing_twice_keeps_the_flush(app: Any) -> None:
 
 def test_every_receiver_is_connected_once_and_goes(app: Any) -> None:
     """However often they are installed, uninstalling leaves Celery as it was."""
-    consumer = celery.worker.consumer.Consumer
     names = [name for name in vars(celery.signals) if name in celery.signals.__all__]
 
     def connected() -> list[Any]:
         receivers = [len(getattr(celery.signals, name).receivers or ()) for name in names]
-        return [*receivers, len(app.on_after_finalize.receivers or ()), vars(consumer).copy()]
+        return [*receivers, len(app.on_after_finalize.receivers or ()), vars(Consumer).copy()]
 
     before = connected()
     celery_hooks.install(app)
@@ -121,6 +123,31 @@ def test_an_eager_task_within_another(app: Any) -> None:
     assert within.task_id not in {before.task_id, None}
     assert within.trace_id == before.trace_id
     assert current_context() is NOWHERE
+
+
+def test_a_celery_without_the_patch_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a shutdown cannot be listened to, all else is installed and comes off again."""
+    for name in verdicts._CANCEL:
+        monkeypatch.delattr(Consumer, name, raising=False)
+    celery_hooks.install()
+    celery_hooks.uninstall()
+
+    assert not any(hasattr(Consumer, name) for name in verdicts._CANCEL)
+
+
+def test_a_fault_of_ours_stops_no_shutdown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker cancels its tasks whatever becomes of recording that it does."""
+    cancelled: list[Any] = []
+    for name in verdicts._CANCEL:
+        monkeypatch.setattr(Consumer, name, cancelled.append, raising=False)
+    celery_hooks.install()
+    monkeypatch.setattr(state, "active_requests", [None])
+    Consumer.cancel_active_requests("the consumer")
+
+    assert cancelled == ["the consumer"]
+    assert "AttributeError" in caplog.text
 
 
 def test_uninstalled_hooks_tag_nothing(app: Any) -> None:

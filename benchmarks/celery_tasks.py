@@ -54,7 +54,9 @@ def work_off(environment: dict[str, str], pool: str, count: int, broker: redis.R
         *("--pool", pool, "--concurrency", "1", "--loglevel", "ERROR"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
-    worker = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    worker = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         main = psutil.Process(worker.pid)
         began, child_began = _wait_for_mark(broker, marks, "began")

@@ -4,14 +4,14 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
 
 from celery import Celery, current_app, signals
 from celery.local import maybe_evaluate
+from uuid_utils import uuid4
 
 import llm_audit
 from celery_hooks import propagation
-from llm_audit.context import Frame, enter, leave
+from llm_audit.context import CallContext, Frame, enter, enter_lazily, leave
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -100,8 +100,13 @@ def _begin(task: "Task", task_id: str, **_: Any) -> None:
         return
     request = task.request
     attempt_id = str(uuid4())
-    fields = _task_fields(task, task_id, attempt_id)
-    frame = enter(replace(propagation.inherited(request), task_id=task_id, task=fields))
+
+    def context() -> CallContext:
+        fields = _task_fields(task.name, request, task_id, attempt_id)
+        return replace(propagation.inherited(request), task_id=task_id, task=fields)
+
+    # most tasks make no call; one that runs in place inherits from what is in force now
+    frame = enter(context()) if request.is_eager else enter_lazily(context)
     setattr(request, _ATTRIBUTE, Attempt(attempt_id, frame))
 
 
@@ -119,11 +124,14 @@ def _note_retry(sender: "Task", reason: Any = None, **_: Any) -> None:
 
 
 def _end(task: "Task", state: str | None = None, **_: Any) -> None:
-    attempt = _current(task)
+    request = task.request
+    attempt: Attempt | None = getattr(request, _ATTRIBUTE, None)
     if attempt is None:
         return
-    delattr(task.request, _ATTRIBUTE)
+    delattr(request, _ATTRIBUTE)
     leave(attempt.frame)
+    if attempt.frame.context is None:
+        return  # no call was made in it
     # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now
     error = sys.exc_info()[1] if state is None else attempt.error
     llm_audit.LLMLogger.end_open_calls(attempt.attempt_id, error=error, ended_by=attempt.ended_by)
@@ -135,11 +143,10 @@ def _current(task: "Task") -> Attempt | None:
     return getattr(getattr(task, "request", None), _ATTRIBUTE, None)
 
 
-def _task_fields(task: "Task", task_id: str, attempt_id: str) -> dict[str, Any]:
-    request = task.request
+def _task_fields(name: str, request: Any, task_id: str, attempt_id: str) -> dict[str, Any]:
     delivery = request.delivery_info or {}
     fields = {
-        "name": task.name,
+        "name": name,
         "root_id": request.root_id,
         "parent_id": request.parent_id if request.parent_id != task_id else None,  # a retry's own
         "group_id": request.group,

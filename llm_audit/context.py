@@ -48,24 +48,39 @@ class CallContext:
 class Frame:
     """A context in force, inside another; what `enter` gives and `leave` takes."""
 
-    context: CallContext
+    make: Callable[[], CallContext]
     outer: "Frame | None" = None
+    context: CallContext | None = None  # None until somebody asks
     left_at: object = None
 
 
 NOWHERE = CallContext()  # where nobody has set anything
-_OUTERMOST = Frame(NOWHERE)
+_OUTERMOST = Frame(CallContext, context=NOWHERE)
 _current: ContextVar[Frame] = ContextVar("llm_audit_context", default=_OUTERMOST)
 
 
 def current_context() -> CallContext:
     """Return what a call made here would inherit."""
-    return _current.get().context
+    frame = _current.get()
+    if frame.context is None:
+        frame.context = frame.make()
+    return frame.context
 
 
 def enter(context: CallContext) -> Frame:
     """Put a context in force here; hand the frame to `leave`."""
-    frame = Frame(context, _current.get())
+    frame = Frame(CallContext, _current.get(), context)
+    _current.set(frame)
+    return frame
+
+
+def enter_lazily(make: Callable[[], CallContext]) -> Frame:
+    """Put a context in force here that is made when somebody asks for it; see `enter`.
+
+    Args:
+        make: Makes it; from several threads perhaps more than once, so each time the same.
+    """
+    frame = Frame(make, _current.get())
     _current.set(frame)
     return frame
 

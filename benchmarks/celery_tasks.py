@@ -75,14 +75,15 @@ def work_off(environment: dict[str, str], pool: str, count: int, broker: redis.R
     )
 
 
+# The first tasks run while the worker still starts up, its connections and ours: they do not count.
 PUBLISH = """
 import sys
 from benchmarks.empty_tasks import app, mark, nothing
 with app.producer_pool.acquire() as producer:
-    mark.apply_async(("began",), producer=producer)
-    for _ in range(int(sys.argv[1])):
-        nothing.apply_async(producer=producer)
-    mark.apply_async(("ended",), producer=producer)
+    for mark_name in ("began", "ended"):
+        for _ in range(int(sys.argv[1])):
+            nothing.apply_async(producer=producer)
+        mark.apply_async((mark_name,), producer=producer)
 """
 
 
@@ -112,15 +113,18 @@ def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> 
                 ours = {**environment, **names, "HOOKS": hooks}
                 runs[hooks].append(work_off(ours, pool, count, broker))
     print(f"\n{pool}, one at a time ({rounds} x {count} empty tasks)")
-    print(f"{'us per task':24}{'bare':>10}{'hooks':>10}{'ratio':>10}")
+    print(f"{'us per task':24}{'bare':>10}{'hooks':>10}{'ratio':>10}{'half of the rounds':>22}")
     for index, name in enumerate(("until it is done", "CPU, main process", "CPU, child")):
         if pool == "threads" and index == 1:
             continue  # one process: the mark has it
-        bare = statistics.median(run[index] for run in runs[""])
-        hooked = statistics.median(run[index] for run in runs["1"])
-        print(f"{name:24}{bare:10.1f}{hooked:10.1f}{hooked / bare:10.3f}")
-    pairs = [hooked.wall / bare.wall for bare, hooked in zip(runs[""], runs["1"], strict=True)]
-    print(f"until it is done, ratio of each round: {' '.join(f'{pair:.3f}' for pair in pairs)}")
+        bare, hooked = ([run[index] for run in runs[hooks]] for hooks in ("", "1"))
+        low, ratio, high = statistics.quantiles(
+            (after / before for before, after in zip(bare, hooked, strict=True)), n=4
+        )
+        print(
+            f"{name:24}{statistics.median(bare):10.1f}{statistics.median(hooked):10.1f}"
+            f"{ratio:10.3f}{f'{low:.3f} to {high:.3f}':>22}"
+        )
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class Deployment:
         name = f"worker-{uuid.uuid4().hex[:8]}"
         log = (self.folder / f"{name}.log").open("wb")
         command = [
-            *(sys.executable, "-W", "error::UserWarning:pymongo", "-m", "celery"),
+            *(sys.executable, "-X", "faulthandler", "-W", "error::UserWarning:pymongo"),
+            *("-m", "celery"),
             *("-A", "audited_tasks", "worker", "--without-gossip", "--without-mingle"),
             *("--loglevel", "WARNING", "--hostname", f"{name}@%h", *options),
         ]
@@ -70,6 +71,9 @@ class Deployment:
             try:
                 process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # the log then says where it hangs
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE_SECONDS)
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 pytest.fail("the worker did not stop")

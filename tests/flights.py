@@ -67,7 +67,7 @@ class Flight:
             worker.send_signal(sig)
             if answer:
                 self.provider.answer()
-            worker.wait()
+            worker.wait(PATIENCE_SECONDS)
         return task_id
 
     def ends_as(self, task_id: str, *expected: tuple[str, str, str | None]) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
     failures = section(printed, "Failures and their causes")
     assert "3 of 12 calls failed." in failures
     assert re.search(r"2 ERROR +exception +RateLimitError: .*429", failures)
-    assert re.search(r"1 ABANDONED +worker_lost +WorkerLost: ", failures)
+    assert re.search(r"1 ABANDONED +worker_lost +WorkerLost(Error)?: ", failures)
     assert re.search(r"get_competitor_data +1 +1 +0 +\$0\.00[1-9]", section(printed, "Tool usage"))
 
     models = section(printed, "Cost and latency per model")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -80,3 +81,9 @@ class Deployment:
             finally:
                 log.close()
                 print(Path(log.name).read_text(errors="replace"))
+
+
+def node_name(worker: subprocess.Popen[bytes]) -> str:
+    """Return the name by which a worker is known to the others."""
+    name = worker.args[worker.args.index("--hostname") + 1]
+    return str(name).replace("%h", socket.gethostname())

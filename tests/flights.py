@@ -5,8 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from deployment import PATIENCE_SECONDS, Deployment
+from deployment import PATIENCE_SECONDS, PREFORK, PREFORK_ALONE, Deployment, node_name
 from slow_provider import SlowProvider
+from waiting import until
 
 FINISHED = ("finished", "SUCCESS", None)
 LEFT = ("left", "INCOMPLETE", "block_ended")
@@ -64,11 +65,22 @@ class Flight:
         """
         with deployment.worker(*pool) as worker:
             task_id, _ = self.begin(name, kwargs=kwargs)
+            if pool in {PREFORK, PREFORK_ALONE}:  # in the others it is the process that runs it
+                self._wait_until_accepted(node_name(worker), task_id)
             worker.send_signal(sig)
             if answer:
                 self.provider.answer()
             worker.wait(PATIENCE_SECONDS)
         return task_id
+
+    def _wait_until_accepted(self, node: str, task_id: str) -> None:
+        """Wait until the main process has heard that the task runs.
+
+        At a cold shutdown Celery cancels no task of which it does not know that, and then waits
+        for it for ever.
+        """
+        inspect = self.tasks.app.control.inspect([node], timeout=PATIENCE_SECONDS)
+        until(lambda: any(task["id"] == task_id for task in (inspect.active() or {}).get(node, ())))
 
     def ends_as(self, task_id: str, *expected: tuple[str, str, str | None]) -> list[dict[str, Any]]:
         """Wait until the calls of a task have ended as they should, and return them in order.

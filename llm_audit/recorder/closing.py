@@ -6,7 +6,7 @@ more than either.
 """
 
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pymongo import ReadPreference
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.recorder import beside
 from llm_audit.recorder.connection import Connection, reaching
 from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.encode import encode
@@ -33,6 +34,7 @@ _CAUSES = {
         "The call has ended, but the record of how it ended was lost.",
     ),
 }
+_VERDICTS = "verdicts"
 # Said by a process that was being ended and could not know why; all else that it says, it knows.
 _UNWINDING = ("process_exit", "interrupted", "shutdown")
 
@@ -44,6 +46,20 @@ class Verdict(NamedTuple):
     pid: int  # of the process that ran it, on this host
     since: float  # when that began, in seconds of the epoch
     outcome: Mapping[str, Any]
+
+
+def leave_verdicts(folder: Path, verdicts: Iterable[Verdict]) -> None:
+    """Write verdicts beside the journal of the process that ran the tasks, for who ships it.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    beside.write(folder, _VERDICTS, {"verdicts": [verdict._asdict() for verdict in verdicts]})
+
+
+def find_verdicts(folder: Path) -> list[Verdict]:
+    """Return the verdicts that were left beside a journal."""
+    return [Verdict(**fields) for fields in beside.read(folder, _VERDICTS).get("verdicts", ())]
 
 
 class Closing:

@@ -12,7 +12,7 @@ from llm_audit.errors import log_once
 from llm_audit.recorder import rejected, spool
 from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.recorder.backlog import Backlog
-from llm_audit.recorder.closing import Closing
+from llm_audit.recorder.closing import Closing, find_verdicts
 from llm_audit.recorder.connection import Connection, describe, reaching
 from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.processes import note_recovered
@@ -120,6 +120,8 @@ class Recovery:
                 )
             except OperationFailure as error:
                 log_once(f"That a process was recovered could not be noted ({describe(error)}).")
+        for verdict in find_verdicts(adopted.folder.path):
+            self._closing.carry_out(verdict)
         self._closing.abandon(nonce, ended_by="worker_lost")
         adopted.folder.remove()
         self._adopted = None

@@ -1,17 +1,15 @@
 """What did not arrive as it was recorded: counted by reason, with where and when."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import bson
-from bson.errors import BSONError
+from llm_audit.recorder import beside
 
 CALL_IDS_MAX = 10
-_AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
 
 RECORD = "record"
 CONTENT = "content"
@@ -102,7 +100,7 @@ def leave(
         OSError: The spool cannot be written.
     """
     left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
-    _write(folder, LEFT, left)
+    beside.write(folder, LEFT, left)
 
 
 def leave_progress(
@@ -134,28 +132,14 @@ def leave_progress(
         "refused": refused,
         "damaged": damaged,
     }
-    _write(folder, PROGRESS, progress)
+    beside.write(folder, PROGRESS, progress)
 
 
 def find_left(folder: Path) -> dict[str, Any]:
     """Return what a dead process has left written of its losses; empty if there were none."""
-    return _read(folder, LEFT)
+    return beside.read(folder, LEFT)
 
 
 def find_progress(folder: Path) -> dict[str, Any]:
     """Return what earlier recoverers learned, as `leave_progress` takes it; empty if none was."""
-    return _read(folder, PROGRESS)
-
-
-def _write(folder: Path, name: str, document: Mapping[str, Any]) -> None:
-    new = folder / f"{name}.new"
-    new.touch(mode=0o600)
-    new.write_bytes(bson.encode(document))
-    new.replace(folder / name)
-
-
-def _read(folder: Path, name: str) -> dict[str, Any]:
-    try:
-        return bson.decode((folder / name).read_bytes(), _AWARE)
-    except (OSError, BSONError):
-        return {}
+    return beside.read(folder, PROGRESS)

@@ -2,7 +2,8 @@
 
 A worker's main process knows why it ended a child, but not which calls were open in it: that is in
 the child's journal first, then in MongoDB. So a verdict waits until the child's folder is gone from
-the spool: the child has delivered everything itself, or whoever adopted its folder has.
+the spool: the child has delivered everything itself, or whoever adopted its folder has. Where this
+process has to end first, it leaves the verdict in that folder.
 """
 
 import os
@@ -12,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bson.errors import BSONError
+
 from llm_audit.errors import UnavailableError, log_once
-from llm_audit.recorder.closing import Closing, Verdict
+from llm_audit.recorder.closing import Closing, Verdict, leave_verdicts
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.spool import owners
 
@@ -82,7 +85,19 @@ class Verdicts:
         while self._waiting and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if self._waiting:
-            log_once("How some tasks ended was not said in time: their calls end by inference.")
+            self._leave()
+
+    def _leave(self) -> None:
+        """Leave what could not be said beside the journals that it is about."""
+        waiting = [one.verdict for one in tuple(self._waiting)]
+        for path, owner in owners(self._target_folder):
+            ours = [one for one in waiting if one.pid == owner.pid and owner.of_this_machine]
+            if not ours:
+                continue
+            try:
+                leave_verdicts(path, ours)
+            except (OSError, BSONError) as error:
+                log_once(f"How some tasks ended could not be left in the spool ({error}).")
 
     def _is_due(self, waiting: _Waiting, acknowledged_through: int) -> bool:
         out_of_patience = time.monotonic() - waiting.since > PATIENCE_SECONDS

@@ -144,29 +144,59 @@ def test_what_is_said_while_unwinding(
     assert ends(calls) == {"unwinding": expected}
 
 
+def killed_in_an_outage(settings: Settings, server: embedded.Mongod) -> None:
+    """Have a process killed while MongoDB is away, and its task's time limit known here."""
+    llm_audit.recover()
+    server.kill()
+    began = time.time()
+    with child(RECORD_AND_WAIT, settings) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.kill()
+        process.wait()
+    end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
+
+
+@pytest.fixture
+def server() -> Iterator[embedded.Mongod]:
+    """Give a server of the test's own, to be killed."""
+    with embedded.Mongod() as mongod:
+        yield mongod
+        llm_audit.shutdown(PATIENCE)
+
+
+def end_as_they_should(server: embedded.Mongod, calls: Calls) -> None:
+    with pymongo.MongoClient[Call](server.url) as client:
+        found = client[calls.database.name][calls.name]
+        until(lambda: ends(found).get("of another task") == ("ABANDONED", "worker_lost"))
+        until(lambda: ends(found).get("in flight") == ("TIMEOUT", "hard_time_limit"))
+
+
 def test_a_verdict_waits_for_the_journal_through_an_outage(
-    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    recording: Recording, calls: Calls, server: embedded.Mongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a killed process recorded while MongoDB was away is closed with its cause, later."""
     monkeypatch.setattr(verdicts, "PATIENCE_SECONDS", 0.1)
-    with embedded.Mongod() as server, pymongo.MongoClient[Call](server.url) as client:
-        settings = recording(mongo_url=server.url, recovery_interval_seconds=1)
-        llm_audit.recover()
-        server.kill()
-        began = time.time()
-        with child(RECORD_AND_WAIT, settings) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline()
-            process.kill()
-            process.wait()
-        end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
-        recovery = running_recorder().shipper.recovery
-        until(lambda: recovery._paused_until > time.monotonic())
-        server.restart()
-        calls = client[calls.database.name][calls.name]
-        until(lambda: ends(calls).get("of another task") == ("ABANDONED", "worker_lost"))
-        until(lambda: ends(calls).get("in flight") == ("TIMEOUT", "hard_time_limit"))
-        llm_audit.shutdown(PATIENCE)
+    settings = recording(mongo_url=server.url, recovery_interval_seconds=1)
+    killed_in_an_outage(settings, server)
+    recovery = running_recorder().shipper.recovery
+    until(lambda: recovery._paused_until > time.monotonic())
+    server.restart()
+
+    end_as_they_should(server, calls)
+
+
+def test_a_verdict_outlives_who_passed_it(
+    recording: Recording, calls: Calls, server: embedded.Mongod
+) -> None:
+    """A process that has to end while MongoDB is away leaves the cause to who ships the rest."""
+    settings = recording(mongo_url=server.url)
+    killed_in_an_outage(settings, server)
+    llm_audit.shutdown(0.2)
+    server.restart()
+    llm_audit.recover()
+
+    end_as_they_should(server, calls)
 
 
 @pytest.mark.usefixtures("settings", "in_task")

@@ -11,7 +11,15 @@ from uuid_utils import uuid4
 
 import llm_audit
 from celery_hooks import propagation
-from llm_audit.context import CallContext, Frame, enter, enter_lazily, leave
+from llm_audit.context import (
+    CallContext,
+    Frame,
+    current_context,
+    enter,
+    enter_lazily,
+    leave,
+)
+from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -31,14 +39,18 @@ class _Tagged:
     flush_every_app = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Attempt:
-    """A task's body that is running now."""
+    """A task's body that is running now; kept at its request, which users may print and pickle."""
 
     attempt_id: str
     frame: Frame
     error: BaseException | None = None
     ended_by: str | None = None
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Be pickled as None: an attempt is of this process."""
+        return type(None), ()
 
 
 def tag(app: "Celery | None", *, flush: str | None) -> "Celery | None":
@@ -50,8 +62,9 @@ def tag(app: "Celery | None", *, flush: str | None) -> "Celery | None":
     app = maybe_evaluate(app)
     if not isinstance(app, Celery):
         raise TypeError(f"celery_hooks.install() takes the Celery app, not {type(app).__name__}.")
-    _Tagged.apps.append(app)
-    if flush == "task":
+    if app not in _Tagged.apps:
+        _Tagged.apps.append(app)
+    if flush == "task" and app not in _Tagged.flushed:
         _Tagged.flushed.append(app)
     return app
 
@@ -100,10 +113,20 @@ def _begin(task: "Task", task_id: str, **_: Any) -> None:
         return
     request = task.request
     attempt_id = str(uuid4())
+    # Celery before 5.6.3 takes the chain apart before it publishes what follows
+    canvas_id = propagation.canvas_id_of(request) if request.chain else None
+    outer_task_id = _outermost_task_id() if request.is_eager else None
 
     def context() -> CallContext:
-        fields = _task_fields(task.name, request, task_id, attempt_id)
-        return replace(propagation.inherited(request), task_id=task_id, task=fields)
+        fields = {"attempt_id": attempt_id}
+        inherited = CallContext()
+        try:
+            fields = _task_fields(task.name, request, task_id, attempt_id, outer_task_id)
+            inherited = propagation.inherited(request, canvas_id)
+        except Exception as error:  # noqa: BLE001  (whatever a message may hold)
+            let_through(error)
+            log_once(f"The context of a task could not be read: {type(error).__name__}.")
+        return replace(inherited, task_id=task_id, task=fields)
 
     # most tasks make no call; one that runs in place inherits from what is in force now
     frame = enter(context()) if request.is_eager else enter_lazily(context)
@@ -143,7 +166,15 @@ def _current(task: "Task") -> Attempt | None:
     return getattr(getattr(task, "request", None), _ATTRIBUTE, None)
 
 
-def _task_fields(name: str, request: Any, task_id: str, attempt_id: str) -> dict[str, Any]:
+def _outermost_task_id() -> str | None:
+    """Return the task in whose body another one runs in place."""
+    context = current_context()
+    return context.task.get("outer_task_id", context.task_id) if context.task else None
+
+
+def _task_fields(
+    name: str, request: Any, task_id: str, attempt_id: str, outer_task_id: str | None
+) -> dict[str, Any]:
     delivery = request.delivery_info or {}
     fields = {
         "name": name,
@@ -152,6 +183,7 @@ def _task_fields(name: str, request: Any, task_id: str, attempt_id: str) -> dict
         "group_id": request.group,
         "retries": request.retries,
         "attempt_id": attempt_id,
+        "outer_task_id": outer_task_id,
         "queue": delivery.get("routing_key") if not delivery.get("exchange") else None,
         "worker": request.hostname,
         "pid": os.getpid(),

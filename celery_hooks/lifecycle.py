@@ -8,12 +8,14 @@ import llm_audit
 from llm_audit import pricing
 
 _UID = "llm_audit.lifecycle"
+_BEGUN = (signals.worker_ready, signals.task_received)  # the second where hooks came too late
 
 
 def connect() -> None:
     """Follow the processes of a worker."""
     signals.worker_init.connect(_preload, weak=False, dispatch_uid=_UID)
-    signals.worker_ready.connect(_look_after_children, weak=False, dispatch_uid=_UID)
+    for begun in _BEGUN:
+        begun.connect(_look_after_children, weak=False, dispatch_uid=_UID)
     signals.worker_process_shutdown.connect(_deliver, weak=False, dispatch_uid=_UID)
     signals.worker_shutdown.connect(_deliver, weak=False, dispatch_uid=_UID)
 
@@ -21,7 +23,8 @@ def connect() -> None:
 def disconnect() -> None:
     """Follow none any more."""
     signals.worker_init.disconnect(_preload, dispatch_uid=_UID)
-    signals.worker_ready.disconnect(_look_after_children, dispatch_uid=_UID)
+    for begun in _BEGUN:
+        begun.disconnect(_look_after_children, dispatch_uid=_UID)
     signals.worker_process_shutdown.disconnect(_deliver, dispatch_uid=_UID)
     signals.worker_shutdown.disconnect(_deliver, dispatch_uid=_UID)
 
@@ -36,6 +39,8 @@ def _look_after_children(**_: Any) -> None:
 
     It records nothing itself, so nothing else would start it there.
     """
+    for begun in _BEGUN:
+        begun.disconnect(_look_after_children, dispatch_uid=_UID)
     llm_audit.recover()
 
 

@@ -65,10 +65,10 @@ def load(request: Any) -> CallContext:
         request: `task.request`. Tools that nest their own `headers` in the message hide the
             top-level ones there, so both places are looked at.
     """
-    text = request.get(HEADER) or (request.headers or {}).get(HEADER)
-    if not text:
-        return CallContext()
     try:
+        text = request.get(HEADER) or (request.headers or {}).get(HEADER)
+        if not text:
+            return CallContext()
         carried = json.loads(text)
         return CallContext(
             **{name: carried.get(name) for name in ID_FIELDS},
@@ -80,13 +80,14 @@ def load(request: Any) -> CallContext:
         return CallContext()
 
 
-def inherited(request: Any) -> CallContext:
+def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
     """Return what the calls of a task inherit: what its message carried, its canvas as the trace.
 
     A task that runs in place inherits from its caller too.
 
     Args:
         request: As for `load`.
+        canvas_id: What `canvas_id_of` gave before the request changed, if it has done so.
     """
     context = load(request)
     if request.is_eager:
@@ -95,7 +96,24 @@ def inherited(request: Any) -> CallContext:
             metadata=context.metadata,
             **{name: getattr(context, name) for name in ID_FIELDS},
         )
-    return context if context.trace_id else replace(context, trace_id=_canvas_id(request))
+    if context.trace_id:
+        return context
+    return replace(context, trace_id=canvas_id or canvas_id_of(request))
+
+
+def canvas_id_of(request: Any) -> str | None:
+    """Return what all tasks of one canvas share, as far as Celery has such a thing.
+
+    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
+    it in the options of what follows; `root_id` differs between the members of a group.
+    """
+    if request.group:
+        return str(request.group)
+    for signature in request.chain or ():
+        group_id = (signature.get("options") or {}).get("group_id")
+        if group_id:
+            return str(group_id)
+    return request.root_id or request.id  # type: ignore[no-any-return]
 
 
 def _inject(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
@@ -114,21 +132,6 @@ def _inject(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
 def _inner(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     inner = headers.get("headers")
     return inner if isinstance(inner, Mapping) else {}
-
-
-def _canvas_id(request: Any) -> str | None:
-    """Return what all tasks of one canvas share, as far as Celery has such a thing.
-
-    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
-    it in the options of what follows; `root_id` differs between the members of a group.
-    """
-    if request.group:
-        return str(request.group)
-    for signature in request.chain or ():
-        group_id = (signature.get("options") or {}).get("group_id")
-        if group_id:
-            return str(group_id)
-    return request.root_id or request.id  # type: ignore[no-any-return]
 
 
 def _size(name: str, value: Any) -> int | None:

@@ -1,17 +1,21 @@
 """What this process has received as a worker, and is not done with."""
 
+import os
 from typing import ClassVar
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 from celery import signals
 from celery.app.task import Context
+from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 _UID = "llm_audit.received"
 
 
 class _Received:
-    requests: ClassVar["WeakValueDictionary[str, Request]"] = WeakValueDictionary()
+    requests: ClassVar["WeakSet[Request]"] = WeakSet()
+    consumer: Consumer | None = None
+    pid: int | None = None  # forked children know all this too, and are not the worker
 
 
 def connect() -> None:
@@ -24,16 +28,23 @@ def disconnect() -> None:
     signals.task_received.disconnect(_note, dispatch_uid=_UID)
 
 
-def request_of(task_id: str | None) -> Request | None:
-    """Return the request of a task that was received here."""
-    return _Received.requests.get(task_id) if task_id else None
+def consumer() -> Consumer | None:
+    """Return what has received here, if this is a worker's main process and anything was."""
+    return _Received.consumer if _Received.pid == os.getpid() else None
+
+
+def requests_of(task_id: str | None) -> list[Request]:
+    """Return the requests of a task that were received here: a message may come twice."""
+    return [request for request in tuple(_Received.requests) if request.id == task_id]
 
 
 def message_of(task_id: str | None) -> Context | None:
     """Return what the message of a task says that was received here, as its body would see it."""
-    request = request_of(task_id)
-    return None if request is None else request._context  # noqa: SLF001  (Celery publishes by it)
+    for request in requests_of(task_id):
+        return request._context  # noqa: SLF001  (Celery publishes by it)
+    return None
 
 
-def _note(request: Request, **_: object) -> None:
-    _Received.requests[request.id] = request
+def _note(sender: Consumer, request: Request, **_: object) -> None:
+    _Received.requests.add(request)
+    _Received.consumer, _Received.pid = sender, os.getpid()

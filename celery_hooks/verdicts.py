@@ -7,14 +7,17 @@ that cancels them is wrapped. Where it is missing, their calls are closed for a 
 
 import functools
 import os
+import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.concurrency import solo
+from celery.concurrency.base import BasePool
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
 
 from celery_hooks import received
 from llm_audit.call import LLMCallStatusEnum
@@ -24,49 +27,33 @@ from llm_audit.logger import LLMLogger
 
 _UID = "llm_audit.verdicts"
 _CANCEL = ("cancel_active_requests", "cancel_all_unacked_requests")  # the second before Celery 5.6
-
-
-class _Main:
-    """What this process knows as a worker's main process."""
-
-    pid: int | None = None  # its forked children know it too, and are not it
-    is_green = False
-    is_solo = False
-    unwrapped: ClassVar[dict[str, Callable[..., Any]]] = {}
+_unwrapped: dict[str, Callable[..., Any]] = {}
 
 
 def connect() -> None:
     """Follow the tasks that this process hands to its pool."""
-    signals.worker_ready.connect(_note_pool, weak=False, dispatch_uid=_UID)
     signals.task_failure.connect(_failed, weak=False, dispatch_uid=_UID)
     signals.task_retry.connect(_retried, weak=False, dispatch_uid=_UID)
     signals.task_revoked.connect(_revoked, weak=False, dispatch_uid=_UID)
     for name in _CANCEL:
         cancel = getattr(Consumer, name, None)
-        if cancel is not None and name not in _Main.unwrapped:
-            _Main.unwrapped[name] = cancel
+        if cancel is not None and name not in _unwrapped:
+            _unwrapped[name] = cancel
             setattr(Consumer, name, _cancelling(cancel))
 
 
 def disconnect() -> None:
     """Follow none any more."""
-    signals.worker_ready.disconnect(_note_pool, dispatch_uid=_UID)
     signals.task_failure.disconnect(_failed, dispatch_uid=_UID)
     signals.task_retry.disconnect(_retried, dispatch_uid=_UID)
     signals.task_revoked.disconnect(_revoked, dispatch_uid=_UID)
-    while _Main.unwrapped:
-        setattr(Consumer, *_Main.unwrapped.popitem())
-
-
-def _note_pool(sender: Consumer, **_: Any) -> None:
-    _Main.pid = os.getpid()
-    _Main.is_green = bool(sender.pool.is_green)
-    _Main.is_solo = isinstance(sender.pool, solo.TaskPool)
+    while _unwrapped:
+        setattr(Consumer, *_unwrapped.popitem())
 
 
 def _failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
     if isinstance(exception, TimeLimitExceeded):
-        _pass_verdict(task_id, exception)
+        _end_calls(_the_one(task_id, _is_over), exception)
     elif isinstance(exception, WorkerLostError):
         _lost(task_id, exception)
 
@@ -80,8 +67,8 @@ def _retried(request: Any, reason: Any = None, **_: Any) -> None:
 
 def _revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_: Any) -> None:
     if terminated:
-        _pass_verdict(
-            request.id,
+        _end_calls(
+            _the_one(request.id, lambda one: bool(one._already_revoked)),  # noqa: SLF001
             Terminated(f"The task was revoked ({signum})."),
             status=LLMCallStatusEnum.CANCELLED,
             ended_by="revoked",
@@ -89,16 +76,19 @@ def _revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_:
 
 
 def _lost(task_id: str, error: WorkerLostError) -> None:
-    request = received.request_of(task_id)
-    if request is not None and request.worker_pid != os.getpid() and not _Main.is_green:
-        _pass_verdict(task_id, error, status=LLMCallStatusEnum.ABANDONED)
+    request = _the_one(task_id, _has_lost_its_child)
+    consumer = received.consumer()
+    if request is None or consumer is None or consumer.pool.is_green:
+        return
+    if request.worker_pid != os.getpid():
+        _end_calls(request, error, status=LLMCallStatusEnum.ABANDONED)
 
 
 def _cancelling(cancel: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(cancel)
     def cancelling(consumer: Consumer, *args: Any, **kwargs: Any) -> Any:
         try:
-            _shut_down()
+            _shut_down(consumer.pool)
         except Exception as error:  # noqa: BLE001  (unlike a signal's, it would stop the shutdown)
             log_once(f"That the worker shuts down could not be recorded: {type(error).__name__}.")
         return cancel(consumer, *args, **kwargs)
@@ -106,33 +96,60 @@ def _cancelling(cancel: Callable[..., Any]) -> Callable[..., Any]:
     return cancelling
 
 
-def _shut_down() -> None:
+def _shut_down(pool: BasePool) -> None:
+    is_solo = isinstance(pool, solo.TaskPool)
+    if not is_solo and pool.terminate_job.__func__ is BasePool.terminate_job:
+        return  # threads, say: nothing ends their tasks
     for request in tuple(state.active_requests):
-        _pass_verdict(
-            request.id,
+        _end_calls(
+            request,
             Terminated("The worker was shut down before the task ended."),
             status=LLMCallStatusEnum.CANCELLED,
             ended_by="shutdown",
         )
-    if _Main.is_solo:  # where Celery cancels by an exception in the task, and says not why
+    if is_solo:  # where Celery cancels by an exception in the task, and says not why
         LLMLogger.end_open_calls(None, ended_by="shutdown")
 
 
-def _pass_verdict(
-    task_id: str,
+def _the_one(task_id: str, is_meant: Callable[[Request], bool]) -> Request | None:
+    """Return the request of a task that runs; of several, a message may come twice, the one meant.
+
+    None if that cannot be told: then the calls are closed by inference.
+    """
+    running = [request for request in received.requests_of(task_id) if request.time_start]
+    if len(running) > 1:
+        running = [request for request in running if is_meant(request)]
+    return running[0] if len(running) == 1 else None
+
+
+def _is_over(request: Request) -> bool:
+    limit = (request.time_limits or (None,))[0] or request.task.time_limit
+    return limit is not None and time.time() - request.time_start >= limit
+
+
+def _has_lost_its_child(request: Request) -> bool:
+    try:
+        os.kill(request.worker_pid, 0)
+    except OSError:
+        return True
+    return False
+
+
+def _end_calls(
+    request: Request | None,
     error: BaseException,
     *,
     status: LLMCallStatusEnum | None = None,
     ended_by: str | None = None,
 ) -> None:
-    request = received.request_of(task_id)
-    if os.getpid() != _Main.pid or request is None or not request.time_start:
+    consumer = received.consumer()
+    if request is None or consumer is None or not request.time_start:
         return
     end_calls_of_task(
-        task_id,
+        request.id,
         error,
         # green pools name a greenlet there
-        pid=_Main.pid if _Main.is_green else request.worker_pid,
+        pid=os.getpid() if consumer.pool.is_green else request.worker_pid,
         since=request.time_start,
         status=status,
         ended_by=ended_by,

@@ -70,6 +70,9 @@ class TaskFields(BaseModel):
     group_id: str | None = None
     retries: int | None = None
     attempt_id: str | None = Field(None, description="new for every run of the task's body")
+    outer_task_id: str | None = Field(
+        None, description="the task in whose body this one was applied in place"
+    )
     queue: str | None = None
     worker: str | None = Field(None, description="the worker's node name")
     pid: int | None = None

@@ -11,6 +11,7 @@ STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
 
 PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
 
+OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
 FILTERED_FIELDS = (
     "trace_id",
@@ -38,6 +39,11 @@ def call_indexes() -> list[IndexModel]:
                 partialFilterExpression={field: {"$exists": True}},
             )
             for field in (*FILTERED_FIELDS, "media")
+        ),
+        IndexModel(
+            [(OUTER_TASK, ASCENDING)],
+            name="outer_task",
+            partialFilterExpression={OUTER_TASK: {"$exists": True}},
         ),
         IndexModel(
             [("process_nonce", ASCENDING)],

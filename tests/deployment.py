@@ -75,7 +75,8 @@ class Deployment:
                 process.send_signal(signal.SIGABRT)  # the log then says where it hangs
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE_SECONDS)
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 pytest.fail("the worker did not stop")
             finally:

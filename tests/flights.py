@@ -73,6 +73,17 @@ class Flight:
             worker.wait(PATIENCE_SECONDS)
         return task_id
 
+    def revoke(self, task_id: str, name: str = "SIGTERM") -> None:
+        """Revoke a task with a signal; again if the worker does not listen yet.
+
+        Args:
+            task_id: The task's.
+            name: The signal's.
+        """
+        options = {"terminate": True, "signal": name, "reply": True, "timeout": 1}
+        revoke = self.tasks.app.control.revoke
+        until(lambda: any(task_id in str(reply) for reply in revoke(task_id, **options)))
+
     def _wait_until_accepted(self, node: str, task_id: str) -> None:
         """Wait until the main process has heard that the task runs.
 

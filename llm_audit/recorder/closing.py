@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pymongo import ReadPreference
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.indexes import OUTER_TASK
 from llm_audit.recorder import beside
 from llm_audit.recorder.connection import Connection, reaching
 from llm_audit.recorder.delivery import Delivery
@@ -35,6 +36,7 @@ _CAUSES = {
     ),
 }
 _VERDICTS = "verdicts"
+_STILL_ENDING_SECONDS = 5.0  # a task that is being ended may begin a last call
 # Said by a process that was being ended and could not know why; all else that it says, it knows.
 _UNWINDING = ("process_exit", "interrupted", "shutdown")
 
@@ -113,12 +115,15 @@ class Closing:
         concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
         if verdict.outcome["status"] != abandoned:  # else what the process itself said tells more
             concerned.append({"ended_by": {"$in": _UNWINDING}})
+        ended_at = verdict.outcome["completed_at"].timestamp() + _STILL_ENDING_SECONDS
         of_the_attempt = {
-            "task_id": verdict.task_id,
-            "_id": {"$gte": first_id_at(verdict.since)},
+            "_id": {"$gte": first_id_at(verdict.since), "$lt": first_id_at(ended_at)},
             "pid": verdict.pid,
             "host": socket.gethostname(),
-            "$or": concerned,
+            "$and": [
+                {"$or": [{"task_id": verdict.task_id}, {OUTER_TASK: verdict.task_id}]},
+                {"$or": concerned},
+            ],
         }
         self._close(of_the_attempt, Rank.MAIN_PROCESS, verdict.outcome)
 

@@ -51,6 +51,12 @@ def ask(self: Task, *, in_block: bool = False) -> None:
     converse(self, in_block=in_block)
 
 
+@app.task
+def ask_within() -> None:
+    """Have the call in flight in another task that is applied in place."""
+    ask.apply(throw=True)
+
+
 class _Here(threading.local):
     loop: asyncio.AbstractEventLoop | None = None
 

@@ -118,7 +118,7 @@ def test_a_lost_child_whose_task_runs_again(
 def test_a_revoked_task(flight: Flight, name: str, in_block: bool) -> None:
     """A revoke that terminates the task cancels the call."""
     task_id, _ = flight.begin("ask", kwargs={"in_block": in_block})
-    flight.tasks.app.control.revoke(task_id, terminate=True, signal=name)
+    flight.revoke(task_id, name)
 
     flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "revoked"))
 
@@ -225,6 +225,29 @@ def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"time_limit": 1}, ended("TIMEOUT", "hard_time_limit")),
+        ({}, ended("CANCELLED", "revoked")),
+    ],
+    ids=["hard time limit", "revoked"],
+)
+@on("prefork")
+@pytest.mark.usefixtures("pool")
+def test_a_task_within_another(
+    flight: Flight, limits: dict[str, int], expected: tuple[str, str, str]
+) -> None:
+    """What ends a task ends the calls of those that it runs in place, by the same cause."""
+    outer_id, request = flight.begin("ask_within", **limits)
+    if not limits:
+        flight.revoke(outer_id)
+    calls = flight.ends_as(request["task_id"], FINISHED, LEFT, expected)
+
+    assert request["task_id"] != outer_id
+    assert {call["task"]["outer_task_id"] for call in calls} == {outer_id}
+
+
+@pytest.mark.parametrize(
     ("limits", "cause"),
     [({"soft_time_limit": 1}, "soft_time_limit"), ({"time_limit": 1}, "hard_time_limit")],
 )
@@ -246,7 +269,7 @@ def test_time_limits_of_a_coroutine(
 def test_a_revoked_coroutine(flight: Flight, kept: bool) -> None:
     """The main process's word counts, though asyncio has cancelled the call in good order."""
     task_id, _ = flight.begin("ask_in_loop", kwargs={"kept": kept})
-    flight.tasks.app.control.revoke(task_id, terminate=True)
+    flight.revoke(task_id)
 
     flight.ends_as(task_id, ended("CANCELLED", "revoked"))
 

@@ -97,14 +97,13 @@ def test_flushed_before_a_late_acknowledgement(
 
 
 def test_hooks_installed_when_the_worker_runs_already(
-    tasks: Any, own_queue: Deployment, calls_of: CallsOf
+    own_queue: Deployment, flight: Flight
 ) -> None:
-    """An install that comes after the app is finalised and its tasks are traced counts too."""
-    with own_queue.with_settings(INSTALL="late").worker(*THREADS):
-        result = tasks.analyze.delay("x")
-        (call,) = calls_of(1, result.id)
-
-    assert call["task"]["name"] == "audited_tasks.analyze"
+    """An install that comes after the app is finalised and the worker is ready counts as well."""
+    with own_queue.with_settings(INSTALL="late").worker(*GEVENT):
+        task_id, _ = flight.begin("ask")
+        flight.revoke(task_id)
+        flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "revoked"))
 
 
 def test_tasks_that_are_discovered(tasks: Any, own_queue: Deployment, calls_of: CallsOf) -> None:

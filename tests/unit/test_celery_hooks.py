@@ -1,19 +1,23 @@
 """What `install` does without a worker, and what travels in the header."""
 
+import pickle
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 celery = pytest.importorskip("celery")
 
+from celery.app.trace import build_tracer  # noqa: E402
 from celery.worker import state  # noqa: E402
 from celery.worker.consumer import Consumer  # noqa: E402
 
 import celery_hooks  # noqa: E402
-from celery_hooks import propagation, verdicts  # noqa: E402
+from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.attempts import _Tagged  # noqa: E402
-from llm_audit.context import NOWHERE, CallContext, current_context  # noqa: E402
+from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +63,7 @@ def test_installing_twice_keeps_the_flush(app: Any) -> None:
     celery_hooks.install(app, flush="task")
     celery_hooks.install(app)
 
-    assert app in _Tagged.flushed
+    assert _Tagged.flushed == _Tagged.apps == [app]
 
 
 def test_every_receiver_is_connected_once_and_goes(app: Any) -> None:
@@ -125,6 +129,66 @@ def test_an_eager_task_within_another(app: Any) -> None:
     assert current_context() is NOWHERE
 
 
+def test_a_chain_that_is_taken_apart(app: Any) -> None:
+    """The trace is that of the canvas, though Celery pops the chain before anybody asks for it."""
+    celery_hooks.install(app)
+
+    @app.task(shared=False, bind=True)
+    def look(self: Any) -> str | None:
+        self.request.chain.pop()
+        return current_context().trace_id
+
+    what_follows = {"options": {"group_id": "the canvas"}}
+    fields = {"id": "task", "root_id": "root", "chain": [what_follows], "is_eager": False}
+    assert build_tracer(look.name, look, app=app)("task", (), {}, fields).retval == "the canvas"
+
+
+def test_a_message_that_makes_no_sense(app: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a producer has put into the headers, the task runs, and its calls carry it."""
+    celery_hooks.install(app)
+
+    @app.task(shared=False)
+    def look() -> str | None:
+        return current_context().task_id
+
+    fields = {"id": "task", "headers": "no mapping", "is_eager": False}
+    assert build_tracer(look.name, look, app=app)("task", (), {}, fields).retval == "task"
+    assert caplog.messages
+
+
+def test_the_request_can_be_pickled_and_printed(app: Any) -> None:
+    """What the hooks keep at the request neither breaks its pickling nor shows the context."""
+    celery_hooks.install(app)
+
+    @app.task(shared=False, bind=True)
+    def look(self: Any) -> tuple[bytes, str]:
+        assert current_context().metadata
+        return pickle.dumps(self.request), repr(self.request)
+
+    with audit_context(metadata={"plan": "secret"}):
+        pickled, shown = look.apply().get()
+    assert pickle.loads(pickled)
+    assert "secret" not in shown
+
+
+def test_of_two_requests_of_one_task_the_one_meant_is_found() -> None:
+    """A message may come twice: a verdict is on the run that it is about, or on none."""
+
+    class Request:
+        def __init__(self, time_start: float | None, limit: float | None) -> None:
+            self.id, self.time_start, self.time_limits = "task", time_start, (limit, None)
+            self.task = SimpleNamespace(time_limit=None)
+
+    late, early, waiting = Request(time.time() - 5, 4), Request(time.time(), 4), Request(None, 4)
+    for request in (late, early, waiting):
+        received._note(sender=None, request=request)
+    assert verdicts._the_one("task", verdicts._is_over) is late
+    assert verdicts._the_one("task", lambda _: True) is None
+    assert verdicts._the_one("another", lambda _: True) is None
+    del early, request
+    assert verdicts._the_one("task", lambda _: False) is late
+
+
 def test_a_celery_without_the_patch_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a shutdown cannot be listened to, all else is installed and comes off again."""
     for name in verdicts._CANCEL:
@@ -144,9 +208,10 @@ def test_a_fault_of_ours_stops_no_shutdown(
         monkeypatch.setattr(Consumer, name, cancelled.append, raising=False)
     celery_hooks.install()
     monkeypatch.setattr(state, "active_requests", [None])
-    Consumer.cancel_active_requests("the consumer")
+    consumer = SimpleNamespace(pool=None)
+    Consumer.cancel_active_requests(consumer)
 
-    assert cancelled == ["the consumer"]
+    assert cancelled == [consumer]
     assert "AttributeError" in caplog.text
 
 

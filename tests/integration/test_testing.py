@@ -1,5 +1,6 @@
 """The test kit in projects of users: each is a folder of its own, run by a pytest of its own."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -255,6 +256,14 @@ def test_a_server_of_the_users(
     )
     result.assert_outcomes(passed=1)
     assert mongo_client.list_database_names() == before
+
+
+def test_the_page_about_testing(run: Run) -> None:
+    """The Python blocks of the page are a file of tests that passes."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    result = run("".join(blocks))
+    result.assert_outcomes(passed=8)
 
 
 def test_both_in_one_test(run: Run) -> None:

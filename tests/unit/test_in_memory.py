@@ -97,6 +97,15 @@ async def test_calls_are_aggregated_with_beanie() -> None:
     assert await LLMCall.find(LLMCall.model == "none").sum("estimated_cost") is None
 
 
+@pytest.mark.parametrize("group_id", [None, {"$literal": None}, "$model"])
+async def test_no_documents_make_no_group(database: Database, group_id: Any) -> None:
+    """As on a server, and unlike in mongomock-ng itself, also within another stage."""
+    stages = [{"$match": {"model": "none"}}, {"$group": {"_id": group_id, "n": {"$sum": 1}}}]
+    calls = database["llm_calls"]
+    assert await (await calls.aggregate(stages)).to_list() == []
+    assert await (await calls.aggregate([{"$facet": {"x": stages}}])).to_list() == [{"x": []}]
+
+
 @pytest.mark.usefixtures("database")
 async def test_the_repository_answers() -> None:
     """Whoever reads calls through LLMCallRepository is tested without a server."""

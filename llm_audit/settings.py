@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -178,6 +179,21 @@ def configure(**changes: Any) -> Settings:
     with _Home.lock:
         _Home.settings = settings
     return settings
+
+
+@contextmanager
+def changed_settings(**changes: Any) -> Iterator[None]:
+    """Put changes over the settings in force for the length of the block (for tests).
+
+    Args:
+        **changes: Valid values for fields of `Settings`, by name.
+    """
+    before = _Home.settings
+    _Home.settings = get_settings().model_copy(update=changes)
+    try:
+        yield
+    finally:
+        _Home.settings = before
 
 
 def reset_settings() -> None:

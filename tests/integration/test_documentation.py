@@ -20,6 +20,7 @@ celery_hooks = pytest.importorskip("celery_hooks")
 sybil = pytest.importorskip("sybil")
 markdown = pytest.importorskip("sybil.parsers.markdown")
 
+pytest.importorskip("mongomock_ng")
 pytest.importorskip("openai")
 celery_state = pytest.importorskip("celery._state")
 
@@ -66,7 +67,7 @@ def test_python_blocks_run(  # noqa: PLR0917  (pytest passes fixtures by name)
         parsers = [markdown.CodeBlockParser("python", run), markdown.SkipParser()]
         for example in sybil.Sybil(parsers).parse(page).examples():
             example.evaluate()
-        if "await llm_audit.init()" in page.read_text():
+        if "\nawait llm_audit.init()" in page.read_text():
             runner.run(LLMCall.get_pymongo_collection().database.client.close())
 
     celery_hooks.uninstall()

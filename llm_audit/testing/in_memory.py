@@ -1,0 +1,289 @@
+"""An in-memory MongoDB for unit tests: mongomock-ng, in the shape of PyMongo Async.
+
+mongomock-ng imitates the synchronous PyMongo. The classes here give it the coroutines that Beanie
+and PyMongo Async's users await, take off what BSON would (enums and other subclasses of str), and
+turn everything it cannot do into one error that says what can.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from itertools import islice
+from typing import Any, ClassVar, Self, cast
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from llm_audit.errors import LLMAuditError
+
+SERVER_VERSION = "6.0.0"  # the oldest that llm-audit supports; Beanie asks
+
+_WITHOUT_EFFECT = frozenset({"comment", "hint", "maxTimeMS", "allowDiskUse", "batchSize"})
+_CHAINED = frozenset({"batch_size", "limit", "rewind", "skip", "sort"})
+_CHAINED_WITHOUT_EFFECT = frozenset({"allow_disk_use", "comment", "hint", "max_time_ms"})
+
+
+class NotInMemoryError(LLMAuditError, NotImplementedError):
+    """The in-memory database cannot do this; a real one can: the fixture `llm_audit_mongod`."""
+
+
+def in_memory_client(*, tz_aware: bool = False) -> AsyncMongoClient[dict[str, Any]]:
+    """Return a client whose server is a few dictionaries of its own, empty at first.
+
+    `client["app"]` is what `init_beanie` takes. Finding, counting, sorting, writing, indexes and
+    most of the aggregation give what MongoDB gives; sessions, transactions, change streams and
+    GridFS are not there.
+
+    Args:
+        tz_aware: As `AsyncMongoClient` has it: whether datetimes come back with their zone.
+
+    Raises:
+        NotInMemoryError: mongomock-ng is not installed; later, from whatever it cannot do.
+    """
+    try:
+        import mongomock_ng
+    except ImportError:
+        raise NotInMemoryError(
+            "The in-memory database needs mongomock-ng: pip install 'llm-audit[testing]'."
+        ) from None
+    client = _Client(mongomock_ng.MongoClient(tz_aware=tz_aware))
+    return cast("AsyncMongoClient[dict[str, Any]]", client)
+
+
+class _Imitation:
+    """Does what its counterpart in PyMongo Async does, as far as mongomock-ng can."""
+
+    counterpart: ClassVar[type]
+    coroutines: ClassVar[frozenset[str]]
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # for those who ask isinstance(), as GridFS does
+        return self.counterpart
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in self.coroutines:
+            return _coroutine(name, getattr(self._engine, name))
+        if hasattr(self.counterpart, name):
+            raise _refusal(f"{self.counterpart.__name__}.{name}")
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"in-memory {self._engine!r}"
+
+
+class _Client(_Imitation):
+    counterpart = AsyncMongoClient
+    coroutines = frozenset({"drop_database", "list_database_names", "server_info"})
+
+    def __getitem__(self, name: str) -> "_Database":
+        return _Database(self._engine[name], self)
+
+    def get_database(self, name: str) -> "_Database":
+        return self[name]
+
+    def append_metadata(self, *_: object) -> None:
+        """Beanie tells the server its name."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class _Database(_Imitation):
+    counterpart = AsyncDatabase
+    coroutines = frozenset({"drop_collection"})
+
+    def __init__(self, engine: Any, client: _Client) -> None:
+        super().__init__(engine)
+        self.client = client
+        self.name: str = engine.name
+
+    def __getitem__(self, name: str) -> "_Collection":
+        return _Collection(self._engine[name], self)
+
+    def get_collection(self, name: str, **_options: object) -> "_Collection":
+        return self[name]
+
+    async def create_collection(self, name: str, **_storage: object) -> "_Collection":
+        with _refusing("AsyncDatabase.create_collection"):
+            self._engine.create_collection(name)
+        return self[name]
+
+    async def list_collection_names(self, **options: Any) -> list[str]:
+        with _refusing("AsyncDatabase.list_collection_names"):
+            return list(self._engine.list_collection_names(_plain(options.get("filter"))))
+
+    async def command(self, command: str | Mapping[str, Any], **_options: object) -> dict[str, Any]:
+        name = command if isinstance(command, str) else next(iter(command))
+        if name.lower() == "buildinfo":
+            return {"version": SERVER_VERSION, "ok": 1.0}
+        if name == "ping":
+            return {"ok": 1.0}
+        raise _refusal(f"the command {name}")
+
+
+class _Collection(_Imitation):
+    counterpart = AsyncCollection
+    coroutines = frozenset(
+        {
+            *("bulk_write", "count_documents", "create_index", "create_indexes", "delete_many"),
+            *("delete_one", "distinct", "drop", "drop_index", "drop_indexes"),
+            *("estimated_document_count", "find_one", "find_one_and_delete"),
+            *("find_one_and_replace", "find_one_and_update", "index_information", "insert_many"),
+            *("insert_one", "options", "replace_one", "update_many", "update_one"),
+        }
+    )
+
+    def __init__(self, engine: Any, database: _Database) -> None:
+        super().__init__(engine)
+        self.database = database
+        self.name: str = engine.name
+        self.full_name: str = engine.full_name
+
+    def __getitem__(self, name: str) -> "_Collection":
+        return self.database[f"{self.name}.{name}"]
+
+    def with_options(self, **_options: object) -> "_Collection":
+        return self
+
+    def find(self, *arguments: Any, **options: Any) -> "_Cursor":
+        with _refusing("AsyncCollection.find"):
+            return _Cursor(self._engine.find(*_plain(arguments), **_effective(options)))
+
+    async def aggregate(self, pipeline: Any, **options: Any) -> "_Cursor":
+        # It knows no option, and would take no notice of one. To it an operator that it does not
+        # know is a mistake of the caller's, like a wrong one: no error of its is let through.
+        effective = _effective(options)
+        if effective:
+            raise _refusal(f"aggregate({', '.join(effective)}=...)")
+        with _refusing("this aggregation", but=()):
+            rows = list(self._engine.aggregate(_plain(pipeline)))
+        return _Cursor(iter(rows))
+
+    async def list_indexes(self) -> "_Cursor":
+        return _Cursor(iter(list(self._engine.list_indexes())))
+
+
+class _Cursor(_Imitation):
+    """Of `find`, over one of mongomock-ng's; of anything else, over rows."""
+
+    counterpart = AsyncCursor
+    coroutines = frozenset({"distinct"})
+
+    def __getattr__(self, name: str) -> Any:
+        def chained(*arguments: Any) -> "_Cursor":
+            if name in _CHAINED:
+                getattr(self._engine, name)(*_plain(arguments))
+            return self
+
+        if name in _CHAINED | _CHAINED_WITHOUT_EFFECT:
+            return chained
+        return super().__getattr__(name)
+
+    def clone(self) -> "_Cursor":
+        return _Cursor(self._engine.clone())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        with _refusing("this query"):
+            for row in self._engine:
+                return row
+        raise StopAsyncIteration
+
+    next = __anext__
+
+    async def to_list(self, length: int | None = None) -> list[Any]:
+        with _refusing("this query"):
+            return list(islice(self._engine, length))
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _coroutine(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(*arguments: Any, **options: Any) -> Any:
+        with _refusing(name):
+            return method(*_plain(arguments), **_effective(options))
+
+    return call
+
+
+def _effective(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the options that change no result; None is what PyMongo takes for not given."""
+    return {
+        name: _plain(value)
+        for name, value in options.items()
+        if value is not None and name not in _WITHOUT_EFFECT
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy of an argument as BSON would have carried it to a server."""
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if isinstance(value, str):
+        return str.__str__(value)  # Beanie's fields and our references are subclasses
+    if isinstance(value, Mapping):
+        plain = {_plain(key): _plain(item) for key, item in value.items()}
+        group = plain.get("$group")
+        if isinstance(group, dict) and group.get("_id", "") is None:
+            # mongomock-ng makes one group of no documents; MongoDB makes none, as it does of this
+            group["_id"] = {"$literal": None}
+        return plain
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "_add_to_bulk"):  # InsertOne, UpdateOne ...
+        operation = copy.copy(value)
+        for name in ("_doc", "_filter"):
+            if hasattr(operation, name):
+                setattr(operation, name, _plain(getattr(operation, name)))
+        return operation
+    return value
+
+
+@contextmanager
+def _refusing(what: str, but: type[Exception] | tuple[()] = PyMongoError) -> Iterator[None]:
+    """Turn what mongomock-ng raises for what it cannot do into one clear error.
+
+    Args:
+        what: It was asked to do.
+        but: What it raises as a MongoDB would, a duplicate key say.
+    """
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        raise _refusal(what, f" ({type(error).__name__}: {error})") from error
+
+
+def _refusal(what: str, why: str = "") -> NotInMemoryError:
+    return NotInMemoryError(
+        f"The in-memory database cannot do {what}{why}. A real MongoDB can: test this with the "
+        "fixture llm_audit_mongod."
+    )

@@ -12,6 +12,12 @@ STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
 PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
 
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
+VIEWS_INDEX = "views_created_at"
+
+# codes of the server: another index has the same keys, or has the same name
+INDEX_OPTIONS_CONFLICT = 85
+INDEX_KEY_SPECS_CONFLICT = 86
+
 FILTERED_FIELDS = (
     "trace_id",
     "session_id",
@@ -46,6 +52,11 @@ def call_indexes() -> list[IndexModel]:
         ),
         IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
     ]
+
+
+def view_indexes() -> list[IndexModel]:
+    """Return what `create_views` adds: whoever asks a view names dates, and no range of ids."""
+    return [IndexModel([("created_at", ASCENDING)], name=VIEWS_INDEX)]
 
 
 def process_indexes() -> list[IndexModel]:

@@ -1,0 +1,114 @@
+"""Publishing the views in a database, and who may read them."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from llm_audit.errors import UsageError
+from llm_audit.indexes import INDEX_OPTIONS_CONFLICT, VIEWS_INDEX, view_indexes
+from llm_audit.queries.views import VIEWS
+
+Change: TypeAlias = Literal["created", "replaced", "unchanged"]
+
+
+def create_views(database: Database[dict[str, Any]], collection: str) -> dict[str, Change]:
+    """Publish the views of a collection of calls, with the index that dates in them need.
+
+    Args:
+        database: Where the calls are; the views are put beside them.
+        collection: The name of the collection of calls.
+
+    Returns:
+        For each view whether it was created, replaced because its definition has changed, or left.
+
+    Raises:
+        UsageError: There is no such collection, or something that is no view has a view's name.
+            Nothing was changed.
+        pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
+    """
+    existing = _existing(database, [collection, *VIEWS])
+    if existing.pop(collection, {}).get("type") != "collection":
+        raise UsageError(
+            f"collection: there is no collection {collection} in the database {database.name}; "
+            "mend its name, or let llm_audit.init() create it."
+        )
+    for name, found in existing.items():
+        if found["type"] != "view":
+            raise UsageError(
+                f"{name} in the database {database.name} is a {found['type']} and no view: "
+                "rename it to have the views."
+            )
+    _create_index(database, collection)
+    changes: dict[str, Change] = {}
+    for name, definition in VIEWS.items():
+        wanted: dict[str, Any] = {"viewOn": collection, "pipeline": definition()}
+        if name not in existing:
+            database.command("create", name, **wanted)
+            changes[name] = "created"
+        elif existing[name]["options"] != wanted:
+            database.command("collMod", name, **wanted)
+            changes[name] = "replaced"
+        else:
+            changes[name] = "unchanged"
+    return changes
+
+
+def drop_views(database: Database[dict[str, Any]], collection: str) -> list[str]:
+    """Drop the views of a collection of calls, and the index that was created with them.
+
+    Args:
+        database: Where they are.
+        collection: The name of the collection of calls; what has the name of a view and does not
+            read this collection stays.
+
+    Returns:
+        The names of the views that were dropped.
+    """
+    dropped = [
+        name
+        for name, found in _existing(database, VIEWS).items()
+        if found["type"] == "view" and found["options"]["viewOn"] == collection
+    ]
+    for name in dropped:
+        database.drop_collection(name)
+    if VIEWS_INDEX in database[collection].index_information():
+        database[collection].drop_index(VIEWS_INDEX)
+    return dropped
+
+
+def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, Any]:
+    """Return the `createRole` command for whoever may read the views and nothing else.
+
+    Args:
+        database: The name of the database with the views, in which the command is to be run.
+        name: Of the role.
+
+    Returns:
+        The command in plain JSON, e.g. for `db.runCommand` in mongosh.
+    """
+    return {
+        "createRole": name,
+        "privileges": [
+            {"resource": {"db": database, "collection": view}, "actions": ["find"]}
+            for view in VIEWS
+        ],
+        "roles": [],
+    }
+
+
+def _existing(
+    database: Database[dict[str, Any]], names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    found = database.list_collections(filter={"name": {"$in": list(names)}})
+    return {collection["name"]: dict(collection) for collection in found}
+
+
+def _create_index(database: Database[dict[str, Any]], collection: str) -> None:
+    try:
+        database[collection].create_indexes(view_indexes())
+    except OperationFailure as error:
+        if error.code != INDEX_OPTIONS_CONFLICT:
+            raise
+        # somebody's own index on the same field, which serves as well

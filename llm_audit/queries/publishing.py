@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
 
 from llm_audit.errors import UsageError
-from llm_audit.indexes import INDEX_OPTIONS_CONFLICT, VIEWS_INDEX, view_indexes
+from llm_audit.indexes import VIEWS_INDEX, IndexState, compare, view_indexes
 from llm_audit.queries.views import VIEWS
 
 Change: TypeAlias = Literal["created", "replaced", "unchanged"]
@@ -106,9 +105,9 @@ def _existing(
 
 
 def _create_index(database: Database[dict[str, Any]], collection: str) -> None:
-    try:
-        database[collection].create_indexes(view_indexes())
-    except OperationFailure as error:
-        if error.code != INDEX_OPTIONS_CONFLICT:
-            raise
-        # somebody's own index on the same field, which serves as well
+    """Create the index for dates, unless somebody's own serves as well."""
+    calls = database[collection]
+    existing = list(calls.list_indexes())
+    missing = [i for i in view_indexes() if compare(i, existing)[0] == IndexState.MISSING]
+    if missing:
+        calls.create_indexes(missing)

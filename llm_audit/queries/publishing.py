@@ -80,6 +80,9 @@ def drop_views(database: Database[dict[str, Any]], collection: str) -> list[str]
 def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, Any]:
     """Return the `createRole` command for whoever may read the views and nothing else.
 
+    Beside that the role sees how the collections are called and how large the database is, without
+    which Compass and Metabase refuse to connect.
+
     Args:
         database: The name of the database with the views, in which the command is to be run.
         name: Of the role.
@@ -87,14 +90,12 @@ def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, An
     Returns:
         The command in plain JSON, e.g. for `db.runCommand` in mongosh.
     """
-    return {
-        "createRole": name,
-        "privileges": [
-            {"resource": {"db": database, "collection": view}, "actions": ["find"]}
-            for view in VIEWS
-        ],
-        "roles": [],
-    }
+    readable = [
+        {"resource": {"db": database, "collection": view}, "actions": ["find"]} for view in VIEWS
+    ]
+    whole = {"db": database, "collection": ""}
+    listed = {"resource": whole, "actions": ["listCollections", "dbStats"]}
+    return {"createRole": name, "privileges": [*readable, listed], "roles": []}
 
 
 def _existing(

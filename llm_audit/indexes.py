@@ -4,7 +4,13 @@ Ids are UUIDv7 strings, so `_id` is the order of time: every index ends in it, a
 equality filter together with newest-first, keyset paging and a time range.
 """
 
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, TypeAlias
+
 from pymongo import ASCENDING, DESCENDING, IndexModel
+
+IndexDocument: TypeAlias = Mapping[str, Any]
 
 # zstd halves what the default takes for conversations, which repeat their history every turn.
 STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
@@ -13,6 +19,7 @@ PROCESSES = "llm_audit_processes"  # a document for each process that records, s
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
+VIEWS_INDEX = "views_created_at"
 FILTERED_FIELDS = (
     "trace_id",
     "session_id",
@@ -54,6 +61,11 @@ def call_indexes() -> list[IndexModel]:
     ]
 
 
+def view_indexes() -> list[IndexModel]:
+    """Return what `create_views` adds: whoever asks a view names dates, and no range of ids."""
+    return [IndexModel([("created_at", ASCENDING)], name=VIEWS_INDEX)]
+
+
 def process_indexes() -> list[IndexModel]:
     """Return the indexes of the processes' documents: who is silent, and who may be forgotten."""
     return [
@@ -77,3 +89,45 @@ def file_indexes() -> list[IndexModel]:
 def chunk_indexes() -> list[IndexModel]:
     """Return the index of `fs.chunks` that GridFS prescribes."""
     return [IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)]
+
+
+class IndexState(StrEnum):
+    """How an index in the database stands to those that this library declares."""
+
+    THERE = "there"
+    MISSING = "missing"
+    CONFLICTING = "conflicting"  # another one has its name, or has its keys under another name
+    EXTRA = "extra"  # not ours
+
+
+# Two indexes that agree in these cannot be in one collection, whatever they are called.
+_SIGNATURE = ("unique", "sparse", "partialFilterExpression")
+_OPTIONS = (*_SIGNATURE, "expireAfterSeconds", "hidden")
+
+
+def compare(
+    index: IndexModel, existing: Iterable[IndexDocument]
+) -> tuple[IndexState, IndexDocument | None]:
+    """Return the state of an index that is declared, and the existing one that decides it.
+
+    Args:
+        index: As declared here.
+        existing: What `list_indexes` gives. A collation makes no difference: it may be inherited
+            from the collection.
+    """
+    wanted = index.document
+    found = {document["name"]: document for document in existing}
+    same_name = found.get(wanted["name"])
+    if same_name is not None:
+        is_it = _described(same_name, _OPTIONS) == _described(wanted, _OPTIONS)
+        return IndexState.THERE if is_it else IndexState.CONFLICTING, same_name
+    for document in found.values():
+        if _described(document, _SIGNATURE) == _described(wanted, _SIGNATURE):
+            return IndexState.CONFLICTING, document
+    return IndexState.MISSING, None
+
+
+def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
+    # a flag that is false is as good as none, but 0 seconds to live are not
+    values = (index.get(name) for name in options)
+    return [list(index["key"].items()), *(None if value is False else value for value in values)]

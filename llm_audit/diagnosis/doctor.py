@@ -10,7 +10,7 @@ from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, OpenCalls
 from llm_audit.errors import UnavailableError
-from llm_audit.indexes import call_indexes, process_indexes
+from llm_audit.indexes import IndexState, call_indexes, compare, process_indexes
 from llm_audit.recorder import media
 from llm_audit.recorder.connection import Connection, Documents, reaching, unreachable
 from llm_audit.settings import get_settings
@@ -45,10 +45,10 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
             calls, processes = connection.calls(), connection.processes()
             diagnosis.processes = examine_processes(processes, settings.collection)
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
-            diagnosis.missing_indexes = [
-                *_missing_indexes(calls, call_indexes()),
-                *_missing_indexes(processes, process_indexes()),
-            ]
+            for collection, declared in ((calls, call_indexes()), (processes, process_indexes())):
+                states = _index_states(collection, declared)
+                diagnosis.missing_indexes += states[IndexState.MISSING]
+                diagnosis.conflicting_indexes += states[IndexState.CONFLICTING]
             diagnosis.calls_without_media = media.find_missing(calls)
             unreferenced = media.find_unreferenced(calls.database, UPLOADED_LONG_AGO)
             names = [entry.sha256 for entry in unreferenced]
@@ -92,9 +92,12 @@ def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:
     return found
 
 
-def _missing_indexes(collection: Documents, wanted: list[IndexModel]) -> list[str]:
-    existing = collection.index_information()
-    if not existing:
-        return []  # there is no collection yet, and the first call makes them
-    names = (str(index.document["name"]) for index in wanted)
-    return [f"{collection.name}.{name}" for name in names if name not in existing]
+def _index_states(collection: Documents, declared: list[IndexModel]) -> dict[IndexState, list[str]]:
+    """Name the indexes in each state, as collection.index."""
+    names: dict[IndexState, list[str]] = {state: [] for state in IndexState}
+    existing = list(collection.list_indexes())
+    if existing:  # else there is no collection yet, and the first call makes them
+        for index in declared:
+            state, _ = compare(index, existing)
+            names[state].append(f"{collection.name}.{index.document['name']}")
+    return names

@@ -43,6 +43,12 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
     if diagnosis.missing_indexes:
         names = ", ".join(diagnosis.missing_indexes)
         yield f"Indexes are missing ({names}): await llm_audit.init() creates them."
+    if diagnosis.conflicting_indexes:
+        names = ", ".join(diagnosis.conflicting_indexes)
+        yield (
+            f"Indexes conflict with existing ones ({names}): await llm_audit.init() names these; "
+            "drop them and run it again."
+        )
 
 
 def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:

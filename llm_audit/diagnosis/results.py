@@ -95,6 +95,9 @@ class Diagnosis(BaseModel):
         default_factory=dict, description="by call, the GridFS entries that are missing"
     )
     missing_indexes: list[str] = Field(default_factory=list, description="collection.index")
+    conflicting_indexes: list[str] = Field(
+        default_factory=list, description="collection.index, which another index takes the place of"
+    )
     cleaned: list[str] = Field(default_factory=list, description="what was removed this time")
     problems: list[str] = Field(
         default_factory=list,

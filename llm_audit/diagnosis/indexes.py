@@ -1,0 +1,138 @@
+"""Which indexes there are, what they weigh, and whether anything uses them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pymongo import IndexModel
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from llm_audit.call import UTCDatetime
+from llm_audit.indexes import (
+    PROCESSES,
+    IndexDocument,
+    IndexState,
+    call_indexes,
+    compare,
+    process_indexes,
+    view_indexes,
+)
+
+_UNAUTHORIZED = 13
+_NAMESPACE_NOT_FOUND = 26
+_ID_INDEX = "_id_"
+
+
+class IndexReport(BaseModel):
+    """One index: one that is declared, or one that is there and is not."""
+
+    collection: str
+    name: str
+    state: IndexState
+    keys: dict[str, Any] = Field(description="1 is ascending, -1 descending")
+    conflicts_with: str | None = Field(
+        None, description="the name of the existing index whose size and use these are"
+    )
+    building: bool = False
+    size_bytes: int | None = Field(None, description="None if missing, or the user may not know")
+    uses: int | None = Field(
+        None, description="operations that it served; None if missing, or the user may not know"
+    )
+    uses_since: UTCDatetime | None = Field(
+        None, description="since when they are counted: the server's start, or the index's"
+    )
+
+
+def examine_indexes(database: Database[dict[str, Any]], collection: str) -> list[IndexReport]:
+    """Compare the indexes of a collection of calls, and of the processes, with those declared.
+
+    Args:
+        database: Where they are.
+        collection: The name of the collection of calls.
+
+    Returns:
+        Those that are declared, in the order of their declaration, then those that are not. The
+        index that comes with the views is among them only where it exists. Uses are those that the
+        server asked has counted: on a replica set, the others have their own.
+
+    Raises:
+        pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
+    """
+    calls, processes = database[collection], database[PROCESSES]
+    return [
+        *_examine(calls, call_indexes(), view_indexes()),
+        *_examine(processes, process_indexes(), []),
+    ]
+
+
+def _examine(
+    collection: Collection[dict[str, Any]], declared: list[IndexModel], optional: list[IndexModel]
+) -> Iterator[IndexReport]:
+    existing: list[IndexDocument] = list(collection.list_indexes())
+    measures = _measures(collection)
+    judged = set()
+    for index in [*declared, *optional]:
+        state, document = compare(index, existing)
+        if state == IndexState.MISSING and index in optional:
+            continue
+        found = document["name"] if document else None
+        judged.add(found)
+        name = index.document["name"]
+        yield IndexReport(
+            collection=collection.name,
+            name=name,
+            state=state,
+            keys=dict(index.document["key"]),
+            conflicts_with=found if state == IndexState.CONFLICTING else None,
+            **measures.get(found, {}),
+        )
+    for document in existing:
+        if document["name"] not in judged:
+            own = document["name"] == _ID_INDEX
+            yield IndexReport(
+                collection=collection.name,
+                name=document["name"],
+                state=IndexState.THERE if own else IndexState.EXTRA,
+                keys=dict(document["key"]),
+                **measures.get(document["name"], {}),
+            )
+
+
+def _measures(collection: Collection[dict[str, Any]]) -> dict[str | None, dict[str, Any]]:
+    """Return size and use of each index, summed up over the shards where there are some."""
+    sizes: Counter[str] = Counter()
+    for shard in _statistics(collection, {"$collStats": {"storageStats": {}}}):
+        sizes.update(shard["storageStats"]["indexSizes"])
+    uses: Counter[str] = Counter()
+    since: dict[str, datetime] = {}
+    building = set()
+    for shard in _statistics(collection, {"$indexStats": {}}):
+        name, accesses = shard["name"], shard["accesses"]
+        uses[name] += int(accesses["ops"])
+        since[name] = max(accesses["since"], since.get(name, accesses["since"]))
+        if shard.get("building"):
+            building.add(name)
+    return {
+        name: {
+            "size_bytes": sizes.get(name),
+            "uses": uses.get(name),
+            "uses_since": since.get(name),
+            "building": name in building,
+        }
+        for name in {*sizes, *uses}
+    }
+
+
+def _statistics(
+    collection: Collection[dict[str, Any]], stage: dict[str, Any]
+) -> list[dict[str, Any]]:
+    try:
+        return list(collection.aggregate([stage]))
+    except OperationFailure as error:
+        if error.code in {_UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
+            return []
+        raise

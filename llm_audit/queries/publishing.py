@@ -1,0 +1,114 @@
+"""Publishing the views in a database, and who may read them."""
+
+from collections.abc import Iterable
+from typing import Any, Literal, TypeAlias
+
+from pymongo.database import Database
+
+from llm_audit.errors import UsageError
+from llm_audit.indexes import VIEWS_INDEX, IndexState, compare, view_indexes
+from llm_audit.queries.views import VIEWS
+
+Change: TypeAlias = Literal["created", "replaced", "unchanged"]
+
+
+def create_views(database: Database[dict[str, Any]], collection: str) -> dict[str, Change]:
+    """Publish the views of a collection of calls, with the index that dates in them need.
+
+    Args:
+        database: Where the calls are; the views are put beside them.
+        collection: The name of the collection of calls.
+
+    Returns:
+        For each view whether it was created, replaced because its definition has changed, or left.
+
+    Raises:
+        UsageError: There is no such collection, or something that is no view has a view's name.
+            Nothing was changed.
+        pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
+    """
+    existing = _existing(database, [collection, *VIEWS])
+    if existing.pop(collection, {}).get("type") != "collection":
+        raise UsageError(
+            f"collection: there is no collection {collection} in the database {database.name}; "
+            "mend its name, or let llm_audit.init() create it."
+        )
+    for name, found in existing.items():
+        if found["type"] != "view":
+            raise UsageError(
+                f"{name} in the database {database.name} is a {found['type']} and no view: "
+                "rename it to have the views."
+            )
+    _create_index(database, collection)
+    changes: dict[str, Change] = {}
+    for name, definition in VIEWS.items():
+        wanted: dict[str, Any] = {"viewOn": collection, "pipeline": definition()}
+        if name not in existing:
+            database.command("create", name, **wanted)
+            changes[name] = "created"
+        elif existing[name]["options"] != wanted:
+            database.command("collMod", name, **wanted)
+            changes[name] = "replaced"
+        else:
+            changes[name] = "unchanged"
+    return changes
+
+
+def drop_views(database: Database[dict[str, Any]], collection: str) -> list[str]:
+    """Drop the views of a collection of calls, and the index that was created with them.
+
+    Args:
+        database: Where they are.
+        collection: The name of the collection of calls; what has the name of a view and does not
+            read this collection stays.
+
+    Returns:
+        The names of the views that were dropped.
+    """
+    dropped = [
+        name
+        for name, found in _existing(database, VIEWS).items()
+        if found["type"] == "view" and found["options"]["viewOn"] == collection
+    ]
+    for name in dropped:
+        database.drop_collection(name)
+    if VIEWS_INDEX in database[collection].index_information():
+        database[collection].drop_index(VIEWS_INDEX)
+    return dropped
+
+
+def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, Any]:
+    """Return the `createRole` command for whoever may read the views and nothing else.
+
+    Beside that the role sees how the collections are called and how large the database is, without
+    which Compass and Metabase refuse to connect.
+
+    Args:
+        database: The name of the database with the views, in which the command is to be run.
+        name: Of the role.
+
+    Returns:
+        The command in plain JSON, e.g. for `db.runCommand` in mongosh.
+    """
+    readable = [
+        {"resource": {"db": database, "collection": view}, "actions": ["find"]} for view in VIEWS
+    ]
+    whole = {"db": database, "collection": ""}
+    listed = {"resource": whole, "actions": ["listCollections", "dbStats"]}
+    return {"createRole": name, "privileges": [*readable, listed], "roles": []}
+
+
+def _existing(
+    database: Database[dict[str, Any]], names: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    found = database.list_collections(filter={"name": {"$in": list(names)}})
+    return {collection["name"]: dict(collection) for collection in found}
+
+
+def _create_index(database: Database[dict[str, Any]], collection: str) -> None:
+    """Create the index for dates, unless somebody's own serves as well."""
+    calls = database[collection]
+    existing = list(calls.list_indexes())
+    missing = [i for i in view_indexes() if compare(i, existing)[0] == IndexState.MISSING]
+    if missing:
+        calls.create_indexes(missing)

@@ -1,0 +1,230 @@
+"""Read-only views for everyone who asks MongoDB directly: Compass, Grafana, Metabase, mongosh.
+
+A definition is a list of stages in plain JSON, like a pipeline; MongoDB 6.0 and later. No view
+shows a body. As everywhere, failures are ERROR, TIMEOUT and ABANDONED, and a failure_rate is
+failures / (successes + failures), null where there are none of either: PENDING, CANCELLED and
+INCOMPLETE calls are counted apart, and `abandoned` says how many of the failures are ABANDONED.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from llm_audit.call import FAILURE_STATUSES, CallFields, LLMCallStatusEnum, TaskFields
+
+Definition: TypeAlias = list[dict[str, Any]]
+
+BODIES = frozenset(
+    {
+        # what was asked
+        "system_prompt",
+        "messages",
+        "input",
+        "tools",
+        "tool_choice",
+        "request_params",
+        # what was answered; an exception quotes it, or the request, as it likes
+        "response_message",
+        "other_choices",
+        "error_message",
+        "error_traceback",
+        # free form, or made of content: keys in paths, a hash that confirms a guess
+        "metadata",
+        "encoding_notes",
+        "media",
+    }
+)
+"""The fields that no view shows, because they hold what people and models said, or may quote it."""
+
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
+_PAID_FOR = (
+    "provider",
+    "model",
+    "call_type",
+    "task_name",
+    "company_id",
+    "environment",
+    "service",
+)
+_STORED_AS = {"task_name": "task.name"}
+_DAY = {"$dateTrunc": {"date": "$created_at", "unit": "day"}}  # UTC, as no time zone is given
+
+
+def v_calls() -> Definition:
+    """Every call, without bodies.
+
+    Returns:
+        Stages whose rows have the fields of `LLMCall` that are not in `BODIES`, under the same
+        names, `task` with those of `TaskFields`; what another version of llm-audit recorded beyond
+        these is not shown. Index: that of a filter's field; views_created_at for dates.
+    """
+    shown = [name for name in CallFields.model_fields if name not in {*BODIES, "task"}]
+    task = [f"task.{name}" for name in TaskFields.model_fields]
+    return [{"$project": dict.fromkeys(["_id", *shown, *task], 1)}]
+
+
+def v_failures() -> Definition:
+    """Every call that failed, without bodies.
+
+    Returns:
+        Stages whose rows are those of `v_calls` with the status ERROR, TIMEOUT or ABANDONED.
+        Index: status_newest, or a filter's.
+    """
+    failed = {"$in": [status.value for status in FAILURE_STATUSES]}
+    return [{"$match": {"status": failed}}, *v_calls()]
+
+
+def v_tool_usage_daily() -> Definition:
+    """How often did models ask for each tool on each day, and how did these calls end?
+
+    A call that asks for two tools counts, with its whole cost, for both.
+
+    Returns:
+        Stages whose rows are `{day, tool, calls, llm_calls, traces, successes, failures, abandoned,
+        cancelled, incomplete, pending, failure_rate, estimated_cost, calls_without_cost}`: `day` is
+        a date, midnight in UTC, or null where a call has no `created_at`; `calls` counts repeats in
+        a response, `llm_calls` and what follows do not. Index: tools_called_newest.
+    """
+    times = {"$size": {"$filter": {"input": "$tools_called", "cond": {"$eq": ["$$this", "$tool"]}}}}
+    sums = _outcomes() | _costs()
+    llm_calls = sums.pop("calls")
+    summed = ("calls", "llm_calls", *sums)
+    return [
+        {"$match": {"tools_called": {"$exists": True}}},
+        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
+        {"$unwind": "$tool"},
+        {
+            "$group": {
+                "_id": {"day": _DAY, "tool": "$tool", "trace_id": "$trace_id"},
+                "calls": {"$sum": times},
+                "llm_calls": llm_calls,
+                **sums,
+            }
+        },
+        {
+            "$group": {
+                "_id": {"day": "$_id.day", "tool": "$_id.tool"},
+                "traces": _count_if({"$gt": ["$_id.trace_id", None]}),
+                **{name: {"$sum": f"${name}"} for name in summed},
+            }
+        },
+        _row(
+            {"day": "$_id.day", "tool": "$_id.tool"},
+            ("calls", "llm_calls", "traces", *sums),
+        ),
+    ]
+
+
+def v_cost_daily() -> Definition:
+    """What did the calls of each day use and cost, by model and by who asked for what?
+
+    Failed and running calls count too: what they cost is in, where it is known.
+
+    Returns:
+        Stages whose rows are `{day, provider, model, call_type, task_name, company_id, environment,
+        service, calls, successes, failures, abandoned, cancelled, incomplete, pending,
+        failure_rate, prompt_tokens, completion_tokens, total_tokens, cached_tokens, estimated_cost,
+        calls_without_cost}`: `day` as in `v_tool_usage_daily`; null stands for what a call does not
+        have. All but the rate may be added up over rows. Index: none.
+    """
+    key = {"day": _DAY} | {
+        name: {"$ifNull": [f"${_STORED_AS.get(name, name)}", None]} for name in _PAID_FOR
+    }
+    sums = _outcomes() | _tokens() | _costs()
+    return [{"$group": {"_id": key, **sums}}, _row({n: f"$_id.{n}" for n in key}, sums)]
+
+
+def v_sessions() -> Definition:
+    """What happened in each session, and what did it cost?
+
+    Returns:
+        Stages whose rows are `{session_id, user_id, company_id, first_seen, last_seen, calls,
+        successes, failures, abandoned, cancelled, incomplete, pending, failure_rate, prompt_tokens,
+        completion_tokens, total_tokens, cached_tokens, estimated_cost, calls_without_cost}`:
+        `first_seen` and `last_seen` are when its first and its last call started; where its calls
+        name several users or companies, the greatest. Index: session_id_newest.
+    """
+    seen = {"first_seen": {"$min": "$created_at"}, "last_seen": {"$max": "$created_at"}}
+    return _summed_up("session_id", ("user_id", "company_id"), seen)
+
+
+def v_traces() -> Definition:
+    """What happened in each trace, how long did it take, and what did it cost?
+
+    Returns:
+        Stages whose rows are `{trace_id, session_id, user_id, company_id, started_at, ended_at,
+        duration_ms, calls, ...}`, then as in `v_sessions`: `ended_at` is when the last call of
+        those that have ended did, `duration_ms` lies between the two, and both are null if none
+        has. Index: trace_id_newest.
+    """
+    seen = {"started_at": {"$min": "$created_at"}, "ended_at": {"$max": "$completed_at"}}
+    duration = {"duration_ms": {"$subtract": ["$ended_at", "$started_at"]}}
+    return _summed_up("trace_id", ("session_id", "user_id", "company_id"), seen, duration)
+
+
+VIEWS: dict[str, Callable[[], Definition]] = {
+    view.__name__: view
+    for view in (v_calls, v_failures, v_tool_usage_daily, v_cost_daily, v_sessions, v_traces)
+}
+
+
+def _summed_up(
+    field: str,
+    inherited: tuple[str, ...],
+    seen: dict[str, Any],
+    computed: dict[str, Any] | None = None,
+) -> Definition:
+    """Return the stages that make one row of the calls that share an id.
+
+    The id alone is the key of the group: only then does MongoDB apply a filter on it before.
+    """
+    sums = _outcomes() | _tokens() | _costs()
+    more = {name: {"$max": f"${name}"} for name in inherited} | seen
+    named = {field: "$_id"} | dict.fromkeys(more, 1) | (computed or {})
+    return [
+        {"$match": {field: {"$type": "string"}}},
+        {"$group": {"_id": f"${field}", **more, **sums}},
+        _row(named, sums),
+    ]
+
+
+def _row(named: dict[str, Any], sums: Any) -> dict[str, Any]:
+    """Return the stage that names the columns of a row, in their order."""
+    columns: dict[str, Any] = {"_id": 0, **named}
+    for name in sums:
+        columns[name] = 1
+        if name == "pending":
+            columns["failure_rate"] = _failure_rate()
+    return {"$project": columns}
+
+
+def _outcomes() -> dict[str, Any]:
+    """Return the sums that say how calls ended."""
+    alone = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
+    failures = [status.value for status in FAILURE_STATUSES]
+    return {
+        "calls": {"$sum": 1},
+        "successes": _count_if({"$eq": ["$status", LLMCallStatusEnum.SUCCESS.value]}),
+        "failures": _count_if({"$in": ["$status", failures]}),
+        **{status.lower(): _count_if({"$eq": ["$status", status]}) for status in alone},
+    }
+
+
+def _tokens() -> dict[str, Any]:
+    return {name: {"$sum": f"${name}"} for name in _TOKENS}
+
+
+def _costs() -> dict[str, Any]:
+    is_known = {"$gt": ["$estimated_cost", None]}  # null, and a missing field, sort before numbers
+    return {
+        "estimated_cost": {"$sum": "$estimated_cost"},
+        "calls_without_cost": _count_if({"$not": is_known}),
+    }
+
+
+def _failure_rate() -> dict[str, Any]:
+    judged = {"$add": ["$successes", "$failures"]}
+    return {"$cond": [{"$gt": [judged, 0]}, {"$divide": ["$failures", judged]}, None]}
+
+
+def _count_if(test: dict[str, Any]) -> dict[str, Any]:
+    return {"$sum": {"$cond": [test, 1, 0]}}

@@ -41,6 +41,8 @@ class CallFilters(TypedDict, total=False):
     parent_call_id: OneOrMore[Id]
     tags: OneOrMore[str]
     tool: OneOrMore[str]
+    environment: OneOrMore[str]
+    service: OneOrMore[str]
     start_date: datetime | None
     end_date: datetime | None
 

@@ -104,6 +104,8 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"tags": ["hidden", "rag"]}, is_(tags=["rag", "hidden"])),
     ({"tool": "read"}, lambda call: "read" in call.get("tools_called", [])),
     ({"tool": ["read", "search"]}, lambda call: bool(call.get("tools_called"))),
+    ({"environment": "test"}, is_(environment="test")),
+    ({"service": ["api"]}, is_(service="api")),
     ({"model": []}, lambda _: False),
 ]
 DATES: list[tuple[dict[str, Any], Selects]] = [

@@ -28,6 +28,8 @@ EVERY_FILTER: dict[str, Any] = {
     "parent_call_id": uuid_utils.UUID(int=7),
     "tags": ["rag", "hidden"],
     "tool": ["search", "read"],
+    "environment": "production",
+    "service": ["api", "worker"],
     "start_date": NOON - timedelta(days=1),
     "end_date": NOON,
 }
@@ -87,6 +89,8 @@ def test_every_filter_becomes_a_condition() -> None:
         "parent_call_id": "00000000-0000-0000-0000-000000000007",
         "tags": {"$all": ["rag", "hidden"]},
         "tools_called": {"$in": ["search", "read"]},
+        "environment": "production",
+        "service": {"$in": ["api", "worker"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600", "$regex": "^.{14}7"},
     }
     assert EVERY_FILTER.keys() == CallFilters.__annotations__.keys()

@@ -9,9 +9,9 @@ from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters, Id, condition, id_text
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
-from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage
+from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage, Usage
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -112,19 +112,35 @@ class LLMCallRepository:
 
     @staticmethod
     async def cost_summary(
-        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> list[CostSummary]:
         """Return what calls used and cost in each group, dearest first.
 
         Args:
-            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
             **filters: See `CallFilters`.
         """
-        return await _run(pipelines.cost_summary(group_by, **filters), CostSummary)
+        pipeline = pipelines.cost_summary(group_by, timezone=timezone, **filters)
+        return await _run(pipeline, CostSummary)
+
+    @staticmethod
+    async def usage_over_time(
+        bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> list[Usage]:
+        """Return calls, how they ended, tokens and cost over time, oldest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`; one without calls has no row.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.usage_over_time(bucket, timezone=timezone, **filters)
+        return await _run(pipeline, Usage)
 
     @staticmethod
     async def latency_summary(
-        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> list[LatencySummary]:
         """Return how long calls took in each group, in milliseconds, slowest first.
 
@@ -132,10 +148,12 @@ class LLMCallRepository:
         ended; `status="SUCCESS"` leaves out the others.
 
         Args:
-            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
             **filters: See `CallFilters`.
         """
-        return await _run(pipelines.latency_summary(group_by, **filters), LatencySummary)
+        pipeline = pipelines.latency_summary(group_by, timezone=timezone, **filters)
+        return await _run(pipeline, LatencySummary)
 
 
 def _calls() -> type[LLMCall]:

@@ -62,6 +62,26 @@ class CostSummary(BaseModel):
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
 
 
+class Usage(BaseModel):
+    """What the calls of one hour, day ... were, used and cost."""
+
+    bucket: str | None = Field(description="its name in its zone; None for calls without a time")
+    start: UTCDatetime | None
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    abandoned: int = Field(description="of the failures, how many nobody ended")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
 class LatencySummary(BaseModel):
     """How long the calls of one group took, in milliseconds."""
 

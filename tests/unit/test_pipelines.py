@@ -38,6 +38,7 @@ SUMMARIES = [
     pipelines.failure_summary,
     pipelines.cost_summary,
     pipelines.latency_summary,
+    pipelines.usage_over_time,
 ]
 
 
@@ -184,3 +185,30 @@ def test_an_unknown_grouping_is_named(summary: Any) -> None:
 
     with pytest.raises(UsageError, match=r"group_by 'wekk' is not one of model, .*hour"):
         summary("wekk")
+
+
+def test_an_unknown_bucket_is_named() -> None:
+    """What time cannot be divided into is an error that lists what it can."""
+    with pytest.raises(UsageError, match="bucket 'fortnight' is not one of hour, day, week, month"):
+        pipelines.usage_over_time("fortnight")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "+05:30", "-0330", "+14"])
+@pytest.mark.parametrize(
+    "summary", [pipelines.cost_summary, pipelines.latency_summary, pipelines.usage_over_time]
+)
+def test_time_zones_are_names_or_offsets(summary: Any, zone: str) -> None:
+    """What MongoDB takes for a zone is in the stages as it was given."""
+    assert f'"timezone": "{zone}"' in json.dumps(summary("day", timezone=zone))
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Pari", "localtime", "+5", "+25:00", "05:30", "", None, UTC]
+)
+@pytest.mark.parametrize(
+    "summary", [pipelines.cost_summary, pipelines.latency_summary, pipelines.usage_over_time]
+)
+def test_an_unknown_time_zone_is_named(summary: Any, zone: Any) -> None:
+    """A zone that MongoDB would not understand is an error that says what it would."""
+    with pytest.raises(UsageError, match=r"timezone .* is neither an IANA name such as"):
+        summary(timezone=zone)

@@ -12,7 +12,9 @@ PERCENTILES = (50, 90, 95, 99)
 BUCKETS_PER_E = 200  # latencies in one bucket differ by less than 0.51 %
 
 
-def latency_summary(group_by: GroupBy = "model", **filters: Unpack[CallFilters]) -> Pipeline:
+def latency_summary(
+    group_by: GroupBy = "model", *, timezone: str = grouping.UTC, **filters: Unpack[CallFilters]
+) -> Pipeline:
     """How long do the calls of each model, task, day ... take?
 
     Every call with a latency counts, however it ended; `status="SUCCESS"` leaves out the others.
@@ -21,13 +23,18 @@ def latency_summary(group_by: GroupBy = "model", **filters: Unpack[CallFilters])
     calls and MongoDB 6.0 will do, which has no `$percentile`.
 
     Args:
-        group_by: A field; `tag` counts a call once for each of its tags; `day` and `hour` are UTC.
+        group_by: A field; `tag` counts a call once for each of its tags; or `hour`, `day`, `week`
+            (from Monday) or `month`.
+        timezone: Whose hours and days, an IANA name or an offset.
         **filters: See `CallFilters`.
 
     Returns:
         Stages whose rows are `{group, calls, p50, p90, p95, p99}` in milliseconds, slowest p95
-        first, `day` and `hour` oldest first (see `LatencySummary`). Index: that of a filter's
-        field, else _id for dates, else none.
+        first, time groups oldest first (see `LatencySummary`). Index: that of a filter's field,
+        else _id for dates, else none.
+
+    Raises:
+        UsageError: An argument is wrong.
     """
     logarithm = {"$ln": {"$max": ["$latency_ms", 0.001]}}
     so_far: dict[str, Any] = {"$sum": "$calls", "window": {"documents": ["unbounded", "current"]}}
@@ -37,7 +44,7 @@ def latency_summary(group_by: GroupBy = "model", **filters: Unpack[CallFilters])
         {
             "$group": {
                 "_id": {
-                    "group": grouping.key(group_by),
+                    "group": grouping.key(group_by, timezone),
                     "bucket": {"$floor": {"$multiply": [BUCKETS_PER_E, logarithm]}},
                 },
                 "calls": {"$sum": 1},
@@ -58,7 +65,7 @@ def latency_summary(group_by: GroupBy = "model", **filters: Unpack[CallFilters])
                 **{f"p{p}": {"$min": if_(_reaches(p), "$latency_ms", None)} for p in PERCENTILES},
             }
         },
-        *grouping.named_and_sorted(group_by, {"p95": -1}),
+        *grouping.named_and_sorted(group_by, timezone, {"p95": -1}),
     ]
 
 

@@ -15,6 +15,12 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
     return [{"$match": matched}] if matched else []
 
 
+def tokens() -> dict[str, Any]:
+    """Return the accumulators of the tokens that are known."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
+    return {name: {"$sum": f"${name}"} for name in names}
+
+
 def costs() -> dict[str, Any]:
     """Return the accumulators of what is known of costs, and of how many calls nothing is."""
     return {
@@ -41,6 +47,11 @@ def calls_if(test: dict[str, Any]) -> dict[str, Any]:
 def if_(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
     """Return the expression that chooses by a test."""
     return {"$cond": [test, then, otherwise]}
+
+
+def has_status(status: LLMCallStatusEnum) -> dict[str, Any]:
+    """Return the test for a status."""
+    return {"$eq": ["$status", status.value]}
 
 
 def failed(status: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from llm_audit.queries.filters import CallFilters, Id, condition, id_text
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
 from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage, Usage
+from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -78,6 +79,19 @@ class LLMCallRepository:
             trace_id: As given to `LLMLogger.start` or `audit_context`.
         """
         return await _run(pipelines.calls_by_trace(trace_id), LLMCall)
+
+    @staticmethod
+    async def get_trace_tree(trace_id: Id) -> TraceTree:
+        """Return a trace as a tree, with calls, tokens, cost and time of each branch.
+
+        Args:
+            trace_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            The tree, without what was said; without roots if there is no such trace.
+        """
+        rows = await _calls().aggregate(pipelines.trace_tree(trace_id)).to_list()
+        return build_trace_tree(rows)
 
     @staticmethod
     async def get_calls_by_task(task_id: Id) -> list[LLMCall]:

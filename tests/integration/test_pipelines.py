@@ -9,6 +9,7 @@ from llm_audit import embedded, pipelines
 
 PIPELINES = {
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
+    "trace_tree": pipelines.trace_tree("trace 3"),
     "calls_by_task": pipelines.calls_by_task("task 7"),
     "tool_usage": pipelines.tool_usage(start_date=START),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
@@ -43,11 +44,12 @@ async def test_every_driver_runs_the_pipelines(
     ("pipeline", "index"),
     [
         (pipelines.calls_by_trace("trace 3"), "trace_id_newest"),
+        (pipelines.trace_tree("trace 3"), "trace_id_newest"),
         (pipelines.calls_by_task("task 7"), "task_id_newest"),
         (pipelines.tool_usage(), "tools_called_newest"),
         (pipelines.cost_summary(start_date=START + timedelta(days=1)), "_id_"),
     ],
-    ids=["trace", "task", "tools", "dates"],
+    ids=["trace", "tree", "task", "tools", "dates"],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]

@@ -13,7 +13,7 @@ from made_up_calls import CALLS, START, USERS, Call, bound, instant, store
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded
+from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded, pipelines
 from llm_audit.indexes import FILTERED_FIELDS
 from llm_audit.references import CallReference
 
@@ -253,6 +253,35 @@ async def test_a_trace_reads_from_its_beginning() -> None:
     assert ids(await LLMCallRepository.get_calls_by_trace("trace 3")) == expected
 
 
+async def test_a_trace_is_a_tree(own: Database[Call]) -> None:
+    """Calls hang under their parents; what was said in them is not read."""
+    trace = [
+        {
+            "_id": f"01a00000-000{n}-7000-8000-000000000000",
+            "status": "SUCCESS",
+            "trace_id": "a tree",
+            "messages": [{"role": "user", "content": "long" * 1000}],
+            "estimated_cost": 0.5,
+            "task": {"name": "tasks.ask", "retries": n},
+            **({"parent_call_id": f"01a00000-000{parent}-7000-8000-000000000000"} if n else {}),
+        }
+        for n, parent in enumerate([None, 0, 1, 0, 9])
+    ]
+    own["llm_calls"].insert_many(trace)
+
+    tree = await LLMCallRepository.get_trace_tree("a tree")
+    rows = list(own["llm_calls"].aggregate(pipelines.trace_tree("a tree")))
+
+    assert [(branch.call.id[12], branch.depth) for branch in tree.walk()] == [
+        *(("0", 0), ("1", 1), ("2", 2)),
+        *(("3", 1), ("4", 0)),
+    ]
+    assert [root.orphan for root in tree.children] == [None, "parent not in this trace"]
+    assert (tree.calls, tree.estimated_cost) == (5, 2.5)
+    assert (tree.children[1].call.task_name, tree.children[1].call.retries) == ("tasks.ask", 4)
+    assert max(len(str(row)) for row in rows) < 300
+
+
 async def test_a_task_reads_from_its_first_attempt(own: Database[Call]) -> None:
     """All calls of a task in all its attempts, oldest first; the id may be a UUID."""
     task_id = uuid.uuid4()
@@ -282,7 +311,7 @@ def test_queries_before_init_say_what_to_do() -> None:
         import asyncio
         from llm_audit import LLMCallRepository, NotInitializedError
 
-        by_id = {"get", "get_calls_by_trace", "get_calls_by_task"}
+        by_id = {"get", "get_calls_by_trace", "get_calls_by_task", "get_trace_tree"}
         for name in sorted(vars(LLMCallRepository)):
             if not name.startswith("_"):
                 try:

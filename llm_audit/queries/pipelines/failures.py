@@ -15,7 +15,6 @@ from llm_audit.queries.pipelines.stages import (
     share,
 )
 
-
 SAMPLE_MAX_CHARACTERS = 500
 
 _KIND = {

@@ -7,7 +7,6 @@ from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.stages import Pipeline, if_, matching
 
-
 PERCENTILES = (50, 90, 95, 99)
 BUCKETS_PER_E = 200  # latencies in one bucket differ by less than 0.51 %
 

@@ -1,7 +1,15 @@
 """Which calls belong together: those of a trace, of a task."""
 
+from typing import Any
+
 from llm_audit.queries.filters import Id, id_text
 from llm_audit.queries.pipelines.stages import Pipeline
+
+_IN_A_TREE = (
+    *("parent_call_id", "call_type", "status", "provider", "model", "task_id", "tools_called"),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "estimated_cost", "latency_ms"),
+    *("error_type", "ended_by", "created_at", "completed_at"),
+)
 
 
 def calls_by_trace(trace_id: Id) -> Pipeline:
@@ -26,3 +34,23 @@ def calls_by_task(task_id: Id) -> Pipeline:
         Stages whose rows are whole calls. Index: task_id_newest, read backwards.
     """
     return [{"$match": {"task_id": id_text("task_id", task_id)}}, {"$sort": {"_id": 1}}]
+
+
+def trace_tree(trace_id: Id) -> Pipeline:
+    """Who called whom in this trace, and what did each call take?
+
+    Args:
+        trace_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are calls without what was said, oldest first, for `build_trace_tree`
+        (see `TraceCall`). Index: trace_id_newest, read backwards.
+    """
+    shown: dict[str, Any] = {
+        "_id": 0,
+        "id": "$_id",
+        "task_name": "$task.name",
+        "retries": "$task.retries",
+        **dict.fromkeys(_IN_A_TREE, 1),
+    }
+    return [*calls_by_trace(trace_id), {"$project": shown}]

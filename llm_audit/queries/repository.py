@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.queries import pipelines
+from llm_audit.queries.conversation import Conversation, build_conversation
 from llm_audit.queries.filters import CallFilters, Id, condition, id_text
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
@@ -92,6 +93,20 @@ class LLMCallRepository:
         """
         rows = await _calls().aggregate(pipelines.trace_tree(trace_id)).to_list()
         return build_trace_tree(rows)
+
+    @staticmethod
+    async def get_session(session_id: Id) -> Conversation:
+        """Return the conversation of a session, turn by turn, without repeating its history.
+
+        Args:
+            session_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            Every call of the session, oldest first, with what is new in its request, tool calls
+            and results included; without turns if there is no such session.
+        """
+        rows = await _calls().aggregate(pipelines.session(session_id)).to_list()
+        return build_conversation(id_text("session_id", session_id), rows)
 
     @staticmethod
     async def get_calls_by_task(task_id: Id) -> list[LLMCall]:

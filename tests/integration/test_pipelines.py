@@ -10,6 +10,7 @@ from llm_audit import embedded, pipelines
 PIPELINES = {
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
     "trace_tree": pipelines.trace_tree("trace 3"),
+    "session": pipelines.session("3"),
     "calls_by_task": pipelines.calls_by_task("task 7"),
     "tool_usage": pipelines.tool_usage(start_date=START),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
@@ -45,11 +46,12 @@ async def test_every_driver_runs_the_pipelines(
     [
         (pipelines.calls_by_trace("trace 3"), "trace_id_newest"),
         (pipelines.trace_tree("trace 3"), "trace_id_newest"),
+        (pipelines.session(3), "session_id_newest"),
         (pipelines.calls_by_task("task 7"), "task_id_newest"),
         (pipelines.tool_usage(), "tools_called_newest"),
         (pipelines.cost_summary(start_date=START + timedelta(days=1)), "_id_"),
     ],
-    ids=["trace", "tree", "task", "tools", "dates"],
+    ids=["trace", "tree", "session", "task", "tools", "dates"],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]

@@ -11,7 +11,12 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 
 from llm_audit.queries.pipelines.failures import failure_summary
 from llm_audit.queries.pipelines.latencies import latency_summary
-from llm_audit.queries.pipelines.related import calls_by_task, calls_by_trace, trace_tree
+from llm_audit.queries.pipelines.related import (
+    calls_by_task,
+    calls_by_trace,
+    session,
+    trace_tree,
+)
 from llm_audit.queries.pipelines.spending import cost_summary, usage_over_time
 from llm_audit.queries.pipelines.stages import Pipeline
 from llm_audit.queries.pipelines.tools import tool_usage
@@ -23,6 +28,7 @@ __all__ = [
     "cost_summary",
     "failure_summary",
     "latency_summary",
+    "session",
     "tool_usage",
     "trace_tree",
     "usage_over_time",

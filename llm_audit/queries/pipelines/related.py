@@ -1,4 +1,4 @@
-"""Which calls belong together: those of a trace, of a task."""
+"""Which calls belong together: those of a trace, of a session, of a task."""
 
 from typing import Any
 
@@ -9,6 +9,12 @@ _IN_A_TREE = (
     *("parent_call_id", "call_type", "status", "provider", "model", "task_id", "tools_called"),
     *("prompt_tokens", "completion_tokens", "total_tokens", "estimated_cost", "latency_ms"),
     *("error_type", "ended_by", "created_at", "completed_at"),
+)
+_IN_A_CONVERSATION = (
+    *("system_prompt", "messages", "input", "response_message", "response_id", "finish_reason"),
+    *("call_type", "status", "provider", "model", "trace_id", "task_id"),
+    *("error_type", "error_message", "ended_by"),
+    *("total_tokens", "estimated_cost", "latency_ms", "created_at", "completed_at"),
 )
 
 
@@ -54,3 +60,25 @@ def trace_tree(trace_id: Id) -> Pipeline:
         **dict.fromkeys(_IN_A_TREE, 1),
     }
     return [*calls_by_trace(trace_id), {"$project": shown}]
+
+
+def session(session_id: Id) -> Pipeline:
+    """What was said in this session, by whom?
+
+    Args:
+        session_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are calls with request and answer, but without tool definitions and
+        other parameters, oldest first, for `build_conversation`. Index: session_id_newest, read
+        backwards.
+    """
+    shown: dict[str, Any] = {
+        "previous_response_id": "$request_params.previous_response_id",
+        **dict.fromkeys(_IN_A_CONVERSATION, 1),
+    }
+    return [
+        {"$match": {"session_id": id_text("session_id", session_id)}},
+        {"$sort": {"_id": 1}},
+        {"$project": shown},
+    ]

@@ -70,8 +70,17 @@ def _recorded(lot: random.Random) -> Call:
         "a_later_version": {"knows": "more"},
     }
     if lot.random() < 0.5:
-        task = {"name": lot.choice(["tasks.ask", "tasks.sum"]), "retries": lot.randrange(3)}
-        call |= {"task_id": f"task {lot.randrange(50)}", "task": task}
+        number, retries = lot.randrange(50), lot.randrange(3)
+        task = {
+            "name": ["tasks.ask", "tasks.sum", None][number % 3],
+            "retries": retries,
+            "attempt_id": lot.choice([None, f"attempt {retries} of {number}"]),
+            "redelivered": lot.choice([None, False, False, True]),
+            "root_id": f"task {number % 7}",
+            "group_id": lot.choice([None, "group 1", "group 2"]),
+        }
+        known = {name: value for name, value in task.items() if value is not None}
+        call |= {"task_id": f"task {number}", "task": known}
     return {name: value for name, value in call.items() if value is not None}
 
 

@@ -185,6 +185,38 @@ def usage_over_time(calls: list[Call], bucket: str, zone: tzinfo = UTC) -> list[
     ]
 
 
+def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
+    """Return the rows by task name."""
+
+    def is_later(call: Call) -> bool:
+        task = call["task"]
+        return task.get("retries", 0) > 0 or task.get("redelivered", False)
+
+    def attempt(call: Call) -> tuple[Any, ...]:
+        task = call["task"]
+        return call.get("task_id"), task.get("attempt_id", task.get("retries")), is_later(call)
+
+    def paid(some: list[Call]) -> dict[str, Any]:
+        return {
+            "attempts": len({attempt(call) for call in some}),
+            "calls": len(some),
+            "total_tokens": total(some, "total_tokens"),
+            **spent(some),
+        }
+
+    in_tasks = [call for call in calls if "task" in call]
+    return {
+        name: {
+            "task_name": name,
+            "tasks": len({call.get("task_id") for call in members}),
+            "tasks_repeated": len({call.get("task_id") for call in members if is_later(call)}),
+            "first": paid([call for call in members if not is_later(call)]),
+            "later": paid([call for call in members if is_later(call)]),
+        }
+        for name, members in grouped(in_tasks, groups_by("task_name")).items()
+    }
+
+
 def assert_latencies(
     rows: list[dict[str, Any]], calls: list[Call], group_by: str, zone: tzinfo = UTC
 ) -> None:

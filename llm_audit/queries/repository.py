@@ -12,7 +12,14 @@ from llm_audit.queries.conversation import Conversation, build_conversation
 from llm_audit.queries.filters import CallFilters, Id, condition, id_text
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
-from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage, Usage
+from llm_audit.queries.results import (
+    CostSummary,
+    FailureSummary,
+    LatencySummary,
+    RetrySpend,
+    ToolUsage,
+    Usage,
+)
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -118,6 +125,15 @@ class LLMCallRepository:
         return await _run(pipelines.calls_by_task(task_id), LLMCall)
 
     @staticmethod
+    async def get_workflow(workflow_id: Id) -> list[LLMCall]:
+        """Return the calls of a Celery canvas, all tasks and their attempts, oldest first.
+
+        Args:
+            workflow_id: The id of its first task (its root), of a group in it, or of its trace.
+        """
+        return await _run(pipelines.workflow(workflow_id), LLMCall)
+
+    @staticmethod
     async def tool_usage(**filters: Unpack[CallFilters]) -> list[ToolUsage]:
         """Return how each tool was used, most often asked for first.
 
@@ -166,6 +182,15 @@ class LLMCallRepository:
         """
         pipeline = pipelines.usage_over_time(bucket, timezone=timezone, **filters)
         return await _run(pipeline, Usage)
+
+    @staticmethod
+    async def retry_spend(**filters: Unpack[CallFilters]) -> list[RetrySpend]:
+        """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
+
+        Args:
+            **filters: See `CallFilters`; calls outside of tasks are left out.
+        """
+        return await _run(pipelines.retry_spend(**filters), RetrySpend)
 
     @staticmethod
     async def latency_summary(

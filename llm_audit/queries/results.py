@@ -82,6 +82,26 @@ class Usage(BaseModel):
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
 
 
+class AttemptSpend(BaseModel):
+    """What some attempts of a task used and cost."""
+
+    attempts: int = Field(description="those that made a call")
+    calls: int
+    total_tokens: int
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
+class RetrySpend(BaseModel):
+    """What the tasks of one name paid at first, and again."""
+
+    task_name: str | None
+    tasks: int
+    tasks_repeated: int = Field(description="of these tasks, those with a later attempt")
+    first: AttemptSpend = Field(description="neither retried nor redelivered")
+    later: AttemptSpend = Field(description="after a retry or a redelivery")
+
+
 class LatencySummary(BaseModel):
     """How long the calls of one group took, in milliseconds."""
 

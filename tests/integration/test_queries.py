@@ -340,6 +340,19 @@ async def test_a_task_reads_from_its_first_attempt(own: Database[Call]) -> None:
     ]
 
 
+@pytest.mark.parametrize("wanted", ["task 3", "group 1", "trace 3"])
+async def test_a_workflow_reads_from_its_beginning(wanted: str) -> None:
+    """All calls whose root, group or trace this is, each once, oldest first."""
+    expected = [
+        call["_id"]
+        for call in reversed(CALLS)
+        if wanted in {call.get("trace_id"), *call.get("task", {}).values()}
+    ]
+
+    assert len(expected) > 3
+    assert ids(await LLMCallRepository.get_workflow(wanted)) == expected
+
+
 def test_queries_before_init_say_what_to_do() -> None:
     """In a process that has not called init(), every query says so."""
     script = """if True:

@@ -165,6 +165,19 @@ async def test_usage_over_time(bucket: Bucket) -> None:
     assert rows == plain_answers.usage_over_time(CALLS, bucket)
 
 
+@pytest.mark.parametrize(
+    ("filters", "selected"), [({}, CALLS), (SECOND_DAY, on_second_day())], ids=["all", "one day"]
+)
+async def test_retry_spend(filters: dict[str, Any], selected: list[Call]) -> None:
+    """First attempts and later ones are summed up apart, by task, dearest later ones first."""
+    rows = [row.model_dump() for row in await LLMCallRepository.retry_spend(**filters)]
+
+    assert {row["task_name"]: row for row in rows} == plain_answers.retry_spend(selected)
+    costs = [row["later"]["estimated_cost"] for row in rows]
+    assert costs == sorted(costs, reverse=True)
+    assert all(cost > 0 for cost in costs)
+
+
 async def test_no_calls_sum_up_to_nothing() -> None:
     """Where nothing matches there are no rows, and no rate is made up."""
     never = {"end_date": datetime(2000, 1, 1, tzinfo=UTC)}
@@ -173,4 +186,5 @@ async def test_no_calls_sum_up_to_nothing() -> None:
     assert await LLMCallRepository.cost_summary(**never) == []
     assert await LLMCallRepository.latency_summary(**never) == []
     assert await LLMCallRepository.usage_over_time(**never) == []
+    assert await LLMCallRepository.retry_spend(**never) == []
     assert await LLMCallRepository.failure_summary(**never) == FailureSummary(calls=0)

@@ -39,6 +39,7 @@ SUMMARIES = [
     pipelines.cost_summary,
     pipelines.latency_summary,
     pipelines.usage_over_time,
+    pipelines.retry_spend,
 ]
 
 

@@ -16,8 +16,9 @@ from llm_audit.queries.pipelines.related import (
     calls_by_trace,
     session,
     trace_tree,
+    workflow,
 )
-from llm_audit.queries.pipelines.spending import cost_summary, usage_over_time
+from llm_audit.queries.pipelines.spending import cost_summary, retry_spend, usage_over_time
 from llm_audit.queries.pipelines.stages import Pipeline
 from llm_audit.queries.pipelines.tools import tool_usage
 
@@ -28,8 +29,10 @@ __all__ = [
     "cost_summary",
     "failure_summary",
     "latency_summary",
+    "retry_spend",
     "session",
     "tool_usage",
     "trace_tree",
     "usage_over_time",
+    "workflow",
 ]

@@ -1,4 +1,4 @@
-"""Which calls belong together: those of a trace, of a session, of a task."""
+"""Which calls belong together: those of a trace, of a session, of a task, of a canvas."""
 
 from typing import Any
 
@@ -40,6 +40,22 @@ def calls_by_task(task_id: Id) -> Pipeline:
         Stages whose rows are whole calls. Index: task_id_newest, read backwards.
     """
     return [{"$match": {"task_id": id_text("task_id", task_id)}}, {"$sort": {"_id": 1}}]
+
+
+def workflow(workflow_id: Id) -> Pipeline:
+    """Which calls did this Celery canvas make, in all its tasks and their attempts, oldest first?
+
+    Args:
+        workflow_id: The id of the canvas' first task (its root), of a group in it, or the trace's;
+            str, UUID or int.
+
+    Returns:
+        Stages whose rows are whole calls. Indexes: task.root_id_newest, task.group_id_newest and
+        trace_id_newest, read backwards and merged.
+    """
+    wanted = id_text("workflow_id", workflow_id)
+    fields = ("task.root_id", "task.group_id", "trace_id")
+    return [{"$match": {"$or": [{field: wanted} for field in fields]}}, {"$sort": {"_id": 1}}]
 
 
 def trace_tree(trace_id: Id) -> Pipeline:

@@ -217,6 +217,19 @@ def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
     }
 
 
+def says(call: Call, text: str) -> bool:
+    """Tell whether a text is in any text of what was said."""
+    fields = ("system_prompt", "messages", "input", "response_message")
+    return any(text.lower() in said.lower() for said in texts_in([call.get(f) for f in fields]))
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in texts_in(part)]
+
+
 def assert_latencies(
     rows: list[dict[str, Any]], calls: list[Call], group_by: str, zone: tzinfo = UTC
 ) -> None:

@@ -97,6 +97,16 @@ def id_text(name: str, value: object) -> str:
     raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
 
 
+def checked_limit(limit: object) -> None:
+    """Refuse what is no limit.
+
+    Raises:
+        UsageError: It is neither an int from 1 nor None.
+    """
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+
+
 def _field_condition(name: str, given: object) -> dict[str, Any]:
     field = _STORED_AS.get(name, name)
     if not isinstance(given, list | tuple | set | frozenset):

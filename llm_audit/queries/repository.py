@@ -6,10 +6,10 @@ from beanie.exceptions import CollectionWasNotInitialized
 from pydantic import BaseModel
 
 from llm_audit.documents import LLMCall
-from llm_audit.errors import NotInitializedError, UsageError
+from llm_audit.errors import NotInitializedError
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Conversation, build_conversation
-from llm_audit.queries.filters import CallFilters, Id, condition, id_text
+from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition, id_text
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
 from llm_audit.queries.results import (
@@ -65,8 +65,7 @@ class LLMCallRepository:
             after: Only calls older than the one with this id.
             **filters: See `CallFilters`.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+        checked_limit(limit)
         query = _calls().find(condition(filters, after=after)).sort("-_id")
         return await query.limit(limit).to_list()
 
@@ -78,6 +77,29 @@ class LLMCallRepository:
             **filters: See `CallFilters`.
         """
         return await _calls().find(condition(filters)).count()
+
+    @staticmethod
+    async def search(
+        text: str,
+        *,
+        limit: int | None = 100,
+        after: Id | None = None,
+        **filters: Unpack[CallFilters],
+    ) -> list[LLMCall]:
+        """Return the calls that said something, newest first, in pages like `list_by_filters`.
+
+        Every text in system prompt, messages, input and response is looked at, tool arguments and
+        results included. The calls of the time range are read one by one, so keep it short.
+
+        Args:
+            text: What has to be in one of the texts, in capitals or not; nothing in it is special.
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or
+                now.
+        """
+        pipeline = pipelines.search(text, limit=limit, after=after, **filters)
+        return await _run(pipeline, LLMCall)
 
     @staticmethod
     async def get_calls_by_trace(trace_id: Id) -> list[LLMCall]:

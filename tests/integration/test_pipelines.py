@@ -15,6 +15,7 @@ PIPELINES = {
     "session": pipelines.session("3"),
     "workflow": pipelines.workflow("group 2"),
     "calls_by_task": pipelines.calls_by_task("task 7"),
+    "search": pipelines.search("HELLO", end_date=START + timedelta(days=1)),
     "tool_usage": pipelines.tool_usage(start_date=START),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
     "cost_summary": pipelines.cost_summary("tag"),
@@ -77,9 +78,11 @@ def test_pipelines_are_plain_json(name: str) -> None:
         (pipelines.session(3), "session_id_newest"),
         (pipelines.calls_by_task("task 7"), "task_id_newest"),
         (pipelines.tool_usage(), "tools_called_newest"),
+        (pipelines.search("hello"), "_id_"),
+        (pipelines.search("hello", user_id=USERS[1]), "user_id_newest"),
         (pipelines.cost_summary(start_date=START + timedelta(days=1)), "_id_"),
     ],
-    ids=["trace", "tree", "session", "task", "tools", "dates"],
+    ids=["trace", "tree", "session", "task", "tools", "search", "search of a user", "dates"],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]

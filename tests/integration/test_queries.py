@@ -362,7 +362,7 @@ def test_queries_before_init_say_what_to_do() -> None:
         for name in sorted(vars(LLMCallRepository)):
             if not name.startswith("_"):
                 try:
-                    arguments = ["x"] if name.startswith("get") else []
+                    arguments = ["x"] if name.startswith(("get", "search")) else []
                     asyncio.run(getattr(LLMCallRepository, name)(*arguments))
                 except NotInitializedError as error:
                     assert "await llm_audit.init()" in str(error)

@@ -213,3 +213,35 @@ def test_an_unknown_time_zone_is_named(summary: Any, zone: Any) -> None:
     """A zone that MongoDB would not understand is an error that says what it would."""
     with pytest.raises(UsageError, match=r"timezone .* is neither an IANA name such as"):
         summary(timezone=zone)
+
+
+@pytest.mark.parametrize("text", ["", None, 5, "a\0b", "x" * 1001, "half \ud800"], ids=ascii)
+def test_what_cannot_be_searched_for_is_named(text: Any) -> None:
+    """A text that no call can hold, or that is none, is an error."""
+    with pytest.raises(UsageError, match=r"^text h"):
+        pipelines.search(text)
+
+
+def test_a_search_has_a_time_range() -> None:
+    """A week before the end, if nothing else is said, so that it reads no more."""
+    (given, by_end, by_now) = (
+        pipelines.search("x", **dates)[0]["$match"]["_id"]["$gte"]
+        for dates in ({"start_date": NOON}, {"end_date": NOON + timedelta(days=7)}, {})
+    )
+
+    assert given == by_end < by_now
+
+
+def test_a_search_that_ends_before_computers_began_is_no_error() -> None:
+    """A week before the first instant there is none."""
+    stages = pipelines.search("x", end_date=datetime.min.replace(tzinfo=UTC))
+
+    assert stages[0]["$match"]["_id"]["$gte"] == "00000000-0000"
+
+
+def test_a_search_names_what_is_wrong() -> None:
+    """Its filters and limit are checked like those of a list."""
+    with pytest.raises(UsageError, match="limit has to be an int from 1"):
+        pipelines.search("x", limit=0)
+    with pytest.raises(UsageError, match="end_date has to be a datetime, not str"):
+        pipelines.search("x", end_date="2026-05-01")  # type: ignore[typeddict-item]

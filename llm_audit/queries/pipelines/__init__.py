@@ -10,6 +10,7 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 """
 
 from llm_audit.queries.pipelines.failures import failure_summary
+from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_summary
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
@@ -30,6 +31,7 @@ __all__ = [
     "failure_summary",
     "latency_summary",
     "retry_spend",
+    "search",
     "session",
     "tool_usage",
     "trace_tree",

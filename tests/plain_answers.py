@@ -99,6 +99,10 @@ def tool_usage(calls: list[Call]) -> dict[str, dict[str, Any]]:
         tool: {
             "tool": tool,
             "calls": sum(call["tools_called"].count(tool) for call in users),
+            "malformed_calls": malformed(users, tool),
+            "argument_validity": pytest.approx(
+                1 - malformed(users, tool) / sum(c["tools_called"].count(tool) for c in users)
+            ),
             "llm_calls": len(users),
             "traces": len({call["trace_id"] for call in users if "trace_id" in call}),
             "failures": failed(users),
@@ -107,6 +111,10 @@ def tool_usage(calls: list[Call]) -> dict[str, dict[str, Any]]:
         }
         for tool, users in grouped(calls, lambda call: set(call.get("tools_called", []))).items()
     }
+
+
+def malformed(calls: list[Call], tool: str) -> int:
+    return sum(call.get("malformed_tool_calls", []).count(tool) for call in calls)
 
 
 def failure_summary(calls: list[Call]) -> dict[str, Any]:

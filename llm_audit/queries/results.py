@@ -10,6 +10,8 @@ class ToolUsage(BaseModel):
 
     tool: str
     calls: int = Field(description="how often models asked for it, repeats in a response counted")
+    malformed_calls: int = Field(description="of these, whose arguments were no JSON object")
+    argument_validity: float = Field(description="the share of calls that were not malformed")
     llm_calls: int = Field(description="distinct LLM calls that asked for it")
     traces: int = Field(description="distinct traces in which it was asked for")
     failures: int = Field(description="of these LLM calls, how many failed")

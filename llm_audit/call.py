@@ -136,6 +136,9 @@ class OutcomeFields(BaseModel):
     tools_called: list[str] = Field(
         default_factory=list, description="names, in order, repeats kept"
     )
+    malformed_tool_calls: list[str] = Field(
+        default_factory=list, description="of these, those whose arguments are no JSON object"
+    )
 
     prompt_tokens: int | None = Field(None, description="input tokens, cached ones included")
     completion_tokens: int | None = Field(None, description="output tokens, reasoning included")

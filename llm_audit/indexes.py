@@ -31,6 +31,7 @@ FILTERED_FIELDS = (
     "parent_call_id",
     "tools_called",
 )
+WORKFLOW_FIELDS = ("task.root_id", "task.group_id")  # of a Celery canvas
 
 
 def call_indexes() -> list[IndexModel]:
@@ -45,7 +46,7 @@ def call_indexes() -> list[IndexModel]:
                 name=f"{field}_newest",
                 partialFilterExpression={field: {"$exists": True}},
             )
-            for field in (*FILTERED_FIELDS, "media")
+            for field in (*FILTERED_FIELDS, *WORKFLOW_FIELDS, "media")
         ),
         IndexModel(
             [(OUTER_TASK, ASCENDING)],

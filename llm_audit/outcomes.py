@@ -12,7 +12,7 @@ from typing import Any
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.pricing import estimate_cost
-from llm_audit.provider_response import tools_called
+from llm_audit.provider_response import malformed_tool_calls, tools_called
 from llm_audit.settings import report_mistake
 from llm_audit.usage import fields_of, read_usage
 
@@ -60,6 +60,8 @@ def response_fields(
         names = tools_called(response_message)
         if names:
             fields["tools_called"] = names
+            if malformed := malformed_tool_calls(response_message):
+                fields["malformed_tool_calls"] = malformed
     if tokens is not None:
         problems: list[str] = []
         fields |= read_usage(tokens, problems)

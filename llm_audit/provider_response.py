@@ -4,6 +4,7 @@ Works on the SDKs' response objects and on the same as plain dicts, and never ra
 missing, empty or an error inside an HTTP 200 is left out.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
@@ -24,6 +25,7 @@ _TEXT_NAMES = ("text", "completion", "response", "generation", "outputText", "ge
 _CALL_LIST_NAMES = ("tool_calls", "content", "parts", "output", "executed_tools")
 _CALL_NAMES = frozenset({*_CALL_LIST_NAMES, "function_call"} - {"content"})
 _CALL_WRAPPERS = ("function", "custom", "toolUse", "functionCall", "function_call")
+_ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters")
 _CALL_BLOCK_TYPES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
 
 _LISTS = (list, tuple)
@@ -79,33 +81,74 @@ def tools_called(response_message: object) -> list[str]:
         response_message: The message as a dict in any provider's shape, or as the SDK's object;
             a list is taken for the message's content. Anything else asks for no tools.
     """
+    return [name for name, _ in _tool_calls(response_message)]
+
+
+def malformed_tool_calls(response_message: object) -> list[str]:
+    """Return the names of the tools that a response asks for with arguments that are no object.
+
+    Most APIs give arguments as a text that has to be a JSON object, and a model may write
+    anything; others give the object. A call without arguments, or of a tool that takes free text,
+    is well-formed.
+
+    Args:
+        response_message: As for `tools_called`.
+    """
+    calls = _tool_calls(response_message)
+    return [name for name, arguments in calls if not _are_well_formed(arguments)]
+
+
+def _tool_calls(response_message: object) -> list[tuple[str, object]]:
+    """Return the name and the arguments, None if there are none, of each tool asked for."""
     if isinstance(response_message, _LISTS):
         response_message = {"content": response_message}
     message = fields_of(response_message)
     if _CALL_NAMES.isdisjoint(message) and type(message.get("content")) is str:
         return []
-    names: list[object] = []
+    found: list[tuple[object, object]] = []
     for list_name in _CALL_LIST_NAMES:
         calls = message.get(list_name)
         if calls and isinstance(calls, _LISTS):
-            names.extend(_tool_name(fields_of(call), list_name) for call in calls)
+            found.extend(_tool_call(fields_of(call), list_name) for call in calls)
     if legacy_call := message.get("function_call"):
-        names.append(fields_of(legacy_call).get("name"))
-    return [name for name in names if name and isinstance(name, str)]
+        found.append(_named_call(fields_of(legacy_call)))
+    return [(name, arguments) for name, arguments in found if name and isinstance(name, str)]
 
 
-def _tool_name(call: Mapping[str, Any], list_name: str) -> object:
+def _tool_call(call: Mapping[str, Any], list_name: str) -> tuple[object, object]:
     for wrapper in _CALL_WRAPPERS:
         if wrapped := call.get(wrapper):
-            return fields_of(wrapped).get("name")
+            named = _named_call(fields_of(wrapped))
+            return (named[0], None) if wrapper == "custom" else named
     kind = _spelled(call.get("type")) or ""
     if kind in _CALL_BLOCK_TYPES or list_name == "tool_calls":
-        return call.get("name")
+        return _named_call(call)
     if kind.endswith("_call") or list_name == "executed_tools":
-        return call.get("name") or kind
+        return call.get("name") or kind, call.get("arguments")
     if built_in := call.get("toolCall") or call.get("tool_call"):
-        return _spelled(_first(fields_of(built_in), ("toolType", "tool_type")))
-    return "code_execution" if call.get("executableCode") or call.get("executable_code") else None
+        return _spelled(_first(fields_of(built_in), ("toolType", "tool_type"))), None
+    runs_code = call.get("executableCode") or call.get("executable_code")
+    return "code_execution" if runs_code else None, None
+
+
+def _named_call(call: Mapping[str, Any]) -> tuple[object, object]:
+    return call.get("name"), _first(call, _ARGUMENTS_NAMES)
+
+
+def _are_well_formed(arguments: object) -> bool:
+    if isinstance(arguments, str):
+        try:
+            return isinstance(_strict_json.decode(arguments), dict)
+        except (ValueError, RecursionError):
+            return False
+    return arguments is None or isinstance(arguments, Mapping) or bool(fields_of(arguments))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_strict_json = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _message_of(alternative: object, fields: Mapping[str, Any]) -> dict[str, Any] | None:

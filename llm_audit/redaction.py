@@ -17,6 +17,7 @@ CONTENT = frozenset(
     {
         *("system_prompt", "messages", "input", "tools", "tool_choice", "request_params"),
         *("metadata", "tags", "response_message", "tools_called"),
+        "malformed_tool_calls",
         *("error_message", "error_traceback"),
     }
 )

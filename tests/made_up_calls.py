@@ -64,14 +64,26 @@ def _recorded(lot: random.Random) -> Call:
         "cached_tokens": lot.choice([None, 7]),
         "latency_ms": lot.choice([None, 0.0, 1.0, *[round(lot.lognormvariate(7, 1), 3)] * 6]),
         "tools_called": lot.choice([None, [], ["read"], ["read", "search", "read"], ["search"]]),
+        "malformed_tool_calls": lot.choice([None, None, []]),
         "error_type": lot.choice(["APIError", "Timeout", None]) if failed else None,
         "error_message": lot.choice(["short", "long" * 999, None]) if failed else None,
         "ended_by": lot.choice(["exception", "worker_lost"]) if failed else None,
         "a_later_version": {"knows": "more"},
     }
+    if call["tools_called"] and lot.random() < 0.3:
+        call["malformed_tool_calls"] = call["tools_called"][: lot.randrange(1, 4)]
     if lot.random() < 0.5:
-        task = {"name": lot.choice(["tasks.ask", "tasks.sum"]), "retries": lot.randrange(3)}
-        call |= {"task_id": f"task {lot.randrange(50)}", "task": task}
+        number, retries = lot.randrange(50), lot.randrange(3)
+        task = {
+            "name": ["tasks.ask", "tasks.sum", None][number % 3],
+            "retries": retries,
+            "attempt_id": lot.choice([None, f"attempt {retries} of {number}"]),
+            "redelivered": lot.choice([None, False, False, True]),
+            "root_id": f"task {number % 7}",
+            "group_id": lot.choice([None, "group 1", "group 2"]),
+        }
+        known = {name: value for name, value in task.items() if value is not None}
+        call |= {"task_id": f"task {number}", "task": known}
     return {name: value for name, value in call.items() if value is not None}
 
 

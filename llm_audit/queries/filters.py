@@ -41,6 +41,8 @@ class CallFilters(TypedDict, total=False):
     parent_call_id: OneOrMore[Id]
     tags: OneOrMore[str]
     tool: OneOrMore[str]
+    environment: OneOrMore[str]
+    service: OneOrMore[str]
     start_date: datetime | None
     end_date: datetime | None
 
@@ -93,6 +95,16 @@ def id_text(name: str, value: object) -> str:
     if isinstance(value, str | int | UUID) or type(value).__name__ == "UUID":
         return str(value)
     raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
+
+
+def checked_limit(limit: object) -> None:
+    """Refuse what is no limit.
+
+    Raises:
+        UsageError: It is neither an int from 1 nor None.
+    """
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
 
 
 def _field_condition(name: str, given: object) -> dict[str, Any]:

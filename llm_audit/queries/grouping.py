@@ -1,10 +1,14 @@
 """What the summaries can be grouped by, and the stages and expressions of it."""
 
+import re
+from functools import cache
 from typing import Any, Literal, get_args
+from zoneinfo import available_timezones
 
 from llm_audit.errors import UsageError
 
 Expression = dict[str, Any]
+Bucket = Literal["hour", "day", "week", "month"]
 GroupBy = Literal[
     "model",
     "provider",
@@ -18,11 +22,15 @@ GroupBy = Literal[
     "environment",
     "service",
     "tag",
-    "day",
     "hour",
+    "day",
+    "week",
+    "month",
 ]
 
-_TIME_FORMATS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00Z"}
+UTC = "UTC"
+_FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?[0-5]\d)?")
 _STORED_AS = {"task_name": "task.name", "tag": "tags"}
 
 
@@ -40,23 +48,69 @@ def unwound(group_by: GroupBy) -> list[Expression]:
     return [{"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}}]
 
 
-def key(group_by: GroupBy) -> Expression:
-    """Return the expression for a call's group: a str, or null where it has none."""
-    if group_by in _TIME_FORMATS:
-        return {"$dateToString": {"date": "$created_at", "format": _TIME_FORMATS[group_by]}}
+def key(group_by: GroupBy, timezone: str) -> Expression:
+    """Return the expression for a call's group: a str or the group's beginning, else null."""
+    checked_timezone(timezone)
+    if group_by in _FORMATS:
+        return beginning(group_by, timezone)
     return or_null(f"${_STORED_AS.get(group_by, group_by)}")
 
 
-def named_and_sorted(group_by: GroupBy, order: dict[str, int]) -> list[Expression]:
+def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
     """Return the stages that name the group and sort the rows: by time, else by this order."""
-    by_time = group_by in _TIME_FORMATS
-    return [
-        {"$set": {"group": "$_id"}},
-        {"$unset": "_id"},
-        {"$sort": {"group": 1} if by_time else order | {"group": 1}},
-    ]
+    if group_by in _FORMATS:
+        # sorted by the instant: when clocks go back, the later of two hours has the lesser name
+        return [
+            {"$sort": {"_id": 1}},
+            {"$set": {"group": label("$_id", group_by, timezone)}},
+            {"$unset": "_id"},
+        ]
+    return [{"$set": {"group": "$_id"}}, {"$unset": "_id"}, {"$sort": order | {"group": 1}}]
+
+
+def beginning(bucket: str, timezone: str) -> Expression:
+    """Return the expression for the instant at which a call's hour, day ... began there."""
+    return {
+        "$dateTrunc": {
+            "date": "$created_at",
+            "unit": bucket,
+            "timezone": timezone,
+            **({"startOfWeek": "monday"} if bucket == "week" else {}),
+        }
+    }
+
+
+def label(instant: str, bucket: str, timezone: str) -> Expression:
+    """Return the expression for what an hour, day ... is called there; hours say their offset."""
+    offset = "" if bucket != "hour" else "Z" if timezone == UTC else "%z"
+    return {
+        "$dateToString": {
+            "date": instant,
+            "format": _FORMATS[bucket] + offset,
+            "timezone": timezone,
+        }
+    }
+
+
+def checked_timezone(timezone: object) -> str:
+    """Return a time zone that MongoDB understands.
+
+    Raises:
+        UsageError: It is neither an IANA name nor an offset.
+    """
+    if isinstance(timezone, str) and (timezone in _names() or _OFFSET.fullmatch(timezone)):
+        return timezone
+    raise UsageError(
+        f"timezone {timezone!r:.50} is neither an IANA name such as 'Europe/Paris' nor an offset "
+        "such as '+05:30'; a machine that knows no names needs the package tzdata."
+    )
 
 
 def or_null(field: str) -> Expression:
     """Return the expression for a field that makes a missing one null, so both are one group."""
     return {"$ifNull": [field, None]}
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(available_timezones() - {"localtime"} | {UTC})

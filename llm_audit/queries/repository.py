@@ -6,12 +6,21 @@ from beanie.exceptions import CollectionWasNotInitialized
 from pydantic import BaseModel
 
 from llm_audit.documents import LLMCall
-from llm_audit.errors import NotInitializedError, UsageError
+from llm_audit.errors import NotInitializedError
 from llm_audit.queries import pipelines
-from llm_audit.queries.filters import CallFilters, Id, condition, id_text
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.conversation import Conversation, build_conversation
+from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition, id_text
+from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
-from llm_audit.queries.results import CostSummary, FailureSummary, LatencySummary, ToolUsage
+from llm_audit.queries.results import (
+    CostSummary,
+    FailureSummary,
+    LatencySummary,
+    RetrySpend,
+    ToolUsage,
+    Usage,
+)
+from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -56,8 +65,7 @@ class LLMCallRepository:
             after: Only calls older than the one with this id.
             **filters: See `CallFilters`.
         """
-        if limit is not None and (type(limit) is not int or limit < 1):
-            raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+        checked_limit(limit)
         query = _calls().find(condition(filters, after=after)).sort("-_id")
         return await query.limit(limit).to_list()
 
@@ -71,6 +79,29 @@ class LLMCallRepository:
         return await _calls().find(condition(filters)).count()
 
     @staticmethod
+    async def search(
+        text: str,
+        *,
+        limit: int | None = 100,
+        after: Id | None = None,
+        **filters: Unpack[CallFilters],
+    ) -> list[LLMCall]:
+        """Return the calls that said something, newest first, in pages like `list_by_filters`.
+
+        Every text in system prompt, messages, input and response is looked at, tool arguments and
+        results included. The calls of the time range are read one by one, so keep it short.
+
+        Args:
+            text: What has to be in one of the texts, in capitals or not; nothing in it is special.
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or
+                now.
+        """
+        pipeline = pipelines.search(text, limit=limit, after=after, **filters)
+        return await _run(pipeline, LLMCall)
+
+    @staticmethod
     async def get_calls_by_trace(trace_id: Id) -> list[LLMCall]:
         """Return the calls of a trace, oldest first.
 
@@ -80,6 +111,33 @@ class LLMCallRepository:
         return await _run(pipelines.calls_by_trace(trace_id), LLMCall)
 
     @staticmethod
+    async def get_trace_tree(trace_id: Id) -> TraceTree:
+        """Return a trace as a tree, with calls, tokens, cost and time of each branch.
+
+        Args:
+            trace_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            The tree, without what was said; without roots if there is no such trace.
+        """
+        rows = await _calls().aggregate(pipelines.trace_tree(trace_id)).to_list()
+        return build_trace_tree(rows)
+
+    @staticmethod
+    async def get_session(session_id: Id) -> Conversation:
+        """Return the conversation of a session, turn by turn, without repeating its history.
+
+        Args:
+            session_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            Every call of the session, oldest first, with what is new in its request, tool calls
+            and results included; without turns if there is no such session.
+        """
+        rows = await _calls().aggregate(pipelines.session(session_id)).to_list()
+        return build_conversation(id_text("session_id", session_id), rows)
+
+    @staticmethod
     async def get_calls_by_task(task_id: Id) -> list[LLMCall]:
         """Return the calls of a Celery task, all its attempts, oldest first.
 
@@ -87,6 +145,15 @@ class LLMCallRepository:
             task_id: Celery's; `call.task.attempt_id` tells the attempts apart.
         """
         return await _run(pipelines.calls_by_task(task_id), LLMCall)
+
+    @staticmethod
+    async def get_workflow(workflow_id: Id) -> list[LLMCall]:
+        """Return the calls of a Celery canvas, all tasks and their attempts, oldest first.
+
+        Args:
+            workflow_id: The id of its first task (its root), of a group in it, or of its trace.
+        """
+        return await _run(pipelines.workflow(workflow_id), LLMCall)
 
     @staticmethod
     async def tool_usage(**filters: Unpack[CallFilters]) -> list[ToolUsage]:
@@ -112,19 +179,44 @@ class LLMCallRepository:
 
     @staticmethod
     async def cost_summary(
-        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> list[CostSummary]:
         """Return what calls used and cost in each group, dearest first.
 
         Args:
-            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
             **filters: See `CallFilters`.
         """
-        return await _run(pipelines.cost_summary(group_by, **filters), CostSummary)
+        pipeline = pipelines.cost_summary(group_by, timezone=timezone, **filters)
+        return await _run(pipeline, CostSummary)
+
+    @staticmethod
+    async def usage_over_time(
+        bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> list[Usage]:
+        """Return calls, how they ended, tokens and cost over time, oldest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`; one without calls has no row.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.usage_over_time(bucket, timezone=timezone, **filters)
+        return await _run(pipeline, Usage)
+
+    @staticmethod
+    async def retry_spend(**filters: Unpack[CallFilters]) -> list[RetrySpend]:
+        """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
+
+        Args:
+            **filters: See `CallFilters`; calls outside of tasks are left out.
+        """
+        return await _run(pipelines.retry_spend(**filters), RetrySpend)
 
     @staticmethod
     async def latency_summary(
-        group_by: GroupBy = "model", **filters: Unpack[CallFilters]
+        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> list[LatencySummary]:
         """Return how long calls took in each group, in milliseconds, slowest first.
 
@@ -132,10 +224,12 @@ class LLMCallRepository:
         ended; `status="SUCCESS"` leaves out the others.
 
         Args:
-            group_by: A field, `tag`, or `day` or `hour` in UTC (these oldest first).
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
             **filters: See `CallFilters`.
         """
-        return await _run(pipelines.latency_summary(group_by, **filters), LatencySummary)
+        pipeline = pipelines.latency_summary(group_by, timezone=timezone, **filters)
+        return await _run(pipeline, LatencySummary)
 
 
 def _calls() -> type[LLMCall]:

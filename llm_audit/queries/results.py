@@ -10,6 +10,8 @@ class ToolUsage(BaseModel):
 
     tool: str
     calls: int = Field(description="how often models asked for it, repeats in a response counted")
+    malformed_calls: int = Field(description="of these, whose arguments were no JSON object")
+    argument_validity: float = Field(description="the share of calls that were not malformed")
     llm_calls: int = Field(description="distinct LLM calls that asked for it")
     traces: int = Field(description="distinct traces in which it was asked for")
     failures: int = Field(description="of these LLM calls, how many failed")
@@ -60,6 +62,46 @@ class CostSummary(BaseModel):
     cached_tokens: int
     estimated_cost: float = Field(description="USD, the sum of the costs that are known")
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
+class Usage(BaseModel):
+    """What the calls of one hour, day ... were, used and cost."""
+
+    bucket: str | None = Field(description="its name in its zone; None for calls without a time")
+    start: UTCDatetime | None
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    abandoned: int = Field(description="of the failures, how many nobody ended")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
+class AttemptSpend(BaseModel):
+    """What some attempts of a task used and cost."""
+
+    attempts: int = Field(description="those that made a call")
+    calls: int
+    total_tokens: int
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
+class RetrySpend(BaseModel):
+    """What the tasks of one name paid at first, and again."""
+
+    task_name: str | None
+    tasks: int
+    tasks_repeated: int = Field(description="of these tasks, those with a later attempt")
+    first: AttemptSpend = Field(description="neither retried nor redelivered")
+    later: AttemptSpend = Field(description="after a retry or a redelivery")
 
 
 class LatencySummary(BaseModel):

@@ -13,7 +13,7 @@ from made_up_calls import CALLS, START, USERS, Call, bound, instant, store
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
-from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded
+from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded, pipelines
 from llm_audit.indexes import FILTERED_FIELDS
 from llm_audit.references import CallReference
 
@@ -104,6 +104,8 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"tags": ["hidden", "rag"]}, is_(tags=["rag", "hidden"])),
     ({"tool": "read"}, lambda call: "read" in call.get("tools_called", [])),
     ({"tool": ["read", "search"]}, lambda call: bool(call.get("tools_called"))),
+    ({"environment": "test"}, is_(environment="test")),
+    ({"service": ["api"]}, is_(service="api")),
     ({"model": []}, lambda _: False),
 ]
 DATES: list[tuple[dict[str, Any], Selects]] = [
@@ -251,6 +253,70 @@ async def test_a_trace_reads_from_its_beginning() -> None:
     assert ids(await LLMCallRepository.get_calls_by_trace("trace 3")) == expected
 
 
+async def test_a_trace_is_a_tree(own: Database[Call]) -> None:
+    """Calls hang under their parents; what was said in them is not read."""
+    trace = [
+        {
+            "_id": f"01a00000-000{n}-7000-8000-000000000000",
+            "status": "SUCCESS",
+            "trace_id": "a tree",
+            "messages": [{"role": "user", "content": "long" * 1000}],
+            "estimated_cost": 0.5,
+            "task": {"name": "tasks.ask", "retries": n},
+            **({"parent_call_id": f"01a00000-000{parent}-7000-8000-000000000000"} if n else {}),
+        }
+        for n, parent in enumerate([None, 0, 1, 0, 9])
+    ]
+    own["llm_calls"].insert_many(trace)
+
+    tree = await LLMCallRepository.get_trace_tree("a tree")
+    rows = list(own["llm_calls"].aggregate(pipelines.trace_tree("a tree")))
+
+    assert [(branch.call.id[12], branch.depth) for branch in tree.walk()] == [
+        *(("0", 0), ("1", 1), ("2", 2)),
+        *(("3", 1), ("4", 0)),
+    ]
+    assert [root.orphan for root in tree.children] == [None, "parent not in this trace"]
+    assert (tree.calls, tree.estimated_cost) == (5, 2.5)
+    assert (tree.children[1].call.task_name, tree.children[1].call.retries) == ("tasks.ask", 4)
+    assert max(len(str(row)) for row in rows) < 300
+
+
+async def test_a_session_is_a_conversation(own: Database[Call]) -> None:
+    """The calls of a session, in any provider's shape, each with what is new in it."""
+    session_id = uuid.uuid4()
+    question = {"role": "user", "content": "Hello!"}
+    answer = {"role": "assistant", "content": "Hi."}
+    own["llm_calls"].insert_many(
+        [
+            {
+                "_id": "01a00000-0002-7000-8000-000000000000",
+                "status": "PENDING",
+                "session_id": str(session_id),
+                "messages": [question, answer, {"role": "user", "content": "Bye!"}],
+            },
+            {
+                "_id": "01a00000-0001-7000-8000-000000000000",
+                "status": "SUCCESS",
+                "session_id": str(session_id),
+                "messages": [question],
+                "tools": [{"type": "function"}],
+                "response_message": answer,
+            },
+        ]
+    )
+
+    conversation = await LLMCallRepository.get_session(session_id)
+
+    assert conversation.session_id == str(session_id)
+    assert [[part.content for part in turn.new] for turn in conversation.turns] == [
+        ["Hello!"],
+        ["Bye!"],
+    ]
+    assert [turn.continues for turn in conversation.turns] == [None, conversation.turns[0].id]
+    assert [turn.status for turn in conversation.turns] == ["SUCCESS", "PENDING"]
+
+
 async def test_a_task_reads_from_its_first_attempt(own: Database[Call]) -> None:
     """All calls of a task in all its attempts, oldest first; the id may be a UUID."""
     task_id = uuid.uuid4()
@@ -274,17 +340,30 @@ async def test_a_task_reads_from_its_first_attempt(own: Database[Call]) -> None:
     ]
 
 
+@pytest.mark.parametrize("wanted", ["task 3", "group 1", "trace 3"])
+async def test_a_workflow_reads_from_its_beginning(wanted: str) -> None:
+    """All calls whose root, group or trace this is, each once, oldest first."""
+    expected = [
+        call["_id"]
+        for call in reversed(CALLS)
+        if wanted in {call.get("trace_id"), *call.get("task", {}).values()}
+    ]
+
+    assert len(expected) > 3
+    assert ids(await LLMCallRepository.get_workflow(wanted)) == expected
+
+
 def test_queries_before_init_say_what_to_do() -> None:
     """In a process that has not called init(), every query says so."""
     script = """if True:
         import asyncio
         from llm_audit import LLMCallRepository, NotInitializedError
 
-        arguments = {"get": ["x"], "get_calls_by_trace": ["x"], "get_calls_by_task": ["x"]}
         for name in sorted(vars(LLMCallRepository)):
             if not name.startswith("_"):
                 try:
-                    asyncio.run(getattr(LLMCallRepository, name)(*arguments.get(name, [])))
+                    arguments = ["x"] if name.startswith(("get", "search")) else []
+                    asyncio.run(getattr(LLMCallRepository, name)(*arguments))
                 except NotInitializedError as error:
                     assert "await llm_audit.init()" in str(error)
                     print(name)
@@ -294,7 +373,6 @@ def test_queries_before_init_say_what_to_do() -> None:
     )
 
     assert done.stderr == ""
-    assert done.stdout.split() == [
-        *("cost_summary", "count_by_filters", "failure_summary", "get", "get_calls_by_task"),
-        *("get_calls_by_trace", "latency_summary", "list_by_filters", "tool_usage"),
-    ]
+    assert done.stdout.split() == sorted(
+        name for name in vars(LLMCallRepository) if not name.startswith("_")
+    )

@@ -1,20 +1,19 @@
 """Every summary against a slow and plain computation over the same calls."""
 
-import math
 import uuid
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+import plain_answers
 import pymongo
 import pytest
 import pytest_asyncio
-from made_up_calls import CALLS, FAILURES, START, Call, bound, instant, store
+from made_up_calls import CALLS, START, Call, bound, instant, store
 from pymongo.database import Database
 
 from llm_audit import LLMCallRepository, embedded, pipelines
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.queries.results import FailureSummary
 
 GROUPINGS = get_args(GroupBy)
@@ -50,61 +49,6 @@ def on_second_day() -> list[Call]:
     return [call for call in CALLS if (at := instant(call["_id"])) and days[0] <= at < days[1]]
 
 
-def grouped(
-    calls: Iterable[Call], groups_of: Callable[[Call], Iterable[Any]]
-) -> dict[Any, list[Call]]:
-    found: dict[Any, list[Call]] = defaultdict(list)
-    for call in calls:
-        for group in groups_of(call):
-            found[group].append(call)
-    return found
-
-
-def groups_by(group_by: str) -> Callable[[Call], list[str | None]]:
-    """Return the function that gives the groups that a call belongs to."""
-    if group_by == "tag":
-        return lambda call: call.get("tags") or [None]
-    if group_by == "task_name":
-        return lambda call: [call.get("task", {}).get("name")]
-    if group_by in {"day", "hour"}:
-        shape = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00Z"}[group_by]
-        return lambda call: [call["created_at"].strftime(shape) if "created_at" in call else None]
-    return lambda call: [call.get(group_by)]
-
-
-def failed(calls: Iterable[Call]) -> int:
-    return sum(call["status"] in FAILURES for call in calls)
-
-
-def succeeded(calls: Iterable[Call]) -> int:
-    return sum(call["status"] == "SUCCESS" for call in calls)
-
-
-def failure_rate(calls: list[Call]) -> float | None:
-    judged = failed(calls) + succeeded(calls)
-    return failed(calls) / judged if judged else None
-
-
-def total(calls: Iterable[Call], field: str) -> Any:
-    return sum(call.get(field, 0) for call in calls)
-
-
-def expected_tool_usage(calls: list[Call]) -> dict[str, dict[str, Any]]:
-    return {
-        tool: {
-            "tool": tool,
-            "calls": sum(call["tools_called"].count(tool) for call in users),
-            "llm_calls": len(users),
-            "traces": len({call["trace_id"] for call in users if "trace_id" in call}),
-            "failures": failed(users),
-            "failure_rate": pytest.approx(failure_rate(users)),
-            "estimated_cost": pytest.approx(total(users, "estimated_cost")),
-            "calls_without_cost": sum("estimated_cost" not in call for call in users),
-        }
-        for tool, users in grouped(calls, lambda call: set(call.get("tools_called", []))).items()
-    }
-
-
 @pytest.mark.parametrize(
     ("filters", "selected"), [({}, CALLS), (SECOND_DAY, on_second_day())], ids=["all", "one day"]
 )
@@ -112,7 +56,7 @@ async def test_tool_usage(filters: dict[str, Any], selected: list[Call]) -> None
     """Each tool is counted as often as it was asked for, and by call and by trace."""
     rows = [row.model_dump() for row in await LLMCallRepository.tool_usage(**filters)]
 
-    assert {row["tool"]: row for row in rows} == expected_tool_usage(selected)
+    assert {row["tool"]: row for row in rows} == plain_answers.tool_usage(selected)
     assert [row["calls"] for row in rows] == sorted((row["calls"] for row in rows), reverse=True)
 
 
@@ -120,40 +64,7 @@ async def test_tool_usage_of_one_tool() -> None:
     """Asked for one tool, the others that the same calls asked for are left out."""
     rows = [row.model_dump() for row in await LLMCallRepository.tool_usage(tool="search")]
 
-    assert rows == [expected_tool_usage(CALLS)["search"]]
-
-
-def expected_failure_groups(calls: list[Call]) -> list[dict[str, Any]]:
-    def scope_of(call: Call) -> tuple[Any, Any]:
-        return call.get("model"), call.get("task", {}).get("name")
-
-    def group_of(call: Call) -> list[tuple[Any, ...]]:
-        kind = (call["status"], call.get("error_type"), call.get("ended_by"), *scope_of(call))
-        return [kind] if call["status"] in FAILURES else []
-
-    scopes = grouped(calls, lambda call: [scope_of(call)])
-    groups = []
-    for (status, error_type, ended_by, *scope), same in grouped(calls, group_of).items():
-        newest = max(same, key=lambda call: call["_id"])
-        dates = [call["created_at"] for call in same if "created_at" in call]
-        message = newest.get("error_message")
-        judged = failed(scopes[tuple(scope)]) + succeeded(scopes[tuple(scope)])
-        groups.append(
-            {
-                "status": status,
-                "error_type": error_type,
-                "ended_by": ended_by,
-                "model": scope[0],
-                "task_name": scope[1],
-                "count": len(same),
-                "rate": pytest.approx(len(same) / judged),
-                "first_seen": min(dates, default=None),
-                "last_seen": max(dates, default=None),
-                "sample_id": newest["_id"],
-                "sample_message": message[:500] if message else None,
-            }
-        )
-    return sorted(groups, key=lambda group: (group["count"], group["sample_id"]), reverse=True)
+    assert rows == [plain_answers.tool_usage(CALLS)["search"]]
 
 
 @pytest.mark.parametrize(
@@ -163,16 +74,7 @@ async def test_failure_summary(filters: dict[str, Any], selected: list[Call]) ->
     """Failures are grouped by kind, cause, model and task; what is no failure is counted apart."""
     summary = await LLMCallRepository.failure_summary(**filters)
 
-    assert summary.model_dump() == {
-        "calls": len(selected),
-        "successes": succeeded(selected),
-        "failures": failed(selected),
-        "failure_rate": pytest.approx(failure_rate(selected)),
-        "cancelled": sum(call["status"] == "CANCELLED" for call in selected),
-        "incomplete": sum(call["status"] == "INCOMPLETE" for call in selected),
-        "pending": sum(call["status"] == "PENDING" for call in selected),
-        "groups": expected_failure_groups(selected),
-    }
+    assert summary.model_dump() == plain_answers.failure_summary(selected)
     assert sum(group.count for group in summary.groups) == summary.failures > 0
 
 
@@ -217,28 +119,18 @@ async def test_a_client_without_zones_makes_no_difference(
 async def test_cost_summary(group_by: GroupBy) -> None:
     """Tokens and costs add up in every grouping, and calls without a cost are counted."""
     rows = [row.model_dump() for row in await LLMCallRepository.cost_summary(group_by)]
-    fields = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 
-    assert {row["group"]: row for row in rows} == {
-        group: {
-            "group": group,
-            "calls": len(members),
-            **{field: total(members, field) for field in fields},
-            "estimated_cost": pytest.approx(total(members, "estimated_cost")),
-            "calls_without_cost": sum("estimated_cost" not in call for call in members),
-        }
-        for group, members in grouped(CALLS, groups_by(group_by)).items()
-    }
+    assert {row["group"]: row for row in rows} == plain_answers.cost_summary(CALLS, group_by)
     assert_in_order(rows, group_by, "estimated_cost")
 
 
 async def test_cost_summary_by_model_is_the_default() -> None:
     """Filters restrict what is summed up, by model where nothing else is said."""
     rows = await LLMCallRepository.cost_summary(**SECOND_DAY)
-    expected = grouped(on_second_day(), groups_by("model"))
+    expected = plain_answers.cost_summary(on_second_day(), "model")
 
     assert {row.group: row.calls for row in rows} == {
-        model: len(members) for model, members in expected.items()
+        model: row["calls"] for model, row in expected.items()
     }
 
 
@@ -250,29 +142,40 @@ async def test_latency_summary(group_by: GroupBy, review: str | None) -> None:
         row.model_dump()
         for row in await LLMCallRepository.latency_summary(group_by, review_id=review)
     ]
-    measured = [
-        call for call in CALLS if "latency_ms" in call and review in (None, call.get("review_id"))
-    ]
-    expected = grouped(measured, groups_by(group_by))
+    selected = [call for call in CALLS if review in (None, call.get("review_id"))]
 
-    assert {row["group"]: row["calls"] for row in rows} == {
-        group: len(members) for group, members in expected.items()
-    }
-    for row in rows:
-        latencies = sorted(call["latency_ms"] for call in expected[row["group"]])
-        for percent in (50, 90, 95, 99):
-            exact = latencies[math.ceil(percent * len(latencies) / 100) - 1]
-            assert exact <= row[f"p{percent}"] <= exact * 1.0051
+    plain_answers.assert_latencies(rows, selected, group_by)
     assert_in_order(rows, group_by, "p95")
 
 
 def assert_in_order(rows: list[dict[str, Any]], group_by: str, measure: str) -> None:
     """Check that rows are oldest first in time groups, else highest first."""
-    assert len(rows) > 1
-    if group_by in {"day", "hour"}:
+    assert rows
+    if group_by in {"hour", "day", "week", "month"}:
         assert rows == sorted(rows, key=lambda row: row["group"] or "")
     else:
         assert rows == sorted(rows, key=lambda row: (-row[measure], row["group"] or ""))
+
+
+@pytest.mark.parametrize("bucket", get_args(Bucket))
+async def test_usage_over_time(bucket: Bucket) -> None:
+    """Each hour, day ... has its calls by how they ended, its tokens and its cost."""
+    rows = [row.model_dump() for row in await LLMCallRepository.usage_over_time(bucket)]
+
+    assert rows == plain_answers.usage_over_time(CALLS, bucket)
+
+
+@pytest.mark.parametrize(
+    ("filters", "selected"), [({}, CALLS), (SECOND_DAY, on_second_day())], ids=["all", "one day"]
+)
+async def test_retry_spend(filters: dict[str, Any], selected: list[Call]) -> None:
+    """First attempts and later ones are summed up apart, by task, dearest later ones first."""
+    rows = [row.model_dump() for row in await LLMCallRepository.retry_spend(**filters)]
+
+    assert {row["task_name"]: row for row in rows} == plain_answers.retry_spend(selected)
+    costs = [row["later"]["estimated_cost"] for row in rows]
+    assert costs == sorted(costs, reverse=True)
+    assert all(cost > 0 for cost in costs)
 
 
 async def test_no_calls_sum_up_to_nothing() -> None:
@@ -282,4 +185,6 @@ async def test_no_calls_sum_up_to_nothing() -> None:
     assert await LLMCallRepository.tool_usage(**never) == []
     assert await LLMCallRepository.cost_summary(**never) == []
     assert await LLMCallRepository.latency_summary(**never) == []
+    assert await LLMCallRepository.usage_over_time(**never) == []
+    assert await LLMCallRepository.retry_spend(**never) == []
     assert await LLMCallRepository.failure_summary(**never) == FailureSummary(calls=0)

@@ -190,6 +190,17 @@ def test_tools_called_are_listed() -> None:
     calls = [{"type": "function", "function": {"name": name}} for name in ("search", "search")]
     fields = fields_of_response(response_message={"role": "assistant", "tool_calls": calls})
     assert fields["tools_called"] == ["search", "search"]
+    assert "malformed_tool_calls" not in fields
+
+
+def test_malformed_tool_calls_are_listed() -> None:
+    """So are those of them whose arguments no program can read."""
+    calls = [
+        {"type": "function", "function": {"name": "search", "arguments": arguments}}
+        for arguments in ("{}", '{"query": "Par')
+    ]
+    fields = fields_of_response(response_message={"role": "assistant", "tool_calls": calls})
+    assert fields["malformed_tool_calls"] == ["search"]
 
 
 @pytest.mark.parametrize("count", [-5, 1.5, "many", 2**70])

@@ -28,6 +28,8 @@ EVERY_FILTER: dict[str, Any] = {
     "parent_call_id": uuid_utils.UUID(int=7),
     "tags": ["rag", "hidden"],
     "tool": ["search", "read"],
+    "environment": "production",
+    "service": ["api", "worker"],
     "start_date": NOON - timedelta(days=1),
     "end_date": NOON,
 }
@@ -36,6 +38,8 @@ SUMMARIES = [
     pipelines.failure_summary,
     pipelines.cost_summary,
     pipelines.latency_summary,
+    pipelines.usage_over_time,
+    pipelines.retry_spend,
 ]
 
 
@@ -87,6 +91,8 @@ def test_every_filter_becomes_a_condition() -> None:
         "parent_call_id": "00000000-0000-0000-0000-000000000007",
         "tags": {"$all": ["rag", "hidden"]},
         "tools_called": {"$in": ["search", "read"]},
+        "environment": "production",
+        "service": {"$in": ["api", "worker"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600", "$regex": "^.{14}7"},
     }
     assert EVERY_FILTER.keys() == CallFilters.__annotations__.keys()
@@ -180,3 +186,62 @@ def test_an_unknown_grouping_is_named(summary: Any) -> None:
 
     with pytest.raises(UsageError, match=r"group_by 'wekk' is not one of model, .*hour"):
         summary("wekk")
+
+
+def test_an_unknown_bucket_is_named() -> None:
+    """What time cannot be divided into is an error that lists what it can."""
+    with pytest.raises(UsageError, match="bucket 'fortnight' is not one of hour, day, week, month"):
+        pipelines.usage_over_time("fortnight")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "+05:30", "-0330", "+14"])
+@pytest.mark.parametrize(
+    "summary", [pipelines.cost_summary, pipelines.latency_summary, pipelines.usage_over_time]
+)
+def test_time_zones_are_names_or_offsets(summary: Any, zone: str) -> None:
+    """What MongoDB takes for a zone is in the stages as it was given."""
+    assert f'"timezone": "{zone}"' in json.dumps(summary("day", timezone=zone))
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Pari", "localtime", "+5", "+25:00", "05:30", "", None, UTC]
+)
+@pytest.mark.parametrize(
+    "summary", [pipelines.cost_summary, pipelines.latency_summary, pipelines.usage_over_time]
+)
+def test_an_unknown_time_zone_is_named(summary: Any, zone: Any) -> None:
+    """A zone that MongoDB would not understand is an error that says what it would."""
+    with pytest.raises(UsageError, match=r"timezone .* is neither an IANA name such as"):
+        summary(timezone=zone)
+
+
+@pytest.mark.parametrize("text", ["", None, 5, "a\0b", "x" * 1001, "half \ud800"], ids=ascii)
+def test_what_cannot_be_searched_for_is_named(text: Any) -> None:
+    """A text that no call can hold, or that is none, is an error."""
+    with pytest.raises(UsageError, match=r"^text h"):
+        pipelines.search(text)
+
+
+def test_a_search_has_a_time_range() -> None:
+    """A week before the end, if nothing else is said, so that it reads no more."""
+    (given, by_end, by_now) = (
+        pipelines.search("x", **dates)[0]["$match"]["_id"]["$gte"]
+        for dates in ({"start_date": NOON}, {"end_date": NOON + timedelta(days=7)}, {})
+    )
+
+    assert given == by_end < by_now
+
+
+def test_a_search_that_ends_before_computers_began_is_no_error() -> None:
+    """A week before the first instant there is none."""
+    stages = pipelines.search("x", end_date=datetime.min.replace(tzinfo=UTC))
+
+    assert stages[0]["$match"]["_id"]["$gte"] == "00000000-0000"
+
+
+def test_a_search_names_what_is_wrong() -> None:
+    """Its filters and limit are checked like those of a list."""
+    with pytest.raises(UsageError, match="limit has to be an int from 1"):
+        pipelines.search("x", limit=0)
+    with pytest.raises(UsageError, match="end_date has to be a datetime, not str"):
+        pipelines.search("x", end_date="2026-05-01")  # type: ignore[typeddict-item]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
-from llm_audit.provider_response import read_response, tools_called
+from llm_audit.provider_response import malformed_tool_calls, read_response, tools_called
 from llm_audit.usage import read_usage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -493,6 +493,57 @@ def test_tools_called_by_shape(message: object, names: list[str]) -> None:
 def test_rubbish_asks_for_no_tools(message: object) -> None:
     """Something that is no message asks for no tools, and raises no error."""
     assert tools_called(message) == []
+    assert malformed_tool_calls(message) == []
+
+
+def in_every_shape(arguments: object) -> dict[str, dict[str, Any]]:
+    """Return messages that call the tool f with these arguments, by the API's name."""
+    named = {"name": "f", "arguments": arguments}
+    return {
+        "openai": {"content": None, "tool_calls": [{"type": "function", "function": named}]},
+        "openai, legacy": {"content": None, "function_call": named},
+        "openai, responses": {"output": [{"type": "function_call", "call_id": "1", **named}]},
+        "openai, mcp": {"output": [{"type": "mcp_call", **named}]},
+        "anthropic": {"content": [{"type": "tool_use", "name": "f", "input": arguments}]},
+        "gemini": {"parts": [{"functionCall": {"name": "f", "args": arguments}}]},
+        "gemini, sdk": {"parts": [{"function_call": {"name": "f", "args": arguments}}]},
+        "bedrock": {"content": [{"toolUse": {"name": "f", "input": arguments}}]},
+        "cohere": {"tool_calls": [{"name": "f", "parameters": arguments}]},
+    }
+
+
+@pytest.mark.parametrize("shape", in_every_shape({}))
+@pytest.mark.parametrize(
+    ("arguments", "well_formed"),
+    [
+        *((text, True) for text in ("{}", '{"a": [1]}', ' {"a": null}\n')),
+        *((text, False) for text in ("", "{", '{"a": 1', "[]", "5", "null", '"{}"', "{'a': 1}")),
+        *((text, False) for text in ('{"a": NaN}', "{" * 99_999, '{"a": 1} {}')),
+        *((value, True) for value in ({}, {"a": 1}, None)),
+        *((value, False) for value in ([], ["a"], 5, True)),
+    ],
+    ids=lambda value: f"{value!r:.20}",
+)
+def test_malformed_arguments_are_told(shape: str, arguments: Any, *, well_formed: bool) -> None:
+    """In every provider's shape, arguments have to be an object, or a text that is one in JSON."""
+    message = in_every_shape(arguments)[shape]
+
+    assert tools_called(message) == ["f"]
+    assert malformed_tool_calls(message) == ([] if well_formed else ["f"])
+
+
+def test_free_text_is_not_malformed() -> None:
+    """A custom tool takes any text, and a tool of the provider's may have no arguments."""
+    message = {
+        "tool_calls": [CUSTOM_CALL],
+        "output": [
+            {"type": "custom_tool_call", "name": "shell", "input": "ls"},
+            {"type": "web_search_call", "action": {"query": "x"}},
+        ],
+    }
+
+    assert tools_called(message) == ["shell", "shell", "web_search_call"]
+    assert malformed_tool_calls(message) == []
 
 
 NAMES = st.sampled_from(
@@ -517,4 +568,5 @@ def test_any_json_is_survived(body: object) -> None:
     assert isinstance(found.get("response_message", {}), dict)
     assert isinstance(found.get("finish_reason", ""), str)
     assert all(isinstance(name, str) for name in tools_called(body))
+    assert set(malformed_tool_calls(body)) <= set(tools_called(body))
     assert all(isinstance(name, str) for name in tools_called(found.get("response_message")))

@@ -1,0 +1,40 @@
+"""The queries as aggregation pipelines: pure functions that return the list of stages.
+
+They need nothing but a collection: `collection.aggregate(pipelines.tool_usage(...))` with PyMongo,
+`await` before it with PyMongo Async, Motor as you are used to it. The stages are plain JSON, so
+`json.dumps(pipelines.tool_usage())` can be pasted into mongosh. `**filters` are those of
+`CallFilters`. MongoDB 6.0 and later.
+
+In every rate, failures are ERROR, TIMEOUT and ABANDONED, and a rate is failures / (successes +
+failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
+"""
+
+from llm_audit.queries.pipelines.failures import failure_summary
+from llm_audit.queries.pipelines.finding import search
+from llm_audit.queries.pipelines.latencies import latency_summary
+from llm_audit.queries.pipelines.related import (
+    calls_by_task,
+    calls_by_trace,
+    session,
+    trace_tree,
+    workflow,
+)
+from llm_audit.queries.pipelines.spending import cost_summary, retry_spend, usage_over_time
+from llm_audit.queries.pipelines.stages import Pipeline
+from llm_audit.queries.pipelines.tools import tool_usage
+
+__all__ = [
+    "Pipeline",
+    "calls_by_task",
+    "calls_by_trace",
+    "cost_summary",
+    "failure_summary",
+    "latency_summary",
+    "retry_spend",
+    "search",
+    "session",
+    "tool_usage",
+    "trace_tree",
+    "usage_over_time",
+    "workflow",
+]

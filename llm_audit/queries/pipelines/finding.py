@@ -1,0 +1,97 @@
+"""Where something was said."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Unpack
+
+from llm_audit.errors import UsageError
+from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition
+from llm_audit.queries.pipelines.stages import Pipeline, if_
+
+SEARCHED = ("system_prompt", "messages", "input", "response_message")
+SEARCH_SPAN = timedelta(days=7)
+SEARCH_DEPTH = 10  # lists and objects in each other: the arguments in a Bedrock message begin at 6
+SEARCH_MAX_CHARACTERS = 1000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def search(
+    text: str, *, limit: int | None = 100, after: Id | None = None, **filters: Unpack[CallFilters]
+) -> Pipeline:
+    """Which calls said this, newest first?
+
+    Every text in the system prompt, the messages, the input and the response is looked at,
+    whatever the provider's shape, down to 10 lists and objects in each other. There is no text
+    index, because it would make recording dear: the calls of the time range are read one by one.
+
+    Args:
+        text: What has to be in one of the texts, in capitals or not; nothing in it is special.
+        limit: How many calls at the most; None for all.
+        after: Only calls older than the one with this id.
+        **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or now.
+
+    Returns:
+        Stages whose rows are whole calls. Index: that of a filter's field, else _id.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    pattern = _pattern(text)
+    checked_limit(limit)
+    condition(filters)  # before anything is reckoned with its dates
+    if filters.get("start_date") is None:
+        end = (filters.get("end_date") or datetime.now(UTC)).astimezone(UTC)
+        filters["start_date"] = max(end, _EPOCH + SEARCH_SPAN) - SEARCH_SPAN
+    return [
+        {"$match": condition(filters, after=after)},
+        {"$sort": {"_id": -1}},
+        {"$set": {"_searched": {"found": False, "level": [f"${name}" for name in SEARCHED]}}},
+        *(_level_of(pattern) for _ in range(SEARCH_DEPTH + 1)),
+        {"$match": {"_searched.found": True}},
+        {"$unset": "_searched"},
+        *([] if limit is None else [{"$limit": limit}]),
+    ]
+
+
+def _level_of(pattern: str) -> dict[str, Any]:
+    """Return the stage that looks at the texts of a level, then goes one level down."""
+    text = if_({"$eq": [{"$type": "$$part"}, "string"]}, "$$part", "")
+    matches = {"$regexMatch": {"input": text, "regex": pattern, "options": "i"}}
+    values = {"$map": {"input": {"$objectToArray": "$$part"}, "as": "pair", "in": "$$pair.v"}}
+    below = {
+        "$switch": {
+            "branches": [
+                {"case": {"$isArray": ["$$part"]}, "then": "$$part"},
+                {"case": {"$eq": [{"$type": "$$part"}, "object"]}, "then": values},
+            ],
+            "default": [],
+        }
+    }
+    every_part = {"input": "$_searched.level", "as": "part"}
+    hits = {"$anyElementTrue": {"$map": every_part | {"in": matches}}}
+    joined = {
+        "input": {"$map": every_part | {"in": below}},
+        "initialValue": [],
+        "in": {"$concatArrays": ["$$value", "$$this"]},
+    }
+    return {
+        "$set": {
+            "_searched.found": {"$or": ["$_searched.found", hits]},
+            "_searched.level": if_({"$eq": ["$_searched.found", True]}, [], {"$reduce": joined}),
+        }
+    }
+
+
+def _pattern(text: object) -> str:
+    """Return the regular expression that finds a text as it is."""
+    if not isinstance(text, str) or not 0 < len(text) <= SEARCH_MAX_CHARACTERS or "\0" in text:
+        raise UsageError(
+            f"text has to be a str of 1 to {SEARCH_MAX_CHARACTERS:,} characters, none of them NUL, "
+            f"not {text!r:.50}."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("text holds half a surrogate pair, which no call can.") from None
+    return re.escape(text)

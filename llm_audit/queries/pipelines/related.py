@@ -1,0 +1,100 @@
+"""Which calls belong together: those of a trace, of a session, of a task, of a canvas."""
+
+from typing import Any
+
+from llm_audit.queries.filters import Id, id_text
+from llm_audit.queries.pipelines.stages import Pipeline
+
+_IN_A_TREE = (
+    *("parent_call_id", "call_type", "status", "provider", "model", "task_id", "tools_called"),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "estimated_cost", "latency_ms"),
+    *("error_type", "ended_by", "created_at", "completed_at"),
+)
+_IN_A_CONVERSATION = (
+    *("system_prompt", "messages", "input", "response_message", "response_id", "finish_reason"),
+    *("call_type", "status", "provider", "model", "trace_id", "task_id"),
+    *("error_type", "error_message", "ended_by"),
+    *("total_tokens", "estimated_cost", "latency_ms", "created_at", "completed_at"),
+)
+
+
+def calls_by_trace(trace_id: Id) -> Pipeline:
+    """Which calls made up this trace, oldest first?
+
+    Args:
+        trace_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are whole calls. Index: trace_id_newest, read backwards.
+    """
+    return [{"$match": {"trace_id": id_text("trace_id", trace_id)}}, {"$sort": {"_id": 1}}]
+
+
+def calls_by_task(task_id: Id) -> Pipeline:
+    """Which calls did this Celery task make, in all its attempts, oldest first?
+
+    Args:
+        task_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are whole calls. Index: task_id_newest, read backwards.
+    """
+    return [{"$match": {"task_id": id_text("task_id", task_id)}}, {"$sort": {"_id": 1}}]
+
+
+def workflow(workflow_id: Id) -> Pipeline:
+    """Which calls did this Celery canvas make, in all its tasks and their attempts, oldest first?
+
+    Args:
+        workflow_id: The id of the canvas' first task (its root), of a group in it, or the trace's;
+            str, UUID or int.
+
+    Returns:
+        Stages whose rows are whole calls. Indexes: task.root_id_newest, task.group_id_newest and
+        trace_id_newest, read backwards and merged.
+    """
+    wanted = id_text("workflow_id", workflow_id)
+    fields = ("task.root_id", "task.group_id", "trace_id")
+    return [{"$match": {"$or": [{field: wanted} for field in fields]}}, {"$sort": {"_id": 1}}]
+
+
+def trace_tree(trace_id: Id) -> Pipeline:
+    """Who called whom in this trace, and what did each call take?
+
+    Args:
+        trace_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are calls without what was said, oldest first, for `build_trace_tree`
+        (see `TraceCall`). Index: trace_id_newest, read backwards.
+    """
+    shown: dict[str, Any] = {
+        "_id": 0,
+        "id": "$_id",
+        "task_name": "$task.name",
+        "retries": "$task.retries",
+        **dict.fromkeys(_IN_A_TREE, 1),
+    }
+    return [*calls_by_trace(trace_id), {"$project": shown}]
+
+
+def session(session_id: Id) -> Pipeline:
+    """What was said in this session, by whom?
+
+    Args:
+        session_id: str, UUID or int.
+
+    Returns:
+        Stages whose rows are calls with request and answer, but without tool definitions and
+        other parameters, oldest first, for `build_conversation`. Index: session_id_newest, read
+        backwards.
+    """
+    shown: dict[str, Any] = {
+        "previous_response_id": "$request_params.previous_response_id",
+        **dict.fromkeys(_IN_A_CONVERSATION, 1),
+    }
+    return [
+        {"$match": {"session_id": id_text("session_id", session_id)}},
+        {"$sort": {"_id": 1}},
+        {"$project": shown},
+    ]

@@ -1,0 +1,69 @@
+"""What several pipelines are made of: stages, accumulators and expressions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
+from llm_audit.queries.filters import condition
+
+Pipeline = list[dict[str, Any]]
+
+
+def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> Pipeline:
+    """Return the stage that selects what the filters and one more condition select, if any do."""
+    matched = condition(filters) | (more or {})
+    return [{"$match": matched}] if matched else []
+
+
+def tokens() -> dict[str, Any]:
+    """Return the accumulators of the tokens that are known."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
+    return {name: {"$sum": f"${name}"} for name in names}
+
+
+def costs() -> dict[str, Any]:
+    """Return the accumulators of what is known of costs, and of how many calls nothing is."""
+    return {
+        "estimated_cost": {"$sum": "$estimated_cost"},
+        "calls_without_cost": count_if({"$not": is_known("$estimated_cost")}),
+    }
+
+
+def share(part: Any, whole: Any) -> dict[str, Any]:
+    """Return the expression for a share, null where there is no whole."""
+    return if_({"$gt": [whole, 0]}, {"$divide": [part, whole]}, None)
+
+
+def count_if(test: dict[str, Any]) -> dict[str, Any]:
+    """Return the accumulator that counts the documents which pass a test."""
+    return {"$sum": if_(test, 1, 0)}
+
+
+def calls_if(test: dict[str, Any]) -> dict[str, Any]:
+    """Return the accumulator that adds up `calls` of the documents which pass a test."""
+    return {"$sum": if_(test, "$calls", 0)}
+
+
+def if_(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
+    """Return the expression that chooses by a test."""
+    return {"$cond": [test, then, otherwise]}
+
+
+def has_status(status: LLMCallStatusEnum) -> dict[str, Any]:
+    """Return the test for a status."""
+    return {"$eq": ["$status", status.value]}
+
+
+def failed(status: str) -> dict[str, Any]:
+    """Return the test for a failure."""
+    return {"$in": [status, [failure.value for failure in FAILURE_STATUSES]]}
+
+
+def judged(status: str) -> dict[str, Any]:
+    """Return the test for what a rate is measured against: a success or a failure."""
+    return {"$or": [{"$eq": [status, LLMCallStatusEnum.SUCCESS.value]}, failed(status)]}
+
+
+def is_known(field: str) -> dict[str, Any]:
+    """Return the test for a field that is there and not null."""
+    return {"$gt": [field, None]}  # every value sorts after null, and null after a missing field

@@ -1,0 +1,74 @@
+"""What becomes of the tools that models ask for."""
+
+from typing import Any, Unpack
+
+from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.pipelines.stages import (
+    Pipeline,
+    costs,
+    count_if,
+    failed,
+    is_known,
+    judged,
+    share,
+)
+
+
+def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
+    """Which tools do models ask for, how often, and what do the calls that ask for them cost?
+
+    A call that asks for two tools counts, with its whole cost, for both.
+
+    Args:
+        **filters: With `tool`, only the rows of those tools are given.
+
+    Returns:
+        Stages whose rows are `{tool, calls, llm_calls, traces, malformed_calls,
+        argument_validity, failures, failure_rate, estimated_cost, calls_without_cost}`, most
+        often asked for first (see `ToolUsage`). The arguments of malformed calls are no JSON object.
+        Index: that of a filter's field, else _id for dates, else tools_called_newest.
+    """
+    wanted = condition(filters)
+    tools = wanted.get("tools_called")
+    summed = ("calls", "malformed_calls", "llm_calls", "failures", "judged")
+    summed_costs = ("estimated_cost", "calls_without_cost")
+    well_formed = {"$subtract": ["$calls", "$malformed_calls"]}
+    return [
+        {"$match": wanted if tools else wanted | {"tools_called": {"$exists": True}}},
+        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
+        {"$unwind": "$tool"},
+        *([{"$match": {"tool": tools}}] if tools else []),
+        {
+            "$group": {
+                "_id": {"tool": "$tool", "trace_id": "$trace_id"},
+                "calls": {"$sum": _times_in("$tools_called")},
+                "malformed_calls": {"$sum": _times_in("$malformed_tool_calls")},
+                "llm_calls": {"$sum": 1},
+                "failures": count_if(failed("$status")),
+                "judged": count_if(judged("$status")),
+                **costs(),
+            }
+        },
+        {
+            "$group": {
+                "_id": "$_id.tool",
+                "traces": count_if(is_known("$_id.trace_id")),
+                **{name: {"$sum": f"${name}"} for name in (*summed, *summed_costs)},
+            }
+        },
+        {
+            "$set": {
+                "tool": "$_id",
+                "argument_validity": share(well_formed, "$calls"),
+                "failure_rate": share("$failures", "$judged"),
+            }
+        },
+        {"$unset": ["_id", "judged"]},
+        {"$sort": {"calls": -1, "tool": 1}},
+    ]
+
+
+def _times_in(names: str) -> dict[str, Any]:
+    """Return the expression for how often the tool is in a list of names."""
+    this_tool = {"$eq": ["$$this", "$tool"]}
+    return {"$size": {"$filter": {"input": {"$ifNull": [names, []]}, "cond": this_tool}}}

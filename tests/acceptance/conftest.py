@@ -62,6 +62,9 @@ def deployment(
         "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
         "LLM_AUDIT_STRICT": "true",
         "PROVIDER_URL": any_provider.url,
+        # not in native threads: a signal handler that switches greenlets while gevent holds the
+        # lock of their queue, as Celery's do, stops the whole worker
+        "GEVENT_RESOLVER": "block",
     }
     path = f"{TASKS_FOLDER}{os.pathsep}{TASKS_FOLDER.parents[1]}"
     with pymongo.MongoClient(mongod.url, tz_aware=True) as client:

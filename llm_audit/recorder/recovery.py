@@ -76,7 +76,7 @@ class Recovery:
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
         self._left_alone: set[str] = set()
-        self.nothing_left_at = 0.0  # on the monotonic clock: when a look began that found no more
+        self._looked_at = 0.0  # on the monotonic clock: when a look began that came to its end
         self._look_began = 0.0
         self._next_look = 0.0
         self._paused_until = 0.0
@@ -84,6 +84,16 @@ class Recovery:
     def look_now(self) -> None:
         """Look for dead processes at the next opportunity instead of at the next interval."""
         self._next_look = self._paused_until = 0.0
+
+    def left_nothing(self, since: float) -> bool:
+        """Tell whether a look has come to its end, and nothing of a dead process is there now.
+
+        Args:
+            since: When the look must have begun at the earliest, on the monotonic clock.
+        """
+        return self._looked_at >= since and not any(
+            owner.has_ended() for _, owner in spool.owners(self._target_folder)
+        )
 
     def current(self) -> Adopted | None:
         """Return the dead process's folder being worked on, adopting the next if there is one."""
@@ -194,8 +204,7 @@ class Recovery:
                 log_once(f"{folder.path} is left alone: {type(error).__name__} in reading it.")
                 self._left_alone.add(folder.nonce)
                 folder.release()
-        if not any(owner.has_ended() for _, owner in spool.owners(self._target_folder)):
-            self.nothing_left_at = self._look_began
+        self._looked_at = self._look_began
         return None
 
     def _adopt(self, folder: ProcessFolder) -> Adopted:

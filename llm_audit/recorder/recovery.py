@@ -171,9 +171,13 @@ class Recovery:
             reason: Why this one cannot.
         """
         if self._adopted is not None:
-            log_once(f"{self._adopted.folder.path} is left alone: {reason}.")
-            self._left_alone.add(self._adopted.folder.nonce)
-            self.release()
+            self._leave(self._adopted.folder, reason)
+            self._adopted = None
+
+    def _leave(self, folder: ProcessFolder, reason: str) -> None:
+        log_once(f"{folder.path} is left alone: {reason}.")
+        self._left_alone.add(folder.nonce)
+        folder.release()
 
     def _report_waiting_elsewhere(self) -> None:
         settings = self._settings
@@ -201,9 +205,7 @@ class Recovery:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
             except Exception as error:  # noqa: BLE001  (whatever lies there; others look too)
-                log_once(f"{folder.path} is left alone: {type(error).__name__} in reading it.")
-                self._left_alone.add(folder.nonce)
-                folder.release()
+                self._leave(folder, f"{type(error).__name__} in reading it")
         self._looked_at = self._look_began
         return None
 

@@ -11,19 +11,12 @@ from uuid_utils import uuid4
 
 import llm_audit
 from celery_hooks import propagation
-from llm_audit.context import (
-    CallContext,
-    Frame,
-    current_context,
-    enter,
-    enter_lazily,
-    leave,
-)
+from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, leave
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
-    from celery import Celery, Task
+    from celery import Task
 
 _UID = "llm_audit.attempts"
 _ATTRIBUTE = "llm_audit_attempt"
@@ -34,8 +27,8 @@ class _Tagged:
     """Which apps' tasks are tagged, and whether each waits for its calls to arrive."""
 
     every_app = False
-    apps: ClassVar[list["Celery"]] = []
-    flushed: ClassVar[list["Celery"]] = []
+    apps: ClassVar[list[Celery]] = []
+    flushed: ClassVar[list[Celery]] = []
     flush_every_app = False
 
 
@@ -53,7 +46,7 @@ class Attempt:
         return type(None), ()
 
 
-def tag(app: "Celery | None", *, flush: str | None) -> "Celery | None":
+def tag(app: Celery | None, *, flush: str | None) -> Celery | None:
     """Tag the tasks of an app, or of every app for None; return the app that a proxy stands for."""
     if app is None:
         _Tagged.every_app = True

@@ -1,7 +1,6 @@
 """Tasks with a call in flight, and how their calls ended."""
 
 import signal
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,15 +99,15 @@ class Flight:
             task_id: The task's.
             *expected: What was asked, status and cause of each call.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            calls = list(self.deployment.calls.find({"task_id": task_id}).sort("_id", 1))
-            found = sorted(
+        wanted = sorted((text, status, str(by)) for text, status, by in expected)
+        calls: list[dict[str, Any]] = []
+
+        def found() -> list[tuple[str, str, str]]:
+            calls[:] = self.deployment.calls.find({"task_id": task_id}).sort("_id", 1)
+            return sorted(
                 (call["messages"][-1]["content"], call["status"], str(call.get("ended_by")))
                 for call in calls
             )
-            if found == sorted((text, status, str(by)) for text, status, by in expected):
-                return calls
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{found} instead of {sorted(expected, key=str)}")
-            time.sleep(0.05)  # a standalone mongod has nothing to await
+
+        until(lambda: found() == wanted, instead=lambda: f"{found()} instead of {wanted}")
+        return calls

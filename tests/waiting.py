@@ -26,10 +26,31 @@ def arrived(calls: Calls, call_id: str) -> Call:
     return call
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds that another process or thread brings about."""
+def ended_calls(calls: Calls, query: dict[str, Any], count: int) -> list[Call]:
+    """Wait until so many calls, and no more, are there and have ended; return the oldest first."""
+    found: list[Call] = []
+
+    def have_ended() -> bool:
+        found[:] = calls.find(query).sort("_id", 1)
+        return len(found) >= count and all(call["status"] != "PENDING" for call in found)
+
+    until(have_ended, instead=lambda: f"not {count} ended calls: {found}")
+    assert len(found) == count
+    return found
+
+
+def until(
+    condition: Callable[[], object],
+    instead: Callable[[], str] = lambda: "what was waited for did not happen",
+) -> None:
+    """Wait until a condition holds that another process or thread brings about.
+
+    Args:
+        condition: True when it holds.
+        instead: Says what is the case if it does not in the end.
+    """
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail("what was waited for did not happen")
+            pytest.fail(instead())
         time.sleep(POLL_SECONDS)

@@ -21,8 +21,8 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
     """Report on the folder of every process, for whatever target, oldest journal first."""
     reports = [
         report
-        for target in _folders(settings.spool_dir)
-        for folder in _folders(target)
+        for target in spool.folders_in(settings.spool_dir)
+        for folder in spool.folders_in(target)
         if (report := _examine(folder, ours=target.name == settings.target())) is not None
     ]
     return sorted(reports, key=lambda report: -(report.age_seconds or 0.0))
@@ -33,17 +33,6 @@ def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
     target_folder = settings.spool_dir / settings.target()
     damaged = (target_folder / spool.REJECTED).glob(f"*{DAMAGED}")
     return [str(path) for path in rejected.files(target_folder)], sorted(map(str, damaged))
-
-
-def _folders(parent: Path) -> Iterator[Path]:
-    try:
-        yield from sorted(
-            path
-            for path in parent.iterdir()
-            if path.is_dir() and path.name != spool.REJECTED and not path.name.startswith(spool.NEW)
-        )
-    except OSError:
-        return  # no spool, or none that this process may read
 
 
 def _examine(folder: Path, *, ours: bool) -> JournalReport | None:

@@ -76,7 +76,7 @@ class Recovery:
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
         self._left_alone: set[str] = set()
-        self.nothing_left_at = 0.0  # on the monotonic clock: when a look began that found no more
+        self._looked_at = 0.0  # on the monotonic clock: when a look began that came to its end
         self._look_began = 0.0
         self._next_look = 0.0
         self._paused_until = 0.0
@@ -84,6 +84,16 @@ class Recovery:
     def look_now(self) -> None:
         """Look for dead processes at the next opportunity instead of at the next interval."""
         self._next_look = self._paused_until = 0.0
+
+    def left_nothing(self, since: float) -> bool:
+        """Tell whether a look has come to its end, and nothing of a dead process is there now.
+
+        Args:
+            since: When the look must have begun at the earliest, on the monotonic clock.
+        """
+        return self._looked_at >= since and not any(
+            owner.has_ended() for _, owner in spool.owners(self._target_folder)
+        )
 
     def current(self) -> Adopted | None:
         """Return the dead process's folder being worked on, adopting the next if there is one."""
@@ -161,9 +171,13 @@ class Recovery:
             reason: Why this one cannot.
         """
         if self._adopted is not None:
-            log_once(f"{self._adopted.folder.path} is left alone: {reason}.")
-            self._left_alone.add(self._adopted.folder.nonce)
-            self.release()
+            self._leave(self._adopted.folder, reason)
+            self._adopted = None
+
+    def _leave(self, folder: ProcessFolder, reason: str) -> None:
+        log_once(f"{folder.path} is left alone: {reason}.")
+        self._left_alone.add(folder.nonce)
+        folder.release()
 
     def _report_waiting_elsewhere(self) -> None:
         settings = self._settings
@@ -191,11 +205,8 @@ class Recovery:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
             except Exception as error:  # noqa: BLE001  (whatever lies there; others look too)
-                log_once(f"{folder.path} is left alone: {type(error).__name__} in reading it.")
-                self._left_alone.add(folder.nonce)
-                folder.release()
-        if not any(owner.has_ended() for _, owner in spool.owners(self._target_folder)):
-            self.nothing_left_at = self._look_began
+                self._leave(folder, f"{type(error).__name__} in reading it")
+        self._looked_at = self._look_began
         return None
 
     def _adopt(self, folder: ProcessFolder) -> Adopted:

@@ -17,7 +17,7 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -208,6 +208,11 @@ class Owner(NamedTuple):
     boot_id: str | None
     target: str | None = None
 
+    @classmethod
+    def known(cls, owner: Mapping[str, Any], *, lives: bool) -> "Owner":
+        """Make one of what a lock file says, which may be nothing."""
+        return cls(lives, *map(owner.get, cls._fields[1:]))
+
     @property
     def of_this_machine(self) -> bool:
         """Whether it ran under this kernel, in this container."""
@@ -217,27 +222,32 @@ class Owner(NamedTuple):
         """Tell whether the process that recorded is gone; on other machines it counts as alive."""
         if self.pid is None or not self.of_this_machine:
             return False
-        if self.lives:  # or who adopted it does
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return True
-            except OSError:
-                return False  # somebody else's process
-        return not self.lives
+        if not self.lives:
+            return True
+        try:  # it may be who adopted the folder that lives
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # somebody else's process
+        return False
+
+
+def folders_in(parent: Path) -> list[Path]:
+    """Return the folders of targets in the spool, or those of processes in a target's, by name."""
+    try:
+        paths = sorted(parent.iterdir())
+    except OSError:
+        return []  # no spool, or none that this process may read
+    return [path for path in paths if path.name != REJECTED and not path.name.startswith(NEW)]
 
 
 def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:
     """Yield the processes' folders in the spool for a target, each with its owner."""
-    try:
-        names = [entry.name for entry in os.scandir(target_folder)]
-    except OSError:
-        return  # no spool, or none that this process may read
-    for name in names:
-        if name != REJECTED and not name.startswith(NEW):
-            owner = look_at(target_folder / name)
-            if owner is not None:
-                yield target_folder / name, owner
+    for path in folders_in(target_folder):
+        owner = look_at(path)
+        if owner is not None:
+            yield path, owner
 
 
 def look_at(folder: Path) -> Owner | None:
@@ -248,8 +258,7 @@ def look_at(folder: Path) -> Owner | None:
     """
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
         if folder.name in Held.owners:
-            owner = Held.owners[folder.name]
-            return Owner(True, *map(owner.get, Owner._fields[1:]))  # noqa: FBT003
+            return Owner.known(Held.owners[folder.name], lives=True)
         try:
             descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -262,7 +271,7 @@ def look_at(folder: Path) -> Owner | None:
             lives = True
         finally:
             os.close(descriptor)
-    return Owner(lives, *map(owner.get, Owner._fields[1:]))
+    return Owner.known(owner, lives=lives)
 
 
 def _this_process() -> dict[str, Any]:

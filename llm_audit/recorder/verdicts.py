@@ -18,12 +18,14 @@ from bson.errors import BSONError
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.recorder.closing import Closing, Verdict, leave_verdicts
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.spool import owners
+from llm_audit.recorder.spool import Owner, owners
 
 PATIENCE_SECONDS = 10.0  # with a process that lives, and may go on for long
 PAUSE_SECONDS = 5.0
 WAITING_MAX = 10_000  # beyond it the oldest go: their calls end by inference
 POLL_SECONDS = 0.05
+
+_Journals = list[tuple[Path, Owner]]
 
 
 class _Waiting(NamedTuple):
@@ -63,10 +65,12 @@ class Verdicts:
         Args:
             acknowledged_through: How far this process has itself delivered.
         """
-        if time.monotonic() < self._paused_until:
+        all_waiting = tuple(self._waiting)
+        if not all_waiting or time.monotonic() < self._paused_until:
             return
-        for waiting in tuple(self._waiting):
-            if not self._is_due(waiting, acknowledged_through):
+        journals = self._journals()
+        for waiting in all_waiting:
+            if not self._is_due(waiting, acknowledged_through, journals):
                 continue
             try:
                 self._closing.carry_out(waiting.verdict)
@@ -90,8 +94,8 @@ class Verdicts:
     def _leave(self) -> None:
         """Leave what could not be said beside the journals that it is about."""
         waiting = [one.verdict for one in tuple(self._waiting)]
-        for path, owner in owners(self._target_folder):
-            ours = [one for one in waiting if one.pid == owner.pid and owner.of_this_machine]
+        for path, owner in self._journals():
+            ours = [one for one in waiting if one.pid == owner.pid]
             if not ours:
                 continue
             try:
@@ -99,24 +103,25 @@ class Verdicts:
             except (OSError, BSONError) as error:
                 log_once(f"How some tasks ended could not be left in the spool ({error}).")
 
-    def _is_due(self, waiting: _Waiting, acknowledged_through: int) -> bool:
+    def _journals(self) -> _Journals:
+        """Return the folders of this machine's processes in the spool."""
+        return [found for found in owners(self._target_folder) if found[1].of_this_machine]
+
+    def _is_due(self, waiting: _Waiting, acknowledged_through: int, journals: _Journals) -> bool:
         out_of_patience = time.monotonic() - waiting.since > PATIENCE_SECONDS
         if waiting.verdict.pid == os.getpid():
             return out_of_patience or acknowledged_through >= waiting.last_seq
-        return not self._is_expected(waiting.verdict.pid, out_of_patience=out_of_patience)
+        mine = [found for found in journals if found[1].pid == waiting.verdict.pid]
+        return not mine or not self._is_expected(*mine[0], out_of_patience=out_of_patience)
 
-    def _is_expected(self, pid: int, *, out_of_patience: bool) -> bool:
+    def _is_expected(self, path: Path, owner: Owner, *, out_of_patience: bool) -> bool:
         """Tell whether the journal of a process is still to be shipped; if it is dead, ask for it.
 
         That one which lives may go on for long is no reason to wait; what a dead one left will come
         as soon as MongoDB is there.
         """
-        for path, owner in owners(self._target_folder):
-            if owner.pid != pid or not owner.of_this_machine:
-                continue
-            if not owner.lives:
-                self._recovery.look_now()
-            elif out_of_patience and not owner.has_ended():
-                return False
-            return not self._recovery.has_left_alone(path.name)
-        return False
+        if not owner.lives:
+            self._recovery.look_now()
+        elif out_of_patience and not owner.has_ended():
+            return False
+        return not self._recovery.has_left_alone(path.name)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -10,15 +9,10 @@ from typing import Any
 import pymongo
 import pytest
 import slow_provider
-from deployment import (
-    PATIENCE_SECONDS,
-    POOLS,
-    TASKS_FOLDER,
-    CallsOf,
-    Deployment,
-)
+from deployment import POOLS, TASKS_FOLDER, CallsOf, Deployment
 from flights import Flight
 from slow_provider import SlowProvider
+from waiting import ended_calls
 
 import llm_audit
 from llm_audit import embedded
@@ -62,6 +56,9 @@ def deployment(
         "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
         "LLM_AUDIT_STRICT": "true",
         "PROVIDER_URL": any_provider.url,
+        # not in native threads: a signal handler that switches greenlets while gevent holds the
+        # lock of their queue, as Celery's do, stops the whole worker
+        "GEVENT_RESOLVER": "block",
     }
     path = f"{TASKS_FOLDER}{os.pathsep}{TASKS_FOLDER.parents[1]}"
     with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
@@ -122,15 +119,6 @@ def calls_of(deployment: Deployment) -> CallsOf:
     """Wait for the calls of some tasks to end, and return them in the order they were made."""
 
     def wait(count: int, *task_ids: str) -> list[dict[str, Any]]:
-        query = {"task_id": {"$in": task_ids}}
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        found: list[dict[str, Any]] = []
-        while time.monotonic() < deadline:
-            found = list(deployment.calls.find(query).sort("_id", 1))
-            if len(found) >= count and all(call["status"] != "PENDING" for call in found):
-                assert len(found) == count
-                return found
-            time.sleep(0.05)  # a standalone mongod has nothing to await
-        pytest.fail(f"not {count} ended calls: {found}")
+        return ended_calls(deployment.calls, {"task_id": {"$in": task_ids}}, count)
 
     return wait

@@ -1,7 +1,6 @@
 """What the producer's context says arrives in every task that follows from it."""
 
 import json
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from celery import chain, chord, group
 from deployment import PATIENCE_SECONDS, PREFORK, Deployment
-from waiting import until
+from waiting import ended_calls, until
 
 import celery_hooks
 from celery_hooks.propagation import CUT_NOTE, HEADER, MAX_BYTES, dump
@@ -33,18 +32,10 @@ def trace_id() -> str:
 
 @pytest.fixture
 def trace_of(deployment: Deployment) -> TraceOf:
-    """Wait until a trace has so many calls that have ended, and return them."""
+    """Wait until a trace has so many calls that have ended, and return them, the oldest first."""
 
     def wait(trace_id: str, count: int) -> Calls:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            calls = list(deployment.calls.find({"trace_id": trace_id}))
-            if len(calls) >= count and all(call["status"] != "PENDING" for call in calls):
-                assert len(calls) == count
-                return calls
-            if time.monotonic() > deadline:
-                pytest.fail(f"not {count} ended calls: {calls}")
-            time.sleep(0.05)  # a standalone mongod has nothing to await
+        return ended_calls(deployment.calls, {"trace_id": trace_id}, count)
 
     return wait
 
@@ -119,7 +110,7 @@ def test_without_a_context_what_follows_a_lost_child_is_in_its_trace(
     """The main process, which publishes the errback, knows the trace without being told."""
     result = tasks.die_in_call.apply_async(link_error=tasks.analyze.s())
 
-    lost, errback = sorted(trace_of(result.id, 2), key=lambda call: call["_id"])
+    lost, errback = trace_of(result.id, 2)
     assert lost["task_id"] == result.id
     assert errback["task"]["parent_id"] == result.id
 

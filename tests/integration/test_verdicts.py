@@ -68,11 +68,8 @@ def end_own(error: BaseException, *, began: float = 0.0, **given: Any) -> None:
     end_calls_of_task("task", error, pid=os.getpid(), since=time.time() + began, **given)
 
 
-def test_only_what_a_killed_process_left_open_is_concerned(
-    settings: Settings, calls: Calls
-) -> None:
-    """The verdict waits for the dead one's journal, and leaves calls that had ended, and others."""
-    LLMLogger.complete(LLMLogger.start(model="m", messages=["ours"]))
+def kill_at_its_time_limit(settings: Settings) -> None:
+    """Have a process killed in the middle of a task, and say why."""
     began = time.time()
     with child(RECORD_AND_WAIT, settings) as process:
         assert process.stdout is not None
@@ -80,6 +77,14 @@ def test_only_what_a_killed_process_left_open_is_concerned(
         process.kill()
         process.wait()
     end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
+
+
+def test_only_what_a_killed_process_left_open_is_concerned(
+    settings: Settings, calls: Calls
+) -> None:
+    """The verdict waits for the dead one's journal, and leaves calls that had ended, and others."""
+    LLMLogger.complete(LLMLogger.start(model="m", messages=["ours"]))
+    kill_at_its_time_limit(settings)
     expected = ("TIMEOUT", "hard_time_limit")
     until(lambda: ends(calls).get("in flight") == expected)
 
@@ -148,13 +153,7 @@ def killed_in_an_outage(settings: Settings, server: embedded.Mongod) -> None:
     """Have a process killed while MongoDB is away, and its task's time limit known here."""
     llm_audit.recover()
     server.kill()
-    began = time.time()
-    with child(RECORD_AND_WAIT, settings) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
-        process.kill()
-        process.wait()
-    end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
+    kill_at_its_time_limit(settings)
 
 
 @pytest.fixture

@@ -1,0 +1,28 @@
+"""Looking for what the dead left: what it costs a process that has nothing to recover."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_records import create_process_folder
+
+from llm_audit.recorder import spool
+from llm_audit.recorder.recovery import Recovery
+from llm_audit.settings import Settings
+
+
+def test_between_looks_nobody_looks_at_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipper asks many times a second: only a look, now and then, opens others' locks."""
+    living = create_process_folder(tmp_path)
+    nothing: Any = None
+    settings = Settings(recovery_interval_seconds=1000)
+    recovery = Recovery(settings, tmp_path, nothing, nothing, nothing)
+    assert recovery.current() is None
+
+    looked_at: list[Path] = []
+    monkeypatch.setattr(spool, "look_at", looked_at.append)
+    assert [recovery.current() for _ in range(10)] == [None] * 10
+    assert looked_at == []
+    living.release()

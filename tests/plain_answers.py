@@ -225,6 +225,16 @@ def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
     }
 
 
+def workflow(calls: list[Call], wanted: str) -> list[Call]:
+    """Return the calls whose trace, or whose task's root or group, this is."""
+    return [
+        call
+        for call in calls
+        if wanted == call.get("trace_id")
+        or wanted in {call.get("task", {}).get(name) for name in ("root_id", "group_id")}
+    ]
+
+
 def says(call: Call, text: str) -> bool:
     """Tell whether a text is in any text of what was said."""
     fields = ("system_prompt", "messages", "input", "response_message")

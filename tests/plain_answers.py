@@ -157,7 +157,7 @@ def failure_groups(calls: list[Call]) -> list[dict[str, Any]]:
                 "first_seen": min(dates, default=None),
                 "last_seen": max(dates, default=None),
                 "sample_id": newest["_id"],
-                "sample_message": message[:500] if message else None,
+                "sample_message": None if message is None else message[:500],
             }
         )
     return sorted(groups, key=lambda group: (group["count"], group["sample_id"]), reverse=True)

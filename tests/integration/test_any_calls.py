@@ -77,7 +77,7 @@ def collection(mongo_client: pymongo.MongoClient[Call]) -> Collection[Call]:
     return mongo_client["test_any_calls"]["llm_calls"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     calls=made_up(),
     group_by=st.sampled_from(get_args(GroupBy)),

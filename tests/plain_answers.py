@@ -157,7 +157,7 @@ def failure_groups(calls: list[Call]) -> list[dict[str, Any]]:
                 "first_seen": min(dates, default=None),
                 "last_seen": max(dates, default=None),
                 "sample_id": newest["_id"],
-                "sample_message": message[:500] if message else None,
+                "sample_message": None if message is None else message[:500],
             }
         )
     return sorted(groups, key=lambda group: (group["count"], group["sample_id"]), reverse=True)
@@ -223,6 +223,16 @@ def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
         }
         for name, members in grouped(in_tasks, groups_by("task_name")).items()
     }
+
+
+def workflow(calls: list[Call], wanted: str) -> list[Call]:
+    """Return the calls whose trace, or whose task's root or group, this is."""
+    return [
+        call
+        for call in calls
+        if wanted == call.get("trace_id")
+        or wanted in {call.get("task", {}).get(name) for name in ("root_id", "group_id")}
+    ]
 
 
 def says(call: Call, text: str) -> bool:

@@ -1,16 +1,15 @@
 """What real providers sent and received goes in through LLMLogger and comes out equal."""
 
-import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gridfs
 import pymongo
 import pytest
 import pytest_asyncio
+from recorded_traffic import ARGUMENTS, TRAFFIC, recorded_calls, split
 from waiting import PATIENCE
 
 import llm_audit
@@ -18,21 +17,7 @@ from llm_audit import LLMCall, LLMLogger, embedded
 from llm_audit.provider_response import read_response, tools_called
 from llm_audit.recorder.encode import restore
 
-TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
-FILES = [TRAFFIC / f"{name}.jsonl" for name in ("openllmetry", "pydantic-ai", "logfire")]
 DATABASE = "test_traffic"
-
-# Our argument, and the names under which the APIs have it in the body of a request.
-ARGUMENTS = {
-    "messages": ("messages", "contents", "chat_history"),
-    "system_prompt": ("system", "instructions", "systemInstruction"),
-    "input": ("input", "prompt", "texts"),
-    "tools": ("tools", "functions"),
-    "tool_choice": ("tool_choice", "toolConfig", "function_call"),
-    "temperature": ("temperature",),
-    "max_tokens": ("max_tokens", "max_completion_tokens"),
-}
-TAKEN = {*ARGUMENTS, "model", "provider", "metadata", "tags", "user_id"}
 
 pytestmark = pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
 
@@ -44,29 +29,6 @@ class Sent:
     start: dict[str, Any]
     request_params: dict[str, Any]
     outcome: dict[str, Any]
-
-
-def recorded_calls() -> Iterator[dict[str, Any]]:
-    """Yield the calls of all files; bodies hold U+2028, so lines are split by hand."""
-    for file in FILES:
-        yield from (json.loads(line) for line in file.read_text("utf-8").split("\n") if line)
-
-
-def split(call: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a request as our arguments, and what is left of it as other parameters."""
-    request = call["request"]
-    rest = dict(request) if isinstance(request, dict) else {"body": request}
-    start = {"provider": call["provider"], "model": rest.pop("model", call["model"])}
-    for argument, spellings in ARGUMENTS.items():
-        for spelling in spellings:
-            is_array = argument in {"messages", "tools"}
-            if argument not in start and isinstance(
-                rest.get(spelling), list if is_array else object
-            ):
-                value = rest.pop(spelling, None)
-                if value is not None:
-                    start[argument] = value
-    return start, {f"{key}_" if key in TAKEN else key: value for key, value in rest.items()}
 
 
 def outcomes_of(call: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
     Returns:
         Stages whose rows are `{tool, calls, llm_calls, traces, malformed_calls,
         argument_validity, failures, failure_rate, estimated_cost, calls_without_cost}`, most
-        often asked for first (see `ToolUsage`). The arguments of malformed calls are no JSON object.
+        often asked for first (see `ToolUsage`). Malformed: the arguments are no JSON object.
         Index: that of a filter's field, else _id for dates, else tools_called_newest.
     """
     wanted = condition(filters)

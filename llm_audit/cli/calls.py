@@ -110,7 +110,7 @@ def call_table(console: Console, *, show_header: bool = False) -> Table:
     wide = console.width >= WIDE
     id_width = 36 if wide else terminal.SHORT_ID
     for column, width in zip(
-        table.columns, (14, id_width, 10, 26 if wide else 8, 7, 9, 7), strict=True
+        table.columns, (11, id_width, 10, 26 if wide else 12, 7, 9, 7), strict=True
     ):
         column.width = width
     return table

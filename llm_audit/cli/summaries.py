@@ -69,7 +69,7 @@ def failures(
             terminal.cell(group["error_type"] or group["ended_by"]),
             terminal.cell(group["model"]),
             terminal.cell((group["task_name"] or "").rpartition(".")[2]),
-            terminal.moment(group["last_seen"])[: len("11-25 15:20")],
+            terminal.moment(group["last_seen"]),
         )
     console.print(table)
     if len(groups) < len(summary["groups"]):

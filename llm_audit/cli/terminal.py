@@ -125,12 +125,13 @@ def size(count: float) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """Return a time in local time, to the second; with its year if that is not this one."""
+    """Return a time in local time, short: today to the second, this year without the year."""
     if at is None:
         return UNKNOWN
-    local = at.astimezone()
-    same_year = local.year == datetime.now(UTC).astimezone().year
-    return f"{local:%m-%d %H:%M:%S}" if same_year else f"{local:%Y-%m-%d %H:%M}"
+    local, now = at.astimezone(), datetime.now(UTC).astimezone()
+    if local.date() == now.date():
+        return f"{local:%H:%M:%S}"
+    return f"{local:%m-%d %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d}"
 
 
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:

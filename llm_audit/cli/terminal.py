@@ -33,23 +33,29 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def table(*columns: str, right: str = "", show_header: bool = True) -> Table:
+def table(*columns: str, cut: str = "", right: str = "", show_header: bool = True) -> Table:
     """Return a table without lines.
 
     Args:
-        *columns: Their names; text that is too long is cut.
+        *columns: Their names.
+        cut: The names of those that are cut where there is no room; their cells are `words`.
         right: The names of those with numbers, separated by spaces.
         show_header: Whether the names are shown.
     """
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=show_header)
     made.header_style = "dim"
-    numbers = right.split()
     for name in columns:
-        if name in numbers:
-            made.add_column(name, justify="right", no_wrap=True)
-        else:
-            made.add_column(name, no_wrap=True, overflow="ellipsis")
+        made.add_column(
+            words(name) if name else "",
+            justify="right" if name in right.split() else "left",
+            no_wrap=name not in cut.split(),
+        )
     return made
+
+
+def words(value: object) -> Text:
+    """Return recorded text for a table: one line, cut where there is no room."""
+    return Text(cell(value), no_wrap=True, overflow="ellipsis")
 
 
 def heading(title: str, remark: str = "") -> Text:

@@ -122,7 +122,7 @@ def add_call(table: Table, call: Call) -> None:
         terminal.moment(call.get("created_at")),
         terminal.cell(call["_id"])[: table.columns[1].width],
         terminal.status_text(call.get("status")),
-        terminal.cell(call.get("model")),
+        terminal.words(call.get("model")),
         terminal.number(call.get("total_tokens")),
         terminal.money(call.get("estimated_cost")),
         terminal.duration(call.get("latency_ms")),

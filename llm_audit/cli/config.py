@@ -29,8 +29,8 @@ def config(context: typer.Context, *, as_json: AsJson = False) -> None:
         for row in rows:
             print_json(row)
         return
-    table = terminal.table("setting", "value", "from")
-    table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
+    table = terminal.table("setting", "value", "from", cut="value")
+    table.columns[1].overflow = "fold"
     for row in rows:
         style = "dim" if row["source"] == "default" else ""
         value = "" if row["value"] is None else terminal.safe(row["value"])

@@ -59,16 +59,18 @@ def failures(
     if not groups:
         return
     table = terminal.table(
-        *("count", "rate", "status", "cause", "model", "task", "last"), right="count rate"
+        *("count", "rate", "status", "cause", "model", "task", "last"),
+        cut="cause model task",
+        right="count rate",
     )
     for group in groups:
         table.add_row(
             terminal.number(group["count"]),
             terminal.share(group["rate"]),
             terminal.status_text(group["status"]),
-            terminal.cell(group["error_type"] or group["ended_by"]),
-            terminal.cell(group["model"]),
-            terminal.cell((group["task_name"] or "").rpartition(".")[2]),
+            terminal.words(group["error_type"] or group["ended_by"]),
+            terminal.words(group["model"]),
+            terminal.words((group["task_name"] or "").rpartition(".")[2]),
             terminal.moment(group["last_seen"]),
         )
     console.print(table)
@@ -95,11 +97,12 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
     largest = max((row["calls"] for row in rows), default=0)
     table = terminal.table(
         *("tool", "calls", "", "traces", "failed", "cost", "no cost"),
-        right="calls traces failed cost no",
+        cut="tool",
+        right="calls traces failed cost",
     )
     for row in rows:
         table.add_row(
-            terminal.cell(row["tool"]),
+            terminal.words(row["tool"]),
             terminal.number(row["calls"]),
             terminal.bar(row["calls"], largest),
             terminal.number(row["traces"]),
@@ -120,11 +123,12 @@ def costs(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) ->
     largest = max((row["estimated_cost"] for row in rows), default=0)
     table = terminal.table(
         *(by, "calls", "tokens", "cached", "cost", "", "no cost"),
+        cut=by,
         right="calls tokens cached cost",
     )
     for row in rows:
         table.add_row(
-            terminal.cell(row["group"]),
+            terminal.words(row["group"]),
             terminal.number(row["calls"]),
             terminal.number(row["total_tokens"]),
             terminal.number(row["cached_tokens"]),
@@ -145,10 +149,12 @@ def latency(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) 
     rows = _ask(pipelines.latency_summary(by, **filters))  # type: ignore[arg-type]
     largest = max((row["p95"] for row in rows), default=0)
     percentiles = [f"p{percentile}" for percentile in pipelines.PERCENTILES]
-    table = terminal.table(*(by, "calls", *percentiles, ""), right=f"calls {' '.join(percentiles)}")
+    table = terminal.table(
+        *(by, "calls", *percentiles, ""), cut=by, right=f"calls {' '.join(percentiles)}"
+    )
     for row in rows:
         table.add_row(
-            terminal.cell(row["group"]),
+            terminal.words(row["group"]),
             terminal.number(row["calls"]),
             *(terminal.duration(row[percentile]) for percentile in percentiles),
             terminal.bar(row["p95"], largest),

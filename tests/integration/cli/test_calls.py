@@ -25,7 +25,10 @@ NEWEST = CALLS[1]  # the very first has an id that tells no time
     ("options", "filters"),
     [
         ("--model gpt-4", {"model": "gpt-4"}),
-        ("--model gpt-4 --model claude --provider openai", {"model": ["gpt-4", "claude"], "provider": "openai"}),
+        (
+            "--provider openai --model gpt-4 --model claude",
+            {"model": ["gpt-4", "claude"], "provider": "openai"},
+        ),
         ("--tag rag --tag hidden", {"tags": ["rag", "hidden"]}),
         ("--status error --type chat", {"status": "ERROR", "call_type": "CHAT"}),
         (f"--user {USERS[1]} --company 1", {"user_id": USERS[1], "company_id": 1}),
@@ -34,11 +37,14 @@ NEWEST = CALLS[1]  # the very first has an id that tells no time
         ("--review 77 --parent-call", {"review_id": "77", "parent_call_id": "parent 1"}),
         (
             "--since 2026-05-01T12:00Z --until 2026-05-02T06:00+00:00",
-            {"start_date": datetime(2026, 5, 1, 12, tzinfo=UTC), "end_date": datetime(2026, 5, 2, 6, tzinfo=UTC)},
+            {
+                "start_date": datetime(2026, 5, 1, 12, tzinfo=UTC),
+                "end_date": datetime(2026, 5, 2, 6, tzinfo=UTC),
+            },
         ),
     ],
     ids=lambda value: value.split()[0] if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_each_filter_is_an_option(
     options: str, filters: dict[str, Any], shell: Shell, made_up: Database[Call]
 ) -> None:
@@ -122,9 +128,12 @@ def test_an_unknown_task_names_near_ones(shell: Shell) -> None:
 
 
 class Tail(NamedTuple):
+    """What --watch prints."""
+
     process: "subprocess.Popen[str]"
 
     def next(self) -> Call:
+        """Wait for the next row."""
         assert self.process.stdout
         return dict(json.loads(self.process.stdout.readline()))
 

@@ -76,7 +76,8 @@ def test_the_beginning_of_an_id_will_do(shell: Shell, weather: Call) -> None:
 def test_long_content_is_folded(shell: Shell, calls: Calls) -> None:
     """What is left out is counted, and --full shows it."""
     text = "\n".join(f"line {number}" for number in range(300))
-    calls.insert_one({"_id": "long", "status": "SUCCESS", "messages": [{"role": "user", "content": text}]})  # fmt: skip
+    messages = [{"role": "user", "content": text}]
+    calls.insert_one({"_id": "long", "status": "SUCCESS", "messages": messages})
 
     folded, whole = shell("show", "long").output, shell("show", "long", "--full").output
 
@@ -130,7 +131,7 @@ def test_an_unknown_id_names_those_near(shell: Shell, made_up: Database[Call]) -
     assert by_beginning.errors.startswith("llm-audit: There is no call ")
     assert f"in {made_up.name}.llm_calls. Near it: " in by_beginning.errors
     assert wanted[:13] in by_beginning.errors.partition("Near it")[2]
-    assert by_end.errors.endswith(f"Near it: {wanted}\n")
+    assert by_end.errors.endswith(f"Near it: {wanted}.\n")
 
 
 @pytest.mark.usefixtures("made_up")

@@ -107,7 +107,11 @@ def _completion(name: str) -> Callable[[str], list[str]] | None:
 
 def _filters(given: dict[str, Any]) -> CallFilters:
     """Return what was given of the options, dates read."""
-    filters = {name: value for name, value in given.items() if value}
+    filters = {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in given.items()
+        if value
+    }
     for name in filters.keys() & {"start_date", "end_date"}:
         filters[name] = parse_time(f"--{flag(name)}", filters[name])
     start, end = filters.get("start_date"), filters.get("end_date")

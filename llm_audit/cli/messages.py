@@ -11,12 +11,20 @@ from typing import Any, TypeGuard
 _TEXT_NAMES = ("text", "refusal", "message", "completion", "generation", "outputText")
 _CONTENT_NAMES = ("content", "parts", "output", *_TEXT_NAMES)
 _TOOL_USES = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
-_CALL_WRAPPERS = ("toolUse", "functionCall", "function_call")
-_RESULT_WRAPPERS = ("toolResult", "functionResponse", "function_response")
+_CALL_WRAPPERS = (
+    *("toolUse", "functionCall", "function_call", "toolCall", "tool_call"),
+    *("executableCode", "executable_code"),
+)
+_RESULT_WRAPPERS = (
+    *("toolResult", "functionResponse", "function_response", "toolResponse", "tool_response"),
+    *("codeExecutionResult", "code_execution_result"),
+)
+_TYPES = ("type", "toolType", "tool_type")
+_CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
 _CALL_IDS = ("call_id", "id", "toolUseId")
 _RESULT_IDS = ("tool_use_id", "tool_call_id", "call_id", "toolUseId", "id")
 _ARGUMENTS = ("arguments", "input", "args", "action", "queries", "code")
-_RESULTS = ("content", "output", "response", "result", "outputs")
+_RESULTS = ("content", "output", "response", "result", "outputs", "outcome")
 
 
 @dataclass
@@ -102,8 +110,10 @@ def _message_parts(message: Mapping[str, Any]) -> Iterator[Part]:
         yield Said(thought, thinking=True)
     parts = [part for name in _CONTENT_NAMES for part in _parts(message.get(name))]
     parts += map(_tool_call, _listed(message.get("tool_calls")))
-    parts += map(_tool_call, _listed(message.get("function_call")))
-    if message.get("audio"):
+    if _means_something(legacy := message.get("function_call")):
+        parts.append(_tool_call(legacy))
+    parts += map(_tool_call, _listed(message.get("executed_tools")))
+    if _means_something(message.get("audio")):
         parts.append(Other("audio", message["audio"]))
     rest = {name: value for name, value in message.items() if name != "role" and value}
     yield from parts or ([Other("", rest)] if rest else [])
@@ -135,7 +145,7 @@ def _block_parts(block: Mapping[str, Any]) -> Iterator[Part]:
         yield Said(thought, thinking=True)
     elif kind == "message" or isinstance(block.get("parts"), list):
         yield from _message_parts(block)
-    elif kind in _TOOL_USES or (kind.endswith("_call") and kind != "image_generation_call"):
+    elif kind in _TOOL_USES or kind.endswith("_call"):
         yield _tool_call(block)
     elif kind.endswith(("tool_result", "_output")) and _first(block, _RESULT_IDS):
         yield _tool_result(block)
@@ -166,12 +176,13 @@ def _tool_call(asked: Any) -> ToolCall:
     if not _is_dict(asked):
         return ToolCall(None, None, asked)
     inner = next((asked[n] for n in ("function", "custom") if _is_dict(asked.get(n))), asked)
-    name = inner.get("name") or asked.get("type")
+    name = inner.get("name") or _first(asked, _TYPES) or (_CODE if "code" in asked else None)
     return ToolCall(_first(asked, _CALL_IDS), name, _first(inner, _ARGUMENTS))
 
 
 def _tool_result(got: Mapping[str, Any]) -> ToolResult:
-    return ToolResult(_first(got, _RESULT_IDS), got.get("name"), _first(got, _RESULTS))
+    name = got.get("name") or (_CODE if "outcome" in got else None)
+    return ToolResult(_first(got, _RESULT_IDS), name, _first(got, _RESULTS))
 
 
 def _pair(turns: list[Turn]) -> None:
@@ -196,6 +207,11 @@ def _asked_for(result: ToolResult, waiting: list[ToolCall]) -> ToolCall | None:
         return next((asked for asked in reversed(waiting) if asked.id == result.id), None)
     unanswered = (asked for asked in waiting if not asked.results)
     return next((asked for asked in unanswered if asked.name == result.name), None)
+
+
+def _means_something(value: Any) -> bool:
+    """Tell a value from one that is spelled out but empty, as Snowflake sends them."""
+    return any(value.values()) if _is_dict(value) else bool(value)
 
 
 def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> Any:

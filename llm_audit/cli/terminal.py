@@ -20,10 +20,9 @@ SHORT_ID = 18  # of a UUIDv7: its millisecond and 12 bits more
 BAR_WIDTH = 12
 
 _SECOND_MS = 1_000
-_MINUTE_MS = 60 * _SECOND_MS
-_HOUR_MS = 60 * _MINUTE_MS
+_MINUTE = 60  # seconds
+_HOUR = 60  # minutes
 _KIB = 1024
-_THOUSAND = 1_000
 _CENT = 0.01
 _SMALLEST_USD = 0.000001
 
@@ -110,15 +109,16 @@ def duration(milliseconds: float | None) -> str:
     """Return a duration in the unit that fits."""
     if milliseconds is None:
         return UNKNOWN
-    if milliseconds < _SECOND_MS:
+    if round(milliseconds) < _SECOND_MS:
         return f"{milliseconds:.0f} ms"
-    if milliseconds < _MINUTE_MS:
-        return f"{milliseconds / _SECOND_MS:.1f} s"
-    if milliseconds < _HOUR_MS:
-        minutes, rest = divmod(milliseconds, _MINUTE_MS)
-        return f"{minutes:.0f}m{rest // _SECOND_MS:02.0f}s"
-    hours, rest = divmod(milliseconds, _HOUR_MS)
-    return f"{hours:,.0f}h{rest // _MINUTE_MS:02.0f}m"
+    seconds = round(milliseconds / _SECOND_MS, 1)
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if minutes < _HOUR:
+        return f"{minutes}m{rest:02}s"
+    hours, rest = divmod(round(seconds / _MINUTE), _HOUR)
+    return f"{hours:,}h{rest:02}m"
 
 
 def size(count: float) -> str:

@@ -24,7 +24,7 @@ def published() -> dict[str, Callable[..., pipelines.Pipeline]]:
         name.replace("_", "-"): function
         for name, function in vars(pipelines).items()
         if inspect.isfunction(function)
-        and function.__module__ == pipelines.__name__
+        and function.__module__.startswith(pipelines.__name__)
         and not name.startswith("_")
     }
 

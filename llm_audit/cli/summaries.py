@@ -176,7 +176,7 @@ def _print_rows(
         return
     console = terminal.console()
     if _print_heading(console, title, filters, rows):
-        console.print(table)
+        console.print(terminal.without_bars_if_narrow(table, console))
 
 
 def _print_heading(

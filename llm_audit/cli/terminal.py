@@ -19,6 +19,8 @@ STATUS_STYLES = {
 SHORT_ID = 18  # of a UUIDv7: its millisecond and 12 bits more
 BAR_WIDTH = 12
 
+_ANY_WIDTH = 10_000
+
 _SECOND_MS = 1_000
 _MINUTE = 60  # seconds
 _HOUR = 60  # minutes
@@ -138,6 +140,14 @@ def moment(at: datetime | None) -> str:
     if local.date() == now.date():
         return f"{local:%H:%M:%S}"
     return f"{local:%m-%d %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d}"
+
+
+def without_bars_if_narrow(table: Table, console: Console) -> Table:
+    """Return a table without its bars where there is no room for them beside whole words."""
+    wanted = console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum
+    if wanted > console.width:
+        table.columns = [column for column in table.columns if column.header]
+    return table
 
 
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:

@@ -49,12 +49,19 @@ def test_rows_for_machines_are_those_of_the_pipeline(
 @pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize("by", get_args(GroupBy))
 def test_costs_are_shown_for_every_group(by: str, shell: Shell) -> None:
-    """Each group is a row with a bar, the largest as long as can be."""
+    """Each group is a row with its whole name, and with a bar where there is room for one."""
     ended = shell("costs", "--by", by, *SINCE)
+    groups = [
+        json.loads(line)["group"] for line in shell("costs", "--by", by, *SINCE, "--json").lines
+    ]
 
     assert ended.code == 0
     assert ended.lines[1].split()[:2] == [by, "calls"]
-    assert "█" * 12 in ended.output
+    assert [line.split("  ")[0].strip()[:10] for line in ended.lines[2:]] == [
+        (group or "-")[:10] for group in groups
+    ]
+    assert all(group in ended.output for group in groups if group)
+    assert ("█" * 12 in ended.output) == (by != "user_id")
 
 
 def test_failures_show_counts_and_samples(shell: Shell, made_up: Database[Call]) -> None:

@@ -15,6 +15,7 @@ from llm_audit.cli.options import AsJson, described, filtered
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.results import LatencySummary
 
 Row = Mapping[str, Any]
 
@@ -148,7 +149,7 @@ def latency(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) 
     """
     rows = _ask(pipelines.latency_summary(by, **filters))  # type: ignore[arg-type]
     largest = max((row["p95"] for row in rows), default=0)
-    percentiles = [f"p{percentile}" for percentile in pipelines.PERCENTILES]
+    percentiles = [name for name in LatencySummary.model_fields if name.startswith("p")]
     table = terminal.table(
         *(by, "calls", *percentiles, ""), cut=by, right=f"calls {' '.join(percentiles)}"
     )

@@ -83,6 +83,18 @@ def test_every_command_is_in_the_reference() -> None:
     assert PAGE.read_text().endswith(f"\n{reference()}\n"), reference()
 
 
+def test_without_the_extra_it_says_so() -> None:
+    """Who installed no extra gets one line with the mend instead of a traceback."""
+    script = "import sys; sys.modules['typer'] = None; from llm_audit.cli import main; sys.exit(main([]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("needs an extra: pip install 'llm-audit[cli]'\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_help_loads_no_driver() -> None:
     """`llm-audit --help` is quick: it imports neither MongoDB's driver nor Beanie."""
     script = (

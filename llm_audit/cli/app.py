@@ -1,0 +1,58 @@
+"""The commands of `llm-audit`, by name, and the options that stand before them."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from llm_audit.cli import (
+    calls,
+    config,
+    demo,
+    doctor,
+    exporting,
+    importing,
+    pipeline,
+    show,
+    spool,
+    summaries,
+)
+from llm_audit.settings import configure
+
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Calls": {"calls": calls.calls, "show": show.show, "task": calls.task},
+    "Summaries": {
+        "failures": summaries.failures,
+        "tools": summaries.tools,
+        "costs": summaries.costs,
+        "latency": summaries.latency,
+        "pipeline": pipeline.pipeline,
+    },
+    "In and out": {"export": exporting.export, "import": importing.import_calls},
+    "Operations": {"doctor": doctor.doctor, "config": config.config, "demo": demo.demo},
+}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+for panel, commands in _COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+app.add_typer(spool.app, name="spool", rich_help_panel="Operations")
+
+
+@app.callback()
+def llm_audit(
+    context: typer.Context,
+    mongo_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Any MongoDB connection string.")
+    ] = None,
+    database: Annotated[str | None, typer.Option(metavar="NAME", help="Of the calls.")] = None,
+    collection: Annotated[str | None, typer.Option(metavar="NAME", help="Of the calls.")] = None,
+) -> None:
+    """Ask what LLM calls were made: by whom, with which answers, tools, costs and failures.
+
+    Where the calls are say the same settings as in your app: LLM_AUDIT_MONGO_URL,
+    LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION, unless these options do.
+    """
+    given = {"mongo_url": mongo_url, "database": database, "collection": collection}
+    context.obj = {name: value for name, value in given.items() if value is not None}
+    configure(strict=True, **context.obj)

@@ -1,0 +1,135 @@
+"""MongoDB, as the commands ask it: plain PyMongo, every error as one that names the mend."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from llm_audit.cli.endings import NotFoundError
+from llm_audit.errors import LLMAuditError, UnavailableError
+from llm_audit.settings import Settings, get_settings
+
+if TYPE_CHECKING:  # `llm-audit --help` needs no driver
+    from pymongo.collection import Collection
+
+    Documents = Collection[dict[str, Any]]
+
+NEAR = 5
+_NEAR_MS = 1_000  # for what no index serves
+_FIRST_CHARACTERS = (13, 8, 4)  # of a UUIDv7: one millisecond, one minute, half a decade
+_LAST_CHARACTERS = 8
+_LINKS = ("trace_id", "session_id", "task_id", "user_id", "company_id")
+
+
+@contextmanager
+def collection_of_calls() -> "Iterator[Documents]":
+    """Connect to the collection in the settings.
+
+    Raises:
+        UnavailableError: MongoDB cannot be reached.
+        LLMAuditError: MongoDB refuses what was asked of it.
+    """
+    from pymongo import MongoClient
+
+    settings = get_settings()
+    with reaching(settings):
+        client: MongoClient[dict[str, Any]] = MongoClient(
+            settings.mongo_url,
+            appname="llm-audit",
+            serverSelectionTimeoutMS=3000,
+            tz_aware=True,
+            uuidRepresentation="standard",
+        )
+        with client:
+            yield client[settings.database][settings.collection]
+
+
+@contextmanager
+def reaching(settings: Settings) -> Iterator[None]:
+    """Turn an error of the driver into one line, without credentials or documents in it.
+
+    Raises:
+        UnavailableError: MongoDB cannot be reached, or does not let us in.
+        LLMAuditError: MongoDB refuses what was asked of it.
+    """
+    from pymongo.errors import OperationFailure, PyMongoError
+
+    from llm_audit.recorder.connection import AUTHENTICATION_FAILED, describe
+
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code == AUTHENTICATION_FAILED:
+            raise _unavailable(settings, describe(error)) from None
+        name = (error.details or {}).get("codeName") or describe(error)
+        raise LLMAuditError(f"MongoDB at {settings.hosts()} refuses: {name}.") from None
+    except PyMongoError as error:
+        raise _unavailable(settings, describe(error)) from None
+
+
+def _unavailable(settings: Settings, reason: str) -> UnavailableError:
+    return UnavailableError(
+        f"MongoDB at {settings.hosts()} cannot be asked ({reason}): start it, or say where it is "
+        "with LLM_AUDIT_MONGO_URL or --mongo-url."
+    )
+
+
+def find_call(calls: "Documents", given: str) -> dict[str, Any]:
+    """Return the call with an id, or whose id alone begins so.
+
+    Raises:
+        NotFoundError: There is none, or there are several.
+    """
+    call = calls.find_one({"_id": given})
+    if call is not None:
+        return call
+    beginning = list(calls.find(_begins("_id", given), {"_id": 1}).limit(NEAR)) if given else []
+    if len(beginning) == 1:
+        return find_call(calls, beginning[0]["_id"])
+    if beginning:
+        raise NotFoundError(
+            f"The ids of several calls begin with {given!r:.50}: {_named(beginning)}. Give more of "
+            "it."
+        )
+    for field in _LINKS:
+        if calls.find_one({field: given}, {"_id": 1}) is not None:
+            kind = field.removesuffix("_id")
+            asked = f"task {given}" if kind == "task" else f"calls --{kind} {given}"
+            raise NotFoundError(f"{given} is a {kind}, no call: llm-audit {asked}")
+    raise not_found(calls, "call", "_id", given)
+
+
+def not_found(calls: "Documents", kind: str, field: str, given: str) -> NotFoundError:
+    """Return the error for an id that nothing has, with those that begin or end as it does."""
+    near = _near(calls, field, given)
+    found = f" Near it: {_named(near)}." if near else ""
+    where = f"{calls.database.name}.{calls.name}"
+    return NotFoundError(f"There is no {kind} {given!r:.80} in {where}.{found}")
+
+
+def _near(calls: "Documents", field: str, given: str) -> list[dict[str, Any]]:
+    from pymongo.errors import ExecutionTimeout
+
+    lengths = (length for length in _FIRST_CHARACTERS if length <= len(given))
+    tries = [_begins(field, given[:length]) for length in lengths]
+    if len(given) >= _LAST_CHARACTERS:
+        tries.append({field: {"$regex": f"{re.escape(given[-_LAST_CHARACTERS:])}$"}})
+    distinct: list[dict[str, Any]] = [{"$group": {"_id": f"${field}"}}, {"$limit": NEAR}]
+    for condition in tries:
+        try:
+            if found := list(
+                calls.aggregate([{"$match": condition}, *distinct], maxTimeMS=_NEAR_MS)
+            ):
+                return found
+        except ExecutionTimeout:
+            continue
+    return []
+
+
+def _begins(field: str, text: str) -> dict[str, Any]:
+    return {field: {"$gte": text, "$lt": f"{text}\U0010ffff"}}
+
+
+def _named(found: list[dict[str, Any]]) -> str:
+    names = ", ".join(str(one["_id"]) for one in found)
+    return names if len(found) < NEAR else f"{names} ..."

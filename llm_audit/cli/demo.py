@@ -1,0 +1,20 @@
+"""`llm-audit demo`: the same as `make demo`."""
+
+import os
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    *,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the servers up, until Ctrl-C.")
+    ] = False,
+) -> None:
+    """See it work: real servers, a Celery worker, a stand-in for the provider, failures."""
+    from llm_audit.demo.__main__ import main
+
+    if keep:
+        os.environ["KEEP"] = "1"
+    raise typer.Exit(main())

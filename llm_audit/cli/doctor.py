@@ -1,0 +1,77 @@
+"""`llm-audit doctor`: is everything that was recorded in the database, and if not, where is it?"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from llm_audit.cli import terminal
+from llm_audit.cli.endings import FAILED
+from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.options import AsJson
+from llm_audit.cli.spool import print_journals
+
+if TYPE_CHECKING:
+    from llm_audit.diagnosis.results import Diagnosis, ProcessReport
+
+ARRIVED = {
+    True: ("all arrived", "green"),
+    False: ("not all arrived", terminal.FAILURE),
+    None: ("see below", "yellow"),
+}
+
+
+def doctor(
+    *,
+    pending_seconds: Annotated[
+        float, typer.Option(min=0, help="Calls PENDING for longer are a problem.")
+    ] = 3600.0,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove the media that no call refers to.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out whether everything that was recorded is in MongoDB, and if not, where it is.
+
+    Run it where the spool is. The exit code is 1 if there is something to look at.
+    """
+    from llm_audit.diagnosis.doctor import doctor as examine
+
+    diagnosis = examine(pending_seconds=pending_seconds, clean=clean)
+    if as_json:
+        print_json(diagnosis)
+    else:
+        _print_diagnosis(terminal.console(), diagnosis)
+    if diagnosis.problems:
+        raise typer.Exit(FAILED)
+
+
+def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
+    if diagnosis.processes:
+        console.print(terminal.heading("Processes", str(len(diagnosis.processes))))
+        for process in diagnosis.processes:
+            console.print(_process(process))
+            console.print(Padding(Text(process.verdict, "dim"), (0, 0, 0, 4), expand=False))
+    if diagnosis.journals:
+        print_journals(console, diagnosis.journals)
+    if diagnosis.cleaned:
+        console.print(f"Removed {len(diagnosis.cleaned)} media that no call referred to.")
+    if not diagnosis.problems:
+        console.print("All is well.", style="bold green")
+        return
+    console.print(terminal.heading("To look at", str(len(diagnosis.problems))))
+    for problem in diagnosis.problems:
+        shown = Text.assemble(("✗ ", terminal.FAILURE), terminal.safe(problem))
+        shown.overflow = "fold"
+        console.print(Padding(shown, (0, 0, 0, 2), expand=False))
+
+
+def _process(process: "ProcessReport") -> Text:
+    word, style = ARRIVED[process.everything_arrived]
+    where = f"pid {process.pid} on {terminal.cell(process.host)}"
+    return Text.assemble(
+        f"  {where:<28} {process.state:<10} {terminal.number(process.recorded):>9} recorded, ",
+        (word, style),
+    )

@@ -1,0 +1,122 @@
+"""The options that commands share: `--json`, and one for each filter that queries take."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, cast
+
+import typer
+
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit.cli.times import parse_time
+from llm_audit.errors import UsageError
+from llm_audit.queries.filters import CallFilters
+
+FILTERS = "Filters"  # the part of the help that shows them
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
+
+_FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
+_HELP = {
+    "start_date": "From then on: 30m, 2h, 7d, 2026-11-01 or 2026-11-01T10:00 (local time).",
+    "end_date": "Before then, in the same forms.",
+    "call_type": "CHAT, RAG_QUERY ...",
+    "status": "SUCCESS, ERROR, TIMEOUT, ABANDONED, CANCELLED, INCOMPLETE or PENDING.",
+    "tags": "Calls that carry all of these tags.",
+    "tool": "Calls that asked for this tool.",
+    "task_id": "Celery's.",
+    "task_name": "Such as app.tasks.summarize.",
+    "parent_call_id": "Calls that this one caused.",
+}
+_CHOICES: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
+
+
+def filtered(
+    since: str | None = None, *, leave_out: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command an option for every filter; it takes them as one argument, `filters`.
+
+    Args:
+        since: What `--since` means if it is not given; None for all calls.
+        leave_out: Filters that make no sense for it.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True)
+        options = [
+            _option(name, since) for name in CallFilters.__annotations__ if name not in leave_out
+        ]
+        names = [option.name for option in options]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            return command(filters=_filters({name: given.pop(name) for name in names}), **given)
+
+        kept = [parameter for parameter in own.parameters.values() if parameter.name != "filters"]
+        parameters = [*kept, *options]
+        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def described(filters: CallFilters) -> str:
+    """Say in words which calls were looked at."""
+    parts = []
+    for name, value in filters.items():
+        if isinstance(value, datetime):
+            parts.append(f"{flag(name)} {value.astimezone():%Y-%m-%d %H:%M}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            parts.append(f"{flag(name)} {', '.join(map(str, values))}")
+    return "; ".join(parts) or "all calls"
+
+
+def flag(name: str) -> str:
+    """Return how a filter is called in the shell, without the hyphens."""
+    return _FLAGS.get(name, name.removesuffix("_id").replace("_", "-"))
+
+
+def _option(name: str, since: str | None) -> inspect.Parameter:
+    is_date = name in {"start_date", "end_date"}
+    information = typer.Option(
+        f"--{flag(name)}",
+        help=_HELP.get(name),
+        metavar="TIME" if is_date else "ID" if name.endswith("_id") else "NAME",
+        rich_help_panel=FILTERS,
+        autocompletion=_completion(name),
+    )
+    kind = str if is_date else list[str]
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=since if name == "start_date" else None,
+        annotation=Annotated[kind | None, information],
+    )
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    if name not in _CHOICES:
+        return None
+    values = [choice.value for choice in _CHOICES[name]]
+    return lambda incomplete: [value for value in values if value.startswith(incomplete.upper())]
+
+
+def _filters(given: dict[str, Any]) -> CallFilters:
+    """Return what was given of the options, dates read."""
+    filters = {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in given.items()
+        if value
+    }
+    for name in filters.keys() & {"start_date", "end_date"}:
+        filters[name] = parse_time(f"--{flag(name)}", filters[name])
+    start, end = filters.get("start_date"), filters.get("end_date")
+    if start and end and start >= end:
+        raise UsageError(
+            f"--since {given['start_date']} is not before --until {given['end_date']}."
+        )
+    return cast("CallFilters", filters)

@@ -1,0 +1,169 @@
+"""The command line as a process of its own: exit codes, pipes, widths, signals."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from made_up_calls import Call
+from pymongo.database import Database
+from rich.cells import cell_len
+from waiting import PATIENCE
+
+from llm_audit import embedded
+
+Shell = Callable[..., Any]
+
+PROGRAM = [sys.executable, "-W", "error", "-m", "llm_audit.cli"]
+SINCE = ("--since", "2026-04-30")
+COMMANDS = [
+    ("calls", "--limit", "50"),
+    ("failures", *SINCE),
+    ("tools", *SINCE),
+    ("costs", *SINCE, "--by", "user_id"),
+    ("latency", *SINCE, "--by", "hour"),
+    ("task", "task 7"),
+    ("config",),
+    ("doctor",),
+    ("spool", "status"),
+]
+
+
+def arguments(mongod: embedded.Mongod, database: Database[Call]) -> list[str]:
+    return [*PROGRAM, "--mongo-url", mongod.url, "--database", database.name]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_output_in_a_pipe_is_plain_and_narrow(
+    words: tuple[str, ...], mongod: embedded.Mongod, made_up: Database[Call]
+) -> None:
+    """No colours, no line over 80 columns, nothing on stderr."""
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        [*arguments(mongod, made_up), *words],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+        env=environment | {"TERM": "xterm-256color"},
+    )
+
+    assert (done.returncode, done.stderr) == (1 if words == ("doctor",) else 0, "")
+    assert len(done.stdout.splitlines()) >= 1
+    assert "\x1b" not in done.stdout
+    assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("words", [*COMMANDS, ()], ids=lambda words: (words or ["all"])[0])
+def test_help_is_narrow_too(words: tuple[str, ...], shell: Shell) -> None:
+    """The help of every command fits into 80 columns."""
+    ended = shell(*[word for word in words[:2] if re.fullmatch("[a-z]+", word)], "--help")
+
+    assert ended.code == 0
+    assert max(map(cell_len, ended.lines)) <= 80
+
+
+@pytest.mark.parametrize("words", [("calls",), ("calls", "--json"), ("export",)], ids="-".join)
+def test_a_closed_pipe_is_quiet(
+    words: tuple[str, ...], mongod: embedded.Mongod, made_up: Database[Call]
+) -> None:
+    """When the reader has had enough, as `head` does, the command ends without a word."""
+    calls = made_up["llm_calls"]
+    copies = [{"_id": f"{n:06}", "status": "SUCCESS", "model": "m" * 300} for n in range(2000)]
+    calls.insert_many(copies)
+    limit = [] if words == ("export",) else ["--limit", "3000"]
+    # unbuffered, Python drops without a word what is left of a write that was cut off
+    environment = {name: os.environ[name] for name in os.environ.keys() - {"PYTHONUNBUFFERED"}}
+
+    with subprocess.Popen(
+        [*arguments(mongod, made_up), *words, *limit],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert (process.returncode, errors) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        (["calls"], 3, "MongoDB at 127.0.0.1:1 cannot be asked (ServerSelectionTimeoutError): "),
+        (["doctor"], 3, "MongoDB at 127.0.0.1:1 cannot be asked"),
+        (["import", "-"], 3, "MongoDB at 127.0.0.1:1 cannot be asked"),
+        (["calls", "--since", "soon"], 2, "--since 'soon' is no time: it takes 30m, 2h, 7d, "),
+        (["calls", "--sinse", "2h"], 2, "No such option: --sinse"),
+        (["calls", "--limit", "0"], 2, "Invalid value for '--limit': "),
+        (["cals"], 2, "No such command 'cals'. Did you mean 'calls'?"),
+        (["calls", "--status", "fine"], 2, "status 'fine' is not one of PENDING, "),
+        (["costs", "--by", "colour"], 2, "group_by 'colour' is not one of model, "),
+        (["show"], 2, "Missing argument 'ID'."),
+        (["show", "x", "--raw", "--json"], 2, "--raw and --json exclude each other."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_one_line(words: list[str], code: int, complaint: str) -> None:
+    """No traceback: what is wrong and the mend, on stderr, with an exit code."""
+    done = subprocess.run(
+        [*PROGRAM, "--mongo-url", "mongodb://127.0.0.1:1", *words],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"llm-audit: {complaint}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mongodb://user:s3cret@"])
+def test_a_wrong_url_is_one_line_without_its_secrets(url: str, shell: Shell) -> None:
+    """What --mongo-url has to look like is said; what it was is not repeated."""
+    ended = shell("--mongo-url", url, "calls")
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors.startswith("llm-audit: mongo_url is not a MongoDB connection string")
+    assert "s3cret" not in ended.errors
+
+
+def test_what_mongodb_refuses_is_one_line(shell: Shell, database: Database[Call]) -> None:
+    """MongoDB's name for its reason is given, not its text, which may hold content."""
+    broken = [{"$set": {"a": {"$divide": ["$one", 0]}}}]
+    database.create_collection("broken", viewOn="llm_calls", pipeline=broken)
+    database["llm_calls"].insert_one({"_id": "a", "status": "SUCCESS", "one": 1})
+
+    ended = shell("--collection", "broken", "export")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert re.fullmatch(r"llm-audit: MongoDB at \S+ refuses: \w+\.\n", ended.errors)
+
+
+def test_ctrl_c_is_quiet(mongod: embedded.Mongod, database: Database[Call]) -> None:
+    """An export that is interrupted ends with 130 and says nothing."""
+    calls = database["llm_calls"]
+    calls.insert_many(
+        [{"_id": f"{n:06}", "status": "SUCCESS", "model": "m" * 900} for n in range(2000)]
+    )
+    with subprocess.Popen(
+        [*arguments(mongod, database), "export"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        process.stdout.readline()  # it waits for us now: the pipe holds less than there is
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+
+    assert (process.returncode, errors) == (130, "")

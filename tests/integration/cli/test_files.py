@@ -1,0 +1,259 @@
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from bson import json_util
+from made_up_calls import CALLS, Call
+from pymongo.database import Database
+from waiting import Calls
+
+from llm_audit.cli.export_lines import CSV_FIELDS
+from llm_audit.indexes import call_indexes
+
+Shell = Callable[..., Any]
+
+OLDEST_FIRST = list(reversed(CALLS))
+CHAT = {
+    "_id": "chat",
+    "status": "SUCCESS",
+    "call_type": "CHAT",
+    "system_prompt": "Be brief.",
+    "messages": [{"role": "user", "content": "Hello"}],
+    "tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "#/$defs/a"}}}],
+    "response_message": {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []},
+}
+
+
+def documents(calls: Calls) -> list[Call]:
+    return list(calls.find().sort("_id", 1))
+
+
+def import_into(shell: Shell, database: Database[Call], *arguments: object) -> tuple[Any, Calls]:
+    """Import into another collection of the test's database."""
+    ended = shell("--collection", "copy", "import", *arguments)
+    return ended, database["copy"]
+
+
+def test_what_is_exported_comes_back_equal(
+    shell: Shell, made_up: Database[Call], tmp_path: Path
+) -> None:
+    """Every call goes out as a line, oldest first, and comes in as it was, indexes included."""
+    file = tmp_path / "calls.jsonl"
+
+    exported = shell("export", "--output", file)
+    imported, copy = import_into(shell, made_up, file)
+
+    lines = file.read_text().splitlines()
+    assert (exported.code, exported.output, exported.errors) == (0, "", "")
+    assert [json.loads(line)["_id"] for line in lines] == [call["_id"] for call in OLDEST_FIRST]
+    assert imported.output == f"{len(CALLS)} calls imported, 0 were there already, 0 refused.\n"
+    assert documents(copy) == documents(made_up["llm_calls"])
+    assert copy.index_information().keys() >= {str(i.document["name"]) for i in call_indexes()}
+
+
+def test_importing_again_changes_nothing(
+    shell: Shell, made_up: Database[Call], tmp_path: Path
+) -> None:
+    """What is there already is counted and left as it is."""
+    file = tmp_path / "calls.jsonl"
+    shell("export", "--output", file, "--since", "2026-05-02")
+    import_into(shell, made_up, file)
+    made_up["copy"].update_one({}, {"$set": {"status": "ABANDONED"}})
+    changed = documents(made_up["copy"])
+
+    again, copy = import_into(shell, made_up, file, "--json")
+
+    [counts] = map(json.loads, again.lines)
+    assert (again.code, counts["imported"], counts["already_there"]) == (0, 0, len(changed))
+    assert documents(copy) == changed
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("cut_at", [0, 1, 9_000, 20_001, -1, None])
+@pytest.mark.usefixtures("made_up")
+def test_an_export_that_was_cut_off_goes_on(
+    form: str, cut_at: int | None, shell: Shell, tmp_path: Path
+) -> None:
+    """--resume makes the file what one go would have made it, wherever it was cut."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    shell("export", "--format", form, "--output", whole)
+    cut.write_bytes(whole.read_bytes()[:cut_at])
+
+    ended = shell("export", "--format", form, "--resume", cut)
+
+    assert ended.code == 0
+    assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.usefixtures("made_up")
+def test_resume_takes_filters_and_new_files(shell: Shell, tmp_path: Path) -> None:
+    """A file that is not there yet is begun; filters hold for what is added."""
+    file, wanted = tmp_path / "calls", ["--model", "gpt-4", "--since", "2026-05-01T12:00Z"]
+    expected = shell("export", *wanted).output
+
+    shell("export", "--resume", file, *wanted, "--until", "2026-05-02T00:00Z")
+    shell("export", "--resume", file, *wanted)
+
+    assert file.read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--output", "{file}"], "is there already: --resume "),
+        (["--resume", "{file}"], "is no call in the format jsonl."),
+        (["--resume", "{file}", "--format", "csv"], "is no call in the format csv."),
+        (["--resume", "{file}", "--format", "openai"], "--resume needs ids"),
+        (["--resume", "{file}", "--output", "x"], "leave out --output."),
+    ],
+    ids=["there already", "no jsonl", "no csv", "without ids", "two files"],
+)
+def test_a_file_that_holds_something_else_is_left_alone(
+    options: list[str], complaint: str, shell: Shell, tmp_path: Path
+) -> None:
+    """Nothing is written into a file that is no export of this kind."""
+    file = tmp_path / "notes"
+    file.write_text("my notes\n")
+
+    ended = shell("export", *(option.format(file=file) for option in options))
+
+    assert ended.code == 2
+    assert complaint in ended.errors
+    assert file.read_text() == "my notes\n"
+
+
+@pytest.mark.usefixtures("made_up")
+def test_csv_has_the_plain_fields(shell: Shell) -> None:
+    """A row for each call, lists joined, tasks' fields with a dot, no bodies."""
+    rows = list(csv.DictReader(shell("export", "--format", "csv").lines))
+
+    assert list(rows[0]) == list(CSV_FIELDS)
+    assert [row["_id"] for row in rows] == [call["_id"] for call in OLDEST_FIRST]
+    for row, call in zip(rows, OLDEST_FIRST, strict=True):
+        assert row["tags"] == ";".join(call.get("tags", []))
+        assert row["task.name"] == call.get("task", {}).get("name", "")
+        assert row["estimated_cost"] == str(call.get("estimated_cost", ""))
+
+
+def test_csv_is_one_line_for_each_call(shell: Shell, calls: Calls) -> None:
+    """Line breaks in a message become spaces."""
+    calls.insert_one({"_id": "a", "status": "ERROR", "error_message": 'one,\n"two"\r\nthree'})
+
+    header, row = shell("export", "--format", "csv").lines
+
+    assert next(csv.DictReader([header, row]))["error_message"] == 'one, "two" three'
+
+
+def test_chats_go_out_to_fine_tune_with(shell: Shell, calls: Calls) -> None:
+    """Successful chats as OpenAI has them, with the answer last; others are counted."""
+    blocks = [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]
+    calls.insert_many(
+        [
+            CHAT,
+            {**CHAT, "_id": "failed", "status": "ERROR"},
+            {**CHAT, "_id": "embedding", "call_type": "EMBEDDING"},
+            {**CHAT, "_id": "anthropic", "messages": [{"role": "user", "content": blocks}]},
+            {**CHAT, "_id": "no answer", "response_message": None},
+        ]
+    )
+
+    ended = shell("export", "--format", "openai")
+
+    assert [json.loads(line) for line in ended.lines] == [
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hello"},
+                {"role": "assistant", "content": "Hi"},
+            ],
+            "tools": CHAT["tools"],
+        }
+    ]
+    assert "2 calls that are no chat" in ended.errors
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("form", ["bson", "jsonl"])
+def test_files_of_mongodump_and_gzip_come_in(
+    form: str, packed: bool, shell: Shell, database: Database[Call], tmp_path: Path
+) -> None:
+    """What a file is shows in its content, whatever its name."""
+    lines = "".join(f"{json_util.dumps(call)}\n" for call in CALLS).encode()
+    content = b"".join(map(bson.encode, CALLS)) if form == "bson" else lines
+    file = tmp_path / "dump"
+    file.write_bytes(gzip.compress(content) if packed else content)
+
+    ended, copy = import_into(shell, database, file)
+
+    assert ended.output.startswith(f"{len(CALLS)} calls imported")
+    assert documents(copy) == OLDEST_FIRST
+
+
+def test_what_is_no_call_is_refused_and_the_rest_comes_in(
+    shell: Shell, database: Database[Call], tmp_path: Path
+) -> None:
+    """Each line that cannot be taken is counted, the first ones are named, the exit code is 1."""
+    file = tmp_path / "calls.jsonl"
+    lines = [
+        *('{"_id": "a", "status": "SUCCESS"}', "", "not JSON", '{"_id": 7, "status": "SUCCESS"}'),
+        *('{"_id": "b", "status": "alive"}', '{"_id": {"$oid": "x"}}'),
+        '{"_id": "c", "status": "ERROR"}',
+    ]
+    file.write_text("\n".join(lines))
+
+    ended, copy = import_into(shell, database, file)
+
+    assert ended.code == 1
+    assert ended.output == "2 calls imported, 0 were there already, 4 refused.\n"
+    assert [call["_id"] for call in documents(copy)] == ["a", "c"]
+    assert [line.partition(": ")[2] for line in ended.errors.splitlines()] == [
+        f"refused: {file}, line 3: no Extended JSON (JSONDecodeError)",
+        f"refused: {file}, line 4: it has no _id of a call",
+        f"refused: {file}, line 5: it has no status of a call",
+        f"refused: {file}, line 6: no Extended JSON (InvalidId)",
+    ]
+
+
+@pytest.mark.parametrize("form", ["bson", "gzip"])
+def test_what_comes_before_damage_comes_in(
+    form: str, shell: Shell, database: Database[Call], tmp_path: Path
+) -> None:
+    """Of a file that breaks off, the whole calls are imported, and that is said."""
+    content = b"".join(map(bson.encode, CALLS))
+    file = tmp_path / "dump"
+    file.write_bytes(content[:-100] if form == "bson" else gzip.compress(content)[:-2000])
+
+    ended, copy = import_into(shell, database, file)
+
+    assert ended.code == 1
+    assert "cannot be read after document " in ended.errors
+    assert 0 < len(documents(copy)) < len(CALLS)
+
+
+def test_what_a_validator_refuses_is_named(
+    shell: Shell, database: Database[Call], tmp_path: Path
+) -> None:
+    """MongoDB's refusal of one call holds up none of the others."""
+    database.create_collection("copy", validator={"model": {"$ne": "forbidden"}})
+    file = tmp_path / "calls.jsonl"
+    forbidden = {"_id": "a", "status": "SUCCESS", "model": "forbidden"}
+    file.write_text(f'{json.dumps(forbidden)}\n{{"_id": "b", "status": "SUCCESS"}}\n')
+
+    ended, copy = import_into(shell, database, file)
+
+    assert ended.code == 1
+    assert "refused: a: MongoDB says Document failed validation" in ended.errors
+    assert [call["_id"] for call in documents(copy)] == ["b"]
+
+
+def test_a_missing_file_is_one_line(shell: Shell, tmp_path: Path) -> None:
+    """No traceback for a file that is not there."""
+    ended = shell("import", tmp_path / "none")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors == f"llm-audit: {tmp_path / 'none'}: No such file or directory.\n"

@@ -1,0 +1,194 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import child
+from dead_processes import SCRIPT
+from made_up_calls import Call
+from pymongo.database import Database
+from waiting import PATIENCE, Calls
+
+import llm_audit
+from llm_audit import LLMLogger, embedded, pipelines
+from llm_audit.settings import get_settings
+
+Shell = Callable[..., Any]
+
+
+@pytest.fixture
+def dead(shell: Shell) -> str:  # noqa: ARG001  (it sets the environment)
+    """Leave a journal of a process that was killed before it shipped; return its call's id."""
+    # it dies within the second in which a call that runs is not shipped yet
+    with child(SCRIPT + "record(1)\ndie()", llm_audit.configure()) as process:
+        output, _ = process.communicate()
+    return str(output.split()[0])
+
+
+def test_the_doctor_says_that_all_is_well(shell: Shell, database: Database[Call]) -> None:
+    """When everything has arrived the exit code is 0."""
+    llm_audit.configure()
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]), response_message={"content": "x"})
+    assert llm_audit.flush(PATIENCE)
+    llm_audit.shutdown()
+
+    ended = shell("doctor")
+    [row] = map(json.loads, shell("doctor", "--json").lines)
+
+    assert ended.code == 0, ended.output
+    assert "all arrived" in ended.output
+    assert ended.lines[-1] == "All is well."
+    assert (row["problems"], row["processes"][0]["recorded"]) == ([], 2)
+    assert database["llm_calls"].count_documents({}) == 1
+
+
+def test_the_doctor_fails_where_there_is_something_to_look_at(shell: Shell, calls: Calls) -> None:
+    """Each problem is a line with its mend, and the exit code is 1."""
+    calls.insert_one({"_id": "a", "status": "SUCCESS"})
+
+    ended = shell("doctor")
+    as_json = shell("doctor", "--json")
+
+    assert ended.code == as_json.code == 1
+    assert "✗ No process has recorded into this collection" in ended.output
+    assert "Indexes are missing" in " ".join(ended.output.split())
+    assert len(json.loads(as_json.output)["problems"]) == 2
+
+
+def test_journals_of_the_dead_are_shown_and_shipped(dead: str, shell: Shell, calls: Calls) -> None:
+    """`status` shows what waits, `drain` ships it now, and then nothing waits."""
+    waiting = shell("spool", "status")
+    [row] = map(json.loads, shell("spool", "status", "--json").lines)
+
+    drained = shell("spool", "drain")
+
+    assert "waiting" in waiting.output
+    assert (row["state"], row["segments"]) == ("waiting", 1)
+    assert drained.output == "1 journals of dead processes shipped, nothing is left.\n"
+    assert drained.code == 0
+    assert calls.find_one({"_id": dead})["status"] == "ABANDONED"  # type: ignore[index]
+    assert shell("spool", "status").output.startswith("No journals in")
+
+
+def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) -> None:
+    """`status` names the file, `retry` fails as long as MongoDB refuses, then it is empty."""
+    calls.database.create_collection(calls.name, validator={"model": {"$ne": "m"}})
+    llm_audit.configure()
+    call_id = LLMLogger.start(model="m", messages=[])
+    LLMLogger.complete(call_id, response_message={"content": "x"})
+    llm_audit.flush(PATIENCE)
+    llm_audit.shutdown()
+
+    status, again = shell("spool", "status"), shell("spool", "retry")
+    calls.database.command("collMod", calls.name, validator={})
+    mended = shell("spool", "retry", "--json")
+
+    assert "refused by MongoDB: llm-audit spool retry" in " ".join(status.output.split())
+    assert (again.code, again.output.split()[:2]) == (1, ["0", "records"])
+    assert mended.code == 0
+    assert json.loads(mended.output)["refused_again"] == 0
+    assert calls.find_one({"_id": call_id})["model"] == "m"  # type: ignore[index]
+
+
+def test_draining_needs_a_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without MongoDB `drain` does not wait for its time to be over."""
+    ended = shell("--mongo-url", "mongodb://127.0.0.1:1", "spool", "drain")
+
+    assert ended.code == 3
+    assert ended.errors.startswith("llm-audit: MongoDB at 127.0.0.1:1 cannot be asked")
+    monkeypatch.setenv("LLM_AUDIT_ENABLED", "false")
+    assert shell("spool", "drain").code == 2
+
+
+def test_config_says_where_each_setting_comes_from(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options beat the environment, which beats the defaults."""
+    monkeypatch.setenv("LLM_AUDIT_SERVICE", "reviews")
+
+    ended = shell("--database", "other", "config", "--json")
+
+    rows = {row["setting"]: row for row in map(json.loads, ended.lines)}
+    assert rows["database"] == {"setting": "database", "value": "other", "source": "--database"}
+    assert (rows["service"]["value"], rows["service"]["source"]) == ("reviews", "LLM_AUDIT_SERVICE")
+    assert (rows["strict"]["value"], rows["strict"]["source"]) == (False, "default")
+    assert get_settings().database == "other"
+
+
+@pytest.mark.parametrize("words", [["config"], ["config", "--json"]])
+def test_config_hides_secrets(words: list[str], shell: Shell) -> None:
+    """Neither a password nor a token is printed, the rest of the URL is."""
+    url = "mongodb://user:s3cret@h1,h2/?tlsCertificateKeyFilePassword=s3cret&replicaSet=r"
+
+    ended = shell("--mongo-url", url, *words)
+
+    assert ended.code == 0
+    assert "s3cret" not in ended.output
+    assert "user:***@h1,h2" in ended.output
+
+
+def test_a_wrong_setting_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable."""
+    monkeypatch.setenv("LLM_AUDIT_BATCH_SIZE", "many")
+
+    ended = shell("config")
+
+    assert (ended.code, ended.output) == (2, "")
+    assert "LLM_AUDIT_BATCH_SIZE" in ended.errors
+    assert len(ended.errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "stages"),
+    [
+        ("tool-usage --company 1", pipelines.tool_usage(company_id="1")),
+        ("tool_usage", pipelines.tool_usage()),
+        ("cost-summary day --model gpt-4", pipelines.cost_summary("day", model="gpt-4")),
+        ("calls-by-trace t-1", pipelines.calls_by_trace("t-1")),
+    ],
+    ids=["filter", "underscore", "argument", "no filters"],
+)
+def test_a_pipeline_is_printed_as_it_is(words: str, stages: list[Call], shell: Shell) -> None:
+    """As JSON, and ready for mongosh; MongoDB is not needed."""
+    as_json = shell("--mongo-url", "mongodb://127.0.0.1:1", "pipeline", *words.split())
+    for_mongosh = shell("pipeline", *words.split(), "--mongosh").output
+
+    assert json.loads(as_json.output) == stages
+    assert for_mongosh == f"db.llm_calls.aggregate({json.dumps(stages)})\n"
+
+
+def test_mongosh_gets_a_collection_of_any_name(shell: Shell) -> None:
+    """A name that cannot stand after a dot is quoted."""
+    output = shell("--collection", "my-calls", "pipeline", "tool-usage", "--mongosh").output
+
+    assert output.startswith('db.getCollection("my-calls").aggregate([')
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("none", "There is no pipeline 'none': "),
+        ("calls-by-trace", "calls-by-trace takes trace_id, not 0 arguments."),
+        ("tool-usage a", "tool-usage takes no arguments, not 1 arguments."),
+        ("calls-by-trace a --model m", "calls-by-trace takes no filters."),
+        ("cost-summary colour", "group_by 'colour' is not one of model, "),
+    ],
+    ids=["name", "too few", "too many", "filters", "value"],
+)
+def test_a_pipeline_that_is_not_there_names_those_that_are(
+    words: str, complaint: str, shell: Shell
+) -> None:
+    """Each mistake is one line that says what there is."""
+    ended = shell("pipeline", *words.split())
+
+    assert ended.code == 2
+    assert ended.errors.startswith(f"llm-audit: {complaint}")
+
+
+def test_the_spool_may_be_missing(shell: Shell, tmp_path: Path, mongod: embedded.Mongod) -> None:
+    """A machine on which nothing was recorded has nothing to show, and that is no error."""
+    ended = shell("--mongo-url", mongod.url, "spool", "status")
+
+    assert (ended.code, ended.errors) == (0, "")
+    assert str(tmp_path)[:30] in ended.output

@@ -67,6 +67,7 @@ SHOWN = {
     *("provider", "model", "temperature", "max_tokens", "response_model", "response_id"),
     *("trace_id", "session_id", "user_id", "company_id", "parent_call_id", "review_id", "task_id"),
     *("host", "pid", "process_nonce", "outcome_key", "finish_reason", "tools_called"),
+    "malformed_tool_calls",
     *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
     *("cached_tokens", "cache_write_tokens", "estimated_cost", "cost_source"),
     *("latency_ms", "time_to_first_token_ms", "error_type", "ended_by"),

@@ -80,6 +80,13 @@ class TaskFields(BaseModel):
     eager: bool | None = None
 
 
+# MongoDB's conditions, by field: one of them holds for a call of a later attempt of a task.
+LATER_ATTEMPTS: dict[str, dict[str, Any]] = {
+    "task.retries": {"task.retries": {"$gt": 0}},
+    "task.redelivered": {"task.redelivered": True},
+}
+
+
 class StartFields(BaseModel):
     """What is known when a call starts."""
 

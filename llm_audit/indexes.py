@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel
+
+from llm_audit.call import LATER_ATTEMPTS
 
 IndexDocument: TypeAlias = Mapping[str, Any]
 
@@ -20,34 +22,33 @@ PROCESSES = "llm_audit_processes"  # a document for each process that records, s
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
 VIEWS_INDEX = "views_created_at"
-FILTERED_FIELDS = (
-    "trace_id",
-    "session_id",
-    "task_id",
-    "user_id",
-    "company_id",
-    "status",
-    "model",
-    "parent_call_id",
-    "tools_called",
+
+# Each has an index of its own, so a first page reads no call that it does not return. Fields of a
+# few values (provider, call_type, environment, service) have none: going back through the newest
+# calls finds a page of them as fast, and recording does not pay for it. See docs/performance.md.
+LOOKED_UP = (
+    *("trace_id", "session_id", "task_id", "user_id", "company_id", "parent_call_id", "review_id"),
+    *("status", "model", "task.name", "tags", "tools_called", "task.root_id", "task.group_id"),
 )
-WORKFLOW_FIELDS = ("task.root_id", "task.group_id")  # of a Celery canvas
+# All that sums over time are made of, so that months of calls add up without being read.
+SUMMED_UP = (
+    *("_id", "created_at", "status", "call_type", "provider", "model", "task.name"),
+    *("company_id", "user_id", "environment", "service"),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+    *("estimated_cost", "latency_ms", "error_type", "ended_by"),
+)
 
 
 def call_indexes() -> list[IndexModel]:
     """Return every index that a query of this library is served by.
 
-    Each is partial: a call that lacks the field costs the index nothing.
+    Most are partial: a call that lacks the field costs the index nothing. All ascend, which is
+    cheaper to write than `_id` descending, and read backwards for what is newest.
     """
     return [
-        *(
-            IndexModel(
-                [(field, ASCENDING), ("_id", DESCENDING)],
-                name=f"{field}_newest",
-                partialFilterExpression={field: {"$exists": True}},
-            )
-            for field in (*FILTERED_FIELDS, *WORKFLOW_FIELDS, "media")
-        ),
+        *(_newest(field, {field: {"$exists": True}}) for field in (*LOOKED_UP, "media")),
+        *(_newest(field, later) for field, later in LATER_ATTEMPTS.items()),
+        IndexModel([(field, ASCENDING) for field in SUMMED_UP], name="summed_up"),
         IndexModel(
             [(OUTER_TASK, ASCENDING)],
             name="outer_task",
@@ -58,8 +59,21 @@ def call_indexes() -> list[IndexModel]:
             name="open_calls",
             partialFilterExpression={"status": "PENDING"},
         ),
-        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+        IndexModel(
+            [("expires_at", ASCENDING)],
+            name="expiry",
+            expireAfterSeconds=0,
+            partialFilterExpression={"expires_at": {"$exists": True}},
+        ),
     ]
+
+
+def _newest(field: str, partial: IndexDocument) -> IndexModel:
+    return IndexModel(
+        [(field, ASCENDING), ("_id", ASCENDING)],
+        name=f"{field}_newest",
+        partialFilterExpression=partial,
+    )
 
 
 def view_indexes() -> list[IndexModel]:

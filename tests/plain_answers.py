@@ -143,7 +143,6 @@ def failure_groups(calls: list[Call]) -> list[dict[str, Any]]:
     for (status, error_type, ended_by, *scope), same in grouped(calls, group_of).items():
         newest = max(same, key=lambda call: call["_id"])
         dates = [call["created_at"] for call in same if "created_at" in call]
-        message = newest.get("error_message")
         judged = failed(scopes[tuple(scope)]) + succeeded(scopes[tuple(scope)])
         groups.append(
             {
@@ -157,7 +156,6 @@ def failure_groups(calls: list[Call]) -> list[dict[str, Any]]:
                 "first_seen": min(dates, default=None),
                 "last_seen": max(dates, default=None),
                 "sample_id": newest["_id"],
-                "sample_message": None if message is None else message[:500],
             }
         )
     return sorted(groups, key=lambda group: (group["count"], group["sample_id"]), reverse=True)
@@ -202,26 +200,19 @@ def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
 
     def attempt(call: Call) -> tuple[Any, ...]:
         task = call["task"]
-        return call.get("task_id"), task.get("attempt_id", task.get("retries")), is_later(call)
+        return call.get("task_id"), task.get("attempt_id", task.get("retries"))
 
-    def paid(some: list[Call]) -> dict[str, Any]:
-        return {
-            "attempts": len({attempt(call) for call in some}),
-            "calls": len(some),
-            "total_tokens": total(some, "total_tokens"),
-            **spent(some),
-        }
-
-    in_tasks = [call for call in calls if "task" in call]
+    later = [call for call in calls if "task" in call and is_later(call)]
     return {
         name: {
             "task_name": name,
             "tasks": len({call.get("task_id") for call in members}),
-            "tasks_repeated": len({call.get("task_id") for call in members if is_later(call)}),
-            "first": paid([call for call in members if not is_later(call)]),
-            "later": paid([call for call in members if is_later(call)]),
+            "attempts": len({attempt(call) for call in members}),
+            "calls": len(members),
+            "total_tokens": total(members, "total_tokens"),
+            **spent(members),
         }
-        for name, members in grouped(in_tasks, groups_by("task_name")).items()
+        for name, members in grouped(later, groups_by("task_name")).items()
     }
 
 

@@ -47,6 +47,8 @@ def failures(
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
     rows = _ask(pipelines.failure_summary(**filters))
+    for row in rows:
+        _add_messages(row["groups"])
     if as_json:
         for row in rows:
             print_json(row)
@@ -166,6 +168,13 @@ def latency(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) 
 def _ask(pipeline: pipelines.Pipeline) -> list[dict[str, Any]]:
     with collection_of_calls() as collection:
         return list(collection.aggregate(pipeline))
+
+
+def _add_messages(groups: list[dict[str, Any]]) -> None:
+    messages = _ask(pipelines.error_messages([group["sample_id"] for group in groups]))
+    by_id = {row["id"]: row["error_message"] for row in messages}
+    for group in groups:
+        group["sample_message"] = by_id.get(group["sample_id"])
 
 
 def _print_rows(

@@ -23,8 +23,8 @@ class CallFilters(TypedDict, total=False):
 
     Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids may
     be UUID or int. A date without a zone is local time. `start_date` is included and `end_date` is
-    not, both in whole milliseconds; only calls whose id is a UUIDv7 (all that llm-audit started)
-    have a date.
+    not, both in whole milliseconds; they are compared with the instant in a call's id, so calls
+    that something else stored, under ids of another kind, are found without dates only.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]
@@ -52,7 +52,9 @@ _STORED_AS = {"task_name": "task.name", "tool": "tools_called"}
 _DATES = ("start_date", "end_date")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UUID7 = "^.{14}7"  # RFC 9562: the version is the digit after the second hyphen
+# Where the UUIDv7s of 2109 begin. To test each id's version digit instead, with a regular
+# expression, took a third of the time of a summary.
+_LAST_ID = "04"
 
 
 def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[str, Any]:
@@ -139,10 +141,9 @@ def _id_range(start: object, end: object, after: Id | None) -> dict[str, str]:
         older_than.append(_first_id("end_date", end))
     if start is not None:
         bounds["$gte"] = _first_id("start_date", start)
+        older_than.append(_LAST_ID)
     if older_than:
         bounds["$lt"] = min(older_than)
-    if start is not None or end is not None:
-        bounds["$regex"] = _UUID7
     return bounds
 
 

@@ -22,6 +22,8 @@ from llm_audit.queries.results import (
 )
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 
+SAMPLE_MAX_CHARACTERS = 500
+
 Row = TypeVar("Row", bound=BaseModel)
 
 
@@ -175,7 +177,14 @@ class LLMCallRepository:
             **filters: See `CallFilters`; `status` would take away what rates are measured against.
         """
         rows = await _run(pipelines.failure_summary(**filters), FailureSummary)
-        return rows[0] if rows else FailureSummary()
+        if not rows:
+            return FailureSummary()
+        [summary] = rows
+        by_sample = {group.sample_id: group for group in summary.groups}
+        messages = pipelines.error_messages(list(by_sample))
+        for row in await _calls().aggregate(messages).to_list():
+            by_sample[row["id"]].sample_message = row["error_message"][:SAMPLE_MAX_CHARACTERS]
+        return summary
 
     @staticmethod
     async def cost_summary(
@@ -210,7 +219,7 @@ class LLMCallRepository:
         """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
 
         Args:
-            **filters: See `CallFilters`; calls outside of tasks are left out.
+            **filters: See `CallFilters`.
         """
         return await _run(pipelines.retry_spend(**filters), RetrySpend)
 

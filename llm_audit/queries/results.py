@@ -33,7 +33,9 @@ class FailureGroup(BaseModel):
     first_seen: UTCDatetime | None
     last_seen: UTCDatetime | None
     sample_id: str = Field(description="the newest of these calls")
-    sample_message: str | None = Field(description="its error message, at most 500 characters")
+    sample_message: str | None = Field(
+        None, description="its error message, at most 500 characters; no part of the pipeline's row"
+    )
 
 
 class FailureSummary(BaseModel):
@@ -84,24 +86,16 @@ class Usage(BaseModel):
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
 
 
-class AttemptSpend(BaseModel):
-    """What some attempts of a task used and cost."""
+class RetrySpend(BaseModel):
+    """What the tasks of one name paid again, in attempts after a retry or a redelivery."""
 
-    attempts: int = Field(description="those that made a call")
+    task_name: str | None
+    tasks: int = Field(description="those with a later attempt that made a call")
+    attempts: int = Field(description="the later ones that made a call")
     calls: int
     total_tokens: int
     estimated_cost: float = Field(description="USD, the sum of the costs that are known")
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
-
-
-class RetrySpend(BaseModel):
-    """What the tasks of one name paid at first, and again."""
-
-    task_name: str | None
-    tasks: int
-    tasks_repeated: int = Field(description="of these tasks, those with a later attempt")
-    first: AttemptSpend = Field(description="neither retried nor redelivered")
-    later: AttemptSpend = Field(description="after a retry or a redelivery")
 
 
 class LatencySummary(BaseModel):

@@ -37,6 +37,8 @@ ANSWERED: dict[str, Question] = {
     "task": lambda: Repository.get_calls_by_task("task 7"),
     "get": lambda: Repository.get(CALLS[7]["_id"]),
     "tools": Repository.tool_usage,
+    "failures": Repository.failure_summary,
+    "retries": Repository.retry_spend,
     "one tool": lambda: Repository.tool_usage(tool="read"),
     "no call": lambda: Repository.cost_summary(model="none"),
     **{
@@ -62,7 +64,6 @@ ANSWERED: dict[str, Question] = {
     },
 }
 REFUSED: dict[str, Question] = {
-    "failures": Repository.failure_summary,
     "over time": Repository.usage_over_time,
     **{
         f"cost by {bucket}": lambda bucket=bucket: Repository.cost_summary(bucket)

@@ -23,10 +23,11 @@ from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
 from llm_audit.queries.publishing import create_views
 
+WITH_EXPIRY = {"expires_at": {"$exists": True}}
 EXISTS = {"trace_id": {"$exists": True}}
 DECLARED = next(i for i in call_indexes() if i.document["name"] == "trace_id_newest")
 EXPIRY = next(i for i in call_indexes() if i.document["name"] == "expiry")
-KEYS = [("trace_id", 1), ("_id", -1)]
+KEYS = [("trace_id", 1), ("_id", 1)]
 
 
 def index(keys: list[tuple[str, int]] = KEYS, **options: Any) -> IndexModel:
@@ -61,9 +62,24 @@ def index(keys: list[tuple[str, int]] = KEYS, **options: Any) -> IndexModel:
             "missing",
         ),
         (index([("expires_at", 1)], name="expiry"), EXPIRY, "conflicting"),
-        (index([("expires_at", 1)], name="theirs"), EXPIRY, "conflicting"),
+        (index([("expires_at", 1)], name="theirs"), EXPIRY, "missing"),
         (
-            index([("expires_at", 1)], name="expiry", expireAfterSeconds=0, sparse=False),
+            index(
+                [("expires_at", 1)],
+                name="theirs",
+                partialFilterExpression=WITH_EXPIRY,
+            ),
+            EXPIRY,
+            "conflicting",
+        ),
+        (
+            index(
+                [("expires_at", 1)],
+                name="expiry",
+                expireAfterSeconds=0,
+                sparse=False,
+                partialFilterExpression=WITH_EXPIRY,
+            ),
             EXPIRY,
             "there",
         ),
@@ -124,7 +140,7 @@ async def test_the_mend_that_the_line_names_works(
     calls: Collection[Call], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The existing index is dropped as the line says, and `init()` creates ours."""
-    calls.create_index([("expires_at", 1)], name="theirs")
+    calls.create_index([("expires_at", 1)], name="theirs", partialFilterExpression=WITH_EXPIRY)
     await initialise()
     (line,) = caplog.messages
     assert 'db.llm_calls.dropIndex("theirs")' in line
@@ -217,7 +233,11 @@ def test_each_index_is_reported(database: Database[Call]) -> None:
     calls = database["llm_calls"]
     calls.drop_index("model_newest")
     calls.drop_index("expiry")
-    calls.create_index([("expires_at", 1)], name="theirs")
+    calls.create_index(
+        [("expires_at", 1)],
+        name="theirs",
+        partialFilterExpression=WITH_EXPIRY,
+    )
     calls.create_index([("service", 1), ("pid", -1)])
     before = reports(database)
     for _ in range(3):

@@ -1,13 +1,16 @@
 import json
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, get_args
 
 import pymongo
 import pytest
-from made_up_calls import START, USERS, Call, bound, store
+from made_up_calls import CALLS, START, USERS, Call, bound, store
 from pymongo.database import Database
 
 from llm_audit import LLMCall, embedded, pipelines
+from llm_audit.queries.grouping import GroupBy
 
 PIPELINES = {
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
@@ -18,10 +21,23 @@ PIPELINES = {
     "search": pipelines.search("HELLO", end_date=START + timedelta(days=1)),
     "tool_usage": pipelines.tool_usage(start_date=START),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
+    "error_messages": pipelines.error_messages([call["_id"] for call in CALLS]),
     "cost_summary": pipelines.cost_summary("tag"),
     "usage_over_time": pipelines.usage_over_time("hour", timezone="Asia/Kathmandu"),
     "retry_spend": pipelines.retry_spend(environment="test"),
     "latency_summary": pipelines.latency_summary("day", user_id=USERS[1]),
+}
+
+
+COVERED: dict[str, Callable[..., pipelines.Pipeline]] = {
+    "failures": pipelines.failure_summary,
+    "usage": partial(pipelines.usage_over_time, "week", timezone="Asia/Tokyo"),
+    **{
+        f"{summary.__name__} by {group_by}": partial(summary, group_by)
+        for summary in (pipelines.cost_summary, pipelines.latency_summary)
+        for group_by in get_args(GroupBy)
+        if group_by not in {"tag", "session_id", "trace_id"}
+    },
 }
 
 
@@ -80,9 +96,9 @@ def test_pipelines_are_plain_json(name: str) -> None:
         (pipelines.tool_usage(), "tools_called_newest"),
         (pipelines.search("hello"), "_id_"),
         (pipelines.search("hello", user_id=USERS[1]), "user_id_newest"),
-        (pipelines.cost_summary(start_date=START + timedelta(days=1)), "_id_"),
+        (pipelines.error_messages([CALLS[3]["_id"]]), "_id_"),
     ],
-    ids=["trace", "tree", "session", "task", "tools", "search", "search of a user", "dates"],
+    ids=["trace", "tree", "session", "task", "tools", "search", "search of a user", "errors"],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]
@@ -107,3 +123,43 @@ def test_a_workflow_merges_its_indexes(database: Database[Call]) -> None:
         assert f"'indexName': '{field}_newest'" in winning
     assert "'stage': 'SORT'" not in winning
     assert "COLLSCAN" not in winning
+
+
+@pytest.mark.parametrize("dates", [{}, {"start_date": START + timedelta(days=1)}], ids=str)
+@pytest.mark.parametrize("name", COVERED)
+def test_summaries_read_no_call(name: str, dates: dict[str, Any], database: Database[Call]) -> None:
+    """What is summed up over time comes from an index alone, all of it or between dates."""
+    store(database)
+    explained = database.command(
+        "explain",
+        {"aggregate": "llm_calls", "pipeline": COVERED[name](**dates), "cursor": {}},
+        verbosity="executionStats",
+    )
+    (executed,) = values_of("executionStats", explained)
+
+    assert executed["totalDocsExamined"] == 0
+    assert executed["totalKeysExamined"] > 0
+
+
+def test_later_attempts_are_looked_up(database: Database[Call]) -> None:
+    """What retries paid is found without a look at first attempts."""
+    store(database)
+    sent = {"aggregate": "llm_calls", "pipeline": pipelines.retry_spend(), "cursor": {}}
+    explained = str(database.command("explain", sent))
+
+    for field in ("task.retries", "task.redelivered"):
+        assert f"'indexName': '{field}_newest'" in explained
+    assert "COLLSCAN" not in explained
+
+
+def values_of(name: str, value: Any) -> Iterator[Any]:
+    """Yield everything under a name, however deep."""
+    if isinstance(value, dict):
+        if name in value:
+            yield value[name]
+        else:
+            for part in value.values():
+                yield from values_of(name, part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from values_of(name, part)

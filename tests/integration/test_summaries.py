@@ -74,7 +74,12 @@ async def test_failure_summary(filters: dict[str, Any], selected: list[Call]) ->
     """Failures are grouped by kind, cause, model and task; what is no failure is counted apart."""
     summary = await LLMCallRepository.failure_summary(**filters)
 
-    assert summary.model_dump() == plain_answers.failure_summary(selected)
+    expected = plain_answers.failure_summary(selected)
+    for group in expected["groups"]:
+        (sample,) = (call for call in selected if call["_id"] == group["sample_id"])
+        message = sample.get("error_message")
+        group["sample_message"] = None if message is None else message[:500]
+    assert summary.model_dump() == expected
     assert sum(group.count for group in summary.groups) == summary.failures > 0
 
 
@@ -112,7 +117,10 @@ async def test_a_client_without_zones_makes_no_difference(
 
     dates = {group.first_seen.tzinfo for group in FailureSummary(**row).groups if group.first_seen}
     assert dates == {UTC}
-    assert FailureSummary(**row) == await LLMCallRepository.failure_summary()
+    found = await LLMCallRepository.failure_summary()
+    for group in found.groups:
+        group.sample_message = None
+    assert FailureSummary(**row) == found
 
 
 @pytest.mark.parametrize("group_by", GROUPINGS)
@@ -169,11 +177,11 @@ async def test_usage_over_time(bucket: Bucket) -> None:
     ("filters", "selected"), [({}, CALLS), (SECOND_DAY, on_second_day())], ids=["all", "one day"]
 )
 async def test_retry_spend(filters: dict[str, Any], selected: list[Call]) -> None:
-    """First attempts and later ones are summed up apart, by task, dearest later ones first."""
+    """What later attempts paid is summed up by task, dearest first."""
     rows = [row.model_dump() for row in await LLMCallRepository.retry_spend(**filters)]
 
     assert {row["task_name"]: row for row in rows} == plain_answers.retry_spend(selected)
-    costs = [row["later"]["estimated_cost"] for row in rows]
+    costs = [row["estimated_cost"] for row in rows]
     assert costs == sorted(costs, reverse=True)
     assert all(cost > 0 for cost in costs)
 

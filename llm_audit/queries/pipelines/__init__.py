@@ -9,7 +9,7 @@ In every rate, failures are ERROR, TIMEOUT and ABANDONED, and a rate is failures
 failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 """
 
-from llm_audit.queries.pipelines.failures import failure_summary
+from llm_audit.queries.pipelines.failures import error_messages, failure_summary
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_summary
 from llm_audit.queries.pipelines.related import (
@@ -28,6 +28,7 @@ __all__ = [
     "calls_by_task",
     "calls_by_trace",
     "cost_summary",
+    "error_messages",
     "failure_summary",
     "latency_summary",
     "retry_spend",

@@ -1,9 +1,10 @@
 """What fails, and why."""
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import CallFilters, Id, id_text
 from llm_audit.queries.grouping import or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
@@ -14,8 +15,6 @@ from llm_audit.queries.pipelines.stages import (
     matching,
     share,
 )
-
-SAMPLE_MAX_CHARACTERS = 500
 
 _KIND = {
     "status": "$status",
@@ -35,13 +34,11 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
     Returns:
         Stages that give one document, none if no call matches: `{calls, successes, failures,
         failure_rate, cancelled, incomplete, pending, groups: [{status, error_type, ended_by,
-        model, task_name, count, rate, first_seen, last_seen, sample_id, sample_message}]}`, most
-        frequent group first (see `FailureSummary`). A group's rate is its share of the successes
-        and failures of the same model and task. Index: that of a filter's field, else _id for
-        dates, else none.
+        model, task_name, count, rate, first_seen, last_seen, sample_id}]}`, most frequent group
+        first (see `FailureSummary`). A group's rate is its share of the successes
+        and failures of the same model and task. Index: that of a filter's field, else
+        summed_up, which covers it; what the samples say is in `error_messages`.
     """
-    message = {"$substrCP": ["$error_message", 0, SAMPLE_MAX_CHARACTERS]}
-    is_text = {"$eq": [{"$type": "$error_message"}, "string"]}
     return [
         *matching(filters),
         {
@@ -50,8 +47,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
                 "calls": {"$sum": 1},
                 "first_seen": {"$min": "$created_at"},
                 "last_seen": {"$max": "$created_at"},
-                # documents compare by their first field, so this is the newest call's message
-                "newest": {"$max": {"id": "$_id", "message": if_(is_text, message, None)}},
+                "sample_id": {"$max": "$_id"},
             }
         },
         {
@@ -60,10 +56,26 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
                 "output": {"judged": calls_if(judged("$_id.status"))},
             }
         },
-        {"$sort": {"calls": -1, "newest.id": -1}},
+        {"$sort": {"calls": -1, "sample_id": -1}},
         _outcomes(),
         {"$set": {"failure_rate": share("$failures", {"$add": ["$successes", "$failures"]})}},
         {"$unset": "_id"},
+    ]
+
+
+def error_messages(call_ids: Sequence[Id]) -> Pipeline:
+    """What did these calls fail with?
+
+    Args:
+        call_ids: Such as the `sample_id` of each group of a `failure_summary`.
+
+    Returns:
+        Stages whose rows are `{id, error_message}`, of the calls that have one. Index: _id.
+    """
+    wanted = [id_text("call_ids", call_id) for call_id in call_ids]
+    return [
+        {"$match": {"_id": {"$in": wanted}, "error_message": {"$type": "string"}}},
+        {"$project": {"_id": 0, "id": "$_id", "error_message": 1}},
     ]
 
 
@@ -75,8 +87,7 @@ def _outcomes() -> dict[str, Any]:
         "rate": share("$calls", "$judged"),
         "first_seen": "$first_seen",
         "last_seen": "$last_seen",
-        "sample_id": "$newest.id",
-        "sample_message": "$newest.message",
+        "sample_id": "$sample_id",
     }
     neither = {
         status.lower(): calls_if({"$eq": ["$_id.status", status]})

@@ -30,7 +30,7 @@ def latency_summary(
     Returns:
         Stages whose rows are `{group, calls, p50, p90, p95, p99}` in milliseconds, slowest p95
         first, time groups oldest first (see `LatencySummary`). Index: that of a filter's field,
-        else _id for dates, else none.
+        else summed_up, which covers all groups but tags, sessions and traces.
 
     Raises:
         UsageError: An argument is wrong.

@@ -1,21 +1,21 @@
 """What calls used and cost: by group, over time, and again in every further attempt."""
 
-from typing import Any, Unpack, get_args
+from copy import deepcopy
+from typing import Unpack, get_args
 
-from llm_audit.call import LLMCallStatusEnum
+from llm_audit.call import LATER_ATTEMPTS, LLMCallStatusEnum
 from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import Bucket, GroupBy, or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
+    calls_if,
     costs,
-    count_if,
     failed,
-    has_status,
-    if_,
+    is_status,
     matching,
-    tokens,
+    summed_up,
 )
 
 
@@ -35,7 +35,8 @@ def cost_summary(
     Returns:
         Stages whose rows are `{group, calls, prompt_tokens, completion_tokens, total_tokens,
         cached_tokens, estimated_cost, calls_without_cost}`, dearest first, time groups oldest
-        first (see `CostSummary`). Index: that of a filter's field, else _id for dates, else none.
+        first (see `CostSummary`). Index: that of a filter's field, else
+        summed_up, which covers all groups but tags, sessions and traces.
 
     Raises:
         UsageError: An argument is wrong.
@@ -43,14 +44,10 @@ def cost_summary(
     return [
         *matching(filters),
         *grouping.unwound(group_by),
-        {
-            "$group": {
-                "_id": grouping.key(group_by, timezone),
-                "calls": {"$sum": 1},
-                **tokens(),
-                **costs(),
-            }
-        },
+        *summed_up(
+            {"part": grouping.first_key(group_by)},
+            grouping.second_key("$_id.part", group_by, timezone),
+        ),
         *grouping.named_and_sorted(group_by, timezone, {"estimated_cost": -1}),
     ]
 
@@ -71,7 +68,7 @@ def usage_over_time(
         incomplete, pending, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
         estimated_cost, calls_without_cost}`, oldest first, none for a time without calls (see
         `Usage`). The bucket is named in its zone, the start is its instant; failures include the
-        abandoned. Index: that of a filter's field, else _id for dates, else none.
+        abandoned. Index: that of a filter's field, else summed_up, which covers it.
 
     Raises:
         UsageError: An argument is wrong.
@@ -79,20 +76,19 @@ def usage_over_time(
     if bucket not in get_args(Bucket):
         raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
     grouping.checked_timezone(timezone)
+    status = "$_id.status"
     apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
     return [
         *matching(filters),
-        {
-            "$group": {
-                "_id": grouping.beginning(bucket, timezone),
-                "calls": {"$sum": 1},
-                "successes": count_if(has_status(LLMCallStatusEnum.SUCCESS)),
-                "failures": count_if(failed("$status")),
-                **{name.lower(): count_if(has_status(LLMCallStatusEnum(name))) for name in apart},
-                **tokens(),
-                **costs(),
-            }
-        },
+        *summed_up(
+            {"part": grouping.first_key(bucket), "status": "$status"},
+            grouping.second_key("$_id.part", bucket, timezone),
+            successes=calls_if(is_status(status, LLMCallStatusEnum.SUCCESS)),
+            failures=calls_if(failed(status)),
+            **{
+                name.lower(): calls_if(is_status(status, LLMCallStatusEnum(name))) for name in apart
+            },
+        ),
         {"$sort": {"_id": 1}},
         {"$set": {"bucket": grouping.label("$_id", bucket, timezone), "start": "$_id"}},
         {"$unset": "_id"},
@@ -102,70 +98,53 @@ def usage_over_time(
 def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
     """What did Celery's retries and redeliveries pay again?
 
-    A call belongs to a later attempt if its task had been retried or was redelivered. Eager and
-    running tasks count like others.
+    A call belongs to a later attempt if its task had been retried or was redelivered; only these
+    are looked at. What first attempts paid is the rest of `cost_summary("task_name")`.
 
     Args:
-        **filters: See `CallFilters`; calls outside of tasks are left out.
+        **filters: See `CallFilters`.
 
     Returns:
-        Stages whose rows are `{task_name, tasks, tasks_repeated, first, later}`, where `first` and
-        `later` are each `{attempts, calls, total_tokens, estimated_cost, calls_without_cost}`,
-        dearest in later attempts first (see `RetrySpend`). Attempts without a call are not known.
-        Index: that of a filter's field, else _id for dates, else none.
+        Stages whose rows are `{task_name, tasks, attempts, calls, total_tokens, estimated_cost,
+        calls_without_cost}`, of later attempts alone, dearest first (see `RetrySpend`). Attempts
+        without a call are not known. Indexes: task.retries_newest and task.redelivered_newest.
 
     Raises:
         UsageError: An argument is wrong.
     """
-    by_attempt = {
+    attempt = {
         "task_name": or_null("$task.name"),
         "task_id": or_null("$task_id"),
         "attempt": {"$ifNull": ["$task.attempt_id", "$task.retries", None]},
-        "later": {"$or": [{"$gt": ["$task.retries", 0]}, {"$eq": ["$task.redelivered", True]}]},
     }
-    summed = ("attempts", "calls", "total_tokens", "estimated_cost", "calls_without_cost")
-    parts: dict[str, dict[str, Any]] = {
-        "first": {"$not": "$_id.later"},
-        "later": {"$eq": ["$_id.later", True]},
-    }
-    sums = [f"{part}_{name}" for part in parts for name in summed]
+    names = ("calls", "total_tokens", "estimated_cost", "calls_without_cost")
+    sums = {name: {"$sum": f"${name}"} for name in names}
     return [
-        *matching(filters, {"task": {"$exists": True}}),
+        {"$match": condition(filters) | {"$or": deepcopy([*LATER_ATTEMPTS.values()])}},
         {
             "$group": {
-                "_id": by_attempt,
+                "_id": attempt,
                 "calls": {"$sum": 1},
                 "total_tokens": {"$sum": "$total_tokens"},
                 **costs(),
             }
         },
-        {"$set": {"attempts": 1}},
         {
             "$group": {
                 "_id": {"task_name": "$_id.task_name", "task_id": "$_id.task_id"},
-                **{
-                    f"{part}_{name}": {"$sum": if_(test, f"${name}", 0)}
-                    for part, test in parts.items()
-                    for name in summed
-                },
+                "attempts": {"$sum": 1},
+                **sums,
             }
         },
         {
             "$group": {
                 "_id": "$_id.task_name",
                 "tasks": {"$sum": 1},
-                "tasks_repeated": count_if({"$gt": ["$later_attempts", 0]}),
-                **{name: {"$sum": f"${name}"} for name in sums},
+                "attempts": {"$sum": "$attempts"},
+                **sums,
             }
         },
-        {
-            "$project": {
-                "_id": 0,
-                "task_name": "$_id",
-                "tasks": 1,
-                "tasks_repeated": 1,
-                **{part: {name: f"${part}_{name}" for name in summed} for part in parts},
-            }
-        },
-        {"$sort": {"later.estimated_cost": -1, "later.total_tokens": -1, "task_name": 1}},
+        {"$set": {"task_name": "$_id"}},
+        {"$unset": "_id"},
+        {"$sort": {"estimated_cost": -1, "total_tokens": -1, "task_name": 1}},
     ]

@@ -10,12 +10,15 @@ Pipeline = list[dict[str, Any]]
 
 
 def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> Pipeline:
-    """Return the stage that selects what the filters and one more condition select, if any do."""
-    matched = condition(filters) | (more or {})
-    return [{"$match": matched}] if matched else []
+    """Return the stage that selects what the filters and one more condition select.
+
+    Every id is greater than "": with a condition on `_id`, MongoDB considers the index summed_up,
+    which begins with it, instead of reading the whole collection.
+    """
+    return [{"$match": {"_id": {"$gt": ""}} | condition(filters) | (more or {})}]
 
 
-def tokens() -> dict[str, Any]:
+def token_sums() -> dict[str, Any]:
     """Return the accumulators of the tokens that are known."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
     return {name: {"$sum": f"${name}"} for name in names}
@@ -27,6 +30,38 @@ def costs() -> dict[str, Any]:
         "estimated_cost": {"$sum": "$estimated_cost"},
         "calls_without_cost": count_if({"$not": is_known("$estimated_cost")}),
     }
+
+
+def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
+    """Return the stages that add up calls, tokens and costs.
+
+    They add up twice, because a test for every call is dearer than a group for each of its results:
+    first by a key that also tells whether a cost is known, then by what is wanted.
+
+    Args:
+        key: The parts of the first key; the second stage finds them in `$_id`.
+        then_by: The expression for the second key.
+        **more: Further accumulators of the second stage, over `$calls`.
+    """
+    summed = token_sums() | {"estimated_cost": {"$sum": "$estimated_cost"}}
+    return [
+        {
+            "$group": {
+                "_id": {**key, "has_cost": is_known("$estimated_cost")},
+                "calls": {"$sum": 1},
+                **summed,
+            }
+        },
+        {
+            "$group": {
+                "_id": then_by,
+                "calls": {"$sum": "$calls"},
+                **more,
+                **summed,
+                "calls_without_cost": calls_if({"$not": "$_id.has_cost"}),
+            }
+        },
+    ]
 
 
 def share(part: Any, whole: Any) -> dict[str, Any]:
@@ -49,9 +84,9 @@ def if_(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
     return {"$cond": [test, then, otherwise]}
 
 
-def has_status(status: LLMCallStatusEnum) -> dict[str, Any]:
-    """Return the test for a status."""
-    return {"$eq": ["$status", status.value]}
+def is_status(field: str, status: LLMCallStatusEnum) -> dict[str, Any]:
+    """Return the test for one status."""
+    return {"$eq": [field, status.value]}
 
 
 def failed(status: str) -> dict[str, Any]:

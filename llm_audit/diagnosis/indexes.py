@@ -23,6 +23,7 @@ from llm_audit.indexes import (
 )
 
 _UNAUTHORIZED = 13
+_INDEX_NOT_FOUND = 27
 _NAMESPACE_NOT_FOUND = 26
 _ID_INDEX = "_id_"
 
@@ -133,6 +134,8 @@ def _statistics(
     try:
         return list(collection.aggregate([stage]))
     except OperationFailure as error:
+        if error.code == _INDEX_NOT_FOUND:  # its build ended while it was looked at
+            return _statistics(collection, stage)
         if error.code in {_UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
             return []
         raise

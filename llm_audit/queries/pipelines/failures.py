@@ -9,6 +9,7 @@ from llm_audit.queries.pipelines.stages import (
     Pipeline,
     calls_if,
     failed,
+    failure_rate,
     if_,
     judged,
     matching,
@@ -62,7 +63,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         },
         {"$sort": {"calls": -1, "newest.id": -1}},
         _outcomes(),
-        {"$set": {"failure_rate": share("$failures", {"$add": ["$successes", "$failures"]})}},
+        {"$set": {"failure_rate": failure_rate()}},
         {"$unset": "_id"},
     ]
 

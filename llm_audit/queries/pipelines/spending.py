@@ -2,7 +2,6 @@
 
 from typing import Any, Unpack, get_args
 
-from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters
@@ -11,10 +10,9 @@ from llm_audit.queries.pipelines.stages import (
     Pipeline,
     costs,
     count_if,
-    failed,
-    has_status,
     if_,
     matching,
+    outcomes,
     tokens,
 )
 
@@ -79,16 +77,12 @@ def usage_over_time(
     if bucket not in get_args(Bucket):
         raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
     grouping.checked_timezone(timezone)
-    apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
     return [
         *matching(filters),
         {
             "$group": {
                 "_id": grouping.beginning(bucket, timezone),
-                "calls": {"$sum": 1},
-                "successes": count_if(has_status(LLMCallStatusEnum.SUCCESS)),
-                "failures": count_if(failed("$status")),
-                **{name.lower(): count_if(has_status(LLMCallStatusEnum(name))) for name in apart},
+                **outcomes(),
                 **tokens(),
                 **costs(),
             }

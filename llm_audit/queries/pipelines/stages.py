@@ -29,6 +29,22 @@ def costs() -> dict[str, Any]:
     }
 
 
+def outcomes() -> dict[str, Any]:
+    """Return the accumulators of how many calls there were, and of how they ended."""
+    apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
+    return {
+        "calls": {"$sum": 1},
+        "successes": count_if(has_status(LLMCallStatusEnum.SUCCESS)),
+        "failures": count_if(failed("$status")),
+        **{name.lower(): count_if(has_status(LLMCallStatusEnum(name))) for name in apart},
+    }
+
+
+def failure_rate() -> dict[str, Any]:
+    """Return the expression for the share of failures among successes and failures."""
+    return share("$failures", {"$add": ["$successes", "$failures"]})
+
+
 def share(part: Any, whole: Any) -> dict[str, Any]:
     """Return the expression for a share, null where there is no whole."""
     return if_({"$gt": [whole, 0]}, {"$divide": [part, whole]}, None)

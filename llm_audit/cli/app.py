@@ -12,10 +12,14 @@ from llm_audit.cli import (
     doctor,
     exporting,
     importing,
+    indexes,
     pipeline,
+    retries,
     show,
     spool,
     summaries,
+    usage,
+    views,
 )
 from llm_audit.settings import configure
 
@@ -26,10 +30,17 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tools": summaries.tools,
         "costs": summaries.costs,
         "latency": summaries.latency,
+        "usage": usage.usage,
+        "retries": retries.retries,
         "pipeline": pipeline.pipeline,
     },
     "In and out": {"export": exporting.export, "import": importing.import_calls},
-    "Operations": {"doctor": doctor.doctor, "config": config.config, "demo": demo.demo},
+    "Operations": {
+        "doctor": doctor.doctor,
+        "indexes": indexes.indexes,
+        "config": config.config,
+        "demo": demo.demo,
+    },
 }
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -37,6 +48,7 @@ for panel, commands in _COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(spool.app, name="spool", rich_help_panel="Operations")
+app.add_typer(views.app, name="views", rich_help_panel="Operations")
 
 
 @app.callback()

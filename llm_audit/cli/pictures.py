@@ -17,7 +17,6 @@ STEPS = "▁▂▃▄▅▆▇█"
 FAILED_CELL = "▒"  # told apart without colours too
 
 _FEWEST = 3  # hours, days ...: a picture of less says nothing
-_NAME_AND_REMARK = 34  # columns beside a line
 _WIDEST = 120
 _FORMATS = {"hour": "%Y-%m-%dT%H:00%z", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _SECONDS_IN_AN_HOUR = 3600
@@ -74,7 +73,8 @@ class Course:
         """Print lines below each other, as wide as the terminal has room for."""
         if len(self._rows) < _FEWEST:
             return
-        width = min(console.width - _NAME_AND_REMARK, _WIDEST)
+        beside = max(len(line.name) for line in lines) + max(len(line.remark) for line in lines)
+        width = min(console.width - beside - len("  "), _WIDEST)
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False)
         for name, field, remark, style in lines:
             picture = Text(sparkline(self.values(field), width), style)

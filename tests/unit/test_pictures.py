@@ -1,3 +1,4 @@
+import io
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,8 +7,9 @@ import pytest
 pytest.importorskip("typer")
 
 from local_time import local_time
+from rich.console import Console
 
-from llm_audit.cli.pictures import Course, bar_with_failures, sparkline
+from llm_audit.cli.pictures import Course, Line, bar_with_failures, sparkline
 from llm_audit.cli.timezones import chosen_timezone, local_timezone
 from llm_audit.cli.usage import fitting_bucket
 from llm_audit.errors import UsageError
@@ -32,6 +34,23 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 def test_a_line_of_bars(values: list[float | None], width: int, shown: str) -> None:
     """Each bar is its share of the largest, None is a gap, and several become their mean."""
     assert sparkline(values, width) == shown
+
+
+@pytest.mark.parametrize("columns", [60, 80, 300])
+def test_a_picture_has_as_much_room_as_what_stands_beside_it_leaves(columns: int) -> None:
+    """Each number stays one line, however narrow the terminal is and however long its remark."""
+    rows = [{"bucket": f"{2000 + n // 12}-{n % 12 + 1:02}", "calls": n} for n in range(240)]
+    course = Course("month", rows, named="bucket", timezone="UTC", filters={})
+    console = Console(width=columns, file=io.StringIO(), color_system=None)
+
+    course.print(console, [Line("a", "calls", "short"), Line("longer", "calls", "x" * 40)])
+
+    assert isinstance(console.file, io.StringIO)
+    blank, *lines = console.file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["a", "longer"]
+    assert blank == ""
+    assert lines[1].endswith("x" * 40)
+    assert len(lines[1]) <= columns
 
 
 @pytest.mark.parametrize(

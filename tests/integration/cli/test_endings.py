@@ -1,5 +1,6 @@
 """The command line as a process of its own: exit codes, pipes, widths, signals."""
 
+import itertools
 import os
 import re
 import signal
@@ -69,6 +70,17 @@ def test_help_is_narrow_too(words: tuple[str, ...], shell: Shell) -> None:
 
     assert ended.code == 0
     assert max(map(cell_len, ended.lines)) <= 80
+
+
+@pytest.mark.parametrize("command", ["indexes", "latency", "export", "spool drain", "views create"])
+def test_help_fills_its_lines(command: str, shell: Shell) -> None:
+    """A paragraph is broken where the terminal ends, and not where the source is."""
+    text = shell(*command.split(), "--help").output.partition("╭")[0]
+
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = [line.strip() for line in paragraph.splitlines() if line.strip()]
+        for line, after in itertools.pairwise(lines):
+            assert len(line) + len(f" {after.split()[0]}") > 80 - 4, paragraph
 
 
 @pytest.mark.parametrize("words", [("calls",), ("calls", "--json"), ("export",)], ids="-".join)

@@ -83,6 +83,40 @@ def test_help_fills_its_lines(command: str, shell: Shell) -> None:
             assert len(line) + len(f" {after.split()[0]}") > 80 - 4, paragraph
 
 
+@pytest.mark.parametrize(
+    ("words", "environment", "printed"),
+    [
+        (
+            [],
+            {
+                "_LLM_AUDIT_COMPLETE": "complete_bash",
+                "COMP_WORDS": "llm-audit ind",
+                "COMP_CWORD": "1",
+            },
+            "indexes",
+        ),
+        (
+            ["--show-completion", "bash"],
+            {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+            "complete -o default -F _llm_audit_completion llm-audit",
+        ),
+    ],
+    ids=["complete", "show"],
+)
+def test_completion_ends_well(words: list[str], environment: dict[str, str], printed: str) -> None:
+    """Shells learn what may follow, with the exit code 0."""
+    done = subprocess.run(
+        [*PROGRAM, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == printed
+
+
 @pytest.mark.parametrize("words", [("calls",), ("calls", "--json"), ("export",)], ids="-".join)
 def test_a_closed_pipe_is_quiet(
     words: tuple[str, ...], mongod: embedded.Mongod, made_up: Database[Call]

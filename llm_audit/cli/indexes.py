@@ -71,10 +71,9 @@ def _build(
     for collection, rows in groupby(missing, key=lambda row: row.collection):
         names = {row.name for row in rows}
         wanted = [i for i in declared_indexes(calls)[collection] if i.document["name"] in names]
-        message = f"Building {len(wanted)} of {collection}; reads and writes go on meanwhile."
-        with console.status(message):
-            database[collection].create_indexes(wanted)
-        console.print(Text(f"Built in {collection}: {', '.join(sorted(names))}.", "green"))
+        console.print(f"{collection}: building {', '.join(sorted(names))} ...", style="dim")
+        database[collection].create_indexes(wanted)
+        console.print(f"{collection}: built; reads and writes went on meanwhile.", style="green")
 
 
 def _print_reports(

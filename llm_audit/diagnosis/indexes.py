@@ -1,7 +1,7 @@
 """Which indexes there are, what they weigh, and whether anything uses them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,19 +83,21 @@ def examine_indexes(database: Database[dict[str, Any]], collection: str) -> list
     Raises:
         pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
     """
-    media = database.list_collection_names(filter={"name": {"$in": GRIDFS}})
     reports: list[IndexReport] = []
     for name, declared in declared_indexes(collection).items():
-        if name not in GRIDFS or name in media:
+        existing = list(database[name].list_indexes())
+        if existing or name not in GRIDFS:
             optional = view_indexes() if name == collection else []
-            reports += _examine(database[name], declared, optional)
+            reports += _examine(database[name], existing, declared, optional)
     return reports
 
 
 def _examine(
-    collection: Collection[dict[str, Any]], declared: list[IndexModel], optional: list[IndexModel]
+    collection: Collection[dict[str, Any]],
+    existing: Sequence[IndexDocument],
+    declared: list[IndexModel],
+    optional: list[IndexModel],
 ) -> Iterator[IndexReport]:
-    existing: list[IndexDocument] = list(collection.list_indexes())
     measures = _measures(collection)
     judged = set()
     for index in [*declared, *optional]:

@@ -61,7 +61,8 @@ def test_missing_indexes_are_built_when_told(shell: Shell, calls: Calls) -> None
     assert "✗ Missing: trace_id_newest, " in complaint
     assert complaint.endswith("llm-audit indexes --create")
     assert created.code == 0
-    assert "Built in llm_calls: trace_id_newest." in created.errors
+    assert "llm_calls: building trace_id_newest ...\n" in created.errors
+    assert "llm_calls: built; " in created.errors
     assert "missing" not in created.output.casefold()
     assert calls.index_information().keys() == {"_id_", *OURS}
     in_processes = calls.database["llm_audit_processes"].index_information()

@@ -135,7 +135,7 @@ def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
 
 
 _PURPOSES = {
-    "_id_": "ids, and dates of calls",
+    "_id_": "ids; of calls, dates too",
     "trace_id_newest": "the calls of a trace",
     "session_id_newest": "the calls of a session",
     "task_id_newest": "the calls of a task",

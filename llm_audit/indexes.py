@@ -146,3 +146,39 @@ def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
     # a flag that is false is as good as none, but 0 seconds to live are not
     values = (index.get(name) for name in options)
     return [list(index["key"].items()), *(None if value is False else value for value in values)]
+
+
+_PURPOSES = {
+    "_id_": "ids; of calls, dates too",
+    "trace_id_newest": "the calls of a trace",
+    "session_id_newest": "the calls of a session",
+    "task_id_newest": "the calls of a task",
+    "user_id_newest": "the calls of a user",
+    "company_id_newest": "the calls of a company",
+    "review_id_newest": "the calls about a review",
+    "task.name_newest": "the calls of a task's name",
+    "tags_newest": "the calls with a tag",
+    "task.retries_newest": "what was retried",
+    "task.redelivered_newest": "what was redelivered",
+    "summed_up": "sums over time",
+    "status_newest": "calls by how they ended",
+    "model_newest": "the calls of a model",
+    "parent_call_id_newest": "what a call caused",
+    "tools_called_newest": "who asked for a tool",
+    "task.root_id_newest": "the calls of a canvas",
+    "task.group_id_newest": "the calls of a group",
+    MEDIA_INDEX: "who refers to a content",
+    "outer_task": "tasks that ran within a task",
+    "open_calls": "left open by dead processes",
+    "expiry": "removes what has expired",
+    VIEWS_INDEX: "dates in the views",
+    "silent": "processes that fell silent",
+    "filename_1_uploadDate_1": "GridFS: files by name",
+    "media_expiry": "media that have expired",
+    "files_id_1_n_1": "GridFS: the parts of a file",
+}
+
+
+def purpose_of(name: str) -> str | None:
+    """Return what an index serves, in a few words; None for an index that is not ours."""
+    return _PURPOSES.get(name)

@@ -1,5 +1,6 @@
 """The commands of `llm-audit`, by name, and the options that stand before them."""
 
+import inspect
 from collections.abc import Callable
 from typing import Annotated
 
@@ -12,10 +13,14 @@ from llm_audit.cli import (
     doctor,
     exporting,
     importing,
+    indexes,
     pipeline,
+    retries,
     show,
     spool,
     summaries,
+    usage,
+    views,
 )
 from llm_audit.settings import configure
 
@@ -26,17 +31,36 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tools": summaries.tools,
         "costs": summaries.costs,
         "latency": summaries.latency,
+        "usage": usage.usage,
+        "retries": retries.retries,
         "pipeline": pipeline.pipeline,
     },
     "In and out": {"export": exporting.export, "import": importing.import_calls},
-    "Operations": {"doctor": doctor.doctor, "config": config.config, "demo": demo.demo},
+    "Operations": {
+        "doctor": doctor.doctor,
+        "indexes": indexes.indexes,
+        "config": config.config,
+        "demo": demo.demo,
+    },
 }
+
+
+def _filled(command: Callable[..., object] | None) -> str:
+    """Return a command's docstring with a line for each paragraph: typer keeps line breaks."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for panel, commands in _COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
 app.add_typer(spool.app, name="spool", rich_help_panel="Operations")
+app.add_typer(views.app, name="views", rich_help_panel="Operations")
+
+for group in (app, spool.app, views.app):
+    for registered in group.registered_commands:
+        registered.help = _filled(registered.callback)
 
 
 @app.callback()

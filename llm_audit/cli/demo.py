@@ -7,6 +7,7 @@ import typer
 
 
 def demo(
+    context: typer.Context,
     *,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the servers up, until Ctrl-C.")
@@ -15,6 +16,8 @@ def demo(
     """See it work: real servers, a Celery worker, a stand-in for the provider, failures."""
     from llm_audit.demo.__main__ import main
 
+    if mongo_url := context.obj.get("mongo_url"):
+        os.environ["LLM_AUDIT_MONGO_URL"] = mongo_url  # as of any other process of the demo
     if keep:
         os.environ["KEEP"] = "1"
     raise typer.Exit(main())

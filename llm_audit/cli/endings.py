@@ -41,9 +41,12 @@ def run(arguments: Sequence[str] | None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # rich and typer turn the first into the second
-        _read_no_more()
-        return SIGNALLED + signal.SIGPIPE
+    except BrokenPipeError:
+        return _closed()
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # rich and typer make it one
+            return _closed()
+        return ending.code if isinstance(ending.code, int) else 0  # typer has completed a word
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     return code
@@ -91,8 +94,9 @@ def _speak_plainly() -> None:
             stream.reconfigure(encoding=encoding, errors="replace")
 
 
-def _read_no_more() -> None:
-    """Give the interpreter somewhere to flush to at its end."""
+def _closed() -> int:
+    """Return the code where output is read no more; give the interpreter somewhere to flush to."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
+    return SIGNALLED + signal.SIGPIPE

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llm_audit.cli.connection import Documents
 
 _BLOCK_BYTES = 64 * 1024
+_BATCH = 500  # calls; MongoDB's own measure is 16 MB, which is a hundred thousand rows of a CSV
 
 
 class Format(StrEnum):
@@ -97,7 +98,7 @@ def _lines(collection: "Documents", wanted: dict[str, Any], form: Format) -> Ite
         Format.CSV: export_lines.csv_line,
         Format.OPENAI: export_lines.fine_tuning_example,
     }[form]
-    for call in collection.find(wanted, projection).sort("_id", 1):
+    for call in collection.find(wanted, projection, batch_size=_BATCH).sort("_id", 1):
         yield line_of(call)
 
 

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from llm_audit.cli.json_lines import print_line
-from llm_audit.cli.options import filtered
+from llm_audit.cli import terminal
+from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.json_lines import print_json, print_line
+from llm_audit.cli.options import described, filtered
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
@@ -54,20 +57,56 @@ def pipeline(
     mongosh: Annotated[
         bool, typer.Option("--mongosh", help="As a line to paste into mongosh.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Run it, and say which index serves it and how much MongoDB reads."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="In one line, for machines.")] = False,
 ) -> None:
-    """Print a query's aggregation pipeline, as JSON; MongoDB is not asked."""
+    """Print a query's aggregation pipeline, as JSON; MongoDB is asked only to explain it."""
+    if mongosh and explain:
+        raise UsageError("--mongosh prints the pipeline, --explain what becomes of it: give one.")
     function = published().get(name.replace("_", "-"))
     if function is None:
         raise UsageError(f"There is no pipeline {name!r:.50}: {', '.join(published())}.")
     stages = _stages(function, name, arguments or [], filters)
-    if mongosh:
+    if explain:
+        _explain(" ".join([name, *(arguments or [])]), stages, filters, as_json=as_json)
+    elif mongosh:
         collection = get_settings().collection
         dotted = _DOT_NAME.fullmatch(collection)
         where = collection if dotted else f"getCollection({json.dumps(collection)})"
         print_line(f"db.{where}.aggregate({json.dumps(stages)})")
     else:
         print_line(json.dumps(stages, indent=None if as_json else 2))
+
+
+def _explain(
+    title: str, stages: pipelines.Pipeline, filters: CallFilters, *, as_json: bool
+) -> None:
+    from llm_audit.diagnosis.explain import explain
+
+    with collection_of_calls() as collection:
+        explanation = explain(collection, stages)
+    if as_json:
+        print_json(explanation)
+        return
+    console = terminal.console()
+    console.print(terminal.heading(title, described(filters) if filters else ""))
+    found_by = [Text(f"index {index}", "green") for index in explanation.indexes]
+    if explanation.reads_all:
+        found_by.append(Text("no index: every call is read", terminal.FAILURE))
+    table = terminal.table("", "", show_header=False)
+    for what, value in (
+        ("found by", Text("\n").join(found_by) if found_by else Text("nothing is there")),
+        ("keys", f"{explanation.keys_examined:,} examined"),
+        ("documents", f"{explanation.documents_examined:,} examined"),
+        ("answer", f"{explanation.returned:,} rows in {explanation.milliseconds:,} ms"),
+    ):
+        table.add_row(Text(what, "dim"), value)
+    console.print(table)
 
 
 def _stages(

@@ -1,25 +1,22 @@
 """`llm-audit failures`, `tools`, `costs` and `latency`: what many calls have in common."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.answers import WEEK, Row, ask, print_heading, print_rows, without_cost
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.cli.options import AsJson, filtered
+from llm_audit.cli.pictures import Course, Line
+from llm_audit.cli.timezones import Timezone, chosen_timezone
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.queries.results import LatencySummary
-
-Row = Mapping[str, Any]
-
-WEEK = "7d"
 
 
 def _groups(incomplete: str) -> list[str]:
@@ -46,7 +43,7 @@ def failures(
     Failures are ERROR, TIMEOUT and ABANDONED; a rate is failures / (successes + failures), of the
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
-    rows = _ask(pipelines.failure_summary(**filters))
+    rows = ask(pipelines.failure_summary(**filters))
     for row in rows:
         _add_messages(row["groups"])
     if as_json:
@@ -54,7 +51,7 @@ def failures(
             print_json(row)
         return
     console = terminal.console()
-    if not _print_heading(console, "Failures", filters, rows):
+    if not print_heading(console, "Failures", filters, rows):
         return
     [summary] = rows
     console.print(_outcomes(summary))
@@ -96,7 +93,7 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
 
     A call that asks for two tools counts, with its whole cost, for both.
     """
-    rows = _ask(pipelines.tool_usage(**filters))
+    rows = ask(pipelines.tool_usage(**filters))
     largest = max((row["calls"] for row in rows), default=0)
     table = terminal.table(
         *("tool", "calls", "", "traces", "failed", "cost", "no cost"),
@@ -111,18 +108,25 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
             terminal.number(row["traces"]),
             terminal.share(row["failure_rate"]),
             terminal.money(row["estimated_cost"]),
-            _without_cost(row, row["llm_calls"]),
+            without_cost(row, row["llm_calls"]),
         )
-    _print_rows("Tools", table, rows, filters, as_json=as_json)
+    print_rows("Tools", table, rows, filters, as_json=as_json)
 
 
 @filtered(since=WEEK)
-def costs(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) -> None:
-    """Show what calls used and cost, dearest first; by day or hour (UTC) oldest first.
+def costs(
+    *,
+    filters: CallFilters,
+    by: By = "model",
+    timezone: Timezone = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what calls used and cost, dearest first; by hour, day, week or month oldest first.
 
     Failed and running calls count too. `no cost` says how many calls the sum knows nothing of.
     """
-    rows = _ask(pipelines.cost_summary(by, **filters))  # type: ignore[arg-type]
+    zone = chosen_timezone(timezone)
+    rows = ask(pipelines.cost_summary(cast("GroupBy", by), timezone=zone, **filters))
     largest = max((row["estimated_cost"] for row in rows), default=0)
     table = terminal.table(
         *(by, "calls", "tokens", "cached", "cost", "", "no cost"),
@@ -137,19 +141,32 @@ def costs(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) ->
             terminal.number(row["cached_tokens"]),
             terminal.money(row["estimated_cost"]),
             terminal.bar(row["estimated_cost"], largest),
-            _without_cost(row, row["calls"]),
+            without_cost(row, row["calls"]),
         )
-    _print_rows("Costs", table, rows, filters, as_json=as_json)
+    most = max((row["total_tokens"] for row in rows), default=0)
+    lines = [
+        Line("tokens", "total_tokens", f"up to {terminal.number(most)}"),
+        Line("cost", "estimated_cost", f"up to {terminal.money(largest)}"),
+    ]
+    course = _course(by, rows, zone, filters)
+    print_rows("Costs", table, rows, filters, course=course, lines=lines, as_json=as_json)
 
 
 @filtered(since=WEEK)
-def latency(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) -> None:
-    """Show how long calls take, slowest first; by day or hour (UTC) oldest first.
+def latency(
+    *,
+    filters: CallFilters,
+    by: By = "model",
+    timezone: Timezone = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how long calls take, slowest first; by hour, day, week or month oldest first.
 
     Percentiles of every call whose latency is known, however it ended: --status SUCCESS leaves out
     the others. A percentile is at most 0.51 % too high. The bar is p95.
     """
-    rows = _ask(pipelines.latency_summary(by, **filters))  # type: ignore[arg-type]
+    zone = chosen_timezone(timezone)
+    rows = ask(pipelines.latency_summary(cast("GroupBy", by), timezone=zone, **filters))
     largest = max((row["p95"] for row in rows), default=0)
     percentiles = [name for name in LatencySummary.model_fields if name.startswith("p")]
     table = terminal.table(
@@ -162,41 +179,27 @@ def latency(*, filters: CallFilters, by: By = "model", as_json: AsJson = False) 
             *(terminal.duration(row[percentile]) for percentile in percentiles),
             terminal.bar(row["p95"], largest),
         )
-    _print_rows("Latency", table, rows, filters, as_json=as_json)
+    course = _course(by, rows, zone, filters)
+    lines = [
+        Line(name, name, f"up to {terminal.duration(max(row[name] for row in rows))}")
+        for name in ("p50", "p95")
+        if rows
+    ]
+    print_rows("Latency", table, rows, filters, course=course, lines=lines, as_json=as_json)
 
 
-def _ask(pipeline: pipelines.Pipeline) -> list[dict[str, Any]]:
-    with collection_of_calls() as collection:
-        return list(collection.aggregate(pipeline))
+def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -> Course | None:
+    """Return how rows lie in time, if that is what they are grouped by."""
+    if by not in get_args(Bucket):
+        return None
+    return Course(cast("Bucket", by), rows, named="group", timezone=timezone, filters=filters)
 
 
 def _add_messages(groups: list[dict[str, Any]]) -> None:
-    messages = _ask(pipelines.error_messages([group["sample_id"] for group in groups]))
+    messages = ask(pipelines.error_messages([group["sample_id"] for group in groups]))
     by_id = {row["id"]: row["error_message"] for row in messages}
     for group in groups:
         group["sample_message"] = by_id.get(group["sample_id"])
-
-
-def _print_rows(
-    title: str, table: Any, rows: list[dict[str, Any]], filters: CallFilters, *, as_json: bool
-) -> None:
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    console = terminal.console()
-    if _print_heading(console, title, filters, rows):
-        console.print(terminal.without_bars_if_narrow(table, console))
-
-
-def _print_heading(
-    console: Console, title: str, filters: CallFilters, rows: list[dict[str, Any]]
-) -> bool:
-    """Say what was asked; return whether there is an answer."""
-    console.print(terminal.heading(title, described(filters)))
-    if not rows:
-        console.print("No such calls.")
-    return bool(rows)
 
 
 def _outcomes(summary: Row) -> Text:
@@ -211,8 +214,3 @@ def _outcomes(summary: Row) -> Text:
         f", {terminal.share(summary['failure_rate'])}",
         (f"; beside them {others}" if others else "", "dim"),
     )
-
-
-def _without_cost(row: Row, calls: int) -> str:
-    without = row["calls_without_cost"]
-    return "" if not without else f"{without:,} of {calls:,}" if without < calls else "all"

@@ -95,3 +95,4 @@ def _tell_where_everything_is(console: Console, running: Stage) -> None:
     console.print("Everything stays up until Ctrl-C. From another terminal", style="bold")
     for name, value in running.environment.items():
         console.print(f"    export {name}={shlex.quote(value)}", soft_wrap=True)
+    console.print("    llm-audit calls")

@@ -50,6 +50,7 @@ def stage() -> Iterator[Stage]:
             "OPENAI_API_KEY": "demo",
         }
         os.environ.update(environment, no_proxy=HOST)
+        llm_audit.configure()  # whoever started the demo may have read the settings already
         stack.callback(llm_audit.shutdown)
         worker = stack.enter_context(Worker(folder))
         yield Stage(mongod, redis, worker, environment)

@@ -1,7 +1,7 @@
 """Which indexes there are, what they weigh, and whether anything uses them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +17,19 @@ from llm_audit.indexes import (
     IndexDocument,
     IndexState,
     call_indexes,
+    chunk_indexes,
     compare,
+    file_indexes,
     process_indexes,
+    purpose_of,
     view_indexes,
 )
 
+GRIDFS = ("fs.files", "fs.chunks")  # the media of all collections of calls in a database
+
 _UNAUTHORIZED = 13
-_INDEX_NOT_FOUND = 27
 _NAMESPACE_NOT_FOUND = 26
+_INDEX_NOT_FOUND = 27
 _ID_INDEX = "_id_"
 
 
@@ -34,6 +39,7 @@ class IndexReport(BaseModel):
     collection: str
     name: str
     state: IndexState
+    purpose: str | None = Field(None, description="what it serves; None for one that is not ours")
     keys: dict[str, Any] = Field(description="1 is ascending, -1 descending")
     conflicts_with: str | None = Field(
         None, description="the name of the existing index whose size and use these are"
@@ -48,32 +54,50 @@ class IndexReport(BaseModel):
     )
 
 
+def declared_indexes(collection: str) -> dict[str, list[IndexModel]]:
+    """Return the indexes that this library declares, by the name of their collection.
+
+    Args:
+        collection: The name of the collection of calls.
+    """
+    return {
+        collection: call_indexes(),
+        PROCESSES: process_indexes(),
+        **dict(zip(GRIDFS, (file_indexes(), chunk_indexes()), strict=True)),
+    }
+
+
 def examine_indexes(database: Database[dict[str, Any]], collection: str) -> list[IndexReport]:
-    """Compare the indexes of a collection of calls, and of the processes, with those declared.
+    """Compare the indexes of calls, processes and media with those declared.
 
     Args:
         database: Where they are.
         collection: The name of the collection of calls.
 
     Returns:
-        Those that are declared, in the order of their declaration, then those that are not. The
-        index that comes with the views is among them only where it exists. Uses are those that the
-        server asked has counted: on a replica set, the others have their own.
+        For each collection those that are declared, in the order of their declaration, then those
+        that are not. The index that comes with the views is among them only where it exists, those
+        of media where there are media. Uses are those that the server asked has counted: on a
+        replica set, the others have their own.
 
     Raises:
         pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
     """
-    calls, processes = database[collection], database[PROCESSES]
-    return [
-        *_examine(calls, call_indexes(), view_indexes()),
-        *_examine(processes, process_indexes(), []),
-    ]
+    reports: list[IndexReport] = []
+    for name, declared in declared_indexes(collection).items():
+        existing = list(database[name].list_indexes())
+        if existing or name not in GRIDFS:
+            optional = view_indexes() if name == collection else []
+            reports += _examine(database[name], existing, declared, optional)
+    return reports
 
 
 def _examine(
-    collection: Collection[dict[str, Any]], declared: list[IndexModel], optional: list[IndexModel]
+    collection: Collection[dict[str, Any]],
+    existing: Sequence[IndexDocument],
+    declared: list[IndexModel],
+    optional: list[IndexModel],
 ) -> Iterator[IndexReport]:
-    existing: list[IndexDocument] = list(collection.list_indexes())
     measures = _measures(collection)
     judged = set()
     for index in [*declared, *optional]:
@@ -87,6 +111,7 @@ def _examine(
             collection=collection.name,
             name=name,
             state=state,
+            purpose=purpose_of(name),
             keys=dict(index.document["key"]),
             conflicts_with=found if state == IndexState.CONFLICTING else None,
             **measures.get(found, {}),
@@ -98,6 +123,7 @@ def _examine(
                 collection=collection.name,
                 name=document["name"],
                 state=IndexState.THERE if own else IndexState.EXTRA,
+                purpose=purpose_of(_ID_INDEX) if own else None,
                 keys=dict(document["key"]),
                 **measures.get(document["name"], {}),
             )
@@ -131,11 +157,11 @@ def _measures(collection: Collection[dict[str, Any]]) -> dict[str | None, dict[s
 def _statistics(
     collection: Collection[dict[str, Any]], stage: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    try:
-        return list(collection.aggregate([stage]))
-    except OperationFailure as error:
-        if error.code == _INDEX_NOT_FOUND:  # its build ended while it was looked at
-            return _statistics(collection, stage)
-        if error.code in {_UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
-            return []
-        raise
+    while True:
+        try:
+            return list(collection.aggregate([stage]))
+        except OperationFailure as error:
+            if error.code in {_UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
+                return []
+            if error.code != _INDEX_NOT_FOUND:  # else a build has ended, or began, at this moment
+                raise

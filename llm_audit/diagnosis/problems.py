@@ -42,12 +42,15 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         )
     if diagnosis.missing_indexes:
         names = ", ".join(diagnosis.missing_indexes)
-        yield f"Indexes are missing ({names}): await llm_audit.init() creates them."
+        yield (
+            f"Indexes are missing ({names}): llm-audit indexes --create, or await "
+            "llm_audit.init(), creates them."
+        )
     if diagnosis.conflicting_indexes:
         names = ", ".join(diagnosis.conflicting_indexes)
         yield (
-            f"Indexes conflict with existing ones ({names}): await llm_audit.init() names these; "
-            "drop them and run it again."
+            f"Indexes conflict with existing ones ({names}): llm-audit indexes, or await "
+            "llm_audit.init(), names these; drop them and have ours created."
         )
 
 

@@ -9,7 +9,15 @@ INCOMPLETE calls are counted apart, and `abandoned` says how many of the failure
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from llm_audit.call import FAILURE_STATUSES, CallFields, LLMCallStatusEnum, TaskFields
+from llm_audit.call import FAILURE_STATUSES, CallFields, TaskFields
+from llm_audit.queries.pipelines.stages import (
+    costs,
+    count_if,
+    failure_rate,
+    is_known,
+    outcomes,
+    tokens,
+)
 
 Definition: TypeAlias = list[dict[str, Any]]
 
@@ -35,7 +43,6 @@ BODIES = frozenset(
 )
 """The fields that no view shows, because they hold what people and models said, or may quote it."""
 
-_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 _PAID_FOR = (
     "provider",
     "model",
@@ -85,7 +92,7 @@ def v_tool_usage_daily() -> Definition:
         a response, `llm_calls` and what follows do not. Index: tools_called_newest.
     """
     times = {"$size": {"$filter": {"input": "$tools_called", "cond": {"$eq": ["$$this", "$tool"]}}}}
-    sums = _outcomes() | _costs()
+    sums = outcomes() | costs()
     llm_calls = sums.pop("calls")
     summed = ("calls", "llm_calls", *sums)
     return [
@@ -103,7 +110,7 @@ def v_tool_usage_daily() -> Definition:
         {
             "$group": {
                 "_id": {"day": "$_id.day", "tool": "$_id.tool"},
-                "traces": _count_if({"$gt": ["$_id.trace_id", None]}),
+                "traces": count_if(is_known("$_id.trace_id")),
                 **{name: {"$sum": f"${name}"} for name in summed},
             }
         },
@@ -129,7 +136,7 @@ def v_cost_daily() -> Definition:
     key = {"day": _DAY} | {
         name: {"$ifNull": [f"${_STORED_AS.get(name, name)}", None]} for name in _PAID_FOR
     }
-    sums = _outcomes() | _tokens() | _costs()
+    sums = outcomes() | tokens() | costs()
     return [{"$group": {"_id": key, **sums}}, _row({n: f"$_id.{n}" for n in key}, sums)]
 
 
@@ -177,7 +184,7 @@ def _summed_up(
 
     The id alone is the key of the group: only then does MongoDB apply a filter on it before.
     """
-    sums = _outcomes() | _tokens() | _costs()
+    sums = outcomes() | tokens() | costs()
     more = {name: {"$max": f"${name}"} for name in inherited} | seen
     named = {field: "$_id"} | dict.fromkeys(more, 1) | (computed or {})
     return [
@@ -193,38 +200,5 @@ def _row(named: dict[str, Any], sums: Any) -> dict[str, Any]:
     for name in sums:
         columns[name] = 1
         if name == "pending":
-            columns["failure_rate"] = _failure_rate()
+            columns["failure_rate"] = failure_rate()
     return {"$project": columns}
-
-
-def _outcomes() -> dict[str, Any]:
-    """Return the sums that say how calls ended."""
-    alone = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
-    failures = [status.value for status in FAILURE_STATUSES]
-    return {
-        "calls": {"$sum": 1},
-        "successes": _count_if({"$eq": ["$status", LLMCallStatusEnum.SUCCESS.value]}),
-        "failures": _count_if({"$in": ["$status", failures]}),
-        **{status.lower(): _count_if({"$eq": ["$status", status]}) for status in alone},
-    }
-
-
-def _tokens() -> dict[str, Any]:
-    return {name: {"$sum": f"${name}"} for name in _TOKENS}
-
-
-def _costs() -> dict[str, Any]:
-    is_known = {"$gt": ["$estimated_cost", None]}  # null, and a missing field, sort before numbers
-    return {
-        "estimated_cost": {"$sum": "$estimated_cost"},
-        "calls_without_cost": _count_if({"$not": is_known}),
-    }
-
-
-def _failure_rate() -> dict[str, Any]:
-    judged = {"$add": ["$successes", "$failures"]}
-    return {"$cond": [{"$gt": [judged, 0]}, {"$divide": ["$failures", judged]}, None]}
-
-
-def _count_if(test: dict[str, Any]) -> dict[str, Any]:
-    return {"$sum": {"$cond": [test, 1, 0]}}

@@ -17,12 +17,14 @@ PATIENCE_SECONDS = 90
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
-def start_demo(folder: Path, **environment: str) -> subprocess.Popen[str]:
+def start_demo(
+    folder: Path, *command: str, module: str = "llm_audit.demo", **environment: str
+) -> subprocess.Popen[str]:
     """Start the demo with a temporary folder of its own, by which its processes are known."""
     mine = {name: value for name, value in os.environ.items() if name not in {"KEEP", "NO_COLOR"}}
     settings = {"TMPDIR": str(folder), "PYTHONIOENCODING": "utf-8", "COLUMNS": "80", **environment}
     return subprocess.Popen(
-        [sys.executable, "-m", "llm_audit.demo"],
+        [sys.executable, "-m", module, *command],
         env={**mine, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,9 +140,16 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
     assert_nothing_is_left(tmp_path)
 
 
-def test_keep_leaves_the_servers_up_until_ctrl_c(tmp_path: Path) -> None:
-    """With KEEP=1 the printed URL leads to the calls, until Ctrl-C ends everything."""
-    demo = start_demo(tmp_path, KEEP="1")
+@pytest.mark.parametrize(
+    ("module", "command", "environment"),
+    [("llm_audit.demo", (), {"KEEP": "1"}), ("llm_audit.cli", ("demo", "--keep"), {})],
+    ids=["module", "command line"],
+)
+def test_keep_leaves_the_servers_up_until_ctrl_c(
+    module: str, command: tuple[str, ...], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Kept, the printed URL leads to the calls, until Ctrl-C ends everything."""
+    demo = start_demo(tmp_path, *command, module=module, **environment)
     printed = read_until(demo, "LLM_AUDIT_DATABASE=")
     exports = dict(re.findall(r"export (\w+)=(\S+)", printed))
     with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:

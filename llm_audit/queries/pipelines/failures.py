@@ -10,6 +10,7 @@ from llm_audit.queries.pipelines.stages import (
     Pipeline,
     calls_if,
     failed,
+    failure_rate,
     if_,
     judged,
     matching,
@@ -58,7 +59,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         },
         {"$sort": {"calls": -1, "sample_id": -1}},
         _outcomes(),
-        {"$set": {"failure_rate": share("$failures", {"$add": ["$successes", "$failures"]})}},
+        {"$set": {"failure_rate": failure_rate()}},
         {"$unset": "_id"},
     ]
 

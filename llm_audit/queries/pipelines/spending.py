@@ -3,18 +3,16 @@
 from copy import deepcopy
 from typing import Unpack, get_args
 
-from llm_audit.call import LATER_ATTEMPTS, LLMCallStatusEnum
+from llm_audit.call import LATER_ATTEMPTS
 from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import Bucket, GroupBy, or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
-    calls_if,
     costs,
-    failed,
-    is_status,
     matching,
+    outcomes,
     summed_up,
 )
 
@@ -76,18 +74,12 @@ def usage_over_time(
     if bucket not in get_args(Bucket):
         raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
     grouping.checked_timezone(timezone)
-    status = "$_id.status"
-    apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
     return [
         *matching(filters),
         *summed_up(
             {"part": grouping.first_key(bucket), "status": "$status"},
             grouping.second_key("$_id.part", bucket, timezone),
-            successes=calls_if(is_status(status, LLMCallStatusEnum.SUCCESS)),
-            failures=calls_if(failed(status)),
-            **{
-                name.lower(): calls_if(is_status(status, LLMCallStatusEnum(name))) for name in apart
-            },
+            **outcomes("$_id.status", "$calls"),
         ),
         {"$sort": {"_id": 1}},
         {"$set": {"bucket": grouping.label("$_id", bucket, timezone), "start": "$_id"}},

@@ -18,7 +18,7 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
     return [{"$match": {"_id": {"$gt": ""}} | condition(filters) | (more or {})}]
 
 
-def token_sums() -> dict[str, Any]:
+def tokens() -> dict[str, Any]:
     """Return the accumulators of the tokens that are known."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
     return {name: {"$sum": f"${name}"} for name in names}
@@ -43,7 +43,7 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
         then_by: The expression for the second key.
         **more: Further accumulators of the second stage, over `$calls`.
     """
-    summed = token_sums() | {"estimated_cost": {"$sum": "$estimated_cost"}}
+    summed = tokens() | {"estimated_cost": {"$sum": "$estimated_cost"}}
     return [
         {
             "$group": {
@@ -62,6 +62,31 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
             }
         },
     ]
+
+
+def outcomes(status: str = "$status", calls: int | str = 1) -> dict[str, Any]:
+    """Return the accumulators of how many calls there were, and of how they ended.
+
+    Args:
+        status: The field that tells it.
+        calls: How many calls a document stands for.
+    """
+
+    def sum_if(test: dict[str, Any]) -> dict[str, Any]:
+        return {"$sum": if_(test, calls, 0)}
+
+    apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
+    return {
+        "calls": {"$sum": calls},
+        "successes": sum_if(is_status(status, LLMCallStatusEnum.SUCCESS)),
+        "failures": sum_if(failed(status)),
+        **{name.lower(): sum_if(is_status(status, LLMCallStatusEnum(name))) for name in apart},
+    }
+
+
+def failure_rate() -> dict[str, Any]:
+    """Return the expression for the share of failures among successes and failures."""
+    return share("$failures", {"$add": ["$successes", "$failures"]})
 
 
 def share(part: Any, whole: Any) -> dict[str, Any]:

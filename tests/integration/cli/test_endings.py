@@ -1,5 +1,6 @@
 """The command line as a process of its own: exit codes, pipes, widths, signals."""
 
+import itertools
 import os
 import re
 import signal
@@ -26,6 +27,10 @@ COMMANDS = [
     ("tools", *SINCE),
     ("costs", *SINCE, "--by", "user_id"),
     ("latency", *SINCE, "--by", "hour"),
+    ("usage", *SINCE, "--until", "2026-05-04"),
+    ("retries", *SINCE),
+    ("indexes",),
+    ("views", "create"),
     ("task", "task 7"),
     ("config",),
     ("doctor",),
@@ -65,6 +70,51 @@ def test_help_is_narrow_too(words: tuple[str, ...], shell: Shell) -> None:
 
     assert ended.code == 0
     assert max(map(cell_len, ended.lines)) <= 80
+
+
+@pytest.mark.parametrize("command", ["indexes", "latency", "export", "spool drain", "views create"])
+def test_help_fills_its_lines(command: str, shell: Shell) -> None:
+    """A paragraph is broken where the terminal ends, and not where the source is."""
+    text = shell(*command.split(), "--help").output.partition("╭")[0]
+
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = [line.strip() for line in paragraph.splitlines() if line.strip()]
+        for line, after in itertools.pairwise(lines):
+            assert len(line) + len(f" {after.split()[0]}") > 80 - 4, paragraph
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "printed"),
+    [
+        (
+            [],
+            {
+                "_LLM_AUDIT_COMPLETE": "complete_bash",
+                "COMP_WORDS": "llm-audit ind",
+                "COMP_CWORD": "1",
+            },
+            "indexes",
+        ),
+        (
+            ["--show-completion", "bash"],
+            {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+            "complete -o default -F _llm_audit_completion llm-audit",
+        ),
+    ],
+    ids=["complete", "show"],
+)
+def test_completion_ends_well(words: list[str], environment: dict[str, str], printed: str) -> None:
+    """Shells learn what may follow, with the exit code 0."""
+    done = subprocess.run(
+        [*PROGRAM, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == printed
 
 
 @pytest.mark.parametrize("words", [("calls",), ("calls", "--json"), ("export",)], ids="-".join)

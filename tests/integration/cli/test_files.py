@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ def test_an_export_that_was_cut_off_goes_on(
 
     assert ended.code == 0
     assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_an_export_takes_the_same_memory_for_any_number_of_calls(
+    form: str, shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """However small calls are, only some hundreds of them are in memory at a time."""
+    calls.insert_many({"_id": f"{n:06}", "status": "SUCCESS"} for n in range(40_000))
+    shell("export", "--format", form, "--since", "2026-05-01")  # imports and connects
+
+    tracemalloc.start()
+    ended = shell("export", "--format", form, "--output", tmp_path / "calls")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert ended.code == 0
+    assert peak_bytes < 4 * 2**20
 
 
 @pytest.mark.usefixtures("made_up")

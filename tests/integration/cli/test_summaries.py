@@ -57,7 +57,8 @@ def test_costs_are_shown_for_every_group(by: str, shell: Shell) -> None:
 
     assert ended.code == 0
     assert ended.lines[1].split()[:2] == [by, "calls"]
-    assert [line.split("  ")[0].strip()[:10] for line in ended.lines[2:]] == [
+    rows = ended.lines[2 : 2 + len(groups)]  # below them is the picture of groups of time
+    assert [line.split("  ")[0].strip()[:10] for line in rows] == [
         (group or "-")[:10] for group in groups
     ]
     assert all(group in ended.output for group in groups if group)
@@ -91,7 +92,7 @@ def test_a_sum_says_how_many_calls_it_knows_nothing_of(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("made_up")
-@pytest.mark.parametrize("command", ["failures", "tools", "costs", "latency"])
+@pytest.mark.parametrize("command", ["failures", "tools", "costs", "latency", "retries"])
 def test_summaries_are_of_a_week_unless_told(command: str, shell: Shell) -> None:
     """Without --since a summary looks at the last week, and says so."""
     ended = shell(command)

@@ -1,0 +1,74 @@
+"""`llm-audit retries`: what Celery's retries and redeliveries paid again."""
+
+from rich.table import Table
+from rich.text import Text
+
+from llm_audit.cli import terminal
+from llm_audit.cli.answers import WEEK, Row, ask, print_heading, without_cost
+from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.options import AsJson, filtered
+from llm_audit.queries import pipelines
+from llm_audit.queries.filters import CallFilters
+
+_SUMMED = ("tasks", "attempts", "calls", "total_tokens", "estimated_cost", "calls_without_cost")
+
+
+@filtered(since=WEEK)
+def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
+    """Show what Celery's retries and redeliveries paid again, by task, dearest first.
+
+    Calls, tokens and cost are those of later attempts; the share is of all that calls in tasks of
+    this name cost. `no cost` says how many calls the sum knows nothing of.
+    """
+    rows = ask(pipelines.retry_spend(**filters))
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    console = terminal.console()
+    if not print_heading(console, "Retries", filters, rows):
+        return
+    costs = ask(pipelines.cost_summary("task_name", **filters))
+    whole = {row["group"]: row["estimated_cost"] for row in costs}
+    table = terminal.table(
+        *("task", "tasks", "attempts", "calls", "tokens", "cost", "share", "no cost"),
+        cut="task",
+        right="tasks attempts calls tokens cost share",
+    )
+    for row in rows:
+        name = terminal.words((row["task_name"] or "").rpartition(".")[2])
+        _add(table, name, row, whole[row["task_name"]])
+    total = {name: sum(row[name] for row in rows) for name in _SUMMED}
+    whole_total = sum(whole[row["task_name"]] for row in rows)
+    if len(rows) > 1:
+        _add(table, Text("all tasks", "bold"), total, whole_total)
+    console.print(table)
+    console.print()
+    console.print(_verdict(total, whole_total))
+
+
+def _add(table: Table, name: Text, row: Row, whole: float) -> None:
+    table.add_row(
+        name,
+        terminal.number(row["tasks"]),
+        terminal.number(row["attempts"]),
+        terminal.number(row["calls"]),
+        terminal.number(row["total_tokens"]),
+        terminal.money(row["estimated_cost"]),
+        terminal.share(_share(row, whole)),
+        without_cost(row, row["calls"]),
+    )
+
+
+def _verdict(total: Row, whole: float) -> Text:
+    again, share = terminal.money(total["estimated_cost"]), _share(total, whole)
+    return Text.assemble(
+        (f"{again} paid again", terminal.FAILURE if share else "green"),
+        f" in {total['attempts']:,} later attempts",
+        "" if share is None else f": {terminal.share(share)} of what these tasks cost.",
+    )
+
+
+def _share(row: Row, whole: float) -> float | None:
+    """Return which part of what is known of a cost was paid again."""
+    return row["estimated_cost"] / whole if whole else None

@@ -1,0 +1,60 @@
+"""Whose hours and days: `--timezone`, and the zone of this machine."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import available_timezones
+
+import typer
+
+from llm_audit.queries.grouping import UTC, checked_timezone
+
+LOCALTIME = Path("/etc/localtime")
+
+_ZONES = "zoneinfo/"  # the folder that a link to a zone leads into
+_ALIASES_OF_UTC = frozenset({"Etc/UTC", "Etc/UCT", "Etc/Zulu", "UCT", "Zulu"})
+
+
+def _names(incomplete: str) -> list[str]:
+    return sorted(name for name in available_timezones() if name.startswith(incomplete))
+
+
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="Whose hours and days: Europe/Paris, UTC, +05:30; that of this machine if not given.",
+        autocompletion=_names,
+    ),
+]
+
+
+def chosen_timezone(given: str | None) -> str:
+    """Return the time zone to group by: the one that was given, else this machine's.
+
+    Raises:
+        UsageError: What was given is none.
+    """
+    return local_timezone() if given is None else checked_timezone(given)
+
+
+def local_timezone(localtime: Path = LOCALTIME) -> str:
+    """Return the time zone of this machine as MongoDB understands it.
+
+    Args:
+        localtime: The link that says it where TZ does not.
+
+    Returns:
+        The IANA name if it can be found, as it knows when clocks change; else the offset of now.
+    """
+    zone = os.environ.get("TZ")
+    if zone is None:
+        zone = str(localtime.resolve()) if localtime.is_symlink() else ""
+    name = zone.removeprefix(":").rpartition(_ZONES)[2]
+    if name in _ALIASES_OF_UTC:
+        return UTC
+    if name in available_timezones():
+        return name
+    offset = f"{datetime.now().astimezone():%z}"
+    return UTC if offset == "+0000" else f"{offset[:3]}:{offset[3:5]}"

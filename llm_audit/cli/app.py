@@ -16,11 +16,17 @@ from llm_audit.cli import (
     show,
     spool,
     summaries,
+    trace,
 )
 from llm_audit.settings import configure
 
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Calls": {"calls": calls.calls, "show": show.show, "task": calls.task},
+    "Calls": {
+        "calls": calls.calls,
+        "show": show.show,
+        "trace": trace.trace,
+        "task": calls.task,
+    },
     "Summaries": {
         "failures": summaries.failures,
         "tools": summaries.tools,

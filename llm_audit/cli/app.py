@@ -13,6 +13,8 @@ from llm_audit.cli import (
     exporting,
     importing,
     pipeline,
+    search,
+    session,
     show,
     spool,
     summaries,
@@ -25,7 +27,9 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "calls": calls.calls,
         "show": show.show,
         "trace": trace.trace,
+        "session": session.session,
         "task": calls.task,
+        "search": search.search,
     },
     "Summaries": {
         "failures": summaries.failures,

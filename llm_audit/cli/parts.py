@@ -1,7 +1,7 @@
 """How what was said looks: roles in colour, tools with what they gave back, long content folded."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -15,31 +15,26 @@ from llm_audit.queries.pairing import Paired
 FOLDED_CHARACTERS = 800
 FOLDED_LINES = 12
 NOT_WORTH_FOLDING = 200
+ONE_LINE = 60  # characters of JSON that stay in a line
 
 ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
 
-def print_parts(console: Console, parts: Iterable[Paired], *, full: bool, remark: str = "") -> None:
-    """Print what was said under the roles that said it.
+def print_exchange(
+    console: Console, request: Iterable[Paired], answers: Sequence[Iterable[Paired]], *, full: bool
+) -> None:
+    """Print what was asked, and what was answered.
 
     Args:
         console: Where to.
-        parts: In order.
+        request: In order.
+        answers: More than one if several choices were asked for.
         full: Fold nothing.
-        remark: What to say beside the first role.
     """
-    before: Part | None = None
-    for paired in parts:
-        part = paired.part
-        # texts of one message are one part, so a second one is another message's
-        follows = before and before.role == part.role and not before.type == part.type == TEXT
-        if not follows:
-            console.print()
-            console.print(_role(part.role, remark))
-            remark = ""
-        for shown in _shown(paired, full=full):
-            console.print(shown)
-        before = part
+    _print_parts(console, request, full=full)
+    for number, answer in enumerate(answers, start=1):
+        choice = f"choice {number}" if len(answers) > 1 else ""
+        _print_parts(console, answer, full=full, remark=choice)
 
 
 def print_error(console: Console, call: Mapping[str, Any], *, full: bool) -> None:
@@ -53,6 +48,24 @@ def print_error(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
         console.print(shown)
     for shown in _folded(call.get("error_traceback") or "", "dim", full=full):
         console.print(shown)
+
+
+def _print_parts(
+    console: Console, parts: Iterable[Paired], *, full: bool, remark: str = ""
+) -> None:
+    """Print what was said under the roles that said it, with a remark beside the first."""
+    before: Part | None = None
+    for paired in parts:
+        part = paired.part
+        # texts of one message are one part, so a second one is another message's
+        follows = before and before.role == part.role and not before.type == part.type == TEXT
+        if not follows:
+            console.print()
+            console.print(_role(part.role, remark))
+            remark = ""
+        for shown in _shown(paired, full=full):
+            console.print(shown)
+        before = part
 
 
 def role_style(role: str) -> str:
@@ -125,11 +138,17 @@ def _pretty(value: Any) -> str:
     short = _with_short_references(value)
     if isinstance(short, str):
         return short
-    if isinstance(short, Mapping) and len(short) == 1:  # such as code to be run
-        [(name, only)] = short.items()
-        if isinstance(only, str) and "\n" in only:
-            return f"{name}:\n{only}"
+    if isinstance(short, Mapping) and _is_text_by_name(short):  # such as code to be run
+        return "\n".join(f"{k}:\n{v}" if "\n" in v else f"{k}: {v}" for k, v in short.items())
+    line = json.dumps(short, ensure_ascii=False, default=str)
+    if len(line) <= ONE_LINE:
+        return line
     return json.dumps(short, indent=2, ensure_ascii=False, default=str)
+
+
+def _is_text_by_name(value: Mapping[str, Any]) -> bool:
+    texts = value.values()
+    return all(isinstance(text, str) for text in texts) and any("\n" in text for text in texts)
 
 
 def _with_short_references(value: Any) -> Any:

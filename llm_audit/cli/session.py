@@ -1,17 +1,19 @@
 """`llm-audit session`: a conversation, turn by turn."""
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from llm_audit.call import FAILURE_STATUSES
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, not_found
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson
-from llm_audit.cli.parts import print_error, print_parts
+from llm_audit.cli.parts import print_error, print_exchange
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Turn, build_conversation
 from llm_audit.queries.pairing import pair
@@ -39,19 +41,65 @@ def session(
         return
     console = terminal.console()
     _print_heading(console, session_id, turns)
-    said = iter(pair(*(parts for turn in turns for parts in _lists(turn))))
+    lists = [[turn.new, turn.answer, *turn.other_answers] for turn in turns]
+    said = iter(pair(*chain.from_iterable(lists)))
     numbers: dict[str, int] = {}
-    for number, turn in enumerate(turns, start=1):
-        numbers[turn.id] = number
+    for number, (turn, in_turn) in enumerate(zip(turns, lists, strict=True), start=1):
         console.print()
-        console.print(_rule(console, number, turn, numbers))
-        if not turn.new:
-            console.print(Text("\nthe same was asked again", "dim italic"))
-        for part_of_turn, _ in enumerate(_lists(turn)):
-            choice = f"choice {part_of_turn}" if part_of_turn and turn.other_answers else ""
-            print_parts(console, next(said), full=full, remark=choice)
+        console.print(_rule(console, number, turn))
+        console.print(Text(_facts(number, turn, numbers), "dim"))
+        request, *answers = islice(said, len(in_turn))
+        print_exchange(console, request, answers, full=full)
         print_error(console, turn.model_dump(), full=full)
+        numbers[turn.id] = number
 
 
-def _lists(turn: Turn) -> list[Sequence[object]]:
-    return [turn.new, turn.answer, *turn.other_answers]
+def _print_heading(console: Console, session_id: str, turns: Sequence[Turn]) -> None:
+    started = next((turn.created_at for turn in turns if turn.created_at), None)
+    when = f"{started.astimezone():%Y-%m-%d %H:%M:%S}" if started else ""
+    console.print(terminal.heading(f"Session {terminal.cell(session_id)}", when))
+    failures = sum(turn.status in FAILURE_STATUSES for turn in turns)
+    costs = [turn.estimated_cost for turn in turns if turn.estimated_cost is not None]
+    unknown = len(turns) - len(costs)
+    console.print(
+        Text.assemble(
+            f"{len(turns):,} call{'s' if len(turns) > 1 else ''}",
+            (f", {failures:,} failed" if failures else "", terminal.FAILURE),
+            f"; {sum(turn.total_tokens or 0 for turn in turns):,} tokens",
+            f"; {terminal.money(sum(costs) if costs else None)}",
+            (f" ({unknown:,} of unknown cost)" if unknown else "", "dim"),
+        )
+    )
+
+
+def _rule(console: Console, number: int, turn: Turn) -> Text:
+    """Return the line above a turn: its number and model, and its call's id at the right."""
+    left = Text.assemble(
+        (f"── {number} ", "bold"),
+        terminal.status_text(turn.status) if turn.status != "SUCCESS" else "",
+        " " if turn.status != "SUCCESS" else "",
+        f"{terminal.cell(turn.model or turn.call_type)} ",
+    )
+    right = f" {terminal.cell(turn.id)[: terminal.SHORT_ID]}"
+    left.truncate(max(console.width - len(right) - 1, 1), overflow="ellipsis")
+    line = "─" * (console.width - left.cell_len - len(right))
+    return left.append(line, "dim").append(right, "dim")
+
+
+def _facts(number: int, turn: Turn, numbers: dict[str, int]) -> str:
+    """Return what a turn took, and how it goes on if not from the turn before."""
+    known = [
+        terminal.moment(turn.created_at) if turn.created_at else None,
+        terminal.duration(turn.latency_ms) if turn.latency_ms is not None else None,
+        f"{turn.total_tokens:,} tokens" if turn.total_tokens is not None else None,
+        terminal.money(turn.estimated_cost) if turn.estimated_cost is not None else None,
+        f"ended by {turn.ended_by}" if turn.ended_by else None,
+    ]
+    before = numbers.get(turn.continues or "")
+    if not turn.new:
+        known.append("nothing new was asked")
+    if before is None and number > 1:
+        known.append("a new beginning")
+    elif before is not None and before != number - 1:
+        known.append(f"goes on from {before}")
+    return "   " + ", ".join(filter(None, known))

@@ -13,7 +13,7 @@ from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json, print_line
 from llm_audit.cli.options import AsJson
-from llm_audit.cli.parts import FOLDED_CHARACTERS, print_error, print_parts
+from llm_audit.cli.parts import FOLDED_CHARACTERS, print_error, print_exchange
 from llm_audit.errors import UsageError
 from llm_audit.queries.messages import read_answers, read_request
 from llm_audit.queries.pairing import pair
@@ -70,10 +70,7 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
     )
     console.print(_facts(call))
     request, *answers = pair(read_request(call), *read_answers(call))
-    print_parts(console, request, full=full)
-    for number, answer in enumerate(answers, start=1):
-        choice = f"choice {number}" if len(answers) > 1 else ""
-        print_parts(console, answer, full=full, remark=choice)
+    print_exchange(console, request, answers, full=full)
     print_error(console, call, full=full)
     for note in call.get("encoding_notes") or ():
         console.print(Text(f"changed to be stored: {terminal.safe(note)}", "dim"))

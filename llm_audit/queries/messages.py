@@ -7,7 +7,7 @@ of its own, untouched, so nothing is left out.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -41,9 +41,9 @@ _RESPONSE_WRAPPERS = (
 )
 _CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
 _ID_NAMES = ("call_id", "toolUseId", "tool_use_id", "tool_call_id", "id")
+_ABOUT_A_TOOL = frozenset({*_ID_NAMES, "type", "toolType", "tool_type", "name", "status", "index"})
 _TYPE_NAMES = ("type", "toolType", "tool_type")
 _ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters", "action")
-_BUILT_IN_ARGUMENTS_NAMES = ("queries", "code")
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
 
@@ -124,9 +124,7 @@ def _message(message: object, role: str) -> Iterator[Part]:
         yield _response(message)
         return
     parts = list(_message_parts(message, role))
-    rest = {
-        name: value for name, value in message.items() if value and name not in _ABOUT_A_MESSAGE
-    }
+    rest = _rest(message, _ABOUT_A_MESSAGE)
     yield from parts or ([Part(role=role, type=OTHER, content=rest)] if rest else [])
 
 
@@ -193,15 +191,15 @@ def _call(call: object) -> Iterator[Part]:
     kind = _first(inner, _TYPE_NAMES) or _first(call, _TYPE_NAMES)
     name = _text(inner.get("name") or kind or (_CODE if "code" in inner else None))
     arguments = _parsed(_first(inner, _ARGUMENTS_NAMES))
-    if arguments is None:
-        given = {n: inner[n] for n in _BUILT_IN_ARGUMENTS_NAMES if inner.get(n) is not None}
-        arguments = given or None
+    if arguments is None:  # a provider's own tool, or Gemini's code
+        arguments = _rest(inner, (*_ABOUT_A_TOOL, *_OWN_RESULT_NAMES))
     yield Part(role=ASSISTANT, type=CALL, id=identifier, name=name, arguments=arguments)
     if wrapped is None and (result := _first(call, _OWN_RESULT_NAMES)) is not None:
         yield Part(role=TOOL, type=RESPONSE, id=identifier, name=name, response=_result(result))
 
 
 def _response(result: Mapping[str, Any]) -> Part:
+    content = _first(result, _RESULT_NAMES)
     return Part(
         role=TOOL,
         type=RESPONSE,
@@ -209,7 +207,7 @@ def _response(result: Mapping[str, Any]) -> Part:
         name=_text(
             _first(result, ("name", "tool_name")) or (_CODE if "outcome" in result else None)
         ),
-        response=_result(_first(result, _RESULT_NAMES)),
+        response=_result(content if content is not None else _rest(result, _ABOUT_A_TOOL)),
     )
 
 
@@ -289,6 +287,11 @@ def _wrapped(block: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any
 def _means_something(value: object) -> bool:
     """Tell a value from one that is spelled out but empty, as Snowflake sends them."""
     return any(value.values()) if isinstance(value, Mapping) else bool(value)
+
+
+def _rest(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any] | None:
+    """Return what else there is; None if that is nothing."""
+    return {name: value for name, value in fields.items() if value and name not in known} or None
 
 
 def _kind(block: Mapping[str, Any]) -> str:

@@ -118,6 +118,7 @@ SHAPES: dict[str, tuple[dict[str, Any], list[Told]]] = {
             ("assistant", "web_search_call", "1", {"query": "Vienna"}),
             ("assistant", "code_interpreter_call", "2", {"code": "1+1"}),
             ("assistant", "ask", "3", {}, "x"),
+            ("assistant", "tool_search_call", "4", {"queries": ["x"]}, {"tools": ["y"]}),
         ],
     ),
     "Anthropic": (
@@ -182,7 +183,7 @@ SHAPES: dict[str, tuple[dict[str, Any], list[Told]]] = {
             },
         },
         [
-            ("assistant", "code_execution", None, {"code": "print(1)"}, "1"),
+            ("assistant", "code_execution", None, {"language": "PYTHON", "code": "print(1)"}, "1"),
             ("assistant", "FILE_SEARCH", "1", ASKED, {"t": 21}),
         ],
     ),

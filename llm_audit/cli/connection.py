@@ -126,7 +126,8 @@ def _is_something_else(
     name, command = _KINDS[other]
     mend = f"llm-audit {command} {given}"
     if other == "_id" and call.get(field):
-        mend = f"its {kind} is {call[field]}: llm-audit {kind} {call[field]}"
+        name = f"call of the {kind} {call[field]}"
+        mend = f"llm-audit {kind} {call[field]}"
     return NotFoundError(f"{given} is a {name}, no {kind}: {mend}")
 
 

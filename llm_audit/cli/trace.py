@@ -25,6 +25,8 @@ WITH_SHORT_IDS = 100  # columns of a terminal that has room for ids as other lis
 WITH_SHARES = 130  # columns of one that has room for bars of tokens and cost
 NARROWEST, WIDEST = 12, 48  # bars of time
 
+SHORTEST_LABEL = 8
+
 CRITICAL = "*"
 RUNNING = "running"
 _ORPHANS = {"parent not in this trace": "?", "parents in a circle": "↻"}
@@ -102,8 +104,9 @@ def _table(console: Console, tree: TraceTree, critical: set[str], *, full: bool)
     room = console.width - sum(taken) - len(taken) - 1  # for the label and the timeline
     longest = max(label.cell_len for label in labels)
     timeline = Timeline(tree, min(max(room - longest - 1, NARROWEST), WIDEST))
-    table = terminal.table("", "call", "id", timeline.scale(), "took", cut="call", right="took")
-    table.columns[1].width = min(longest, room - timeline.width - 1)
+    table = terminal.table("", "call", "id", "time", "took", cut="call", right="took")
+    table.columns[3].header = Text(timeline.scale(), no_wrap=True)
+    table.columns[1].width = min(longest, max(room - timeline.width - 1, SHORTEST_LABEL))
     for name in ("tokens", "cost"):
         table.add_column(terminal.words(name), justify="right", no_wrap=True)
         if with_shares:

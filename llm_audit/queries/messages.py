@@ -124,7 +124,7 @@ def _message(message: object, role: str) -> Iterator[Part]:
         yield _response(message)
         return
     parts = list(_message_parts(message, role))
-    rest = _rest(message, _ABOUT_A_MESSAGE)
+    rest = _rest(message, (*_ABOUT_A_MESSAGE, *_CONTENT_NAMES))
     yield from parts or ([Part(role=role, type=OTHER, content=rest)] if rest else [])
 
 

@@ -40,9 +40,12 @@ def _placed(part: Part, waiting: list[Paired]) -> Paired | None:
 
 def _asked_for(response: Part, waiting: list[Paired]) -> Paired | None:
     if response.id is not None:
-        # an id may be given again in a later turn
-        same = (asked for asked in reversed(waiting) if asked.part.id == response.id)
-        return next(same, None)
-    unanswered = (asked for asked in waiting if not asked.responses)
-    names = {None, response.name}
-    return next((a for a in unanswered if response.name is None or a.part.name in names), None)
+        for asked in reversed(waiting):  # an id may be given again in a later turn
+            if asked.part.id == response.id:
+                return asked
+    for asked in waiting:
+        # an id that no call has was made by the program, where the provider gives none
+        may_be = asked.part.id is None or response.id is None
+        if may_be and not asked.responses and response.name in {None, asked.part.name}:
+            return asked
+    return None

@@ -111,6 +111,8 @@ SHAPES: dict[str, tuple[dict[str, Any], list[Told]]] = {
                         "arguments": "{}",
                         "output": "x",
                     },
+                    {"type": "tool_search_call", "call_id": "4", "queries": ["x"]},
+                    {"type": "tool_search_output", "call_id": "4", "tools": ["y"]},
                 ],
             },
         },
@@ -308,6 +310,22 @@ def test_an_id_that_is_given_again_means_the_newest_call() -> None:
     ]
 
     assert [one[-1] for one in told({"messages": [*turns[0], *turns[1]]})] == ["of a", "of b"]
+
+
+def test_an_id_that_only_the_result_has_is_no_hindrance() -> None:
+    """Where the provider gives calls no ids and the program makes them, names tell."""
+    asked = {"role": "model", "parts": [{"functionCall": {"name": n}} for n in "ab"]}
+    gave = [{"functionResponse": {"id": n, "name": n, "response": f"of {n}"}} for n in "ba"]
+
+    assert [one[-1] for one in told({"messages": [asked, {"role": "user", "parts": gave}]})] == [
+        "of a",
+        "of b",
+    ]
+
+
+def test_what_says_nothing_is_left_out() -> None:
+    """A message of empty texts is no part."""
+    assert told({"messages": [{"role": "user", "parts": [{"text": ""}]}, ""]}) == []
 
 
 def test_a_result_that_nobody_asked_for_is_kept() -> None:

@@ -69,6 +69,8 @@ def test_bars_say_when_calls_ran(shell: Shell) -> None:
 
     start = whole.index("━")
     width = whole.count("━")
+    [scale] = [line for line in lines if " id " in line]
+    assert scale[start : start + width].split() == ["0", "10.0", "s"]
     assert first[start : start + width] == "━" * (width // 2) + " " * (width // 2)
     assert second[start : start + width] == " " * (width // 2) + "━" * (width // 2)
 
@@ -177,3 +179,24 @@ def test_wide_terminals_have_bars_of_tokens_and_cost(
     row = row_of(shell("trace", "t").lines, "a")
 
     assert row.count("█") == 24
+
+
+def test_a_call_without_times_is_in_the_tree(shell: Shell, calls: Calls) -> None:
+    """Of a call that only its finish has reached, what is there is shown, without a bar."""
+    calls.insert_one({"_id": "half", "trace_id": "t", "status": "SUCCESS"})
+
+    ended = shell("trace", "t")
+
+    assert (ended.code, ended.lines[0]) == (0, "Trace t  -")
+    assert "half" in ended.output
+
+
+@pytest.mark.usefixtures("agent")
+def test_a_narrow_terminal_has_every_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With half the usual width a line is cut, never wrapped or missing."""
+    monkeypatch.setenv("COLUMNS", "40")
+
+    tree = shell("trace", "t").output.partition("\n\n")[2].partition("\n\n")[0].splitlines()
+
+    assert len(tree) == 1 + 7
+    assert max(map(len, tree)) <= 40

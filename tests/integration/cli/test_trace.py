@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from made_up_calls import START, Call
+from recorded_traffic import TRAFFIC
 from waiting import Calls
 
 Shell = Callable[..., Any]
+
+AGENT_TRACES = TRAFFIC / "agent_traces_openai_agents.jsonl"
 
 
 def made(name: str, start: float, end: float | None, **more: Any) -> Call:
@@ -200,3 +203,31 @@ def test_a_narrow_terminal_has_every_line(shell: Shell, monkeypatch: pytest.Monk
 
     assert len(tree) == 1 + 7
     assert max(map(len, tree)) <= 40
+
+
+@pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
+def test_real_agents_are_shown_whole(shell: Shell, calls: Calls) -> None:
+    """Of recorded agents' traces every span has its line, and those without parents are marked."""
+    for line in AGENT_TRACES.read_text("utf-8").splitlines():
+        trace = json.loads(line)
+        spans = [
+            {
+                "_id": span["id"],
+                "trace_id": trace["trace_id"],
+                "parent_call_id": span["parent_id"],
+                "status": "SUCCESS",
+                "created_at": datetime.fromisoformat(span["started_at"]),
+                "completed_at": datetime.fromisoformat(span["ended_at"]),
+            }
+            for span in trace["spans"]
+        ]
+        calls.insert_many(spans)
+        known = {span["_id"] for span in spans}
+        lost = [s for s in spans if s["parent_call_id"] and s["parent_call_id"] not in known]
+
+        ended = shell("trace", trace["trace_id"], "--full")
+
+        assert ended.code == 0
+        assert [span["_id"] for span in spans if span["_id"][:13] not in ended.output] == []
+        assert ("? parent not in this trace" in ended.output) == bool(lost)
+        assert max(map(len, ended.lines)) <= 80

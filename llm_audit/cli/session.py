@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from llm_audit.call import FAILURE_STATUSES
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, not_found
 from llm_audit.cli.json_lines import print_json
@@ -50,7 +50,7 @@ def session(
         console.print(Text(_facts(number, turn, numbers), "dim"))
         request, *answers = islice(said, len(in_turn))
         print_exchange(console, request, answers, full=full)
-        print_error(console, turn.model_dump(), full=full)
+        print_error(console, turn.model_dump(include={"error_type", "error_message"}), full=full)
         numbers[turn.id] = number
 
 
@@ -58,16 +58,15 @@ def _print_heading(console: Console, session_id: str, turns: Sequence[Turn]) -> 
     started = next((turn.created_at for turn in turns if turn.created_at), None)
     when = f"{started.astimezone():%Y-%m-%d %H:%M:%S}" if started else ""
     console.print(terminal.heading(f"Session {terminal.cell(session_id)}", when))
-    failures = sum(turn.status in FAILURE_STATUSES for turn in turns)
     costs = [turn.estimated_cost for turn in turns if turn.estimated_cost is not None]
-    unknown = len(turns) - len(costs)
     console.print(
-        Text.assemble(
-            f"{len(turns):,} call{'s' if len(turns) > 1 else ''}",
-            (f", {failures:,} failed" if failures else "", terminal.FAILURE),
-            f"; {sum(turn.total_tokens or 0 for turn in turns):,} tokens",
-            f"; {terminal.money(sum(costs) if costs else None)}",
-            (f" ({unknown:,} of unknown cost)" if unknown else "", "dim"),
+        terminal.totals(
+            calls=len(turns),
+            failures=sum(turn.status in FAILURE_STATUSES for turn in turns),
+            pending=sum(turn.status == LLMCallStatusEnum.PENDING for turn in turns),
+            tokens=sum(turn.total_tokens or 0 for turn in turns),
+            cost=sum(costs),
+            without_cost=len(turns) - len(costs),
         )
     )
 

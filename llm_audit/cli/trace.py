@@ -75,19 +75,16 @@ def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
 
 def _print_heading(console: Console, trace_id: str, tree: TraceTree) -> None:
     when = f"{tree.started_at.astimezone():%Y-%m-%d %H:%M:%S}, " if tree.started_at else ""
+    remark = f"{when}{terminal.duration(tree.duration_ms)}"
+    console.print(terminal.heading(f"Trace {terminal.cell(trace_id)}", remark))
     console.print(
-        terminal.heading(
-            f"Trace {terminal.cell(trace_id)}", f"{when}{terminal.duration(tree.duration_ms)}"
-        )
-    )
-    without = tree.calls_without_cost
-    console.print(
-        Text.assemble(
-            f"{tree.calls:,} call{'s' if tree.calls != 1 else ''}",
-            (f", {tree.failures:,} failed" if tree.failures else "", terminal.FAILURE),
-            (f", {tree.pending:,} running" if tree.pending else "", "yellow"),
-            f"; {tree.total_tokens:,} tokens; {terminal.money(tree.estimated_cost)}",
-            (f" ({without:,} of unknown cost)" if without else "", "dim"),
+        terminal.totals(
+            calls=tree.calls,
+            failures=tree.failures,
+            pending=tree.pending,
+            tokens=tree.total_tokens,
+            cost=tree.estimated_cost,
+            without_cost=tree.calls_without_cost,
         )
     )
     console.print()
@@ -113,6 +110,10 @@ def _table(console: Console, tree: TraceTree, critical: set[str], *, full: bool)
             table.add_column()
     for line, label, (took, tokens, cost) in zip(lines, labels, numbers, strict=True):
         is_critical = any(branch.call.id in critical for branch in line.branches)
+        shares = [
+            [terminal.bar(_sum(line, name), getattr(tree, name))] if with_shares else []
+            for name in ("total_tokens", "estimated_cost")
+        ]
         table.add_row(
             Text(CRITICAL if is_critical else "", "bold cyan"),
             label,
@@ -120,13 +121,9 @@ def _table(console: Console, tree: TraceTree, critical: set[str], *, full: bool)
             timeline.bar(line, critical=is_critical),
             Text(took, "yellow" if took == RUNNING else ""),
             tokens,
-            *([terminal.bar(_sum(line, "total_tokens"), tree.total_tokens)] if with_shares else []),
+            *shares[0],
             cost,
-            *(
-                [terminal.bar(_sum(line, "estimated_cost"), tree.estimated_cost)]
-                if with_shares
-                else []
-            ),
+            *shares[1],
         )
     return table
 

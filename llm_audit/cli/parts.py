@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
@@ -124,11 +125,19 @@ def _labelled(
         (f"  {terminal.cell(identifier)}" if identifier else "", "dim"),
     )
     text = _pretty(value)
-    if name is None and "\n" not in text:
-        yield from _folded(text, full=full, before=label)
+    if name is None:
+        yield from _beside(label, _folded(text, style, full=full, indent=0))
         return
     yield _indented(label, 2)
     yield from _folded(text, style, full=full, indent=4)
+
+
+def _beside(label: Text, shown: Iterable[Padding]) -> Iterator[Padding]:
+    """Yield what is shown to the right of its label."""
+    grid = Table.grid()
+    for number, one in enumerate(shown):
+        grid.add_row(Text() if number else label, one)
+    yield Padding(grid if grid.row_count else label, (0, 0, 0, 2), expand=False)
 
 
 def _pretty(value: Any) -> str:

@@ -41,8 +41,9 @@ _RESPONSE_WRAPPERS = (
 )
 _CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
 _ID_NAMES = ("call_id", "toolUseId", "tool_use_id", "tool_call_id", "id")
-_ABOUT_A_TOOL = frozenset({*_ID_NAMES, "type", "toolType", "tool_type", "name", "status", "index"})
 _TYPE_NAMES = ("type", "toolType", "tool_type")
+_TOOL_NAMES = ("name", "tool_name")
+_ABOUT_A_TOOL = frozenset({*_ID_NAMES, *_TYPE_NAMES, *_TOOL_NAMES, "role", "status", "index"})
 _ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters", "action")
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
@@ -204,9 +205,7 @@ def _response(result: Mapping[str, Any]) -> Part:
         role=TOOL,
         type=RESPONSE,
         id=_text(_first(result, _ID_NAMES)),
-        name=_text(
-            _first(result, ("name", "tool_name")) or (_CODE if "outcome" in result else None)
-        ),
+        name=_text(_first(result, _TOOL_NAMES) or (_CODE if "outcome" in result else None)),
         response=_result(content if content is not None else _rest(result, _ABOUT_A_TOOL)),
     )
 

@@ -335,6 +335,13 @@ def test_a_result_that_nobody_asked_for_is_kept() -> None:
     assert told({"messages": [result]}) == [("tool", "gave", "1", "21")]
 
 
+def test_a_tool_may_give_nothing() -> None:
+    """A result without content is a result, with nothing in it."""
+    result = {"role": "tool", "tool_call_id": "1", "name": "f", "content": None}
+
+    assert told({"messages": [result]}) == [("tool", "gave", "1", None)]
+
+
 def test_what_looks_like_a_number_stays_as_it_was_sent() -> None:
     """A tool that gave 1.10 is not said to have given 1.1."""
     result = {"role": "tool", "tool_call_id": "1", "content": "1.10"}

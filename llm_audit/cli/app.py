@@ -16,16 +16,26 @@ from llm_audit.cli import (
     indexes,
     pipeline,
     retries,
+    search,
+    session,
     show,
     spool,
     summaries,
+    trace,
     usage,
     views,
 )
 from llm_audit.settings import configure
 
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Calls": {"calls": calls.calls, "show": show.show, "task": calls.task},
+    "Calls": {
+        "calls": calls.calls,
+        "show": show.show,
+        "trace": trace.trace,
+        "session": session.session,
+        "task": calls.task,
+        "search": search.search,
+    },
     "Summaries": {
         "failures": summaries.failures,
         "tools": summaries.tools,

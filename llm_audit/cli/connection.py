@@ -18,7 +18,14 @@ NEAR = 5
 _NEAR_MS = 1_000  # for what no index serves
 _FIRST_CHARACTERS = (13, 8, 4)  # of a UUIDv7: one millisecond, one minute, half a decade
 _LAST_CHARACTERS = 8
-_LINKS = ("trace_id", "session_id", "task_id", "user_id", "company_id")
+_KINDS = {  # of ids, and the commands that take them
+    "_id": ("call", "show"),
+    "trace_id": ("trace", "trace"),
+    "session_id": ("session", "session"),
+    "task_id": ("task", "task"),
+    "user_id": ("user", "calls --user"),
+    "company_id": ("company", "calls --company"),
+}
 
 
 @contextmanager
@@ -91,20 +98,37 @@ def find_call(calls: "Documents", given: str) -> dict[str, Any]:
             f"The ids of several calls begin with {given!r:.50}: {_named(beginning)}. Give more of "
             "it."
         )
-    for field in _LINKS:
-        if calls.find_one({field: given}, {"_id": 1}) is not None:
-            kind = field.removesuffix("_id")
-            asked = f"task {given}" if kind == "task" else f"calls --{kind} {given}"
-            raise NotFoundError(f"{given} is a {kind}, no call: llm-audit {asked}")
     raise not_found(calls, "call", "_id", given)
 
 
 def not_found(calls: "Documents", kind: str, field: str, given: str) -> NotFoundError:
-    """Return the error for an id that nothing has, with those that begin or end as it does."""
+    """Return the error for an id that nothing has: what else has it, or the ids near it.
+
+    Args:
+        calls: Where it was looked for.
+        kind: What was looked for, in a word.
+        field: Where it would be.
+        given: The id.
+    """
+    for other in _KINDS:
+        if other != field and (call := calls.find_one({other: given}, {field: 1})) is not None:
+            return _is_something_else(call, other, kind, field, given)
     near = _near(calls, field, given)
     found = f" Near it: {_named(near)}." if near else ""
     where = f"{calls.database.name}.{calls.name}"
     return NotFoundError(f"There is no {kind} {given!r:.80} in {where}.{found}")
+
+
+def _is_something_else(
+    call: dict[str, Any], other: str, kind: str, field: str, given: str
+) -> NotFoundError:
+    """Return the error for an id of another kind, with the command that takes it."""
+    name, command = _KINDS[other]
+    mend = f"llm-audit {command} {given}"
+    if other == "_id" and call.get(field):
+        name = f"call of the {kind} {call[field]}"
+        mend = f"llm-audit {kind} {call[field]}"
+    return NotFoundError(f"{given} is a {name}, no {kind}: {mend}")
 
 
 def _near(calls: "Documents", field: str, given: str) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
     if not print_heading(console, "Retries", filters, rows):
         return
     costs = ask(pipelines.cost_summary("task_name", **filters))
-    whole = {row["group"]: row["estimated_cost"] for row in costs}
+    # calls outside of tasks are in the group of tasks without a name, so that has no share
+    whole = {row["group"]: row["estimated_cost"] for row in costs if row["group"] is not None}
     table = terminal.table(
         *("task", "tasks", "attempts", "calls", "tokens", "cost", "share", "no cost"),
         cut="task",
@@ -37,9 +38,10 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
     )
     for row in rows:
         name = terminal.words((row["task_name"] or "").rpartition(".")[2])
-        _add(table, name, row, whole[row["task_name"]])
+        _add(table, name, row, whole.get(row["task_name"]))
     total = {name: sum(row[name] for row in rows) for name in _SUMMED}
-    whole_total = sum(whole[row["task_name"]] for row in rows)
+    named = [row["task_name"] for row in rows if row["task_name"] is not None]
+    whole_total = sum(map(whole.__getitem__, named)) if len(named) == len(rows) else None
     if len(rows) > 1:
         _add(table, Text("all tasks", "bold"), total, whole_total)
     console.print(table)
@@ -47,7 +49,7 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
     console.print(_verdict(total, whole_total))
 
 
-def _add(table: Table, name: Text, row: Row, whole: float) -> None:
+def _add(table: Table, name: Text, row: Row, whole: float | None) -> None:
     table.add_row(
         name,
         terminal.number(row["tasks"]),
@@ -60,7 +62,7 @@ def _add(table: Table, name: Text, row: Row, whole: float) -> None:
     )
 
 
-def _verdict(total: Row, whole: float) -> Text:
+def _verdict(total: Row, whole: float | None) -> Text:
     again, share = terminal.money(total["estimated_cost"]), _share(total, whole)
     return Text.assemble(
         (f"{again} paid again", terminal.FAILURE if share else "green"),
@@ -69,6 +71,6 @@ def _verdict(total: Row, whole: float) -> Text:
     )
 
 
-def _share(row: Row, whole: float) -> float | None:
+def _share(row: Row, whole: float | None) -> float | None:
     """Return which part of what is known of a cost was paid again."""
     return row["estimated_cost"] / whole if whole else None

@@ -6,23 +6,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json, print_line
-from llm_audit.cli.messages import Other, Part, Said, ToolCall, ToolResult, read_turns
 from llm_audit.cli.options import AsJson
+from llm_audit.cli.parts import FOLDED_CHARACTERS, print_error, print_exchange
 from llm_audit.errors import UsageError
+from llm_audit.queries.messages import read_answers, read_request
+from llm_audit.queries.pairing import pair
 
-FOLDED_CHARACTERS = 800
-FOLDED_LINES = 12
-NOT_WORTH_FOLDING = 200
-
-ROLE_STYLES = {"system": "magenta", "developer": "magenta", "user": "cyan", "tool": "yellow"}
-_ANSWERING = "green"
 _FACTS = {
     "trace": "trace_id",
     "session": "session_id",
@@ -74,19 +69,9 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
         )
     )
     console.print(_facts(call))
-    for turn in read_turns(call):
-        console.print()
-        role = terminal.cell(turn.role)
-        console.print(role, style=f"bold {ROLE_STYLES.get(role, _ANSWERING)}")
-        for part in turn.parts:
-            for shown in _shown(part, full=full):
-                console.print(shown)
-    if call.get("error_type") or call.get("error_message"):
-        console.print()
-        message = terminal.safe(call.get("error_message") or "")
-        console.print(Text(f"{terminal.cell(call.get('error_type'))}: {message}", terminal.FAILURE))
-        for shown in _folded(call.get("error_traceback") or "", "dim", full=full):
-            console.print(shown)
+    request, *answers = pair(read_request(call), *read_answers(call))
+    print_exchange(console, request, answers, full=full)
+    print_error(console, call, full=full)
     for note in call.get("encoding_notes") or ():
         console.print(Text(f"changed to be stored: {terminal.safe(note)}", "dim"))
 
@@ -164,97 +149,3 @@ def _tool_name(tool: Any) -> str:
     declared = tool.get("functionDeclarations") or tool.get("function_declarations") or ()
     names = [str(each.get("name")) for each in declared if isinstance(each, Mapping)]
     return ", ".join(names) or str(inner.get("name") or tool.get("type") or ", ".join(tool))
-
-
-def _shown(part: Part, *, full: bool) -> Iterator[Padding]:
-    match part:
-        case Said(text, thinking):
-            if thinking:
-                yield from _labelled("·", "thinking", None, text, full=full, style="dim italic")
-            else:
-                yield from _folded(text, full=full)
-        case ToolCall():
-            yield from _labelled("→", part.name, part.id, part.arguments, full=full)
-            for result in part.results:
-                yield from _labelled("←", None, None, result.content, full=full)
-        case ToolResult(identifier, name, content):
-            yield from _labelled("←", name, identifier, content, full=full)
-        case Other(kind, value):
-            inner = value.get(kind, value) if isinstance(value, Mapping) else value
-            yield from _labelled("·", kind or None, None, inner, full=full)
-
-
-def _labelled(
-    sign: str,
-    name: str | None,
-    identifier: str | None,
-    value: Any,
-    *,
-    full: bool,
-    style: str = "",
-) -> Iterator[Padding]:
-    label = Text.assemble(
-        (f"{sign} ", "bold yellow"),
-        (terminal.cell(name) if name else "", "bold"),
-        (f"  {terminal.cell(identifier)}" if identifier else "", "dim"),
-    )
-    text = _pretty(value)
-    if name is None and "\n" not in text:
-        yield from _folded(text, full=full, before=label)
-        return
-    yield _indented(label, 2)
-    yield from _folded(text, style, full=full, indent=4)
-
-
-def _pretty(value: Any) -> str:
-    """Return a tool's arguments or result in lines: JSON in a string too, text blocks as text."""
-    if isinstance(value, str):
-        try:
-            parsed = json.loads(value)
-        except ValueError:
-            return value
-        return _pretty(parsed) if isinstance(parsed, dict | list) else value
-    if isinstance(value, list) and value and all(_is_text(block) for block in value):
-        return "\n".join(block["text"] for block in value)
-    if value is None:
-        return ""
-    short = _with_short_references(value)
-    if isinstance(short, str):
-        return short
-    return json.dumps(short, indent=2, ensure_ascii=False, default=str)
-
-
-def _with_short_references(value: Any) -> Any:
-    """Return a value with a word in place of each reference to GridFS."""
-    if isinstance(value, list):
-        return [_with_short_references(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if isinstance(value.get("gridfs_id"), str):
-        return f"{terminal.size(value.get('length') or 0)} in GridFS, {value['gridfs_id']}"
-    return {key: _with_short_references(item) for key, item in value.items()}
-
-
-def _is_text(block: Any) -> bool:
-    return isinstance(block, Mapping) and isinstance(block.get("text"), str)
-
-
-def _folded(
-    text: str, style: str = "", *, full: bool, indent: int = 2, before: Text | None = None
-) -> Iterator[Padding]:
-    """Yield a text, and how much of it is left out."""
-    whole = terminal.safe(text).rstrip()
-    kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
-    if full or len(whole) - len(kept) < NOT_WORTH_FOLDING:
-        kept = whole
-    if kept or before:
-        shown = Text.assemble(before or "", (kept, style))
-        yield _indented(shown, indent)
-    if len(kept) < len(whole):
-        left = f"… {len(whole) - len(kept):,} more characters: --full"
-        yield _indented(Text(left, "dim"), indent)
-
-
-def _indented(text: Text, indent: int) -> Padding:
-    text.overflow = "fold"
-    return Padding(text, (0, 0, 0, indent), expand=False)

@@ -64,6 +64,19 @@ def heading(title: str, remark: str = "") -> Text:
     return Text.assemble((title, "bold"), (f"  {remark}" if remark else "", "dim"))
 
 
+def totals(
+    *, calls: int, failures: int, pending: int, tokens: int, cost: float, without_cost: int
+) -> Text:
+    """Return what some calls add up to, in a line."""
+    return Text.assemble(
+        f"{calls:,} call{'s' if calls != 1 else ''}",
+        (f", {failures:,} failed" if failures else "", FAILURE),
+        (f", {pending:,} running" if pending else "", STATUS_STYLES["PENDING"]),
+        f"; {tokens:,} tokens; {money(cost if without_cost < calls else None)}",
+        (f" ({without_cost:,} of unknown cost)" if without_cost else "", "dim"),
+    )
+
+
 def safe(value: object) -> str:
     """Return recorded text without what would steer the terminal instead of being shown."""
     return "".join(

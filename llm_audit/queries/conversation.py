@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from llm_audit.call import UTCDatetime
-from llm_audit.queries.messages import ASSISTANT, SYSTEM, Part, read_messages
+from llm_audit.queries.messages import ASSISTANT, SYSTEM, Part, read_answers, read_request
 
 LONG_KEY = 120  # characters: an answer that is repeated and this long was this call's
 
@@ -29,6 +29,9 @@ class Turn(BaseModel):
     )
     new: list[Part] = Field(description="in the request; empty if the same was asked before")
     answer: list[Part]
+    other_answers: list[list[Part]] = Field(
+        default_factory=list, description="the other choices, where several were asked for"
+    )
     status: str
     call_type: str | None = None
     provider: str | None = None
@@ -129,12 +132,8 @@ class _Memory:
 
 
 def _turn(row: Mapping[str, Any], memory: _Memory) -> Turn:
-    asked = [
-        *read_messages(row.get("system_prompt"), role=SYSTEM),
-        *read_messages(row.get("messages")),
-        *read_messages(row.get("input")),
-    ]
-    answer = read_messages(row.get("response_message"), role=ASSISTANT)
+    asked = read_request(row)
+    answer, *other_answers = read_answers(row)
     system = [(part, part.key()) for part in asked if part.role == SYSTEM]
     others = [(part, part.key()) for part in asked if part.role != SYSTEM]
     said = _Said(
@@ -153,7 +152,14 @@ def _turn(row: Mapping[str, Any], memory: _Memory) -> Turn:
             new.append(part)
     memory.add(said, row.get("response_id"))
     fields = {name: row[name] for name in Turn.model_fields if name in row}
-    return Turn(**fields, id=said.call_id, continues=continues, new=new, answer=answer)
+    return Turn(
+        **fields,
+        id=said.call_id,
+        continues=continues,
+        new=new,
+        answer=answer,
+        other_answers=other_answers,
+    )
 
 
 def _is_no_coincidence(answered: _Said, keys: Sequence[str]) -> bool:

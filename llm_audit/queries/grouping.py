@@ -95,7 +95,7 @@ def beginning(instant: str, bucket: str, timezone: str) -> Expression:
         "$dateTrunc": {
             "date": instant,
             "unit": bucket,
-            "timezone": timezone,
+            **({"timezone": timezone} if timezone != UTC else {}),  # which is dear to look up
             **({"startOfWeek": "monday"} if bucket == "week" else {}),
         }
     }

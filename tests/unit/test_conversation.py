@@ -79,7 +79,7 @@ def test_tool_calls_and_results_are_shown() -> None:
     ).turns
 
     assert [(p.type, p.name, p.arguments) for p in first.answer] == [("tool_call", "f", {"x": 1})]
-    assert [(p.type, p.id, p.response) for p in second.new] == [("tool_call_response", "1", 42)]
+    assert [(p.type, p.id, p.response) for p in second.new] == [("tool_call_response", "1", "42")]
     assert second.continues == first.id
 
 
@@ -109,7 +109,7 @@ def test_history_may_change_its_shape() -> None:
     ).turns
 
     assert turn.continues == "call 0"
-    assert [(part.type, part.response) for part in turn.new] == [("tool_call_response", 42)]
+    assert [(part.type, part.response) for part in turn.new] == [("tool_call_response", "42")]
 
 
 def test_new_instructions_are_shown() -> None:

@@ -152,7 +152,7 @@ def told(parts: list[Part]) -> list[tuple[Any, ...]]:
 def test_every_shape_says_the_same(shape: str) -> None:
     """Text, tool call and result are found wherever a provider puts them, and compare equal."""
     parts = read_messages(SHAPES[shape])
-    name = "weather" if shape in {"openai, legacy", "gemini"} else None
+    name = "weather" if shape in {"openai, legacy", "gemini", "ollama"} else None
 
     assert told(parts) == [
         ("user", "text", "Weather in Paris?", None, None, None),

@@ -11,8 +11,9 @@ _IN_A_TREE = (
     *("error_type", "ended_by", "created_at", "completed_at"),
 )
 _IN_A_CONVERSATION = (
-    *("system_prompt", "messages", "input", "response_message", "response_id", "finish_reason"),
-    *("call_type", "status", "provider", "model", "trace_id", "task_id"),
+    *("system_prompt", "messages", "input", "response_message", "other_choices"),
+    *("response_id", "finish_reason", "call_type", "status", "provider", "model"),
+    *("trace_id", "task_id"),
     *("error_type", "error_message", "ended_by"),
     *("total_tokens", "estimated_cost", "latency_ms", "created_at", "completed_at"),
 )

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("typer")
-
-from llm_audit.cli.messages import ToolCall, ToolResult, read_turns
 from llm_audit.provider_response import read_response, tools_called
+from llm_audit.queries.messages import read_answers, read_request
+from llm_audit.queries.pairing import pair
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
 FILES = ["openllmetry", "pydantic-ai", "logfire"]
@@ -37,9 +36,8 @@ def test_tools_asked_for_are_those_that_recording_finds() -> None:
     """The tool calls of an answer have the names of the field `tools_called`."""
     compared = 0
     for stored, call in recorded():
-        answer = {"response_message": stored.get("response_message")}
-        parts = [part for turn in read_turns(answer) for part in turn.parts]
-        names = [part.name for part in parts if isinstance(part, ToolCall)]
+        answer, *_ = read_answers(stored)
+        names = [part.name for part in answer if part.type == "tool_call"]
         assert names == tools_called(stored.get("response_message")), call["id"]
         compared += bool(names)
     assert compared > 200
@@ -49,10 +47,9 @@ def test_nearly_every_result_finds_what_was_asked() -> None:
     """A result stands alone only where the request has no call for it."""
     found = Counter[str]()
     for stored, _ in recorded():
-        for turn in read_turns(stored):
-            for part in turn.parts:
-                if isinstance(part, ToolCall):
-                    found["paired"] += len(part.results)
-                found["alone"] += isinstance(part, ToolResult)
+        for parts in pair(read_request(stored), *read_answers(stored)):
+            for one in parts:
+                found["paired"] += len(one.responses)
+                found["alone"] += one.part.type == "tool_call_response"
     assert found["paired"] > 300
     assert found["alone"] < 0.05 * found["paired"], found

@@ -53,18 +53,18 @@ def key(group_by: GroupBy, timezone: str) -> Any:
     checked_timezone(timezone)
     if group_by in _FORMATS:
         return beginning("$created_at", group_by, timezone)
-    return or_null(f"${_STORED_AS.get(group_by, group_by)}")
+    return or_null(_field(group_by))
 
 
 def first_key(group_by: GroupBy) -> Any:
     """Return the expression for the part of a group that a call is added to before its group.
 
-    An hour or day in a time zone is dear to find for every call. So calls are added up by quarters
-    of an hour, which begin alike in every zone, and these by `second_key`.
+    What is dear to find for every call is left to `second_key`: hours and days in a time zone, by
+    quarters of an hour, which begin alike in every zone; and that a missing field is like null.
     """
     if group_by in _FORMATS:
         return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
-    return key(group_by, UTC)
+    return _field(group_by)
 
 
 def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
@@ -74,7 +74,7 @@ def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
         UsageError: There is no such time zone.
     """
     checked_timezone(timezone)
-    return beginning(part, group_by, timezone) if group_by in _FORMATS else part
+    return beginning(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
@@ -131,6 +131,10 @@ def checked_timezone(timezone: object) -> str:
 def or_null(field: str) -> Expression:
     """Return the expression for a field that makes a missing one null, so both are one group."""
     return {"$ifNull": [field, None]}
+
+
+def _field(group_by: str) -> str:
+    return f"${_STORED_AS.get(group_by, group_by)}"
 
 
 @cache

@@ -44,11 +44,21 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         *matching(filters),
         {
             "$group": {
-                "_id": {name: or_null(field) for name, field in _KIND.items()},
+                "_id": dict(_KIND),
                 "calls": {"$sum": 1},
                 "first_seen": {"$min": "$created_at"},
                 "last_seen": {"$max": "$created_at"},
                 "sample_id": {"$max": "$_id"},
+            }
+        },
+        # that a missing field is like null would be dear to say for every call
+        {
+            "$group": {
+                "_id": {name: or_null(f"$_id.{name}") for name in _KIND},
+                "calls": {"$sum": "$calls"},
+                "first_seen": {"$min": "$first_seen"},
+                "last_seen": {"$max": "$last_seen"},
+                "sample_id": {"$max": "$sample_id"},
             }
         },
         {

@@ -112,7 +112,8 @@ def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
     names = ("calls", "total_tokens", "estimated_cost", "calls_without_cost")
     sums = {name: {"$sum": f"${name}"} for name in names}
     return [
-        {"$match": condition(filters) | {"$or": deepcopy([*LATER_ATTEMPTS.values()])}},
+        # the filters in each branch: beside them, MongoDB might go through all calls of the dates
+        {"$match": {"$or": [condition(filters) | deepcopy(by) for by in LATER_ATTEMPTS.values()]}},
         {
             "$group": {
                 "_id": attempt,

@@ -57,7 +57,8 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
     if settings.create_collection:
         await _create_collection(database, settings.collection)
         await _create_collection(database, PROCESSES)
-        await _create_indexes(database[settings.collection], call_indexes())
+        declared = call_indexes(text=settings.text_index)
+        await _create_indexes(database[settings.collection], declared)
         await _create_indexes(database[PROCESSES], process_indexes())
     LLMCall.Settings.name = settings.collection
     await init_beanie(database=database, document_models=[LLMCall], skip_indexes=True)

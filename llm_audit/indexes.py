@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, TEXT, IndexModel
 
 from llm_audit.call import LATER_ATTEMPTS
 
@@ -39,11 +39,14 @@ SUMMED_UP = (
 )
 
 
-def call_indexes() -> list[IndexModel]:
+def call_indexes(*, text: bool = False) -> list[IndexModel]:
     """Return every index that a query of this library is served by.
 
     Most are partial: a call that lacks the field costs the index nothing. All ascend, which is
     cheaper to write than `_id` descending, and read backwards for what is newest.
+
+    Args:
+        text: With the one of every word, which a setting asks for.
     """
     return [
         *(_newest(field, {field: {"$exists": True}}) for field in (*LOOKED_UP, "media")),
@@ -65,7 +68,19 @@ def call_indexes() -> list[IndexModel]:
             expireAfterSeconds=0,
             partialFilterExpression={"expires_at": {"$exists": True}},
         ),
+        *([_every_word()] if text else []),
     ]
+
+
+def _every_word() -> IndexModel:
+    # In no language, as words are of many. By default MongoDB takes a field `language` of whatever
+    # is nested in a call for that of its words, and refuses the call if it does not know it.
+    return IndexModel(
+        [("$**", TEXT)],
+        name="every_word",
+        default_language="none",
+        language_override="language of the words",
+    )
 
 
 def _newest(field: str, partial: IndexDocument) -> IndexModel:
@@ -115,7 +130,8 @@ class IndexState(StrEnum):
     EXTRA = "extra"  # not ours
 
 
-# Two indexes that agree in these cannot be in one collection, whatever they are called.
+# Two indexes that agree in these cannot be in one collection, whatever they are called; nor can
+# two of text.
 _SIGNATURE = ("unique", "sparse", "partialFilterExpression")
 _OPTIONS = (*_SIGNATURE, "expireAfterSeconds", "hidden")
 
@@ -137,7 +153,8 @@ def compare(
         is_it = _described(same_name, _OPTIONS) == _described(wanted, _OPTIONS)
         return IndexState.THERE if is_it else IndexState.CONFLICTING, same_name
     for document in found.values():
-        if _described(document, _SIGNATURE) == _described(wanted, _SIGNATURE):
+        both_text = "_fts" in document["key"] and TEXT in wanted["key"].values()
+        if both_text or _described(document, _SIGNATURE) == _described(wanted, _SIGNATURE):
             return IndexState.CONFLICTING, document
     return IndexState.MISSING, None
 
@@ -145,7 +162,10 @@ def compare(
 def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
     # a flag that is false is as good as none, but 0 seconds to live are not
     values = (index.get(name) for name in options)
-    return [list(index["key"].items()), *(None if value is False else value for value in values)]
+    keys = list(index["key"].items())
+    if "_fts" in index["key"]:  # as MongoDB lists an index of text
+        keys = [(field, TEXT) for field in index["weights"]]
+    return [keys, *(None if value is False else value for value in values)]
 
 
 _PURPOSES = {
@@ -161,6 +181,7 @@ _PURPOSES = {
     "task.retries_newest": "what was retried",
     "task.redelivered_newest": "what was redelivered",
     "summed_up": "sums over time",
+    "every_word": "search",
     "status_newest": "calls by how they ended",
     "model_newest": "the calls of a model",
     "parent_call_id_newest": "what a call caused",

@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         default=True,
         description="create a missing collection (zstd) with its indexes when shipping starts",
     )
+    text_index: bool = Field(
+        default=False,
+        description="also index every word: search is fast, and writing several times as dear",
+    )
     write_concern: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\D")] = Field(
         "majority", union_mode="left_to_right", description="MongoDB's `w`"
     )

@@ -18,6 +18,7 @@ from llm_audit.cli.passages import Passage, find_passages
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines.finding import SEARCHED
+from llm_audit.settings import get_settings
 
 AROUND = 200  # characters on each side of what was found, for machines
 INDENT = 2
@@ -41,10 +42,12 @@ def search(
     """Find the calls in which something was said, newest first, with the last place where it was.
 
     System prompt, messages, input and response are read, arguments and results of tools included.
-    There is no index for this: the calls of the time range are read one by one.
+    Without the setting text_index the calls of the time range are read one by one; with it they are
+    looked up, and only whole words are found.
     """
+    indexed = get_settings().text_index
     pipeline = [
-        *pipelines.search(text, limit=limit, after=after, **filters),
+        *pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters),
         {"$project": dict.fromkeys((*SHOWN, *SEARCHED, "other_choices"), 1)},
     ]
     console = terminal.console()

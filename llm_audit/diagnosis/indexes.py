@@ -24,6 +24,7 @@ from llm_audit.indexes import (
     purpose_of,
     view_indexes,
 )
+from llm_audit.settings import get_settings
 
 GRIDFS = ("fs.files", "fs.chunks")  # the media of all collections of calls in a database
 
@@ -61,7 +62,7 @@ def declared_indexes(collection: str) -> dict[str, list[IndexModel]]:
         collection: The name of the collection of calls.
     """
     return {
-        collection: call_indexes(),
+        collection: call_indexes(text=get_settings().text_index),
         PROCESSES: process_indexes(),
         **dict(zip(GRIDFS, (file_indexes(), chunk_indexes()), strict=True)),
     }

@@ -21,6 +21,7 @@ from llm_audit.queries.results import (
     Usage,
 )
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
+from llm_audit.settings import get_settings
 
 SAMPLE_MAX_CHARACTERS = 500
 
@@ -91,16 +92,18 @@ class LLMCallRepository:
         """Return the calls that said something, newest first, in pages like `list_by_filters`.
 
         Every text in system prompt, messages, input and response is looked at, tool arguments and
-        results included. The calls of the time range are read one by one, so keep it short.
+        results included. The calls of the time range are read one by one, so keep it short; with
+        the setting `text_index` they are looked up, and only whole words are found.
 
         Args:
             text: What has to be in one of the texts, in capitals or not; nothing in it is special.
             limit: How many calls at the most; None for all.
             after: Only calls older than the one with this id.
             **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or
-                now.
+                now; with `text_index`, none.
         """
-        pipeline = pipelines.search(text, limit=limit, after=after, **filters)
+        indexed = get_settings().text_index
+        pipeline = pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters)
         return await _run(pipeline, LLMCall)
 
     @staticmethod

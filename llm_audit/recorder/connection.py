@@ -85,7 +85,9 @@ class Connection:
         Raises:
             UnavailableError: mongo_url cannot be used.
         """
-        return self._collection(self._settings.collection, call_indexes())
+        return self._collection(
+            self._settings.collection, call_indexes(text=self._settings.text_index)
+        )
 
     def processes(self) -> Documents:
         """Return the collection of processes, created with its indexes if missing.

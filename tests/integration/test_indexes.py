@@ -18,7 +18,7 @@ from waiting import PATIENCE, Recording, until
 
 import llm_audit
 from llm_audit import database as binding
-from llm_audit import embedded
+from llm_audit import LLMLogger, embedded
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
 from llm_audit.queries.publishing import create_views
@@ -27,10 +27,11 @@ WITH_EXPIRY = {"expires_at": {"$exists": True}}
 EXISTS = {"trace_id": {"$exists": True}}
 DECLARED = next(i for i in call_indexes() if i.document["name"] == "trace_id_newest")
 EXPIRY = next(i for i in call_indexes() if i.document["name"] == "expiry")
-KEYS = [("trace_id", 1), ("_id", 1)]
+EVERY_WORD = next(i for i in call_indexes(text=True) if "text" in i.document["key"].values())
+KEYS: list[tuple[str, int | str]] = [("trace_id", 1), ("_id", 1)]
 
 
-def index(keys: list[tuple[str, int]] = KEYS, **options: Any) -> IndexModel:
+def index(keys: list[tuple[str, int | str]] = KEYS, **options: Any) -> IndexModel:
     return IndexModel(keys, **options)
 
 
@@ -62,6 +63,9 @@ def index(keys: list[tuple[str, int]] = KEYS, **options: Any) -> IndexModel:
             "missing",
         ),
         (index([("expires_at", 1)], name="expiry"), EXPIRY, "conflicting"),
+        (EVERY_WORD, EVERY_WORD, "there"),
+        (index([("messages", "text")], name="theirs"), EVERY_WORD, "conflicting"),
+        (index([("messages", "text")], name="every_word"), EVERY_WORD, "conflicting"),
         (index([("expires_at", 1)], name="theirs"), EXPIRY, "missing"),
         (
             index(
@@ -112,6 +116,22 @@ async def initialise() -> None:
 def creating(recording: Recording) -> None:
     """Let `init()` create what is missing."""
     recording(create_collection=True)
+
+
+async def test_every_word_is_indexed_if_a_setting_asks_for_it(
+    recording: Recording, calls: Collection[Call]
+) -> None:
+    """`init()` and what ships the first call create that index too; otherwise there is none."""
+    recording(create_collection=True, text_index=True)
+    await LLMLogger.start(call_type="CHAT", messages=[])
+    assert llm_audit.flush(PATIENCE)
+    assert "every_word" in calls.index_information()
+    calls.drop_index("every_word")
+    assert llm_audit.doctor().missing_indexes == ["llm_calls.every_word"]
+    await initialise()
+
+    assert "every_word" in calls.index_information()
+    assert llm_audit.doctor().missing_indexes == []
 
 
 @pytest.mark.usefixtures("creating")

@@ -11,7 +11,9 @@ import pytest_asyncio
 from made_up_calls import START, Call, bound, call_id
 from pymongo.database import Database
 
-from llm_audit import LLMCallRepository, embedded
+from llm_audit import LLMCallRepository, embedded, pipelines
+from llm_audit.indexes import call_indexes
+from llm_audit.settings import reset_settings
 
 DAY = timedelta(days=1)
 
@@ -89,6 +91,54 @@ async def test_search_finds_every_text(said: list[Call], text: str, count: int) 
 
     assert [call.id for call in found] == expected
     assert len(expected) == count
+
+
+@pytest.fixture
+def every_word(database: Database[Call], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every word be indexed, and searches know it."""
+    monkeypatch.setenv("LLM_AUDIT_TEXT_INDEX", "true")
+    reset_settings()
+    database["llm_calls"].create_indexes(call_indexes(text=True))
+
+
+@pytest.mark.usefixtures("every_word")
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        *(("order 4711", 8), ("Order 4711", 8), ("(URGENT)", 1), ("4711?", 1), ("find", 2)),
+        *(("ORDER is 4711", 0), ("rder", 0), ("^", 0), ("nowhere", 0)),
+    ],
+)
+async def test_search_in_the_index_finds_whole_words(
+    said: list[Call], text: str, count: int
+) -> None:
+    """With the index no dates are needed, and what was said is found if its words are whole."""
+    found = await LLMCallRepository.search(text)
+    expected = [call["_id"] for call in said if plain_answers.says(call, text)]
+
+    assert [call.id for call in found] == (expected if count else [])
+    assert len(found) == count
+
+
+@pytest.mark.usefixtures("every_word")
+async def test_search_in_the_index_reads_what_has_the_words(database: Database[Call]) -> None:
+    """Other calls are not read."""
+    stages = pipelines.search("urgent", text_index=True)
+    sent = {"aggregate": "llm_calls", "pipeline": stages, "cursor": {}}
+    explained = str(database.command("explain", sent, verbosity="executionStats"))
+
+    assert "'indexName': 'every_word'" in explained
+    assert "'totalDocsExamined': 1," in explained
+
+
+@pytest.mark.usefixtures("every_word")
+def test_a_call_may_say_that_it_is_in_any_language(database: Database[Call]) -> None:
+    """A field `language` of what was sent is not taken for that of the index, and refused."""
+    words = {"language": "Klingon", "text": "nuqneH"}
+    call = {"_id": "1", "status": "SUCCESS", "messages": [words], "language": {"of": "nobody"}}
+    database["llm_calls"].insert_one(call)
+
+    assert database["llm_calls"].find_one({"$text": {"$search": "nuqneh"}}) == call
 
 
 async def test_search_reads_page_by_page(said: list[Call]) -> None:

@@ -11,7 +11,7 @@ from llm_audit.indexes import (
 def test_every_index_says_what_it_serves() -> None:
     """Whoever declares an index says in a few words what for; others' indexes have no purpose."""
     declared = [
-        *call_indexes(),
+        *call_indexes(text=True),
         *view_indexes(),
         *process_indexes(),
         *file_indexes(),

@@ -17,22 +17,30 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def search(
-    text: str, *, limit: int | None = 100, after: Id | None = None, **filters: Unpack[CallFilters]
+    text: str,
+    *,
+    text_index: bool = False,
+    limit: int | None = 100,
+    after: Id | None = None,
+    **filters: Unpack[CallFilters],
 ) -> Pipeline:
     """Which calls said this, newest first?
 
     Every text in the system prompt, the messages, the input and the response is looked at,
-    whatever the provider's shape, down to 10 lists and objects in each other. There is no text
-    index, because it would make recording dear: the calls of the time range are read one by one.
+    whatever the provider's shape, down to 10 lists and objects in each other. Without a text index,
+    which makes recording dear, the calls of the time range are read one by one.
 
     Args:
         text: What has to be in one of the texts, in capitals or not; nothing in it is special.
+        text_index: Look its words up in the index that the setting `text_index` creates: only whole
+            words are found, and no time range is needed.
         limit: How many calls at the most; None for all.
         after: Only calls older than the one with this id.
-        **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or now.
+        **filters: See `CallFilters`. Without `start_date` and `text_index` it is a week before
+            `end_date`, or now.
 
     Returns:
-        Stages whose rows are whole calls. Index: that of a filter's field, else _id.
+        Stages whose rows are whole calls. Index: that of a filter's field, else _id; or every_word.
 
     Raises:
         UsageError: An argument is wrong.
@@ -40,11 +48,11 @@ def search(
     pattern = _pattern(text)
     checked_limit(limit)
     condition(filters)  # before anything is reckoned with its dates
-    if filters.get("start_date") is None:
+    if filters.get("start_date") is None and not text_index:
         end = (filters.get("end_date") or datetime.now(UTC)).astimezone(UTC)
         filters["start_date"] = max(end, _EPOCH + SEARCH_SPAN) - SEARCH_SPAN
     return [
-        {"$match": condition(filters, after=after)},
+        {"$match": condition(filters, after=after) | (_words_of(text) if text_index else {})},
         {"$sort": {"_id": -1}},
         {"$set": {"_searched": {"found": False, "level": [f"${name}" for name in SEARCHED]}}},
         *(_level_of(pattern) for _ in range(SEARCH_DEPTH + 1)),
@@ -81,6 +89,12 @@ def _level_of(pattern: str) -> dict[str, Any]:
             "_searched.level": if_({"$eq": ["$_searched.found", True]}, [], {"$reduce": joined}),
         }
     }
+
+
+def _words_of(text: str) -> dict[str, Any]:
+    """Return the condition that a call holds all words of a text."""
+    words = re.findall(r"\w+", text)
+    return {"$text": {"$search": " ".join(f'"{word}"' for word in words)}}
 
 
 def _pattern(text: object) -> str:

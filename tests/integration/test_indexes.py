@@ -17,8 +17,8 @@ from pymongo.errors import OperationFailure
 from waiting import PATIENCE, Recording, until
 
 import llm_audit
-from llm_audit import database as binding
 from llm_audit import LLMLogger, embedded
+from llm_audit import database as binding
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
 from llm_audit.queries.publishing import create_views

@@ -6,7 +6,7 @@ from typing import Any
 
 import bson
 
-from llm_audit.call import OutcomeFields, StartFields
+from llm_audit.call import OutcomeFields, StartFields, TaskFields
 from llm_audit.errors import let_through, log_once
 from llm_audit.recorder.encode import encode
 from llm_audit.settings import Redact
@@ -44,7 +44,8 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
             for name, value in redact(dict(plain)).items()
             if name in half.model_fields and value is not None
         }
-        half.model_validate(redacted | structure)
+        typed = half.model_validate(redacted | structure)
+        redacted = {name: _stored(getattr(typed, name), value) for name, value in redacted.items()}
     except Exception as error:  # noqa: BLE001  (any fault of the rule counts as "do not store")
         let_through(error)
         log_once(
@@ -55,6 +56,15 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         redacted = {name: value for name, value in plain.items() if name not in CONTENT}
     redacted |= structure
     return redacted, list(_notes(redacted, encoded.notes))
+
+
+def _stored(typed: Any, redacted: Any) -> Any:
+    """Return a field as its type has it: a cost as a number, where the rule made it a Decimal."""
+    if isinstance(typed, TaskFields):
+        return typed.model_dump(exclude_unset=True)
+    if isinstance(typed, str):
+        return str(typed)
+    return typed if isinstance(typed, int | float) else redacted
 
 
 def _notes(redacted: dict[str, Any], notes: Sequence[str]) -> Iterator[str]:

@@ -24,7 +24,7 @@ def grouped(calls: Iterable[Call], groups_of: Groups) -> dict[Any, list[Call]]:
 def groups_by(group_by: str, zone: tzinfo = UTC) -> Groups:
     """Return the function that gives the groups that a call belongs to."""
     if group_by == "tag":
-        return lambda call: call.get("tags") or [None]
+        return lambda call: set(call.get("tags") or [None])
     if group_by == "task_name":
         return lambda call: [call.get("task", {}).get("name")]
     if group_by in {"hour", "day", "week", "month"}:
@@ -114,7 +114,10 @@ def tool_usage(calls: list[Call]) -> dict[str, dict[str, Any]]:
 
 
 def malformed(calls: list[Call], tool: str) -> int:
-    return sum(call.get("malformed_tool_calls", []).count(tool) for call in calls)
+    return sum(
+        min(call.get("malformed_tool_calls", []).count(tool), call["tools_called"].count(tool))
+        for call in calls
+    )
 
 
 def failure_summary(calls: list[Call]) -> dict[str, Any]:
@@ -126,6 +129,7 @@ def failure_summary(calls: list[Call]) -> dict[str, Any]:
         "cancelled": with_status(calls, "CANCELLED"),
         "incomplete": with_status(calls, "INCOMPLETE"),
         "pending": with_status(calls, "PENDING"),
+        "kinds": len(failure_groups(calls)),
         "groups": failure_groups(calls),
     }
 

@@ -69,4 +69,7 @@ def _returned(shard: dict[str, Any]) -> int:
 def _milliseconds(shard: dict[str, Any]) -> int:
     if "stages" not in shard:
         return int(shard["executionStats"]["executionTimeMillis"])
-    return int(shard["stages"][-1]["executionTimeMillisEstimate"])
+    cursor = shard["stages"][0].get("$cursor", {}).get("executionStats", {})
+    # a stage's estimate has those before it in it, but for what another engine ran
+    estimates = [int(stage.get("executionTimeMillisEstimate", 0)) for stage in shard["stages"]]
+    return max(int(cursor.get("executionTimeMillis", 0)), *estimates)

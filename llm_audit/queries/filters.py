@@ -23,8 +23,9 @@ class CallFilters(TypedDict, total=False):
 
     Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids may
     be UUID or int. A date without a zone is local time. `start_date` is included and `end_date` is
-    not, both in whole milliseconds; they are compared with the instant in a call's id, so calls
-    that something else stored, under ids of another kind, are found without dates only.
+    not, both in whole milliseconds; they are compared with the instant in a call's id, which is a
+    UUIDv7. Of calls that something else stored, those with ids of another kind seem to be of any
+    time, and those with ids that are no text are in no sum.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]

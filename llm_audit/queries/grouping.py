@@ -45,7 +45,12 @@ def unwound(group_by: GroupBy) -> list[Expression]:
         raise UsageError(f"group_by {group_by!r:.50} is not one of {known}.")
     if group_by != "tag":
         return []
-    return [{"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}}]
+    # a rule that redacts may have made several tags alike
+    distinct = {"$setUnion": [or_null("$tags")]}
+    return [
+        {"$set": {"tags": distinct}},
+        {"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}},
+    ]
 
 
 def key(group_by: GroupBy, timezone: str) -> Any:

@@ -47,6 +47,9 @@ _ABOUT_A_TOOL = frozenset({*_ID_NAMES, *_TYPE_NAMES, *_TOOL_NAMES, "role", "stat
 _ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters", "action")
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
+_DEEPEST = (
+    100  # about what MongoDB bears; in a text a model may write anything, and readers recurse
+)
 
 
 class Part(BaseModel):
@@ -268,7 +271,16 @@ def _parsed(value: object) -> Any:
         meant = json.loads(value)
     except (ValueError, RecursionError):
         return value
-    return meant if isinstance(meant, dict | list) else value
+    readable = isinstance(meant, dict | list) and not _is_deeper(meant, _DEEPEST)
+    return meant if readable else value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Tell whether lists and objects are in each other deeper than so."""
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in items)
 
 
 def _items(value: object) -> list[Any]:

@@ -39,6 +39,11 @@ def create_views(database: Database[dict[str, Any]], collection: str) -> dict[st
                 f"{name} in the database {database.name} is a {found['type']} and no view: "
                 "rename it to have the views."
             )
+        if found["options"]["viewOn"] != collection:
+            raise UsageError(
+                f"{name} in the database {database.name} is a view of "
+                f"{found['options']['viewOn']}, not of {collection}: drop it to have this one."
+            )
     _create_index(database, collection)
     changes: dict[str, Change] = {}
     for name, definition in VIEWS.items():

@@ -48,8 +48,9 @@ class FailureSummary(BaseModel):
     cancelled: int = Field(0, description="neither success nor failure, like the next two")
     incomplete: int = 0
     pending: int = 0
+    kinds: int = Field(0, description="how many groups of failures there are")
     groups: list[FailureGroup] = Field(
-        default_factory=list, description="of the failures, most frequent first"
+        default_factory=list, description="of the failures, the 1,000 most frequent, these first"
     )
 
 

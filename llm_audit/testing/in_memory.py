@@ -23,6 +23,9 @@ from llm_audit.errors import LLMAuditError
 SERVER_VERSION = "6.0.0"  # the oldest that llm-audit supports; Beanie asks
 
 _WITHOUT_EFFECT = frozenset({"comment", "hint", "maxTimeMS", "allowDiskUse", "batchSize"})
+# What mongomock-ng knows, and answers otherwise than MongoDB does.
+_ANSWERED_WRONGLY = frozenset({"$out", "$merge", "$sortByCount", "$reduce"})
+_NOTHING = "<NOTHING>"  # how it shows the value of a missing field
 _CHAINED = frozenset({"batch_size", "limit", "rewind", "skip", "sort"})
 _CHAINED_WITHOUT_EFFECT = frozenset({"allow_disk_use", "comment", "hint", "max_time_ms"})
 
@@ -35,8 +38,8 @@ def in_memory_client(*, tz_aware: bool = False) -> AsyncMongoClient[dict[str, An
     """Return a client whose server is a few dictionaries of its own, empty at first.
 
     `client["app"]` is what `init_beanie` takes. Finding, counting, sorting, writing, indexes and
-    most of the aggregation give what MongoDB gives; sessions, transactions, change streams and
-    GridFS are not there.
+    much of the aggregation give what MongoDB gives, at least to Beanie's and to the repository's
+    queries; sessions, transactions, change streams and GridFS are not there.
 
     Args:
         tz_aware: As `AsyncMongoClient` has it: whether datetimes come back with their zone.
@@ -121,7 +124,9 @@ class _Database(_Imitation):
     def get_collection(self, name: str, **_options: object) -> "_Collection":
         return self[name]
 
-    async def create_collection(self, name: str, **_storage: object) -> "_Collection":
+    async def create_collection(self, name: str, **options: object) -> "_Collection":
+        if refused := sorted(options.keys() - {"storageEngine"}):
+            raise _refusal(f"create_collection({', '.join(refused)}=...)")
         with _refusing("AsyncDatabase.create_collection"):
             self._engine.create_collection(name)
         return self[name]
@@ -164,6 +169,8 @@ class _Collection(_Imitation):
         return self
 
     def find(self, *arguments: Any, **options: Any) -> "_Cursor":
+        if "collation" in options:
+            raise _refusal("find(collation=...)")
         with _refusing("AsyncCollection.find"):
             return _Cursor(self._engine.find(*_plain(arguments), **_effective(options)))
 
@@ -173,8 +180,13 @@ class _Collection(_Imitation):
         effective = _effective(options)
         if effective:
             raise _refusal(f"aggregate({', '.join(effective)}=...)")
+        stages = [part for stage in _plain(pipeline) for part in _uncounted(stage)]
+        if wrong := sorted(_ANSWERED_WRONGLY & set(_keys(stages))):
+            raise _refusal(f"an aggregation with {', '.join(wrong)}")
         with _refusing("this aggregation", but=()):
-            rows = list(self._engine.aggregate(_plain(pipeline)))
+            rows = list(self._engine.aggregate(stages))
+        if _NOTHING in repr(rows):
+            raise _refusal("an aggregation over a field that is missing")
         return _Cursor(iter(rows))
 
     async def list_indexes(self) -> "_Cursor":
@@ -190,7 +202,8 @@ class _Cursor(_Imitation):
     def __getattr__(self, name: str) -> Any:
         def chained(*arguments: Any) -> "_Cursor":
             if name in _CHAINED:
-                getattr(self._engine, name)(*_plain(arguments))
+                with _refusing(f"AsyncCursor.{name}"):
+                    getattr(self._engine, name)(*_plain(arguments))
             return self
 
         if name in _CHAINED | _CHAINED_WITHOUT_EFFECT:
@@ -242,6 +255,33 @@ def _effective(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _of_none(stage: dict[str, Any]) -> dict[str, Any]:
+    """Let no documents make no group: mongomock-ng makes one, unless its key is made like this."""
+    group = stage.get("$group")
+    if isinstance(group, dict) and group.get("_id", "") is None:
+        group["_id"] = {"$literal": None}
+    return stage
+
+
+def _uncounted(stage: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what counts documents as MongoDB does: of none, nothing is said."""
+    if "$count" not in stage:
+        return [stage]
+    group = {"_id": {"$literal": None}, stage["$count"]: {"$sum": 1}}
+    return [{"$group": group}, {"$project": {"_id": 0}}]
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yield every name in stages, however deep."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield name
+            yield from _keys(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys(item)
+
+
 def _plain(value: Any) -> Any:
     """Return a copy of an argument as BSON would have carried it to a server."""
     if isinstance(value, Enum):
@@ -249,12 +289,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)  # Beanie's fields and our references are subclasses
     if isinstance(value, Mapping):
-        plain = {_plain(key): _plain(item) for key, item in value.items()}
-        group = plain.get("$group")
-        if isinstance(group, dict) and group.get("_id", "") is None:
-            # mongomock-ng makes one group of no documents; MongoDB makes none, as it does of this
-            group["_id"] = {"$literal": None}
-        return plain
+        return _of_none({_plain(key): _plain(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "_add_to_bulk"):  # InsertOne, UpdateOne ...

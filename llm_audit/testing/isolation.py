@@ -28,7 +28,11 @@ def isolated(spool_dir: Path, flush_seconds: float, **changes: Any) -> Iterator[
     """
     changes |= {"spool_dir": spool_dir, "enabled": True, "strict": True}
     process.stop()  # what was recorded before goes where it belongs
-    with pytest.MonkeyPatch.context() as patch, changed_settings(**changes):
+    with (
+        process.nothing_left_behind(),
+        pytest.MonkeyPatch.context() as patch,
+        changed_settings(**changes),
+    ):
         for name, value in changes.items():
             patch.setenv(f"LLM_AUDIT_{name.upper()}", str(value))
         try:

@@ -103,9 +103,10 @@ def recorded_nowhere(spool_dir: Path) -> Iterator[RecordedCalls]:
 
     # the environment: other processes of the test have a shipper, which finds nobody
     nowhere = {"mongo_url": NOWHERE, "exit_timeout_seconds": 0.0}
-    with isolated(spool_dir, 0, **nowhere), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "Shipper", unshipped)
-        yield calls
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "Shipper", unshipped)  # until the last recorder has stopped
+        with isolated(spool_dir, 0, **nowhere):
+            yield calls
 
 
 def merged(records: Iterable[Record]) -> list[RecordedCall]:

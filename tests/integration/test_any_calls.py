@@ -38,7 +38,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "trace_id": st.sampled_from("tu"),
     "task_id": st.sampled_from("vw"),
     "task": TASKS,
-    "tags": st.lists(st.sampled_from("ab"), max_size=2, unique=True),
+    "tags": st.lists(st.sampled_from("ab"), max_size=3),
     "tools_called": TOOLS,
     "estimated_cost": COSTS,
     "prompt_tokens": st.integers(0, 9),

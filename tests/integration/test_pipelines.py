@@ -30,6 +30,10 @@ PIPELINES = {
 
 
 COVERED: dict[str, Callable[..., pipelines.Pipeline]] = {
+    "latency of what succeeded": partial(pipelines.latency_summary, status="SUCCESS"),
+    "costs of what ended well, by day": partial(
+        pipelines.cost_summary, "day", status=["SUCCESS", "CANCELLED"]
+    ),
     "failures": pipelines.failure_summary,
     "usage": partial(pipelines.usage_over_time, "week", timezone="Asia/Tokyo"),
     **{

@@ -50,17 +50,26 @@ def test_creating_again_changes_nothing(database: Database[Call]) -> None:
 
 
 def test_a_view_that_differs_is_replaced(database: Database[Call]) -> None:
-    """A view of an older version, or of another collection, is made what it should be."""
+    """A view of an older version is made what it should be."""
     store(database)
     database.create_collection("v_calls", viewOn="llm_calls", pipeline=[{"$limit": 1}])
-    database.create_collection("v_traces", viewOn="others", pipeline=VIEWS["v_traces"]())
 
     changes = create_views(database, "llm_calls")
 
-    replaced = {"v_calls": "replaced", "v_traces": "replaced"}
-    assert changes == dict.fromkeys(VIEWS, "created") | replaced
+    assert changes == dict.fromkeys(VIEWS, "created") | {"v_calls": "replaced"}
     assert database["v_calls"].count_documents({}) == len(CALLS)
-    assert database["v_traces"].count_documents({}) > 1
+
+
+def test_a_view_of_another_collection_is_left_alone(database: Database[Call]) -> None:
+    """Its definition is nowhere else: it is named, and nothing else is changed."""
+    store(database)
+    database.create_collection("v_traces", viewOn="others", pipeline=VIEWS["v_traces"]())
+
+    with pytest.raises(UsageError, match=r"v_traces .* is a view of others, not of llm_calls"):
+        create_views(database, "llm_calls")
+
+    views = database.list_collections(filter={"type": "view"})
+    assert [(view["name"], view["options"]["viewOn"]) for view in views] == [("v_traces", "others")]
 
 
 def test_a_collection_in_the_way_is_named(database: Database[Call]) -> None:

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -152,6 +153,25 @@ def test_a_rule_may_drop_fields(recording: Recording, calls: Calls) -> None:
     assert call["outcome_key"]
     assert call["process_nonce"]
     assert "messages" not in call
+
+
+@pytest.mark.parametrize("make", [str, Decimal], ids=["text", "Decimal"])
+def test_numbers_that_a_rule_makes_something_else_are_numbers_again(
+    make: Any, recording: Recording, calls: Calls
+) -> None:
+    """Sums add up what is stored, and whoever reads a call gets its fields by their types."""
+
+    def rule(fields: Fields) -> Fields:
+        numbers = ("total_tokens", "estimated_cost", "latency_ms", "temperature")
+        return fields | {name: make(fields[name]) for name in numbers if name in fields}
+
+    recording(redact=rule)
+    call_id = LLMLogger.start(model="m", messages=[], temperature=0.5)
+    LLMLogger.complete(call_id, tokens={"total_tokens": 7}, estimated_cost=0.25)
+    call = arrived(calls, call_id)
+
+    assert (call["total_tokens"], call["estimated_cost"], call["temperature"]) == (7, 0.25, 0.5)
+    assert {type(call[name]) for name in ("estimated_cost", "latency_ms")} == {float}
 
 
 def test_a_rule_may_set_the_same_fields_in_both_halves(recording: Recording, calls: Calls) -> None:

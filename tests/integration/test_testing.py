@@ -114,6 +114,26 @@ def test_the_program_may_flush_configure_and_stop(run: Run) -> None:
     result.assert_outcomes(passed=2)
 
 
+def test_nothing_waits_for_ever_after_a_test(run: Run) -> None:
+    """A call that a test left open is no concern of later ones, whatever the program configured."""
+    result = run(
+        """
+        import llm_audit
+        from app import answer
+        from llm_audit import LLMLogger
+
+        def test_leaves_a_call_open(llm_audit_records):
+            LLMLogger.start(model="never ended", messages=[])
+            llm_audit.configure(service="reviews")
+
+        def test_later(llm_audit_mongod):
+            answer("later")
+            assert llm_audit.flush()
+        """
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_what_an_async_program_recorded(run: Run) -> None:
     """The same in coroutines, also where the program waits for MongoDB."""
     result = run(

@@ -1,6 +1,7 @@
 """The database in memory: what Beanie and PyMongo Async do on it, and what it refuses."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
@@ -95,6 +96,9 @@ async def test_calls_are_aggregated_with_beanie() -> None:
     rows = await LLMCall.aggregate(costs, projection_model=ModelCost).to_list()
     assert rows == [ModelCost(model="gpt-4", cost=1.0), ModelCost(model="claude", cost=0.5)]
     assert await LLMCall.find(LLMCall.model == "none").sum("estimated_cost") is None
+    counted = [{"$match": {"model": "none"}}, {"$count": "calls"}]
+    assert await LLMCall.aggregate(counted).to_list() == []
+    assert await LLMCall.aggregate(counted[1:]).to_list() == [{"calls": 3}]
 
 
 @pytest.mark.parametrize("group_id", [None, {"$literal": None}, "$model"])
@@ -190,6 +194,18 @@ REFUSED: dict[str, Callable[[Database], Any]] = {
     "a session": lambda database: database.client.start_session(),
     "a command": lambda database: database.command("serverStatus"),
     "changes": lambda database: database["llm_calls"].watch(),
+    "a search": lambda _: LLMCallRepository.search(
+        "yes", start_date=datetime(2020, 1, 1, tzinfo=UTC)
+    ),
+    "an answer elsewhere": lambda database: database["llm_calls"].aggregate([{"$out": "copy"}]),
+    "a missing field": lambda database: database["llm_calls"].aggregate(
+        [{"$set": {"model": {"$concat": ["$missing", "!"]}}}]
+    ),
+    "a collation": lambda database: (
+        database["llm_calls"].find({"model": "GPT-4"}, collation={"locale": "en"}).to_list()
+    ),
+    "a view": lambda database: database.create_collection("v", viewOn="llm_calls", pipeline=[]),
+    "a sort of its own": lambda database: database["llm_calls"].find().sort({"_id": -1}).to_list(),
 }
 
 

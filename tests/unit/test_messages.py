@@ -269,3 +269,13 @@ def test_reading_never_fails(messages: Any) -> None:
     """Whatever was sent as messages, it is read, and can be compared."""
     for part in read_messages(messages):
         assert isinstance(part.key(), str)
+
+
+@pytest.mark.parametrize(("levels", "parsed"), [(100, True), (101, False), (5000, False)])
+def test_what_is_nested_too_deeply_stays_text(levels: int, parsed: bool) -> None:
+    """A model may write thousands of brackets: whoever reads arguments would recurse as often."""
+    sent = "[" * levels + "]" * levels
+    [part] = read_messages({"role": "assistant", "tool_calls": [{"function": {"arguments": sent}}]})
+
+    assert (part.arguments == sent) is not parsed
+    assert part.model_dump_json()

@@ -17,6 +17,8 @@ from llm_audit.queries.pipelines.stages import (
     share,
 )
 
+MOST_GROUPS = 1000  # a document has 16 MB
+
 _KIND = {
     "status": "$status",
     "error_type": "$error_type",
@@ -34,7 +36,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
 
     Returns:
         Stages that give one document, none if no call matches: `{calls, successes, failures,
-        failure_rate, cancelled, incomplete, pending, groups: [{status, error_type, ended_by,
+        failure_rate, cancelled, incomplete, pending, kinds, groups: [{status, error_type, ended_by,
         model, task_name, count, rate, first_seen, last_seen, sample_id}]}`, most frequent group
         first (see `FailureSummary`). A group's rate is its share of the successes
         and failures of the same model and task. Index: that of a filter's field, else
@@ -69,7 +71,13 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         },
         {"$sort": {"calls": -1, "sample_id": -1}},
         _outcomes(),
-        {"$set": {"failure_rate": failure_rate()}},
+        {
+            "$set": {
+                "failure_rate": failure_rate(),
+                "kinds": {"$size": "$groups"},
+                "groups": {"$slice": ["$groups", MOST_GROUPS]},
+            }
+        },
         {"$unset": "_id"},
     ]
 

@@ -91,7 +91,8 @@ def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
     """What did Celery's retries and redeliveries pay again?
 
     A call belongs to a later attempt if its task had been retried or was redelivered; only these
-    are looked at. What first attempts paid is the rest of `cost_summary("task_name")`.
+    are looked at. What first attempts paid is the rest of `cost_summary("task_name")`. A broker may
+    say redelivered of a message that nobody had begun to work on: then nothing was paid before.
 
     Args:
         **filters: See `CallFilters`.

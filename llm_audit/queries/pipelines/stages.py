@@ -10,12 +10,20 @@ Pipeline = list[dict[str, Any]]
 
 
 def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> Pipeline:
-    """Return the stage that selects what the filters and one more condition select.
+    """Return the stage that selects what the filters and one more condition select, for a sum.
 
-    Every id is greater than "": with a condition on `_id`, MongoDB considers the index summed_up,
-    which begins with it, instead of reading the whole collection.
+    It is worded so that MongoDB takes the index summed_up, and does not read every call for want of
+    a better one. That index begins with `_id`, so there is a condition on it: every id is greater
+    than "". And most calls succeed, so these are said to have no other status: of a status that is
+    named, MongoDB would take the index.
     """
-    return [{"$match": {"_id": {"$gt": ""}} | condition(filters) | (more or {})}]
+    matched = {"_id": {"$gt": ""}} | condition(filters)
+    statuses = matched.get("status", "")
+    wanted = statuses["$in"] if isinstance(statuses, dict) else [statuses]
+    if LLMCallStatusEnum.SUCCESS in wanted:
+        others = [status.value for status in LLMCallStatusEnum if status not in wanted]
+        matched["status"] = {"$nin": others}
+    return [{"$match": matched | (more or {})}]
 
 
 def tokens() -> dict[str, Any]:

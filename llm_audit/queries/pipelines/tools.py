@@ -42,7 +42,12 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
             "$group": {
                 "_id": {"tool": "$tool", "trace_id": "$trace_id"},
                 "calls": {"$sum": _times_in("$tools_called")},
-                "malformed_calls": {"$sum": _times_in("$malformed_tool_calls")},
+                # a rule that redacts may have left more of these than of those
+                "malformed_calls": {
+                    "$sum": {
+                        "$min": [_times_in("$malformed_tool_calls"), _times_in("$tools_called")]
+                    }
+                },
                 "llm_calls": {"$sum": 1},
                 "failures": count_if(failed("$status")),
                 "judged": count_if(judged("$status")),

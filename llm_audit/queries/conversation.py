@@ -63,8 +63,29 @@ def build_conversation(session_id: str, rows: Iterable[Mapping[str, Any]]) -> Co
         session_id: As the conversation is to say it.
         rows: As they come, oldest first.
     """
-    memory = _Memory()
-    return Conversation(session_id=session_id, turns=[_turn(row, memory) for row in rows])
+    builder = ConversationBuilder(session_id)
+    for row in rows:
+        builder.add(row)
+    return builder.conversation
+
+
+class ConversationBuilder:
+    """Makes a conversation of rows as they come: each may repeat all that was said before.
+
+    Args:
+        session_id: As the conversation is to say it.
+
+    Attributes:
+        conversation: Of the rows so far.
+    """
+
+    def __init__(self, session_id: str) -> None:
+        self.conversation = Conversation(session_id=session_id, turns=[])
+        self._memory = _Memory()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add the next row of `pipelines.session`."""
+        self.conversation.turns.append(_turn(row, self._memory))
 
 
 @dataclass
@@ -112,6 +133,7 @@ class _Memory:
             self._by_answer[said.answer_keys[-1]] = said
         if isinstance(response_id, str):
             self._by_response_id[response_id] = said.call_id
+        del said.asked_keys[:-1]  # the history of each call would add up, and only its end is asked
 
     def find(self, said: _Said, previous_response_id: object) -> tuple[str | None, int]:
         """Return the call that is continued, and how many keys of the request were said before."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError
 from llm_audit.queries import pipelines
-from llm_audit.queries.conversation import Conversation, build_conversation
+from llm_audit.queries.conversation import Conversation, ConversationBuilder
 from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition, id_text
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
@@ -139,8 +139,10 @@ class LLMCallRepository:
             Every call of the session, oldest first, with what is new in its request, tool calls
             and results included; without turns if there is no such session.
         """
-        rows = await _calls().aggregate(pipelines.session(session_id)).to_list()
-        return build_conversation(id_text("session_id", session_id), rows)
+        builder = ConversationBuilder(id_text("session_id", session_id))
+        async for row in _calls().aggregate(pipelines.session(session_id)):
+            builder.add(row)
+        return builder.conversation
 
     @staticmethod
     async def get_calls_by_task(task_id: Id) -> list[LLMCall]:

@@ -61,25 +61,28 @@ def key(group_by: GroupBy, timezone: str) -> Any:
     return or_null(_field(group_by))
 
 
-def first_key(group_by: GroupBy) -> Any:
+def first_key(group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the part of a group that a call is added to before its group.
 
     What is dear to find for every call is left to `second_key`: hours and days in a time zone, by
     quarters of an hour, which begin alike in every zone; and that a missing field is like null.
-    """
-    if group_by in _FORMATS:
-        return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
-    return _field(group_by)
-
-
-def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
-    """Return the expression for the group of a part.
 
     Raises:
         UsageError: There is no such time zone.
     """
     checked_timezone(timezone)
-    return beginning(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
+    if group_by not in _FORMATS:
+        return _field(group_by)
+    if timezone == UTC:
+        return beginning("$created_at", group_by, UTC)
+    return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
+
+
+def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
+    """Return the expression for the group of a part."""
+    if group_by not in _FORMATS:
+        return or_null(part)
+    return part if timezone == UTC else beginning(part, group_by, timezone)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
@@ -100,7 +103,7 @@ def beginning(instant: str, bucket: str, timezone: str) -> Expression:
         "$dateTrunc": {
             "date": instant,
             "unit": bucket,
-            **({"timezone": timezone} if timezone != UTC else {}),  # which is dear to look up
+            **_in_zone(timezone),
             **({"startOfWeek": "monday"} if bucket == "week" else {}),
         }
     }
@@ -113,7 +116,7 @@ def label(instant: str, bucket: str, timezone: str) -> Expression:
         "$dateToString": {
             "date": instant,
             "format": _FORMATS[bucket] + offset,
-            "timezone": timezone,
+            **_in_zone(timezone),
         }
     }
 
@@ -136,6 +139,11 @@ def checked_timezone(timezone: object) -> str:
 def or_null(field: str) -> Expression:
     """Return the expression for a field that makes a missing one null, so both are one group."""
     return {"$ifNull": [field, None]}
+
+
+def _in_zone(timezone: str) -> dict[str, str]:
+    # MongoDB looks a zone up for every document, UTC too if it is named
+    return {"timezone": timezone} if timezone != UTC else {}
 
 
 def _field(group_by: str) -> str:

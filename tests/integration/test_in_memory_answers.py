@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from llm_audit import LLMCall, embedded
 from llm_audit import LLMCallRepository as Repository
-from llm_audit.queries.grouping import Bucket, GroupBy
+from llm_audit.queries.grouping import GroupBy
 
 pytest.importorskip("mongomock_ng")
 
@@ -31,7 +31,7 @@ FILTERS: list[dict[str, Any]] = [
     {"start_date": START, "end_date": LATER},
     {"after": CALLS[100]["_id"], "limit": 20},
 ]
-FIELDS = [name for name in get_args(GroupBy) if name not in get_args(Bucket)]
+GROUPINGS = [name for name in get_args(GroupBy) if name != "week"]
 ANSWERED: dict[str, Question] = {
     "trace": lambda: Repository.get_calls_by_trace("trace 3"),
     "task": lambda: Repository.get_calls_by_task("task 7"),
@@ -54,21 +54,19 @@ ANSWERED: dict[str, Question] = {
         f"cost by {group_by}": lambda group_by=group_by: Repository.cost_summary(
             group_by, provider=["openai", "anthropic"]
         )
-        for group_by in FIELDS
+        for group_by in GROUPINGS
     },
     **{
         f"latency by {group_by}": lambda group_by=group_by: Repository.latency_summary(
             group_by, call_type=["CHAT", "AGENT"]
         )
-        for group_by in FIELDS
+        for group_by in GROUPINGS
     },
 }
 REFUSED: dict[str, Question] = {
-    "over time": Repository.usage_over_time,
-    **{
-        f"cost by {bucket}": lambda bucket=bucket: Repository.cost_summary(bucket)
-        for bucket in get_args(Bucket)
-    },
+    "a call without a date": Repository.usage_over_time,
+    "weeks": lambda: Repository.cost_summary("week", provider="openai"),
+    "another zone": lambda: Repository.usage_over_time(timezone="Europe/Paris", provider="openai"),
 }
 
 

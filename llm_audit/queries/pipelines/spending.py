@@ -43,7 +43,7 @@ def cost_summary(
         *matching(filters),
         *grouping.unwound(group_by),
         *summed_up(
-            {"part": grouping.first_key(group_by)},
+            {"part": grouping.first_key(group_by, timezone)},
             grouping.second_key("$_id.part", group_by, timezone),
         ),
         *grouping.named_and_sorted(group_by, timezone, {"estimated_cost": -1}),
@@ -73,11 +73,10 @@ def usage_over_time(
     """
     if bucket not in get_args(Bucket):
         raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
-    grouping.checked_timezone(timezone)
     return [
         *matching(filters),
         *summed_up(
-            {"part": grouping.first_key(bucket), "status": "$status"},
+            {"part": grouping.first_key(bucket, timezone), "status": "$status"},
             grouping.second_key("$_id.part", bucket, timezone),
             **outcomes("$_id.status", "$calls"),
         ),

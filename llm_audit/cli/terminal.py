@@ -2,8 +2,10 @@
 
 import unicodedata
 from datetime import UTC, datetime
+from typing import Self
 
 from rich.bar import Bar
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +29,22 @@ _HOUR = 60  # minutes
 _KIB = 1024
 _CENT = 0.01
 _SMALLEST_USD = 0.000001
+_SHORTENED = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12))
+_WORTH_SHORTENING = 10**4
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Figure(str):
+    """A number as people read it; `short` is the same where there is no room for that."""
+
+    __slots__ = ("short",)
+    short: str
+
+    def __new__(cls, text: str, short: str) -> Self:
+        """Make one of both."""
+        figure = super().__new__(cls, text)
+        figure.short = short
+        return figure
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -59,6 +77,15 @@ def words(value: object) -> Text:
     return Text(cell(value), no_wrap=True, overflow="ellipsis")
 
 
+def cut_from_left(text: str, cells: int) -> str:
+    """Return the end of a text, as much of it as fits, with an ellipsis for what is left out."""
+    if cell_len(text) <= cells:
+        return text
+    if cells < 1:
+        return ""
+    return "…" + set_cell_size(text[::-1], cells - 1).rstrip()[::-1]
+
+
 def heading(title: str, remark: str = "") -> Text:
     """Return a title with a remark in the background."""
     return Text.assemble((title, "bold"), (f"  {remark}" if remark else "", "dim"))
@@ -80,10 +107,7 @@ def totals(
 def safe(value: object) -> str:
     """Return recorded text without what would steer the terminal instead of being shown."""
     return "".join(
-        letter
-        if letter in "\n\t" or unicodedata.category(letter) != "Cc"
-        else "\N{REPLACEMENT CHARACTER}"
-        for letter in str(value)
+        "\N{REPLACEMENT CHARACTER}" if _steers(letter) else letter for letter in str(value)
     )
 
 
@@ -95,12 +119,17 @@ def cell(value: object) -> str:
 def status_text(status: object) -> Text:
     """Return a status in its colour."""
     name = cell(status)
-    return Text(name, UNKNOWN if name == UNKNOWN else STATUS_STYLES.get(name, FAILURE))
+    return Text(name, "" if name == UNKNOWN else STATUS_STYLES.get(name, FAILURE))
 
 
 def number(count: float | None) -> str:
-    """Return a count: 1,234,567."""
-    return UNKNOWN if count is None else f"{count:,.0f}"
+    """Return a count: 1,234,567, or 1.2M where there is no room."""
+    return UNKNOWN if count is None else Figure(f"{count:,.0f}", _shortened(count))
+
+
+def shortened(cell: object) -> object:
+    """Return a table's cell as it is where there is no room for whole numbers."""
+    return cell.short if isinstance(cell, Figure) else cell
 
 
 def share(part: float | None) -> str:
@@ -117,7 +146,8 @@ def money(usd: float | None) -> str:
     if abs(usd) < _SMALLEST_USD:
         return "<$1e-6"
     digits = 2 if abs(usd) >= 1 else 4 if abs(usd) >= _CENT else 6
-    return f"${usd:,.{digits}f}"
+    whole = f"${usd:,.{digits}f}"
+    return Figure(whole, whole if abs(usd) < _WORTH_SHORTENING else f"${_shortened(usd)}")
 
 
 def duration(milliseconds: float | None) -> str:
@@ -138,11 +168,13 @@ def duration(milliseconds: float | None) -> str:
 
 def size(count: float) -> str:
     """Return a number of bytes in the unit that fits."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < _KIB or unit == "GiB":
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+    if count < _KIB:
+        return f"{count:,.0f} bytes"
+    for unit in ("KiB", "MiB"):
         count /= _KIB
-    raise AssertionError
+        if count < _KIB:
+            return f"{count:,.1f} {unit}"
+    return f"{count / _KIB:,.1f} GiB"
 
 
 def moment(at: datetime | None) -> str:
@@ -166,3 +198,21 @@ def without_bars_if_narrow(table: Table, console: Console) -> Table:
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:
     """Return a bar as long as a value's share of the largest."""
     return Bar(largest or 1, 0, value or 0, width=BAR_WIDTH, color=style)
+
+
+def _steers(letter: str) -> bool:
+    """Tell whether a terminal obeys a character; some turn around the text that follows."""
+    if letter in "\n\t":
+        return False
+    return unicodedata.category(letter) == "Cc" or letter in _BIDIRECTIONAL
+
+
+def _shortened(count: float) -> str:
+    """Return a number in three digits or so: 1.2M."""
+    if abs(count) < _WORTH_SHORTENING:
+        return f"{count:,.0f}"
+    letter, unit = next(
+        (each for each in _SHORTENED if abs(count) < 999.5 * each[1]), _SHORTENED[-1]
+    )
+    digits = 1 if abs(count) < 99.95 * unit else 0
+    return f"{count / unit:,.{digits}f}{letter}"

@@ -17,6 +17,7 @@ from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import print_error, print_exchange
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Turn, build_conversation
+from llm_audit.queries.messages import ASSISTANT, TEXT, Part
 from llm_audit.queries.pairing import pair
 
 WITH_WHOLE_IDS = 80  # columns of a terminal that has room for them beside a model's name
@@ -44,7 +45,7 @@ def session(
         return
     console = terminal.console()
     _print_totals(console, session_id, turns)
-    lists = [[turn.new, turn.answer, *turn.other_answers] for turn in turns]
+    lists = [[turn.new, _answer(turn), *turn.other_answers] for turn in turns]
     said = iter(pair(*chain.from_iterable(lists)))
     numbers: dict[str, int] = {}
     needed = distinct_width([turn.id for turn in turns], terminal.SHORT_ID)
@@ -74,6 +75,13 @@ def _print_totals(console: Console, session_id: str, turns: Sequence[Turn]) -> N
             without_cost=len(turns) - len(costs),
         )
     )
+
+
+def _answer(turn: Turn) -> list[Part]:
+    """Return what was answered: an empty text where that is nothing, though all went well."""
+    if turn.answer or turn.status != LLMCallStatusEnum.SUCCESS:
+        return turn.answer
+    return [Part(role=ASSISTANT, type=TEXT, content="")]
 
 
 def _rule(console: Console, number: int, turn: Turn, id_width: int) -> Text:

@@ -88,7 +88,7 @@ def cut_from_left(text: str, cells: int) -> str:
 
 def heading(title: str, remark: str = "") -> Text:
     """Return a title with a remark in the background."""
-    return Text.assemble((title, "bold"), (f"  {remark}" if remark else "", "dim"))
+    return Text.assemble((safe(title), "bold"), (f"  {safe(remark)}" if remark else "", "dim"))
 
 
 def totals(

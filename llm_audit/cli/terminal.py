@@ -1,13 +1,15 @@
 """How things look in a terminal: tables, money, durations, times, bars, colours of statuses."""
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
 from rich.bar import Bar
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
 
 UNKNOWN = "-"
@@ -52,7 +54,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def table(*columns: str, cut: str = "", right: str = "", show_header: bool = True) -> Table:
+def table(
+    *columns: str, cut: str | Sequence[str] = "", right: str = "", show_header: bool = True
+) -> Table:
     """Return a table without lines.
 
     Args:
@@ -61,15 +65,29 @@ def table(*columns: str, cut: str = "", right: str = "", show_header: bool = Tru
         right: The names of those with numbers, separated by spaces.
         show_header: Whether the names are shown.
     """
-    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=show_header)
-    made.header_style = "dim"
+    made = _plain_table(show_header=show_header)
     for name in columns:
         made.add_column(
             words(name) if name else "",
             justify="right" if name in right.split() else "left",
-            no_wrap=name not in cut.split(),
+            no_wrap=name not in (cut.split() if isinstance(cut, str) else cut),
         )
     return made
+
+
+class EndOf:
+    """Recorded text of which the end is shown where there is no room: of a task's name, say."""
+
+    def __init__(self, value: object) -> None:
+        self._text = cell(value)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Say how wide it may be and wants to be."""
+        return Measurement(min(cell_len(self._text), 1), cell_len(self._text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it as wide as there is room."""
+        yield Text(cut_from_left(self._text, options.max_width), no_wrap=True)
 
 
 def words(value: object) -> Text:
@@ -127,7 +145,7 @@ def number(count: float | None) -> str:
     return UNKNOWN if count is None else Figure(f"{count:,.0f}", _shortened(count))
 
 
-def shortened(cell: object) -> object:
+def shortened(cell: RenderableType) -> RenderableType:
     """Return a table's cell as it is where there is no room for whole numbers."""
     return cell.short if isinstance(cell, Figure) else cell
 
@@ -148,6 +166,17 @@ def money(usd: float | None) -> str:
     digits = 2 if abs(usd) >= 1 else 4 if abs(usd) >= _CENT else 6
     whole = f"${usd:,.{digits}f}"
     return Figure(whole, whole if abs(usd) < _WORTH_SHORTENING else f"${_shortened(usd)}")
+
+
+def cost(usd: float, *, without: int, calls: int) -> str:
+    """Return what calls cost together; nothing is known of that if it is of none of them.
+
+    Args:
+        usd: The sum of what is known.
+        without: How many calls it knows nothing of.
+        calls: Of how many.
+    """
+    return money(None if without and without >= calls else usd)
 
 
 def duration(milliseconds: float | None) -> str:
@@ -187,12 +216,41 @@ def moment(at: datetime | None) -> str:
     return f"{local:%m-%d %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d}"
 
 
-def without_bars_if_narrow(table: Table, console: Console) -> Table:
-    """Return a table without its bars where there is no room for them beside whole words."""
-    wanted = console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum
-    if wanted > console.width:
-        table.columns = [column for column in table.columns if column.header]
+def fitted(table: Table, console: Console) -> Table:
+    """Return a table as it fits: without its bars, then with short numbers, then with cut words."""
+    if _width(table, console) > console.width:
+        table = _copy(table, [column for column in table.columns if column.header])
+    if _width(table, console) > console.width:
+        table = _copy(table, table.columns, shortened)
     return table
+
+
+without_bars_if_narrow = fitted
+
+
+def _copy(
+    table: Table,
+    columns: Sequence[Column],
+    changed: Callable[[RenderableType], RenderableType] = lambda cell: cell,
+) -> Table:
+    """Return a table with some of the columns of another, its cells changed."""
+    copy = _plain_table(show_header=table.show_header)
+    for column in columns:
+        copy.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        copy.add_row(*map(changed, row))
+    return copy
+
+
+def _plain_table(*, show_header: bool) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=show_header)
+    table.header_style = "dim"
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    """Return how wide a table wants to be."""
+    return console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum
 
 
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:

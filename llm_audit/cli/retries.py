@@ -71,7 +71,7 @@ def _verdict(total: Row, whole: float | None) -> Text:
             else "Nobody knows what was paid again",
             terminal.FAILURE if share else "green",
         ),
-        f" in {total['attempts']:,} later attempts",
+        f" in {terminal.counted(total['attempts'], 'later attempt')}",
         "" if share is None else f": {terminal.share(share)} of what these tasks cost.",
     )
 

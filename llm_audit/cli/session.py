@@ -103,7 +103,7 @@ def _facts(number: int, turn: Turn, numbers: dict[str, int]) -> str:
     known = [
         terminal.moment(turn.created_at) if turn.created_at else None,
         terminal.duration(turn.latency_ms) if turn.latency_ms is not None else None,
-        f"{turn.total_tokens:,} tokens" if turn.total_tokens is not None else None,
+        terminal.counted(turn.total_tokens, "token") if turn.total_tokens is not None else None,
         terminal.money(turn.estimated_cost) if turn.estimated_cost is not None else None,
         f"ended by {terminal.cell(turn.ended_by)}" if turn.ended_by else None,
     ]

@@ -64,7 +64,9 @@ def failures(
         return
     console.print(_kinds(console, groups))
     if len(groups) < kinds:
-        console.print(f"And {kinds - len(groups):,} further kinds: --limit", style="dim")
+        console.print(
+            f"And {terminal.counted(kinds - len(groups), 'further kind')}: --limit", style="dim"
+        )
     console.print(Text("\nThe newest of each", "bold"))
     for number, group in enumerate(groups, start=1):
         newest = (terminal.cell(group["sample_id"]), "cyan")
@@ -248,7 +250,7 @@ def _outcomes(summary: Row) -> Text:
         if summary[name]
     )
     return Text.assemble(
-        (f"{summary['failures']:,} of {judged:,} calls failed", terminal.FAILURE),
+        (f"{summary['failures']:,} of {terminal.counted(judged, 'call')} failed", terminal.FAILURE),
         f", {terminal.share(summary['failure_rate'])}",
         (f"; beside them {others}" if others else "", "dim"),
     )

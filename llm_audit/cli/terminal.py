@@ -114,7 +114,7 @@ def totals(
 ) -> Text:
     """Return what some calls add up to, in a line."""
     return Text.assemble(
-        f"{calls:,} call{'s' if calls != 1 else ''}",
+        counted(calls, "call"),
         (f", {failures:,} failed" if failures else "", FAILURE),
         (f", {pending:,} running" if pending else "", STATUS_STYLES["PENDING"]),
         f"; {tokens:,} tokens; {money(cost if without_cost < calls else None)}",
@@ -143,6 +143,11 @@ def status_text(status: object) -> Text:
 def number(count: float | None) -> str:
     """Return a count: 1,234,567, or 1.2M where there is no room."""
     return UNKNOWN if count is None else Figure(f"{count:,.0f}", _shortened(count))
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many of something there are: 1 call, 2 calls."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def shortened(cell: RenderableType) -> RenderableType:

@@ -91,7 +91,8 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
         if journal.segments and journal.state in mends:
             yield (
                 f"A journal of {_counted(journal.bytes, 'byte')}, "
-                f"{journal.age_seconds or 0:.0f} s old, lies in {journal.path} ({journal.state}): {mends[journal.state]}."
+                f"{journal.age_seconds or 0:.0f} s old, lies in {journal.path} "
+                f"({journal.state}): {mends[journal.state]}."
             )
     if diagnosis.rejected_files:
         yield (

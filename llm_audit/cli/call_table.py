@@ -16,6 +16,7 @@ MODEL_WITH_WHOLE_ID = 12
 
 # The most important first; a number is left out rather than cut.
 _WIDTHS = {"id": 0, "status": 10, "time": 11, "model": 8, "cost": 9, "latency": 7, "tokens": 7}
+_WIDEST = {"model": 26, "cost": 13, "tokens": 13}  # where there is room left
 _SHOWN = ("time", "id", "status", "model", "tokens", "cost", "latency")
 
 
@@ -73,13 +74,15 @@ def distinct_width(ids: Iterable[str], at_least: int) -> int:
 
 
 def _fitting(room: int, id_width: int) -> dict[str, int]:
-    """Return the columns that there is room for, and their widths; the model has the rest."""
+    """Return the columns that there is room for, and their widths."""
     chosen: dict[str, int] = {}
     left = room + 1  # the first has no gap before it
     for name, least in (_WIDTHS | {"id": id_width}).items():
         if name in {"id", "status"} or least < left:
             chosen[name] = least
             left -= least + 1
-    if "model" in chosen:
-        chosen["model"] += max(left, 0)
+    for name in (name for name in _WIDEST if name in chosen):
+        wider = min(left, _WIDEST[name] - chosen[name])
+        chosen[name] += wider
+        left -= wider
     return chosen

@@ -12,13 +12,15 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
+from llm_audit.call import LLMCallStatusEnum
+
 UNKNOWN = "-"
 FAILURE = "bold red"
-STATUS_STYLES = {
-    "SUCCESS": "green",
-    "PENDING": "yellow",
-    "CANCELLED": "magenta",
-    "INCOMPLETE": "magenta",
+STATUS_STYLES: dict[str, str] = {
+    LLMCallStatusEnum.SUCCESS: "green",
+    LLMCallStatusEnum.PENDING: "yellow",
+    LLMCallStatusEnum.CANCELLED: "magenta",
+    LLMCallStatusEnum.INCOMPLETE: "magenta",
 }
 SHORT_ID = 18  # of a UUIDv7: its millisecond and 12 bits more
 BAR_WIDTH = 12
@@ -116,7 +118,7 @@ def totals(
     return Text.assemble(
         counted(calls, "call"),
         (f", {failures:,} failed" if failures else "", FAILURE),
-        (f", {pending:,} running" if pending else "", STATUS_STYLES["PENDING"]),
+        (f", {pending:,} running" if pending else "", STATUS_STYLES[LLMCallStatusEnum.PENDING]),
         f"; {tokens:,} tokens; {money(cost if without_cost < calls else None)}",
         (f" ({without_cost:,} of unknown cost)" if without_cost else "", "dim"),
     )

@@ -100,11 +100,30 @@ def print_next_page(console: Console, call_id: str) -> None:
     console.print(f"The next ones: --after {after}", style="dim", soft_wrap=True)
 
 
+def with_whole_parents(collection: "Documents", filters: CallFilters) -> CallFilters:
+    """Return filters with the whole id of each parent of which the beginning was given.
+
+    Raises:
+        NotFoundError: No call names such a parent, and there is none, or there are several.
+    """
+    given = filters.get("parent_call_id")
+    if not given:
+        return filters
+    parents = [str(one) for one in given] if isinstance(given, list) else [str(given)]
+    return {**filters, "parent_call_id": [_whole_parent(collection, one) for one in parents]}
+
+
+def _whole_parent(collection: "Documents", given: str) -> str:
+    if collection.find_one({"parent_call_id": given}, ["_id"]):
+        return given  # which need not have been recorded itself
+    return str(find_call(collection, given)["_id"])
+
+
 def _list(
     collection: "Documents", filters: CallFilters, limit: int, after: str | None, *, as_json: bool
 ) -> None:
     last = None if after is None else find_call(collection, after)["_id"]
-    wanted = condition(filters, after=last)
+    wanted = condition(with_whole_parents(collection, filters), after=last)
     found = list(collection.find(wanted, SHOWN).sort("_id", -1).limit(limit))
     if as_json:
         _print_json(found)

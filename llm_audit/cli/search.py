@@ -12,7 +12,7 @@ from rich.text import Text
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK
 from llm_audit.cli.call_table import CallTable
-from llm_audit.cli.calls import SHOWN, print_next_page
+from llm_audit.cli.calls import SHOWN, print_next_page, with_whole_parents
 from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, described, filtered
@@ -50,6 +50,7 @@ def search(
     looked up, and only whole words are found.
     """
     with collection_of_calls() as collection:
+        filters = with_whole_parents(collection, filters)
         last = None if after is None else find_call(collection, after)["_id"]
         pipeline = [
             *pipelines.search(

@@ -134,6 +134,20 @@ def test_a_short_id_says_where_to_go_on(shell: Shell, made_up: Database[Call]) -
         assert unknown.errors == f"llm-audit: There is no call 'zzz' in {made_up.name}.llm_calls.\n"
 
 
+def test_a_short_id_says_whose_children(shell: Shell, calls: Calls) -> None:
+    """--parent-call takes an id as it is printed, and one that only its children name."""
+    said = {"status": "SUCCESS", "messages": [{"role": "user", "content": "Hello!"}]}
+    of_parent, of_lost = ("019f0000-1", "parent-1"), ("019f0000-2", "lost")
+    calls.insert_one({"_id": "parent-1", **said})
+    calls.insert_many({"_id": n, "parent_call_id": p, **said} for n, p in (of_parent, of_lost))
+
+    for words in (["calls"], ["search", "hello", "--since", "2020-01-01"]):
+        for given, (child, _) in (("parent", of_parent), ("lost", of_lost)):
+            [row] = map(json.loads, shell(*words, "--parent-call", given, "--json").lines)
+            assert row["_id"] == child
+        assert shell(*words, "--parent-call", "nobody").code == 1
+
+
 @pytest.mark.parametrize("columns", [60, 80, 140])
 @pytest.mark.usefixtures("database")
 def test_calls_of_one_millisecond_are_told_apart(

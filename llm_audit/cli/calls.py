@@ -1,20 +1,20 @@
 """`llm-audit calls` and `llm-audit task`: lists of calls, also as they come in."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
-from llm_audit.cli.connection import collection_of_calls, not_found
+from llm_audit.cli.call_table import CallTable
+from llm_audit.cli.connection import collection_of_calls, find_call, not_found
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.cli.watching import Watch, news_forever
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters, condition
@@ -24,27 +24,24 @@ if TYPE_CHECKING:
 
 Call = Mapping[str, Any]
 
-POLL_SECONDS = 1.0
-LATE = timedelta(minutes=1)  # a call's id is made when it starts, its document when it is shipped
-WATCHED_MAX = 1_000  # calls that are running
-
 # Without what was said: a page of bodies would be megabytes.
 SHOWN = (
     *("status", "call_type", "provider", "model", "created_at", "completed_at", "latency_ms"),
     *("total_tokens", "estimated_cost", "trace_id", "session_id", "user_id", "company_id"),
     *("task_id", "task", "tags", "tools_called", "error_type", "ended_by"),
 )
-PENDING = LLMCallStatusEnum.PENDING.value
-WIDE = 110  # columns of a terminal that has room for whole ids
 
 
 @filtered()
 def calls(
     *,
     filters: CallFilters,
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, help="How many at the most; with --watch, of those before.")
+    ] = 20,
     after: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only calls older than this one.")
+        str | None,
+        typer.Option(metavar="ID", help="Only calls older than this one; its beginning will do."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show calls as they come in, until Ctrl-C.")
@@ -54,26 +51,19 @@ def calls(
     """List calls, newest first.
 
     `show` takes an id as it is printed here, shortened. The next page: --after and the last id.
-    A call that comes in more than a minute late, from a journal say, is not seen by --watch.
+
+    --watch begins with the last calls, none with --limit 0, and shows each that comes in, and again
+    when it ends. One that comes in more than a minute late, from a journal say, it does not see.
     """
     if watch and (after or filters.get("end_date")):
         raise UsageError("--watch shows what comes in: leave out --after and --until.")
-    console = terminal.console()
+    if not watch and not limit:
+        raise UsageError("--limit 0 shows nothing: it is for --watch.")
     with collection_of_calls() as collection:
-        wanted = condition(filters, after=after)
-        before = _recent(collection, filters, []) if watch else {}
-        found = list(collection.find(wanted, SHOWN).sort("_id", -1).limit(limit))
         if watch:
-            _print_calls(console, found[::-1], as_json=as_json, header=True)
-            seen = before | {call["_id"]: call for call in found}
-            for call in _incoming(collection, filters, seen):
-                _print_calls(console, [call], as_json=as_json)
-    if not found and not as_json:
-        console.print(f"No calls ({described(filters)}).", style="dim")
-        return
-    _print_calls(console, found, as_json=as_json, header=True)
-    if len(found) == limit and not as_json:
-        console.print(f"The next ones: --after {found[-1]['_id']}", style="dim")
+            _watch(collection, filters, limit, as_json=as_json)
+        else:
+            _list(collection, filters, limit, after, as_json=as_json)
 
 
 def task(
@@ -87,46 +77,86 @@ def task(
         found = list(collection.aggregate(stages))
         if not found:
             raise not_found(collection, "task", "task_id", task_id)
+    if as_json:
+        _print_json(found)
+        return
     console = terminal.console()
-    if not as_json:
-        name = terminal.cell((found[0].get("task") or {}).get("name"))
-        console.print(terminal.heading(name, terminal.cell(task_id)))
+    name = terminal.cell((found[0].get("task") or {}).get("name"))
+    console.print(terminal.heading(name, terminal.cell(task_id)))
+    table = CallTable(console, [call["_id"] for call in found])
+    table.print([], header=True)
     attempt: object = None
     for number, call in enumerate(found):
         ran = call.get("task") or {}
-        if not as_json and (number == 0 or (ran.get("retries"), ran.get("attempt_id")) != attempt):
+        if number == 0 or (ran.get("retries"), ran.get("attempt_id")) != attempt:
             attempt = (ran.get("retries"), ran.get("attempt_id"))
             console.print(_attempt(ran))
-        _print_calls(console, [call], as_json=as_json)
+        table.print([call])
 
 
-def call_table(console: Console, *, show_header: bool = False) -> Table:
-    """Return the table for calls, whose columns are as wide whatever calls are in it."""
-    table = terminal.table(
-        *("time", "id", "status", "model", "tokens", "cost", "latency"),
-        right="tokens cost latency",
-        show_header=show_header,
-    )
-    wide = console.width >= WIDE
-    id_width = 36 if wide else terminal.SHORT_ID
-    for column, width in zip(
-        table.columns, (11, id_width, 10, 26 if wide else 12, 7, 9, 7), strict=True
-    ):
-        column.width = width
-    return table
+def print_next_page(console: Console, call_id: str) -> None:
+    """Say how to go on after the last call of a page."""
+    after = shlex.quote(terminal.cell(call_id))
+    console.print(f"The next ones: --after {after}", style="dim", soft_wrap=True)
 
 
-def add_call(table: Table, call: Call) -> None:
-    """Add a call to its table."""
-    table.add_row(
-        terminal.moment(call.get("created_at")),
-        terminal.cell(call["_id"])[: table.columns[1].width],
-        terminal.status_text(call.get("status")),
-        terminal.words(call.get("model")),
-        terminal.number(call.get("total_tokens")),
-        terminal.money(call.get("estimated_cost")),
-        terminal.duration(call.get("latency_ms")),
-    )
+def with_whole_parents(collection: "Documents", filters: CallFilters) -> CallFilters:
+    """Return filters with the whole id of each parent of which the beginning was given.
+
+    Raises:
+        NotFoundError: No call names such a parent, and there is none, or there are several.
+    """
+    given = filters.get("parent_call_id")
+    if not given:
+        return filters
+    parents = [str(one) for one in given] if isinstance(given, list) else [str(given)]
+    return {**filters, "parent_call_id": [_whole_parent(collection, one) for one in parents]}
+
+
+def _whole_parent(collection: "Documents", given: str) -> str:
+    if collection.find_one({"parent_call_id": given}, ["_id"]):
+        return given  # which need not have been recorded itself
+    return str(find_call(collection, given)["_id"])
+
+
+def _list(
+    collection: "Documents", filters: CallFilters, limit: int, after: str | None, *, as_json: bool
+) -> None:
+    last = None if after is None else find_call(collection, after)["_id"]
+    wanted = condition(with_whole_parents(collection, filters), after=last)
+    found = list(collection.find(wanted, SHOWN).sort("_id", -1).limit(limit))
+    if as_json:
+        _print_json(found)
+        return
+    console = terminal.console()
+    if not found:
+        console.print(f"No calls ({terminal.cell(described(filters))}).", style="dim")
+        return
+    CallTable(console, [call["_id"] for call in found]).print(found, header=True)
+    if len(found) == limit:
+        print_next_page(console, found[-1]["_id"])
+
+
+def _watch(collection: "Documents", filters: CallFilters, limit: int, *, as_json: bool) -> None:
+    watch = Watch(collection, filters, SHOWN)
+    newest = collection.find(condition(filters), SHOWN).sort("_id", -1).limit(limit)
+    before = list(newest)[::-1] if limit else []  # to MongoDB, 0 is no limit
+    table = CallTable(terminal.console())
+    if as_json:
+        _print_json(before)
+    else:
+        table.print(before, header=True)
+    for found in news_forever(watch):
+        if as_json:
+            _print_json(found)
+        elif found:
+            table.print(found)
+
+
+def _print_json(found: Sequence[Call]) -> None:
+    for call in found:
+        print_json(call)
+    sys.stdout.flush()
 
 
 def _attempt(ran: Mapping[str, Any]) -> Text:
@@ -135,41 +165,3 @@ def _attempt(ran: Mapping[str, Any]) -> Text:
     worker = f"{terminal.cell(ran.get('worker'))}, pid {terminal.cell(ran.get('pid'))}"
     redelivered = ", redelivered" if ran.get("redelivered") else ""
     return Text.assemble(attempt, (f"  {worker}{redelivered}", "dim"))
-
-
-def _print_calls(
-    console: Console, found: Sequence[Call], *, as_json: bool, header: bool = False
-) -> None:
-    if as_json:
-        for call in found:
-            print_json(call)
-        console.file.flush()
-        return
-    table = call_table(console, show_header=header)
-    for call in found:
-        add_call(table, call)
-    console.print(table)
-
-
-def _incoming(
-    collection: "Documents", filters: CallFilters, seen: dict[str, Call]
-) -> Iterator[Call]:
-    """Yield calls as they come in, and again when their status changes."""
-    while True:
-        time.sleep(POLL_SECONDS)
-        running = [name for name, call in seen.items() if call.get("status") == PENDING]
-        recent = _recent(collection, filters, running[-WATCHED_MAX:])
-        for name, call in recent.items():
-            if name not in seen or seen[name].get("status") != call.get("status"):
-                yield call
-        seen = recent
-
-
-def _recent(collection: "Documents", filters: CallFilters, running: list[str]) -> dict[str, Call]:
-    """Return the calls of the last minute, and those that were still running, oldest first."""
-    lately = condition({**filters, "start_date": datetime.now(UTC) - LATE})
-    found = {call["_id"]: call for call in collection.find(lately, SHOWN)}
-    if running:
-        still_wanted = condition({**filters, "start_date": None}) | {"_id": {"$in": running}}
-        found |= {call["_id"]: call for call in collection.find(still_wanted, SHOWN)}
-    return dict(sorted(found.items()))

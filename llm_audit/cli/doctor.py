@@ -1,10 +1,10 @@
 """`llm-audit doctor`: is everything that was recorded in the database, and if not, where is it?"""
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from llm_audit.cli import terminal
@@ -35,7 +35,8 @@ def doctor(
 ) -> None:
     """Find out whether everything that was recorded is in MongoDB, and if not, where it is.
 
-    Run it where the spool is. The exit code is 1 if there is something to look at.
+    Run it where the spool is. The exit code is 1 if there is something to look at, also where there
+    is no collection of this name.
     """
     from llm_audit.diagnosis.doctor import doctor as examine
 
@@ -53,25 +54,35 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
         console.print(terminal.heading("Processes", str(len(diagnosis.processes))))
         for process in diagnosis.processes:
             console.print(_process(process))
-            console.print(Padding(Text(process.verdict, "dim"), (0, 0, 0, 4), expand=False))
+            _print_wrapped(console, Text("    "), process.verdict, "dim")
     if diagnosis.journals:
         print_journals(console, diagnosis.journals)
     if diagnosis.cleaned:
-        console.print(f"Removed {len(diagnosis.cleaned)} media that no call referred to.")
+        console.print(f"Removed from GridFS what no call referred to: {len(diagnosis.cleaned)}.")
     if not diagnosis.problems:
         console.print("All is well.", style="bold green")
         return
     console.print(terminal.heading("To look at", str(len(diagnosis.problems))))
     for problem in diagnosis.problems:
-        shown = Text.assemble(("✗ ", terminal.FAILURE), terminal.safe(problem))
-        shown.overflow = "fold"
-        console.print(Padding(shown, (0, 0, 0, 2), expand=False))
+        _print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
+
+
+def _print_wrapped(console: Console, sign: Text, sentence: str, style: str = "") -> None:
+    """Print a sentence in lines of whole words: a path is pasted, however long it is."""
+    indent = " " * sign.cell_len
+    width = max(console.width - sign.cell_len, 1)
+    lines = textwrap.wrap(
+        terminal.cell(sentence), width, break_long_words=False, break_on_hyphens=False
+    )
+    text = Text.assemble(sign, (f"\n{indent}".join(lines), style))
+    console.print(text, soft_wrap=True)
 
 
 def _process(process: "ProcessReport") -> Text:
     word, style = ARRIVED[process.everything_arrived]
     where = f"pid {process.pid} on {terminal.cell(process.host)}"
+    state = terminal.cell(process.state)
     return Text.assemble(
-        f"  {where:<28} {process.state:<10} {terminal.number(process.recorded):>9} recorded, ",
+        f"  {where:<28} {state:<10} {terminal.number(process.recorded):>9} recorded, ",
         (word, style),
     )

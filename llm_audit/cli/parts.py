@@ -10,13 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.queries.messages import ASSISTANT, CALL, REASONING, RESPONSE, TEXT, Part
+from llm_audit.queries.messages import ASSISTANT, CALL, OTHER, REASONING, RESPONSE, TEXT, Part
 from llm_audit.queries.pairing import Paired
 
 FOLDED_CHARACTERS = 800
 FOLDED_LINES = 12
-NOT_WORTH_FOLDING = 200
+SHORTEST_FOLD = 200  # characters: fewer are shown
 ONE_LINE = 60  # characters of JSON that stay in a line
+EMPTY = "(empty)"
 
 ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
@@ -43,12 +44,15 @@ def print_error(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
     if not call.get("error_type") and not call.get("error_message"):
         return
     console.print()
-    message = terminal.safe(call.get("error_message") or "")
+    message = str(call.get("error_message") or "")
     label = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
     for shown in _folded(message, terminal.FAILURE, full=full, indent=0, before=label):
         console.print(shown)
-    for shown in _folded(call.get("error_traceback") or "", "dim", full=full):
-        console.print(shown)
+    traceback = str(call.get("error_traceback") or "")
+    # of an exception that was not raised it is its last line alone, which stands here already
+    if "\n" in traceback.strip() or not traceback.strip().endswith(message.strip()):
+        for shown in _folded(traceback, "dim", full=full, keep_end=True):
+            console.print(shown)
 
 
 def _print_parts(
@@ -83,7 +87,9 @@ def _role(role: str, remark: str) -> Text:
 
 def _shown(paired: Paired, *, full: bool) -> Iterator[Padding]:
     part = paired.part
-    if part.type == TEXT:
+    if part.type == TEXT and not part.content.strip():
+        yield _indented(Text(EMPTY, "dim"), 2)
+    elif part.type == TEXT:
         yield from _folded(part.content, full=full)
     elif part.type == REASONING:
         thought = part.content or "(not told)"
@@ -99,15 +105,19 @@ def _shown(paired: Paired, *, full: bool) -> Iterator[Padding]:
 
 
 def _kind(part: Part) -> str | None:
-    return None if part.type == "other" else part.type
+    """Return the type of a part that says its own, or holds nothing else."""
+    if part.type == OTHER or not isinstance(part.content, Mapping):
+        return None
+    says_so = part.content.get("type") == part.type
+    return part.type if says_so or len(part.content) == 1 else None
 
 
 def _inner(part: Part) -> Any:
     """Return what an image or the like is, without the words that say so."""
-    if not isinstance(part.content, Mapping):
+    if _kind(part) is None:
         return part.content
     rest = {name: value for name, value in part.content.items() if name != "type"}
-    return rest.get(part.type, rest)
+    return rest[part.type] if rest.keys() == {part.type} else rest
 
 
 def _labelled(
@@ -121,11 +131,11 @@ def _labelled(
 ) -> Iterator[Padding]:
     label = Text.assemble(
         (f"{sign} ", "bold yellow"),
-        (terminal.cell(name) if name else "", "bold"),
-        (f"  {terminal.cell(identifier)}" if identifier else "", "dim"),
+        (f"{terminal.cell(name)}  " if name else "", "bold"),
+        (terminal.cell(identifier) if identifier else "", "dim"),
     )
     text = _pretty(value)
-    if name is None:
+    if name is None and identifier is None:
         yield from _beside(label, _folded(text, style, full=full, indent=0))
         return
     yield _indented(label, 2)
@@ -167,24 +177,45 @@ def _with_short_references(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     if isinstance(value.get("gridfs_id"), str):
-        return f"{terminal.size(value.get('length') or 0)} in GridFS, {value['gridfs_id']}"
+        where = f"{terminal.size(value.get('length') or 0)} in GridFS, {value['gridfs_id']}"
+        return f"{value['preview']} … ({where})" if value.get("preview") else where
     return {key: _with_short_references(item) for key, item in value.items()}
 
 
+def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
+    """Return as much of a text as is shown of a long one, and a remark on how much is left out.
+
+    Args:
+        text: As recorded.
+        full: Leave out nothing.
+        keep_end: What is left out is the beginning.
+    """
+    whole = terminal.safe(text).expandtabs().rstrip()
+    if keep_end:
+        kept = "\n".join(whole[-FOLDED_CHARACTERS:].split("\n")[-FOLDED_LINES:])
+    else:
+        kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
+    left_out = len(whole) - len(kept)
+    if full or left_out < SHORTEST_FOLD:
+        return whole, ""
+    return kept, f"… {left_out:,} more characters: --full"
+
+
 def _folded(
-    text: str, style: str = "", *, full: bool, indent: int = 2, before: Text | None = None
+    text: str,
+    style: str = "",
+    *,
+    full: bool,
+    indent: int = 2,
+    before: Text | None = None,
+    keep_end: bool = False,
 ) -> Iterator[Padding]:
     """Yield a text, and how much of it is left out."""
-    whole = terminal.safe(text).rstrip()
-    kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
-    if full or len(whole) - len(kept) < NOT_WORTH_FOLDING:
-        kept = whole
-    if kept or before:
-        shown = Text.assemble(before or "", (kept, style))
-        yield _indented(shown, indent)
-    if len(kept) < len(whole):
-        left = f"… {len(whole) - len(kept):,} more characters: --full"
-        yield _indented(Text(left, "dim"), indent)
+    kept, remark = folded(text, full=full, keep_end=keep_end)
+    shown = [Text.assemble(before or "", (kept, style))] if kept or before else []
+    shown += [Text(remark, "dim")] if remark else []
+    for one in shown[::-1] if keep_end else shown:
+        yield _indented(one, indent)
 
 
 def _indented(text: Text, indent: int) -> Padding:

@@ -53,6 +53,7 @@ class Course:
             filters: Their dates say where it begins and ends, if not with the rows; it ends now.
         """
         self.bucket = bucket
+        self.timezone = timezone
         self._rows = {_ordinal(bucket, row[named]): row for row in rows if row[named]}
         edges = [*self._rows]
         start, end = filters.get("start_date"), filters.get("end_date")

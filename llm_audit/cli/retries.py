@@ -1,5 +1,6 @@
 """`llm-audit retries`: what Celery's retries and redeliveries paid again."""
 
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -37,37 +38,47 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
         right="tasks attempts calls tokens cost share",
     )
     for row in rows:
-        name = terminal.words((row["task_name"] or "").rpartition(".")[2])
-        _add(table, name, row, whole.get(row["task_name"]))
+        _add(table, terminal.EndOf(row["task_name"]), row, whole.get(row["task_name"]))
     total = {name: sum(row[name] for row in rows) for name in _SUMMED}
     named = [row["task_name"] for row in rows if row["task_name"] is not None]
     whole_total = sum(map(whole.__getitem__, named)) if len(named) == len(rows) else None
     if len(rows) > 1:
         _add(table, Text("all tasks", "bold"), total, whole_total)
-    console.print(table)
+    console.print(terminal.fitted(table, console))
     console.print()
     console.print(_verdict(total, whole_total))
 
 
-def _add(table: Table, name: Text, row: Row, whole: float | None) -> None:
+def _add(table: Table, name: RenderableType, row: Row, whole: float | None) -> None:
     table.add_row(
         name,
         terminal.number(row["tasks"]),
         terminal.number(row["attempts"]),
         terminal.number(row["calls"]),
         terminal.number(row["total_tokens"]),
-        terminal.money(row["estimated_cost"]),
+        _cost(row),
         terminal.share(_share(row, whole)),
         without_cost(row, row["calls"]),
     )
 
 
 def _verdict(total: Row, whole: float | None) -> Text:
-    again, share = terminal.money(total["estimated_cost"]), _share(total, whole)
+    again, share = _cost(total), _share(total, whole)
     return Text.assemble(
-        (f"{again} paid again", terminal.FAILURE if share else "green"),
-        f" in {total['attempts']:,} later attempts",
+        (
+            f"{again} paid again"
+            if again != terminal.UNKNOWN
+            else "Nobody knows what was paid again",
+            terminal.FAILURE if share else "green",
+        ),
+        f" in {terminal.counted(total['attempts'], 'later attempt')}",
         "" if share is None else f": {terminal.share(share)} of what these tasks cost.",
+    )
+
+
+def _cost(row: Row) -> str:
+    return terminal.cost(
+        row["estimated_cost"], without=row["calls_without_cost"], calls=row["calls"]
     )
 
 

@@ -1,16 +1,19 @@
 """`llm-audit search`: which calls said something, and how."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK
-from llm_audit.cli.calls import SHOWN, add_call, call_table
-from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.call_table import CallTable
+from llm_audit.cli.calls import SHOWN, print_next_page, with_whole_parents
+from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, described, filtered
 from llm_audit.cli.parts import role_style
@@ -35,7 +38,8 @@ def search(
     filters: CallFilters,
     limit: Annotated[int, typer.Option(min=1, help="How many calls at the most.")] = 20,
     after: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only calls older than this one.")
+        str | None,
+        typer.Option(metavar="ID", help="Only calls older than this one; its beginning will do."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,45 +49,51 @@ def search(
     Without the setting text_index the calls of the time range are read one by one; with it they are
     looked up, and only whole words are found.
     """
-    indexed = get_settings().text_index
-    pipeline = [
-        *pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters),
-        {"$project": dict.fromkeys((*SHOWN, *SEARCHED, "other_choices"), 1)},
-    ]
-    console = terminal.console()
-    if not as_json:
-        title = f"Calls that say {terminal.cell(text)!r}"
-        console.print(terminal.heading(title, described(filters)))
-    last: Mapping[str, Any] | None = None
     with collection_of_calls() as collection:
-        found = 0
-        for call in collection.aggregate(pipeline, batchSize=1):  # shown as soon as it is found
-            if as_json:
-                passages = find_passages(call, text, around=AROUND)
-                shown = {name: call[name] for name in ("_id", *SHOWN) if name in call}
-                print_json(shown | {"passages": list(map(_document, passages))})
-            else:
-                _print_call(console, call, text, header=not found)
-            last, found = call, found + 1
-    if as_json:
-        return
-    if last is None:
+        filters = with_whole_parents(collection, filters)
+        last = None if after is None else find_call(collection, after)["_id"]
+        pipeline = [
+            *pipelines.search(
+                text, text_index=get_settings().text_index, limit=limit, after=last, **filters
+            ),
+            {"$project": dict.fromkeys((*SHOWN, *SEARCHED, "other_choices"), 1)},
+        ]
+        calls = collection.aggregate(pipeline, batchSize=1)  # each is shown as soon as it is found
+        if as_json:
+            for call in calls:
+                _print_json(call, text)
+        else:
+            _print_calls(calls, text, filters, limit)
+
+
+def _print_json(call: Mapping[str, Any], text: str) -> None:
+    passages = find_passages(call, text, around=AROUND)
+    shown = {name: call[name] for name in ("_id", *SHOWN) if name in call}
+    print_json(shown | {"passages": list(map(_document, passages))})
+    sys.stdout.flush()
+
+
+def _print_calls(
+    calls: Iterable[Mapping[str, Any]], text: str, filters: CallFilters, limit: int
+) -> None:
+    console = terminal.console()
+    title = f"Calls that say {terminal.cell(text)!r}"
+    console.print(terminal.heading(title, terminal.cell(described(filters))))
+    table = CallTable(console)
+    found, last_id = 0, ""
+    for call in calls:
+        table.print([call], header=not found)
+        if passages := find_passages(call, text, around=console.width):
+            console.print(_line(console, passages[-1], further=len(passages) - 1))
+        found, last_id = found + 1, call["_id"]
+    if not found:
         console.print("No such calls.")
     elif found == limit:
-        console.print(f"The next ones: --after {last['_id']}", style="dim")
+        print_next_page(console, last_id)
 
 
 def _document(passage: Passage) -> dict[str, str]:
     return {"where": passage.where, "text": f"{passage.before}{passage.found}{passage.after}"}
-
-
-def _print_call(console: Console, call: Mapping[str, Any], text: str, *, header: bool) -> None:
-    table = call_table(console, show_header=header)
-    add_call(table, call)
-    console.print(table)
-    passages = find_passages(call, text, around=console.width)
-    if passages:
-        console.print(_line(console, passages[-1], further=len(passages) - 1))
 
 
 def _line(console: Console, passage: Passage, *, further: int) -> Text:
@@ -93,12 +103,9 @@ def _line(console: Console, passage: Passage, *, further: int) -> Text:
     room = max(console.width - len(label) - len(more), 1)
     found = Text(passage.found, FOUND)
     found.truncate(room, overflow="ellipsis")
-    before, after = Text(passage.before), Text(passage.after)
+    after = Text(passage.after)
     free = room - found.cell_len
-    for_before = max(free // 2, free - after.cell_len)
-    if before.cell_len > for_before:
-        kept = max(for_before - 1, 0)
-        before = Text("…" + (before.plain[-kept:] if kept else "")) if for_before else Text()
-    after.truncate(max(free - before.cell_len, 0), overflow="ellipsis")
+    before = terminal.cut_from_left(passage.before, max(free // 2, free - after.cell_len))
+    after.truncate(max(free - cell_len(before), 0), overflow="ellipsis")
     style = role_style(passage.where)
     return Text.assemble((label, style), before, found, after, (more, "dim"), no_wrap=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -9,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json, print_line
 from llm_audit.cli.options import AsJson
-from llm_audit.cli.parts import FOLDED_CHARACTERS, print_error, print_exchange
+from llm_audit.cli.parts import folded, print_error, print_exchange
+from llm_audit.cli.said import answers_of, request_of
 from llm_audit.errors import UsageError
-from llm_audit.queries.messages import read_answers, read_request
 from llm_audit.queries.pairing import pair
 
 _FACTS = {
@@ -31,6 +33,7 @@ _FACTS = {
     "finish reason": "finish_reason",
     "ended by": "ended_by",
 }
+WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"
 _NAMES_OF_TOOLS = ("function", "custom", "toolSpec")
 
 
@@ -68,21 +71,24 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
             terminal.status_text(call["status"]),
         )
     )
-    console.print(_facts(call))
-    request, *answers = pair(read_request(call), *read_answers(call))
+    console.print(_facts(call, full=full))
+    request, *answers = pair(request_of(call), *answers_of(call))
     print_exchange(console, request, answers, full=full)
     print_error(console, call, full=full)
     for note in call.get("encoding_notes") or ():
-        console.print(Text(f"changed to be stored: {terminal.safe(note)}", "dim"))
+        console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
+    if call.get("media"):
+        console.print(Text(WHOLE_CONTENT, "dim"))
 
 
-def _facts(call: Mapping[str, Any]) -> Table:
+def _facts(call: Mapping[str, Any], *, full: bool) -> Table:
     """Return what is known of a call beside its messages."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in _known(call):
-        facts.add_row(name, terminal.cell(value))
+        shown, remark = folded(terminal.cell(value), full=full)
+        facts.add_row(terminal.cell(name), Text.assemble(shown, (f" {remark}", "dim")))
     return facts
 
 
@@ -103,8 +109,8 @@ def _known(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     asked |= {"metadata": call.get("metadata"), **(call.get("request_params") or {})}
     for name, value in asked.items():
         if value not in (None, {}):
-            text = value if isinstance(value, str) else json.dumps(value, default=str)
-            yield name, text[:FOLDED_CHARACTERS]
+            is_text = isinstance(value, str)
+            yield name, value if is_text else json.dumps(value, ensure_ascii=False, default=str)
     if offered := [_tool_name(tool) for tool in call.get("tools") or ()]:
         yield "tools offered", ", ".join(offered)
 
@@ -117,6 +123,9 @@ def _measures(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "model", model
     if created := call.get("created_at"):
         yield "started", f"{created.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        if call["status"] == LLMCallStatusEnum.PENDING:
+            so_far = (datetime.now(UTC) - created) / timedelta(milliseconds=1)
+            yield "running for", terminal.duration(max(so_far, 0))
     if call.get("latency_ms") is not None:
         first = call.get("time_to_first_token_ms")
         after = f", first token after {terminal.duration(first)}" if first is not None else ""
@@ -129,16 +138,13 @@ def _measures(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _tokens(call: Mapping[str, Any]) -> str:
-    counts = {
-        "in": "prompt_tokens",
-        "of them cached": "cached_tokens",
-        "out": "completion_tokens",
-        "of them reasoning": "reasoning_tokens",
-    }
+    whole = {"prompt_tokens": "in", "completion_tokens": "out"}  # shown where it is 0, too
+    parts_of_them = {"cached_tokens": "of them cached", "reasoning_tokens": "of them reasoning"}
+    order = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
     return ", ".join(
-        f"{terminal.number(call[stored])} {name}"
-        for name, stored in counts.items()
-        if call.get(stored) or (call.get(stored) == 0 and stored.endswith("n_tokens"))
+        f"{terminal.number(call[stored])} {whole.get(stored) or parts_of_them[stored]}"
+        for stored in order
+        if call.get(stored) or (stored in whole and call.get(stored) is not None)
     )
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, Any, cast, get_args
 
 import typer
+from rich.console import Console, RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
@@ -12,7 +14,7 @@ from llm_audit.cli.answers import WEEK, Row, ask, print_heading, print_rows, wit
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.pictures import Course, Line
-from llm_audit.cli.timezones import Timezone, chosen_timezone
+from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
@@ -44,7 +46,9 @@ def failures(
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
     rows = ask(pipelines.failure_summary(**filters))
+    kinds = sum(len(row["groups"]) for row in rows)
     for row in rows:
+        row["groups"] = row["groups"][:limit]
         _add_messages(row["groups"])
     if as_json:
         for row in rows:
@@ -55,36 +59,46 @@ def failures(
         return
     [summary] = rows
     console.print(_outcomes(summary))
-    groups = summary["groups"][:limit]
+    groups = summary["groups"]
     if not groups:
         return
-    table = terminal.table(
-        *("count", "rate", "status", "cause", "model", "task", "last"),
-        cut="cause model task",
-        right="count rate",
-    )
-    for group in groups:
-        table.add_row(
-            terminal.number(group["count"]),
-            terminal.share(group["rate"]),
-            terminal.status_text(group["status"]),
-            terminal.words(group["error_type"] or group["ended_by"]),
-            terminal.words(group["model"]),
-            terminal.words((group["task_name"] or "").rpartition(".")[2]),
-            terminal.moment(group["last_seen"]),
+    console.print(_kinds(console, groups))
+    if len(groups) < kinds:
+        console.print(
+            f"And {terminal.counted(kinds - len(groups), 'further kind')}: --limit", style="dim"
         )
-    console.print(table)
-    if len(groups) < len(summary["groups"]):
-        further = len(summary["groups"]) - len(groups)
-        console.print(f"And {further:,} further kinds: --limit", style="dim")
     console.print(Text("\nThe newest of each", "bold"))
-    for group in groups:
-        console.print(Text(group["sample_id"], "cyan"))
+    for number, group in enumerate(groups, start=1):
+        newest = (terminal.cell(group["sample_id"]), "cyan")
+        task = f"  {terminal.cell(group['task_name'])}" if group["task_name"] else ""
+        console.print(Text.assemble(f"{number:>2} ", newest, (task, "dim"), overflow="fold"))
         if group["sample_message"]:
             message = terminal.cell(group["sample_message"])[: 2 * console.width]
             console.print(
-                Padding(Text(message, "dim", overflow="fold"), (0, 0, 0, 2), expand=False)
+                Padding(Text(message, "dim", overflow="fold"), (0, 0, 0, 3), expand=False)
             )
+
+
+def _kinds(console: Console, groups: Sequence[Row]) -> Table:
+    """Return the table of kinds of failures, numbered; tasks are shown from their end."""
+    table = terminal.table(
+        *("#", "count", "rate", "status", "error", "ended by", "model", "task", "last"),
+        cut=("error", "ended by", "model", "task"),
+        right="# count rate",
+    )
+    for number, group in enumerate(groups, start=1):
+        table.add_row(
+            str(number),
+            terminal.number(group["count"]),
+            terminal.share(group["rate"]),
+            terminal.status_text(group["status"]),
+            terminal.words(group["error_type"]),
+            terminal.words(group["ended_by"]),
+            terminal.words(group["model"]),
+            terminal.EndOf(group["task_name"]),
+            terminal.moment(group["last_seen"]),
+        )
+    return terminal.fitted(table, console)
 
 
 @filtered(since=WEEK)
@@ -95,8 +109,10 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
     """
     rows = ask(pipelines.tool_usage(**filters))
     largest = max((row["calls"] for row in rows), default=0)
+    any_malformed = any(row["malformed_calls"] for row in rows)
     table = terminal.table(
         *("tool", "calls", "", "traces", "failed", "cost", "no cost"),
+        *(["malformed"] if any_malformed else []),
         cut="tool",
         right="calls traces failed cost",
     )
@@ -107,8 +123,9 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
             terminal.bar(row["calls"], largest),
             terminal.number(row["traces"]),
             terminal.share(row["failure_rate"]),
-            terminal.money(row["estimated_cost"]),
+            _cost(row, row["llm_calls"]),
             without_cost(row, row["llm_calls"]),
+            *([_malformed(row)] if any_malformed else []),
         )
     print_rows("Tools", table, rows, filters, as_json=as_json)
 
@@ -135,11 +152,11 @@ def costs(
     )
     for row in rows:
         table.add_row(
-            terminal.words(row["group"]),
+            _name(by, row["group"]),
             terminal.number(row["calls"]),
             terminal.number(row["total_tokens"]),
             terminal.number(row["cached_tokens"]),
-            terminal.money(row["estimated_cost"]),
+            _cost(row, row["calls"]),
             terminal.bar(row["estimated_cost"], largest),
             without_cost(row, row["calls"]),
         )
@@ -149,7 +166,9 @@ def costs(
         Line("cost", "estimated_cost", f"up to {terminal.money(largest)}"),
     ]
     course = _course(by, rows, zone, filters)
-    print_rows("Costs", table, rows, filters, course=course, lines=lines, as_json=as_json)
+    print_rows(
+        _title("Costs", course), table, rows, filters, course=course, lines=lines, as_json=as_json
+    )
 
 
 @filtered(since=WEEK)
@@ -174,7 +193,7 @@ def latency(
     )
     for row in rows:
         table.add_row(
-            terminal.words(row["group"]),
+            _name(by, row["group"]),
             terminal.number(row["calls"]),
             *(terminal.duration(row[percentile]) for percentile in percentiles),
             terminal.bar(row["p95"], largest),
@@ -185,7 +204,14 @@ def latency(
         for name in ("p50", "p95")
         if rows
     ]
-    print_rows("Latency", table, rows, filters, course=course, lines=lines, as_json=as_json)
+    print_rows(
+        _title("Latency", course), table, rows, filters, course=course, lines=lines, as_json=as_json
+    )
+
+
+def _cost(row: Row, calls: int) -> str:
+    """Return what calls cost; `-` where that is known of none of them."""
+    return terminal.cost(row["estimated_cost"], without=row["calls_without_cost"], calls=calls)
 
 
 def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -> Course | None:
@@ -193,6 +219,20 @@ def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -
     if by not in get_args(Bucket):
         return None
     return Course(cast("Bucket", by), rows, named="group", timezone=timezone, filters=filters)
+
+
+def _name(by: str, group: str | None) -> RenderableType:
+    return terminal.EndOf(group) if by == "task_name" else terminal.words(group_name(by, group))
+
+
+def _title(title: str, course: Course | None) -> str:
+    """Return a title that says whose hours, days ... are shown, as their names do not."""
+    return f"{title} by {course.bucket}, {course.timezone}" if course else title
+
+
+def _malformed(row: Row) -> str:
+    malformed = row["malformed_calls"]
+    return f"{malformed:,} of {row['calls']:,}" if malformed else ""
 
 
 def _add_messages(groups: list[dict[str, Any]]) -> None:
@@ -210,7 +250,7 @@ def _outcomes(summary: Row) -> Text:
         if summary[name]
     )
     return Text.assemble(
-        (f"{summary['failures']:,} of {judged:,} calls failed", terminal.FAILURE),
+        (f"{summary['failures']:,} of {terminal.counted(judged, 'call')} failed", terminal.FAILURE),
         f", {terminal.share(summary['failure_rate'])}",
         (f"; beside them {others}" if others else "", "dim"),
     )

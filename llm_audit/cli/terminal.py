@@ -1,20 +1,26 @@
 """How things look in a terminal: tables, money, durations, times, bars, colours of statuses."""
 
 import unicodedata
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Self
 
 from rich.bar import Bar
-from rich.console import Console
-from rich.table import Table
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
+
+from llm_audit.call import LLMCallStatusEnum
 
 UNKNOWN = "-"
 FAILURE = "bold red"
-STATUS_STYLES = {
-    "SUCCESS": "green",
-    "PENDING": "yellow",
-    "CANCELLED": "magenta",
-    "INCOMPLETE": "magenta",
+STATUS_STYLES: dict[str, str] = {
+    LLMCallStatusEnum.SUCCESS: "green",
+    LLMCallStatusEnum.PENDING: "yellow",
+    LLMCallStatusEnum.CANCELLED: "magenta",
+    LLMCallStatusEnum.INCOMPLETE: "magenta",
 }
 SHORT_ID = 18  # of a UUIDv7: its millisecond and 12 bits more
 BAR_WIDTH = 12
@@ -27,6 +33,22 @@ _HOUR = 60  # minutes
 _KIB = 1024
 _CENT = 0.01
 _SMALLEST_USD = 0.000001
+_SHORTENED = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12))
+_WORTH_SHORTENING = 10**4
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Figure(str):
+    """A number as people read it; `short` is the same where there is no room for that."""
+
+    __slots__ = ("short",)
+    short: str
+
+    def __new__(cls, text: str, short: str) -> Self:
+        """Make one of both."""
+        figure = super().__new__(cls, text)
+        figure.short = short
+        return figure
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -34,7 +56,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
-def table(*columns: str, cut: str = "", right: str = "", show_header: bool = True) -> Table:
+def table(
+    *columns: str, cut: str | Sequence[str] = "", right: str = "", show_header: bool = True
+) -> Table:
     """Return a table without lines.
 
     Args:
@@ -43,15 +67,29 @@ def table(*columns: str, cut: str = "", right: str = "", show_header: bool = Tru
         right: The names of those with numbers, separated by spaces.
         show_header: Whether the names are shown.
     """
-    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=show_header)
-    made.header_style = "dim"
+    made = _plain_table(show_header=show_header)
     for name in columns:
         made.add_column(
             words(name) if name else "",
             justify="right" if name in right.split() else "left",
-            no_wrap=name not in cut.split(),
+            no_wrap=name not in (cut.split() if isinstance(cut, str) else cut),
         )
     return made
+
+
+class EndOf:
+    """Recorded text of which the end is shown where there is no room: of a task's name, say."""
+
+    def __init__(self, value: object) -> None:
+        self._text = cell(value)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Say how wide it may be and wants to be."""
+        return Measurement(min(cell_len(self._text), 1), cell_len(self._text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it as wide as there is room."""
+        yield Text(cut_from_left(self._text, options.max_width), no_wrap=True)
 
 
 def words(value: object) -> Text:
@@ -59,9 +97,18 @@ def words(value: object) -> Text:
     return Text(cell(value), no_wrap=True, overflow="ellipsis")
 
 
+def cut_from_left(text: str, cells: int) -> str:
+    """Return the end of a text, as much of it as fits, with an ellipsis for what is left out."""
+    if cell_len(text) <= cells:
+        return text
+    if cells < 1:
+        return ""
+    return "…" + set_cell_size(text[::-1], cells - 1).rstrip()[::-1]
+
+
 def heading(title: str, remark: str = "") -> Text:
     """Return a title with a remark in the background."""
-    return Text.assemble((title, "bold"), (f"  {remark}" if remark else "", "dim"))
+    return Text.assemble((safe(title), "bold"), (f"  {safe(remark)}" if remark else "", "dim"))
 
 
 def totals(
@@ -69,9 +116,9 @@ def totals(
 ) -> Text:
     """Return what some calls add up to, in a line."""
     return Text.assemble(
-        f"{calls:,} call{'s' if calls != 1 else ''}",
+        counted(calls, "call"),
         (f", {failures:,} failed" if failures else "", FAILURE),
-        (f", {pending:,} running" if pending else "", STATUS_STYLES["PENDING"]),
+        (f", {pending:,} running" if pending else "", STATUS_STYLES[LLMCallStatusEnum.PENDING]),
         f"; {tokens:,} tokens; {money(cost if without_cost < calls else None)}",
         (f" ({without_cost:,} of unknown cost)" if without_cost else "", "dim"),
     )
@@ -80,10 +127,7 @@ def totals(
 def safe(value: object) -> str:
     """Return recorded text without what would steer the terminal instead of being shown."""
     return "".join(
-        letter
-        if letter in "\n\t" or unicodedata.category(letter) != "Cc"
-        else "\N{REPLACEMENT CHARACTER}"
-        for letter in str(value)
+        "\N{REPLACEMENT CHARACTER}" if _steers(letter) else letter for letter in str(value)
     )
 
 
@@ -95,12 +139,22 @@ def cell(value: object) -> str:
 def status_text(status: object) -> Text:
     """Return a status in its colour."""
     name = cell(status)
-    return Text(name, UNKNOWN if name == UNKNOWN else STATUS_STYLES.get(name, FAILURE))
+    return Text(name, "" if name == UNKNOWN else STATUS_STYLES.get(name, FAILURE))
 
 
 def number(count: float | None) -> str:
-    """Return a count: 1,234,567."""
-    return UNKNOWN if count is None else f"{count:,.0f}"
+    """Return a count: 1,234,567, or 1.2M where there is no room."""
+    return UNKNOWN if count is None else Figure(f"{count:,.0f}", _shortened(count))
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many of something there are: 1 call, 2 calls."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def shortened(cell: RenderableType) -> RenderableType:
+    """Return a table's cell as it is where there is no room for whole numbers."""
+    return cell.short if isinstance(cell, Figure) else cell
 
 
 def share(part: float | None) -> str:
@@ -117,7 +171,19 @@ def money(usd: float | None) -> str:
     if abs(usd) < _SMALLEST_USD:
         return "<$1e-6"
     digits = 2 if abs(usd) >= 1 else 4 if abs(usd) >= _CENT else 6
-    return f"${usd:,.{digits}f}"
+    whole = f"${usd:,.{digits}f}"
+    return Figure(whole, whole if abs(usd) < _WORTH_SHORTENING else f"${_shortened(usd)}")
+
+
+def cost(usd: float, *, without: int, calls: int) -> str:
+    """Return what calls cost together; nothing is known of that if it is of none of them.
+
+    Args:
+        usd: The sum of what is known.
+        without: How many calls it knows nothing of.
+        calls: Of how many.
+    """
+    return money(None if without and without >= calls else usd)
 
 
 def duration(milliseconds: float | None) -> str:
@@ -138,11 +204,13 @@ def duration(milliseconds: float | None) -> str:
 
 def size(count: float) -> str:
     """Return a number of bytes in the unit that fits."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < _KIB or unit == "GiB":
-            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+    if count < _KIB:
+        return f"{count:,.0f} bytes"
+    for unit in ("KiB", "MiB"):
         count /= _KIB
-    raise AssertionError
+        if count < _KIB:
+            return f"{count:,.1f} {unit}"
+    return f"{count / _KIB:,.1f} GiB"
 
 
 def moment(at: datetime | None) -> str:
@@ -155,14 +223,61 @@ def moment(at: datetime | None) -> str:
     return f"{local:%m-%d %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d}"
 
 
-def without_bars_if_narrow(table: Table, console: Console) -> Table:
-    """Return a table without its bars where there is no room for them beside whole words."""
-    wanted = console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum
-    if wanted > console.width:
-        table.columns = [column for column in table.columns if column.header]
+def fitted(table: Table, console: Console) -> Table:
+    """Return a table as it fits: without its bars, then with short numbers, then with cut words."""
+    if _width(table, console) > console.width:
+        table = _copy(table, [column for column in table.columns if column.header])
+    if _width(table, console) > console.width:
+        table = _copy(table, table.columns, shortened)
     return table
+
+
+without_bars_if_narrow = fitted  # the summaries' name for it
+
+
+def _copy(
+    table: Table,
+    columns: Sequence[Column],
+    changed: Callable[[RenderableType], RenderableType] = lambda cell: cell,
+) -> Table:
+    """Return a table with some of the columns of another, its cells changed."""
+    copy = _plain_table(show_header=table.show_header)
+    for column in columns:
+        copy.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        copy.add_row(*map(changed, row))
+    return copy
+
+
+def _plain_table(*, show_header: bool) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=show_header)
+    table.header_style = "dim"
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    """Return how wide a table wants to be."""
+    return console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum
 
 
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:
     """Return a bar as long as a value's share of the largest."""
     return Bar(largest or 1, 0, value or 0, width=BAR_WIDTH, color=style)
+
+
+def _steers(letter: str) -> bool:
+    """Tell whether a terminal obeys a character; some turn around the text that follows."""
+    if letter in "\n\t":
+        return False
+    return unicodedata.category(letter) == "Cc" or letter in _BIDIRECTIONAL
+
+
+def _shortened(count: float) -> str:
+    """Return a number in three digits or so: 1.2M."""
+    if abs(count) < _WORTH_SHORTENING:
+        return f"{count:,.0f}"
+    letter, unit = next(
+        (each for each in _SHORTENED if abs(count) < 999.5 * each[1]), _SHORTENED[-1]
+    )
+    digits = 1 if abs(count) < 99.95 * unit else 0
+    return f"{count / unit:,.{digits}f}{letter}"

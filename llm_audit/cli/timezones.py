@@ -39,6 +39,11 @@ def chosen_timezone(given: str | None) -> str:
     return local_timezone() if given is None else checked_timezone(given)
 
 
+def group_name(by: str, name: str | None) -> str | None:
+    """Return what a group is called; an hour without its zone, which the heading says."""
+    return name[: len("2026-11-25T10:00")].replace("T", " ") if name and by == "hour" else name
+
+
 def local_timezone(localtime: Path = LOCALTIME) -> str:
     """Return the time zone of this machine as MongoDB understands it.
 

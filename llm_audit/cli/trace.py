@@ -1,12 +1,11 @@
 """`llm-audit trace`: who called whom, when, and what each branch took."""
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from llm_audit.call import FAILURE_STATUSES
@@ -14,22 +13,13 @@ from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, not_found
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson
-from llm_audit.cli.waterfall import Line, Timeline, lines_of
+from llm_audit.cli.trace_table import CRITICAL, ORPHANS, trace_table
+from llm_audit.cli.waterfall import length_ms
 from llm_audit.queries import pipelines
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, build_trace_tree
 
 FAILURES_SHOWN = 10
 PARENTS_NAMED = 3
-SHORTEST_ID = 13  # of a UUIDv7: its millisecond
-WITH_SHORT_IDS = 100  # columns of a terminal that has room for ids as other lists have them
-WITH_SHARES = 130  # columns of one that has room for bars of tokens and cost
-NARROWEST, WIDEST = 12, 48  # bars of time
-
-SHORTEST_LABEL = 8
-
-CRITICAL = "*"
-RUNNING = "running"
-_ORPHANS = {"parent not in this trace": "?", "parents in a circle": "↻"}
 _SUMS = (
     *("calls", "failures", "pending", "prompt_tokens", "completion_tokens", "total_tokens"),
     *("estimated_cost", "calls_without_cost", "started_at", "ended_at", "duration_ms"),
@@ -56,8 +46,9 @@ def trace(
             print_json(_row(branch, critical))
         return
     console = terminal.console()
-    _print_heading(console, trace_id, tree)
-    console.print(_table(console, tree, critical, full=full))
+    now = datetime.now(UTC)
+    _print_totals(console, trace_id, tree, now)
+    console.print(trace_table(console.width, tree, now, critical, full=full))
     _print_legend(console, tree)
     _print_failures(console, tree, full=full)
 
@@ -73,9 +64,10 @@ def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _print_heading(console: Console, trace_id: str, tree: TraceTree) -> None:
+def _print_totals(console: Console, trace_id: str, tree: TraceTree, now: datetime) -> None:
     when = f"{tree.started_at.astimezone():%Y-%m-%d %H:%M:%S}, " if tree.started_at else ""
-    remark = f"{when}{terminal.duration(tree.duration_ms)}"
+    length = terminal.duration(length_ms(tree, now))
+    remark = f"{when}{f'running for {length}' if tree.pending else length}"
     console.print(terminal.heading(f"Trace {terminal.cell(trace_id)}", remark))
     console.print(
         terminal.totals(
@@ -90,106 +82,11 @@ def _print_heading(console: Console, trace_id: str, tree: TraceTree) -> None:
     console.print()
 
 
-def _table(console: Console, tree: TraceTree, critical: set[str], *, full: bool) -> Table:
-    lines = list(lines_of(tree, full=full))
-    labels = [_label(line) for line in lines]
-    numbers = [_numbers(line) for line in lines]
-    with_shares = console.width >= WITH_SHARES
-    id_width = terminal.SHORT_ID if console.width >= WITH_SHORT_IDS else _id_width(lines)
-    taken = [1, id_width, *_widths([("took", "tokens", "cost"), *numbers])]
-    taken += [terminal.BAR_WIDTH] * 2 if with_shares else []
-    room = console.width - sum(taken) - len(taken) - 1  # for the label and the timeline
-    longest = max(label.cell_len for label in labels)
-    timeline = Timeline(tree, min(max(room - longest - 1, NARROWEST), WIDEST))
-    table = terminal.table("", "call", "id", "time", "took", cut="call", right="took")
-    table.columns[3].header = Text(timeline.scale(), no_wrap=True)
-    table.columns[1].width = min(longest, max(room - timeline.width - 1, SHORTEST_LABEL))
-    for name in ("tokens", "cost"):
-        table.add_column(terminal.words(name), justify="right", no_wrap=True)
-        if with_shares:
-            table.add_column()
-    for line, label, (took, tokens, cost) in zip(lines, labels, numbers, strict=True):
-        is_critical = any(branch.call.id in critical for branch in line.branches)
-        shares = [
-            [terminal.bar(_sum(line, name), getattr(tree, name))] if with_shares else []
-            for name in ("total_tokens", "estimated_cost")
-        ]
-        table.add_row(
-            Text(CRITICAL if is_critical else "", "bold cyan"),
-            label,
-            Text(terminal.cell(line.call_id)[:id_width] if line.call_id else "--full", "dim"),
-            timeline.bar(line, critical=is_critical),
-            Text(took, "yellow" if took == RUNNING else ""),
-            tokens,
-            *shares[0],
-            cost,
-            *shares[1],
-        )
-    return table
-
-
-def _widths(rows: Iterable[Sequence[str]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _id_width(lines: Iterable[Line]) -> int:
-    """Return how much of an id it takes to tell the calls apart."""
-    ids = sorted(line.call_id for line in lines if line.call_id)
-    width = SHORTEST_ID
-    for one, other in pairwise(ids):
-        while width < terminal.SHORT_ID and one[:width] == other[:width]:
-            width += 1
-    return width
-
-
-def _label(line: Line) -> Text:
-    label = Text(line.guide, "dim", no_wrap=True, overflow="ellipsis")
-    if line.branch is None:
-        calls = sum(branch.calls for branch in line.branches)
-        failures = sum(branch.failures for branch in line.branches)
-        label.append(f"… {calls:,} more", "italic")
-        return label.append(f", {failures:,} failed" if failures else "", terminal.FAILURE)
-    call = line.branch.call
-    if line.branch.orphan:
-        label.append(f"{_ORPHANS[line.branch.orphan]} ", "bold yellow")
-    if call.status != "SUCCESS":
-        label.append_text(terminal.status_text(call.status)).append(" ")
-    label.append(terminal.cell(call.call_type), "not dim")
-    if call.model:
-        label.append(f" {terminal.cell(call.model)}", "not dim")
-    if call.tools_called:
-        label.append(f" → {terminal.cell(', '.join(call.tools_called))}", "dim")
-    return label
-
-
-def _numbers(line: Line) -> tuple[str, str, str]:
-    """Return what a line's branches took: time, tokens, cost."""
-    known = any(branch.calls > branch.calls_without_cost for branch in line.branches)
-    return (
-        _took(line),
-        terminal.number(_sum(line, "total_tokens") or None),
-        terminal.money(_sum(line, "estimated_cost") if known else None),
-    )
-
-
-def _sum(line: Line, name: str) -> float:
-    return float(sum(getattr(branch, name) for branch in line.branches))
-
-
-def _took(line: Line) -> str:
-    if any(branch.pending for branch in line.branches):
-        return RUNNING
-    if line.branch is None:
-        return ""
-    of_call = line.branch.call.latency_ms if not line.branch.children else None
-    return terminal.duration(line.branch.duration_ms if of_call is None else of_call)
-
-
 def _print_legend(console: Console, tree: TraceTree) -> None:
     legend = []
     if tree.calls > 1:
         legend.append((CRITICAL, "decided when the trace ended: its critical path"))
-    for reason, sign in _ORPHANS.items():
+    for reason, sign in ORPHANS.items():
         if of_it := [root for root in tree.children if root.orphan == reason]:
             parents = dict.fromkeys(terminal.cell(root.call.parent_call_id) for root in of_it)
             more = " ..." if len(parents) > PARENTS_NAMED else ""

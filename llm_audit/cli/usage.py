@@ -13,12 +13,12 @@ from llm_audit.cli.answers import WEEK, Row, ask, print_heading, without_cost
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.pictures import FAILED_CELL, Course, Line, bar_with_failures
-from llm_audit.cli.timezones import Timezone, chosen_timezone
+from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
 
-BAR_WIDTH = 24
+WIDE_BAR = 24
 LONGEST: dict[Bucket, timedelta] = {  # so that a table is a page or two
     "hour": timedelta(days=2, hours=1),  # `--since 2d` was some moments ago
     "day": timedelta(days=62),
@@ -59,7 +59,7 @@ def usage(
     console = terminal.console()
     if print_heading(console, "Usage", filters, rows, f"by {chosen}, {zone}"):
         course = Course(chosen, rows, named="bucket", timezone=zone, filters=filters)
-        console.print(_table(rows, course))
+        console.print(terminal.fitted(_table(rows, course), console))
         course.print(console, _lines(rows))
 
 
@@ -82,14 +82,16 @@ def _table(rows: Sequence[Row], course: Course) -> Table:
     for row in rows:
         name = row["bucket"]
         if before and (gap := course.gap_between(before, name)):
-            table.add_row("", "", Text(f"{gap:,} {course.bucket}{'s' * (gap > 1)} without", "dim"))
+            table.add_row(Text(f"  {gap:,} {course.bucket}{'s' * (gap > 1)} without", "dim"))
         table.add_row(
-            terminal.words(_short(name)),
+            terminal.words(group_name(course.bucket, name)),
             terminal.number(row["calls"]),
-            bar_with_failures(row["calls"], row["failures"], largest, BAR_WIDTH),
+            bar_with_failures(row["calls"], row["failures"], largest, WIDE_BAR),
             terminal.share(_failure_rate(row)),
             terminal.number(row["total_tokens"]),
-            terminal.money(row["estimated_cost"]),
+            terminal.cost(
+                row["estimated_cost"], without=row["calls_without_cost"], calls=row["calls"]
+            ),
         )
         before = name or before
     return table
@@ -101,7 +103,10 @@ def _lines(rows: Sequence[Row]) -> list[Line]:
         for name in ("calls", "failures", "total_tokens", "estimated_cost", "calls_without_cost")
     }
     unknown = without_cost(sums, sums["calls"])
-    cost = f"{terminal.money(sums['estimated_cost'])}{f', unknown {unknown}' if unknown else ''}"
+    known = terminal.cost(
+        sums["estimated_cost"], without=sums["calls_without_cost"], calls=sums["calls"]
+    )
+    cost = f"{known}{f', unknown {unknown}' if unknown else ''}"
     failed = f"{terminal.number(sums['failures'])} ({FAILED_CELL})"
     return [
         Line("calls", "calls", terminal.number(sums["calls"])),
@@ -114,8 +119,3 @@ def _lines(rows: Sequence[Row]) -> list[Line]:
 def _failure_rate(row: Row) -> float | None:
     judged = row["successes"] + row["failures"]
     return row["failures"] / judged if judged else None
-
-
-def _short(name: str | None) -> str | None:
-    """Return the name of an hour, day ... without what every hour has: its zone."""
-    return name and name[: len("2026-11-25T10:00")].replace("T", " ")

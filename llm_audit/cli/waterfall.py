@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
-from llm_audit.call import FAILURE_STATUSES
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
 
 SIBLINGS = 10  # that are shown of a longer run
-NOT_WORTH_FOLDING = 3
+FAILING_SIBLINGS = 3  # that are shown of the others
+SHORTEST_FOLD = 4  # calls: fewer are shown
 DEPTH = 20
 GUIDES = 12  # characters: deeper down, the tree no longer moves to the right
 
@@ -22,7 +23,7 @@ _BELOW_STYLE = "dim cyan"
 
 
 @dataclass(frozen=True)
-class Line:
+class TreeLine:
     """A call in the tree, or calls that are folded; `branches` are those it stands for."""
 
     guide: str
@@ -35,7 +36,7 @@ class Line:
         return self.branch.call.id if self.branch else None
 
 
-def lines_of(tree: TraceTree, *, full: bool) -> Iterator[Line]:
+def lines_of(tree: TraceTree, *, full: bool) -> Iterator[TreeLine]:
     """Yield the lines of a tree from top to bottom.
 
     Args:
@@ -49,48 +50,71 @@ def lines_of(tree: TraceTree, *, full: bool) -> Iterator[Line]:
         if line.branch is None:
             continue
         if not full and line.branch.depth >= DEPTH and line.branch.children:
-            yield Line(_cut(f"{guide}└ "), None, line.branch.children)
+            yield TreeLine(_cut(f"{guide}└ "), None, line.branch.children)
         else:
             waiting += _below(line.branch, guide, full=full)[::-1]
 
 
 def _below(
     branch: Branch, guide: str, *, full: bool, roots: bool = False
-) -> list[tuple[Line, str]]:
+) -> list[tuple[TreeLine, str]]:
     """Return the lines right below a branch, each with the guide of what is below itself."""
-    children = branch.children
-    folds = not full and len(children) > SIBLINGS + NOT_WORTH_FOLDING
-    shown = children[:SIBLINGS] if folds else children
+    runs = [[child] for child in branch.children] if full else _folded(branch.children)
     lines = []
-    for number, child in enumerate(shown, start=1):
-        last = number == len(children)
+    for number, run in enumerate(runs, start=1):
+        last = number == len(runs)
         own = guide if roots else f"{guide}{'└' if last else '├'} "
         further = guide if roots else f"{guide}{' ' if last else '│'} "
-        lines.append((Line(_cut(own), child, [child]), further))
-    if folds:
-        own = guide if roots else f"{guide}└ "
-        lines.append((Line(_cut(own), None, children[SIBLINGS:]), ""))
+        line = TreeLine(_cut(own), run[0] if len(run) == 1 else None, run)
+        lines.append((line, further))
     return lines
+
+
+def _folded(children: Sequence[TraceBranch]) -> list[Sequence[TraceBranch]]:
+    """Divide siblings into those that are shown, one by one, and the runs that are folded."""
+    failing = [n for n, child in enumerate(children) if n >= SIBLINGS and child.failures]
+    shown = [*range(min(SIBLINGS, len(children))), *failing[:FAILING_SIBLINGS]]
+    runs: list[Sequence[TraceBranch]] = []
+    before = -1
+    for place in (*shown, len(children)):
+        between = children[before + 1 : place]
+        if len(between) < SHORTEST_FOLD:
+            runs += [[child] for child in between]
+        else:
+            runs.append(between)
+        runs += [[child] for child in children[place : place + 1]]
+        before = place
+    return runs
 
 
 def _cut(guide: str) -> str:
     return guide if len(guide) <= GUIDES else f"⋯{guide[1 - GUIDES :]}"
 
 
-class Timeline:
-    """A trace's time from its first to its last known moment, as wide as a column."""
+def length_ms(branch: Branch, now: datetime) -> float | None:
+    """Return how long a branch took, or has taken until now if something in it still runs."""
+    if not branch.pending or branch.started_at is None:
+        return branch.duration_ms
+    return max((now - branch.started_at) / timedelta(milliseconds=1), branch.duration_ms or 0)
 
-    def __init__(self, tree: TraceTree, width: int) -> None:
+
+class Timeline:
+    """A trace's time from its first to its last known moment, as wide as a column.
+
+    While a call runs, the last moment is now.
+    """
+
+    def __init__(self, tree: TraceTree, now: datetime, width: int) -> None:
         self.width = width
         self._start = tree.started_at
-        self._length = (tree.duration_ms or 0) * timedelta(milliseconds=1)
+        self._length = (length_ms(tree, now) or 0) * timedelta(milliseconds=1)
 
     def scale(self) -> str:
         """Return what stands above the bars: where they begin and end."""
         length = terminal.duration(self._length / timedelta(milliseconds=1))
         return f"0{length:>{self.width - 1}}"
 
-    def bar(self, line: Line, *, critical: bool = False) -> Text:
+    def bar(self, line: TreeLine, *, critical: bool = False) -> Text:
         """Return when the calls of a line ran: bold the call itself, thin those below it."""
         halves = [_NOTHING] * (2 * self.width)
         for branch in line.branches:
@@ -98,7 +122,7 @@ class Timeline:
         style = _BELOW_STYLE
         if line.branch is not None:
             call = line.branch.call
-            running = call.status == "PENDING"
+            running = call.status == LLMCallStatusEnum.PENDING
             end = None if running else call.completed_at or call.created_at
             self._draw(halves, _ITSELF, call.created_at or end, end)
             style = _style(call.status, critical=critical)
@@ -124,6 +148,6 @@ class Timeline:
 def _style(status: str, *, critical: bool) -> str:
     if status in FAILURE_STATUSES:
         return terminal.FAILURE
-    if status != "SUCCESS":
+    if status != LLMCallStatusEnum.SUCCESS:
         return terminal.STATUS_STYLES.get(status, terminal.FAILURE)
     return "bold cyan" if critical else "cyan"

@@ -45,6 +45,8 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
             calls, processes = connection.calls(), connection.processes()
             diagnosis.processes = examine_processes(processes, settings.collection)
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
+            if not list(calls.list_indexes()):  # every collection has one
+                diagnosis.missing_collection = calls.full_name
             of_calls = call_indexes(text=settings.text_index)
             for collection, declared in ((calls, of_calls), (processes, process_indexes())):
                 states = _index_states(collection, declared)

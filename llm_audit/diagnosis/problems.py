@@ -7,6 +7,8 @@ from llm_audit.diagnosis.processes import SILENT
 from llm_audit.diagnosis.results import Diagnosis
 from llm_audit.recorder.heartbeat import ProcessState
 
+_SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
+
 
 def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
     """Yield what to look at; nothing if all is well.
@@ -21,24 +23,31 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
             "LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE, LLM_AUDIT_COLLECTION and LLM_AUDIT_SPOOL_DIR "
             "are those of the processes that record."
         )
+    elif diagnosis.missing_collection:
+        yield (
+            f"There is no collection {diagnosis.missing_collection}: nothing has arrived yet, or "
+            "LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION are not those of the processes that "
+            "record."
+        )
     yield from _of_processes(diagnosis)
     yield from _of_journals(diagnosis)
     if diagnosis.open_calls.count:
         yield (
-            f"{diagnosis.open_calls.count} calls have been PENDING for more than "
-            f"{pending_seconds:.0f} s, the first {diagnosis.open_calls.call_ids[0]}: either they "
-            "still run, or no process that could close them records into this collection."
+            f"PENDING for more than {pending_seconds:.0f} s: "
+            f"{_counted(diagnosis.open_calls.count, 'call')}, the first "
+            f"{diagnosis.open_calls.call_ids[0]}. They still run, or no process that could close "
+            "them records into this collection."
         )
     if diagnosis.unreferenced_media:
         yield (
-            f"{len(diagnosis.unreferenced_media)} GridFS entries belong to no call: "
-            "doctor(clean=True) removes them."
+            f"In GridFS belongs to no call: {_counted(len(diagnosis.unreferenced_media), 'file')}. "
+            "llm-audit doctor --clean, or llm_audit.doctor(clean=True), removes what does not."
         )
     if diagnosis.calls_without_media:
         yield (
-            f"Media of {len(diagnosis.calls_without_media)} calls are missing in GridFS, the first "
-            f"{next(iter(diagnosis.calls_without_media))}: they were lost with a spool, or removed "
-            "by hand, and cannot be had back; the rest of these calls is whole."
+            f"Media of {_counted(len(diagnosis.calls_without_media), 'call')} are missing in "
+            f"GridFS, the first {next(iter(diagnosis.calls_without_media))}: they were lost with a "
+            "spool, or removed by hand, and cannot be had back; all else is whole."
         )
     if diagnosis.missing_indexes:
         names = ", ".join(diagnosis.missing_indexes)
@@ -69,7 +78,7 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
     known = {process.nonce for process in diagnosis.processes}
     for journal in diagnosis.journals:
         mends = {
-            WAITING: "the next process that records here ships it, or llm_audit.recover(60)",
+            WAITING: f"the next process that records here ships it, or {_SHIP}",
             OTHER_KERNEL: "a process that records here ships it once its lease is over",
             OTHER_TARGET: f"it is for {journal.target}, and only a process with these settings "
             "ships it; to have it go elsewhere, move its folder into that target's",
@@ -77,21 +86,26 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
         if journal.state == WAITING and not journal.segments and journal.nonce in known:
             yield (
                 f"The calls that pid {journal.pid} left open are not closed yet ({journal.path}): "
-                "the next process that records here closes them, or llm_audit.recover(60)."
+                f"the next process that records here closes them, or {_SHIP}."
             )
         if journal.segments and journal.state in mends:
             yield (
-                f"A journal of {journal.bytes} bytes, {journal.age_seconds or 0:.0f} s old, lies "
-                f"in {journal.path} ({journal.state}): {mends[journal.state]}."
+                f"A journal of {_counted(journal.bytes, 'byte')}, "
+                f"{journal.age_seconds or 0:.0f} s old, lies in {journal.path} "
+                f"({journal.state}): {mends[journal.state]}."
             )
     if diagnosis.rejected_files:
         yield (
             f"MongoDB refused records, kept with its reasons in "
-            f"{', '.join(diagnosis.rejected_files)}: mend what refuses them and call "
-            "llm_audit.retry_rejected()."
+            f"{', '.join(diagnosis.rejected_files)}: mend what refuses them, then "
+            "llm-audit spool retry, or llm_audit.retry_rejected(), sends them again."
         )
     if diagnosis.damaged_files:
         yield (
             f"Parts of journals could not be read: {', '.join(diagnosis.damaged_files)}. What "
             "bsondump still shows of them has to be brought in by hand; then remove them."
         )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -52,7 +52,7 @@ def _judge(report: ProcessReport, not_journaled: int) -> tuple[bool | None, str]
             for entry in entries
         ]
         return False, "; ".join(parts)
-    beat = f"{report.beat_at:%Y-%m-%d %H:%M:%S} UTC" if report.beat_at else "never"
+    beat = _local_time(report.beat_at)
     on_their_way = f"{waiting} of {report.recorded} operations were on their way at {beat}"
     if report.state == ProcessState.RECOVERED and not_journaled:
         return None, "what the disk had refused was in its memory only, and may be lost"
@@ -83,6 +83,10 @@ def connect(diagnosis: Diagnosis) -> None:
             process.verdict = f"it has died; {waiting if journal.segments else shipped}"
         elif process.state in (SILENT, ProcessState.LOST) and journal.state == IN_USE:
             process.verdict = (
-                f"it has shown no sign of life since {process.beat_at:%Y-%m-%d %H:%M:%S} UTC, but "
+                f"it has shown no sign of life since {_local_time(process.beat_at)}, but "
                 "holds its lock on this machine: it is frozen, or cut off from MongoDB"
             )
+
+
+def _local_time(at: datetime | None) -> str:
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if at else "never"

@@ -94,6 +94,9 @@ class Diagnosis(BaseModel):
     calls_without_media: dict[str, list[str]] = Field(
         default_factory=dict, description="by call, the GridFS entries that are missing"
     )
+    missing_collection: str | None = Field(
+        None, description="the collection of calls, if it does not exist"
+    )
     missing_indexes: list[str] = Field(default_factory=list, description="collection.index")
     conflicting_indexes: list[str] = Field(
         default_factory=list, description="collection.index, which another index takes the place of"

@@ -1,19 +1,14 @@
 import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import uuid_utils
 from made_up_calls import CALLS, START, USERS, Call
 from pymongo.database import Database
-from waiting import PATIENCE
+from waiting import Calls
 
-from llm_audit import embedded
 from llm_audit.queries.filters import condition
 
 Shell = Callable[..., Any]
@@ -113,7 +108,7 @@ def test_a_task_shows_its_attempts(shell: Shell) -> None:
 
     assert [row["_id"] for row in rows] == wanted
     assert ended.lines[0].endswith(task_id)
-    assert "attempt" in ended.lines[1]
+    assert "attempt" in ended.lines[2]
     assert sum(call_id[:18] in ended.output for call_id in wanted) == len(wanted)
 
 
@@ -127,64 +122,71 @@ def test_an_unknown_task_names_near_ones(shell: Shell) -> None:
     assert "Near it: task " in ended.errors
 
 
-class Tail(NamedTuple):
-    """What --watch prints."""
+def test_a_short_id_says_where_to_go_on(shell: Shell, made_up: Database[Call]) -> None:
+    """--after takes an id as it is printed; one that nothing begins with is an error."""
+    for command in (["calls"], ["search", "Hello", "--since", "2026-04-30"]):
+        whole = shell(*command, "--after", CALLS[3]["_id"], "--json")
+        short = shell(*command, "--after", CALLS[3]["_id"][:-1], "--json")
+        unknown = shell(*command, "--after", "zzz")
 
-    process: "subprocess.Popen[str]"
-
-    def next(self) -> Call:
-        """Wait for the next row."""
-        assert self.process.stdout
-        return dict(json.loads(self.process.stdout.readline()))
-
-
-@contextmanager
-def tail(mongod: embedded.Mongod, database: Database[Call], *options: str) -> Iterator[Tail]:
-    program = [sys.executable, "-m", "llm_audit.cli", "--mongo-url", mongod.url]
-    target = ["--database", database.name, "calls", "--watch", "--json", *options]
-    with subprocess.Popen(
-        [*program, *target], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Tail(process)
-        finally:
-            process.kill()
+        assert whole.output == short.output != ""
+        assert (unknown.code, unknown.output) == (1, "")
+        assert unknown.errors == f"llm-audit: There is no call 'zzz' in {made_up.name}.llm_calls.\n"
 
 
-def started(**fields: Any) -> Call:
-    now = datetime.now(UTC)
-    return {"_id": str(uuid_utils.uuid7()), "status": "PENDING", "created_at": now, **fields}
+def test_a_short_id_says_whose_children(shell: Shell, calls: Calls) -> None:
+    """--parent-call takes an id as it is printed, and one that only its children name."""
+    said = {"status": "SUCCESS", "messages": [{"role": "user", "content": "Hello!"}]}
+    of_parent, of_lost = ("019f0000-1", "parent-1"), ("019f0000-2", "lost")
+    calls.insert_one({"_id": "parent-1", **said})
+    calls.insert_many({"_id": n, "parent_call_id": p, **said} for n, p in (of_parent, of_lost))
+
+    for words in (["calls"], ["search", "hello", "--since", "2020-01-01"]):
+        for given, (child, _) in (("parent", of_parent), ("lost", of_lost)):
+            [row] = map(json.loads, shell(*words, "--parent-call", given, "--json").lines)
+            assert row["_id"] == child
+        assert shell(*words, "--parent-call", "nobody").code == 1
 
 
-def test_watch_shows_calls_as_they_come_and_end(
-    mongod: embedded.Mongod, database: Database[Call]
+@pytest.mark.parametrize("columns", [60, 80, 140])
+@pytest.mark.usefixtures("database")
+def test_calls_of_one_millisecond_are_told_apart(
+    columns: int, shell: Shell, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call shows when it comes in and when it ends, also one that began before a seen one."""
-    calls = database["llm_calls"]
-    first, late, newer = started(model="m"), started(model="m"), started(model="m")
-    calls.insert_many([started(model="another"), first])
-    with tail(mongod, database, "--model", "m") as watched:
-        assert watched.next()["_id"] == first["_id"]
+    """As much of each id is printed as `show` needs, and no number is cut."""
+    ids = [f"01a2136a-d928-7223-99be-67f2{number:08x}" for number in range(3)]
+    numbers = {"total_tokens": 1_234_567, "estimated_cost": 12_345.67, "latency_ms": 90_000}
+    known = {"created_at": START, "session_id": "s", "trace_id": "t", "task_id": "k"} | numbers
+    calls.insert_many([{"_id": each, "status": "SUCCESS", "model": "m", **known} for each in ids])
+    monkeypatch.setenv("COLUMNS", str(columns))
 
-        calls.insert_one(newer)
-        assert watched.next()["_id"] == newer["_id"]
-        calls.insert_one(late)
-        assert watched.next()["_id"] == late["_id"]
-        calls.update_one({"_id": first["_id"]}, {"$set": {"status": "SUCCESS"}})
-        ended = watched.next()
-        assert (ended["_id"], ended["status"]) == (first["_id"], "SUCCESS")
+    for words in (["calls"], ["task", "k"], ["trace", "t"], ["session", "s"]):
+        page = shell(*words).output
+        printed = set(re.findall("01a2136a[0-9a-f-]*", page))
 
-        watched.process.send_signal(signal.SIGINT)
-        rest, errors = watched.process.communicate(timeout=PATIENCE)
-    assert (watched.process.returncode, rest, errors) == (130, "", "")
+        assert len(printed) == 3, page
+        assert all(len([each for each in ids if each.startswith(one)]) == 1 for one in printed)
+        assert max(map(len, page.splitlines())) <= columns
+        assert re.findall(r"[$]?\d[\d.,m]*…", page) == []
 
 
-def test_watch_takes_no_end(shell: Shell) -> None:
-    """--watch with --after or --until makes no sense, and says so."""
-    ended = shell("calls", "--watch", "--until", "1h")
+def test_the_calls_of_a_task_have_the_header_of_calls(shell: Shell, calls: Calls) -> None:
+    """What the columns are is said once, above them all."""
+    task = {"task_id": "k", "task": {"name": "tasks.ask", "retries": 0}}
+    calls.insert_many([{"_id": str(n), "status": "SUCCESS", **task} for n in range(2)])
 
-    assert ended.code == 2
-    assert ended.errors.startswith("llm-audit: --watch shows what comes in")
+    header = shell("calls").lines[0]
+
+    assert [line for line in shell("task", "k").lines if line == header] == [header]
+
+
+def test_a_recorded_id_cannot_steer_the_terminal(shell: Shell, calls: Calls) -> None:
+    """What is to be pasted into a shell is quoted, and without control characters."""
+    calls.insert_many([{"_id": f"{n} \x1b]0;x", "status": "SUCCESS"} for n in range(2)])
+
+    last = shell("calls", "--limit", 1).lines[-1]
+
+    assert last == "The next ones: --after '1 \ufffd]0;x'"
 
 
 def test_a_range_that_ends_before_it_begins_is_a_mistake(shell: Shell) -> None:

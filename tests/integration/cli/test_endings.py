@@ -153,7 +153,7 @@ def test_a_closed_pipe_is_quiet(
         (["import", "-"], 3, "MongoDB at 127.0.0.1:1 cannot be asked"),
         (["calls", "--since", "soon"], 2, "--since 'soon' is no time: it takes 30m, 2h, 7d, "),
         (["calls", "--sinse", "2h"], 2, "No such option: --sinse"),
-        (["calls", "--limit", "0"], 2, "Invalid value for '--limit': "),
+        (["calls", "--limit", "-1"], 2, "Invalid value for '--limit': "),
         (["cals"], 2, "No such command 'cals'. Did you mean 'calls'?"),
         (["calls", "--status", "fine"], 2, "status 'fine' is not one of PENDING, "),
         (["costs", "--by", "colour"], 2, "group_by 'colour' is not one of model, "),

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from children import child
 from dead_processes import SCRIPT
+from local_time import local_time
 from made_up_calls import Call
 from pymongo.database import Database
 from waiting import PATIENCE, Calls
@@ -54,6 +56,45 @@ def test_the_doctor_fails_where_there_is_something_to_look_at(shell: Shell, call
     assert "✗ No process has recorded into this collection" in ended.output
     assert "Indexes are missing" in " ".join(ended.output.split())
     assert len(json.loads(as_json.output)["problems"]) == 2
+
+
+def test_a_collection_that_is_not_there_is_not_well(shell: Shell, mongod: embedded.Mongod) -> None:
+    """Where a living process records elsewhere, the name that was given is said to be none."""
+    llm_audit.configure(create_collection=False, collection="elsewhere", mongo_url=mongod.url)
+    LLMLogger.start(model="m", messages=[])
+    assert llm_audit.flush(PATIENCE)
+
+    ended = shell("--collection", "typo", "doctor")
+
+    assert ended.code == 1
+    assert "All is well" not in ended.output
+    name = f"{get_settings().database}.typo"
+    assert f"✗ There is no collection {name}: nothing has arrived" in " ".join(ended.output.split())
+
+
+def test_the_doctor_names_commands_and_whole_paths(dead: str, shell: Shell, calls: Calls) -> None:
+    """A journal's path may be pasted, and its mend is a command."""
+    calls.insert_one({"_id": dead, "status": "PENDING"})
+    [row] = map(json.loads, shell("spool", "status", "--json").lines)
+
+    output = shell("doctor").output
+
+    assert row["path"] in output.partition("To look at")[2]
+    assert "llm-audit spool drain, or llm_audit.recover(60)" in " ".join(output.split())
+
+
+def test_times_of_processes_are_local(shell: Shell, database: Database[Call]) -> None:
+    """When a process last beat is said as all times are."""
+    target = get_settings().collection
+    beat_at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    database["llm_audit_processes"].insert_one(
+        {"_id": "n", "collection": target, "state": "alive", "beat_at": beat_at, "pid": 1}
+    )
+
+    with local_time("Asia/Tokyo"):
+        output = shell("doctor").output
+
+    assert "2026-05-01 21:00:00 JST" in " ".join(output.split())
 
 
 def test_journals_of_the_dead_are_shown_and_shipped(dead: str, shell: Shell, calls: Calls) -> None:

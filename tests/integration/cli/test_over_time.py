@@ -123,6 +123,21 @@ def test_groups_of_time_come_with_a_picture(command: str, shell: Shell) -> None:
     assert not re.search("[▁-▇]", by_model.output)
 
 
+@pytest.mark.usefixtures("made_up")
+def test_hours_are_called_alike(shell: Shell) -> None:
+    """An hour is shown without its zone, which the heading says."""
+    options = [*SINCE, *UNTIL, "--timezone", PARIS]
+    pages = [
+        shell("usage", "--bucket", "hour", *options),
+        shell("costs", "--by", "hour", *options),
+        shell("latency", "--by", "hour", *options),
+    ]
+
+    for page in pages:
+        assert f"by hour, {PARIS}" in page.lines[0]
+        assert re.match(r"2026-05-\d\d \d\d:00 ", page.lines[3])
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -151,7 +166,7 @@ def test_what_was_paid_again_is_added_up(shell: Shell, made_up: Database[Call]) 
     ended = shell("retries", *SINCE)
 
     assert [line.split()[0] for line in ended.lines[2:5]] == [
-        *(row["task_name"].removeprefix("tasks.") for row in rows),
+        *(row["task_name"] for row in rows),
         "all",
     ]
     assert f"{again / whole * 100:.1f} %" in ended.lines[4]

@@ -8,6 +8,7 @@ from typing import Any
 
 from made_up_calls import Call, call_id
 from pymongo.database import Database
+from rich.cells import cell_len
 from waiting import Calls
 
 from llm_audit.indexes import call_indexes
@@ -57,6 +58,17 @@ def test_the_passage_is_shown_with_its_role(shell: Shell, calls: Calls) -> None:
     assert "before VIENNA is warm after" in passage
     assert passage.endswith("…  and 1 more")
     assert len(passage) <= 80
+
+
+def test_wide_letters_leave_room_for_what_was_found(shell: Shell, calls: Calls) -> None:
+    """What stands before a match is cut by the room it takes, not by its letters."""
+    calls.insert_one(made(1, f"{'漢字' * 80} vienna {'漢字' * 80}"))
+
+    passage = shell("search", "vienna").lines[3]
+
+    assert cell_len(passage) <= 80
+    assert "漢字 vienna 漢字" in passage
+    assert passage.startswith("  user  …")
 
 
 def test_arguments_and_results_are_found_where_they_are(shell: Shell, calls: Calls) -> None:

@@ -1,5 +1,7 @@
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -148,3 +150,126 @@ def test_the_id_of_something_else_names_the_command(shell: Shell, weather: Call)
 
     assert ended.code == 1
     assert ended.errors == "llm-audit: a-trace is a trace, no call: llm-audit trace a-trace\n"
+
+
+def test_tabs_are_no_line_breaks(shell: Shell, calls: Calls) -> None:
+    """A table of tab-separated values stays in its lines."""
+    text = "if x:\n\treturn\t1"
+    said = {"messages": [{"role": "user", "content": text}], "session_id": "s"}
+    calls.insert_one({"_id": "tabs", "status": "SUCCESS", **said})
+
+    for words in (["show", "tabs"], ["session", "s"]):
+        lines = [line.rstrip() for line in shell(*words).lines]
+        assert lines[lines.index("user") :][1:3] == ["  if x:", "          return  1"]
+
+
+def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
+    """Who said nothing is named with that."""
+    messages = [{"role": "user", "content": ""}, {"role": "assistant", "content": None}]
+    answer = {"response_message": {"role": "assistant", "content": " "}, "session_id": "s"}
+    calls.insert_one({"_id": "empty", "status": "SUCCESS", "messages": messages, **answer})
+
+    shown = [line.strip() for line in shell("show", "empty").lines if line.strip()]
+
+    said = [*("user", "(empty)"), *("assistant", "(empty)"), *("assistant", "(empty)")]
+    assert shown[-len(said) :] == said
+    assert shell("session", "s").lines[-2:] == ["assistant", "  (empty)"]
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ({"foo": 1, "bar": 2}, ['· {"foo": 1, "bar": 2}']),
+        ({"type": "image_url", "image_url": {"url": "u"}}, ["· image_url", '{"url": "u"}']),
+        (
+            {"type": "document", "document": "text", "title": "T"},
+            ["· document", '{"document": "text", "title": "T"}'],
+        ),
+        ({"type": "tool_result", "tool_use_id": "t_1", "content": "21"}, ["← t_1", "21"]),
+        (
+            {
+                "gridfs_id": "a" * 64,
+                "length": 2048,
+                "kind": "text",
+                "preview": "It begins so",
+            },
+            ["· It begins so … (2.0 KiB in GridFS,", f"{'a' * 64})"],
+        ),
+    ],
+    ids=["unknown", "image", "document", "result without its call", "GridFS"],
+)
+def test_parts_are_shown_whole(content: Any, shown: list[str], shell: Shell, calls: Calls) -> None:
+    """Whatever shape a part has, nothing of it is left out, and labels stand apart."""
+    messages = [{"role": "user", "content": [content]}]
+    calls.insert_one({"_id": "a", "status": "SUCCESS", "messages": messages, "media": ["a" * 64]})
+
+    lines = [line.strip() for line in shell("show", "a").lines]
+
+    assert lines[-len(shown) - 1 : -1] == shown
+    assert lines[-1].endswith("comes with LLMCallRepository.get(call_id, with_media=True)")
+
+
+def test_long_parameters_are_folded(shell: Shell, calls: Calls) -> None:
+    """What is left out of metadata and parameters is counted, and --full shows it."""
+    long = {"metadata": {"key": "x" * 2000 + "end"}}
+    calls.insert_one({"_id": "a", "status": "SUCCESS", **long})
+
+    folded, whole = shell("show", "a").output, shell("show", "a", "--full").output
+
+    assert "more characters: --full" in " ".join(folded.split())
+    assert "end" not in folded
+    assert 'end"}' in whole
+
+
+def test_the_end_of_a_traceback_is_kept(shell: Shell, calls: Calls) -> None:
+    """Where a traceback is long, the cause is seen; that of a raised exception is no repetition."""
+    traceback = "Traceback:\n" + "".join(f"  File {n}\n" for n in range(200)) + "KeyError: 'a'"
+    error = {"error_type": "KeyError", "error_message": "'a'"}
+    calls.insert_many(
+        [
+            {"_id": "raised", "status": "ERROR", **error, "error_traceback": traceback},
+            {"_id": "not raised", "status": "ERROR", **error, "error_traceback": "KeyError: 'a'\n"},
+        ]
+    )
+
+    raised, not_raised = shell("show", "raised"), shell("show", "not raised")
+
+    assert raised.lines[-1] == "  KeyError: 'a'"
+    assert "File 199" in raised.output
+    assert "File 2\n" not in raised.output
+    assert "more characters: --full" in raised.output
+    assert not_raised.output.count("KeyError") == 1
+
+
+def test_a_running_call_says_for_how_long(shell: Shell, calls: Calls) -> None:
+    """What has not ended tells how long it has run."""
+    created = datetime.now(UTC) - timedelta(minutes=3)
+    calls.insert_one({"_id": "a", "status": "PENDING", "created_at": created})
+
+    assert re.search(r"running for  3m0\ds", shell("show", "a").output)
+
+
+def test_recorded_text_turns_nothing_around(shell: Shell, calls: Calls) -> None:
+    """Neither control characters nor overrides of the direction of text reach the terminal."""
+    nasty = "a\x1b]0;b\u202ec\u2066d"
+    fields = {"ended_by": nasty, "error_type": nasty, "error_message": nasty, "model": nasty}
+    known = {
+        "session_id": "s",
+        "trace_id": "t",
+        "created_at": datetime.now(UTC),
+        "task": {"name": nasty},
+    }
+    calls.insert_one({"_id": nasty, "status": "ERROR", **fields, **known})
+
+    for words in (
+        *(["show", nasty], ["session", "s"], ["trace", "t"], ["failures"], ["calls", "--limit", 1]),
+        *(
+            ["search", "none", "--model", nasty],
+            ["costs"],
+            ["usage"],
+            ["failures", "--model", nasty],
+        ),
+    ):
+        output = shell(*words).output
+        assert output
+        assert not set(output) & {"\x1b", "\u202e", "\u2066"}, words

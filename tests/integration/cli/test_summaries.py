@@ -1,13 +1,16 @@
 import json
 import re
 from collections.abc import Callable
+from random import Random
 from typing import Any, get_args
 
 import pytest
-from made_up_calls import CALLS, START, Call
+from made_up_calls import CALLS, START, Call, call_id
 from pymongo.database import Database
+from waiting import Calls
 
 from llm_audit import pipelines
+from llm_audit.cli.timezones import group_name
 from llm_audit.queries.grouping import GroupBy
 
 Shell = Callable[..., Any]
@@ -61,7 +64,7 @@ def test_costs_are_shown_for_every_group(by: str, shell: Shell) -> None:
     assert [line.split("  ")[0].strip()[:10] for line in rows] == [
         (group or "-")[:10] for group in groups
     ]
-    assert all(group in ended.output for group in groups if group)
+    assert all(group_name(by, group) in ended.output for group in groups if group)
     assert ("█" * 12 in ended.output) == (by != "user_id")
 
 
@@ -77,6 +80,82 @@ def test_failures_show_counts_and_samples(shell: Shell, made_up: Database[Call])
     shown = [group["sample_id"] for group in summary["groups"] if group["sample_id"] in output]
     assert shown == [group["sample_id"] for group in summary["groups"][:3]]
     assert f"And {len(summary['groups']) - 3} further kinds: --limit" in output
+    newest = [line for line in output.splitlines() if re.match(r" \d 0", line)]
+    assert [line.split()[:2] for line in newest] == [
+        [str(number), group["sample_id"]] for number, group in enumerate(summary["groups"][:3], 1)
+    ]
+    [row] = map(json.loads, shell("failures", *SINCE, "--limit", 3, "--json").lines)
+    assert len(row["groups"]) == 3
+
+
+LARGE = {
+    "created_at": START,
+    "task_id": "1",
+    "total_tokens": 123_456_789_012,
+    "cached_tokens": 123_456_789_012,
+    "tools_called": ["find_the_way_through_a_labyrinth"] * 3,
+    "malformed_tool_calls": ["find_the_way_through_a_labyrinth"] * 2,
+    "model": "a-model-with-a-long-name-2026-05-01",
+}
+TASK = "the_project.pipelines.reviews.tasks.summarize_reviews"
+
+
+@pytest.fixture
+def large(calls: Calls) -> None:
+    """Store calls with large numbers and long names, of which no cost is known."""
+    lot = Random(1)
+    ends = ({"status": "SUCCESS"}, {"status": "ERROR", "error_type": "ServiceUnavailableError"})
+    calls.insert_many(
+        {
+            "_id": call_id(START, lot),
+            **LARGE,
+            **end,
+            "ended_by": "exception",
+            "task": {"name": TASK, "retries": number},
+        }
+        for number, end in enumerate(ends * 2)
+    )
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("columns", [60, 80, 140])
+@pytest.mark.parametrize(
+    "command",
+    ["failures", "costs", "costs --by task_name", "tools", "retries", "usage", "calls", "latency"],
+)
+def test_no_number_is_cut(
+    command: str, columns: int, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room bars are left out, numbers are shortened, and then names are cut."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    output = shell(*command.split(), *SINCE).output
+
+    assert re.findall(r"(?m)(?:^| )[$]?[\d.,]+…", output) == [], output
+    assert max(map(len, output.splitlines())) <= columns
+    assert "$0" not in output
+    if columns == 140 and command in {"failures", "costs --by task_name", "retries"}:
+        assert TASK in output
+
+
+@pytest.mark.usefixtures("large")
+def test_names_of_tasks_are_cut_from_the_left(shell: Shell) -> None:
+    """Their end says what they do; below failures they stand whole, for --task-name."""
+    failures, retries = shell("failures", *SINCE), shell("retries", *SINCE)
+
+    assert re.search(r" …[\w.]*reviews ", failures.lines[3])
+    assert re.match(r"…[\w.]*reviews ", retries.lines[2])
+    assert TASK in failures.output.replace("\n", "")
+    assert "ServiceU" in failures.output
+    assert "excep" in failures.lines[3]
+
+
+@pytest.mark.usefixtures("large")
+def test_malformed_arguments_are_counted(shell: Shell, calls: Calls) -> None:
+    """Where tools were asked for with arguments that are no JSON, it says how often."""
+    assert "8 of 12" in shell("tools", *SINCE).output
+    calls.update_many({}, {"$unset": {"malformed_tool_calls": 1}})
+    assert "malformed" not in shell("tools", *SINCE).output
 
 
 @pytest.mark.usefixtures("made_up")

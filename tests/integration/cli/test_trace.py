@@ -1,8 +1,9 @@
 """`llm-audit trace`: a trace as a tree, with its waterfall."""
 
 import json
+import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -74,8 +75,9 @@ def test_bars_say_when_calls_ran(shell: Shell) -> None:
     width = whole.count("━")
     [scale] = [line for line in lines if " id " in line]
     assert scale[start : start + width].split() == ["0", "10.0", "s"]
-    assert first[start : start + width] == "━" * (width // 2) + " " * (width // 2)
-    assert second[start : start + width] == " " * (width // 2) + "━" * (width // 2)
+    half = width // 2  # the cell in the middle may be of both
+    assert first[start : start + half] == second[start + width - half : start + width] == "━" * half
+    assert first[start + width - half : start + width] == second[start : start + half] == " " * half
 
 
 @pytest.mark.usefixtures("agent")
@@ -107,13 +109,32 @@ def test_machines_get_a_line_for_each_call(shell: Shell) -> None:
 
 
 def test_a_running_call_is_shown_as_such(shell: Shell, calls: Calls) -> None:
-    """What has not ended has a bar up to the edge, and so has no duration yet."""
-    calls.insert_many([made("a", 0, 5), made("b", 1, None)])
+    """What has not ended has a bar up to the edge, which is now, and for how long it has run."""
+    now = datetime.now(UTC)
+    running = made("b", 1, None) | {"created_at": now - timedelta(seconds=130)}
+    calls.insert_many([running, made("c", 1, None) | {"created_at": now, "parent_call_id": "b"}])
 
     ended = shell("trace", "t")
 
-    assert "2 calls, 1 running; " in ended.output
-    assert " running " in row_of(ended.lines, "b")
+    assert re.search(r", running for 2m1\ds$", ended.lines[0])
+    assert "2 calls, 2 running; " in ended.output
+    assert re.search("time|0 +2m1", ended.lines[3])
+    assert re.search(r"━+ +>2m1\ds ", row_of(ended.lines, "b"))
+
+
+def test_a_failure_is_seen_where_calls_are_folded(shell: Shell, calls: Calls) -> None:
+    """What failed is no part of a fold, and what lies between failures is."""
+    many = [made(f"call {n:04}", n, n + 1) for n in range(500)]
+    for number in (200, 400):
+        many[number] |= {"status": "ERROR"}
+    calls.insert_many(many)
+
+    lines = shell("trace", "t").lines
+
+    shown = [re.split(r" (?=call \d|--full)", line)[0].split()[-3:] for line in lines[3:18]]
+    assert "… 190 more" in " ".join(shown[11])
+    assert "ERROR CHAT" in " ".join(shown[12])
+    assert "… 199 more" in " ".join(shown[13])
 
 
 def test_long_runs_are_folded(shell: Shell, calls: Calls) -> None:

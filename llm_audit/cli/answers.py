@@ -42,7 +42,7 @@ def print_rows(
         return
     console = terminal.console()
     if print_heading(console, title, filters, rows):
-        console.print(terminal.without_bars_if_narrow(table, console))
+        console.print(terminal.fitted(table, console))
         if course:
             course.print(console, lines)
 

@@ -232,7 +232,6 @@ def fitted(table: Table, console: Console) -> Table:
     return table
 
 
-without_bars_if_narrow = fitted  # the summaries' name for it
 
 
 def _copy(

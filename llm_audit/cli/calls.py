@@ -14,7 +14,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, not_found
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters, condition
@@ -42,7 +42,7 @@ WIDE = 110  # columns of a terminal that has room for whole ids
 def calls(
     *,
     filters: CallFilters,
-    limit: Annotated[int, typer.Option(min=1, help="How many at the most.")] = 20,
+    limit: Limit = 20,
     after: Annotated[
         str | None, typer.Option(metavar="ID", help="Only calls older than this one.")
     ] = None,

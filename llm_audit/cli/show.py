@@ -11,7 +11,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
-from llm_audit.cli.json_lines import print_json, print_line
+from llm_audit.cli.json_lines import extended_json, print_json, print_line
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import FOLDED_CHARACTERS, print_error, print_exchange
 from llm_audit.errors import UsageError
@@ -53,9 +53,7 @@ def show(
     if as_json:
         print_json(call)
     elif raw:
-        from bson.json_util import RELAXED_JSON_OPTIONS, dumps
-
-        print_line(dumps(call, json_options=RELAXED_JSON_OPTIONS, indent=2, ensure_ascii=False))
+        print_line(extended_json(call, indent=2))
     else:
         _print_call(terminal.console(), call, full=full)
 
@@ -65,7 +63,7 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
         Text.assemble(
             (terminal.cell(call.get("call_type")), "bold"),
             " ",
-            terminal.status_text(call["status"]),
+            terminal.status_text(call.get("status")),
         )
     )
     console.print(_facts(call))

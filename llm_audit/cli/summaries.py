@@ -10,7 +10,7 @@ from rich.text import Text
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK, Row, ask, print_heading, print_rows, without_cost
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, filtered
+from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.pictures import Course, Line
 from llm_audit.cli.timezones import Timezone, chosen_timezone
 from llm_audit.queries import pipelines
@@ -35,7 +35,7 @@ By = Annotated[
 def failures(
     *,
     filters: CallFilters,
-    limit: Annotated[int, typer.Option(min=1, help="How many kinds at the most.")] = 10,
+    limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show what fails, why, how often and since when.

@@ -155,7 +155,7 @@ def test_a_pipeline_is_printed_as_it_is(words: str, stages: list[Call], shell: S
     for_mongosh = shell("pipeline", *words.split(), "--mongosh").output
 
     assert json.loads(as_json.output) == stages
-    assert for_mongosh == f"db.llm_calls.aggregate({json.dumps(stages)})\n"
+    assert for_mongosh == f'db.getCollection("llm_calls").aggregate({json.dumps(stages)})\n'
 
 
 def test_mongosh_gets_a_collection_of_any_name(shell: Shell) -> None:

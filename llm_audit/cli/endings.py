@@ -17,7 +17,6 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import typer
 
@@ -113,7 +112,8 @@ def _speak_plainly() -> None:
     """Log as errors are shown; write UTF-8 into pipes, and to terminals what they can draw."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started us: they want none of it
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
     logging.basicConfig(format=f"{NAME}: %(message)s")
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):

@@ -65,9 +65,7 @@ def import_calls(
     from llm_audit.recorder.asking import asking
     from llm_audit.recorder.connection import Connection
 
-    for path in files:
-        if path != STDIN:
-            path.stat()  # all are there before the first is read
+    _check(files)
     settings = get_settings()
     result = Imported()
     connection = Connection(settings)
@@ -91,6 +89,13 @@ def import_calls(
         say(f"refused: {reason}")
     if result.refused:
         raise typer.Exit(FAILED)
+
+
+def _check(files: list[Path]) -> None:
+    """Have a file that cannot be read fail before the first one is imported."""
+    for path in files:
+        if path != STDIN and not path.is_fifo():  # what comes through a pipe comes only once
+            path.open("rb").close()
 
 
 @contextmanager

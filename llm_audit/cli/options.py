@@ -19,7 +19,8 @@ FILTERS = "Filters"  # the part of the help that shows them
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
 
-Limit = Annotated[int, typer.Option(min=1, max=10**9, help="How many at the most.")]
+LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
+Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at the most.")]
 
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
 _HELP = {

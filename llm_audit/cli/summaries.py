@@ -8,7 +8,16 @@ from rich.padding import Padding
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.answers import WEEK, Row, ask, print_heading, print_rows, without_cost
+from llm_audit.cli.answers import (
+    WEEK,
+    Ask,
+    Row,
+    ask,
+    asking,
+    print_heading,
+    print_rows,
+    without_cost,
+)
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.pictures import Course, Line
@@ -43,9 +52,10 @@ def failures(
     Failures are ERROR, TIMEOUT and ABANDONED; a rate is failures / (successes + failures), of the
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
-    rows = ask(pipelines.failure_summary(**filters))
-    for row in rows:
-        _add_messages(row["groups"])
+    with asking() as ask_both:
+        rows = ask_both(pipelines.failure_summary(**filters))
+        for row in rows:
+            _add_messages(row["groups"], ask_both)
     if as_json:
         for row in rows:
             print_json(row)
@@ -195,8 +205,8 @@ def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -
     return Course(cast("Bucket", by), rows, named="group", timezone=timezone, filters=filters)
 
 
-def _add_messages(groups: list[dict[str, Any]]) -> None:
-    messages = ask(pipelines.error_messages([group["sample_id"] for group in groups]))
+def _add_messages(groups: list[dict[str, Any]], ask_too: Ask) -> None:
+    messages = ask_too(pipelines.error_messages([group["sample_id"] for group in groups]))
     by_id = {row["id"]: row["error_message"] for row in messages}
     for group in groups:
         group["sample_message"] = by_id.get(group["sample_id"])

@@ -121,7 +121,7 @@ def _of_format(filters: CallFilters, form: Format) -> CallFilters:
         return filters
     for name, only in _FINE_TUNING.items():
         given = filters.get(name)
-        values = given if isinstance(given, list) else [given or only]
+        values = given if isinstance(given, list) else [only if given is None else given]
         if any(str(value).upper() != only for value in values):
             raise UsageError(
                 f"--format openai takes successful chats only: leave out --{flag(name)}."

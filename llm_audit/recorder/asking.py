@@ -41,7 +41,7 @@ def asking(settings: Settings) -> Iterator[None]:
     except UnavailableError as error:
         # where recording takes part, the driver's own error is behind that
         cause = error.__context__
-        if isinstance(cause, driver.PyMongoError | ValueError):
+        if isinstance(cause, driver.PyMongoError | ValueError | OSError):
             raise _mended(settings, cause) from None
         raise _unavailable(settings, str(error)) from None
 
@@ -57,7 +57,7 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
             )
         case driver.ConfigurationError() if _is_dns(settings, error):
             return _unavailable(settings, describe(error))
-        case driver.ConfigurationError() | ValueError():  # InvalidURI; a port that is no number
+        case driver.ConfigurationError() | ValueError() | OSError():  # see client_of
             return ConfigurationError(f"The setting mongo_url is wrong ({error}): mend {_URL}.")
         case driver.PyMongoError():
             return _unavailable(settings, describe(error))

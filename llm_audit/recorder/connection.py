@@ -69,7 +69,7 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
             uuidRepresentation="standard",
             **options,
         )
-    except ValueError as error:  # not a PyMongoError: a port that is no number, say
+    except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
         raise UnavailableError(f"mongo_url: {error}") from None
 
 

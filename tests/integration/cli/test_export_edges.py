@@ -95,14 +95,16 @@ def test_an_export_that_could_not_begin_is_not_in_the_way(shell: Shell, tmp_path
     assert shell("export", "--output", file).code == 0
 
 
-def test_a_hyphen_is_stdout(shell: Shell, calls: Calls, tmp_path: Path) -> None:
+def test_a_hyphen_is_stdout(
+    shell: Shell, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As with other programs, and no file of that name is made."""
+    monkeypatch.chdir(tmp_path)
     calls.insert_one(CALL)
 
     ended = shell("export", "--output", "-")
 
     assert (ended.lines, ended.errors) == (['{"_id": "a", "status": "SUCCESS", "model": "m"}'], "")
-    assert not Path("-").exists()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,11 +24,15 @@ def guarded() -> Iterator[GuardedMongod]:
     [
         (("--mongo-url", "mongodb://h:99999"), "The setting mongo_url is wrong (Port must be"),
         (("--mongo-url", "mongodb://h/?replicaSet"), "The setting mongo_url is wrong ("),
+        (
+            ("--mongo-url", "mongodb://h/?tls=true&tlsCAFile=/none"),
+            "The setting mongo_url is wrong",
+        ),
         (("--database", "a b"), "The setting database is wrong ("),
         (("--database", "a.b"), "The setting database is wrong ("),
         (("--collection", "a$b"), "The setting collection is wrong ("),
     ],
-    ids=["port", "option", "space", "dot", "dollar"],
+    ids=["port", "option", "certificate", "space", "dot", "dollar"],
 )
 @pytest.mark.parametrize("command", ["calls", "doctor", "import -", "spool drain"])
 def test_a_setting_that_cannot_be_is_named(

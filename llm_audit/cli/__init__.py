@@ -3,6 +3,7 @@
 app.py            the commands, by name        calls.py, show.py ...   one file for each kind
 options.py        the options they share       times.py                what --since understands
 connection.py     MongoDB, and near matches    terminal.py             how things look
+endings.py        exit codes, and stderr       json_lines.py           JSON, Extended JSON too
 """
 
 import sys

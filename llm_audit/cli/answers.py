@@ -1,6 +1,7 @@
 """What the summaries share: a pipeline is asked, and its rows are printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,14 +16,22 @@ from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines import Pipeline
 
 Row = Mapping[str, Any]
+Ask = Callable[[Pipeline], list[dict[str, Any]]]
 
 WEEK = "7d"
 
 
+@contextmanager
+def asking() -> Iterator[Ask]:
+    """Give a function that returns the rows of a pipeline: one connection for several of them."""
+    with collection_of_calls() as collection:
+        yield lambda pipeline: list(collection.aggregate(pipeline))
+
+
 def ask(pipeline: Pipeline) -> list[dict[str, Any]]:
     """Return the rows of a pipeline."""
-    with collection_of_calls() as collection:
-        return list(collection.aggregate(pipeline))
+    with asking() as ask_once:
+        return ask_once(pipeline)
 
 
 def print_rows(

@@ -2,9 +2,10 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from llm_audit.cli import (
     calls,
@@ -25,7 +26,10 @@ from llm_audit.cli import (
     usage,
     views,
 )
+from llm_audit.errors import ConfigurationError
 from llm_audit.settings import configure
+
+ASKS_FOR_HELP = "llm_audit.asks_for_help"
 
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Calls": {
@@ -61,7 +65,16 @@ def _filled(command: Callable[..., object] | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+class Commands(TyperGroup):
+    """The commands, which know whether only the help of one of them is wanted."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Look for --help before the arguments are taken apart."""
+        ctx.meta[ASKS_FOR_HELP] = "--help" in args
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 for panel, commands in _COMMANDS.items():
     for name, command in commands.items():
         app.command(name, rich_help_panel=panel)(command)
@@ -89,4 +102,8 @@ def llm_audit(
     """
     given = {"mongo_url": mongo_url, "database": database, "collection": collection}
     context.obj = {name: value for name, value in given.items() if value is not None}
-    configure(strict=True, **context.obj)
+    try:
+        configure(strict=True, **context.obj)
+    except ConfigurationError:
+        if not context.meta[ASKS_FOR_HELP]:  # which is also where the mend can be read
+            raise

@@ -13,7 +13,7 @@ from llm_audit.cli import terminal
 from llm_audit.cli.call_table import CallTable
 from llm_audit.cli.connection import collection_of_calls, find_call, not_found
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.cli.options import LIMIT_MAX, AsJson, described, filtered
 from llm_audit.cli.watching import Watch, news_forever
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
@@ -37,7 +37,10 @@ def calls(
     *,
     filters: CallFilters,
     limit: Annotated[
-        int, typer.Option(min=0, help="How many at the most; with --watch, of those before.")
+        int,
+        typer.Option(
+            min=0, max=LIMIT_MAX, help="How many at the most; with --watch, of those before."
+        ),
     ] = 20,
     after: Annotated[
         str | None,

@@ -14,8 +14,21 @@ from llm_audit.settings import Settings
 
 HIDDEN = "***"
 _USER_AND_PASSWORD = re.compile(r"(?<=://)([^@/?#:]*)(:[^/?#]*)?@")
-_SECRET_OPTION = re.compile(
-    r"(?<=[?&])([^=&]*(password|properties|token)[^=&]*)=[^&]*", re.IGNORECASE
+_OPTION = re.compile("[^&;]+")
+# Of the driver's options those without secrets; others, those of a later version say, are hidden.
+_SHOWN_OPTIONS = frozenset(
+    (
+        *("appname", "authmechanism", "authsource", "compressors", "connecttimeoutms"),
+        *("directconnection", "heartbeatfrequencyms", "journal", "loadbalanced"),
+        *("localthresholdms", "maxconnecting", "maxidletimems", "maxpoolsize"),
+        *("maxstalenessseconds", "minpoolsize", "readconcernlevel", "readpreference"),
+        *("readpreferencetags", "replicaset", "retryreads", "retrywrites"),
+        *("servermonitoringmode", "serverselectiontimeoutms", "sockettimeoutms", "srvmaxhosts"),
+        *("srvservicename", "ssl", "timeoutms", "tls", "tlsallowinvalidcertificates"),
+        *("tlsallowinvalidhostnames", "tlscafile", "tlscertificatekeyfile", "tlscrlfile"),
+        *("tlsdisableocspendpointcheck", "tlsinsecure", "uuidrepresentation", "w"),
+        *("waitqueuetimeoutms", "wtimeoutms", "zlibcompressionlevel"),
+    )
 )
 
 
@@ -39,11 +52,17 @@ def config(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def without_secrets(mongo_url: str) -> str:
-    """Return a connection string with its passwords and tokens hidden."""
-    shown = _USER_AND_PASSWORD.sub(
-        lambda url: f"{url[1]}:{HIDDEN}@" if url[2] else url[0], mongo_url
-    )
-    return _SECRET_OPTION.sub(rf"\1={HIDDEN}", shown)
+    """Return a connection string without its password and the options that may hold secrets."""
+    hosts, mark, options = mongo_url.partition("?")
+    shown = _USER_AND_PASSWORD.sub(lambda url: f"{url[1]}:{HIDDEN}@" if url[2] else url[0], hosts)
+    return shown + mark + _OPTION.sub(_option_without_secret, options)
+
+
+def _option_without_secret(option: re.Match[str]) -> str:
+    name, equals, _ = option[0].partition("=")
+    if not equals:  # it may be the end of a secret that is not percent-encoded
+        return HIDDEN
+    return option[0] if name.lower() in _SHOWN_OPTIONS else f"{name}={HIDDEN}"
 
 
 def _settings(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

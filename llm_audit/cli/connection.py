@@ -1,13 +1,14 @@
-"""MongoDB, as the commands ask it: plain PyMongo, every error as one that names the mend."""
+"""MongoDB, as the commands ask it: plain PyMongo, and ids that are not there with those near."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llm_audit.cli.endings import NotFoundError
-from llm_audit.errors import LLMAuditError, UnavailableError
-from llm_audit.settings import Settings, get_settings
+from llm_audit.cli import terminal
+from llm_audit.cli.endings import NAME, NotFoundError
+from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from pymongo.collection import Collection
@@ -33,52 +34,19 @@ def collection_of_calls() -> "Iterator[Documents]":
     """Connect to the collection in the settings.
 
     Raises:
-        UnavailableError: MongoDB cannot be reached.
+        UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
+        ConfigurationError: A setting names what cannot be.
         LLMAuditError: MongoDB refuses what was asked of it.
     """
-    from pymongo import MongoClient
+    from llm_audit.recorder.asking import asking
+    from llm_audit.recorder.connection import client_of
 
     settings = get_settings()
-    with reaching(settings):
-        client: MongoClient[dict[str, Any]] = MongoClient(
-            settings.mongo_url,
-            appname="llm-audit",
-            serverSelectionTimeoutMS=3000,
-            tz_aware=True,
-            uuidRepresentation="standard",
-        )
+    with asking(settings):
+        # MongoDB has years beyond 9999, which come as numbers
+        client = client_of(settings, datetime_conversion="DATETIME_AUTO")
         with client:
             yield client[settings.database][settings.collection]
-
-
-@contextmanager
-def reaching(settings: Settings) -> Iterator[None]:
-    """Turn an error of the driver into one line, without credentials or documents in it.
-
-    Raises:
-        UnavailableError: MongoDB cannot be reached, or does not let us in.
-        LLMAuditError: MongoDB refuses what was asked of it.
-    """
-    from pymongo.errors import OperationFailure, PyMongoError
-
-    from llm_audit.recorder.connection import AUTHENTICATION_FAILED, describe
-
-    try:
-        yield
-    except OperationFailure as error:
-        if error.code == AUTHENTICATION_FAILED:
-            raise _unavailable(settings, describe(error)) from None
-        name = (error.details or {}).get("codeName") or describe(error)
-        raise LLMAuditError(f"MongoDB at {settings.hosts()} refuses: {name}.") from None
-    except PyMongoError as error:
-        raise _unavailable(settings, describe(error)) from None
-
-
-def _unavailable(settings: Settings, reason: str) -> UnavailableError:
-    return UnavailableError(
-        f"MongoDB at {settings.hosts()} cannot be asked ({reason}): start it, or say where it is "
-        "with LLM_AUDIT_MONGO_URL or --mongo-url."
-    )
 
 
 def find_call(calls: "Documents", given: str) -> dict[str, Any]:
@@ -124,11 +92,18 @@ def _is_something_else(
 ) -> NotFoundError:
     """Return the error for an id of another kind, with the command that takes it."""
     name, command = _KINDS[other]
-    mend = f"llm-audit {command} {given}"
+    wanted = given
     if other == "_id" and call.get(field):
-        name = f"call of the {kind} {call[field]}"
-        mend = f"llm-audit {kind} {call[field]}"
-    return NotFoundError(f"{given} is a {name}, no {kind}: {mend}")
+        name, command, wanted = f"call of the {kind} {call[field]}", kind, str(call[field])
+    return NotFoundError(f"{given} is a {name}, no {kind}: {_in_shell(command, wanted)}")
+
+
+def _in_shell(command: str, call_id: str) -> str:
+    """Return a command line that can be pasted, whatever was recorded as an id."""
+    quoted = shlex.quote(terminal.cell(call_id))
+    if not call_id.startswith("-"):
+        return f"{NAME} {command} {quoted}"
+    return f"{NAME} {command}={quoted}" if "--" in command else f"{NAME} {command} -- {quoted}"
 
 
 def _near(calls: "Documents", field: str, given: str) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """How a command ends: its exit code, and one line on stderr where something is wrong.
 
 | 0 | all is well |
-| 1 | nothing is there under that id, or a check failed |
+| 1 | nothing is there under that id, a check failed, or llm-audit itself is broken |
 | 2 | a wrong option, argument, date or setting |
-| 3 | MongoDB cannot be reached |
+| 3 | MongoDB cannot be reached, or does not let us do what was asked |
 | 130 | Ctrl-C |
 | 141 | whoever read the output has closed it, as `head` does |
 """
@@ -13,11 +13,14 @@ import logging
 import os
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
 import typer
 
+from llm_audit.cli import terminal
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
 
 FAILED = 1
@@ -49,6 +52,9 @@ def run(arguments: Sequence[str] | None) -> int:
         return ending.code if isinstance(ending.code, int) else 0  # typer has completed a word
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
+    finally:
+        if arguments is None:  # only the end of the program is left, which has no words for Ctrl-C
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
     return code
 
 
@@ -58,18 +64,35 @@ def _run(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, prog_name=NAME, standalone_mode=False)
-    except typer.TyperException as error:
-        return _complain(error.format_message(), error.exit_code)
-    except typer.Abort:
-        return FAILED
-    except LLMAuditError as error:
-        return _complain(error, _code_of(error))
     except BrokenPipeError:
         raise
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}.", FAILED)
+    except Exception as error:  # noqa: BLE001  (whatever it is, it ends with a line and a code)
+        message, code = _ending_of(error)
+        say(message)
     return code if isinstance(code, int) else 0
+
+
+def _ending_of(error: Exception) -> tuple[str, int]:
+    """Return what to say of an error, and the exit code."""
+    match error:
+        case typer.TyperException():
+            ending = error.format_message(), error.exit_code
+        case typer.Abort():
+            ending = "", FAILED
+        case LLMAuditError():
+            ending = str(error), _code_of(error)
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            ending = f"{where}{error.strerror or error}.", FAILED
+        case UnicodeEncodeError():  # what MongoDB holds is UTF-8
+            wrong = error.object[error.start : error.end]
+            ending = f"{wrong!r} in an argument or a setting is no UTF-8.", WRONG
+        case _:
+            traceback.print_exception(error)
+            name = type(error).__name__
+            mend = "Please report it, with what stands above."
+            ending = f"{name}: this is a mistake in llm-audit. {mend}", FAILED
+    return ending
 
 
 def _code_of(error: LLMAuditError) -> int:
@@ -78,20 +101,30 @@ def _code_of(error: LLMAuditError) -> int:
     return WRONG if isinstance(error, UsageError | ConfigurationError) else FAILED
 
 
-def _complain(message: object, code: int) -> int:
-    line = " ".join(str(message).split())
-    if line:
+def say(message: object) -> None:
+    """Say on stderr, in one line, what is wrong or what was done; the one way to do so."""
+    line = terminal.cell(message)
+    if line != terminal.UNKNOWN:
         print(f"{NAME}: {line}", file=sys.stderr)
-    return code
 
 
 def _speak_plainly() -> None:
     """Log as errors are shown; write UTF-8 into pipes, and to terminals what they can draw."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: they want none of it
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
     logging.basicConfig(format=f"{NAME}: %(message)s")
+    warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="replace")
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning, such as one of the driver about an option of the URL, as errors are shown."""
+    say(message)
 
 
 def _closed() -> int:

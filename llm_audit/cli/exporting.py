@@ -1,27 +1,35 @@
 """`llm-audit export`: calls into a file, oldest first, one line each, in constant memory."""
 
-import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.progress import track
 
-from llm_audit.cli import export_lines, terminal
+from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
-from llm_audit.cli.options import filtered
+from llm_audit.cli.endings import say
+from llm_audit.cli.export_lines import CSV_FIELDS, CSV_HEADER, csv_line
+from llm_audit.cli.fine_tuning import fine_tuning_example
+from llm_audit.cli.json_lines import extended_json
+from llm_audit.cli.options import filtered, flag
+from llm_audit.cli.resuming import Place, place_to_go_on
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters, condition
 
 if TYPE_CHECKING:
     from llm_audit.cli.connection import Documents
 
-_BLOCK_BYTES = 64 * 1024
+STDOUT = Path("-")
+NOTHING = Place(0, None)
+
 _BATCH = 500  # calls; MongoDB's own measure is 16 MB, which is a hundred thousand rows of a CSV
+_FINE_TUNING: CallFilters = {"status": "SUCCESS", "call_type": "CHAT"}
 
 
 class Format(StrEnum):
@@ -30,6 +38,13 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     OPENAI = "openai"
+
+
+_LINE_OF: dict[Format, Callable[[Mapping[str, Any]], str | None]] = {
+    Format.JSONL: extended_json,
+    Format.CSV: csv_line,
+    Format.OPENAI: fine_tuning_example,
+}
 
 
 @filtered()
@@ -46,7 +61,7 @@ def export(
         ),
     ] = Format.JSONL,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file; - is stdout.")
     ] = None,
     resume: Annotated[
         Path | None,
@@ -57,49 +72,73 @@ def export(
 
     An export that was cut off goes on with --resume, the same filters and the same format. Content
     in GridFS stays there, with a reference in the call; for an exact copy, media included, there is
-    mongodump, whose files `import` reads too.
+    mongodump, whose files `import` reads too. In CSV a text that begins with = + - or @ gets a '
+    before it, so that no spreadsheet takes it for a formula.
     """
+    output = None if output == STDOUT else output
+    _check_files(form, output, resume)
+    place = place_to_go_on(resume, form) if resume and resume.exists() else NOTHING
+    selected = condition(filters)
+    wanted = condition(_of_format(filters, form))
+    if place.last_id is not None:
+        wanted = {"$and": [wanted, {"_id": {"$gt": place.last_id}}]}
+    written = 0
+    with collection_of_calls() as collection:
+        of_all = collection.count_documents(selected) if form is Format.OPENAI else 0
+        lines = _begun(_lines(collection, wanted, form))
+        with _opened(output, resume, place) as into:
+            if form is Format.CSV and not place.end:
+                into.write(f"{CSV_HEADER}\n")
+            for line in _with_progress(lines, collection, wanted, into):
+                if line is not None:
+                    into.write(f"{line}\n")
+                    written += 1
+    _report(written, of_all, output or resume)
+
+
+def _check_files(form: Format, output: Path | None, resume: Path | None) -> None:
     if output and resume:
         raise UsageError("--resume names the file itself: leave out --output.")
     if resume and form is Format.OPENAI:
         raise UsageError("--resume needs ids, which files to fine-tune with do not have.")
     if output and output.exists():
         raise UsageError(f"{output} is there already: --resume {output} goes on with it.")
-    last_id = _cut_to_last_line(resume, form) if resume and resume.exists() else None
-    wanted = _wanted(filters, form, last_id)
-    left_out = 0
-    with collection_of_calls() as collection, _opened(output or resume) as into:
-        if form is Format.CSV and (into is sys.stdout or not into.tell()):
-            into.write(f"{export_lines.CSV_HEADER}\n")
-        for line in _with_progress(_lines(collection, wanted, form), collection, wanted, into):
-            if line is None:
-                left_out += 1
-            else:
-                into.write(f"{line}\n")
-    if left_out:
-        print(
-            f"llm-audit: {left_out:,} calls that are no chat as OpenAI's API has it are left out.",
-            file=sys.stderr,
+
+
+def _report(written: int, of_all: int, path: Path | None) -> None:
+    if path:
+        say(f"{written:,} calls exported to {path}.")
+    if of_all > written:
+        say(
+            f"{of_all - written:,} of {of_all:,} calls are left out: they are no successful chats "
+            "as OpenAI's API has them, or not all of them is here."
         )
 
 
-def _wanted(filters: CallFilters, form: Format, last_id: str | None) -> dict[str, Any]:
-    if form is Format.OPENAI:
-        filters = {"status": "SUCCESS", "call_type": "CHAT", **filters}
-    wanted = condition(filters)
-    return wanted if last_id is None else {"$and": [wanted, {"_id": {"$gt": last_id}}]}
+def _of_format(filters: CallFilters, form: Format) -> CallFilters:
+    """Return the filters with those that a format implies."""
+    if form is not Format.OPENAI:
+        return filters
+    for name, only in _FINE_TUNING.items():
+        given = filters.get(name)
+        values = given if isinstance(given, list) else [only if given is None else given]
+        if any(str(value).upper() != only for value in values):
+            raise UsageError(
+                f"--format openai takes successful chats only: leave out --{flag(name)}."
+            )
+    return {**filters, **_FINE_TUNING}
 
 
 def _lines(collection: "Documents", wanted: dict[str, Any], form: Format) -> Iterator[str | None]:
     """Yield a line for each call; None for those that the format has no words for."""
-    projection = export_lines.CSV_FIELDS if form is Format.CSV else None
-    line_of = {
-        Format.JSONL: export_lines.extended_json,
-        Format.CSV: export_lines.csv_line,
-        Format.OPENAI: export_lines.fine_tuning_example,
-    }[form]
+    projection = CSV_FIELDS if form is Format.CSV else None
     for call in collection.find(wanted, projection, batch_size=_BATCH).sort("_id", 1):
-        yield line_of(call)
+        yield _LINE_OF[form](call)
+
+
+def _begun(lines: Iterator[str | None]) -> Iterator[str | None]:
+    """Have the first line before a file is touched: most of what fails does so before it."""
+    return chain(list(islice(lines, 1)), lines)
 
 
 def _with_progress(
@@ -112,36 +151,13 @@ def _with_progress(
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
-    """Open a file to go on at its end, or stdout."""
+def _opened(output: Path | None, resume: Path | None, place: Place) -> Iterator[TextIO]:
+    """Open a new file, or one to go on with after its last whole line, or stdout."""
+    path = output or resume
     if path is None:
         yield sys.stdout
         return
-    with path.open("a", encoding="utf-8", newline="\n") as file:
+    with path.open("x" if output else "a", encoding="utf-8", newline="\n") as file:
+        if resume:
+            file.truncate(place.end)
         yield file
-
-
-def _cut_to_last_line(path: Path, form: Format) -> str | None:
-    """Remove the half line at a file's end; return the id of the last whole one."""
-    with path.open("r+b") as file:
-        end = _line_break_before(file.fileno(), os.fstat(file.fileno()).st_size) + 1
-        file.truncate(end)
-        if end == 0:
-            return None
-        begin = _line_break_before(file.fileno(), end - 1) + 1
-        line = os.pread(file.fileno(), end - begin, begin).decode()
-    try:
-        return export_lines.id_in_csv(line) if form is Format.CSV else export_lines.id_in_json(line)
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"The last line of {path} is no call in the format {form}.") from None
-
-
-def _line_break_before(descriptor: int, end: int) -> int:
-    """Return where the last line break before a place in a file is; -1 if there is none."""
-    while end > 0:
-        begin = max(0, end - _BLOCK_BYTES)
-        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found
-        end = begin
-    return -1

@@ -1,14 +1,21 @@
-"""What `--json` prints: one JSON document a line, dates in ISO 8601, UTC."""
+"""JSON in and out: what `--json` prints, and MongoDB's Extended JSON; one document a line.
+
+Plain JSON has dates in ISO 8601, UTC. Extended JSON brings every type back that MongoDB has.
+"""
 
 import base64
+import functools
 import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:  # `llm-audit --help` needs no driver
+    from bson.json_util import JSONOptions
 
 # Python and some shells take these for ends of lines, and terminals obey some of them.
 _NOT_IN_A_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")
@@ -30,7 +37,39 @@ def print_line(line: str) -> None:
 
 def json_line(row: Mapping[str, Any]) -> str:
     """Return one row as one line of strict JSON."""
-    text = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_text_of)
+    return escaped(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_text_of))
+
+
+def extended_json(document: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Return a document in relaxed Extended JSON.
+
+    Args:
+        document: As it was read.
+        indent: By how much to indent, in several lines; one line if not given.
+    """
+    from bson.json_util import dumps
+
+    return escaped(
+        dumps(document, json_options=_extended_options(), indent=indent, ensure_ascii=False)
+    )
+
+
+def from_extended_json(line: str) -> dict[str, Any]:
+    """Return the document that a line of Extended JSON means.
+
+    Raises:
+        ValueError, TypeError, ArithmeticError, RecursionError, BSONError: It means none.
+    """
+    from bson.json_util import loads
+
+    document = loads(line, json_options=_extended_options())
+    if not isinstance(document, dict):
+        raise TypeError
+    return document
+
+
+def escaped(text: str) -> str:
+    """Return JSON without the control characters that it allows in texts."""
     return _NOT_IN_A_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -38,6 +77,19 @@ def iso_utc(moment: datetime) -> str:
     """Return a time in ISO 8601, UTC, to the millisecond; one without a zone is UTC, as stored."""
     zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return zoned.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@functools.cache
+def _extended_options() -> "JSONOptions":
+    from bson.binary import UuidRepresentation
+    from bson.codec_options import DatetimeConversion
+    from bson.json_util import RELAXED_JSON_OPTIONS
+
+    return RELAXED_JSON_OPTIONS.with_options(
+        uuid_representation=UuidRepresentation.STANDARD,
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO,  # MongoDB has years beyond 9999
+        tz_aware=True,
+    )
 
 
 def _finite(value: Any) -> Any:

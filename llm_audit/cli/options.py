@@ -3,20 +3,24 @@
 import functools
 import inspect
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
 import typer
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.cli.times import parse_time
+from llm_audit.cli.times import parse_span, parse_time
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILTERS = "Filters"  # the part of the help that shows them
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
+
+LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
+Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at the most.")]
 
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
 _HELP = {
@@ -39,7 +43,8 @@ def filtered(
     """Give a command an option for every filter; it takes them as one argument, `filters`.
 
     Args:
-        since: What `--since` means if it is not given; None for all calls.
+        since: How long before `--until`, or now, it begins if `--since` is not given, `7d` say;
+            None for all calls.
         leave_out: Filters that make no sense for it.
     """
 
@@ -52,7 +57,8 @@ def filtered(
 
         @functools.wraps(command)
         def run(**given: Any) -> Any:
-            return command(filters=_filters({name: given.pop(name) for name in names}), **given)
+            filters = _filters({name: given.pop(name) for name in names}, since)
+            return command(filters=filters, **given)
 
         kept = [parameter for parameter in own.parameters.values() if parameter.name != "filters"]
         parameters = [*kept, *options]
@@ -88,12 +94,13 @@ def _option(name: str, since: str | None) -> inspect.Parameter:
         metavar="TIME" if is_date else "ID" if name.endswith("_id") else "NAME",
         rich_help_panel=FILTERS,
         autocompletion=_completion(name),
+        show_default=since if name == "start_date" and since else True,
     )
     kind = str if is_date else list[str]
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=since if name == "start_date" else None,
+        default=None,
         annotation=Annotated[kind | None, information],
     )
 
@@ -105,12 +112,12 @@ def _completion(name: str) -> Callable[[str], list[str]] | None:
     return lambda incomplete: [value for value in values if value.startswith(incomplete.upper())]
 
 
-def _filters(given: dict[str, Any]) -> CallFilters:
+def _filters(given: dict[str, Any], since: str | None) -> CallFilters:
     """Return what was given of the options, dates read."""
     filters = {
         name: value[0] if isinstance(value, list) and len(value) == 1 else value
         for name, value in given.items()
-        if value
+        if value is not None and value != []
     }
     for name in filters.keys() & {"start_date", "end_date"}:
         filters[name] = parse_time(f"--{flag(name)}", filters[name])
@@ -119,4 +126,7 @@ def _filters(given: dict[str, Any]) -> CallFilters:
         raise UsageError(
             f"--since {given['start_date']} is not before --until {given['end_date']}."
         )
+    if since and not start and (span := parse_span(since)):
+        end_or_now = max(filters.pop("end_date", datetime.now(UTC)), _EPOCH + span)
+        filters |= {"start_date": end_or_now - span} | ({"end_date": end} if end else {})
     return cast("CallFilters", filters)

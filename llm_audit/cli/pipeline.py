@@ -2,9 +2,8 @@
 
 import inspect
 import json
-import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from rich.text import Text
@@ -18,8 +17,6 @@ from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.settings import get_settings
 
-_DOT_NAME = re.compile(r"[A-Za-z_]\w*")
-
 
 def published() -> dict[str, Callable[..., pipelines.Pipeline]]:
     """Return every pipeline by its name in the shell."""
@@ -30,6 +27,32 @@ def published() -> dict[str, Callable[..., pipelines.Pipeline]]:
         and function.__module__.startswith(pipelines.__name__)
         and not name.startswith("_")
     }
+
+
+def _own(function: Callable[..., pipelines.Pipeline]) -> list[inspect.Parameter]:
+    """Return what a pipeline takes beside filters; a switch follows the setting of its name."""
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        each
+        for each in parameters
+        if each.kind is not inspect.Parameter.VAR_KEYWORD and each.annotation is not bool
+    ]
+
+
+def _taken() -> str:
+    """Say what each pipeline takes; in brackets what it can do without."""
+    usages = []
+    for name, function in published().items():
+        words = [
+            f"{each.name}..."
+            if get_origin(each.annotation) is Sequence
+            else each.name
+            if each.default is inspect.Parameter.empty
+            else f"({each.name})"
+            for each in _own(function)
+        ]
+        usages += [" ".join([name, *words])] if words else []
+    return "; ".join(usages)
 
 
 def _names(incomplete: str) -> list[str]:
@@ -48,8 +71,7 @@ def pipeline(
         list[str] | None,
         typer.Argument(
             metavar="[ARGUMENT]...",
-            help="What it takes before the filters: the id of calls-by-trace, the field that "
-            "cost-summary groups by.",
+            help=f"What it takes before the filters: {_taken()}.",
         ),
     ] = None,
     *,
@@ -75,10 +97,9 @@ def pipeline(
     if explain:
         _explain(" ".join([name, *(arguments or [])]), stages, filters, as_json=as_json)
     elif mongosh:
-        collection = get_settings().collection
-        dotted = _DOT_NAME.fullmatch(collection)
-        where = collection if dotted else f"getCollection({json.dumps(collection)})"
-        print_line(f"db.{where}.aggregate({json.dumps(stages)})")
+        # a name after a dot might be one of mongosh's own, such as db.stats
+        where = f"db.getCollection({json.dumps(get_settings().collection)})"
+        print_line(f"{where}.aggregate({json.dumps(stages)})")
     else:
         print_line(json.dumps(stages, indent=None if as_json else 2))
 
@@ -112,13 +133,31 @@ def _explain(
 def _stages(
     function: Callable[..., pipelines.Pipeline], name: str, arguments: list[str], filters: Any
 ) -> pipelines.Pipeline:
-    parameters = inspect.signature(function).parameters.values()
-    own = [each for each in parameters if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    parameters = inspect.signature(function).parameters
+    own = _own(function)
+    takes_all = bool(own) and get_origin(own[-1].annotation) is Sequence
     needed = [each.name for each in own if each.default is inspect.Parameter.empty]
-    if not len(needed) <= len(arguments) <= len(own):
+    if not len(needed) <= len(arguments) or (len(arguments) > len(own) and not takes_all):
         takes = ", ".join(each.name for each in own) or "no arguments"
         raise UsageError(f"{name} takes {takes}, not {len(arguments)} arguments.")
-    if filters and len(own) == len(parameters):
+    takes_filters = any(e.kind is inspect.Parameter.VAR_KEYWORD for e in parameters.values())
+    if filters and not takes_filters:
         raise UsageError(f"{name} takes no filters.")
-    named = dict(zip((each.name for each in own), arguments, strict=False))
+    named: dict[str, Any] = {
+        each.name: _read(each, given) for each, given in zip(own, arguments, strict=False)
+    }
+    if takes_all:
+        named[own[-1].name] = arguments[len(own) - 1 :]
+    if "text_index" in parameters:
+        named["text_index"] = get_settings().text_index
     return function(**named, **filters)
+
+
+def _read(parameter: inspect.Parameter, given: str) -> str | int:
+    """Return an argument as its parameter takes it."""
+    if int not in get_args(parameter.annotation) or str in get_args(parameter.annotation):
+        return given  # ids may be int, and are text in any case
+    try:
+        return int(given)
+    except ValueError:
+        raise UsageError(f"{parameter.name} has to be a whole number, not {given!r:.50}.") from None

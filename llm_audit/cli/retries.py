@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.answers import WEEK, Row, ask, print_heading, without_cost
+from llm_audit.cli.answers import WEEK, Row, asking, print_heading, without_cost
 from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.queries import pipelines
@@ -21,7 +21,9 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
     Calls, tokens and cost are those of later attempts; the share is of all that calls in tasks of
     this name cost. `no cost` says how many calls the sum knows nothing of.
     """
-    rows = ask(pipelines.retry_spend(**filters))
+    with asking() as ask:
+        rows = ask(pipelines.retry_spend(**filters))
+        costs = [] if as_json or not rows else ask(pipelines.cost_summary("task_name", **filters))
     if as_json:
         for row in rows:
             print_json(row)
@@ -29,7 +31,6 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
     console = terminal.console()
     if not print_heading(console, "Retries", filters, rows):
         return
-    costs = ask(pipelines.cost_summary("task_name", **filters))
     # calls outside of tasks are in the group of tasks without a name, so that has no share
     whole = {row["group"]: row["estimated_cost"] for row in costs if row["group"] is not None}
     table = terminal.table(

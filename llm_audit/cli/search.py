@@ -15,7 +15,7 @@ from llm_audit.cli.call_table import CallTable
 from llm_audit.cli.calls import SHOWN, print_next_page, with_whole_parents
 from llm_audit.cli.connection import collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.cli.parts import role_style
 from llm_audit.cli.passages import Passage, find_passages
 from llm_audit.queries import pipelines
@@ -36,7 +36,7 @@ def search(
     ],
     *,
     filters: CallFilters,
-    limit: Annotated[int, typer.Option(min=1, help="How many calls at the most.")] = 20,
+    limit: Limit = 20,
     after: Annotated[
         str | None,
         typer.Option(metavar="ID", help="Only calls older than this one; its beginning will do."),

@@ -13,7 +13,7 @@ from rich.text import Text
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
-from llm_audit.cli.json_lines import print_json, print_line
+from llm_audit.cli.json_lines import extended_json, print_json, print_line
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import folded, print_error, print_exchange
 from llm_audit.cli.said import answers_of, request_of
@@ -56,9 +56,7 @@ def show(
     if as_json:
         print_json(call)
     elif raw:
-        from bson.json_util import RELAXED_JSON_OPTIONS, dumps
-
-        print_line(dumps(call, json_options=RELAXED_JSON_OPTIONS, indent=2, ensure_ascii=False))
+        print_line(extended_json(call, indent=2))
     else:
         _print_call(terminal.console(), call, full=full)
 
@@ -68,7 +66,7 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
         Text.assemble(
             (terminal.cell(call.get("call_type")), "bold"),
             " ",
-            terminal.status_text(call["status"]),
+            terminal.status_text(call.get("status")),
         )
     )
     console.print(_facts(call, full=full))
@@ -121,9 +119,9 @@ def _measures(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         model += f" (answered by {answered_by})" if answered_by != call.get("model") else ""
     if model:
         yield "model", model
-    if created := call.get("created_at"):
+    if isinstance(created := call.get("created_at"), datetime):
         yield "started", f"{created.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-        if call["status"] == LLMCallStatusEnum.PENDING:
+        if call.get("status") == LLMCallStatusEnum.PENDING:
             so_far = (datetime.now(UTC) - created) / timedelta(milliseconds=1)
             yield "running for", terminal.duration(max(so_far, 0))
     if call.get("latency_ms") is not None:

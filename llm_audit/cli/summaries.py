@@ -10,9 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.answers import WEEK, Row, ask, print_heading, print_rows, without_cost
+from llm_audit.cli.answers import (
+    WEEK,
+    Ask,
+    Row,
+    ask,
+    asking,
+    print_heading,
+    print_rows,
+    without_cost,
+)
 from llm_audit.cli.json_lines import print_json
-from llm_audit.cli.options import AsJson, filtered
+from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.pictures import Course, Line
 from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
 from llm_audit.queries import pipelines
@@ -37,7 +46,7 @@ By = Annotated[
 def failures(
     *,
     filters: CallFilters,
-    limit: Annotated[int, typer.Option(min=1, help="How many kinds at the most.")] = 10,
+    limit: Limit = 10,
     as_json: AsJson = False,
 ) -> None:
     """Show what fails, why, how often and since when.
@@ -45,11 +54,11 @@ def failures(
     Failures are ERROR, TIMEOUT and ABANDONED; a rate is failures / (successes + failures), of the
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
-    rows = ask(pipelines.failure_summary(**filters))
-    kinds = sum(len(row["groups"]) for row in rows)
-    for row in rows:
-        row["groups"] = row["groups"][:limit]
-        _add_messages(row["groups"])
+    with asking() as ask_both:
+        rows = ask_both(pipelines.failure_summary(**filters))
+        for row in rows:
+            row["groups"] = row["groups"][:limit]
+            _add_messages(row["groups"], ask_both)
     if as_json:
         for row in rows:
             print_json(row)
@@ -63,10 +72,8 @@ def failures(
     if not groups:
         return
     console.print(_kinds(console, groups))
-    if len(groups) < kinds:
-        console.print(
-            f"And {terminal.counted(kinds - len(groups), 'further kind')}: --limit", style="dim"
-        )
+    if further := summary["kinds"] - len(groups):
+        console.print(f"And {terminal.counted(further, 'further kind')}: --limit", style="dim")
     console.print(Text("\nThe newest of each", "bold"))
     for number, group in enumerate(groups, start=1):
         newest = (terminal.cell(group["sample_id"]), "cyan")
@@ -235,8 +242,8 @@ def _malformed(row: Row) -> str:
     return f"{malformed:,} of {row['calls']:,}" if malformed else ""
 
 
-def _add_messages(groups: list[dict[str, Any]]) -> None:
-    messages = ask(pipelines.error_messages([group["sample_id"] for group in groups]))
+def _add_messages(groups: list[dict[str, Any]], ask_too: Ask) -> None:
+    messages = ask_too(pipelines.error_messages([group["sample_id"] for group in groups]))
     by_id = {row["id"]: row["error_message"] for row in messages}
     for group in groups:
         group["sample_message"] = by_id.get(group["sample_id"])

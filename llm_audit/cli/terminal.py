@@ -213,10 +213,10 @@ def size(count: float) -> str:
     return f"{count / _KIB:,.1f} GiB"
 
 
-def moment(at: datetime | None) -> str:
+def moment(at: object) -> str:
     """Return a time in local time, short: today to the second, this year without the year."""
-    if at is None:
-        return UNKNOWN
+    if not isinstance(at, datetime):  # nothing, or what something else stored
+        return cell(at)
     local, now = at.astimezone(), datetime.now(UTC).astimezone()
     if local.date() == now.date():
         return f"{local:%H:%M:%S}"
@@ -230,8 +230,6 @@ def fitted(table: Table, console: Console) -> Table:
     if _width(table, console) > console.width:
         table = _copy(table, table.columns, shortened)
     return table
-
-
 
 
 def _copy(

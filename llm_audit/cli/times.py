@@ -21,11 +21,21 @@ def parse_time(option: str, text: str) -> datetime:
         UsageError: It means no moment.
     """
     try:
-        if ago := _AGO.fullmatch(text):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if (span := parse_span(text)) is not None:
+            return datetime.now(UTC) - span
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(
             f"{option} {text!r:.50} is no time: it takes 30m, 2h, 7d, 2026-11-01 or "
             "2026-11-01T10:00."
         ) from None
+
+
+def parse_span(text: str) -> timedelta | None:
+    """Return how long `30m`, `2h` or `7d` is; None for anything else.
+
+    Raises:
+        OverflowError: It is longer than all time.
+    """
+    ago = _AGO.fullmatch(text)
+    return ago and timedelta(**{_UNITS[ago[2]]: int(ago[1])})

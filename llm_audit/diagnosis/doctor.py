@@ -9,10 +9,10 @@ from llm_audit.diagnosis.journals import examine_journals, kept_aside
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, OpenCalls
-from llm_audit.errors import UnavailableError
 from llm_audit.indexes import IndexState, call_indexes, compare, process_indexes
 from llm_audit.recorder import media
-from llm_audit.recorder.connection import Connection, Documents, reaching, unreachable
+from llm_audit.recorder.asking import asking
+from llm_audit.recorder.connection import Connection, Documents
 from llm_audit.settings import get_settings
 
 SAMPLE = 10
@@ -34,14 +34,14 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
         What was found; `problems` is empty if all is well.
 
     Raises:
-        UnavailableError: MongoDB cannot be reached.
+        UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
     """
     settings = get_settings()
     diagnosis = Diagnosis(journals=examine_journals(settings))
     diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
     connection = Connection(settings.model_copy(update={"create_collection": False}))
     try:
-        with reaching():
+        with asking(settings):
             calls, processes = connection.calls(), connection.processes()
             diagnosis.processes = examine_processes(processes, settings.collection)
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
@@ -60,8 +60,6 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
                 diagnosis.cleaned = names
             else:
                 diagnosis.unreferenced_media = names
-    except UnavailableError as error:
-        raise unreachable(settings, error) from None
     finally:
         connection.close()
     connect(diagnosis)

@@ -1,6 +1,6 @@
 """The connection to MongoDB: the calls, and the documents of the processes that record them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -49,12 +49,38 @@ def server_time(database: Database[dict[str, Any]]) -> datetime:
     return cast("datetime", hello["localTime"])
 
 
-def unreachable(settings: Settings, error: UnavailableError) -> UnavailableError:
-    """Return the error for somebody who asked, with the mend."""
-    return UnavailableError(
-        f"MongoDB at {settings.hosts() or 'mongo_url'} cannot be asked ({error}): start it, or "
-        "mend LLM_AUDIT_MONGO_URL or llm_audit.configure(mongo_url=...)."
-    )
+def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]:
+    """Return a client, which looks for the server in threads of its own.
+
+    Args:
+        settings: Where to.
+        **options: Of `MongoClient`, beside those that every client of ours has.
+
+    Raises:
+        UnavailableError: mongo_url cannot be used.
+        PyMongoError: As well.
+    """
+    try:
+        return MongoClient(
+            settings.mongo_url,
+            appname="llm-audit",
+            serverSelectionTimeoutMS=3000,
+            tz_aware=True,
+            uuidRepresentation="standard",
+            **options,
+        )
+    except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
+        raise UnavailableError(f"mongo_url: {error}") from None
+
+
+def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:
+    """Tell whether a document with that `_id` is there, and no other index of theirs refuses it.
+
+    Args:
+        write_error: One of a `BulkWriteError`.
+    """
+    is_duplicate = write_error["code"] == DUPLICATE_KEY
+    return is_duplicate and set(write_error.get("keyPattern", {"_id": 1})) == {"_id"}
 
 
 class Connection:
@@ -106,18 +132,8 @@ class Connection:
 
     def _open_client(self) -> MongoClient[dict[str, Any]]:
         if self._client is None:
-            try:
-                self._client = MongoClient(
-                    self._settings.mongo_url,
-                    appname="llm-audit",
-                    serverSelectionTimeoutMS=3000,
-                    # not timeoutMS, which is also how long a server that is down is sought
-                    socketTimeoutMS=20_000,
-                    tz_aware=True,
-                    uuidRepresentation="standard",
-                )
-            except ValueError as error:  # not a PyMongoError: a port that is no number, say
-                raise UnavailableError(f"mongo_url: {error}") from None
+            # not timeoutMS, which is also how long a server that is down is sought
+            self._client = client_of(self._settings, socketTimeoutMS=20_000)
         return self._client
 
     def _collection(self, name: str, indexes: list[IndexModel]) -> Documents:

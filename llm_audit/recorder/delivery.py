@@ -22,6 +22,7 @@ from llm_audit.recorder.connection import (
     Connection,
     Documents,
     describe,
+    is_duplicate_id,
     reaching,
 )
 from llm_audit.recorder.operations import Form, Write, bare, expires_at
@@ -176,7 +177,7 @@ class Delivery:
                 and not write.bare
                 and not (nothing_arrived and again)
             )
-            if code == DUPLICATE_KEY and set(error.get("keyPattern", {"_id": 1})) == {"_id"}:
+            if is_duplicate_id(error):
                 again += write.after_duplicate()
             elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
                 again += self._without_refused(write, f"code {code}", error["errmsg"])

@@ -8,9 +8,10 @@ from uuid import uuid4
 
 from bson.errors import BSONError
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import log_once
 from llm_audit.recorder import rejected
-from llm_audit.recorder.connection import Connection, Documents, reaching, unreachable
+from llm_audit.recorder.asking import asking
+from llm_audit.recorder.connection import Connection, Documents, reaching
 from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.operations import REFUSED, writes_for
 from llm_audit.recorder.processes import note_retried
@@ -39,18 +40,17 @@ def retry_rejected(settings: Settings) -> RetryResult:
     connection = Connection(settings)
     arrived = refused_again = 0
     try:
-        for path in rejected.files(settings.spool_dir / settings.target()):
-            try:
-                sent, refused = _retry(path, settings, connection)
-            except FileNotFoundError:
-                continue  # another process has just sent it
-            except (OSError, BSONError) as error:
-                log_once(f"{path} cannot be read ({type(error).__name__}): it is left as it is.")
-                continue
-            arrived += sent - refused
-            refused_again += refused
-    except UnavailableError as error:
-        raise unreachable(settings, error) from None
+        with asking(settings):
+            for path in rejected.files(settings.spool_dir / settings.target()):
+                try:
+                    sent, refused = _retry(path, settings, connection)
+                except FileNotFoundError:
+                    continue  # another process has just sent it
+                except (OSError, BSONError) as error:
+                    log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
+                    continue
+                arrived += sent - refused
+                refused_again += refused
     finally:
         connection.close()
     return RetryResult(arrived, refused_again)

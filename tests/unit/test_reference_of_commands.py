@@ -57,8 +57,8 @@ def section(name: str, command: Any) -> list[str]:
     if own := options_of(command, filters=False):
         lines += option_table(own)
     if filters := options_of(command, filters=True):
-        since = next(option.default for option in filters if "--since" in option.opts)
-        since = f"; `--since` is `{since}` if it is not given" if since else ""
+        since = next(option.show_default for option in filters if "--since" in option.opts)
+        since = f"; `--since` is `{since}` if it is not given" if since is not True else ""
         missing = "".join(
             f", without `{name}`"
             for name in ("--status",)

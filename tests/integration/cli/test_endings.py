@@ -13,9 +13,10 @@ import pytest
 from made_up_calls import Call
 from pymongo.database import Database
 from rich.cells import cell_len
-from waiting import PATIENCE
+from waiting import PATIENCE, Calls
 
 from llm_audit import embedded
+from llm_audit.cli import indexes
 
 Shell = Callable[..., Any]
 
@@ -158,6 +159,9 @@ def test_a_closed_pipe_is_quiet(
         (["calls", "--status", "fine"], 2, "status 'fine' is not one of PENDING, "),
         (["costs", "--by", "colour"], 2, "group_by 'colour' is not one of model, "),
         (["show"], 2, "Missing argument 'ID'."),
+        (["calls", "--limit", "9" * 20], 2, "Invalid value for '--limit': "),
+        (["calls", "--since", ""], 2, "--since '' is no time: "),
+        (["failures", "--until", ""], 2, "--until '' is no time: "),
         (["show", "x", "--raw", "--json"], 2, "--raw and --json exclude each other."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -217,3 +221,79 @@ def test_ctrl_c_is_quiet(mongod: embedded.Mongod, database: Database[Call]) -> N
         _, errors = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, errors) == (130, "")
+
+
+def test_ctrl_c_at_the_end_is_quiet(mongod: embedded.Mongod) -> None:
+    """When all is printed and only the end of the program is left, nothing is said of it."""
+    script = (
+        "import atexit, os, signal, sys; from llm_audit.cli import main;"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT);"
+        "sys.argv[0] = 'llm-audit'; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--mongo-url", mongod.url, "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert mongod.url in done.stdout
+
+
+@pytest.mark.parametrize("words", [["config"], ["calls"], ["calls", "--json"]], ids="-".join)
+def test_a_closed_stdout_is_no_mistake(
+    words: list[str], mongod: embedded.Mongod, made_up: Database[Call]
+) -> None:
+    """Whoever closes it wants to see nothing."""
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *arguments(mongod, made_up), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [("show", "\udcff"), ("calls", "--user", "\udcff")], ids=str)
+def test_what_is_no_utf8_is_one_line(words: tuple[str, ...], shell: Shell) -> None:
+    """Bytes that are no text cannot be in MongoDB, so they are a mistake in what was typed."""
+    ended = shell(*words)
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors == "llm-audit: '\\udcff' in an argument or a setting is no UTF-8.\n"
+
+
+def test_a_mistake_of_ours_is_said_to_be_one(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with a line that asks for a report; what to report stands above it."""
+    monkeypatch.setattr(indexes, "collection_of_calls", lambda: {}["nothing"])
+
+    ended = shell("indexes")
+
+    assert (ended.code, ended.output) == (1, "")
+    assert ended.errors.startswith("Traceback")
+    assert "\nllm-audit: KeyError: this is a mistake in llm-audit. " in ended.errors
+
+
+def test_a_document_without_status_is_shown(shell: Shell, calls: Calls) -> None:
+    """Whatever is in the collection can be looked at."""
+    calls.insert_one({"_id": "a"})
+
+    codes = {shell(*words).code for words in (["show", "a"], ["calls"], ["calls", "--json"])}
+
+    assert codes == {0}
+
+
+def test_a_warning_of_the_driver_is_one_line(mongod: embedded.Mongod) -> None:
+    """It is shown as all else is, without a path into the driver."""
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_audit.cli", "--mongo-url", f"{mongod.url}?foo=1", "calls"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert done.stderr.startswith("llm-audit: Unknown option: foo.")
+    assert len(done.stderr.splitlines()) == 1

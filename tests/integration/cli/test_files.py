@@ -50,9 +50,11 @@ def test_what_is_exported_comes_back_equal(
     imported, copy = import_into(shell, made_up, file)
 
     lines = file.read_text().splitlines()
-    assert (exported.code, exported.output, exported.errors) == (0, "", "")
+    said = f"llm-audit: {len(CALLS)} calls exported to {file}.\n"
+    assert (exported.code, exported.output, exported.errors) == (0, "", said)
     assert [json.loads(line)["_id"] for line in lines] == [call["_id"] for call in OLDEST_FIRST]
-    assert imported.output == f"{len(CALLS)} calls imported, 0 were there already, 0 refused.\n"
+    said = f"llm-audit: {len(CALLS)} calls imported, 0 were there already, 0 refused.\n"
+    assert (imported.output, imported.errors) == ("", said)
     assert documents(copy) == documents(made_up["llm_calls"])
     assert copy.index_information().keys() >= {str(i.document["name"]) for i in call_indexes()}
 
@@ -124,8 +126,8 @@ def test_resume_takes_filters_and_new_files(shell: Shell, tmp_path: Path) -> Non
     ("options", "complaint"),
     [
         (["--output", "{file}"], "is there already: --resume "),
-        (["--resume", "{file}"], "is no call in the format jsonl."),
-        (["--resume", "{file}", "--format", "csv"], "is no call in the format csv."),
+        (["--resume", "{file}"], "is no export in the format jsonl: "),
+        (["--resume", "{file}", "--format", "csv"], "is no export in the format csv: "),
         (["--resume", "{file}", "--format", "openai"], "--resume needs ids"),
         (["--resume", "{file}", "--output", "x"], "leave out --output."),
     ],
@@ -192,7 +194,7 @@ def test_chats_go_out_to_fine_tune_with(shell: Shell, calls: Calls) -> None:
             "tools": CHAT["tools"],
         }
     ]
-    assert "2 calls that are no chat" in ended.errors
+    assert "4 of 5 calls are left out" in ended.errors
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -208,7 +210,7 @@ def test_files_of_mongodump_and_gzip_come_in(
 
     ended, copy = import_into(shell, database, file)
 
-    assert ended.output.startswith(f"{len(CALLS)} calls imported")
+    assert ended.errors.startswith(f"llm-audit: {len(CALLS)} calls imported")
     assert documents(copy) == OLDEST_FIRST
 
 
@@ -227,9 +229,10 @@ def test_what_is_no_call_is_refused_and_the_rest_comes_in(
     ended, copy = import_into(shell, database, file)
 
     assert ended.code == 1
-    assert ended.output == "2 calls imported, 0 were there already, 4 refused.\n"
+    said, *refused = ended.errors.splitlines()
+    assert said == "llm-audit: 2 calls imported, 0 were there already, 4 refused."
     assert [call["_id"] for call in documents(copy)] == ["a", "c"]
-    assert [line.partition(": ")[2] for line in ended.errors.splitlines()] == [
+    assert [line.partition(": ")[2] for line in refused] == [
         f"refused: {file}, line 3: no Extended JSON (JSONDecodeError)",
         f"refused: {file}, line 4: it has no _id of a call",
         f"refused: {file}, line 5: it has no status of a call",

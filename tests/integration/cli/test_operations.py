@@ -14,6 +14,7 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger, embedded, pipelines
+from llm_audit.cli.config import without_secrets
 from llm_audit.settings import get_settings
 
 Shell = Callable[..., Any]
@@ -157,6 +158,23 @@ def test_config_says_where_each_setting_comes_from(
     assert get_settings().database == "other"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mongodb://h/?tls=true;tlsCertificateKeyFilePassword=s3cret", "tls=true;tls"),
+        ("mongodb://h/?w=1;authMechanismProperties=AWS_SESSION_TOKEN:s3cret", "?w=1;auth"),
+        ("mongodb://h/?aLaterOption=s3cret&retryWrites=false", "aLaterOption=***&retryWrites=f"),
+        ("mongodb://u:pa?s3cret", "u:pa?***"),
+    ],
+)
+def test_config_shows_only_options_without_secrets(url: str, shown: str) -> None:
+    """An option that nobody knows is hidden too, whatever separates options."""
+    hidden = without_secrets(url)
+
+    assert "s3cret" not in hidden
+    assert shown in hidden
+
+
 @pytest.mark.parametrize("words", [["config"], ["config", "--json"]])
 def test_config_hides_secrets(words: list[str], shell: Shell) -> None:
     """Neither a password nor a token is printed, the rest of the URL is."""
@@ -187,8 +205,14 @@ def test_a_wrong_setting_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPat
         ("tool_usage", pipelines.tool_usage()),
         ("cost-summary day --model gpt-4", pipelines.cost_summary("day", model="gpt-4")),
         ("calls-by-trace t-1", pipelines.calls_by_trace("t-1")),
+        ("error-messages abc def", pipelines.error_messages(["abc", "def"])),
+        (
+            "search hello 20 --since 2026-05-01T00:00Z",
+            pipelines.search("hello", limit=20, start_date=datetime(2026, 5, 1, tzinfo=UTC)),
+        ),
+        ("cost-summary day UTC", pipelines.cost_summary("day", timezone="UTC")),
     ],
-    ids=["filter", "underscore", "argument", "no filters"],
+    ids=["filter", "underscore", "argument", "no filters", "several", "number", "two"],
 )
 def test_a_pipeline_is_printed_as_it_is(words: str, stages: list[Call], shell: Shell) -> None:
     """As JSON, and ready for mongosh; MongoDB is not needed."""
@@ -196,7 +220,7 @@ def test_a_pipeline_is_printed_as_it_is(words: str, stages: list[Call], shell: S
     for_mongosh = shell("pipeline", *words.split(), "--mongosh").output
 
     assert json.loads(as_json.output) == stages
-    assert for_mongosh == f"db.llm_calls.aggregate({json.dumps(stages)})\n"
+    assert for_mongosh == f'db.getCollection("llm_calls").aggregate({json.dumps(stages)})\n'
 
 
 def test_mongosh_gets_a_collection_of_any_name(shell: Shell) -> None:
@@ -213,9 +237,11 @@ def test_mongosh_gets_a_collection_of_any_name(shell: Shell) -> None:
         ("calls-by-trace", "calls-by-trace takes trace_id, not 0 arguments."),
         ("tool-usage a", "tool-usage takes no arguments, not 1 arguments."),
         ("calls-by-trace a --model m", "calls-by-trace takes no filters."),
+        ("search a many", "limit has to be a whole number, not 'many'."),
+        ("error-messages", "error-messages takes call_ids, not 0 arguments."),
         ("cost-summary colour", "group_by 'colour' is not one of model, "),
     ],
-    ids=["name", "too few", "too many", "filters", "value"],
+    ids=["name", "too few", "too many", "filters", "number", "none of several", "value"],
 )
 def test_a_pipeline_that_is_not_there_names_those_that_are(
     words: str, complaint: str, shell: Shell

@@ -1,0 +1,147 @@
+"""What an export must not harm: the file, the terminal, the spreadsheet, the next import."""
+
+import csv
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+from bson import SON, Binary, json_util
+from bson.datetime_ms import DatetimeMS
+from waiting import PATIENCE, Calls
+
+import llm_audit
+from llm_audit import LLMLogger
+
+Shell = Callable[..., Any]
+
+BEYOND_9999 = DatetimeMS(300_000_000_000_000)
+CALL = {"_id": "a", "status": "SUCCESS", "model": "m"}
+
+
+def test_a_uuid_goes_out_and_comes_back(shell: Shell, calls: Calls, tmp_path: Path) -> None:
+    """What an app gives as metadata is exported, shown as it is stored, and imported again."""
+    llm_audit.configure()
+    call_id = LLMLogger.start(model="m", messages=[], metadata={"u": uuid.UUID(int=7)})
+    LLMLogger.complete(call_id, response_message={"content": "x"})
+    assert llm_audit.flush(PATIENCE)
+    llm_audit.shutdown()
+    file = tmp_path / "calls.jsonl"
+
+    shown = shell("show", call_id, "--raw")
+    exported = shell("export", "--output", file)
+    imported = shell("--collection", "copy", "import", file)
+
+    assert (shown.code, exported.code, imported.code) == (0, 0, 0), shown.errors
+    stored = json_util.loads(shown.output)["metadata"]["u"]
+    assert stored == Binary.from_uuid(uuid.UUID(int=7))
+    assert list(calls.database["copy"].find()) == list(calls.find())
+
+
+def test_a_date_beyond_the_year_9999_goes_out_and_comes_back(
+    shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """MongoDB has dates that Python has not: they are kept."""
+    calls.insert_one({**CALL, "metadata": {"at": BEYOND_9999}})
+    file = tmp_path / "calls.jsonl"
+
+    codes = [shell("show", "a").code, shell("show", "a", "--json").code]
+    codes += [shell("export", "--output", file).code, shell("export", "--format", "csv").code]
+    codes += [shell("--collection", "copy", "import", file).code]
+
+    options: Any = bson.CodecOptions(
+        datetime_conversion=bson.codec_options.DatetimeConversion.DATETIME_AUTO
+    )
+    [copy] = calls.database["copy"].with_options(options).find()
+    assert (codes, copy["metadata"]) == ([0] * 5, {"at": BEYOND_9999})
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"my precious notes", "jsonl"),
+        (b"my precious notes", "csv"),
+        (b'{"_id": "a"}\nmy precious notes', "jsonl"),
+        (b"a,b\n1,2\n", "csv"),
+        (b'{"_id": 7}\n', "jsonl"),
+        (b'{"_id": "\xff"}\n', "jsonl"),
+        (b"\xff\n", "csv"),
+    ],
+)
+def test_resume_looks_before_it_cuts(
+    content: bytes, form: str, shell: Shell, tmp_path: Path
+) -> None:
+    """A file that is no export of that format is refused in one line, and left byte for byte."""
+    file = tmp_path / "notes"
+    file.write_bytes(content)
+
+    ended = shell("export", "--format", form, "--resume", file)
+
+    assert (ended.code, len(ended.errors.splitlines())) == (2, 1)
+    assert "is no export in the format" in ended.errors
+    assert file.read_bytes() == content
+
+
+@pytest.mark.usefixtures("made_up")
+def test_an_export_that_could_not_begin_is_not_in_the_way(shell: Shell, tmp_path: Path) -> None:
+    """No file is left by one that MongoDB did not answer, so the next takes the same name."""
+    file = tmp_path / "calls"
+
+    failed = shell("--mongo-url", "mongodb://127.0.0.1:1", "export", "--output", file)
+
+    assert (failed.code, file.exists()) == (3, False)
+    assert shell("export", "--output", file).code == 0
+
+
+def test_a_hyphen_is_stdout(
+    shell: Shell, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with other programs, and no file of that name is made."""
+    monkeypatch.chdir(tmp_path)
+    calls.insert_one(CALL)
+
+    ended = shell("export", "--output", "-")
+
+    assert (ended.lines, ended.errors) == (['{"_id": "a", "status": "SUCCESS", "model": "m"}'], "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("export",), ("show", "a", "--raw"), ("export", "--format", "csv"), ("calls", "--json")],
+    ids="-".join,
+)
+def test_no_line_steers_a_terminal(words: tuple[str, ...], shell: Shell, calls: Calls) -> None:
+    """Control characters are escaped in JSON, those beyond ASCII too, and replaced in CSV."""
+    calls.insert_one({**CALL, "model": "a\x1b[2Jb\x9b31mc\x7f"})
+
+    output = shell(*words).output
+
+    assert not set("\x1b\x9b\x7f").intersection(output)
+    if "csv" not in words:
+        assert "\\u009b31m" in output
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "'=1", "\t=1"])
+def test_no_text_in_csv_is_a_formula(text: str, shell: Shell, calls: Calls) -> None:
+    """A spreadsheet gets a ' first; numbers stay numbers."""
+    calls.insert_many([{**CALL, "_id": text, "latency_ms": -1.5}, {**CALL, "_id": "~"}])
+
+    [row, _] = csv.DictReader(shell("export", "--format", "csv").lines)
+
+    assert (row["_id"], row["latency_ms"]) == (f"'{text}", "-1.5")
+
+
+def test_resume_knows_an_id_that_looked_like_a_formula(
+    shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """What was put before it is no part of it."""
+    calls.insert_many([SON(CALL, _id="-1"), SON(CALL, _id="0")])
+    file, whole = tmp_path / "calls", shell("export", "--format", "csv").output
+    file.write_text("".join(whole.splitlines(keepends=True)[:2]))
+
+    shell("export", "--format", "csv", "--resume", file)
+
+    assert file.read_text() == whole

@@ -64,8 +64,9 @@ def key(group_by: GroupBy, timezone: str) -> Any:
 def first_key(group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the part of a group that a call is added to before its group.
 
-    What is dear to find for every call is left to `second_key`: hours and days in a time zone, by
-    quarters of an hour, which begin alike in every zone; and that a missing field is like null.
+    What is dear to find for every call is left to `second_key`: days, weeks and months, and a time
+    zone. They are made of hours, or of quarters of one, which begin alike in every zone. So is that
+    a missing field is like null.
 
     Raises:
         UsageError: There is no such time zone.
@@ -74,15 +75,13 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
     if group_by not in _FORMATS:
         return _field(group_by)
     if timezone == UTC:
-        return beginning("$created_at", group_by, UTC)
+        return beginning("$created_at", "hour", UTC)
     return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
 
 
 def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the group of a part."""
-    if group_by not in _FORMATS:
-        return or_null(part)
-    return part if timezone == UTC else beginning(part, group_by, timezone)
+    return beginning(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:

@@ -1,9 +1,16 @@
 """The command line `llm-audit`: each command asks one query and prints what it says.
 
-app.py            the commands, by name        calls.py, show.py ...   one file for each kind
-options.py        the options they share       times.py                what --since understands
-connection.py     MongoDB, and near matches    terminal.py             how things look
-endings.py        exit codes, and stderr       json_lines.py           JSON, Extended JSON too
+The commands, which app.py names:
+    calls, show, trace, session, search             calls, and what was said
+    summaries, usage, retries, pipeline             what they add up to
+    exporting, importing                            into files and back
+    views, indexes, spool, doctor, config, demo     operations
+What they share:
+    options, times, timezones                       what they take
+    connection, answers                             MongoDB, and near matches; rows of a pipeline
+    endings                                         exit codes, and the one line on stderr
+    terminal, json_lines                            how everything looks to people, and to machines
+    call_table, parts, pictures, waterfall          lists, conversations, time
 """
 
 import sys

@@ -105,6 +105,7 @@ def retry_rejected() -> RetryResult:
 
     Raises:
         UnavailableError: MongoDB cannot be reached; what was not sent stays where it is.
+        ConfigurationError: A setting that says where it is is wrong.
     """
     return retry.retry_rejected(get_settings())
 

@@ -17,7 +17,7 @@ CONTENT = frozenset(
     {
         *("system_prompt", "messages", "input", "tools", "tool_choice", "request_params"),
         *("metadata", "tags", "response_message", "tools_called"),
-        "malformed_tool_calls",
+        *("other_choices", "malformed_tool_calls"),
         *("error_message", "error_traceback"),
     }
 )
@@ -63,7 +63,7 @@ def _stored(typed: Any, redacted: Any) -> Any:
     if isinstance(typed, TaskFields):
         return typed.model_dump(exclude_unset=True)
     if isinstance(typed, str):
-        return str(typed)
+        return str.__str__(typed)  # an enum would say its name
     return typed if isinstance(typed, int | float) else redacted
 
 

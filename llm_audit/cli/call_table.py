@@ -59,7 +59,7 @@ class CallTable:
         return terminal.shortened(cell) if len(cell) > self._widths[name] else cell
 
 
-def distinct_width(ids: Iterable[str], at_least: int) -> int:
+def distinct_width(ids: Iterable[object], at_least: int) -> int:
     """Return how much of each id it takes to tell them apart.
 
     Args:
@@ -67,7 +67,7 @@ def distinct_width(ids: Iterable[str], at_least: int) -> int:
         at_least: How much is shown in any case.
     """
     width = at_least
-    for one, other in pairwise(sorted(set(ids))):
+    for one, other in pairwise(sorted({terminal.cell(one) for one in ids})):
         while width < len(other) and one[:width] == other[:width]:
             width += 1
     return width

@@ -144,6 +144,7 @@ def _watch(collection: "Documents", filters: CallFilters, limit: int, *, as_json
     watch = Watch(collection, filters, SHOWN)
     newest = collection.find(condition(filters), SHOWN).sort("_id", -1).limit(limit)
     before = list(newest)[::-1] if limit else []  # to MongoDB, 0 is no limit
+    watch.note(before)
     table = CallTable(terminal.console())
     if as_json:
         _print_json(before)

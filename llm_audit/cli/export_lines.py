@@ -51,6 +51,7 @@ def id_in_csv(line: str) -> str | None:
     Raises:
         ValueError: It is no such line.
     """
+    csv.field_size_limit(max(csv.field_size_limit(), len(line)))
     cells = next(csv.reader([line]), [])
     if len(cells) != len(CSV_FIELDS):
         raise ValueError(line)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ FOLLOWED_MAX = 10_000  # calls that run, or have come in of late: the newest
 
 _DATES = ("start_date", "end_date")
 _KNOWN_AT_THE_END = ("status", "tool")  # a running call may come to match these
+_TELLS_THE_TIME = "^[0-9a-f]{8}-[0-9a-f]{4}-7"  # a UUIDv7
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,8 +58,12 @@ class Watch:
         wanted = self._wanted | {"_id": {"$in": changed}}
         calls = list(self._collection.find(wanted, self._shown).sort("_id", 1)) if changed else []
         self._seen = now | {call["_id"]: call.get("status") for call in calls}
-        self._until = until
+        self._until = max(self._until, until)  # the clock of another member may be behind
         return calls
+
+    def note(self, calls: Iterable[Mapping[str, Any]]) -> None:
+        """Take calls for seen that are shown otherwise."""
+        self._seen |= {call["_id"]: call.get("status") for call in calls}
 
     def _recent(self) -> dict[str, Any]:
         """Return how the calls stand that may have come in since the last look."""
@@ -72,21 +77,25 @@ class Watch:
         from llm_audit.recorder.connection import server_time
 
         by_server = server_time(self._collection.database)
-        ours = condition({"start_date": _EPOCH})  # whose ids tell the time
-        newest = self._collection.find_one(ours, ["_id"], sort=[("_id", -1)])
+        ours = condition({"start_date": _EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
+        newest = self._collection.find_one({"_id": ours}, ["_id"], sort=[("_id", -1)])
         return min(by_server, _instant(newest["_id"])) if newest else by_server
 
 
 def news_forever(watch: Watch) -> Iterator[list[dict[str, Any]]]:
     """Yield what comes in, until Ctrl-C; wait where MongoDB is away, and say so once."""
-    from pymongo.errors import ConnectionFailure
+    from pymongo.errors import ConnectionFailure, OperationFailure
+
+    from llm_audit.recorder.asking import is_a_state
 
     is_away = False
     while True:
         time.sleep(POLL_SECONDS)
         try:
             calls = watch.news()
-        except ConnectionFailure:
+        except (ConnectionFailure, OperationFailure) as error:
+            if isinstance(error, OperationFailure) and not is_a_state(error):
+                raise
             if not is_away:
                 hosts = get_settings().hosts()
                 print(f"{NAME}: MongoDB at {hosts} is away; watching goes on.", file=sys.stderr)

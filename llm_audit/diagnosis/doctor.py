@@ -35,6 +35,8 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
 
     Raises:
         UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
+        ConfigurationError: A setting that says where it is is wrong.
+        LLMAuditError: It refuses for another reason, as where the collection is a view.
     """
     settings = get_settings()
     diagnosis = Diagnosis(journals=examine_journals(settings))

@@ -46,7 +46,7 @@ def unwound(group_by: GroupBy) -> list[Expression]:
     if group_by != "tag":
         return []
     # a rule that redacts may have made several tags alike
-    distinct = {"$setUnion": [or_null("$tags")]}
+    distinct = {"$cond": [{"$isArray": "$tags"}, {"$setUnion": ["$tags"]}, or_null("$tags")]}
     return [
         {"$set": {"tags": distinct}},
         {"$unwind": {"path": "$tags", "preserveNullAndEmptyArrays": True}},

@@ -12,6 +12,7 @@ from pymongo import errors as driver
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.recorder.connection import AUTHENTICATION_FAILED, describe
+from llm_audit.recorder.delivery import STATES
 from llm_audit.settings import Settings
 
 UNAUTHORIZED = 13
@@ -66,12 +67,19 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
     )
 
 
+def is_a_state(error: driver.OperationFailure) -> bool:
+    """Tell whether MongoDB says that it does not work now, and not that it never will."""
+    return error.code in STATES and error.code != UNAUTHORIZED
+
+
 def _refused(settings: Settings, error: driver.OperationFailure) -> LLMAuditError:
     where = _place(settings)
     if error.code == AUTHENTICATION_FAILED:
         return UnavailableError(f"{where} does not let us in: {describe(error)}. Mend {_URL}.")
     if error.code == UNAUTHORIZED:
         return UnavailableError(f"{where} does not let us: {_missing_right(error)}")
+    if is_a_state(error):
+        return _unavailable(settings, describe(error))
     if error.code == INVALID_NAMESPACE:
         return ConfigurationError(
             f"{settings.database}.{settings.collection} cannot be the name of a collection: mend "

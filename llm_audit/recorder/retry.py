@@ -36,6 +36,7 @@ def retry_rejected(settings: Settings) -> RetryResult:
 
     Raises:
         UnavailableError: MongoDB cannot be reached; what was not sent stays where it is.
+        ConfigurationError: A setting that says where it is is wrong.
     """
     connection = Connection(settings)
     arrived = refused_again = 0

@@ -181,7 +181,11 @@ class _Collection(_Imitation):
         if effective:
             raise _refusal(f"aggregate({', '.join(effective)}=...)")
         stages = [part for stage in _plain(pipeline) for part in _uncounted(stage)]
-        if wrong := sorted(_ANSWERED_WRONGLY & set(_keys(stages))):
+        names = set(_keys(stages))
+        wrong = sorted(_ANSWERED_WRONGLY & names)
+        if "$facet" in names and "$count" in names:
+            wrong.append("$count in $facet")
+        if wrong:
             raise _refusal(f"an aggregation with {', '.join(wrong)}")
         with _refusing("this aggregation", but=()):
             rows = list(self._engine.aggregate(stages))

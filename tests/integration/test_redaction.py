@@ -4,14 +4,16 @@ import copy
 import logging
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
 from waiting import Calls, Recording, arrived
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, redaction
 from llm_audit.call import CallFields
+from llm_audit.queries.views import BODIES
 from llm_audit.settings import Settings
 
 Fields = dict[str, Any]
@@ -50,7 +52,8 @@ def record(**given: Any) -> str:
         stop=[SECRET],
         **given,
     )
-    LLMLogger.complete(call_id, response_message=ANSWER, finish_reason="stop")
+    choices = [{"message": ANSWER, "finish_reason": "stop"}, {"message": ANSWER}]
+    LLMLogger.complete(call_id, response={"choices": choices})
     return call_id
 
 
@@ -142,6 +145,25 @@ def test_a_failing_rule_loses_the_content_not_the_call(
     assert not {"messages", "response_message", "system_prompt", "metadata"} & call.keys()
     assert len([line for line in caplog.messages if "redact" in line]) == 1
     assert SECRET not in caplog.text
+
+
+def test_a_rule_may_make_text_an_enum(recording: Recording, calls: Calls) -> None:
+    """Its value is stored, not its name."""
+
+    class Mask(str, Enum):  # noqa: UP042  (what older code has)
+        HIDDEN = "[hidden]"
+
+    recording(redact=lambda fields: fields | {"system_prompt": Mask.HIDDEN})
+    call_id = LLMLogger.start(model="m", messages=[], system_prompt=SECRET)
+    LLMLogger.complete(call_id)
+
+    assert arrived(calls, call_id)["system_prompt"] == "[hidden]"
+
+
+def test_no_body_is_left_where_a_rule_fails() -> None:
+    """Whoever adds a field with what was said decides that it goes."""
+    made_of_bodies = {"encoding_notes", "media"}  # written by us, beside the fields
+    assert BODIES - made_of_bodies <= redaction.CONTENT
 
 
 def test_a_rule_may_drop_fields(recording: Recording, calls: Calls) -> None:

@@ -196,3 +196,12 @@ async def test_no_calls_sum_up_to_nothing() -> None:
     assert await LLMCallRepository.usage_over_time(**never) == []
     assert await LLMCallRepository.retry_spend(**never) == []
     assert await LLMCallRepository.failure_summary(**never) == FailureSummary(calls=0)
+
+
+async def test_tags_that_are_no_list_are_a_tag(own: Database[Call]) -> None:
+    """What something else stored does not keep the other calls from being summed up."""
+    own["llm_calls"].insert_one({"_id": "odd", "status": "SUCCESS", "tags": "odd"})
+
+    rows = await LLMCallRepository.cost_summary("tag")
+
+    assert {row.group: row.calls for row in rows}["odd"] == 1

@@ -201,6 +201,9 @@ REFUSED: dict[str, Callable[[Database], Any]] = {
     "a missing field": lambda database: database["llm_calls"].aggregate(
         [{"$set": {"model": {"$concat": ["$missing", "!"]}}}]
     ),
+    "a count of nothing": lambda database: database["llm_calls"].aggregate(
+        [{"$facet": {"none": [{"$match": {"model": "none"}}, {"$count": "calls"}]}}]
+    ),
     "a collation": lambda database: (
         database["llm_calls"].find({"model": "GPT-4"}, collation={"locale": "en"}).to_list()
     ),

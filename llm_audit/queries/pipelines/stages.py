@@ -15,7 +15,7 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
     It is worded so that MongoDB takes the index summed_up, and does not read every call for want of
     a better one. That index begins with `_id`, so there is a condition on it: every id is greater
     than "". And most calls succeed, so these are said to have no other status: of a status that is
-    named, MongoDB would take the index.
+    named, MongoDB would take the index. A status that only a later version knows counts as success.
     """
     matched = {"_id": {"$gt": ""}} | condition(filters)
     statuses = matched.get("status", "")

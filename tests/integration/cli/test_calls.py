@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from made_up_calls import CALLS, START, USERS, Call
 from pymongo.database import Database
 from waiting import Calls
@@ -146,6 +147,17 @@ def test_a_short_id_says_whose_children(shell: Shell, calls: Calls) -> None:
             [row] = map(json.loads, shell(*words, "--parent-call", given, "--json").lines)
             assert row["_id"] == child
         assert shell(*words, "--parent-call", "nobody").code == 1
+
+
+def test_ids_of_another_kind_are_listed_too(shell: Shell, calls: Calls) -> None:
+    """What something else stored does not keep the calls from being shown."""
+    other = ObjectId()
+    calls.insert_many([{"_id": other, "status": "ERROR"}, {"_id": "1", "status": "SUCCESS"}])
+
+    ended = shell("calls")
+
+    assert (ended.code, len(ended.lines)) == (0, 3)
+    assert str(other)[:18] in ended.output
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])

@@ -196,3 +196,29 @@ def test_a_list_of_no_calls_is_a_mistake(shell: Shell) -> None:
         2,
         "llm-audit: --limit 0 shows nothing: it is for --watch.\n",
     )
+
+
+def test_ids_of_another_kind_tell_no_time(calls: Calls) -> None:
+    """An id that only looks later than all of today's is no reason to see nothing, or to end."""
+    calls.insert_one({"_id": "01kb2z3x4y5w6v7t8s9r0qpnmk", "status": "SUCCESS"})
+    watch = Watch(calls, {}, SHOWN)
+    now = call_id(datetime.now(UTC), LOT)
+    calls.insert_one({"_id": now, "status": "SUCCESS"})
+
+    assert [call["_id"] for call in watch.news()] == [now]
+
+
+def test_what_was_shown_is_not_shown_again(calls: Calls) -> None:
+    """Neither what came in while the calls from before were read, nor if the clock steps back."""
+    watch = Watch(calls, {}, SHOWN)
+    old, between, new = (
+        {"_id": call_id(datetime.now(UTC) - age, LOT), "status": "SUCCESS"}
+        for age in (timedelta(hours=1), timedelta(seconds=2), timedelta())
+    )
+    calls.insert_many([old, between])
+    watch.note([between])
+    calls.insert_one(new)
+    assert watch.news() == [new]
+    calls.delete_many({"_id": {"$in": [new["_id"], between["_id"]]}})
+
+    assert watch.news() == []

@@ -1,7 +1,7 @@
 """The collections of calls and of processes: how they are stored, and their indexes.
 
-Ids are UUIDv7 strings, so `_id` is the order of time: every index ends in it, and serves an
-equality filter together with newest-first, keyset paging and a time range.
+Ids are UUIDv7 strings, so `_id` is the order of time: the index of a field ends in it, and serves
+an equality filter together with newest-first, keyset paging and a time range.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,10 +26,22 @@ VIEWS_INDEX = "views_created_at"
 # Each has an index of its own, so a first page reads no call that it does not return. Fields of a
 # few values (provider, call_type, environment, service) have none: going back through the newest
 # calls finds a page of them as fast, and recording does not pay for it. See docs/performance.md.
-LOOKED_UP = (
-    *("trace_id", "session_id", "task_id", "user_id", "company_id", "parent_call_id", "review_id"),
-    *("status", "model", "task.name", "tags", "tools_called", "task.root_id", "task.group_id"),
-)
+LOOKED_UP = {  # and what for
+    "trace_id": "the calls of a trace",
+    "session_id": "the calls of a session",
+    "task_id": "the calls of a task",
+    "user_id": "the calls of a user",
+    "company_id": "the calls of a company",
+    "parent_call_id": "what a call caused",
+    "review_id": "the calls about a review",
+    "status": "calls by how they ended",
+    "model": "the calls of a model",
+    "task.name": "the calls of a task's name",
+    "tags": "the calls with a tag",
+    "tools_called": "who asked for a tool",
+    "task.root_id": "the calls of a canvas",
+    "task.group_id": "the calls of a group",
+}
 # All that sums over time are made of, so that months of calls add up without being read.
 SUMMED_UP = (
     *("_id", "created_at", "status", "call_type", "provider", "model", "task.name"),
@@ -168,26 +180,12 @@ def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
     return [keys, *(None if value is False else value for value in values)]
 
 
-_PURPOSES = {
+_PURPOSES = {f"{field}_newest": purpose for field, purpose in LOOKED_UP.items()} | {
     "_id_": "ids; of calls, dates too",
-    "trace_id_newest": "the calls of a trace",
-    "session_id_newest": "the calls of a session",
-    "task_id_newest": "the calls of a task",
-    "user_id_newest": "the calls of a user",
-    "company_id_newest": "the calls of a company",
-    "review_id_newest": "the calls about a review",
-    "task.name_newest": "the calls of a task's name",
-    "tags_newest": "the calls with a tag",
     "task.retries_newest": "what was retried",
     "task.redelivered_newest": "what was redelivered",
     "summed_up": "sums over time",
     "every_word": "search",
-    "status_newest": "calls by how they ended",
-    "model_newest": "the calls of a model",
-    "parent_call_id_newest": "what a call caused",
-    "tools_called_newest": "who asked for a tool",
-    "task.root_id_newest": "the calls of a canvas",
-    "task.group_id_newest": "the calls of a group",
     MEDIA_INDEX: "who refers to a content",
     "outer_task": "tasks that ran within a task",
     "open_calls": "left open by dead processes",

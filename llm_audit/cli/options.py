@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, cast
 
@@ -12,9 +12,8 @@ import typer
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.cli.times import parse_span, parse_time
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import CallFilters, beginning
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FILTERS = "Filters"  # the part of the help that shows them
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
@@ -127,6 +126,6 @@ def _filters(given: dict[str, Any], since: str | None) -> CallFilters:
             f"--since {given['start_date']} is not before --until {given['end_date']}."
         )
     if since and not start and (span := parse_span(since)):
-        end_or_now = max(filters.pop("end_date", datetime.now(UTC)), _EPOCH + span)
-        filters |= {"start_date": end_or_now - span} | ({"end_date": end} if end else {})
+        filters.pop("end_date", None)  # said after the start
+        filters |= {"start_date": beginning(span, end)} | ({"end_date": end} if end else {})
     return cast("CallFilters", filters)

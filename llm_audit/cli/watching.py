@@ -75,11 +75,13 @@ class Watch:
 
     def _now(self) -> datetime:
         from llm_audit.recorder.connection import server_time
+        from llm_audit.recorder.precedence import created_at
 
         by_server = server_time(self._collection.database)
         ours = condition({"start_date": _EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
         newest = self._collection.find_one({"_id": ours}, ["_id"], sort=[("_id", -1)])
-        return min(by_server, _instant(newest["_id"])) if newest else by_server
+        by_id = newest and created_at(newest["_id"])
+        return min(by_server, by_id) if by_id else by_server
 
 
 def news_forever(watch: Watch) -> Iterator[list[dict[str, Any]]]:
@@ -111,9 +113,3 @@ def _without(filters: CallFilters, *names: str) -> CallFilters:
 
 def _runs(status: object) -> bool:
     return status == LLMCallStatusEnum.PENDING
-
-
-def _instant(call_id: str) -> datetime:
-    """Return when a UUIDv7 was made."""
-    milliseconds = int(call_id.replace("-", "")[:12], 16)
-    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -24,11 +24,11 @@ from llm_audit.indexes import (
     purpose_of,
     view_indexes,
 )
+from llm_audit.recorder.asking import UNAUTHORIZED
 from llm_audit.settings import get_settings
 
 GRIDFS = ("fs.files", "fs.chunks")  # the media of all collections of calls in a database
 
-_UNAUTHORIZED = 13
 _NAMESPACE_NOT_FOUND = 26
 _INDEX_NOT_FOUND = 27
 _ID_INDEX = "_id_"
@@ -162,7 +162,7 @@ def _statistics(
         try:
             return list(collection.aggregate([stage]))
         except OperationFailure as error:
-            if error.code in {_UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
+            if error.code in {UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
                 return []
             if error.code != _INDEX_NOT_FOUND:  # else a build has ended, or began, at this moment
                 raise

@@ -100,6 +100,16 @@ def id_text(name: str, value: object) -> str:
     raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
 
 
+def beginning(span: timedelta, end: datetime | None) -> datetime:
+    """Return when a time begins that ends then, or now; not before the first id.
+
+    Args:
+        span: How long it is.
+        end: A date without a zone is local time.
+    """
+    return max((end or datetime.now(UTC)).astimezone(UTC), _EPOCH + span) - span
+
+
 def checked_limit(limit: object) -> None:
     """Refuse what is no limit.
 

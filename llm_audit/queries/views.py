@@ -16,6 +16,7 @@ from llm_audit.queries.pipelines.stages import (
     failure_rate,
     is_known,
     outcomes,
+    times_in,
     tokens,
 )
 
@@ -91,7 +92,6 @@ def v_tool_usage_daily() -> Definition:
         a date, midnight in UTC, or null where a call has no `created_at`; `calls` counts repeats in
         a response, `llm_calls` and what follows do not. Index: tools_called_newest.
     """
-    times = {"$size": {"$filter": {"input": "$tools_called", "cond": {"$eq": ["$$this", "$tool"]}}}}
     sums = outcomes() | costs()
     llm_calls = sums.pop("calls")
     summed = ("calls", "llm_calls", *sums)
@@ -102,7 +102,7 @@ def v_tool_usage_daily() -> Definition:
         {
             "$group": {
                 "_id": {"day": _DAY, "tool": "$tool", "trace_id": "$trace_id"},
-                "calls": {"$sum": times},
+                "calls": {"$sum": times_in("$tools_called")},
                 "llm_calls": llm_calls,
                 **sums,
             }

@@ -226,10 +226,8 @@ class Owner(NamedTuple):
             return True
         try:  # it may be who adopted the folder that lives
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass  # somebody else's process
+        except OSError as error:  # another one: it lives, and is somebody else's
+            return isinstance(error, ProcessLookupError)
         return False
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from llm_audit.call import LLMCallStatusEnum
 from llm_audit.queries.filters import CallFilters, Id, id_text
 from llm_audit.queries.grouping import or_null
 from llm_audit.queries.pipelines.stages import (
@@ -14,6 +13,7 @@ from llm_audit.queries.pipelines.stages import (
     if_,
     judged,
     matching,
+    outcomes,
     share,
 )
 
@@ -38,9 +38,9 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         Stages that give one document, none if no call matches: `{calls, successes, failures,
         failure_rate, cancelled, incomplete, pending, kinds, groups: [{status, error_type, ended_by,
         model, task_name, count, rate, first_seen, last_seen, sample_id}]}`, most frequent group
-        first (see `FailureSummary`). A group's rate is its share of the successes
-        and failures of the same model and task. Index: that of a filter's field, else
-        summed_up, which covers it; what the samples say is in `error_messages`.
+        first (see `FailureSummary`). A group's rate is its share of the successes and failures of
+        the same model and task. Index: that of a filter's field, else summed_up, which covers it;
+        what the samples say is in `error_messages`.
     """
     return [
         *matching(filters),
@@ -70,7 +70,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
             }
         },
         {"$sort": {"calls": -1, "sample_id": -1}},
-        _outcomes(),
+        _summary(),
         {
             "$set": {
                 "failure_rate": failure_rate(),
@@ -98,7 +98,7 @@ def error_messages(call_ids: Sequence[Id]) -> Pipeline:
     ]
 
 
-def _outcomes() -> dict[str, Any]:
+def _summary() -> dict[str, Any]:
     """Return the stage that makes one document of all kinds of ends."""
     failure = {
         **{name: f"$_id.{name}" for name in _KIND},
@@ -108,17 +108,12 @@ def _outcomes() -> dict[str, Any]:
         "last_seen": "$last_seen",
         "sample_id": "$sample_id",
     }
-    neither = {
-        status.lower(): calls_if({"$eq": ["$_id.status", status]})
-        for status in ("CANCELLED", "INCOMPLETE", "PENDING")
-    }
+    sums = outcomes("$_id.status", "$calls")
+    del sums["abandoned"]  # the groups tell them apart from other failures
     return {
         "$group": {
             "_id": None,
-            "calls": {"$sum": "$calls"},
-            "successes": calls_if({"$eq": ["$_id.status", LLMCallStatusEnum.SUCCESS.value]}),
-            "failures": calls_if(failed("$_id.status")),
-            **neither,
+            **sums,
             "groups": {"$push": if_(failed("$_id.status"), failure, "$$REMOVE")},
         }
     }

@@ -1,19 +1,17 @@
 """Where something was said."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Unpack
 
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition
+from llm_audit.queries.filters import CallFilters, Id, beginning, checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline, if_
 
 SEARCHED = ("system_prompt", "messages", "input", "response_message")
 SEARCH_SPAN = timedelta(days=7)
 SEARCH_DEPTH = 10  # lists and objects in each other: the arguments in a Bedrock message begin at 6
 SEARCH_MAX_CHARACTERS = 1000
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def search(
@@ -49,8 +47,7 @@ def search(
     checked_limit(limit)
     condition(filters)  # before anything is reckoned with its dates
     if filters.get("start_date") is None and not text_index:
-        end = (filters.get("end_date") or datetime.now(UTC)).astimezone(UTC)
-        filters["start_date"] = max(end, _EPOCH + SEARCH_SPAN) - SEARCH_SPAN
+        filters["start_date"] = beginning(SEARCH_SPAN, filters.get("end_date"))
     return [
         {"$match": condition(filters, after=after) | (_words_of(text) if text_index else {})},
         {"$sort": {"_id": -1}},

@@ -26,9 +26,9 @@ def calls_by_trace(trace_id: Id) -> Pipeline:
         trace_id: str, UUID or int.
 
     Returns:
-        Stages whose rows are whole calls. Index: trace_id_newest, read backwards.
+        Stages whose rows are whole calls. Index: trace_id_newest.
     """
-    return [{"$match": {"trace_id": id_text("trace_id", trace_id)}}, {"$sort": {"_id": 1}}]
+    return _oldest_first("trace_id", trace_id)
 
 
 def calls_by_task(task_id: Id) -> Pipeline:
@@ -38,9 +38,9 @@ def calls_by_task(task_id: Id) -> Pipeline:
         task_id: str, UUID or int.
 
     Returns:
-        Stages whose rows are whole calls. Index: task_id_newest, read backwards.
+        Stages whose rows are whole calls. Index: task_id_newest.
     """
-    return [{"$match": {"task_id": id_text("task_id", task_id)}}, {"$sort": {"_id": 1}}]
+    return _oldest_first("task_id", task_id)
 
 
 def workflow(workflow_id: Id) -> Pipeline:
@@ -52,7 +52,7 @@ def workflow(workflow_id: Id) -> Pipeline:
 
     Returns:
         Stages whose rows are whole calls. Indexes: task.root_id_newest, task.group_id_newest and
-        trace_id_newest, read backwards and merged.
+        trace_id_newest, merged.
     """
     wanted = id_text("workflow_id", workflow_id)
     fields = ("task.root_id", "task.group_id", "trace_id")
@@ -67,7 +67,7 @@ def trace_tree(trace_id: Id) -> Pipeline:
 
     Returns:
         Stages whose rows are calls without what was said, oldest first, for `build_trace_tree`
-        (see `TraceCall`). Index: trace_id_newest, read backwards.
+        (see `TraceCall`). Index: trace_id_newest.
     """
     shown: dict[str, Any] = {
         "_id": 0,
@@ -87,15 +87,14 @@ def session(session_id: Id) -> Pipeline:
 
     Returns:
         Stages whose rows are calls with request and answer, but without tool definitions and
-        other parameters, oldest first, for `build_conversation`. Index: session_id_newest, read
-        backwards.
+        other parameters, oldest first, for `build_conversation`. Index: session_id_newest.
     """
     shown: dict[str, Any] = {
         "previous_response_id": "$request_params.previous_response_id",
         **dict.fromkeys(_IN_A_CONVERSATION, 1),
     }
-    return [
-        {"$match": {"session_id": id_text("session_id", session_id)}},
-        {"$sort": {"_id": 1}},
-        {"$project": shown},
-    ]
+    return [*_oldest_first("session_id", session_id), {"$project": shown}]
+
+
+def _oldest_first(field: str, wanted: Id) -> Pipeline:
+    return [{"$match": {field: id_text(field, wanted)}}, {"$sort": {"_id": 1}}]

@@ -135,3 +135,9 @@ def judged(status: str) -> dict[str, Any]:
 def is_known(field: str) -> dict[str, Any]:
     """Return the test for a field that is there and not null."""
     return {"$gt": [field, None]}  # every value sorts after null, and null after a missing field
+
+
+def times_in(names: str) -> dict[str, Any]:
+    """Return the expression for how often `tool` is in a list of names."""
+    this_tool = {"$eq": ["$$this", "$tool"]}
+    return {"$size": {"$filter": {"input": {"$ifNull": [names, []]}, "cond": this_tool}}}

@@ -1,6 +1,6 @@
 """What becomes of the tools that models ask for."""
 
-from typing import Any, Unpack
+from typing import Unpack
 
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.pipelines.stages import (
@@ -11,6 +11,7 @@ from llm_audit.queries.pipelines.stages import (
     is_known,
     judged,
     share,
+    times_in,
 )
 
 
@@ -41,12 +42,10 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
         {
             "$group": {
                 "_id": {"tool": "$tool", "trace_id": "$trace_id"},
-                "calls": {"$sum": _times_in("$tools_called")},
+                "calls": {"$sum": times_in("$tools_called")},
                 # a rule that redacts may have left more of these than of those
                 "malformed_calls": {
-                    "$sum": {
-                        "$min": [_times_in("$malformed_tool_calls"), _times_in("$tools_called")]
-                    }
+                    "$sum": {"$min": [times_in("$malformed_tool_calls"), times_in("$tools_called")]}
                 },
                 "llm_calls": {"$sum": 1},
                 "failures": count_if(failed("$status")),
@@ -71,9 +70,3 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
         {"$unset": ["_id", "judged"]},
         {"$sort": {"calls": -1, "tool": 1}},
     ]
-
-
-def _times_in(names: str) -> dict[str, Any]:
-    """Return the expression for how often the tool is in a list of names."""
-    this_tool = {"$eq": ["$$this", "$tool"]}
-    return {"$size": {"$filter": {"input": {"$ifNull": [names, []]}, "cond": this_tool}}}

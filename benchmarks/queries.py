@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,97 +82,103 @@ def fill(calls: Calls, count: int, now: datetime, bodies: list[dict[str, Any]]) 
     calls.create_indexes(call_indexes())
 
 
-def questions(calls: Calls, now: datetime) -> Iterator[tuple[str, list[Question]]]:
-    """Yield all questions, by part of the table."""
-    lot = random.Random(1)  # noqa: S311  (the same questions in every run)
-    some = list(
-        calls.aggregate([{"$match": {"task_id": {"$exists": True}}}, {"$sample": {"size": 500}}])
-    )
+class Questions:
+    """What is asked of a collection; ids are those of calls in it, others each time.
 
-    def value(field: str) -> Any:
-        return lot.choice(some)[field]
+    Args:
+        calls: The collection.
+        now: When its newest call was made.
+    """
 
-    def find(**filters: Any) -> Callable[[], dict[str, Any]]:
+    def __init__(self, calls: Calls, now: datetime) -> None:
+        self._name = calls.name
+        self._now = now
+        self._lot = random.Random(1)  # noqa: S311  (the same questions in every run)
+        in_tasks = {"$match": {"task_id": {"$exists": True}}}
+        self._some = list(calls.aggregate([in_tasks, {"$sample": {"size": 500}}]))
+
+    def parts(self) -> Iterator[tuple[str, list[Question]]]:
+        """Yield all of them, by part of the table."""
+        yield "one, and what belongs together", self._together()
+        yield f"the newest {PAGE} with a filter", self._pages()
+        yield "summaries, last day", self._summaries(timedelta(days=1))
+        yield f"summaries, {DAYS} days", self._summaries(timedelta(days=DAYS))
+        yield "others", self._others()
+
+    def _together(self) -> list[Question]:
+        value = self._value
+        by_id = {"find": self._name, "limit": 1}
+        asked: dict[str, Callable[[], pipelines.Pipeline]] = {
+            "trace": lambda: pipelines.calls_by_trace(value("trace_id")),
+            "trace tree": lambda: pipelines.trace_tree(value("trace_id")),
+            "tree of 5,000 calls": lambda: pipelines.trace_tree("0" * 32),
+            "session": lambda: pipelines.session(value("session_id")),
+            "task": lambda: pipelines.calls_by_task(value("task_id")),
+            "workflow": lambda: pipelines.workflow(value("task")["root_id"]),
+        }
+        return [
+            Question("call by id", lambda: {**by_id, "filter": {"_id": value("_id")}}),
+            *(Question(name, self._aggregate(ask)) for name, ask in asked.items()),
+        ]
+
+    def _pages(self) -> list[Question]:
+        value, any_of = self._value, self._lot.choice
+        end = self._now - timedelta(days=40)
+        filters: dict[str, dict[str, Any]] = {
+            "none": {},
+            "a day": {"start_date": end - timedelta(days=1), "end_date": end},
+            "trace": {"trace_id": lambda: value("trace_id")},
+            "session": {"session_id": lambda: value("session_id")},
+            "user": {"user_id": lambda: value("user_id")},
+            "company": {"company_id": lambda: any_of(COMPANIES)},
+            "task name": {"task_name": lambda: value("task")["name"]},
+            "model": {"model": lambda: any_of(MODELS)},
+            "status ERROR": {"status": "ERROR"},
+            "all failures": {"status": ["ERROR", "TIMEOUT", "ABANDONED"]},
+            "status SUCCESS": {"status": "SUCCESS"},
+            "status PENDING": {"status": "PENDING"},
+            "tag": {"tags": lambda: any_of(TAGS)},
+            "tool": {"tool": lambda: any_of(TOOLS)},
+            "user and status": {"user_id": lambda: value("user_id"), "status": "SUCCESS"},
+            "company and model": {"company_id": COMPANIES[3], "model": MODELS[3]},
+            "provider": {"provider": "openai"},
+            "call type": {"call_type": "CHAT"},
+            "environment": {"environment": "staging"},
+            "service": {"service": "service-1"},
+            "service nobody has": {"service": "none"},
+        }
+        return [Question(name, self._page(given)) for name, given in filters.items()]
+
+    def _summaries(self, span: timedelta) -> list[Question]:
+        start = self._now - span
+        return [
+            Question(name, self._aggregate(partial(ask, start_date=start)))
+            for name, ask in SUMMARIES.items()
+        ]
+
+    def _others(self) -> list[Question]:
+        start = self._now - timedelta(days=DAYS)
+        of_company = partial(pipelines.cost_summary, start_date=start, company_id=COMPANIES[3])
+        yesterday = self._now - timedelta(days=1)
+        search = partial(pipelines.search, "nobody says this", start_date=yesterday)
+        return [
+            Question("costs of a company by model, 90 days", self._aggregate(of_company)),
+            Question("search, last day", self._aggregate(search)),
+        ]
+
+    def _value(self, field: str) -> Any:
+        return self._lot.choice(self._some)[field]
+
+    def _page(self, filters: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         def command() -> dict[str, Any]:
-            given = {name: v() if callable(v) else v for name, v in filters.items()}
-            return {
-                "find": calls.name,
-                "filter": condition(given),
-                "sort": {"_id": -1},
-                "limit": PAGE,
-            }
+            given = {name: one() if callable(one) else one for name, one in filters.items()}
+            wanted = condition(given)
+            return {"find": self._name, "filter": wanted, "sort": {"_id": -1}, "limit": PAGE}
 
         return command
 
-    def aggregate(ask: Callable[[], pipelines.Pipeline]) -> Callable[[], dict[str, Any]]:
-        return lambda: {"aggregate": calls.name, "pipeline": ask(), "cursor": {}}
-
-    one = {"find": calls.name, "limit": 1}
-    yield (
-        "one, and what belongs together",
-        [
-            Question("call by id", lambda: {**one, "filter": {"_id": value("_id")}}),
-            Question("trace", aggregate(lambda: pipelines.calls_by_trace(value("trace_id")))),
-            Question("trace tree", aggregate(lambda: pipelines.trace_tree(value("trace_id")))),
-            Question("tree of 5,000 calls", aggregate(lambda: pipelines.trace_tree("0" * 32))),
-            Question("session", aggregate(lambda: pipelines.session(value("session_id")))),
-            Question("task", aggregate(lambda: pipelines.calls_by_task(value("task_id")))),
-            Question("workflow", aggregate(lambda: pipelines.workflow(value("task")["root_id"]))),
-        ],
-    )
-    filters: dict[str, dict[str, Any]] = {
-        "none": {},
-        "a day": {"start_date": now - timedelta(days=41), "end_date": now - timedelta(days=40)},
-        "trace": {"trace_id": lambda: value("trace_id")},
-        "session": {"session_id": lambda: value("session_id")},
-        "user": {"user_id": lambda: value("user_id")},
-        "company": {"company_id": lambda: lot.choice(COMPANIES)},
-        "task name": {"task_name": lambda: value("task")["name"]},
-        "model": {"model": lambda: lot.choice(MODELS)},
-        "status ERROR": {"status": "ERROR"},
-        "all failures": {"status": ["ERROR", "TIMEOUT", "ABANDONED"]},
-        "status SUCCESS": {"status": "SUCCESS"},
-        "status PENDING": {"status": "PENDING"},
-        "tag": {"tags": lambda: lot.choice(TAGS)},
-        "tool": {"tool": lambda: lot.choice(TOOLS)},
-        "user and status": {"user_id": lambda: value("user_id"), "status": "SUCCESS"},
-        "company and model": {"company_id": COMPANIES[3], "model": MODELS[3]},
-        "provider": {"provider": "openai"},
-        "call type": {"call_type": "CHAT"},
-        "environment": {"environment": "staging"},
-        "service": {"service": "service-1"},
-        "service nobody has": {"service": "none"},
-    }
-    yield (
-        f"the newest {PAGE} with a filter",
-        [Question(name, find(**given)) for name, given in filters.items()],
-    )
-    for title, since in (("last day", timedelta(days=1)), (f"{DAYS} days", timedelta(days=DAYS))):
-        yield (
-            f"summaries, {title}",
-            [
-                Question(name, aggregate(lambda ask=ask, since=since: ask(start_date=now - since)))
-                for name, ask in SUMMARIES.items()
-            ],
-        )
-    recent = now - timedelta(days=1)
-    yield (
-        "others",
-        [
-            Question(
-                "costs of a company by model, 90 days",
-                aggregate(
-                    lambda: pipelines.cost_summary(
-                        start_date=now - timedelta(days=DAYS), company_id=COMPANIES[3]
-                    )
-                ),
-            ),
-            Question(
-                "search, last day",
-                aggregate(lambda: pipelines.search("nobody says this", start_date=recent)),
-            ),
-        ],
-    )
+    def _aggregate(self, ask: Callable[[], pipelines.Pipeline]) -> Callable[[], dict[str, Any]]:
+        return lambda: {"aggregate": self._name, "pipeline": ask(), "cursor": {}}
 
 
 SUMMARIES: dict[str, Callable[..., pipelines.Pipeline]] = {
@@ -246,7 +253,7 @@ def main() -> None:
             f"{size['size']:,} MiB, on disk {size['storageSize']:,}; "
             f"indexes {sum(size['indexSizes'].values()):,} MiB"
         )
-        for part, asked in questions(calls, now):
+        for part, asked in Questions(calls, now).parts():
             print(f"\n| {part} | ms | keys | documents | returned | index |")
             print("| --- | --- | --- | --- | --- | --- |")
             for question in asked:

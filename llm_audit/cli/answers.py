@@ -9,7 +9,7 @@ from rich.table import Table
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import described
 from llm_audit.cli.pictures import Course, Line
 from llm_audit.queries.filters import CallFilters
@@ -46,8 +46,7 @@ def print_rows(
 ) -> None:
     """Print rows: for machines as they are, else as a table, with a picture of their course."""
     if as_json:
-        for row in rows:
-            print_json(row)
+        print_json_rows(rows)
         return
     console = terminal.console()
     if print_heading(console, title, filters, rows):

@@ -1,8 +1,7 @@
 """`llm-audit calls` and `llm-audit task`: lists of calls, also as they come in."""
 
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +11,7 @@ from rich.text import Text
 from llm_audit.cli import terminal
 from llm_audit.cli.call_table import CallTable
 from llm_audit.cli.connection import collection_of_calls, find_call, not_found
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import LIMIT_MAX, AsJson, described, filtered
 from llm_audit.cli.watching import Watch, news_forever
 from llm_audit.errors import UsageError
@@ -81,7 +80,7 @@ def task(
         if not found:
             raise not_found(collection, "task", "task_id", task_id)
     if as_json:
-        _print_json(found)
+        print_json_rows(found)
         return
     console = terminal.console()
     name = terminal.cell((found[0].get("task") or {}).get("name"))
@@ -129,7 +128,7 @@ def _list(
     wanted = condition(with_whole_parents(collection, filters), after=last)
     found = list(collection.find(wanted, SHOWN).sort("_id", -1).limit(limit))
     if as_json:
-        _print_json(found)
+        print_json_rows(found)
         return
     console = terminal.console()
     if not found:
@@ -147,20 +146,14 @@ def _watch(collection: "Documents", filters: CallFilters, limit: int, *, as_json
     watch.note(before)
     table = CallTable(terminal.console())
     if as_json:
-        _print_json(before)
+        print_json_rows(before)
     else:
         table.print(before, header=True)
     for found in news_forever(watch):
         if as_json:
-            _print_json(found)
+            print_json_rows(found)
         elif found:
             table.print(found)
-
-
-def _print_json(found: Sequence[Call]) -> None:
-    for call in found:
-        print_json(call)
-    sys.stdout.flush()
 
 
 def _attempt(ran: Mapping[str, Any]) -> Text:

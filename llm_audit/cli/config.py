@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.settings import Settings
 
@@ -39,8 +39,7 @@ def config(context: typer.Context, *, as_json: AsJson = False) -> None:
     """
     rows = list(_settings(context.obj))
     if as_json:
-        for row in rows:
-            print_json(row)
+        print_json_rows(rows)
         return
     table = terminal.table("setting", "value", "from", cut="value")
     table.columns[1].overflow = "fold"

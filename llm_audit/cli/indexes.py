@@ -13,7 +13,7 @@ from rich.text import Text
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.endings import FAILED, NotFoundError
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def indexes(
             _build(database, calls.name, missing)
             reports, missing = examine_indexes(database, calls.name), []
     if as_json:
-        for report in reports:
-            print_json(report)
+        print_json_rows(reports)
     else:
         _print_reports(terminal.console(), database.name, reports, there)
     if missing or any(report.state == "conflicting" for report in reports):

@@ -8,7 +8,8 @@ import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ def print_json(row: Mapping[str, Any] | BaseModel) -> None:
         row: Whatever MongoDB returned, or a result of ours.
     """
     print_line(json_line(row.model_dump() if isinstance(row, BaseModel) else row))
+
+
+def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
+    """Print rows, each as one line, and have them read at once."""
+    for row in rows:
+        print_json(row)
+    sys.stdout.flush()
 
 
 def print_line(line: str) -> None:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK, Row, asking, print_heading, without_cost
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
@@ -25,8 +25,7 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
         rows = ask(pipelines.retry_spend(**filters))
         costs = [] if as_json or not rows else ask(pipelines.cost_summary("task_name", **filters))
     if as_json:
-        for row in rows:
-            print_json(row)
+        print_json_rows(rows)
         return
     console = terminal.console()
     if not print_heading(console, "Retries", filters, rows):

@@ -12,7 +12,7 @@ from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.call_table import WHOLE_ID, distinct_width
 from llm_audit.cli.connection import collection_of_calls, not_found
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import print_error, print_exchange
 from llm_audit.queries import pipelines
@@ -40,8 +40,7 @@ def session(
         if not turns:
             raise not_found(collection, "session", "session_id", session_id)
     if as_json:
-        for turn in turns:
-            print_json(turn)
+        print_json_rows(turns)
         return
     console = terminal.console()
     _print_totals(console, session_id, turns)

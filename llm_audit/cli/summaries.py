@@ -20,7 +20,7 @@ from llm_audit.cli.answers import (
     print_rows,
     without_cost,
 )
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.pictures import Course, Line
 from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
@@ -60,8 +60,7 @@ def failures(
             row["groups"] = row["groups"][:limit]
             _add_messages(row["groups"], ask_both)
     if as_json:
-        for row in rows:
-            print_json(row)
+        print_json_rows(rows)
         return
     console = terminal.console()
     if not print_heading(console, "Failures", filters, rows):

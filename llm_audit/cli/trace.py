@@ -11,7 +11,7 @@ from rich.text import Text
 from llm_audit.call import FAILURE_STATUSES
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, not_found
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.waterfall import length_ms
@@ -42,8 +42,7 @@ def trace(
             raise not_found(collection, "trace", "trace_id", trace_id)
     critical = {call.id for call in tree.critical_path()}
     if as_json:
-        for branch in tree.walk():
-            print_json(_row(branch, critical))
+        print_json_rows(_row(branch, critical) for branch in tree.walk())
         return
     console = terminal.console()
     now = datetime.now(UTC)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK, Row, ask, print_heading, without_cost
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.pictures import FAILED_CELL, Course, Line, bar_with_failures
 from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
@@ -53,8 +53,7 @@ def usage(
     chosen, zone = cast("Bucket", bucket or fitting_bucket(filters)), chosen_timezone(timezone)
     rows = ask(pipelines.usage_over_time(chosen, timezone=zone, **filters))
     if as_json:
-        for row in rows:
-            print_json(row)
+        print_json_rows(rows)
         return
     console = terminal.console()
     if print_heading(console, "Usage", filters, rows, f"by {chosen}, {zone}"):

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
-from llm_audit.cli.json_lines import print_json, print_line
+from llm_audit.cli.json_lines import print_json_rows, print_line
 from llm_audit.cli.options import AsJson
 from llm_audit.settings import get_settings
 
@@ -68,8 +68,7 @@ def role(
 
 def _print_changes(changes: dict[str, str], *, as_json: bool) -> None:
     if as_json:
-        for view, change in changes.items():
-            print_json({"view": view, "change": change})
+        print_json_rows({"view": view, "change": change} for view, change in changes.items())
         return
     console = terminal.console()
     for view, change in changes.items():

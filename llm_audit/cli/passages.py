@@ -33,8 +33,8 @@ def find_passages(call: Call, text: str, *, around: int) -> list[Passage]:
     """
     pattern = re.compile(re.escape(text), re.IGNORECASE)
     parts = [*read_request(call), *(part for answer in read_answers(call) for part in answer)]
-    said = ((part.role, value) for part in parts for value in _first_match(part, pattern))
-    found = [_passage(where, match, around) for where, match in said]
+    said = ((part.role, _first_match(part, pattern)) for part in parts)
+    found = [_passage(role, match, around) for role, match in said if match]
     if found:
         return found
     # a provider's words for what it sent, which are no part of what was said
@@ -43,14 +43,13 @@ def find_passages(call: Call, text: str, *, around: int) -> list[Passage]:
     return [_passage(name, match, around) for name, match in matches if match][:1]
 
 
-def _first_match(part: Part, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """Yield the first match in a part, if there is one."""
+def _first_match(part: Part, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """Return the first match in a part, if there is one."""
     values = [part.name, part.content, part.arguments, part.response]
     texts = [text for value in values for text in _strings(value)]
     if part.type != TEXT:  # arguments were searched as the JSON that they are
         texts += [json.dumps(v, ensure_ascii=False, default=str) for v in values if v is not None]
-    matches = (pattern.search(text) for text in texts)
-    yield from (match for match in [next(filter(None, matches), None)] if match)
+    return next(filter(None, map(pattern.search, texts)), None)
 
 
 def _strings(value: Any) -> Iterator[str]:

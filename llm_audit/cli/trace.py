@@ -16,14 +16,11 @@ from llm_audit.cli.options import AsJson
 from llm_audit.cli.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.waterfall import length_ms
 from llm_audit.queries import pipelines
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, build_trace_tree
+from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree, build_trace_tree
 
 FAILURES_SHOWN = 10
 PARENTS_NAMED = 3
-_SUMS = (
-    *("calls", "failures", "pending", "prompt_tokens", "completion_tokens", "total_tokens"),
-    *("estimated_cost", "calls_without_cost", "started_at", "ended_at", "duration_ms"),
-)
+_OF_A_BRANCH = (*SUMS, "started_at", "ended_at", "duration_ms")
 
 
 def trace(
@@ -59,7 +56,7 @@ def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
         "depth": branch.depth,
         "orphan": branch.orphan,
         "critical": branch.call.id in critical,
-        "branch": {name: getattr(branch, name) for name in _SUMS},
+        "branch": {name: getattr(branch, name) for name in _OF_A_BRANCH},
     }
 
 

@@ -18,7 +18,7 @@ from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum, UTCDatetime
 
 Orphan = Literal["parent not in this trace", "parents in a circle"]
 
-_SUMS = (
+SUMS = (
     *("calls", "failures", "pending", "prompt_tokens", "completion_tokens", "total_tokens"),
     *("estimated_cost", "calls_without_cost"),
 )
@@ -199,7 +199,7 @@ def _count(branch: TraceBranch) -> None:
 def _add_up(branch: Branch) -> None:
     """Add what is below."""
     for child in branch.children:
-        for name in _SUMS:
+        for name in SUMS:
             setattr(branch, name, getattr(branch, name) + getattr(child, name))
     starts = (below.started_at for below in (branch, *branch.children))
     ends = (below.ended_at for below in (branch, *branch.children))

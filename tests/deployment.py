@@ -1,6 +1,5 @@
 """One app with its workers, as the acceptance tests deploy it."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from pymongo.collection import Collection
 
@@ -72,16 +72,32 @@ class Deployment:
             try:
                 process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGABRT)  # the log then says where it hangs
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(PATIENCE_SECONDS)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                pytest.fail("the worker did not stop")
+                hanging = _abort(process)
+                said = Path(log.name).read_text(errors="replace")
+                _, _, stacks = said.partition("Fatal Python error")
+                pytest.fail(f"the worker did not stop, nor {hanging} of its children:\n{stacks}")
             finally:
                 log.close()
                 print(Path(log.name).read_text(errors="replace"))
+
+
+def _abort(worker: subprocess.Popen[bytes]) -> int:
+    """End a worker that hangs, and its children; their log then says where each was.
+
+    Returns:
+        How many children were left.
+    """
+    children = psutil.Process(worker.pid).children(recursive=True)
+    worker.send_signal(signal.SIGABRT)
+    worker.wait()
+    _, hanging = psutil.wait_procs(children, timeout=1)
+    for child in hanging:
+        with suppress(psutil.NoSuchProcess):
+            child.send_signal(signal.SIGABRT)
+        psutil.wait_procs([child], timeout=1)  # one stack after the other
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    return len(hanging)
 
 
 def node_name(worker: subprocess.Popen[bytes]) -> str:

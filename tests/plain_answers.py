@@ -232,7 +232,7 @@ def workflow(calls: list[Call], wanted: str) -> list[Call]:
 
 def says(call: Call, text: str) -> bool:
     """Tell whether a text is in any text of what was said."""
-    fields = ("system_prompt", "messages", "input", "response_message")
+    fields = ("system_prompt", "messages", "input", "response_message", "other_choices")
     return any(text.lower() in said.lower() for said in texts_in([call.get(f) for f in fields]))
 
 

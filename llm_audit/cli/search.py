@@ -45,7 +45,7 @@ def search(
 ) -> None:
     """Find the calls in which something was said, newest first, with the last place where it was.
 
-    System prompt, messages, input and response are read, arguments and results of tools included.
+    System prompt, messages, input and responses are read, arguments and results of tools too.
     Without the setting text_index the calls of the time range are read one by one; with it they are
     looked up, and only whole words are found.
     """
@@ -56,7 +56,7 @@ def search(
             *pipelines.search(
                 text, text_index=get_settings().text_index, limit=limit, after=last, **filters
             ),
-            {"$project": dict.fromkeys((*SHOWN, *SEARCHED, "other_choices"), 1)},
+            {"$project": dict.fromkeys((*SHOWN, *SEARCHED), 1)},
         ]
         calls = collection.aggregate(pipeline, batchSize=1)  # each is shown as soon as it is found
         if as_json:

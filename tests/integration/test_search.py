@@ -45,6 +45,10 @@ SAID: list[dict[str, Any]] = [
             "tool_calls": [{"function": {"name": "find", "arguments": '{"id": "order 4711"}'}}],
         }
     },
+    {
+        "response_message": {"role": "assistant", "content": "Which one?"},
+        "other_choices": [{"index": 1, "message": {"role": "assistant", "content": "Order 4711"}}],
+    },
     {"metadata": {"note": "order 4711"}, "error_message": "order 4711", "messages": [None, 5, []]},
     {"messages": [{"order 4711": "a key is no text"}], "response_message": None},
     {},
@@ -79,7 +83,7 @@ async def calls(
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        *(("order 4711", 8), ("Order 4711", 8), ("(URGENT)", 1), ("óRDER", 1), ("find", 2)),
+        *(("order 4711", 9), ("Order 4711", 9), ("(URGENT)", 1), ("óRDER", 1), ("find", 2)),
         *(("a.b", 1), ("b*c", 1), (".", 2), ("4711?", 1), ('{"id": ', 1)),
         *(("^", 0), ("\\", 0), ("nowhere", 0)),
     ],
@@ -105,7 +109,7 @@ def every_word(database: Database[Call], monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        *(("order 4711", 8), ("Order 4711", 8), ("(URGENT)", 1), ("4711?", 1), ("find", 2)),
+        *(("order 4711", 9), ("Order 4711", 9), ("(URGENT)", 1), ("4711?", 1), ("find", 2)),
         *(("ORDER is 4711", 0), ("rder", 0), ("^", 0), ("nowhere", 0)),
     ],
 )

@@ -8,7 +8,7 @@ from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters, Id, beginning, checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline, if_
 
-SEARCHED = ("system_prompt", "messages", "input", "response_message")
+SEARCHED = ("system_prompt", "messages", "input", "response_message", "other_choices")
 SEARCH_SPAN = timedelta(days=7)
 SEARCH_DEPTH = 10  # lists and objects in each other: the arguments in a Bedrock message begin at 6
 SEARCH_MAX_CHARACTERS = 1000
@@ -24,9 +24,9 @@ def search(
 ) -> Pipeline:
     """Which calls said this, newest first?
 
-    Every text in the system prompt, the messages, the input and the response is looked at,
-    whatever the provider's shape, down to 10 lists and objects in each other. Without a text index,
-    which makes recording dear, the calls of the time range are read one by one.
+    Every text in the system prompt, the messages, the input and every choice of the response is
+    looked at, whatever the provider's shape, down to 10 lists and objects in each other. Without a
+    text index, which makes recording dear, the calls of the time range are read one by one.
 
     Args:
         text: What has to be in one of the texts, in capitals or not; nothing in it is special.

@@ -97,11 +97,18 @@ def _shown(paired: Paired, *, full: bool) -> Iterator[Padding]:
     elif part.type == CALL:
         yield from _labelled("→", part.name, part.id, part.arguments, full=full)
         for response in paired.responses:
-            yield from _labelled("←", None, None, response.response, full=full)
+            yield from _given_back(response, None, None, full=full)
     elif part.type == RESPONSE:
-        yield from _labelled("←", part.name, part.id, part.response, full=full)
+        yield from _given_back(part, part.name, part.id, full=full)
     else:
         yield from _labelled("·", _kind(part), None, _inner(part), full=full)
+
+
+def _given_back(
+    response: Part, name: str | None, identifier: str | None, *, full: bool
+) -> Iterator[Padding]:
+    remark = "failed: " if response.is_error else ""
+    yield from _labelled("←", name, identifier, response.response, full=full, remark=remark)
 
 
 def _kind(part: Part) -> str | None:
@@ -128,11 +135,13 @@ def _labelled(
     *,
     full: bool,
     style: str = "",
+    remark: str = "",
 ) -> Iterator[Padding]:
     label = Text.assemble(
         (f"{sign} ", "bold yellow"),
         (f"{terminal.cell(name)}  " if name else "", "bold"),
-        (terminal.cell(identifier) if identifier else "", "dim"),
+        (f"{terminal.cell(identifier)} " if identifier else "", "dim"),
+        (remark, terminal.FAILURE),
     )
     text = _pretty(value)
     if name is None and identifier is None:

@@ -47,6 +47,7 @@ _ABOUT_A_TOOL = frozenset({*_ID_NAMES, *_TYPE_NAMES, *_TOOL_NAMES, "role", "stat
 _ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters", "action")
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
+_FAILURE_MARKS = {"is_error": True, "isError": True, "status": "error"}
 _DEEPEST = (
     100  # about what MongoDB bears; in a text a model may write anything, and readers recurse
 )
@@ -66,6 +67,7 @@ class Part(BaseModel):
     response: Any = Field(
         None, description="a tool's: an object or list also where sent as JSON, else as sent"
     )
+    is_error: bool = Field(default=False, description="whether a response says the tool failed")
 
     def key(self) -> str:
         """Return what parts have in common that say the same; empty for what is not compared.
@@ -199,7 +201,14 @@ def _call(call: object) -> Iterator[Part]:
         arguments = _rest(inner, (*_ABOUT_A_TOOL, *_OWN_RESULT_NAMES))
     yield Part(role=ASSISTANT, type=CALL, id=identifier, name=name, arguments=arguments)
     if wrapped is None and (result := _first(call, _OWN_RESULT_NAMES)) is not None:
-        yield Part(role=TOOL, type=RESPONSE, id=identifier, name=name, response=_result(result))
+        yield Part(
+            role=TOOL,
+            type=RESPONSE,
+            id=identifier,
+            name=name,
+            response=_result(result),
+            is_error=bool(call.get("error")),
+        )
 
 
 def _response(result: Mapping[str, Any]) -> Part:
@@ -210,6 +219,7 @@ def _response(result: Mapping[str, Any]) -> Part:
         id=_text(_first(result, _ID_NAMES)),
         name=_text(_first(result, _TOOL_NAMES) or (_CODE if "outcome" in result else None)),
         response=_result(content if content is not None else _rest(result, _ABOUT_A_TOOL)),
+        is_error=any(result.get(name) == mark for name, mark in _FAILURE_MARKS.items()),
     )
 
 

@@ -335,6 +335,41 @@ def test_a_result_that_nobody_asked_for_is_kept() -> None:
     assert told({"messages": [result]}) == [("tool", "gave", "1", "21")]
 
 
+@pytest.mark.parametrize(
+    ("mark", "fine"),
+    [
+        ({"is_error": True}, {"is_error": False}),  # Anthropic
+        ({"status": "error"}, {"status": "success"}),  # Bedrock
+        ({"isError": True}, {"isError": False}),  # MCP
+    ],
+    ids=["Anthropic", "Bedrock", "MCP"],
+)
+def test_a_tool_that_failed_is_told_from_one_that_did_not(
+    mark: dict[str, Any], fine: dict[str, Any]
+) -> None:
+    """The mark is read, in a block as in a message of its own, and nothing else changes."""
+
+    def read(marked: Any) -> list[tuple[Any, bool]]:
+        result = {"content": [{"text": "no such city"}], **marked}
+        block = {"toolResult": {"toolUseId": "1", **result}}
+        whole = {"role": "tool", "tool_call_id": "1", **result}
+        parts = read_request({"messages": [{"role": "user", "content": [block]}, whole]})
+        return [(part.response, part.is_error) for part in parts]
+
+    assert read(mark) == [("no such city", True)] * 2
+    assert read(fine) == read({}) == [("no such city", False)] * 2
+
+
+def test_a_tool_that_the_provider_ran_may_fail() -> None:
+    """A call that holds its error instead of a result."""
+    call = {"type": "mcp_call", "id": "1", "name": "find", "output": None, "error": "no"}
+    asked, gave = read_request({"input": [call]})
+
+    assert (asked.name, gave.response, gave.is_error) == ("find", "no", True)
+    (_, gave) = read_request({"input": [call | {"output": "yes", "error": None}]})
+    assert (gave.response, gave.is_error) == ("yes", False)
+
+
 def test_a_tool_may_give_nothing() -> None:
     """A result without content is a result, with nothing in it."""
     result = {"role": "tool", "tool_call_id": "1", "name": "f", "content": None}

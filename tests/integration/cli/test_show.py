@@ -187,6 +187,10 @@ def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
         ),
         ({"type": "tool_result", "tool_use_id": "t_1", "content": "21"}, ["← t_1", "21"]),
         (
+            {"type": "tool_result", "tool_use_id": "t_1", "content": "no", "is_error": True},
+            ["← t_1 failed:", "no"],
+        ),
+        (
             {
                 "gridfs_id": "a" * 64,
                 "length": 2048,
@@ -196,7 +200,7 @@ def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
             ["· It begins so … (2.0 KiB in GridFS,", f"{'a' * 64})"],
         ),
     ],
-    ids=["unknown", "image", "document", "result without its call", "GridFS"],
+    ids=["unknown", "image", "document", "result without its call", "failure", "GridFS"],
 )
 def test_parts_are_shown_whole(content: Any, shown: list[str], shell: Shell, calls: Calls) -> None:
     """Whatever shape a part has, nothing of it is left out, and labels stand apart."""
@@ -207,6 +211,23 @@ def test_parts_are_shown_whole(content: Any, shown: list[str], shell: Shell, cal
 
     assert lines[-len(shown) - 1 : -1] == shown
     assert lines[-1].endswith("comes with LLMCallRepository.get(call_id, with_media=True)")
+
+
+def test_a_tool_that_failed_says_so(shell: Shell, calls: Calls) -> None:
+    """What it gave back stands with its call, and that it is no result is to be seen."""
+    asked = {"type": "tool_use", "id": "1", "name": "weather", "input": {"city": "Atlantis"}}
+    failed = {
+        "type": "tool_result",
+        "tool_use_id": "1",
+        "is_error": True,
+        "content": "no such city",
+    }
+    messages = [{"role": "assistant", "content": [asked]}, {"role": "user", "content": [failed]}]
+    calls.insert_one({"_id": "a", "status": "SUCCESS", "messages": messages})
+
+    lines = [line.strip() for line in shell("show", "a").lines]
+
+    assert lines[-3:] == ["→ weather  1", '{"city": "Atlantis"}', "← failed: no such city"]
 
 
 def test_long_parameters_are_folded(shell: Shell, calls: Calls) -> None:

@@ -19,6 +19,7 @@ CallsOf = Callable[..., list[dict[str, Any]]]
 
 TASKS_FOLDER = Path(__file__).parent / "acceptance"
 PATIENCE_SECONDS = 30
+STOPPING_SECONDS = 60  # all of a worker's processes flush, on a machine that does much else
 PREFORK = ("--pool", "prefork", "--concurrency", "2")
 PREFORK_ALONE = ("--pool", "prefork", "--concurrency", "1")
 THREADS = ("--pool", "threads", "--concurrency", "2")
@@ -70,7 +71,7 @@ class Deployment:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(PATIENCE_SECONDS)
+                process.wait(STOPPING_SECONDS)
             except subprocess.TimeoutExpired:
                 hanging = _abort(process)
                 said = Path(log.name).read_text(errors="replace")

@@ -180,4 +180,6 @@ class CallFields(StartFields, OutcomeFields):
     )
 
 
+# The fields that hold what was said.
+SAID = ("system_prompt", "messages", "input", "response_message", "other_choices")
 OUTCOME_FIELD_NAMES = tuple(OutcomeFields.model_fields)

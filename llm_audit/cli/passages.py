@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llm_audit.call import SAID
 from llm_audit.cli import terminal
 from llm_audit.queries.messages import TEXT, Part, read_answers, read_request
-from llm_audit.queries.pipelines.finding import SEARCHED
 
 Call = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ def find_passages(call: Call, text: str, *, around: int) -> list[Passage]:
     if found:
         return found
     # a provider's words for what it sent, which are no part of what was said
-    stored = ((name, value) for name in SEARCHED for value in _strings(call.get(name)))
+    stored = ((name, value) for name in SAID for value in _strings(call.get(name)))
     matches = ((name, pattern.search(value)) for name, value in stored)
     return [_passage(name, match, around) for name, match in matches if match][:1]
 

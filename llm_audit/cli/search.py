@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from llm_audit.call import SAID
 from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK
 from llm_audit.cli.call_table import CallTable
@@ -20,7 +21,6 @@ from llm_audit.cli.parts import role_style
 from llm_audit.cli.passages import Passage, find_passages
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.pipelines.finding import SEARCHED
 from llm_audit.settings import get_settings
 
 AROUND = 200  # characters on each side of what was found, for machines
@@ -56,7 +56,7 @@ def search(
             *pipelines.search(
                 text, text_index=get_settings().text_index, limit=limit, after=last, **filters
             ),
-            {"$project": dict.fromkeys((*SHOWN, *SEARCHED), 1)},
+            {"$project": dict.fromkeys((*SHOWN, *SAID), 1)},
         ]
         calls = collection.aggregate(pipeline, batchSize=1)  # each is shown as soon as it is found
         if as_json:

@@ -4,11 +4,11 @@ import re
 from datetime import timedelta
 from typing import Any, Unpack
 
+from llm_audit.call import SAID
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters, Id, beginning, checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline, if_
 
-SEARCHED = ("system_prompt", "messages", "input", "response_message", "other_choices")
 SEARCH_SPAN = timedelta(days=7)
 SEARCH_DEPTH = 10  # lists and objects in each other: the arguments in a Bedrock message begin at 6
 SEARCH_MAX_CHARACTERS = 1000
@@ -51,7 +51,7 @@ def search(
     return [
         {"$match": condition(filters, after=after) | (_words_of(text) if text_index else {})},
         {"$sort": {"_id": -1}},
-        {"$set": {"_searched": {"found": False, "level": [f"${name}" for name in SEARCHED]}}},
+        {"$set": {"_searched": {"found": False, "level": [f"${name}" for name in SAID]}}},
         *(_level_of(pattern) for _ in range(SEARCH_DEPTH + 1)),
         {"$match": {"_searched.found": True}},
         {"$unset": "_searched"},

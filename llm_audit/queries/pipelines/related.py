@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llm_audit.call import SAID
 from llm_audit.queries.filters import Id, id_text
 from llm_audit.queries.pipelines.stages import Pipeline
 
@@ -11,7 +12,7 @@ _IN_A_TREE = (
     *("error_type", "ended_by", "created_at", "completed_at"),
 )
 _IN_A_CONVERSATION = (
-    *("system_prompt", "messages", "input", "response_message", "other_choices"),
+    *SAID,
     *("response_id", "finish_reason", "call_type", "status", "provider", "model"),
     *("trace_id", "task_id"),
     *("error_type", "error_message", "ended_by"),

@@ -147,6 +147,7 @@ def _labelled(
     if name is None and identifier is None:
         yield from _beside(label, _folded(text, style, full=full, indent=0))
         return
+    label.rstrip()
     yield _indented(label, 2)
     yield from _folded(text, style, full=full, indent=4)
 

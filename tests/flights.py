@@ -67,6 +67,7 @@ class Flight:
             if pool in {PREFORK, PREFORK_ALONE}:  # in the others it is the process that runs it
                 self._wait_until_accepted(node_name(worker), task_id)
             worker.send_signal(sig)
+            self.provider.wake_callers()
             if answer:
                 self.provider.answer()
             worker.wait(PATIENCE_SECONDS)

@@ -18,6 +18,7 @@ class SlowProvider:
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._in_flight: list[_Handler] = []
         self._let_go = threading.Event()
 
     def next_request(self) -> dict[str, Any]:
@@ -38,17 +39,29 @@ class SlowProvider:
         while not self.requests.empty():
             self.requests.get()
 
-    def take(self, request: dict[str, Any]) -> None:
+    def wake_callers(self) -> None:
+        """Send everybody who waits a `100 Continue`, after which they wait on.
+
+        Python notices a signal that comes just before it blocks in `recv` only when that returns.
+        """
+        for handler in self._in_flight:
+            with suppress(ConnectionError):  # whoever asked was killed meanwhile
+                handler.handle_expect_100()
+
+    def take(self, handler: "_Handler", request: dict[str, Any]) -> None:
         """Be asked."""
+        self._in_flight.append(handler)
         self.requests.put(request)
         self._let_go.wait()
+        self._in_flight.remove(handler)
 
 
 class _Handler(BaseHTTPRequestHandler):
     provider: SlowProvider
 
     def do_POST(self) -> None:
-        self.provider.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.provider.take(self, request)
         with suppress(ConnectionError):  # whoever asked was killed meanwhile
             self.send_response(200)
             self.end_headers()

@@ -216,8 +216,7 @@ def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> N
 
     with host("lost").worker(*PREFORK) as worker:
         task_id, _ = flight.begin("ask")
-        pending = {"task_id": task_id, "status": "PENDING"}
-        until(lambda: own_queue.calls.count_documents(pending))
+        flight.ends_as(task_id, FINISHED, LEFT, ("in flight", "PENDING", None))
         worker.kill()
         worker.wait()
     with host("alive").worker(*PREFORK):

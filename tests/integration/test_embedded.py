@@ -4,27 +4,18 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pymongo
 import pymongo.errors
 import pytest
+from waiting import until
 
 from llm_audit import embedded
 from llm_audit.embedded.server import FOLDER_PREFIX
 
 SERVERS = [embedded.Mongod, embedded.Redis]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def runs(pid: int) -> bool:
@@ -114,7 +105,8 @@ def test_a_frozen_server_is_silent_until_thawed() -> None:
             client.admin.command("ping")
         server.thaw()
 
-        assert eventually(lambda: client.admin.command("ping")["ok"] == 1)
+        with pymongo.MongoClient(server.url) as patient:
+            assert patient.admin.command("ping")["ok"] == 1
 
 
 @pytest.mark.parametrize("server_type", SERVERS)
@@ -253,8 +245,8 @@ def test_servers_die_with_their_parent(
         parent.send_signal(number)
         parent.wait()
 
-        assert eventually(lambda: not any(runs(pid) for pid in pids))
-        assert eventually(lambda: not any(folder.exists() for folder in folders))
+        until(lambda: not any(runs(pid) for pid in pids))
+        until(lambda: not any(folder.exists() for folder in folders))
         assert runs(int(child))
     finally:
         os.kill(int(child), signal.SIGKILL)

@@ -82,9 +82,12 @@ def test_what_a_stopped_recorder_left_is_shipped_by_the_next(
     until(lambda: not folder.exists())
 
 
-@pytest.mark.usefixtures("settings")
-def test_a_folder_is_ours_until_the_thread_has_ended(server: embedded.Mongod, calls: Calls) -> None:
+def test_a_folder_is_ours_until_the_thread_has_ended(
+    recording: Recording, server: embedded.Mongod, calls: Calls
+) -> None:
     """Stopped in the middle of a batch, it is taken over by nobody before that batch is done."""
+    # with short leases a heartbeat, which comes before the batch, would wait for the frozen server
+    recording(mongo_url=server.url, database=calls.database.name)
     LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
     assert llm_audit.flush(PATIENCE)
     server.freeze()

@@ -55,10 +55,11 @@ def start_fields(given: dict[str, Any], context: CallContext) -> dict[str, Any]:
     for name in INHERITED:
         if name not in fields and (inherited := getattr(context, name)) is not None:
             fields[name] = inherited
-    if context.tags or "tags" in fields:
-        fields["tags"] = tags(context, fields.get("tags"))
-    if context.metadata or "metadata" in fields:
-        fields["metadata"] = metadata(context, fields.get("metadata"))
+    for name, united in (("tags", tags), ("metadata", metadata)):
+        if getattr(context, name) or name in fields:
+            fields[name] = united(context, fields.get(name))
+            if not fields[name]:
+                del fields[name]
     return fields
 
 
@@ -187,13 +188,13 @@ def text(value: object) -> str | None:
     return str.__str__(value) if isinstance(value, str) else safe_repr(value, str)
 
 
-def tags(context: CallContext, given: Iterable[str] | None) -> list[str] | None:
+def tags(context: CallContext, given: Iterable[str] | None) -> list[str]:
     """Return the context's tags and those given, each once."""
     if isinstance(given, list | tuple | set):
         given = [str(text(tag)) for tag in given]
-    return list(unite_tags(context.tags, given or ())) or None
+    return list(unite_tags(context.tags, given or ()))
 
 
-def metadata(context: CallContext, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def metadata(context: CallContext, given: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the context's metadata with what is given merged over it."""
-    return dict(merge_metadata(context.metadata, given)) or None
+    return dict(merge_metadata(context.metadata, given))

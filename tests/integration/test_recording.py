@@ -9,7 +9,7 @@ from waiting import PATIENCE, Calls, Recording, arrived, until
 
 import llm_audit
 from llm_audit import LLMLogger, UsageError, audit_context
-from llm_audit.call import OUTCOME_FIELD_NAMES
+from llm_audit.call import OUTCOME_FIELD_NAMES, CallFields
 from llm_audit.recorder.open_calls import forget_open_calls
 
 USER = {"role": "user", "content": "Compare Gorgias with its top competitors"}
@@ -60,6 +60,15 @@ def test_a_call_is_stored_as_it_was(calls: Calls) -> None:
     assert TOKENS.items() <= call.items()
     assert call["status"] == "SUCCESS"
     assert "encoding_notes" not in call
+
+
+def test_nothing_in_a_list_or_dict_is_not_stored(calls: Calls) -> None:
+    """Tags and metadata without anything in them are as good as none: the model refuses a null."""
+    call_id = LLMLogger.start(model="m", messages=[], tags=[], metadata={}, tools=[])
+
+    call = arrived(calls, call_id)
+    assert not {"tags", "metadata"} & call.keys()
+    assert CallFields.model_validate(call).tags == []
 
 
 async def test_sync_and_async_code_record_alike(calls: Calls) -> None:

@@ -16,6 +16,7 @@ from llm_audit.indexes import call_indexes
 from llm_audit.settings import reset_settings
 
 DAY = timedelta(days=1)
+DECOMPOSED = "e\u0301cole"
 
 SAID: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "Where is order 4711?"}]},
@@ -51,6 +52,7 @@ SAID: list[dict[str, Any]] = [
     },
     {"metadata": {"note": "order 4711"}, "error_message": "order 4711", "messages": [None, 5, []]},
     {"messages": [{"order 4711": "a key is no text"}], "response_message": None},
+    {"input": f"नमस्ते दुनिया, {DECOMPOSED}"},
     {},
 ]
 
@@ -110,6 +112,7 @@ def every_word(database: Database[Call], monkeypatch: pytest.MonkeyPatch) -> Non
     ("text", "count"),
     [
         *(("order 4711", 9), ("Order 4711", 9), ("(URGENT)", 1), ("4711?", 1), ("find", 2)),
+        *(("नमस्ते", 1), (DECOMPOSED, 1)),
         *(("ORDER is 4711", 0), ("rder", 0), ("^", 0), ("nowhere", 0)),
     ],
 )

@@ -89,8 +89,8 @@ def _level_of(pattern: str) -> dict[str, Any]:
 
 
 def _words_of(text: str) -> dict[str, Any]:
-    """Return the condition that a call holds all words of a text."""
-    words = re.findall(r"\w+", text)
+    """Return the condition that a call holds all words of a text; MongoDB tells what a word is."""
+    words = re.findall(r'[^\s"\\]+', text)
     return {"$text": {"$search": " ".join(f'"{word}"' for word in words)}}
 
 

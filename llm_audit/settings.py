@@ -16,7 +16,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 
 _HOST = r"(\[[^][@/?#]+\]|[^][:,@/?#]+)(:\d+)?"
-_MONGO_URL = re.compile(rf"mongodb(\+srv)?://([^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)([/?]|$)")
+_MONGO_URL = re.compile(
+    rf"mongodb(\+srv)?://([^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
+    r"(/[^@?]*)?(\?|$)"  # before an @ would stand the rest of a password that has a /
+)
+MONGO_URL_SHAPE = (
+    "it has to look like mongodb://host:27017 or mongodb+srv://host, with user and password "
+    "percent-encoded"
+)
 
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -264,9 +271,8 @@ def _check_mongo_url(settings: Settings) -> None:
     if settings.hosts():
         return
     message = (
-        "mongo_url is not a MongoDB connection string: it has to look like "
-        "mongodb://host:27017 or mongodb+srv://host, with user and password percent-encoded. Set "
-        "it in llm_audit.configure() or LLM_AUDIT_MONGO_URL; until then calls wait in the spool."
+        f"mongo_url is not a MongoDB connection string: {MONGO_URL_SHAPE}. Set it in "
+        "llm_audit.configure() or LLM_AUDIT_MONGO_URL; until then calls wait in the spool."
     )
     if settings.strict:
         raise ConfigurationError(message)

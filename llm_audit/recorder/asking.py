@@ -13,7 +13,7 @@ from pymongo import errors as driver
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.recorder.connection import AUTHENTICATION_FAILED, describe
 from llm_audit.recorder.delivery import STATES
-from llm_audit.settings import Settings
+from llm_audit.settings import MONGO_URL_SHAPE, Settings
 
 UNAUTHORIZED = 13
 INVALID_NAMESPACE = 73
@@ -59,7 +59,9 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
         case driver.ConfigurationError() if _is_dns(settings, error):
             return _unavailable(settings, describe(error))
         case driver.ConfigurationError() | ValueError() | OSError():  # see client_of
-            return ConfigurationError(f"The setting mongo_url is wrong ({error}): mend {_URL}.")
+            # of a URL that it cannot take apart, the driver may quote a part of the password
+            reason = error if settings.hosts() else MONGO_URL_SHAPE
+            return ConfigurationError(f"The setting mongo_url is wrong ({reason}): mend {_URL}.")
         case driver.PyMongoError():
             return _unavailable(settings, describe(error))
     return LLMAuditError(

@@ -1,7 +1,8 @@
 import pytest
+from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from llm_audit.errors import LLMAuditError, UnavailableError
+from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.recorder.asking import asking
 from llm_audit.settings import Settings
 
@@ -15,3 +16,15 @@ def test_a_state_is_no_refusal(code: int, is_state: bool) -> None:
         raise OperationFailure("", code)
 
     assert isinstance(raised.value, UnavailableError) is is_state
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://root:pa/s3cret@mongo:27017/", "mongodb://root:12/s3cret@mongo/db"]
+)
+def test_a_wrong_url_is_not_quoted(url: str) -> None:
+    """The driver takes a part of a password that is not encoded for the name of a database."""
+    settings = Settings(mongo_url=url)
+    with pytest.raises(ConfigurationError, match="percent-encoded") as raised, asking(settings):
+        MongoClient(url)
+
+    assert "s3cret" not in str(raised.value)

@@ -55,12 +55,17 @@ def start_fields(given: dict[str, Any], context: CallContext) -> dict[str, Any]:
     for name in INHERITED:
         if name not in fields and (inherited := getattr(context, name)) is not None:
             fields[name] = inherited
+    _unite_with_context(fields, context)
+    return fields
+
+
+def _unite_with_context(fields: dict[str, Any], context: CallContext) -> None:
+    """Add the context's tags and metadata to those given; where there are none, no field."""
     for name, united in (("tags", tags), ("metadata", metadata)):
         if getattr(context, name) or name in fields:
             fields[name] = united(context, fields.get(name))
             if not fields[name]:
                 del fields[name]
-    return fields
 
 
 def _check(name: str, value: object, request_params: dict[str, Any]) -> Any:

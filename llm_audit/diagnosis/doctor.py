@@ -82,16 +82,18 @@ def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:
                     "_id": "$process_nonce",
                     "count": {"$sum": 1},
                     "oldest_at": {"$min": "$created_at"},
+                    "call_ids": {"$minN": {"input": "$_id", "n": SAMPLE}},
                 }
             },
         ]
     )
+    call_ids: list[str] = []
     for group in groups:
         found.count += group["count"]
         found.by_process[group["_id"] or UNKNOWN] = group["count"]
         found.oldest_at = min(found.oldest_at or group["oldest_at"], group["oldest_at"])
-    oldest = calls.find(condition, {"_id": 1}).sort("_id", 1).limit(SAMPLE)
-    found.call_ids = [call["_id"] for call in oldest]
+        call_ids += group["call_ids"]
+    found.call_ids = sorted(call_ids)[:SAMPLE]
     return found
 
 

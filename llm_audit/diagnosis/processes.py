@@ -47,7 +47,7 @@ def _judge(report: ProcessReport, not_journaled: int) -> tuple[bool | None, str]
     refused = sum(entry.count for entry in report.rejected)
     if refused > report.retried or report.dropped:
         parts = [
-            f"{entry.count} {_PLURALS[entry.what]} {verb} ({entry.reason})"
+            f"{entry.count} {_PLURALS.get(entry.what, entry.what)} {verb} ({entry.reason})"
             for verb, entries in (("rejected", report.rejected), ("dropped", report.dropped))
             for entry in entries
         ]

@@ -189,7 +189,7 @@ class _Collection(_Imitation):
             raise _refusal(f"an aggregation with {', '.join(wrong)}")
         with _refusing("this aggregation", but=()):
             rows = list(self._engine.aggregate(stages))
-        if _NOTHING in repr(rows):
+        if _NOTHING in repr(rows) and _NOTHING not in repr(list(self._engine.find())):
             raise _refusal("an aggregation over a field that is missing")
         return _Cursor(iter(rows))
 

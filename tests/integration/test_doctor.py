@@ -211,11 +211,14 @@ def test_a_process_that_dropped_everything_is_named(recording: Recording, proces
     assert report_of(nonce)[0].everything_arrived is False
 
 
-def test_what_the_living_dropped_is_a_problem(processes: Calls) -> None:
-    """A process need not end before it is said what it has lost."""
+@pytest.mark.parametrize(
+    ("what", "said"), [("record", "operations"), ("of a later version", "of a later version")]
+)
+def test_what_the_living_dropped_is_a_problem(processes: Calls, what: str, said: str) -> None:
+    """A process need not end before it is said what it has lost, nor be of this version."""
     now = datetime.now(UTC)
     dropped = {
-        "what": "record",
+        "what": what,
         "reason": "spool_max_bytes",
         "count": 4,
         "first_seq": 7,
@@ -228,7 +231,7 @@ def test_what_the_living_dropped_is_a_problem(processes: Calls) -> None:
     report, problems = report_of("losing")
     assert report.state == "alive"
     assert len(problems) == 1
-    assert "4 operations dropped (spool_max_bytes)" in problems[0]
+    assert f"4 {said} dropped (spool_max_bytes)" in problems[0]
 
 
 def test_a_silent_process_is_a_problem(processes: Calls) -> None:

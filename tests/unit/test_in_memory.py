@@ -160,6 +160,15 @@ async def test_pymongo_async_works_on_it(database: Database) -> None:
     assert isinstance(database.client, AsyncMongoClient)
 
 
+async def test_a_text_may_be_what_stands_for_nothing(database: Database) -> None:
+    """How the imitation shows a missing field is no reason to refuse a call that says so."""
+    said = {"_id": "it", "status": "SUCCESS", "trace_id": "t", "input": "<NOTHING> to declare"}
+    await database["llm_calls"].insert_one(said)
+
+    (call,) = await LLMCallRepository.get_calls_by_trace("t")
+    assert call.input == said["input"]
+
+
 async def test_each_client_is_a_server_of_its_own(database: Database) -> None:
     """Two tests with a client each do not see each other's documents."""
     assert await database["llm_calls"].count_documents({}) == 3

@@ -8,7 +8,9 @@ from datetime import datetime
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_audit.call import LLMCallStatusEnum
+from pydantic import ValidationError
+
+from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.cli.json_lines import from_extended_json
 
 if TYPE_CHECKING:
@@ -139,6 +141,11 @@ def _problem(document: dict[str, Any], size: int) -> str | None:
     for name in _NUMBERS:
         if not _is_number(document.get(name)):
             return f"{name} is no number"
+    try:
+        CallFields.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     return "it is larger than 16 MiB" if size > DOCUMENT_MAX_BYTES else None
 
 

@@ -41,6 +41,18 @@ CALL = {"_id": "a", "status": "SUCCESS"}
             '{"_id": "b", "status": "SUCCESS", "estimated_cost": {"$numberDouble": "NaN"}}',
             "estimated_cost is no number",
         ),
+        (
+            '{"_id": "b", "status": "SUCCESS", "total_tokens": 1.5}',
+            "total_tokens: Input should be a valid integer, got a number with a fractional part",
+        ),
+        (
+            '{"_id": "b", "status": "SUCCESS", "tools_called": "find"}',
+            "tools_called: Input should be a valid list",
+        ),
+        (
+            '{"_id": "b", "status": "SUCCESS", "task": {"name": 5}}',
+            "task.name: Input should be a valid string",
+        ),
     ],
 )
 def test_a_line_that_lists_would_stumble_over_is_refused(

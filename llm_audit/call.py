@@ -13,12 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 
 
-def _in_utc(moment: datetime) -> datetime:
+def in_utc(moment: datetime) -> datetime:
     """Return a moment with its zone, which a client without `tz_aware` leaves out."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-UTCDatetime = Annotated[datetime, AfterValidator(_in_utc)]
+UTCDatetime = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class LLMCallTypeEnum(StrEnum):

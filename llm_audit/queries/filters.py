@@ -25,7 +25,7 @@ class CallFilters(TypedDict, total=False):
     be UUID or int. A date without a zone is local time. `start_date` is included and `end_date` is
     not, both in whole milliseconds; they are compared with the instant in a call's id, which is a
     UUIDv7. Of calls that something else stored, those with ids of another kind seem to be of any
-    time, and those with ids that are no text are in no sum.
+    time, and most sums leave out those with ids that are no text.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]
@@ -49,7 +49,7 @@ class CallFilters(TypedDict, total=False):
 
 
 _ENUMS: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
-_STORED_AS = {"task_name": "task.name", "tool": "tools_called"}
+STORED_AS = {"task_name": "task.name", "tool": "tools_called", "tag": "tags"}
 _DATES = ("start_date", "end_date")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -121,8 +121,8 @@ def checked_limit(limit: object) -> None:
 
 
 def _field_condition(name: str, given: object) -> dict[str, Any]:
-    field = _STORED_AS.get(name, name)
-    if not isinstance(given, list | tuple | set | frozenset):
+    field = STORED_AS.get(name, name)
+    if isinstance(given, str | Mapping) or not isinstance(given, Collection):
         return {field: _stored(name, given)}
     values = [_stored(name, value) for value in given]
     if name == "tags":

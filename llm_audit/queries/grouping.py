@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 from zoneinfo import available_timezones
 
 from llm_audit.errors import UsageError
+from llm_audit.queries.filters import STORED_AS
 
 Expression = dict[str, Any]
 Bucket = Literal["hour", "day", "week", "month"]
@@ -31,7 +32,6 @@ GroupBy = Literal[
 UTC = "UTC"
 _FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?(00|15|30|45))?")
-_STORED_AS = {"task_name": "task.name", "tag": "tags"}
 
 
 def unwound(group_by: GroupBy) -> list[Expression]:
@@ -54,10 +54,14 @@ def unwound(group_by: GroupBy) -> list[Expression]:
 
 
 def key(group_by: GroupBy, timezone: str) -> Any:
-    """Return the expression for a call's group: a str or the group's beginning, else null."""
+    """Return the expression for a call's group: a str or the group's beginning, else null.
+
+    Raises:
+        UsageError: There is no such time zone.
+    """
     checked_timezone(timezone)
     if group_by in _FORMATS:
-        return beginning("$created_at", group_by, timezone)
+        return truncated("$created_at", group_by, timezone)
     return or_null(_field(group_by))
 
 
@@ -75,13 +79,13 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
     if group_by not in _FORMATS:
         return _field(group_by)
     if timezone == UTC:
-        return beginning("$created_at", "hour", UTC)
+        return truncated("$created_at", "hour", UTC)
     return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
 
 
 def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the group of a part."""
-    return beginning(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
+    return truncated(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
@@ -96,7 +100,7 @@ def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) ->
     return [{"$set": {"group": "$_id"}}, {"$unset": "_id"}, {"$sort": order | {"group": 1}}]
 
 
-def beginning(instant: str, bucket: str, timezone: str) -> Expression:
+def truncated(instant: str, bucket: str, timezone: str) -> Expression:
     """Return the expression for the instant at which the hour, day ... of another began there."""
     return {
         "$dateTrunc": {
@@ -146,7 +150,7 @@ def _in_zone(timezone: str) -> dict[str, str]:
 
 
 def _field(group_by: str) -> str:
-    return f"${_STORED_AS.get(group_by, group_by)}"
+    return f"${STORED_AS.get(group_by, group_by)}"
 
 
 @cache

@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from llm_audit.call import FAILURE_STATUSES, CallFields, TaskFields
+from llm_audit.queries import grouping
+from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.stages import (
     costs,
     count_if,
     failure_rate,
     is_known,
     outcomes,
+    per_tool,
     times_in,
     tokens,
 )
@@ -44,7 +47,7 @@ BODIES = frozenset(
 )
 """The fields that no view shows, because they hold what people and models said, or may quote it."""
 
-_PAID_FOR = (
+_PAID_FOR: tuple[GroupBy, ...] = (
     "provider",
     "model",
     "call_type",
@@ -53,8 +56,6 @@ _PAID_FOR = (
     "environment",
     "service",
 )
-_STORED_AS = {"task_name": "task.name"}
-_DAY = {"$dateTrunc": {"date": "$created_at", "unit": "day"}}  # UTC, as no time zone is given
 
 
 def v_calls() -> Definition:
@@ -96,12 +97,14 @@ def v_tool_usage_daily() -> Definition:
     llm_calls = sums.pop("calls")
     summed = ("calls", "llm_calls", *sums)
     return [
-        {"$match": {"tools_called": {"$exists": True}}},
-        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
-        {"$unwind": "$tool"},
+        *per_tool({"tools_called": {"$exists": True}}),
         {
             "$group": {
-                "_id": {"day": _DAY, "tool": "$tool", "trace_id": "$trace_id"},
+                "_id": {
+                    "day": grouping.key("day", grouping.UTC),
+                    "tool": "$tool",
+                    "trace_id": "$trace_id",
+                },
                 "calls": {"$sum": times_in("$tools_called")},
                 "llm_calls": llm_calls,
                 **sums,
@@ -133,9 +136,7 @@ def v_cost_daily() -> Definition:
         calls_without_cost}`: `day` as in `v_tool_usage_daily`; null stands for what a call does not
         have. All but the rate may be added up over rows. Index: none.
     """
-    key = {"day": _DAY} | {
-        name: {"$ifNull": [f"${_STORED_AS.get(name, name)}", None]} for name in _PAID_FOR
-    }
+    key = {name: grouping.key(name, grouping.UTC) for name in ("day", *_PAID_FOR)}
     sums = outcomes() | tokens() | costs()
     return [{"$group": {"_id": key, **sums}}, _row({n: f"$_id.{n}" for n in key}, sums)]
 

@@ -7,7 +7,7 @@ harms an upload: `blobs.py`.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -15,6 +15,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from llm_audit.call import in_utc
 from llm_audit.errors import log_once
 from llm_audit.indexes import MEDIA_INDEX
 from llm_audit.recorder.blobs import NEVER, OURS, Bucket, take_away
@@ -79,7 +80,7 @@ def remove_expired(database: AnyDatabase, now: datetime) -> int:
         if call is None:
             removed += take_away(bucket, {"_id": entry["_id"], **expired})
         else:
-            until = max(_in_utc(call.get("expires_at") or NEVER), now + LOOK_AGAIN_AFTER)
+            until = max(in_utc(call.get("expires_at") or NEVER), now + LOOK_AGAIN_AFTER)
             bucket.files.update_one(
                 {"_id": entry["_id"], **OURS}, {"$max": {"metadata.expires_at": until}}
             )
@@ -183,7 +184,7 @@ def _unfinished(bucket: Bucket, before: datetime) -> Iterator[Unreferenced]:
         ours = {"files_id": sha256, "upload": {"$type": "objectId"}}
         for chunk in bucket.chunks.find(ours, {"upload": 1, "size": {"$binarySize": "$data"}}):
             uploads[chunk["upload"]] = uploads.get(chunk["upload"], 0) + chunk["size"]
-        if uploads and max(uploads).generation_time <= _in_utc(before):
+        if uploads and max(uploads).generation_time <= in_utc(before):
             yield Unreferenced(sha256, sum(uploads.values()), None, tuple(uploads))
 
 
@@ -211,8 +212,3 @@ def _remove_chunks(bucket: Bucket, media: Unreferenced) -> bool:
         return False
     taken = {"files_id": media.sha256, "upload": removal}
     return bucket.chunks.delete_many(taken).deleted_count > 0
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """Return a moment with its zone, which a client without `tz_aware` leaves out."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

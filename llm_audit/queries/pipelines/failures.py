@@ -7,7 +7,7 @@ from llm_audit.queries.filters import CallFilters, Id, id_text
 from llm_audit.queries.grouping import or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
-    calls_if,
+    count_if,
     failed,
     failure_rate,
     if_,
@@ -41,6 +41,9 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         first (see `FailureSummary`). A group's rate is its share of the successes and failures of
         the same model and task. Index: that of a filter's field, else summed_up, which covers it;
         what the samples say is in `error_messages`.
+
+    Raises:
+        UsageError: An argument is wrong.
     """
     return [
         *matching(filters),
@@ -66,7 +69,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         {
             "$setWindowFields": {
                 "partitionBy": {"model": "$_id.model", "task_name": "$_id.task_name"},
-                "output": {"judged": calls_if(judged("$_id.status"))},
+                "output": {"judged": count_if(judged("$_id.status"), "$calls")},
             }
         },
         {"$sort": {"calls": -1, "sample_id": -1}},
@@ -90,6 +93,9 @@ def error_messages(call_ids: Sequence[Id]) -> Pipeline:
 
     Returns:
         Stages whose rows are `{id, error_message}`, of the calls that have one. Index: _id.
+
+    Raises:
+        UsageError: A call_id is no str, UUID or int.
     """
     wanted = [id_text("call_ids", call_id) for call_id in call_ids]
     return [

@@ -28,6 +28,9 @@ def calls_by_trace(trace_id: Id) -> Pipeline:
 
     Returns:
         Stages whose rows are whole calls. Index: trace_id_newest.
+
+    Raises:
+        UsageError: trace_id is something else.
     """
     return _oldest_first("trace_id", trace_id)
 
@@ -40,6 +43,9 @@ def calls_by_task(task_id: Id) -> Pipeline:
 
     Returns:
         Stages whose rows are whole calls. Index: task_id_newest.
+
+    Raises:
+        UsageError: task_id is something else.
     """
     return _oldest_first("task_id", task_id)
 
@@ -54,6 +60,9 @@ def workflow(workflow_id: Id) -> Pipeline:
     Returns:
         Stages whose rows are whole calls. Indexes: task.root_id_newest, task.group_id_newest and
         trace_id_newest, merged.
+
+    Raises:
+        UsageError: workflow_id is something else.
     """
     wanted = id_text("workflow_id", workflow_id)
     fields = ("task.root_id", "task.group_id", "trace_id")
@@ -69,6 +78,9 @@ def trace_tree(trace_id: Id) -> Pipeline:
     Returns:
         Stages whose rows are calls without what was said, oldest first, for `build_trace_tree`
         (see `TraceCall`). Index: trace_id_newest.
+
+    Raises:
+        UsageError: trace_id is something else.
     """
     shown: dict[str, Any] = {
         "_id": 0,
@@ -89,6 +101,9 @@ def session(session_id: Id) -> Pipeline:
     Returns:
         Stages whose rows are calls with request and answer, but without tool definitions and
         other parameters, oldest first, for `build_conversation`. Index: session_id_newest.
+
+    Raises:
+        UsageError: session_id is something else.
     """
     shown: dict[str, Any] = {
         "previous_response_id": "$request_params.previous_response_id",

@@ -33,8 +33,8 @@ def cost_summary(
     Returns:
         Stages whose rows are `{group, calls, prompt_tokens, completion_tokens, total_tokens,
         cached_tokens, estimated_cost, calls_without_cost}`, dearest first, time groups oldest
-        first (see `CostSummary`). Index: that of a filter's field, else
-        summed_up, which covers all groups but tags, sessions and traces.
+        first (see `CostSummary`). Index: that of a filter's field, else summed_up, which covers
+        all groups but tags, sessions and traces.
 
     Raises:
         UsageError: An argument is wrong.

@@ -15,7 +15,8 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
     It is worded so that MongoDB takes the index summed_up, and does not read every call for want of
     a better one. That index begins with `_id`, so there is a condition on it: every id is greater
     than "". And most calls succeed, so these are said to have no other status: of a status that is
-    named, MongoDB would take the index. A status that only a later version knows counts as success.
+    named, MongoDB would take the index. A status that only a later version knows is taken with
+    SUCCESS.
     """
     matched = {"_id": {"$gt": ""}} | condition(filters)
     statuses = matched.get("status", "")
@@ -24,6 +25,15 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
         others = [status.value for status in LLMCallStatusEnum if status not in wanted]
         matched["status"] = {"$nin": others}
     return [{"$match": matched | (more or {})}]
+
+
+def per_tool(matched: dict[str, Any]) -> Pipeline:
+    """Return the stages that make a call one document for each `tool` that it asks for."""
+    return [
+        {"$match": matched},
+        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
+        {"$unwind": "$tool"},
+    ]
 
 
 def tokens() -> dict[str, Any]:
@@ -66,7 +76,7 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
                 "calls": {"$sum": "$calls"},
                 **more,
                 **summed,
-                "calls_without_cost": calls_if({"$not": "$_id.has_cost"}),
+                "calls_without_cost": count_if({"$not": "$_id.has_cost"}, "$calls"),
             }
         },
     ]
@@ -79,16 +89,15 @@ def outcomes(status: str = "$status", calls: int | str = 1) -> dict[str, Any]:
         status: The field that tells it.
         calls: How many calls a document stands for.
     """
-
-    def sum_if(test: dict[str, Any]) -> dict[str, Any]:
-        return {"$sum": if_(test, calls, 0)}
-
     apart = ("ABANDONED", "CANCELLED", "INCOMPLETE", "PENDING")
     return {
         "calls": {"$sum": calls},
-        "successes": sum_if(is_status(status, LLMCallStatusEnum.SUCCESS)),
-        "failures": sum_if(failed(status)),
-        **{name.lower(): sum_if(is_status(status, LLMCallStatusEnum(name))) for name in apart},
+        "successes": count_if(is_status(status, LLMCallStatusEnum.SUCCESS), calls),
+        "failures": count_if(failed(status), calls),
+        **{
+            name.lower(): count_if(is_status(status, LLMCallStatusEnum(name)), calls)
+            for name in apart
+        },
     }
 
 
@@ -102,14 +111,14 @@ def share(part: Any, whole: Any) -> dict[str, Any]:
     return if_({"$gt": [whole, 0]}, {"$divide": [part, whole]}, None)
 
 
-def count_if(test: dict[str, Any]) -> dict[str, Any]:
-    """Return the accumulator that counts the documents which pass a test."""
-    return {"$sum": if_(test, 1, 0)}
+def count_if(test: dict[str, Any], calls: int | str = 1) -> dict[str, Any]:
+    """Return the accumulator that counts the calls which pass a test.
 
-
-def calls_if(test: dict[str, Any]) -> dict[str, Any]:
-    """Return the accumulator that adds up `calls` of the documents which pass a test."""
-    return {"$sum": if_(test, "$calls", 0)}
+    Args:
+        test: An expression.
+        calls: How many calls a document stands for.
+    """
+    return {"$sum": if_(test, calls, 0)}
 
 
 def if_(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
@@ -129,7 +138,9 @@ def failed(status: str) -> dict[str, Any]:
 
 def judged(status: str) -> dict[str, Any]:
     """Return the test for what a rate is measured against: a success or a failure."""
-    return {"$or": [{"$eq": [status, LLMCallStatusEnum.SUCCESS.value]}, failed(status)]}
+    return {
+        "$in": [status, [each.value for each in (LLMCallStatusEnum.SUCCESS, *FAILURE_STATUSES)]]
+    }
 
 
 def is_known(field: str) -> dict[str, Any]:

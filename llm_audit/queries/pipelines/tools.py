@@ -10,6 +10,7 @@ from llm_audit.queries.pipelines.stages import (
     failed,
     is_known,
     judged,
+    per_tool,
     share,
     times_in,
 )
@@ -28,6 +29,9 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
         argument_validity, failures, failure_rate, estimated_cost, calls_without_cost}`, most
         often asked for first (see `ToolUsage`). Malformed: the arguments are no JSON object.
         Index: that of a filter's field, else _id for dates, else tools_called_newest.
+
+    Raises:
+        UsageError: An argument is wrong.
     """
     wanted = condition(filters)
     tools = wanted.get("tools_called")
@@ -35,9 +39,7 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
     summed_costs = ("estimated_cost", "calls_without_cost")
     well_formed = {"$subtract": ["$calls", "$malformed_calls"]}
     return [
-        {"$match": wanted if tools else wanted | {"tools_called": {"$exists": True}}},
-        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
-        {"$unwind": "$tool"},
+        *per_tool(wanted if tools else wanted | {"tools_called": {"$exists": True}}),
         *([{"$match": {"tool": tools}}] if tools else []),
         {
             "$group": {

@@ -13,6 +13,7 @@ What they share:
     call_table, parts, pictures, waterfall          lists, conversations, time
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -38,4 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return NO_EXTRA
+    except KeyboardInterrupt:  # importing takes long enough for Ctrl-C
+        return 128 + signal.SIGINT
     return run(arguments)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -221,6 +222,20 @@ def test_ctrl_c_is_quiet(mongod: embedded.Mongod, database: Database[Call]) -> N
         _, errors = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, errors) == (130, "")
+
+
+def test_ctrl_c_at_the_beginning_is_quiet(tmp_path: Path) -> None:
+    """While it imports what it needs nothing has begun, so there is nothing to say."""
+    (tmp_path / "typer.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    done = subprocess.run(
+        [*PROGRAM, "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_ctrl_c_at_the_end_is_quiet(mongod: embedded.Mongod) -> None:

@@ -70,10 +70,13 @@ def export(
 ) -> None:
     """Write calls into a file, or to stdout, oldest first.
 
-    An export that was cut off goes on with --resume, the same filters and the same format. Content
-    in GridFS stays there, with a reference in the call; for an exact copy, media included, there is
-    mongodump, whose files `import` reads too. In CSV a text that begins with = + - or @ gets a '
-    before it, so that no spreadsheet takes it for a formula.
+    An export that was cut off goes on with --resume, the same filters and the same format. It goes
+    on after the last id: calls that came in meanwhile with an older one, out of a journal say, are
+    left out, and calls that are in the file as PENDING stay so.
+
+    Content in GridFS stays there, with a reference in the call; for an exact copy, media included,
+    there is mongodump, whose files `import` reads too. In CSV a text that begins with = + - or @
+    gets a ' before it, so that no spreadsheet takes it for a formula.
     """
     output = None if output == STDOUT else output
     _check_files(form, output, resume)
@@ -102,7 +105,9 @@ def _check_files(form: Format, output: Path | None, resume: Path | None) -> None
     if resume and form is Format.OPENAI:
         raise UsageError("--resume needs ids, which files to fine-tune with do not have.")
     if output and output.exists():
-        raise UsageError(f"{output} is there already: --resume {output} goes on with it.")
+        can_go_on = form is not Format.OPENAI
+        mend = f"--resume {output} goes on with it" if can_go_on else "name a new file"
+        raise UsageError(f"{output} is there already: {mend}.")
 
 
 def _report(written: int, of_all: int, path: Path | None) -> None:

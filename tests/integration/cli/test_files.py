@@ -126,12 +126,13 @@ def test_resume_takes_filters_and_new_files(shell: Shell, tmp_path: Path) -> Non
     ("options", "complaint"),
     [
         (["--output", "{file}"], "is there already: --resume "),
+        (["--output", "{file}", "--format", "openai"], "is there already: name a new file."),
         (["--resume", "{file}"], "is no export in the format jsonl: "),
         (["--resume", "{file}", "--format", "csv"], "is no export in the format csv: "),
         (["--resume", "{file}", "--format", "openai"], "--resume needs ids"),
         (["--resume", "{file}", "--output", "x"], "leave out --output."),
     ],
-    ids=["there already", "no jsonl", "no csv", "without ids", "two files"],
+    ids=["there already", "there for good", "no jsonl", "no csv", "without ids", "two files"],
 )
 def test_a_file_that_holds_something_else_is_left_alone(
     options: list[str], complaint: str, shell: Shell, tmp_path: Path

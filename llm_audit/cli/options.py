@@ -4,7 +4,6 @@ import functools
 import inspect
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, cast
 
 import typer
@@ -33,7 +32,12 @@ _HELP = {
     "task_name": "Such as app.tasks.summarize.",
     "parent_call_id": "Calls that this one caused.",
 }
-_CHOICES: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
+_KINDS: dict[str, Any] = {  # of those that are no list[str]
+    "call_type": list[LLMCallTypeEnum],
+    "status": list[LLMCallStatusEnum],
+    "start_date": str,
+    "end_date": str,
+}
 
 
 def filtered(
@@ -92,23 +96,16 @@ def _option(name: str, since: str | None) -> inspect.Parameter:
         help=_HELP.get(name),
         metavar="TIME" if is_date else "ID" if name.endswith("_id") else "NAME",
         rich_help_panel=FILTERS,
-        autocompletion=_completion(name),
+        case_sensitive=False,
         show_default=since if name == "start_date" and since else True,
     )
-    kind = str if is_date else list[str]
+    kind = _KINDS.get(name, list[str])
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, information],
     )
-
-
-def _completion(name: str) -> Callable[[str], list[str]] | None:
-    if name not in _CHOICES:
-        return None
-    values = [choice.value for choice in _CHOICES[name]]
-    return lambda incomplete: [value for value in values if value.startswith(incomplete.upper())]
 
 
 def _filters(given: dict[str, Any], since: str | None) -> CallFilters:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -26,20 +26,14 @@ LONGEST: dict[Bucket, timedelta] = {  # so that a table is a page or two
 }
 
 
-def _buckets(incomplete: str) -> list[str]:
-    return [name for name in get_args(Bucket) if name.startswith(incomplete)]
-
-
 @filtered(since=WEEK)
 def usage(
     *,
     filters: CallFilters,
     bucket: Annotated[
-        str | None,
+        Bucket | None,
         typer.Option(
-            metavar="BUCKET",
-            help="hour, day, week or month; what fits the time if not given.",
-            autocompletion=_buckets,
+            metavar="BUCKET", help="hour, day, week or month; what fits the time if not given."
         ),
     ] = None,
     timezone: Timezone = None,
@@ -50,7 +44,7 @@ def usage(
     Failures are ERROR, TIMEOUT and ABANDONED; their share is that of successes and failures. A gap
     is a time without calls.
     """
-    chosen, zone = cast("Bucket", bucket or fitting_bucket(filters)), chosen_timezone(timezone)
+    chosen, zone = bucket or fitting_bucket(filters), chosen_timezone(timezone)
     rows = ask(pipelines.usage_over_time(chosen, timezone=zone, **filters))
     if as_json:
         print_json_rows(rows)

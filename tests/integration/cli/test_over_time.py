@@ -141,7 +141,7 @@ def test_hours_are_called_alike(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("usage --bucket year", "bucket 'year' is not one of hour, day, week, month."),
+        ("usage --bucket year", "'--bucket': 'year' is not one of 'hour', 'day', 'week', 'month'."),
         ("usage --timezone Mars", "timezone 'Mars' is neither an IANA name"),
         ("costs --timezone Mars", "timezone 'Mars' is neither an IANA name"),
     ],

@@ -45,13 +45,13 @@ def status(*, as_json: AsJson = False) -> None:
     if journals:
         print_journals(console, journals)
     else:
-        console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
+        console.print(f"No journals in {terminal.safe(settings.spool_dir)}.", soft_wrap=True)
     for paths, mend in (
         (refused, "refused by MongoDB: llm-audit spool retry"),
         (damaged, "could not be read: bsondump shows what is left"),
     ):
         for path in paths:
-            console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}", overflow="fold"))
+            console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}"), soft_wrap=True)
 
 
 @app.command()
@@ -107,7 +107,7 @@ def retry(*, as_json: AsJson = False) -> None:
 
 
 def print_journals(console: Console, journals: "Sequence[JournalReport]") -> None:
-    """Print the journals, oldest first, each with its folder."""
+    """Print the journals, oldest first, each with its folder in one line: a path is pasted."""
     console.print(terminal.heading("Journals", str(len(journals))))
     for journal in journals:
         age = "" if journal.age_seconds is None else terminal.duration(journal.age_seconds * 1000)
@@ -119,4 +119,4 @@ def print_journals(console: Console, journals: "Sequence[JournalReport]") -> Non
                 f", {age} old" if age else "",
             )
         )
-        console.print(Text(f"    {terminal.safe(journal.path)}", "dim", overflow="fold"))
+        console.print(f"    {terminal.safe(journal.path)}", style="dim", soft_wrap=True)

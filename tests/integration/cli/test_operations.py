@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,15 +74,19 @@ def test_a_collection_that_is_not_there_is_not_well(shell: Shell, mongod: embedd
     assert f"✗ There is no collection {name}: nothing has arrived" in " ".join(ended.output.split())
 
 
-def test_the_doctor_names_commands_and_whole_paths(dead: str, shell: Shell, calls: Calls) -> None:
+def test_the_doctor_names_commands_and_whole_paths(
+    dead: str, shell: Shell, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A journal's path may be pasted, and its mend is a command."""
+    monkeypatch.setenv("COLUMNS", "40")
     calls.insert_one({"_id": dead, "status": "PENDING"})
     [row] = map(json.loads, shell("spool", "status", "--json").lines)
 
-    output = shell("doctor").output
+    journals, _, problems = shell("doctor").output.partition("To look at")
 
-    assert row["path"] in output.partition("To look at")[2]
-    assert "llm-audit spool drain, or llm_audit.recover(60)" in " ".join(output.split())
+    assert f"\n    {row['path']}\n" in journals
+    assert row["path"] in problems
+    assert "llm-audit spool drain, or llm_audit.recover(60)" in " ".join(problems.split())
 
 
 def test_times_of_processes_are_local(shell: Shell, database: Database[Call]) -> None:
@@ -126,7 +131,7 @@ def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) ->
     calls.database.command("collMod", calls.name, validator={})
     mended = shell("spool", "retry", "--json")
 
-    assert "refused by MongoDB: llm-audit spool retry" in " ".join(status.output.split())
+    assert re.search(r"(?m)^/\S+  refused by MongoDB: llm-audit spool retry$", status.output)
     assert (again.code, again.output.split()[:2]) == (1, ["0", "records"])
     assert mended.code == 0
     assert json.loads(mended.output)["refused_again"] == 0

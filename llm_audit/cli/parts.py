@@ -202,7 +202,9 @@ def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
     """
     whole = terminal.safe(text).expandtabs().rstrip()
     if keep_end:
-        kept = "\n".join(whole[-FOLDED_CHARACTERS:].split("\n")[-FOLDED_LINES:])
+        # with a break before all, so that what is kept begins with the rest of a line, or of none
+        rest, *lines = f"\n{whole}"[-FOLDED_CHARACTERS - 1 :].split("\n")
+        kept = "\n".join(lines[-FOLDED_LINES:]) or rest
     else:
         kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
     left_out = len(whole) - len(kept)

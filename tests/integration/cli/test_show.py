@@ -244,7 +244,8 @@ def test_long_parameters_are_folded(shell: Shell, calls: Calls) -> None:
 
 def test_the_end_of_a_traceback_is_kept(shell: Shell, calls: Calls) -> None:
     """Where a traceback is long, the cause is seen; that of a raised exception is no repetition."""
-    traceback = "Traceback:\n" + "".join(f"  File {n}\n" for n in range(200)) + "KeyError: 'a'"
+    lines = [f"  File {n} {'x' * 60}" for n in range(200)]
+    traceback = "\n".join(["Traceback:", *lines, "KeyError: 'a'"])
     error = {"error_type": "KeyError", "error_message": "'a'"}
     calls.insert_many(
         [
@@ -255,10 +256,11 @@ def test_the_end_of_a_traceback_is_kept(shell: Shell, calls: Calls) -> None:
 
     raised, not_raised = shell("show", "raised"), shell("show", "not raised")
 
-    assert raised.lines[-1] == "  KeyError: 'a'"
+    assert raised.lines[-1].rstrip() == "  KeyError: 'a'"
     assert "File 199" in raised.output
-    assert "File 2\n" not in raised.output
-    assert "more characters: --full" in raised.output
+    assert "File 2 " not in raised.output
+    kept = raised.output.partition("more characters: --full")[2].splitlines()
+    assert kept[1].startswith("    File 1"), "a line is whole or left out"
     assert not_raised.output.count("KeyError") == 1
 
 

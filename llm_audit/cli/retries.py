@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.answers import WEEK, Row, asking, print_heading, without_cost
+from llm_audit.cli.answers import WEEK, Row, asking, cost_of, print_heading, without_cost
 from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.queries import pipelines
@@ -56,14 +56,14 @@ def _add(table: Table, name: RenderableType, row: Row, whole: float | None) -> N
         terminal.number(row["attempts"]),
         terminal.number(row["calls"]),
         terminal.number(row["total_tokens"]),
-        _cost(row),
+        cost_of(row, row["calls"]),
         terminal.share(_share(row, whole)),
         without_cost(row, row["calls"]),
     )
 
 
 def _verdict(total: Row, whole: float | None) -> Text:
-    again, share = _cost(total), _share(total, whole)
+    again, share = cost_of(total, total["calls"]), _share(total, whole)
     return Text.assemble(
         (
             f"{again} paid again"
@@ -73,12 +73,6 @@ def _verdict(total: Row, whole: float | None) -> Text:
         ),
         f" in {terminal.counted(total['attempts'], 'later attempt')}",
         "" if share is None else f": {terminal.share(share)} of what these tasks cost.",
-    )
-
-
-def _cost(row: Row) -> str:
-    return terminal.cost(
-        row["estimated_cost"], without=row["calls_without_cost"], calls=row["calls"]
     )
 
 

@@ -1,6 +1,6 @@
 """`llm-audit failures`, `tools`, `costs` and `latency`: what many calls have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, cast, get_args
 
 import typer
@@ -13,9 +13,12 @@ from llm_audit.cli import terminal
 from llm_audit.cli.answers import (
     WEEK,
     Ask,
+    LimitOfRows,
     Row,
     ask,
     asking,
+    cost_of,
+    print_further,
     print_heading,
     print_rows,
     without_cost,
@@ -63,8 +66,7 @@ def failures(
     if not groups:
         return
     console.print(_kinds(console, groups))
-    if further := summary["kinds"] - len(groups):
-        console.print(f"And {terminal.counted(further, 'further kind')}: --limit", style="dim")
+    print_further(console, summary["kinds"] - len(groups), "kind")
     console.print(Text("\nThe newest of each", "bold"))
     for number, group in enumerate(groups, start=1):
         newest = (terminal.cell(group["sample_id"]), "cyan")
@@ -100,7 +102,7 @@ def _kinds(console: Console, groups: Sequence[Row]) -> Table:
 
 
 @filtered(since=WEEK)
-def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
+def tools(*, filters: CallFilters, limit: LimitOfRows = None, as_json: AsJson = False) -> None:
     """Show which tools models ask for, how often, and what the calls that ask for them cost.
 
     A call that asks for two tools counts, with its whole cost, for both.
@@ -114,18 +116,19 @@ def tools(*, filters: CallFilters, as_json: AsJson = False) -> None:
         cut="tool",
         right="calls traces failed cost",
     )
-    for row in rows:
-        table.add_row(
-            terminal.words(row["tool"]),
-            terminal.number(row["calls"]),
-            terminal.bar(row["calls"], largest),
-            terminal.number(row["traces"]),
-            terminal.share(row["failure_rate"]),
-            _cost(row, row["llm_calls"]),
-            without_cost(row, row["llm_calls"]),
-            *([_malformed(row)] if any_malformed else []),
-        )
-    print_rows("Tools", table, rows, filters, as_json=as_json)
+
+    def cells(row: Row) -> Iterator[RenderableType]:
+        yield terminal.words(row["tool"])
+        yield terminal.number(row["calls"])
+        yield terminal.bar(row["calls"], largest)
+        yield terminal.number(row["traces"])
+        yield terminal.share(row["failure_rate"])
+        yield cost_of(row, row["llm_calls"])
+        yield without_cost(row, row["llm_calls"])
+        if any_malformed:
+            yield _malformed(row)
+
+    print_rows("Tools", table, rows, filters, cells=cells, limit=limit, as_json=as_json)
 
 
 @filtered(since=WEEK)
@@ -134,11 +137,13 @@ def costs(
     filters: CallFilters,
     by: By = "model",
     timezone: Timezone = None,
+    limit: LimitOfRows = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what calls used and cost, dearest first; by hour, day, week or month oldest first.
 
-    Failed and running calls count too. `no cost` says how many calls the sum knows nothing of.
+    Failed and running calls count too; by tag, a call with two tags counts for both. `no cost` says
+    how many calls the sum knows nothing of. Hours, days, weeks and months are all shown.
     """
     zone = chosen_timezone(timezone)
     rows = ask(pipelines.cost_summary(by, timezone=zone, **filters))
@@ -148,16 +153,16 @@ def costs(
         cut=by,
         right="calls tokens cached cost",
     )
-    for row in rows:
-        table.add_row(
-            _name(by, row["group"]),
-            terminal.number(row["calls"]),
-            terminal.number(row["total_tokens"]),
-            terminal.number(row["cached_tokens"]),
-            _cost(row, row["calls"]),
-            terminal.bar(row["estimated_cost"], largest),
-            without_cost(row, row["calls"]),
-        )
+
+    def cells(row: Row) -> Iterator[RenderableType]:
+        yield _name(by, row["group"])
+        yield terminal.number(row["calls"])
+        yield terminal.number(row["total_tokens"])
+        yield terminal.number(row["cached_tokens"])
+        yield cost_of(row, row["calls"])
+        yield terminal.bar(row["estimated_cost"], largest)
+        yield without_cost(row, row["calls"])
+
     most = max((row["total_tokens"] for row in rows), default=0)
     lines = [
         Line("tokens", "total_tokens", f"up to {terminal.number(most)}"),
@@ -165,7 +170,15 @@ def costs(
     ]
     course = _course(by, rows, zone, filters)
     print_rows(
-        _title("Costs", course), table, rows, filters, course=course, lines=lines, as_json=as_json
+        _title("Costs", course),
+        table,
+        rows,
+        filters,
+        cells=cells,
+        limit=limit,
+        course=course,
+        lines=lines,
+        as_json=as_json,
     )
 
 
@@ -175,12 +188,14 @@ def latency(
     filters: CallFilters,
     by: By = "model",
     timezone: Timezone = None,
+    limit: LimitOfRows = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how long calls take, slowest first; by hour, day, week or month oldest first.
 
     Percentiles of every call whose latency is known, however it ended: --status SUCCESS leaves out
-    the others. A percentile is at most 0.51 % too high. The bar is p95.
+    the others. A percentile is at most 0.51 % too high. The bar is p95. Hours, days, weeks and
+    months are all shown.
     """
     zone = chosen_timezone(timezone)
     rows = ask(pipelines.latency_summary(by, timezone=zone, **filters))
@@ -189,13 +204,13 @@ def latency(
     table = terminal.table(
         *(by, "calls", *percentiles, ""), cut=by, right=f"calls {' '.join(percentiles)}"
     )
-    for row in rows:
-        table.add_row(
-            _name(by, row["group"]),
-            terminal.number(row["calls"]),
-            *(terminal.duration(row[percentile]) for percentile in percentiles),
-            terminal.bar(row["p95"], largest),
-        )
+
+    def cells(row: Row) -> Iterator[RenderableType]:
+        yield _name(by, row["group"])
+        yield terminal.number(row["calls"])
+        yield from (terminal.duration(row[percentile]) for percentile in percentiles)
+        yield terminal.bar(row["p95"], largest)
+
     course = _course(by, rows, zone, filters)
     lines = [
         Line(name, name, f"up to {terminal.duration(max(row[name] for row in rows))}")
@@ -203,13 +218,16 @@ def latency(
         if rows
     ]
     print_rows(
-        _title("Latency", course), table, rows, filters, course=course, lines=lines, as_json=as_json
+        _title("Latency", course),
+        table,
+        rows,
+        filters,
+        cells=cells,
+        limit=limit,
+        course=course,
+        lines=lines,
+        as_json=as_json,
     )
-
-
-def _cost(row: Row, calls: int) -> str:
-    """Return what calls cost; `-` where that is known of none of them."""
-    return terminal.cost(row["estimated_cost"], without=row["calls_without_cost"], calls=calls)
 
 
 def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -> Course | None:

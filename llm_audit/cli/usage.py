@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
-from llm_audit.cli.answers import WEEK, Row, ask, print_heading, without_cost
+from llm_audit.cli.answers import WEEK, Row, ask, cost_of, print_heading, without_cost
 from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.pictures import FAILED_CELL, Course, Line, bar_with_failures
@@ -82,9 +82,7 @@ def _table(rows: Sequence[Row], course: Course) -> Table:
             bar_with_failures(row["calls"], row["failures"], largest, WIDE_BAR),
             terminal.share(_failure_rate(row)),
             terminal.number(row["total_tokens"]),
-            terminal.cost(
-                row["estimated_cost"], without=row["calls_without_cost"], calls=row["calls"]
-            ),
+            cost_of(row, row["calls"]),
         )
         before = name or before
     return table
@@ -96,10 +94,7 @@ def _lines(rows: Sequence[Row]) -> list[Line]:
         for name in ("calls", "failures", "total_tokens", "estimated_cost", "calls_without_cost")
     }
     unknown = without_cost(sums, sums["calls"])
-    known = terminal.cost(
-        sums["estimated_cost"], without=sums["calls_without_cost"], calls=sums["calls"]
-    )
-    cost = f"{known}{f', unknown {unknown}' if unknown else ''}"
+    cost = f"{cost_of(sums, sums['calls'])}{f', unknown {unknown}' if unknown else ''}"
     failed = f"{terminal.number(sums['failures'])} ({FAILED_CELL})"
     return [
         Line("calls", "calls", terminal.number(sums["calls"])),

@@ -11,7 +11,7 @@ from waiting import Calls
 
 from llm_audit import pipelines
 from llm_audit.cli.timezones import group_name
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.grouping import Bucket, GroupBy
 
 Shell = Callable[..., Any]
 
@@ -53,7 +53,8 @@ def test_rows_for_machines_are_those_of_the_pipeline(
 @pytest.mark.parametrize("by", get_args(GroupBy))
 def test_costs_are_shown_for_every_group(by: str, shell: Shell) -> None:
     """Each group is a row with its whole name, and with a bar where there is room for one."""
-    ended = shell("costs", "--by", by, *SINCE)
+    all_of_them = [] if by in get_args(Bucket) else ["--limit", 100]
+    ended = shell("costs", "--by", by, *SINCE, *all_of_them)
     groups = [
         json.loads(line)["group"] for line in shell("costs", "--by", by, *SINCE, "--json").lines
     ]
@@ -180,3 +181,48 @@ def test_summaries_are_of_a_week_unless_told(command: str, shell: Shell) -> None
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d$", ended.lines[0])
     assert ended.lines[1] == "No such calls."
     assert shell(command, "--json").output == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "pipeline"),
+    [
+        ("costs", pipelines.cost_summary("trace_id")),
+        ("latency", pipelines.latency_summary("trace_id")),
+    ],
+)
+def test_as_many_rows_are_shown_as_wanted(
+    command: str, pipeline: list[Call], shell: Shell, made_up: Database[Call]
+) -> None:
+    """A table has the first rows and says how many there are besides; machines have them all."""
+    count = len(list(made_up["llm_calls"].aggregate(pipeline)))
+    words = [command, "--by", "trace_id", "--since", "2026-04-30"]
+
+    usual, few, whole = (shell(*words, *more) for more in ([], ["--limit", 3], ["--limit", count]))
+
+    assert usual.lines[-1] == f"And {count - 20} further rows: --limit"
+    assert few.lines[-1] == f"And {count - 3} further rows: --limit"
+    assert "--limit" not in whole.output
+    assert [len(ended.lines) for ended in (usual, few, whole)] == [23, 6, 2 + count]
+    assert len(shell(*words, "--json").lines) == count
+    assert len(shell(*words, "--json", "--limit", 3).lines) == 3
+
+
+@pytest.mark.usefixtures("made_up")
+def test_tools_have_a_limit_too(shell: Shell) -> None:
+    """The tools asked for most are shown."""
+    last = shell("tools", *SINCE, "--limit", 1).lines[-1]
+
+    assert re.fullmatch(r"And \d+ further rows?: --limit", last)
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize("command", ["costs", "latency"])
+def test_of_a_course_nothing_is_left_out(command: str, shell: Shell) -> None:
+    """A gap in the picture is a time without calls, so there is no limit."""
+    words = [command, "--by", "hour", *SINCE]
+
+    ended = shell(*words, "--limit", 3)
+
+    assert len(shell(*words).lines) > 30
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors.endswith("are all shown: leave out --limit.\n")

@@ -1,8 +1,8 @@
 """How a command ends: its exit code, and one line on stderr where something is wrong.
 
-| 0 | all is well |
-| 1 | nothing is there under that id, a check failed, or llm-audit itself is broken |
-| 2 | a wrong option, argument, date or setting |
+| 0 | all is well, also where nothing was found |
+| 1 | nothing has that id, a check failed, something was refused, or llm-audit itself is broken |
+| 2 | a wrong option, argument, date or setting, such as a file that cannot be opened |
 | 3 | MongoDB cannot be reached, or does not let us do what was asked |
 | 130 | Ctrl-C |
 | 141 | whoever read the output has closed it, as `head` does |
@@ -81,9 +81,10 @@ def _ending_of(error: Exception) -> tuple[str, int]:
             ending = "", FAILED
         case LLMAuditError():
             ending = str(error), _code_of(error)
-        case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            ending = f"{where}{error.strerror or error}.", FAILED
+        case OSError() if error.filename:
+            ending = f"{error.filename}: {error.strerror}.", WRONG
+        case OSError():  # a disk is full, say
+            ending = f"{error.strerror or error}.", FAILED
         case UnicodeEncodeError():  # what MongoDB holds is UTF-8
             wrong = error.object[error.start : error.end]
             ending = f"{wrong!r} in an argument or a setting is no UTF-8.", WRONG

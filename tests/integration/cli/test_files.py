@@ -273,9 +273,16 @@ def test_what_a_validator_refuses_is_named(
     assert [call["_id"] for call in documents(copy)] == ["b"]
 
 
-def test_a_missing_file_is_one_line(shell: Shell, tmp_path: Path) -> None:
-    """No traceback for a file that is not there."""
-    ended = shell("import", tmp_path / "none")
+@pytest.mark.parametrize(
+    "words", [["import"], ["export", "-o"], ["export", "--resume"]], ids=" ".join
+)
+def test_a_file_that_cannot_be_opened_is_a_wrong_argument(
+    words: list[str], shell: Shell, tmp_path: Path
+) -> None:
+    """It is named in one line, without a traceback."""
+    file = tmp_path / "none" / "calls"
 
-    assert (ended.code, ended.output) == (1, "")
-    assert ended.errors == f"llm-audit: {tmp_path / 'none'}: No such file or directory.\n"
+    ended = shell(*words, file)
+
+    assert (ended.code, ended.output) == (2, "")
+    assert ended.errors == f"llm-audit: {file}: No such file or directory.\n"

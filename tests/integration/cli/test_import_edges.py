@@ -136,7 +136,7 @@ def test_nothing_comes_in_where_a_file_is_missing(
     ended = shell("import", file, tmp_path / "none")
 
     assert (ended.code, ended.errors) == (
-        1,
+        2,
         f"llm-audit: {tmp_path / 'none'}: No such file or directory.\n",
     )
     assert calls.count_documents({}) == 0

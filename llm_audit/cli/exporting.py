@@ -112,7 +112,7 @@ def _check_files(form: Format, output: Path | None, resume: Path | None) -> None
 
 def _report(written: int, of_all: int, path: Path | None) -> None:
     if path:
-        say(f"{written:,} calls exported to {path}.")
+        say(f"{terminal.counted(written, 'call')} exported to {path}.")
     if of_all > written:
         say(
             f"{of_all - written:,} of {of_all:,} calls are left out: they are no successful chats "

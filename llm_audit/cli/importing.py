@@ -81,10 +81,9 @@ def import_calls(
     if as_json:
         print_json(asdict(result))
     else:
-        say(
-            f"{result.imported:,} calls imported, {result.already_there:,} were there already, "
-            f"{result.refused:,} refused."
-        )
+        imported = terminal.counted(result.imported, "call")
+        left_out = f"{result.already_there:,} there already, {result.refused:,} refused"
+        say(f"{imported} imported, {left_out}.")
     for reason in result.reasons:
         say(f"refused: {reason}")
     if result.refused:

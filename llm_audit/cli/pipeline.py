@@ -116,6 +116,7 @@ def _explain(
         return
     console = terminal.console()
     console.print(terminal.heading(title, described(filters) if filters else ""))
+    returned = terminal.counted(explanation.returned, "row")
     found_by = [Text(f"index {index}", "green") for index in explanation.indexes]
     if explanation.reads_all:
         found_by.append(Text("no index: every call is read", terminal.FAILURE))
@@ -124,7 +125,7 @@ def _explain(
         ("found by", Text("\n").join(found_by) if found_by else Text("nothing is there")),
         ("keys", f"{explanation.keys_examined:,} examined"),
         ("documents", f"{explanation.documents_examined:,} examined"),
-        ("answer", f"{explanation.returned:,} rows in {explanation.milliseconds:,} ms"),
+        ("answer", f"{returned} in {explanation.milliseconds:,} ms"),
     ):
         table.add_row(Text(what, "dim"), value)
     console.print(table)
@@ -139,7 +140,8 @@ def _stages(
     needed = [each.name for each in own if each.default is inspect.Parameter.empty]
     if not len(needed) <= len(arguments) or (len(arguments) > len(own) and not takes_all):
         takes = ", ".join(each.name for each in own) or "no arguments"
-        raise UsageError(f"{name} takes {takes}, not {len(arguments)} arguments.")
+        given = terminal.counted(len(arguments), "argument")
+        raise UsageError(f"{name} takes {takes}, not {given}.")
     takes_filters = any(e.kind is inspect.Parameter.VAR_KEYWORD for e in parameters.values())
     if filters and not takes_filters:
         raise UsageError(f"{name} takes no filters.")

@@ -64,7 +64,8 @@ def drain(
 ) -> None:
     """Ship now what dead processes left on this machine, and close their open calls.
 
-    Journals of living processes are shipped by these. The exit code is 1 if something is left.
+    Journals of living processes are shipped by these. The exit code is 1 if something is left, or
+    that is not known when the time is over.
     """
     from llm_audit import lifecycle
     from llm_audit.diagnosis.journals import WAITING, examine_journals
@@ -81,8 +82,14 @@ def drain(
     if as_json:
         print_json({"shipped": before - left, "left": left, "nothing_left": nothing_left})
     else:
-        end = "nothing is left" if nothing_left else f"{left} left: llm-audit doctor says why"
-        terminal.console().print(f"{before - left} journals of dead processes shipped, {end}.")
+        shipped = f"{terminal.counted(before - left, 'journal')} of dead processes shipped"
+        if nothing_left:
+            end = ", nothing is left"
+        elif left:
+            end = f", {left:,} left: llm-audit doctor says why"
+        else:  # the time was over before, or another process is at it
+            end = "; whether something is left is not known: llm-audit doctor says more"
+        terminal.console().print(f"{shipped}{end}.")
     if not nothing_left:
         raise typer.Exit(FAILED)
 
@@ -99,9 +106,8 @@ def retry(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"arrived": result.arrived, "refused_again": result.refused_again})
     else:
-        terminal.console().print(
-            f"{result.arrived} records arrived, {result.refused_again} were refused again."
-        )
+        arrived = terminal.counted(result.arrived, "record")
+        terminal.console().print(f"{arrived} arrived, {result.refused_again:,} refused again.")
     if result.refused_again:
         raise typer.Exit(FAILED)
 
@@ -115,7 +121,7 @@ def print_journals(console: Console, journals: "Sequence[JournalReport]") -> Non
             Text.assemble(
                 f"  {f'pid {journal.pid} on {terminal.cell(journal.host)}':<30} ",
                 (f"{journal.state:<12}", STATE_STYLES.get(journal.state, terminal.FAILURE)),
-                f" {journal.segments} segments, {terminal.size(journal.bytes)}",
+                f" {terminal.counted(journal.segments, 'segment')}, {terminal.size(journal.bytes)}",
                 f", {age} old" if age else "",
             )
         )

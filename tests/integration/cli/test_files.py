@@ -53,7 +53,7 @@ def test_what_is_exported_comes_back_equal(
     said = f"llm-audit: {len(CALLS)} calls exported to {file}.\n"
     assert (exported.code, exported.output, exported.errors) == (0, "", said)
     assert [json.loads(line)["_id"] for line in lines] == [call["_id"] for call in OLDEST_FIRST]
-    said = f"llm-audit: {len(CALLS)} calls imported, 0 were there already, 0 refused.\n"
+    said = f"llm-audit: {len(CALLS)} calls imported, 0 there already, 0 refused.\n"
     assert (imported.output, imported.errors) == ("", said)
     assert documents(copy) == documents(made_up["llm_calls"])
     assert copy.index_information().keys() >= {str(i.document["name"]) for i in call_indexes()}
@@ -231,7 +231,7 @@ def test_what_is_no_call_is_refused_and_the_rest_comes_in(
 
     assert ended.code == 1
     said, *refused = ended.errors.splitlines()
-    assert said == "llm-audit: 2 calls imported, 0 were there already, 4 refused."
+    assert said == "llm-audit: 2 calls imported, 0 there already, 4 refused."
     assert [call["_id"] for call in documents(copy)] == ["a", "c"]
     assert [line.partition(": ")[2] for line in refused] == [
         f"refused: {file}, line 3: no Extended JSON (JSONDecodeError)",

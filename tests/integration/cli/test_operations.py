@@ -112,10 +112,21 @@ def test_journals_of_the_dead_are_shown_and_shipped(dead: str, shell: Shell, cal
 
     assert "waiting" in waiting.output
     assert (row["state"], row["segments"]) == ("waiting", 1)
-    assert drained.output == "1 journals of dead processes shipped, nothing is left.\n"
+    assert drained.output == "1 journal of dead processes shipped, nothing is left.\n"
     assert drained.code == 0
     assert calls.find_one({"_id": dead})["status"] == "ABANDONED"  # type: ignore[index]
     assert shell("spool", "status").output.startswith("No journals in")
+
+
+def test_what_is_not_known_in_time_is_not_said(shell: Shell) -> None:
+    """Where the time is over before the spool was looked through, nothing is promised."""
+    ended = shell("spool", "drain", "--timeout", 0)
+
+    assert ended.code == 1
+    assert " ".join(ended.output.split()) == (
+        "0 journals of dead processes shipped; whether something is left is not known: llm-audit "
+        "doctor says more."
+    )
 
 
 def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) -> None:
@@ -240,7 +251,7 @@ def test_mongosh_gets_a_collection_of_any_name(shell: Shell) -> None:
     [
         ("none", "There is no pipeline 'none': "),
         ("calls-by-trace", "calls-by-trace takes trace_id, not 0 arguments."),
-        ("tool-usage a", "tool-usage takes no arguments, not 1 arguments."),
+        ("tool-usage a", "tool-usage takes no arguments, not 1 argument."),
         ("calls-by-trace a --model m", "calls-by-trace takes no filters."),
         ("search a many", "limit has to be a whole number, not 'many'."),
         ("error-messages", "error-messages takes call_ids, not 0 arguments."),

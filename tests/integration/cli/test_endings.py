@@ -168,6 +168,8 @@ def test_a_closed_pipe_is_quiet(
         (["calls", "--limit", "9" * 20], 2, "Invalid value for '--limit': "),
         (["calls", "--since", ""], 2, "--since '' is no time: "),
         (["failures", "--until", ""], 2, "--until '' is no time: "),
+        (["--database", "x", "demo"], 2, "--database is not for the demo, which "),
+        (["--collection", "x", "demo"], 2, "--collection is not for the demo, which "),
         (["show", "x", "--raw", "--json"], 2, "--raw and --json exclude each other."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -28,7 +28,7 @@ def print_json(row: Mapping[str, Any] | BaseModel) -> None:
     Args:
         row: Whatever MongoDB returned, or a result of ours.
     """
-    print_line(json_line(row.model_dump() if isinstance(row, BaseModel) else row))
+    print(json_line(row.model_dump() if isinstance(row, BaseModel) else row))
 
 
 def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
@@ -36,11 +36,6 @@ def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
     for row in rows:
         print_json(row)
     sys.stdout.flush()
-
-
-def print_line(line: str) -> None:
-    """Print a line as it is, however long."""
-    print(line)
 
 
 def json_line(row: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Pictures of what happens over time: lines of small bars, with gaps where nothing happened."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -11,14 +11,14 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.grouping import Bucket
+from llm_audit.queries.grouping import FORMATS, Bucket
 
 STEPS = "▁▂▃▄▅▆▇█"
 FAILED_CELL = "▒"  # told apart without colours too
 
 _FEWEST = 3  # hours, days ...: a picture of less says nothing
 _WIDEST = 120
-_FORMATS = {"hour": "%Y-%m-%dT%H:00%z", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_FORMATS = FORMATS | {"hour": "%Y-%m-%dT%H:00%z"}  # of any moment in it
 _SECONDS_IN_AN_HOUR = 3600
 
 
@@ -134,8 +134,6 @@ def _ordinal(bucket: Bucket, name: str) -> int:
     return day if bucket == "day" else (day - 1) // 7  # the first day of all was a Monday
 
 
-def _zone(name: str) -> tzinfo:
-    if name[0] not in "+-":
-        return ZoneInfo(name)
-    offset = timedelta(hours=int(name[1:3]), minutes=int(name[3:].lstrip(":") or 0))
-    return timezone(-offset if name[0] == "-" else offset)
+def _zone(name: str) -> tzinfo | None:
+    is_offset = name[0] in "+-"
+    return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo if is_offset else ZoneInfo(name)

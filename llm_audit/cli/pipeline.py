@@ -10,7 +10,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
-from llm_audit.cli.json_lines import print_json, print_line
+from llm_audit.cli.json_lines import print_json
 from llm_audit.cli.options import described, filtered
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
@@ -99,9 +99,9 @@ def pipeline(
     elif mongosh:
         # a name after a dot might be one of mongosh's own, such as db.stats
         where = f"db.getCollection({json.dumps(get_settings().collection)})"
-        print_line(f"{where}.aggregate({json.dumps(stages)})")
+        print(f"{where}.aggregate({json.dumps(stages)})")
     else:
-        print_line(json.dumps(stages, indent=None if as_json else 2))
+        print(json.dumps(stages, indent=None if as_json else 2))
 
 
 def _explain(

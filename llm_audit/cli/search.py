@@ -1,6 +1,5 @@
 """`llm-audit search`: which calls said something, and how."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from llm_audit.cli.answers import WEEK
 from llm_audit.cli.call_table import CallTable
 from llm_audit.cli.calls import SHOWN, print_next_page, with_whole_parents
 from llm_audit.cli.connection import collection_of_calls, find_call
-from llm_audit.cli.json_lines import print_json
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.cli.parts import role_style
 from llm_audit.cli.passages import Passage, find_passages
@@ -69,8 +68,7 @@ def search(
 def _print_json(call: Mapping[str, Any], text: str) -> None:
     passages = find_passages(call, text, around=AROUND)
     shown = {name: call[name] for name in ("_id", *SHOWN) if name in call}
-    print_json(shown | {"passages": list(map(_document, passages))})
-    sys.stdout.flush()
+    print_json_rows([shown | {"passages": list(map(_document, passages))}])
 
 
 def _print_calls(

@@ -13,7 +13,7 @@ from rich.text import Text
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls, find_call
-from llm_audit.cli.json_lines import extended_json, print_json, print_line
+from llm_audit.cli.json_lines import extended_json, print_json
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import folded, print_error, print_exchange
 from llm_audit.cli.said import answers_of, request_of
@@ -56,7 +56,7 @@ def show(
     if as_json:
         print_json(call)
     elif raw:
-        print_line(extended_json(call, indent=2))
+        print(extended_json(call, indent=2))
     else:
         _print_call(terminal.console(), call, full=full)
 

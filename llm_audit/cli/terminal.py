@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.bar import Bar
 from rich.cells import cell_len, set_cell_size
@@ -13,6 +13,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from llm_audit.call import LLMCallStatusEnum
+
+T = TypeVar("T")
 
 UNKNOWN = "-"
 FAILURE = "bold red"
@@ -152,7 +154,7 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def shortened(cell: RenderableType) -> RenderableType:
+def shortened(cell: T) -> T | str:
     """Return a table's cell as it is where there is no room for whole numbers."""
     return cell.short if isinstance(cell, Figure) else cell
 

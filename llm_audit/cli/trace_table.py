@@ -95,7 +95,7 @@ def _cells(
 
 def _fitting(room: int, longest: int, figures: Sequence[Figures]) -> Columns:
     """Return the columns that there is room for beside the id, the most telling ones."""
-    short = [Figures(*map(_short, each)) for each in figures]
+    short = [Figures(*map(terminal.shortened, each)) for each in figures]
     names = Figures._fields
     for shown, chosen, timeline in (
         (figures, names, NARROWEST),
@@ -112,10 +112,6 @@ def _fitting(room: int, longest: int, figures: Sequence[Figures]) -> Columns:
         return Columns(shown, chosen, min(longest, max(left, 1)), 0)
     bar = min(max(left - longest - 1, NARROWEST), WIDEST)
     return Columns(shown, chosen, min(longest, left - bar - 1), bar)
-
-
-def _short(figure: str) -> str:
-    return figure.short if isinstance(figure, terminal.Figure) else figure
 
 
 def _label(line: TreeLine) -> Text:

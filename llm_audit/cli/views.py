@@ -8,7 +8,7 @@ from rich.text import Text
 
 from llm_audit.cli import terminal
 from llm_audit.cli.connection import collection_of_calls
-from llm_audit.cli.json_lines import print_json_rows, print_line
+from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.settings import get_settings
 
@@ -61,9 +61,7 @@ def role(
     from llm_audit.queries.publishing import analyst_role
 
     command = analyst_role(get_settings().database, name)
-    print_line(
-        json.dumps(command) if as_json else f"db.runCommand({json.dumps(command, indent=2)})"
-    )
+    print(json.dumps(command) if as_json else f"db.runCommand({json.dumps(command, indent=2)})")
 
 
 def _print_changes(changes: dict[str, str], *, as_json: bool) -> None:

@@ -1,13 +1,12 @@
 """`llm-audit calls --watch`: which calls come in, and how they end."""
 
-import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.cli.endings import NAME
+from llm_audit.cli.endings import say
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.settings import get_settings
 
@@ -99,8 +98,7 @@ def news_forever(watch: Watch) -> Iterator[list[dict[str, Any]]]:
             if isinstance(error, OperationFailure) and not is_a_state(error):
                 raise
             if not is_away:
-                hosts = get_settings().hosts()
-                print(f"{NAME}: MongoDB at {hosts} is away; watching goes on.", file=sys.stderr)
+                say(f"MongoDB at {get_settings().hosts()} is away; watching goes on.")
             is_away = True
             continue
         is_away = False

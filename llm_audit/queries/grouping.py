@@ -30,7 +30,7 @@ GroupBy = Literal[
 ]
 
 UTC = "UTC"
-_FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?(00|15|30|45))?")
 
 
@@ -60,7 +60,7 @@ def key(group_by: GroupBy, timezone: str) -> Any:
         UsageError: There is no such time zone.
     """
     checked_timezone(timezone)
-    if group_by in _FORMATS:
+    if group_by in FORMATS:
         return truncated("$created_at", group_by, timezone)
     return or_null(_field(group_by))
 
@@ -76,7 +76,7 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
         UsageError: There is no such time zone.
     """
     checked_timezone(timezone)
-    if group_by not in _FORMATS:
+    if group_by not in FORMATS:
         return _field(group_by)
     if timezone == UTC:
         return truncated("$created_at", "hour", UTC)
@@ -85,12 +85,12 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
 
 def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the group of a part."""
-    return truncated(part, group_by, timezone) if group_by in _FORMATS else or_null(part)
+    return truncated(part, group_by, timezone) if group_by in FORMATS else or_null(part)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
     """Return the stages that name the group and sort the rows: by time, else by this order."""
-    if group_by in _FORMATS:
+    if group_by in FORMATS:
         # sorted by the instant: when clocks go back, the later of two hours has the lesser name
         return [
             {"$sort": {"_id": 1}},
@@ -118,7 +118,7 @@ def label(instant: str, bucket: str, timezone: str) -> Expression:
     return {
         "$dateToString": {
             "date": instant,
-            "format": _FORMATS[bucket] + offset,
+            "format": FORMATS[bucket] + offset,
             **_in_zone(timezone),
         }
     }

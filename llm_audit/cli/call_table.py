@@ -1,14 +1,13 @@
 """Calls as rows: as many columns as there is room for, and ids by which they can be told apart."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
 
 from llm_audit.cli import terminal
-
-Call = Mapping[str, Any]
+from llm_audit.cli.connection import Call
 
 WHOLE_ID = 36
 STREAMED_ID = 28  # of a UUIDv7: its millisecond, and what counts the calls in it

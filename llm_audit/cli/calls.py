@@ -21,8 +21,6 @@ from llm_audit.queries.filters import CallFilters, condition
 if TYPE_CHECKING:
     from llm_audit.cli.connection import Documents
 
-Call = Mapping[str, Any]
-
 # Without what was said: a page of bodies would be megabytes.
 SHOWN = (
     *("status", "call_type", "provider", "model", "created_at", "completed_at", "latency_ms"),

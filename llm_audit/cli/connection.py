@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from pymongo.collection import Collection
 
     Documents = Collection[dict[str, Any]]
+
+Call = Mapping[str, Any]  # a document as it was read
 
 NEAR = 5
 _NEAR_MS = 1_000  # for what no index serves

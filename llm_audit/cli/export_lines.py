@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from llm_audit.cli import terminal
+from llm_audit.cli.connection import Call
 from llm_audit.cli.json_lines import iso_utc
-
-Call = Mapping[str, Any]
 
 CSV_FIELDS = (
     *("_id", "created_at", "completed_at", "status", "call_type", "provider", "model"),

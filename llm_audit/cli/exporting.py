@@ -1,7 +1,7 @@
 """`llm-audit export`: calls into a file, oldest first, one line each, in constant memory."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from itertools import chain, islice
@@ -12,7 +12,7 @@ import typer
 from rich.progress import track
 
 from llm_audit.cli import terminal
-from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.connection import Call, collection_of_calls
 from llm_audit.cli.endings import say
 from llm_audit.cli.export_lines import CSV_FIELDS, CSV_HEADER, csv_line
 from llm_audit.cli.fine_tuning import fine_tuning_example
@@ -40,7 +40,7 @@ class Format(StrEnum):
     OPENAI = "openai"
 
 
-_LINE_OF: dict[Format, Callable[[Mapping[str, Any]], str | None]] = {
+_LINE_OF: dict[Format, Callable[[Call], str | None]] = {
     Format.JSONL: extended_json,
     Format.CSV: csv_line,
     Format.OPENAI: fine_tuning_example,

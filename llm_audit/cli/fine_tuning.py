@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from llm_audit.cli.connection import Call
 from llm_audit.cli.json_lines import escaped
 
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
@@ -12,7 +13,7 @@ _CONTENT_TYPES = frozenset({"text", "image_url", "refusal", "input_audio", "file
 _FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 
 
-def fine_tuning_example(call: Mapping[str, Any]) -> str | None:
+def fine_tuning_example(call: Call) -> str | None:
     """Return the example; None if the call is no chat as OpenAI's API has it, or not all here."""
     system = call.get("system_prompt")
     messages: list[Any] = [{"role": "system", "content": system}] if system else []

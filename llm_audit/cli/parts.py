@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.cli import terminal
+from llm_audit.cli.connection import Call
 from llm_audit.queries.messages import ASSISTANT, CALL, OTHER, REASONING, RESPONSE, TEXT, Part
 from llm_audit.queries.pairing import Paired
 
@@ -39,7 +40,7 @@ def print_exchange(
         _print_parts(console, answer, full=full, remark=choice)
 
 
-def print_error(console: Console, call: Mapping[str, Any], *, full: bool) -> None:
+def print_error(console: Console, call: Call, *, full: bool) -> None:
     """Print why a call failed, if it says so."""
     if not call.get("error_type") and not call.get("error_message"):
         return

@@ -8,9 +8,8 @@ from typing import Any
 
 from llm_audit.call import SAID
 from llm_audit.cli import terminal
+from llm_audit.cli.connection import Call
 from llm_audit.queries.messages import TEXT, Part, read_answers, read_request
-
-Call = Mapping[str, Any]
 
 
 @dataclass

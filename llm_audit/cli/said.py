@@ -1,8 +1,8 @@
 """What a call says, with the messages in it that say nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from llm_audit.cli.connection import Call
 from llm_audit.queries.messages import (
     ASSISTANT,
     SYSTEM,
@@ -14,7 +14,7 @@ from llm_audit.queries.messages import (
 )
 
 
-def request_of(call: Mapping[str, Any]) -> Iterator[Part]:
+def request_of(call: Call) -> Iterator[Part]:
     """Yield everything that a call's request says, in order; an empty message is an empty text.
 
     Args:
@@ -26,7 +26,7 @@ def request_of(call: Mapping[str, Any]) -> Iterator[Part]:
             yield from read_request({name: message}) or [_nothing(message, role)]
 
 
-def answers_of(call: Mapping[str, Any]) -> Iterator[Sequence[Part]]:
+def answers_of(call: Call) -> Iterator[Sequence[Part]]:
     """Yield what a call's response says, then each of its other choices; empty ones as above."""
     first, *others = read_answers(call)
     message = call.get("response_message")

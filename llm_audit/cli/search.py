@@ -1,7 +1,7 @@
 """`llm-audit search`: which calls said something, and how."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 from rich.cells import cell_len
@@ -13,7 +13,7 @@ from llm_audit.cli import terminal
 from llm_audit.cli.answers import WEEK
 from llm_audit.cli.call_table import CallTable
 from llm_audit.cli.calls import SHOWN, print_next_page, with_whole_parents
-from llm_audit.cli.connection import collection_of_calls, find_call
+from llm_audit.cli.connection import Call, collection_of_calls, find_call
 from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.cli.parts import role_style
@@ -65,15 +65,13 @@ def search(
             _print_calls(calls, text, filters, limit)
 
 
-def _print_json(call: Mapping[str, Any], text: str) -> None:
+def _print_json(call: Call, text: str) -> None:
     passages = find_passages(call, text, around=AROUND)
     shown = {name: call[name] for name in ("_id", *SHOWN) if name in call}
     print_json_rows([shown | {"passages": list(map(_document, passages))}])
 
 
-def _print_calls(
-    calls: Iterable[Mapping[str, Any]], text: str, filters: CallFilters, limit: int
-) -> None:
+def _print_calls(calls: Iterable[Call], text: str, filters: CallFilters, limit: int) -> None:
     console = terminal.console()
     title = f"Calls that say {terminal.cell(text)!r}"
     console.print(terminal.heading(title, terminal.cell(described(filters))))

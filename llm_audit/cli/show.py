@@ -12,7 +12,7 @@ from rich.text import Text
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli import terminal
-from llm_audit.cli.connection import collection_of_calls, find_call
+from llm_audit.cli.connection import Call, collection_of_calls, find_call
 from llm_audit.cli.json_lines import extended_json, print_json
 from llm_audit.cli.options import AsJson
 from llm_audit.cli.parts import folded, print_error, print_exchange
@@ -61,7 +61,7 @@ def show(
         _print_call(terminal.console(), call, full=full)
 
 
-def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> None:
+def _print_call(console: Console, call: Call, *, full: bool) -> None:
     console.print(
         Text.assemble(
             (terminal.cell(call.get("call_type")), "bold"),
@@ -79,7 +79,7 @@ def _print_call(console: Console, call: Mapping[str, Any], *, full: bool) -> Non
         console.print(Text(WHOLE_CONTENT, "dim"))
 
 
-def _facts(call: Mapping[str, Any], *, full: bool) -> Table:
+def _facts(call: Call, *, full: bool) -> Table:
     """Return what is known of a call beside its messages."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
@@ -90,7 +90,7 @@ def _facts(call: Mapping[str, Any], *, full: bool) -> Table:
     return facts
 
 
-def _known(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _known(call: Call) -> Iterator[tuple[str, object]]:
     yield "id", call["_id"]
     yield from _measures(call)
     task = call.get("task") or {}
@@ -113,7 +113,7 @@ def _known(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "tools offered", ", ".join(offered)
 
 
-def _measures(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _measures(call: Call) -> Iterator[tuple[str, object]]:
     model = " ".join(str(call[name]) for name in ("provider", "model") if call.get(name))
     if answered_by := call.get("response_model"):
         model += f" (answered by {answered_by})" if answered_by != call.get("model") else ""
@@ -135,7 +135,7 @@ def _measures(call: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield "cost", f"{terminal.money(call['estimated_cost'])}{source}"
 
 
-def _tokens(call: Mapping[str, Any]) -> str:
+def _tokens(call: Call) -> str:
     whole = {"prompt_tokens": "in", "completion_tokens": "out"}  # shown where it is 0, too
     parts_of_them = {"cached_tokens": "of them cached", "reasoning_tokens": "of them reasoning"}
     order = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")

@@ -1,11 +1,12 @@
 """`llm-audit calls --watch`: which calls come in, and how they end."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.cli.connection import Call
 from llm_audit.cli.endings import say
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.settings import get_settings
@@ -60,7 +61,7 @@ class Watch:
         self._until = max(self._until, until)  # the clock of another member may be behind
         return calls
 
-    def note(self, calls: Iterable[Mapping[str, Any]]) -> None:
+    def note(self, calls: Iterable[Call]) -> None:
         """Take calls for seen that are shown otherwise."""
         self._seen |= {call["_id"]: call.get("status") for call in calls}
 

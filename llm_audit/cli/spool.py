@@ -45,7 +45,7 @@ def status(*, as_json: AsJson = False) -> None:
     if journals:
         print_journals(console, journals)
     else:
-        console.print(f"No journals in {terminal.safe(settings.spool_dir)}.", soft_wrap=True)
+        console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
     for paths, mend in (
         (refused, "refused by MongoDB: llm-audit spool retry"),
         (damaged, "could not be read: bsondump shows what is left"),

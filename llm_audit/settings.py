@@ -17,8 +17,9 @@ from llm_audit.errors import ConfigurationError, UsageError, let_through, log_on
 
 _HOST = r"(\[[^][@/?#]+\]|[^][:,@/?#]+)(:\d+)?"
 _MONGO_URL = re.compile(
-    rf"mongodb(\+srv)?://([^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
-    r"(/[^@?]*)?(\?|$)"  # before an @ would stand the rest of a password that has a /
+    rf"mongodb(\+srv)?://(?P<user>[^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
+    # without a user, an @ would end one whose password has a / or a ?
+    r"(?(user)([/?].*)?|([/?][^@]*)?)$"
 )
 MONGO_URL_SHAPE = (
     "it has to look like mongodb://host:27017 or mongodb+srv://host, with user and password "

@@ -44,7 +44,7 @@ class SlowProvider:
 
         Python notices a signal that comes just before it blocks in `recv` only when that returns.
         """
-        for handler in self._in_flight:
+        for handler in list(self._in_flight):
             with suppress(ConnectionError):  # whoever asked was killed meanwhile
                 handler.handle_expect_100()
 

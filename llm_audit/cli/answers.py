@@ -13,7 +13,6 @@ from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import LIMIT_MAX, described
 from llm_audit.cli.pictures import Course, Line
-from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines import Pipeline
 
@@ -71,12 +70,7 @@ def print_rows(
         course: How they lie in time, if they do: of that nothing is left out.
         lines: Of the picture of it.
         as_json: For machines.
-
-    Raises:
-        UsageError: A course has a limit.
     """
-    if course and limit:
-        raise UsageError("Hours, days, weeks and months are all shown: leave out --limit.")
     shown = rows[: limit or (None if course or as_json else SHOWN)]
     if as_json:
         print_json_rows(shown)

@@ -16,10 +16,11 @@ def demo(
     ] = False,
 ) -> None:
     """See it work: real servers, a Celery worker, a stand-in for the provider, failures."""
+    for name in ("database", "collection"):
+        if name in context.obj:
+            raise UsageError(f"--{name} is not for the demo, which has its own: leave it out.")
     from llm_audit.demo.__main__ import main
 
-    for name in context.obj.keys() - {"mongo_url"}:
-        raise UsageError(f"--{name} is not for the demo, which has its own: leave it out.")
     if mongo_url := context.obj.get("mongo_url"):
         os.environ["LLM_AUDIT_MONGO_URL"] = mongo_url  # as of any other process of the demo
     if keep:

@@ -82,7 +82,7 @@ def _ending_of(error: Exception) -> tuple[str, int]:
         case LLMAuditError():
             ending = str(error), _code_of(error)
         case OSError() if error.filename:
-            ending = f"{error.filename}: {error.strerror}.", WRONG
+            ending = f"{error.filename}: {error.strerror or error}.", WRONG
         case OSError():  # a disk is full, say
             ending = f"{error.strerror or error}.", FAILED
         case UnicodeEncodeError():  # what MongoDB holds is UTF-8

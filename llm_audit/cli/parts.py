@@ -203,9 +203,10 @@ def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
     """
     whole = terminal.safe(text).expandtabs().rstrip()
     if keep_end:
-        # with a break before all, so that what is kept begins with the rest of a line, or of none
-        rest, *lines = f"\n{whole}"[-FOLDED_CHARACTERS - 1 :].split("\n")
-        kept = "\n".join(lines[-FOLDED_LINES:]) or rest
+        kept = "\n".join(whole.split("\n")[-FOLDED_LINES:])[-FOLDED_CHARACTERS:]
+        whole_lines = kept.partition("\n")[2]
+        if len(whole_lines) > FOLDED_CHARACTERS // 2:
+            kept = whole_lines
     else:
         kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
     left_out = len(whole) - len(kept)

@@ -27,6 +27,7 @@ from llm_audit.cli.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.pictures import Course, Line
 from llm_audit.cli.timezones import Timezone, chosen_timezone, group_name
+from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
@@ -145,6 +146,7 @@ def costs(
     Failed and running calls count too; by tag, a call with two tags counts for both. `no cost` says
     how many calls the sum knows nothing of. Hours, days, weeks and months are all shown.
     """
+    _check_limit(by, limit)
     zone = chosen_timezone(timezone)
     rows = ask(pipelines.cost_summary(by, timezone=zone, **filters))
     largest = max((row["estimated_cost"] for row in rows), default=0)
@@ -197,6 +199,7 @@ def latency(
     the others. A percentile is at most 0.51 % too high. The bar is p95. Hours, days, weeks and
     months are all shown.
     """
+    _check_limit(by, limit)
     zone = chosen_timezone(timezone)
     rows = ask(pipelines.latency_summary(by, timezone=zone, **filters))
     largest = max((row["p95"] for row in rows), default=0)
@@ -228,6 +231,11 @@ def latency(
         lines=lines,
         as_json=as_json,
     )
+
+
+def _check_limit(by: GroupBy, limit: int | None) -> None:
+    if limit and by in get_args(Bucket):
+        raise UsageError("Hours, days, weeks and months are all shown: leave out --limit.")
 
 
 def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -> Course | None:

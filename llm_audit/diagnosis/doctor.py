@@ -87,13 +87,13 @@ def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:
             },
         ]
     )
-    call_ids: list[str] = []
+    call_ids: list[object] = []
     for group in groups:
         found.count += group["count"]
         found.by_process[group["_id"] or UNKNOWN] = group["count"]
         found.oldest_at = min(found.oldest_at or group["oldest_at"], group["oldest_at"])
         call_ids += group["call_ids"]
-    found.call_ids = sorted(call_ids)[:SAMPLE]
+    found.call_ids = sorted(map(str, call_ids))[:SAMPLE]
     return found
 
 

@@ -5,6 +5,7 @@ in milliseconds. So one index on (field, _id) serves the filter, the dates and t
 """
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias, TypedDict, TypeVar
@@ -122,7 +123,7 @@ def checked_limit(limit: object) -> None:
 
 def _field_condition(name: str, given: object) -> dict[str, Any]:
     field = STORED_AS.get(name, name)
-    if isinstance(given, str | Mapping) or not isinstance(given, Collection):
+    if not isinstance(given, list | tuple | AbstractSet):
         return {field: _stored(name, given)}
     values = [_stored(name, value) for value in given]
     if name == "tags":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from children import child, output_of
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
@@ -320,6 +321,15 @@ def test_calls_open_for_long_are_counted(calls: Calls) -> None:
     until(lambda: llm_audit.doctor(pending_seconds=0).open_calls.count == 13)
     by_process = llm_audit.doctor(pending_seconds=0).open_calls.by_process
     assert by_process[young["process_nonce"]] == 1
+
+
+def test_open_calls_may_have_ids_of_any_kind(calls: Calls) -> None:
+    """Whatever else writes into the collection, its ids need not compare."""
+    created = datetime.now(UTC) - timedelta(hours=2)
+    ids = ["b", ObjectId()]
+    calls.insert_many({"_id": it, "status": "PENDING", "created_at": created} for it in ids)
+
+    assert sorted(llm_audit.doctor().open_calls.call_ids) == sorted(map(str, ids))
 
 
 def test_a_retry_clears_the_rejected_files(calls: Calls) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import billiard.exceptions
 import celery.exceptions
@@ -171,6 +172,13 @@ def test_the_fields_of_an_object_are_its_message() -> None:
     message = SimpleNamespace(role="assistant", content="hi")
     stored = fields_of_response(response_message=message)["response_message"]
     assert stored == {"role": "assistant", "content": "hi"}
+
+
+@pytest.mark.parametrize("message", [MagicMock(), Message], ids=["mock", "class"])
+def test_a_message_is_stored_as_a_document(message: Any) -> None:
+    """A mock, which has every method, and a class are stored as what a call's model can read."""
+    stored = fields_of_response(response_message=message)["response_message"]
+    assert isinstance(stored, dict)
 
 
 @pytest.mark.parametrize("message", ["hi", ["hi"], 5, b"hi"], ids=["str", "list", "int", "bytes"])

@@ -109,6 +109,7 @@ def test_what_is_none_does_not_restrict() -> None:
     """A filter that is None is no filter; neither is having to carry no tags."""
     assert condition(dict.fromkeys(EVERY_FILTER) | {"tags": []}) == {}
     assert condition({"model": []}) == {"model": {"$in": []}}
+    assert condition({"model": {"a": 1}.keys()}) == {"model": {"$in": ["a"]}}
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ def test_the_target_knows_no_credentials() -> None:
         ("mongodb+srv://u:p@cluster.example.net/?w=1", "cluster.example.net"),
         ("mongodb://u@[::1]:27017,%2Ftmp%2Fmongodb.sock", "%2ftmp%2fmongodb.sock,[::1]:27017"),
         *(("mongodb://u:pass/word@host", ""), ("mongodb://u:12/word@host/db", "")),
+        *(("mongodb://u:12?w=ord@host", ""), ("mongodb://host/?tls=true", "host")),
     ],
 )
 def test_the_hosts_know_no_credentials(url: str, hosts: str) -> None:

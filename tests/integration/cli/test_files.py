@@ -107,7 +107,7 @@ def test_an_export_takes_the_same_memory_for_any_number_of_calls(
     tracemalloc.stop()
 
     assert ended.code == 0
-    assert peak_bytes < 4 * 2**20
+    assert peak_bytes < 10 * 2**20  # usually 2, and 20 if all of them were
 
 
 @pytest.mark.usefixtures("made_up")

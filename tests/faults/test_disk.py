@@ -27,8 +27,10 @@ def lenient(harmed: Harmed) -> Settings:
 
 
 def folder_of(settings: Settings) -> Path:
-    """Return the only folder that a process has in the spool."""
-    (folder,) = process_folders(settings.spool_dir / settings.target())
+    """Return the only folder that a process has in the spool; if it was removed, its next one."""
+    target_folder = settings.spool_dir / settings.target()
+    until(lambda: process_folders(target_folder))
+    (folder,) = process_folders(target_folder)
     return folder
 
 

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 Ask = Callable[[Pipeline], list[dict[str, Any]]]
 
 WEEK = "7d"
-SHOWN = 20  # rows: what is dearest, slowest ... comes first
+FIRST_ROWS = 20  # what is dearest, slowest ... comes first
 
 LimitOfRows = Annotated[
     int | None,
@@ -28,7 +28,7 @@ LimitOfRows = Annotated[
         "--limit",
         min=1,
         max=LIMIT_MAX,
-        help=f"How many at the most; if not given, {SHOWN}, or all of them with --json.",
+        help=f"How many at the most; if not given, {FIRST_ROWS}, or all of them with --json.",
     ),
 ]
 
@@ -71,7 +71,7 @@ def print_rows(
         lines: Of the picture of it.
         as_json: For machines.
     """
-    shown = rows[: limit or (None if course or as_json else SHOWN)]
+    shown = rows[: limit or (None if course or as_json else FIRST_ROWS)]
     if as_json:
         print_json_rows(shown)
         return

@@ -76,7 +76,9 @@ def _ending_of(error: Exception) -> tuple[str, int]:
     """Return what to say of an error, and the exit code."""
     match error:
         case typer.TyperException():
-            ending = error.format_message().replace("Value error, ", ""), error.exit_code
+            # pydantic, which typer asks, says that a wrong choice is a "Value error"
+            message = error.format_message().replace(": Value error, ", ": ", 1)
+            ending = message, error.exit_code
         case typer.Abort():
             ending = "", FAILED
         case LLMAuditError():

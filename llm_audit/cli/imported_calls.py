@@ -145,10 +145,10 @@ def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
 
 def _wrong_numbers(document: dict[str, Any]) -> Iterator[str]:
     for name in _NUMBERS:
-        if not _is_number(document.get(name)):
+        value = document.get(name)
+        if not _is_number(value):
             yield f"{name} is no number"
-    for name in _TOKENS:
-        if (document.get(name) or 0) % 1:
+        elif name in _TOKENS and value and value % 1:
             yield f"{name} is no whole number"
 
 

@@ -32,11 +32,9 @@ _HELP = {
     "task_name": "Such as app.tasks.summarize.",
     "parent_call_id": "Calls that this one caused.",
 }
-_KINDS: dict[str, Any] = {  # of those that are no list[str]
+_CHOICES: dict[str, Any] = {
     "call_type": list[LLMCallTypeEnum],
     "status": list[LLMCallStatusEnum],
-    "start_date": str,
-    "end_date": str,
 }
 
 
@@ -99,7 +97,7 @@ def _option(name: str, since: str | None) -> inspect.Parameter:
         case_sensitive=False,
         show_default=since if name == "start_date" and since else True,
     )
-    kind = _KINDS.get(name, list[str])
+    kind = str if is_date else _CHOICES.get(name, list[str])
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -203,9 +203,10 @@ def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
     """
     whole = terminal.safe(text).expandtabs().rstrip()
     if keep_end:
-        kept = "\n".join(whole.split("\n")[-FOLDED_LINES:])[-FOLDED_CHARACTERS:]
+        end = "\n".join(whole.split("\n")[-FOLDED_LINES:])
+        kept = end[-FOLDED_CHARACTERS:]
         whole_lines = kept.partition("\n")[2]
-        if len(whole_lines) > FOLDED_CHARACTERS // 2:
+        if kept != end and len(whole_lines) > FOLDED_CHARACTERS // 2:
             kept = whole_lines
     else:
         kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])

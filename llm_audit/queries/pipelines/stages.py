@@ -1,6 +1,6 @@
 """What several pipelines are made of: stages, accumulators and expressions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
@@ -133,14 +133,16 @@ def is_status(field: str, status: LLMCallStatusEnum) -> dict[str, Any]:
 
 def failed(status: str) -> dict[str, Any]:
     """Return the test for a failure."""
-    return {"$in": [status, [failure.value for failure in FAILURE_STATUSES]]}
+    return _is_any(status, FAILURE_STATUSES)
 
 
 def judged(status: str) -> dict[str, Any]:
     """Return the test for what a rate is measured against: a success or a failure."""
-    return {
-        "$in": [status, [each.value for each in (LLMCallStatusEnum.SUCCESS, *FAILURE_STATUSES)]]
-    }
+    return _is_any(status, (LLMCallStatusEnum.SUCCESS, *FAILURE_STATUSES))
+
+
+def _is_any(field: str, statuses: Iterable[LLMCallStatusEnum]) -> dict[str, Any]:
+    return {"$in": [field, [status.value for status in statuses]]}
 
 
 def is_known(field: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from made_up_calls import CALLS, Call
 from pymongo.database import Database
 from waiting import Calls
 
+from llm_audit.cli.parts import FOLDED_LINES
+
 Shell = Callable[..., Any]
 
 WEATHER = {
@@ -262,6 +264,20 @@ def test_the_end_of_a_traceback_is_kept(shell: Shell, calls: Calls) -> None:
     kept = raised.output.partition("more characters: --full")[2].splitlines()
     assert kept[1].startswith("    File 1"), "a line is whole or left out"
     assert not_raised.output.count("KeyError") == 1
+
+
+def test_a_long_traceback_ends_with_as_many_lines_as_there_is_room_for(
+    shell: Shell, calls: Calls
+) -> None:
+    """Where its last lines are short, none of them is left out."""
+    traceback = "\n".join(f"  File {n} {'x' * 40}" for n in range(200))
+    calls.insert_one(
+        {"_id": "a", "status": "ERROR", "error_type": "E", "error_traceback": traceback}
+    )
+
+    kept = shell("show", "a").output.partition("more characters: --full")[2].split("File ")[1:]
+
+    assert [line.split()[0] for line in kept] == [str(n) for n in range(200 - FOLDED_LINES, 200)]
 
 
 def test_a_running_call_says_for_how_long(shell: Shell, calls: Calls) -> None:

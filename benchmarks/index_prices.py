@@ -24,7 +24,7 @@ from pymongo.database import Database
 from benchmarks.history import history, recorded_bodies
 from benchmarks.queries import LargeMongod
 from benchmarks.recorders import CONCERN
-from llm_audit.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
 
 BATCH = 500
 ALONE = "_id alone"

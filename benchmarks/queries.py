@@ -35,8 +35,8 @@ from benchmarks.history import (
     recorded_bodies,
 )
 from llm_audit import embedded, pipelines
-from llm_audit.indexes import STORAGE_ENGINE, call_indexes
 from llm_audit.queries.filters import condition
+from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
 
 Calls = Collection[dict[str, Any]]
 ROUNDS = 7

@@ -18,7 +18,7 @@ from uuid_utils import uuid7
 import llm_audit
 from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit import LLMLogger
-from llm_audit.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
 
 RecordCall = Callable[[], None]
 Recorder = Callable[[str, Path], AbstractContextManager[RecordCall]]

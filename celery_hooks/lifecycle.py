@@ -5,7 +5,7 @@ from typing import Any
 from celery import signals
 
 import llm_audit
-from llm_audit import pricing
+from llm_audit.providers import pricing
 
 _UID = "llm_audit.lifecycle"
 _BEGUN = (signals.worker_ready, signals.task_received)  # the second where hooks came too late

@@ -12,7 +12,7 @@ import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, merge_metadata, unite_tags
-from llm_audit.recorder.safe_text import escape_surrogates, safe_repr
+from llm_audit.encoding.safe_text import escape_surrogates, safe_repr
 from llm_audit.settings import report_mistake
 
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)

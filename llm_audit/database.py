@@ -13,7 +13,8 @@ from pymongo.errors import CollectionInvalid
 
 from llm_audit.documents import LLMCall
 from llm_audit.errors import log, log_once
-from llm_audit.indexes import (
+from llm_audit.settings import get_settings
+from llm_audit.store.indexes import (
     PROCESSES,
     STORAGE_ENGINE,
     IndexState,
@@ -21,7 +22,6 @@ from llm_audit.indexes import (
     compare,
     process_indexes,
 )
-from llm_audit.settings import get_settings
 
 BUILD_PATIENCE_SECONDS = 5.0  # what the start of an app can bear
 

@@ -6,7 +6,7 @@ from beanie import Document
 from pymongo import IndexModel
 
 from llm_audit.call import CallFields
-from llm_audit.indexes import call_indexes
+from llm_audit.store.indexes import call_indexes
 
 
 class LLMCall(CallFields, Document):

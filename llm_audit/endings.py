@@ -8,10 +8,11 @@ from typing import Any
 from llm_audit import outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
+from llm_audit.ids import created_at
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import OTHER, OWN
 from llm_audit.recorder.open_calls import OpenCall, open_calls
-from llm_audit.recorder.precedence import Rank, created_at, outcome_key
 from llm_audit.recorder.process import recorder
-from llm_audit.recorder.records import OTHER, OWN
 from llm_audit.settings import get_settings, not_recorded
 
 

@@ -16,10 +16,10 @@ import uuid_utils
 from llm_audit import arguments, endings, outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import Frame, current_context, enter, leave
-from llm_audit.provider_response import read_response
+from llm_audit.journal.records import START
+from llm_audit.providers.response import read_response
 from llm_audit.recorder.open_calls import OpenCall, open_calls
 from llm_audit.recorder.process import recorder
-from llm_audit.recorder.records import START
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded
 

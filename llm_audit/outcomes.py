@@ -11,10 +11,10 @@ from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
-from llm_audit.pricing import estimate_cost
-from llm_audit.provider_response import malformed_tool_calls, tools_called
+from llm_audit.providers.pricing import estimate_cost
+from llm_audit.providers.response import malformed_tool_calls, tools_called
+from llm_audit.providers.usage import fields_of, read_usage
 from llm_audit.settings import report_mistake
-from llm_audit.usage import fields_of, read_usage
 
 MAX_CHARACTERS = 20_000
 # The providers' and clients' timeouts have no common base; these names stand for all of them.

@@ -7,8 +7,8 @@ from typing import Any
 import bson
 
 from llm_audit.call import OutcomeFields, StartFields, TaskFields
+from llm_audit.encoding.encode import encode
 from llm_audit.errors import let_through, log_once
-from llm_audit.recorder.encode import encode
 from llm_audit.settings import Redact
 
 # What makes a record a record; a rule that drops or changes it would lose the call.

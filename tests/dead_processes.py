@@ -8,8 +8,8 @@ from waiting import PATIENCE, Call, Calls, until
 import llm_audit
 from llm_audit import embedded
 from llm_audit.diagnosis.results import ProcessReport
-from llm_audit.indexes import PROCESSES
 from llm_audit.settings import Settings
+from llm_audit.store.indexes import PROCESSES
 
 # Each says which calls it has recorded, and is killed by itself in the midst of it.
 SCRIPT = """
@@ -31,7 +31,7 @@ def die():
 RECOVER_AND_DIE = """
 import os, signal
 import llm_audit
-from llm_audit.recorder.delivery import Delivery
+from llm_audit.store.delivery import Delivery
 
 sent = []
 send = Delivery.send

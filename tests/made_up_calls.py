@@ -13,7 +13,7 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from llm_audit import LLMCall, LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.indexes import call_indexes
+from llm_audit.store.indexes import call_indexes
 
 Call = dict[str, Any]
 

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import bson
 
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.records import START, Record, record_fields, seal
-from llm_audit.recorder.segments import Segment
-from llm_audit.recorder.spool import ProcessFolder
+from llm_audit.journal.records import START, Record, record_fields, seal
+from llm_audit.journal.segments import Segment
+from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.writer import Journal
 
 LARGE = 2**30
 

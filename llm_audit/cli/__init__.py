@@ -1,16 +1,12 @@
 """The command line `llm-audit`: each command asks one query and prints what it says.
 
-The commands, which app.py names:
-    calls, show, trace, session, search             calls, and what was said
-    summaries, usage, retries, pipeline             what they add up to
-    exporting, importing                            into files and back
-    views, indexes, spool, doctor, config, demo     operations
-What they share:
-    options, times, timezones                       what they take
-    connection, answers                             MongoDB, and near matches; rows of a pipeline
-    endings                                         exit codes, and the one line on stderr
-    terminal, json_lines                            how everything looks to people, and to machines
-    call_table, parts, pictures, waterfall          lists, conversations, time
+    app         the commands by name, and the options that stand before them
+    commands/   one file a command
+    drawing/    how answers look to people and to machines
+    files/      export and import
+    options, times    what commands take
+    connection        MongoDB, and ids near one that is not there
+    exits, run        exit codes, and what becomes of an error
 """
 
 import signal
@@ -27,10 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Instead of those that the program was started with.
 
     Returns:
-        The exit code, see `llm_audit.cli.endings`.
+        The exit code, see `llm_audit.cli.exits`.
     """
     try:
-        from llm_audit.cli.endings import run
+        from llm_audit.cli.run import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"rich", "typer"}:
             raise

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llm_audit.cli import (
+from llm_audit.cli.commands import (
     calls,
     config,
     demo,
     doctor,
-    exporting,
-    importing,
     indexes,
     pipeline,
     retries,
@@ -26,6 +24,7 @@ from llm_audit.cli import (
     usage,
     views,
 )
+from llm_audit.cli.files import exporting, importing
 from llm_audit.errors import ConfigurationError
 from llm_audit.settings import configure
 

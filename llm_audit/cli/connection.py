@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llm_audit.cli import terminal
-from llm_audit.cli.endings import NAME, NotFoundError
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.exits import NAME, NotFoundError
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
@@ -40,8 +40,8 @@ def collection_of_calls() -> "Iterator[Documents]":
         ConfigurationError: A setting names what cannot be.
         LLMAuditError: MongoDB refuses what was asked of it.
     """
-    from llm_audit.recorder.asking import asking
-    from llm_audit.recorder.connection import client_of
+    from llm_audit.store.connection import client_of
+    from llm_audit.store.plain_errors import asking
 
     settings = get_settings()
     with asking(settings):

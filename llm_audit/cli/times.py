@@ -1,9 +1,16 @@
-"""What `--since` and `--until` understand."""
+"""What `--since`, `--until` and `--timezone` understand, and the zone of this machine."""
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import available_timezones
+
+import typer
 
 from llm_audit.errors import UsageError
+from llm_audit.queries import grouping
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _AGO = re.compile(rf"(\d+)([{''.join(_UNITS)}])")
@@ -39,3 +46,58 @@ def parse_span(text: str) -> timedelta | None:
     """
     ago = _AGO.fullmatch(text)
     return ago and timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+
+
+LOCALTIME = Path("/etc/localtime")
+
+_ZONES = "zoneinfo/"  # the folder that a link to a zone leads into
+_ALIASES_OF_UTC = frozenset({"Etc/UTC", "Etc/UCT", "Etc/Zulu", "UCT", "Zulu"})
+
+
+def _names(incomplete: str) -> list[str]:
+    return sorted(name for name in available_timezones() if name.startswith(incomplete))
+
+
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="Whose hours and days: Europe/Paris, UTC, +05:30; that of this machine if not given.",
+        autocompletion=_names,
+    ),
+]
+
+
+def chosen_timezone(given: str | None) -> str:
+    """Return the time zone to group by: the one that was given, else this machine's.
+
+    Raises:
+        UsageError: What was given is none.
+    """
+    return local_timezone() if given is None else grouping.checked_timezone(given)
+
+
+def group_name(by: str, name: str | None) -> str | None:
+    """Return what a group is called; an hour without its zone, which the heading says."""
+    return name[: len("2026-11-25T10:00")].replace("T", " ") if name and by == "hour" else name
+
+
+def local_timezone(localtime: Path = LOCALTIME) -> str:
+    """Return the time zone of this machine as MongoDB understands it.
+
+    Args:
+        localtime: The link that says it where TZ does not.
+
+    Returns:
+        The IANA name if it can be found, as it knows when clocks change; else the offset of now.
+    """
+    zone = os.environ.get("TZ")
+    if zone is None:
+        zone = str(localtime.resolve()) if localtime.is_symlink() else ""
+    name = zone.removeprefix(":").rpartition(_ZONES)[2]
+    if name in _ALIASES_OF_UTC:
+        return grouping.UTC
+    if name in available_timezones():
+        return name
+    offset = f"{datetime.now().astimezone():%z}"
+    return grouping.UTC if offset == "+0000" else f"{offset[:3]}:{offset[3:5]}"

@@ -9,11 +9,11 @@ from llm_audit.diagnosis.journals import examine_journals, kept_aside
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, OpenCalls
-from llm_audit.indexes import IndexState, call_indexes, compare, process_indexes
-from llm_audit.recorder import media
-from llm_audit.recorder.asking import asking
-from llm_audit.recorder.connection import Connection, Documents
 from llm_audit.settings import get_settings
+from llm_audit.store import media
+from llm_audit.store.connection import Connection, Documents
+from llm_audit.store.indexes import IndexState, call_indexes, compare, process_indexes
+from llm_audit.store.plain_errors import asking
 
 SAMPLE = 10
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached

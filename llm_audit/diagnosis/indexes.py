@@ -12,7 +12,8 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from llm_audit.call import UTCDatetime
-from llm_audit.indexes import (
+from llm_audit.settings import get_settings
+from llm_audit.store.indexes import (
     PROCESSES,
     IndexDocument,
     IndexState,
@@ -24,8 +25,7 @@ from llm_audit.indexes import (
     purpose_of,
     view_indexes,
 )
-from llm_audit.recorder.asking import UNAUTHORIZED
-from llm_audit.settings import get_settings
+from llm_audit.store.plain_errors import UNAUTHORIZED
 
 GRIDFS = ("fs.files", "fs.chunks")  # the media of all collections of calls in a database
 

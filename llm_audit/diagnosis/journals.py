@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.diagnosis.results import JournalReport
-from llm_audit.recorder import rejected, spool
-from llm_audit.recorder.segments import DAMAGED, SUFFIX
+from llm_audit.journal import spool
+from llm_audit.journal.segments import DAMAGED, SUFFIX
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
 
 IN_USE = "in use"
 WAITING = "waiting"

@@ -9,13 +9,12 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias, TypedDict, TypeVar
-from uuid import UUID
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
+from llm_audit.ids import EPOCH, LAST_ID, Id, first_id_from, id_text
 
 T = TypeVar("T")
-Id: TypeAlias = str | int | UUID
 OneOrMore: TypeAlias = T | Collection[T] | None
 
 
@@ -53,11 +52,6 @@ _ENUMS: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMC
 STORED_AS = {"task_name": "task.name", "tool": "tools_called", "tag": "tags"}
 _DATES = ("start_date", "end_date")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Where the UUIDv7s of 2109 begin. To test each id's version digit instead, with a regular
-# expression, took a third of the time of a summary.
-_LAST_ID = "04"
-
 
 def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[str, Any]:
     """Return the MongoDB condition that means these filters.
@@ -85,22 +79,6 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
     return matched | ({"_id": ids} if ids else {})
 
 
-def id_text(name: str, value: object) -> str:
-    """Return an id as it is stored: a str.
-
-    Args:
-        name: Of the argument, for the error.
-        value: A str or a subclass of it (a call reference), a UUID or an int.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    # uuid_utils' UUID, which is fast, is no subclass of the standard library's
-    if isinstance(value, str | int | UUID) or type(value).__name__ == "UUID":
-        return str(value)
-    raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
-
-
 def beginning(span: timedelta, end: datetime | None) -> datetime:
     """Return when a time begins that ends then, or now; not before the first id.
 
@@ -108,7 +86,7 @@ def beginning(span: timedelta, end: datetime | None) -> datetime:
         span: How long it is.
         end: A date without a zone is local time.
     """
-    return max((end or datetime.now(UTC)).astimezone(UTC), _EPOCH + span) - span
+    return max((end or datetime.now(UTC)).astimezone(UTC), EPOCH + span) - span
 
 
 def checked_limit(limit: object) -> None:
@@ -150,22 +128,10 @@ def _id_range(start: object, end: object, after: Id | None) -> dict[str, str]:
     bounds = {}
     older_than = [] if after is None else [id_text("after", after)]
     if end is not None:
-        older_than.append(_first_id("end_date", end))
+        older_than.append(first_id_from("end_date", end))
     if start is not None:
-        bounds["$gte"] = _first_id("start_date", start)
-        older_than.append(_LAST_ID)
+        bounds["$gte"] = first_id_from("start_date", start)
+        older_than.append(LAST_ID)
     if older_than:
         bounds["$lt"] = min(older_than)
     return bounds
-
-
-def _first_id(name: str, moment: object) -> str:
-    """Return where the UUIDv7s of a moment begin."""
-    if not isinstance(moment, datetime):
-        raise UsageError(f"{name} has to be a datetime, not {type(moment).__name__}.")
-    try:
-        milliseconds = (moment.astimezone(UTC) - _EPOCH) // timedelta(milliseconds=1)
-    except (OverflowError, ValueError):  # year 1 or 9999, local time
-        raise UsageError(f"{name} {moment} is out of range; leave it out instead.") from None
-    digits = f"{max(milliseconds, 0):012x}"
-    return f"{digits[:8]}-{digits[8:]}"

@@ -7,8 +7,8 @@ import gridfs
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 
+from llm_audit.encoding.encode import restore
 from llm_audit.errors import MediaMissingError
-from llm_audit.recorder.encode import restore
 
 _GONE = (gridfs.errors.NoFile, gridfs.errors.CorruptGridFile)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llm_audit.queries.messages import CALL, RESPONSE, Part
+from llm_audit.providers.messages import CALL, RESPONSE, Part
 
 
 @dataclass

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 from pymongo.database import Database
 
 from llm_audit.errors import UsageError
-from llm_audit.indexes import VIEWS_INDEX, IndexState, compare, view_indexes
 from llm_audit.queries.views import VIEWS
+from llm_audit.store.indexes import VIEWS_INDEX, IndexState, compare, view_indexes
 
 Change: TypeAlias = Literal["created", "replaced", "unchanged"]
 

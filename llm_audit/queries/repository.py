@@ -7,9 +7,10 @@ from pydantic import BaseModel
 
 from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError
+from llm_audit.ids import Id, id_text
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Conversation, ConversationBuilder
-from llm_audit.queries.filters import CallFilters, Id, checked_limit, condition, id_text
+from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restore_media
 from llm_audit.queries.results import (

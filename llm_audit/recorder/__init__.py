@@ -1,10 +1,6 @@
-"""The write path, in the order a call flows through it.
+"""This process's recorder: open calls, the thread that ships, signs of life, and the dead.
 
-    encode -> journal -> backlog -> delivery -> MongoDB
-
-`process` holds them together for one process; `shipper` is the thread that drives the second half.
-`spool` is the folder; `adoption` and `recovery` take care of what dead processes left there;
-`heartbeat` and `processes` show in the database who lives and what arrived; `rejected` and `retry`
-keep what MongoDB refused and send it again; `blobs` and `media` are for content too large for a
-document.
+A call passes through `process` into the journal; the thread of `shipper` brings it to MongoDB.
+`heartbeat` shows others that this process lives, `recovery` and `closing` finish what dead ones
+began, and `verdicts` waits to say how others' tasks ended.
 """

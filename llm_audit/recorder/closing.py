@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 from pymongo import ReadPreference
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.indexes import OUTER_TASK
-from llm_audit.recorder import beside
-from llm_audit.recorder.connection import Connection, reaching
-from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.encode import encode
-from llm_audit.recorder.operations import OUTCOME_MAX_BYTES, Form, Write
-from llm_audit.recorder.precedence import Rank, first_id_at, outcome_key
-from llm_audit.recorder.records import OTHER, Record
+from llm_audit.encoding.encode import encode
+from llm_audit.ids import first_id_at
+from llm_audit.journal import beside
+from llm_audit.journal.operations import OUTCOME_MAX_BYTES, Form, Write
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import OTHER, Record
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection, reaching
+from llm_audit.store.delivery import Delivery
+from llm_audit.store.indexes import OUTER_TASK
 
 _CAUSES = {
     "worker_lost": ("WorkerLost", "The process that made this call died before the call ended."),

@@ -16,7 +16,10 @@ from typing import Any, NamedTuple
 from pymongo.errors import OperationFailure
 
 from llm_audit.errors import UnavailableError, log_once
-from llm_audit.recorder.connection import (
+from llm_audit.journal.spool import boot_id
+from llm_audit.journal.watch import Watch
+from llm_audit.settings import Settings
+from llm_audit.store.connection import (
     AUTHENTICATION_FAILED,
     Connection,
     Documents,
@@ -24,9 +27,6 @@ from llm_audit.recorder.connection import (
     reaching,
     server_time,
 )
-from llm_audit.recorder.spool import boot_id
-from llm_audit.recorder.watch import Watch
-from llm_audit.settings import Settings
 
 KEPT = timedelta(days=30)
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)

@@ -16,17 +16,18 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from llm_audit.call import SCHEMA_VERSION
+from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.errors import ConfigurationError, log_once
-from llm_audit.recorder import open_calls, spool
-from llm_audit.recorder.blobs import missing_bytes, write_blobs
-from llm_audit.recorder.encode import Blob, encode_carefully, encode_plain
-from llm_audit.recorder.journal import DISK_REFUSED, QUOTA, Journal, JournalClosedError
-from llm_audit.recorder.operations import (
+from llm_audit.journal import spool
+from llm_audit.journal.blob_files import missing_bytes, write_blobs
+from llm_audit.journal.operations import (
     OUTCOME_MAX_BYTES,
     START_MAX_BYTES,
     without_content,
 )
-from llm_audit.recorder.records import START, record_fields
+from llm_audit.journal.records import START, record_fields
+from llm_audit.journal.writer import DISK_REFUSED, QUOTA, Journal, JournalClosedError
+from llm_audit.recorder import open_calls
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 

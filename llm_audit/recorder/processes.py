@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from llm_audit.recorder import rejected
-from llm_audit.recorder.connection import Documents
+from llm_audit.journal.losses import RECORD, Tally
 from llm_audit.recorder.heartbeat import KEPT, ProcessState
-from llm_audit.recorder.tally import RECORD, Tally
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
+from llm_audit.store.connection import Documents
 
 
 def note_recovered(

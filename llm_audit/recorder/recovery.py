@@ -9,17 +9,18 @@ from uuid import uuid4
 from pymongo.errors import OperationFailure
 
 from llm_audit.errors import log_once
-from llm_audit.recorder import rejected, spool
-from llm_audit.recorder.adoption import OtherKernels, adopt_dead, waiting_elsewhere
-from llm_audit.recorder.backlog import Backlog
+from llm_audit.journal import spool
+from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.journal.losses import Tally, find_left, find_progress, leave_progress
+from llm_audit.journal.reader import Backlog
+from llm_audit.journal.segments import find_segments
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.recorder.closing import Closing, find_verdicts
-from llm_audit.recorder.connection import Connection, describe, reaching
-from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.processes import note_recovered
-from llm_audit.recorder.segments import find_segments
-from llm_audit.recorder.spool import ProcessFolder
-from llm_audit.recorder.tally import Tally, find_left, find_progress, leave_progress
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
+from llm_audit.store.connection import Connection, describe, reaching
+from llm_audit.store.delivery import Delivery
 
 
 @dataclass(eq=False, slots=True)

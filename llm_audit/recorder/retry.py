@@ -9,15 +9,15 @@ from uuid import uuid4
 from bson.errors import BSONError
 
 from llm_audit.errors import log_once
-from llm_audit.recorder import rejected
-from llm_audit.recorder.asking import asking
-from llm_audit.recorder.connection import Connection, Documents, reaching
-from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.operations import REFUSED, writes_for
+from llm_audit.journal.losses import Tally
+from llm_audit.journal.operations import REFUSED, writes_for
+from llm_audit.journal.records import Record
 from llm_audit.recorder.processes import note_retried
-from llm_audit.recorder.records import Record
-from llm_audit.recorder.tally import Tally
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
+from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.delivery import Delivery
+from llm_audit.store.plain_errors import asking
 
 
 @dataclass(frozen=True, slots=True)

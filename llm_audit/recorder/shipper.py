@@ -11,22 +11,22 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from llm_audit import pricing
 from llm_audit.errors import UnavailableError, log, log_once
+from llm_audit.journal.reader import Backlog
+from llm_audit.journal.records import JournalVersionError
+from llm_audit.journal.spool import TRANSIENT, ProcessFolder
+from llm_audit.journal.writer import Journal
+from llm_audit.providers import pricing
 from llm_audit.recorder.acknowledged import Acknowledged
-from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.connection import Connection
-from llm_audit.recorder.delivery import Delivery
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.open_calls import open_calls
-from llm_audit.recorder.records import JournalVersionError
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.spool import TRANSIENT, ProcessFolder
 from llm_audit.recorder.upkeep import Upkeep
 from llm_audit.recorder.verdicts import Verdicts
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection
+from llm_audit.store.delivery import Delivery
 
 POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0

@@ -8,14 +8,14 @@ import time
 from datetime import UTC, datetime
 
 from llm_audit.errors import UnavailableError, log_once
-from llm_audit.recorder import media
+from llm_audit.journal.spool import ProcessFolder, used_bytes
+from llm_audit.journal.writer import Journal
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.connection import Connection, reaching
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.journal import Journal
 from llm_audit.recorder.open_calls import open_calls
-from llm_audit.recorder.spool import ProcessFolder, used_bytes
 from llm_audit.settings import Settings
+from llm_audit.store import media
+from llm_audit.store.connection import Connection, reaching
 
 SPOOL_SECONDS = 1.0
 CLEANING_SECONDS = 3600.0

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from bson.errors import BSONError
 
 from llm_audit.errors import UnavailableError, log_once
+from llm_audit.journal.spool import Owner, owners
 from llm_audit.recorder.closing import Closing, Verdict, leave_verdicts
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.spool import Owner, owners
 
 PATIENCE_SECONDS = 10.0  # with a process that lives, and may go on for long
 PAUSE_SECONDS = 5.0

@@ -11,15 +11,15 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 
 from llm_audit.call import CallFields, LLMCallStatusEnum
+from llm_audit.ids import created_at
+from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.operations import expires_at
+from llm_audit.journal.records import START, Record
+from llm_audit.journal.segments import find_segments
+from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.writer import Journal
 from llm_audit.recorder import process
-from llm_audit.recorder.blobs import sha256_of
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.operations import expires_at
-from llm_audit.recorder.precedence import created_at
-from llm_audit.recorder.records import START, Record
-from llm_audit.recorder.segments import find_segments
 from llm_audit.recorder.shipper import FlushResult, Shipper
-from llm_audit.recorder.spool import ProcessFolder
 from llm_audit.settings import Settings, get_settings
 from llm_audit.testing.isolation import isolated
 

@@ -29,7 +29,13 @@ SHOWN = (
 # Processes are forked from one that has imported everything and recorded nothing: 20 ms each.
 _FORKSERVER = multiprocessing.get_context("forkserver")
 _FORKSERVER.set_forkserver_preload(
-    ["llm_audit.logger", "llm_audit.lifecycle", "llm_audit.pricing", "genai_prices", "pymongo"]
+    [
+        "llm_audit.logger",
+        "llm_audit.lifecycle",
+        "llm_audit.providers.pricing",
+        "genai_prices",
+        "pymongo",
+    ]
 )
 # Processes that are started anew end as scripts do, with the end of the interpreter.
 _SPAWN = multiprocessing.get_context("spawn")

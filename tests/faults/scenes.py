@@ -16,7 +16,7 @@ from faults.recording import Recording
 from file_size_limit import file_size_limit
 
 import llm_audit
-from llm_audit.recorder import spool
+from llm_audit.journal import spool
 
 CLONE_NEWNS = 0x00020000  # sched.h
 CLONE_NEWPID = 0x20000000

@@ -16,7 +16,7 @@ from waiting import Call, Calls, arrived
 
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
-from llm_audit.recorder.encode import restore
+from llm_audit.encoding.encode import restore
 
 USER = {"role": "user", "content": "the rest of the call"}
 

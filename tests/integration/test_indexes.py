@@ -20,8 +20,8 @@ import llm_audit
 from llm_audit import LLMLogger, embedded
 from llm_audit import database as binding
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
-from llm_audit.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
 from llm_audit.queries.publishing import create_views
+from llm_audit.store.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
 
 WITH_EXPIRY = {"expires_at": {"$exists": True}}
 EXISTS = {"trace_id": {"$exists": True}}

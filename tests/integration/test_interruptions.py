@@ -16,7 +16,7 @@ from waiting import PATIENCE, Calls, Recording, arrived
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
-from llm_audit.recorder import spool
+from llm_audit.journal import spool
 from llm_audit.recorder.open_calls import open_calls
 from llm_audit.recorder.process import recorder
 

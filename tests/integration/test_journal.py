@@ -16,9 +16,9 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
 from llm_audit.call import CallFields
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.precedence import Rank, outcome_key
-from llm_audit.recorder.records import FORMAT_VERSION, OTHER, START, record_fields
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import FORMAT_VERSION, OTHER, START, record_fields
+from llm_audit.journal.writer import Journal
 from llm_audit.settings import Settings, get_settings
 
 LARGE = 2**30

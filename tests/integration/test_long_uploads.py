@@ -18,8 +18,8 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.indexes import PROCESSES
-from llm_audit.recorder import blobs
+from llm_audit.store import gridfs
+from llm_audit.store.indexes import PROCESSES
 
 
 def test_a_slow_upload_does_not_cost_the_lease(
@@ -32,7 +32,7 @@ def test_a_slow_upload_does_not_cost_the_lease(
     running = LLMLogger.start(model="m", messages=[])
     until(lambda: document(processes, own_nonce()))
     seen: list[int] = []
-    write_chunks = blobs._write_chunks
+    write_chunks = gridfs._write_chunks
     slowness = threading.Event()  # never set
 
     def slow(*given: Any) -> Any:
@@ -40,7 +40,7 @@ def test_a_slow_upload_does_not_cost_the_lease(
         seen.append(document(processes, own_nonce())["beat"])
         return write_chunks(*given)
 
-    monkeypatch.setattr(blobs, "_write_chunks", slow)
+    monkeypatch.setattr(gridfs, "_write_chunks", slow)
     with waiting(settings) as (other,):
         beats(processes, other.nonce, 1)
         media = [{"role": "user", "content": os.urandom(300_000)} for _ in range(8)]

@@ -16,9 +16,9 @@ import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, LLMLogger
 from llm_audit.call import CallFields
 from llm_audit.errors import MediaMissingError
-from llm_audit.indexes import MEDIA_INDEX, PROCESSES, call_indexes
 from llm_audit.queries.media import restore_media_sync
-from llm_audit.recorder.media import find_missing, find_unreferenced, remove
+from llm_audit.store.indexes import MEDIA_INDEX, PROCESSES, call_indexes
+from llm_audit.store.media import find_missing, find_unreferenced, remove
 
 NOW = timedelta(0)
 

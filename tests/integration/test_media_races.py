@@ -19,10 +19,10 @@ from pymongo.monitoring import CommandListener, CommandStartedEvent
 from waiting import PATIENCE, until
 
 from llm_audit import embedded
-from llm_audit.indexes import MEDIA_INDEX, call_indexes
-from llm_audit.recorder import blobs
-from llm_audit.recorder.blobs import NEVER, refer
-from llm_audit.recorder.media import find_unreferenced, remove, remove_expired
+from llm_audit.store import gridfs as uploads
+from llm_audit.store.gridfs import NEVER, refer
+from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
+from llm_audit.store.media import find_unreferenced, remove, remove_expired
 
 AnyDatabase = Database[dict[str, Any]]
 Work = Callable[[AnyDatabase], object]
@@ -64,7 +64,7 @@ class Content:
 
     def __init__(self, folder: Path) -> None:
         start = f"{next(self.numbers)} ".encode()
-        self.data = start.ljust(blobs.CHUNK_BYTES * CHUNKS - 1000, b"x")
+        self.data = start.ljust(uploads.CHUNK_BYTES * CHUNKS - 1000, b"x")
         self.sha256 = hashlib.sha256(self.data).hexdigest()
         self.path = folder / f"{self.sha256}.blob"
         self.path.write_bytes(self.data)
@@ -90,7 +90,7 @@ class Content:
 @pytest.fixture(autouse=True)
 def one_chunk_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give an upload a command for each chunk."""
-    monkeypatch.setattr(blobs, "CHUNKS_AT_ONCE", 1)
+    monkeypatch.setattr(uploads, "CHUNKS_AT_ONCE", 1)
 
 
 @pytest.fixture(autouse=True)

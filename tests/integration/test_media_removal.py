@@ -8,10 +8,10 @@ from bson import ObjectId
 from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
 from waiting import Call, Calls, Recording, arrived
 
-from llm_audit.indexes import MEDIA_INDEX, call_indexes
 from llm_audit.queries.media import restore_media_sync
-from llm_audit.recorder.blobs import NEVER
-from llm_audit.recorder.media import find_missing, find_unreferenced, remove, remove_expired
+from llm_audit.store.gridfs import NEVER
+from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
+from llm_audit.store.media import find_missing, find_unreferenced, remove, remove_expired
 
 NOW = timedelta(0)
 

@@ -16,13 +16,14 @@ from pymongo.collection import Collection
 from uuid_utils import uuid7
 
 from llm_audit import embedded
-from llm_audit.recorder.connection import Connection
-from llm_audit.recorder.delivery import Delivery
-from llm_audit.recorder.operations import Write, writes_for
-from llm_audit.recorder.precedence import Rank, created_at
-from llm_audit.recorder.records import OTHER, OWN, START, Record
-from llm_audit.recorder.tally import Tally
+from llm_audit.ids import created_at
+from llm_audit.journal.losses import Tally
+from llm_audit.journal.operations import Write, writes_for
+from llm_audit.journal.precedence import Rank
+from llm_audit.journal.records import OTHER, OWN, START, Record
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection
+from llm_audit.store.delivery import Delivery
 
 THREADS = 3
 IDENTITY = {"_id", "created_at", "status", "encoding_notes"}

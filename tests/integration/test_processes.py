@@ -25,13 +25,13 @@ from waiting import PATIENCE, Call, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.indexes import PROCESSES
+from llm_audit.journal.losses import CONTENT, Tally, find_left, leave
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.connection import Connection, UnavailableError
 from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.processes import note_recovered
-from llm_audit.recorder.tally import CONTENT, Tally, find_left, leave
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection, UnavailableError
+from llm_audit.store.indexes import PROCESSES
 
 RECORD_AND_END = """
 from llm_audit import LLMLogger

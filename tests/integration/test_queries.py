@@ -14,8 +14,8 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded, pipelines
-from llm_audit.indexes import LOOKED_UP
 from llm_audit.references import CallReference
+from llm_audit.store.indexes import LOOKED_UP
 
 Selects = Callable[[Call], bool]
 DAY = timedelta(days=1)

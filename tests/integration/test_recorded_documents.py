@@ -9,7 +9,7 @@ from waiting import PATIENCE, Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import LLMCall, LLMLogger, audit_context
-from llm_audit.indexes import call_indexes
+from llm_audit.store.indexes import call_indexes
 
 USER = {"role": "user", "content": "Compare Gorgias with its top competitors"}
 ANSWER = {"role": "assistant", "content": "Zendesk and Freshdesk", "unknown": {"kept": True}}

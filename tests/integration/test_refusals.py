@@ -12,8 +12,8 @@ from waiting import PATIENCE, Call, Calls, Recording, arrived
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
+from llm_audit.journal.operations import Write
 from llm_audit.recorder import shipper
-from llm_audit.recorder.operations import Write
 from llm_audit.settings import get_settings
 
 RAW = bson.CodecOptions(document_class=RawBSONDocument)

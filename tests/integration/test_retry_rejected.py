@@ -14,7 +14,7 @@ from waiting import PATIENCE, Call, Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import LLMLogger, UnavailableError, embedded
-from llm_audit.recorder.precedence import Rank, outcome_key
+from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
 

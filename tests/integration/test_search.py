@@ -12,8 +12,8 @@ from made_up_calls import START, Call, bound, call_id
 from pymongo.database import Database
 
 from llm_audit import LLMCallRepository, embedded, pipelines
-from llm_audit.indexes import call_indexes
 from llm_audit.settings import reset_settings
+from llm_audit.store.indexes import call_indexes
 
 DAY = timedelta(days=1)
 DECOMPOSED = "e\u0301cole"

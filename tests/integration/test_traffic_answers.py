@@ -18,8 +18,8 @@ from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded, pipelines
+from llm_audit.providers.messages import read_messages
 from llm_audit.queries.conversation import build_conversation
-from llm_audit.queries.messages import read_messages
 from llm_audit.queries.trace_tree import build_trace_tree
 
 DATABASE = "test_traffic_answers"

@@ -13,9 +13,9 @@ from made_up_calls import CALLS, FAILURES, START, Call, store
 from pymongo.database import Database
 
 from llm_audit.call import CallFields
-from llm_audit.indexes import VIEWS_INDEX
 from llm_audit.queries.publishing import create_views
 from llm_audit.queries.views import BODIES, VIEWS
+from llm_audit.store.indexes import VIEWS_INDEX
 
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
 LAST_MILLISECOND = START + timedelta(days=1, milliseconds=-1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from passing_time import clock_of
 
-from llm_audit.recorder import watch as watching
+from llm_audit.journal import watch as watching
 
 
 @pytest.fixture

@@ -13,17 +13,19 @@ ROOT = Path(__file__).parents[2]
 # Lowest first. A room imports from its own layer and from those before it, never from later ones.
 LAYERS = [
     {"errors"},
-    {"call", "context", "indexes", "settings"},
-    {"usage"},
-    {"pricing", "provider_response"},
+    {"call", "context", "ids", "settings"},
+    {"encoding", "providers"},
+    {"arguments", "outcomes", "redaction"},
+    {"journal"},
+    {"store"},
     {"recorder"},
-    {"arguments", "outcomes", "redaction", "references"},
+    {"references"},
     {"endings"},
     {"logger"},
     {"diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},
     {"__init__"},  # the public names
-    {"celery_hooks", "cli", "demo", "embedded", "integrations", "testing", "web"},
+    {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},
 ]
 
 # Who may import what, where not everyone may.

@@ -3,8 +3,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
-from llm_audit.recorder.asking import asking
 from llm_audit.settings import Settings
+from llm_audit.store.plain_errors import asking
 
 
 @pytest.mark.parametrize(

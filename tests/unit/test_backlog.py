@@ -9,13 +9,13 @@ import bson
 import pytest
 from made_up_records import LARGE, append, journal_of, numbered, packed
 
-from llm_audit.recorder import backlog
-from llm_audit.recorder.backlog import Backlog, Batch
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.operations import Form
-from llm_audit.recorder.records import OTHER, OWN, START
-from llm_audit.recorder.segments import FileSegment, Segment, find_segments
-from llm_audit.recorder.tally import JOURNAL, RECORD, Tally
+from llm_audit.journal import reader as backlog
+from llm_audit.journal.losses import JOURNAL, RECORD, Tally
+from llm_audit.journal.operations import Form
+from llm_audit.journal.reader import Backlog, Batch
+from llm_audit.journal.records import OTHER, OWN, START
+from llm_audit.journal.segments import FileSegment, Segment, find_segments
+from llm_audit.journal.writer import Journal
 
 LATER = 3600.0
 SIZE = len(packed(100))  # of any record whose call is named by three digits

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from file_size_limit import file_size_limit
 
-from llm_audit.recorder.blobs import missing_bytes, sha256_of, write_blobs
-from llm_audit.recorder.encode import Blob
+from llm_audit.encoding.encode import Blob
+from llm_audit.journal.blob_files import missing_bytes, sha256_of, write_blobs
 
 DATA = b"an image" * 50_000
 

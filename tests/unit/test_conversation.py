@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_audit.providers.messages import Part, read_messages
 from llm_audit.queries.conversation import Conversation, build_conversation
-from llm_audit.queries.messages import Part, read_messages
 
 Row = dict[str, Any]
 

@@ -15,7 +15,7 @@ import bson
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from llm_audit.recorder.encode import Encoded, encode, restore
+from llm_audit.encoding.encode import Encoded, encode, restore
 
 
 def encode_value(value: Any) -> Encoded:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from llm_audit.recorder.encode import Encoded, encode
+from llm_audit.encoding.encode import Encoded, encode
 
 MAX_LEVELS = 100
 

@@ -8,7 +8,7 @@ from typing import Any
 import bson
 import pytest
 
-from llm_audit.recorder.encode import Encoded, encode, restore
+from llm_audit.encoding.encode import Encoded, encode, restore
 
 MAX_BYTES = 10 * 2**20
 MEDIA_LIMIT_BYTES = 256 * 2**10

@@ -1,4 +1,4 @@
-from llm_audit.indexes import (
+from llm_audit.store.indexes import (
     call_indexes,
     chunk_indexes,
     file_indexes,

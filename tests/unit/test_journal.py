@@ -9,8 +9,8 @@ import pytest
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, journal_of, packed, read, seqs
 
-from llm_audit.recorder import journal as journals
-from llm_audit.recorder.journal import Journal, JournalClosedError
+from llm_audit.journal import writer as journals
+from llm_audit.journal.writer import Journal, JournalClosedError
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
 

@@ -13,10 +13,10 @@ import pytest
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, packed, read, seqs
 
-from llm_audit.recorder import journal as journals
-from llm_audit.recorder import segments
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.segments import find_segments
+from llm_audit.journal import segments
+from llm_audit.journal import writer as journals
+from llm_audit.journal.segments import find_segments
+from llm_audit.journal.writer import Journal
 
 OURS = {journals.__file__, segments.__file__}
 SIZE = len(packed(100))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from made_up_records import LARGE, Folder, append, ids, packed, read
 
-from llm_audit.recorder import journal as journals
-from llm_audit.recorder.backlog import Backlog
-from llm_audit.recorder.journal import MEMORY_FULL, QUOTA, Journal
-from llm_audit.recorder.tally import RECORD, Tally
+from llm_audit.journal import writer as journals
+from llm_audit.journal.losses import RECORD, Tally
+from llm_audit.journal.reader import Backlog
+from llm_audit.journal.writer import MEMORY_FULL, QUOTA, Journal
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
 

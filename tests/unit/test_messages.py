@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_audit.queries.messages import Part, read_messages
+from llm_audit.providers.messages import Part, read_messages
 
 WEATHER = {"city": "Paris"}
 SUNNY = {"sky": "sunny"}

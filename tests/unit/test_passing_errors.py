@@ -10,11 +10,11 @@ from descriptor_limit import descriptor_limit
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, packed, read
 
-from llm_audit.recorder import rejected
-from llm_audit.recorder.backlog import Backlog
-from llm_audit.recorder.journal import Journal
-from llm_audit.recorder.records import START, Record
-from llm_audit.recorder.tally import Tally
+from llm_audit.journal.losses import Tally
+from llm_audit.journal.reader import Backlog
+from llm_audit.journal.records import START, Record
+from llm_audit.journal.writer import Journal
+from llm_audit.store import rejected
 
 SIZE = len(packed(100))
 

@@ -9,9 +9,9 @@ pytest.importorskip("typer")
 from local_time import local_time
 from rich.console import Console
 
-from llm_audit.cli.pictures import Course, Line, bar_with_failures, sparkline
-from llm_audit.cli.timezones import chosen_timezone, local_timezone
-from llm_audit.cli.usage import fitting_bucket
+from llm_audit.cli.commands.usage import fitting_bucket
+from llm_audit.cli.drawing.pictures import Course, Line, bar_with_failures, sparkline
+from llm_audit.cli.times import chosen_timezone, local_timezone
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, checked_timezone

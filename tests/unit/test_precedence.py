@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from uuid_utils import uuid7
 
-from llm_audit.recorder.precedence import Rank, created_at, outcome_key
+from llm_audit.ids import created_at
+from llm_audit.journal.precedence import Rank, outcome_key
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC).timestamp()
 FAR = datetime(2100, 1, 1, tzinfo=UTC).timestamp()

@@ -20,8 +20,8 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from llm_audit import pricing
-from llm_audit.pricing import estimate_cost
+from llm_audit.providers import pricing
+from llm_audit.providers.pricing import estimate_cost
 
 VERSION = genai_prices.__version__
 SNAPSHOT = get_snapshot()
@@ -328,7 +328,7 @@ def usd_at_shop(model: str) -> float:
 
 def test_the_prices_are_loaded_at_the_first_estimate_only() -> None:
     """Importing the module does not import the library, whose price list takes long to load."""
-    code = "import sys, llm_audit.pricing; print('genai_prices' in sys.modules)"
+    code = "import sys, llm_audit.providers.pricing; print('genai_prices' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert run.stdout == "False\n"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.alias_generators import to_camel
 
-from llm_audit.provider_response import malformed_tool_calls, read_response, tools_called
-from llm_audit.usage import read_usage
+from llm_audit.providers.response import malformed_tool_calls, read_response, tools_called
+from llm_audit.providers.usage import read_usage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "search", "arguments": "{}"}}

@@ -11,9 +11,9 @@ import openai.types.responses
 import pytest
 from openai.types.chat import ChatCompletion
 
-from llm_audit.pricing import estimate_cost
-from llm_audit.provider_response import read_response, tools_called
-from llm_audit.usage import read_usage
+from llm_audit.providers.pricing import estimate_cost
+from llm_audit.providers.response import read_response, tools_called
+from llm_audit.providers.usage import read_usage
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
 

@@ -8,7 +8,7 @@ import pytest
 from bson.int64 import Int64
 from made_up_records import numbered, packed
 
-from llm_audit.recorder.records import (
+from llm_audit.journal.records import (
     FORMAT_VERSION,
     LENGTH_BYTES,
     OWN,

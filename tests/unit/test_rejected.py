@@ -10,8 +10,8 @@ from bson.errors import BSONError
 from file_size_limit import file_size_limit
 from made_up_records import numbered
 
-from llm_audit.recorder import rejected
-from llm_audit.recorder.records import Record, unpack
+from llm_audit.journal.records import Record, unpack
+from llm_audit.store import rejected
 
 
 def refused(seq: int, content: str = "") -> Record:

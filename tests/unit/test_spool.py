@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from made_up_records import create_process_folder
 
-from llm_audit.recorder import spool
-from llm_audit.recorder.adoption import (
+from llm_audit.journal import spool
+from llm_audit.journal.adoption import (
     UNFINISHED_SECONDS,
     OtherKernels,
     adopt_dead,
     waiting_elsewhere,
 )
-from llm_audit.recorder.spool import ProcessFolder, used_bytes
+from llm_audit.journal.spool import ProcessFolder, used_bytes
 
 LEASE_SECONDS = 100.0
 
@@ -27,7 +27,7 @@ LEASE_SECONDS = 100.0
 TRY_TO_ADOPT = """
 import sys
 from pathlib import Path
-from llm_audit.recorder.adoption import OtherKernels, adopt_dead
+from llm_audit.journal.adoption import OtherKernels, adopt_dead
 print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
 """
 
@@ -85,7 +85,7 @@ def test_a_killed_process_is_dead(tmp_path: Path) -> None:
     """The kernel frees the lock of a process that was killed."""
     script = (
         "import os, sys, pathlib\n"
-        "from llm_audit.recorder.spool import ProcessFolder\n"
+        "from llm_audit.journal.spool import ProcessFolder\n"
         "folder = ProcessFolder(pathlib.Path(sys.argv[1]) / 'nonce')\n"
         "folder.ensure()\n"
         "os.kill(os.getpid(), 9)\n"

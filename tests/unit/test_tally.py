@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import bson
 
-from llm_audit.recorder.tally import CALL_IDS_MAX, CONTENT, JOURNAL, RECORD, Tally
+from llm_audit.journal.losses import CALL_IDS_MAX, CONTENT, JOURNAL, RECORD, Tally
 
 
 def test_nothing_is_counted_at_first() -> None:

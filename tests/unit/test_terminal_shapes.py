@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("typer")
 
-from llm_audit.cli import terminal
-from llm_audit.cli.json_lines import json_line
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import json_line
 from llm_audit.cli.times import parse_time
 from llm_audit.errors import UsageError
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_audit.usage import COUNT_SPELLINGS, fields_of, read_usage
+from llm_audit.providers.usage import COUNT_SPELLINGS, fields_of, read_usage
 
 FIELDS = {
     *("prompt_tokens", "completion_tokens", "total_tokens"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llm_audit.recorder.watch import Watch
+from llm_audit.journal.watch import Watch
 
 
 def test_what_is_new_has_not_been_unchanged(pass_seconds: Callable[[float], None]) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from llm_audit.queries.filters import CallFilters, Id, id_text
+from llm_audit.ids import Id, id_text
+from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,

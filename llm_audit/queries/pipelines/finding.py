@@ -6,7 +6,8 @@ from typing import Any, Unpack
 
 from llm_audit.call import SAID
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters, Id, beginning, checked_limit, condition
+from llm_audit.ids import Id
+from llm_audit.queries.filters import CallFilters, beginning, checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline, if_
 
 SEARCH_SPAN = timedelta(days=7)

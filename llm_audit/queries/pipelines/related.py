@@ -3,7 +3,7 @@
 from typing import Any
 
 from llm_audit.call import SAID
-from llm_audit.queries.filters import Id, id_text
+from llm_audit.ids import Id, id_text
 from llm_audit.queries.pipelines.stages import Pipeline
 
 _IN_A_TREE = (

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from waiting import PATIENCE, Calls
 
 from llm_audit import embedded
-from llm_audit.cli import indexes
+from llm_audit.cli.commands import indexes
 
 Shell = Callable[..., Any]
 

@@ -14,8 +14,8 @@ from made_up_calls import CALLS, Call
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.cli.export_lines import CSV_FIELDS
-from llm_audit.indexes import call_indexes
+from llm_audit.cli.files.export_lines import CSV_FIELDS
+from llm_audit.store.indexes import call_indexes
 
 Shell = Callable[..., Any]
 

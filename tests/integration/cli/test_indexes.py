@@ -12,7 +12,7 @@ from made_up_calls import CALLS, Call, store
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.indexes import call_indexes, file_indexes, process_indexes
+from llm_audit.store.indexes import call_indexes, file_indexes, process_indexes
 
 Shell = Callable[..., Any]
 

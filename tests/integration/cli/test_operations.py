@@ -15,7 +15,7 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger, embedded, pipelines
-from llm_audit.cli.config import without_secrets
+from llm_audit.cli.commands.config import without_secrets
 from llm_audit.settings import get_settings
 
 Shell = Callable[..., Any]

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from rich.cells import cell_len
 from waiting import Calls
 
-from llm_audit.indexes import call_indexes
+from llm_audit.store.indexes import call_indexes
 
 Shell = Callable[..., Any]
 

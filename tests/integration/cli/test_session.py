@@ -11,7 +11,7 @@ from made_up_calls import START, Call, call_id
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from waiting import Calls
 
-from llm_audit.provider_response import read_response
+from llm_audit.providers.response import read_response
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import build_conversation
 

@@ -10,7 +10,7 @@ from made_up_calls import CALLS, Call
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.cli.parts import FOLDED_LINES
+from llm_audit.cli.drawing.parts import FOLDED_LINES
 
 Shell = Callable[..., Any]
 

@@ -18,7 +18,7 @@ from pymongo.database import Database
 from waiting import PATIENCE, Calls
 
 from llm_audit import embedded
-from llm_audit.cli.watching import Watch
+from llm_audit.cli.commands.watching import Watch
 from llm_audit.queries.filters import CallFilters
 
 Shell = Callable[..., Any]

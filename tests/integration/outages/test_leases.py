@@ -25,11 +25,12 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.indexes import PROCESSES
-from llm_audit.recorder import heartbeat, watch
-from llm_audit.recorder.connection import Connection
+from llm_audit.journal import watch
+from llm_audit.recorder import heartbeat
 from llm_audit.recorder.heartbeat import Heartbeat, Silent
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection
+from llm_audit.store.indexes import PROCESSES
 
 
 @pytest.fixture

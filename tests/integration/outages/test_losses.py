@@ -11,10 +11,11 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.recorder import rejected, shipper
-from llm_audit.recorder.journal import MEMORY_FULL, QUOTA
-from llm_audit.recorder.tally import JOURNAL, RECORD
+from llm_audit.journal.losses import JOURNAL, RECORD
+from llm_audit.journal.writer import MEMORY_FULL, QUOTA
+from llm_audit.recorder import shipper
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
 
 BEYOND_THE_QUOTA = f"""{SCRIPT}
 llm_audit.configure(spool_max_bytes=60_000, segment_max_bytes=4_000)

@@ -8,9 +8,9 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import embedded
-from llm_audit.recorder import rejected
-from llm_audit.recorder.tally import JOURNAL, RECORD
+from llm_audit.journal.losses import JOURNAL, RECORD
 from llm_audit.settings import Settings
+from llm_audit.store import rejected
 
 IN_SMALL_SEGMENTS = f"""{SCRIPT}
 llm_audit.configure(segment_max_bytes=500)
@@ -60,7 +60,7 @@ assert shipped.wait(30)
 GIVE_UP_AND_END = """
 import errno, logging, threading
 import llm_audit
-from llm_audit.recorder.segments import FileSegment
+from llm_audit.journal.segments import FileSegment
 
 logging.disable()
 given_up = threading.Event()

@@ -10,14 +10,14 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.indexes import PROCESSES
 from llm_audit.settings import Settings
+from llm_audit.store.indexes import PROCESSES
 
 # Tells how many folders another process could take over.
 TRY_TO_ADOPT = """
 import sys
 from pathlib import Path
-from llm_audit.recorder.adoption import OtherKernels, adopt_dead
+from llm_audit.journal.adoption import OtherKernels, adopt_dead
 print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
 """
 

@@ -1,0 +1,1 @@
+"""One file for each command, or for commands that share everything."""

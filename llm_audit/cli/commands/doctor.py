@@ -1,0 +1,88 @@
+"""`llm-audit doctor`: is everything that was recorded in the database, and if not, where is it?"""
+
+import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from llm_audit.cli.commands.spool import print_journals
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.exits import FAILED
+from llm_audit.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from llm_audit.diagnosis.results import Diagnosis, ProcessReport
+
+ARRIVED = {
+    True: ("all arrived", "green"),
+    False: ("not all arrived", terminal.FAILURE),
+    None: ("see below", "yellow"),
+}
+
+
+def doctor(
+    *,
+    pending_seconds: Annotated[
+        float, typer.Option(min=0, help="Calls PENDING for longer are a problem.")
+    ] = 3600.0,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove the media that no call refers to.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out whether everything that was recorded is in MongoDB, and if not, where it is.
+
+    Run it where the spool is. The exit code is 1 if there is something to look at, also where there
+    is no collection of this name.
+    """
+    from llm_audit.diagnosis.doctor import doctor as examine
+
+    diagnosis = examine(pending_seconds=pending_seconds, clean=clean)
+    if as_json:
+        print_json(diagnosis)
+    else:
+        _print_diagnosis(terminal.console(), diagnosis)
+    if diagnosis.problems:
+        raise typer.Exit(FAILED)
+
+
+def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
+    if diagnosis.processes:
+        console.print(terminal.heading("Processes", str(len(diagnosis.processes))))
+        for process in diagnosis.processes:
+            console.print(_process(process))
+            _print_wrapped(console, Text("    "), process.verdict, "dim")
+    if diagnosis.journals:
+        print_journals(console, diagnosis.journals)
+    if diagnosis.cleaned:
+        console.print(f"Removed from GridFS what no call referred to: {len(diagnosis.cleaned)}.")
+    if not diagnosis.problems:
+        console.print("All is well.", style="bold green")
+        return
+    console.print(terminal.heading("To look at", str(len(diagnosis.problems))))
+    for problem in diagnosis.problems:
+        _print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
+
+
+def _print_wrapped(console: Console, sign: Text, sentence: str, style: str = "") -> None:
+    """Print a sentence in lines of whole words: a path is pasted, however long it is."""
+    indent = " " * sign.cell_len
+    width = max(console.width - sign.cell_len, 1)
+    lines = textwrap.wrap(
+        terminal.cell(sentence), width, break_long_words=False, break_on_hyphens=False
+    )
+    text = Text.assemble(sign, (f"\n{indent}".join(lines), style))
+    console.print(text, soft_wrap=True)
+
+
+def _process(process: "ProcessReport") -> Text:
+    word, style = ARRIVED[process.everything_arrived]
+    where = f"pid {process.pid} on {terminal.cell(process.host)}"
+    state = terminal.cell(process.state)
+    return Text.assemble(
+        f"  {where:<28} {state:<10} {terminal.number(process.recorded):>9} recorded, ",
+        (word, style),
+    )

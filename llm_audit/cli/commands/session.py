@@ -1,0 +1,116 @@
+"""`llm-audit session`: a conversation, turn by turn."""
+
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
+from llm_audit.cli.connection import collection_of_calls, not_found
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.call_table import WHOLE_ID, distinct_width
+from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.parts import print_error, print_exchange
+from llm_audit.cli.options import AsJson
+from llm_audit.providers.messages import ASSISTANT, TEXT, Part
+from llm_audit.queries import pipelines
+from llm_audit.queries.conversation import Turn, build_conversation
+from llm_audit.queries.pairing import pair
+
+WITH_WHOLE_IDS = 80  # columns of a terminal that has room for them beside a model's name
+
+
+def session(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="Of the session.")],
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Fold nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a session as a conversation, turn by turn, without repeating its history.
+
+    Each call is a turn: what is new in its request, then the answer. What a tool gave back stands
+    with what was asked of it, also where a later turn brought it.
+    """
+    with collection_of_calls() as collection:
+        rows = collection.aggregate(pipelines.session(session_id))
+        turns = build_conversation(session_id, rows).turns
+        if not turns:
+            raise not_found(collection, "session", "session_id", session_id)
+    if as_json:
+        print_json_rows(turns)
+        return
+    console = terminal.console()
+    _print_totals(console, session_id, turns)
+    lists = [[turn.new, _answer(turn), *turn.other_answers] for turn in turns]
+    said = iter(pair(*chain.from_iterable(lists)))
+    numbers: dict[str, int] = {}
+    needed = distinct_width([turn.id for turn in turns], terminal.SHORT_ID)
+    id_width = max(needed, WHOLE_ID) if console.width >= WITH_WHOLE_IDS else needed
+    for number, (turn, in_turn) in enumerate(zip(turns, lists, strict=True), start=1):
+        console.print()
+        console.print(_rule(console, number, turn, id_width))
+        console.print(Text(_facts(number, turn, numbers), "dim"))
+        request, *answers = islice(said, len(in_turn))
+        print_exchange(console, request, answers, full=full)
+        print_error(console, turn.model_dump(include={"error_type", "error_message"}), full=full)
+        numbers[turn.id] = number
+
+
+def _print_totals(console: Console, session_id: str, turns: Sequence[Turn]) -> None:
+    started = next((turn.created_at for turn in turns if turn.created_at), None)
+    when = f"{started.astimezone():%Y-%m-%d %H:%M:%S}" if started else ""
+    console.print(terminal.heading(f"Session {terminal.cell(session_id)}", when))
+    costs = [turn.estimated_cost for turn in turns if turn.estimated_cost is not None]
+    console.print(
+        terminal.totals(
+            calls=len(turns),
+            failures=sum(turn.status in FAILURE_STATUSES for turn in turns),
+            pending=sum(turn.status == LLMCallStatusEnum.PENDING for turn in turns),
+            tokens=sum(turn.total_tokens or 0 for turn in turns),
+            cost=sum(costs),
+            without_cost=len(turns) - len(costs),
+        )
+    )
+
+
+def _answer(turn: Turn) -> list[Part]:
+    """Return what was answered: an empty text where that is nothing, though all went well."""
+    if turn.answer or turn.status != LLMCallStatusEnum.SUCCESS:
+        return turn.answer
+    return [Part(role=ASSISTANT, type=TEXT, content="")]
+
+
+def _rule(console: Console, number: int, turn: Turn, id_width: int) -> Text:
+    """Return the line above a turn: its number and model, and its call's id at the right."""
+    left = Text.assemble(
+        (f"── {number} ", "bold"),
+        terminal.status_text(turn.status) if turn.status != LLMCallStatusEnum.SUCCESS else "",
+        " " if turn.status != LLMCallStatusEnum.SUCCESS else "",
+        f"{terminal.cell(turn.model or turn.call_type)} ",
+    )
+    right = f" {terminal.cell(turn.id)[:id_width]}"
+    left.truncate(max(console.width - len(right) - 1, 1), overflow="ellipsis")
+    line = "─" * (console.width - left.cell_len - len(right))
+    return left.append(line, "dim").append(right, "dim")
+
+
+def _facts(number: int, turn: Turn, numbers: dict[str, int]) -> str:
+    """Return what a turn took, and how it goes on if not from the turn before."""
+    known = [
+        terminal.moment(turn.created_at) if turn.created_at else None,
+        terminal.duration(turn.latency_ms) if turn.latency_ms is not None else None,
+        terminal.counted(turn.total_tokens, "token") if turn.total_tokens is not None else None,
+        terminal.money(turn.estimated_cost) if turn.estimated_cost is not None else None,
+        f"ended by {terminal.cell(turn.ended_by)}" if turn.ended_by else None,
+    ]
+    before = numbers.get(turn.continues or "")
+    if not turn.new:
+        known.append("nothing new was asked")
+    if before is None and number > 1:
+        known.append("a new beginning")
+    elif before is not None and before != number - 1:
+        known.append(f"goes on from {before}")
+    return "   " + ", ".join(filter(None, known))

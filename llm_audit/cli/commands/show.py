@@ -1,0 +1,154 @@
+"""`llm-audit show`: one call, to be read by people."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.cli.connection import Call, collection_of_calls, find_call
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import extended_json, print_json
+from llm_audit.cli.drawing.parts import answers_of, folded, print_error, print_exchange, request_of
+from llm_audit.cli.options import AsJson
+from llm_audit.errors import UsageError
+from llm_audit.queries.pairing import pair
+
+_FACTS = {
+    "trace": "trace_id",
+    "session": "session_id",
+    "user": "user_id",
+    "company": "company_id",
+    "parent call": "parent_call_id",
+    "review": "review_id",
+    "environment": "environment",
+    "service": "service",
+    "response id": "response_id",
+    "finish reason": "finish_reason",
+    "ended by": "ended_by",
+}
+WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"
+_NAMES_OF_TOOLS = ("function", "custom", "toolSpec")
+
+
+def show(
+    call_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Of the call; its beginning will do.")
+    ],
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Fold nothing.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="The stored document, as MongoDB's Extended JSON.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one call: what was said, which tools were asked for and what they gave back."""
+    if raw and as_json:
+        raise UsageError("--raw and --json exclude each other.")
+    with collection_of_calls() as collection:
+        call = find_call(collection, call_id)
+    if as_json:
+        print_json(call)
+    elif raw:
+        print(extended_json(call, indent=2))
+    else:
+        _print_call(terminal.console(), call, full=full)
+
+
+def _print_call(console: Console, call: Call, *, full: bool) -> None:
+    console.print(
+        Text.assemble(
+            (terminal.cell(call.get("call_type")), "bold"),
+            " ",
+            terminal.status_text(call.get("status")),
+        )
+    )
+    console.print(_facts(call, full=full))
+    request, *answers = pair(request_of(call), *answers_of(call))
+    print_exchange(console, request, answers, full=full)
+    print_error(console, call, full=full)
+    for note in call.get("encoding_notes") or ():
+        console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
+    if call.get("media"):
+        console.print(Text(WHOLE_CONTENT, "dim"))
+
+
+def _facts(call: Call, *, full: bool) -> Table:
+    """Return what is known of a call beside its messages."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _known(call):
+        shown, remark = folded(terminal.cell(value), full=full)
+        facts.add_row(terminal.cell(name), Text.assemble(shown, (f" {remark}", "dim")))
+    return facts
+
+
+def _known(call: Call) -> Iterator[tuple[str, object]]:
+    yield "id", call["_id"]
+    yield from _measures(call)
+    task = call.get("task") or {}
+    if call.get("task_id"):
+        retries = task.get("retries")
+        attempt = f", attempt {retries + 1}" if isinstance(retries, int) else ""
+        yield "task", f"{task.get('name') or ''} {call['task_id']}{attempt}".strip()
+    for name, stored in _FACTS.items():
+        if call.get(stored) is not None:
+            yield name, call[stored]
+    if call.get("tags"):
+        yield "tags", ", ".join(map(str, call["tags"]))
+    asked = {name: call.get(name) for name in ("temperature", "max_tokens", "tool_choice")}
+    asked |= {"metadata": call.get("metadata"), **(call.get("request_params") or {})}
+    for name, value in asked.items():
+        if value not in (None, {}):
+            is_text = isinstance(value, str)
+            yield name, value if is_text else json.dumps(value, ensure_ascii=False, default=str)
+    if offered := [_tool_name(tool) for tool in call.get("tools") or ()]:
+        yield "tools offered", ", ".join(offered)
+
+
+def _measures(call: Call) -> Iterator[tuple[str, object]]:
+    model = " ".join(str(call[name]) for name in ("provider", "model") if call.get(name))
+    if answered_by := call.get("response_model"):
+        model += f" (answered by {answered_by})" if answered_by != call.get("model") else ""
+    if model:
+        yield "model", model
+    if isinstance(created := call.get("created_at"), datetime):
+        yield "started", f"{created.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        if call.get("status") == LLMCallStatusEnum.PENDING:
+            so_far = (datetime.now(UTC) - created) / timedelta(milliseconds=1)
+            yield "running for", terminal.duration(max(so_far, 0))
+    if call.get("latency_ms") is not None:
+        first = call.get("time_to_first_token_ms")
+        after = f", first token after {terminal.duration(first)}" if first is not None else ""
+        yield "took", f"{terminal.duration(call['latency_ms'])}{after}"
+    if tokens := _tokens(call):
+        yield "tokens", tokens
+    if call.get("estimated_cost") is not None:
+        source = f" ({call['cost_source']})" if call.get("cost_source") else ""
+        yield "cost", f"{terminal.money(call['estimated_cost'])}{source}"
+
+
+def _tokens(call: Call) -> str:
+    whole = {"prompt_tokens": "in", "completion_tokens": "out"}  # shown where it is 0, too
+    parts_of_them = {"cached_tokens": "of them cached", "reasoning_tokens": "of them reasoning"}
+    order = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+    return ", ".join(
+        f"{terminal.number(call[stored])} {whole.get(stored) or parts_of_them[stored]}"
+        for stored in order
+        if call.get(stored) or (stored in whole and call.get(stored) is not None)
+    )
+
+
+def _tool_name(tool: Any) -> str:
+    if not isinstance(tool, Mapping):
+        return "?"
+    inner = next((tool[n] for n in _NAMES_OF_TOOLS if isinstance(tool.get(n), Mapping)), tool)
+    declared = tool.get("functionDeclarations") or tool.get("function_declarations") or ()
+    names = [str(each.get("name")) for each in declared if isinstance(each, Mapping)]
+    return ", ".join(names) or str(inner.get("name") or tool.get("type") or ", ".join(tool))

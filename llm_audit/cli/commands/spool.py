@@ -1,0 +1,128 @@
+"""`llm-audit spool`: the journals on this machine, and what to do about them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.exits import FAILED
+from llm_audit.cli.options import AsJson
+from llm_audit.errors import ConfigurationError
+from llm_audit.settings import get_settings
+
+if TYPE_CHECKING:
+    from llm_audit.diagnosis.results import JournalReport
+
+app = typer.Typer(no_args_is_help=True, help="The journals on this machine: look, ship, retry.")
+
+STATE_STYLES = {"in use": "green", "waiting": "yellow", "other kernel": "yellow"}
+
+
+@app.command()
+def status(*, as_json: AsJson = False) -> None:
+    """Show which journals wait on this machine to be shipped, and what was refused.
+
+    It looks at the spool only, not at MongoDB, and takes nothing over.
+    """
+    from llm_audit.diagnosis.journals import examine_journals, kept_aside
+
+    settings = get_settings()
+    journals = examine_journals(settings)
+    refused, damaged = kept_aside(settings)
+    if as_json:
+        for journal in journals:
+            print_json(journal)
+        for state, paths in (("rejected", refused), ("damaged", damaged)):
+            for path in paths:
+                print_json({"path": path, "state": state})
+        return
+    console = terminal.console()
+    if journals:
+        print_journals(console, journals)
+    else:
+        console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
+    for paths, mend in (
+        (refused, "refused by MongoDB: llm-audit spool retry"),
+        (damaged, "could not be read: bsondump shows what is left"),
+    ):
+        for path in paths:
+            console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}"), soft_wrap=True)
+
+
+@app.command()
+def drain(
+    *,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds to wait at the most.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Ship now what dead processes left on this machine, and close their open calls.
+
+    Journals of living processes are shipped by these. The exit code is 1 if something is left, or
+    that is not known when the time is over.
+    """
+    from llm_audit import lifecycle
+    from llm_audit.diagnosis.journals import WAITING, examine_journals
+
+    settings = get_settings()
+    if not settings.enabled:
+        raise ConfigurationError("LLM_AUDIT_ENABLED is false: nothing is shipped.")
+    before = sum(journal.state == WAITING for journal in examine_journals(settings))
+    with collection_of_calls() as collection:
+        collection.database.command("ping")
+    nothing_left = lifecycle.recover(timeout_seconds)
+    lifecycle.shutdown()
+    left = sum(journal.state == WAITING for journal in examine_journals(settings))
+    if as_json:
+        print_json({"shipped": before - left, "left": left, "nothing_left": nothing_left})
+    else:
+        shipped = f"{terminal.counted(before - left, 'journal')} of dead processes shipped"
+        if nothing_left:
+            end = ", nothing is left"
+        elif left:
+            end = f", {left:,} left: llm-audit doctor says why"
+        else:  # the time was over before, or another process is at it
+            end = "; whether something is left is not known: llm-audit doctor says more"
+        terminal.console().print(f"{shipped}{end}.")
+    if not nothing_left:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def retry(*, as_json: AsJson = False) -> None:
+    """Send again what MongoDB refused, once its rules, a validator say, have been mended.
+
+    The exit code is 1 if something was refused again.
+    """
+    from llm_audit import lifecycle
+
+    result = lifecycle.retry_rejected()
+    if as_json:
+        print_json({"arrived": result.arrived, "refused_again": result.refused_again})
+    else:
+        arrived = terminal.counted(result.arrived, "record")
+        terminal.console().print(f"{arrived} arrived, {result.refused_again:,} refused again.")
+    if result.refused_again:
+        raise typer.Exit(FAILED)
+
+
+def print_journals(console: Console, journals: "Sequence[JournalReport]") -> None:
+    """Print the journals, oldest first, each with its folder in one line: a path is pasted."""
+    console.print(terminal.heading("Journals", str(len(journals))))
+    for journal in journals:
+        age = "" if journal.age_seconds is None else terminal.duration(journal.age_seconds * 1000)
+        console.print(
+            Text.assemble(
+                f"  {f'pid {journal.pid} on {terminal.cell(journal.host)}':<30} ",
+                (f"{journal.state:<12}", STATE_STYLES.get(journal.state, terminal.FAILURE)),
+                f" {terminal.counted(journal.segments, 'segment')}, {terminal.size(journal.bytes)}",
+                f", {age} old" if age else "",
+            )
+        )
+        console.print(f"    {terminal.safe(journal.path)}", style="dim", soft_wrap=True)

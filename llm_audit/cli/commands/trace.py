@@ -1,0 +1,113 @@
+"""`llm-audit trace`: who called whom, when, and what each branch took."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from llm_audit.call import FAILURE_STATUSES
+from llm_audit.cli.connection import collection_of_calls, not_found
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
+from llm_audit.cli.drawing.waterfall import length_ms
+from llm_audit.cli.options import AsJson
+from llm_audit.queries import pipelines
+from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree, build_trace_tree
+
+FAILURES_SHOWN = 10
+PARENTS_NAMED = 3
+_OF_A_BRANCH = (*SUMS, "started_at", "ended_at", "duration_ms")
+
+
+def trace(
+    trace_id: Annotated[str, typer.Argument(metavar="ID", help="Of the trace.")],
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Fold no long runs of calls.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a trace as a tree: when each call ran, and what it took with all that is below it.
+
+    In the bars, what is drawn bold is the call itself, what is thin the calls below it.
+    """
+    with collection_of_calls() as collection:
+        tree = build_trace_tree(collection.aggregate(pipelines.trace_tree(trace_id)))
+        if not tree.children:
+            raise not_found(collection, "trace", "trace_id", trace_id)
+    critical = {call.id for call in tree.critical_path()}
+    if as_json:
+        print_json_rows(_row(branch, critical) for branch in tree.walk())
+        return
+    console = terminal.console()
+    now = datetime.now(UTC)
+    _print_totals(console, trace_id, tree, now)
+    console.print(trace_table(console.width, tree, now, critical, full=full))
+    _print_legend(console, tree)
+    _print_failures(console, tree, full=full)
+
+
+def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
+    """Return a call as a document, with the sums of its branch."""
+    return {
+        **branch.call.model_dump(),
+        "depth": branch.depth,
+        "orphan": branch.orphan,
+        "critical": branch.call.id in critical,
+        "branch": {name: getattr(branch, name) for name in _OF_A_BRANCH},
+    }
+
+
+def _print_totals(console: Console, trace_id: str, tree: TraceTree, now: datetime) -> None:
+    when = f"{tree.started_at.astimezone():%Y-%m-%d %H:%M:%S}, " if tree.started_at else ""
+    length = terminal.duration(length_ms(tree, now))
+    remark = f"{when}{f'running for {length}' if tree.pending else length}"
+    console.print(terminal.heading(f"Trace {terminal.cell(trace_id)}", remark))
+    console.print(
+        terminal.totals(
+            calls=tree.calls,
+            failures=tree.failures,
+            pending=tree.pending,
+            tokens=tree.total_tokens,
+            cost=tree.estimated_cost,
+            without_cost=tree.calls_without_cost,
+        )
+    )
+    console.print()
+
+
+def _print_legend(console: Console, tree: TraceTree) -> None:
+    legend = []
+    if tree.calls > 1:
+        legend.append((CRITICAL, "decided when the trace ended: its critical path"))
+    for reason, sign in ORPHANS.items():
+        if of_it := [root for root in tree.children if root.orphan == reason]:
+            parents = dict.fromkeys(terminal.cell(root.call.parent_call_id) for root in of_it)
+            more = " ..." if len(parents) > PARENTS_NAMED else ""
+            named = ", ".join(list(parents)[:PARENTS_NAMED]) + more
+            count = f" ({len(of_it):,} calls)" if len(of_it) > 1 else ""
+            legend.append((sign, f"{reason}{count}: {named}"))
+    console.print()
+    for sign, meaning in legend:
+        console.print(Text.assemble((f"{sign} ", "bold"), (meaning, "dim")))
+
+
+def _print_failures(console: Console, tree: Branch, *, full: bool) -> None:
+    failed = [branch.call for branch in tree.walk() if branch.call.status in FAILURE_STATUSES]
+    shown = failed if full else failed[:FAILURES_SHOWN]
+    if not shown:
+        return
+    console.print(Text("\nFailed", "bold"))
+    table = terminal.table("id", "status", "cause", "model", cut="cause model", show_header=False)
+    for call in shown:
+        table.add_row(
+            Text(terminal.cell(call.id), "cyan"),
+            terminal.status_text(call.status),
+            terminal.words(call.error_type or call.ended_by),
+            terminal.words(call.model),
+        )
+    console.print(table)
+    if len(shown) < len(failed):
+        console.print(f"And {len(failed) - len(shown):,} more: --full", style="dim")

@@ -1,0 +1,1 @@
+"""How answers look: tables, trees, bars and conversations for people, JSON for machines."""

@@ -1,0 +1,276 @@
+"""How what was said looks: roles in colour, tools with what they gave back, long content folded."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from llm_audit.cli.connection import Call
+from llm_audit.cli.drawing import terminal
+from llm_audit.providers.messages import (
+    ASSISTANT,
+    CALL,
+    OTHER,
+    REASONING,
+    RESPONSE,
+    SYSTEM,
+    TEXT,
+    USER,
+    Part,
+    read_answers,
+    read_request,
+)
+from llm_audit.queries.pairing import Paired
+
+FOLDED_CHARACTERS = 800
+FOLDED_LINES = 12
+SHORTEST_FOLD = 200  # characters: fewer are shown
+ONE_LINE = 60  # characters of JSON that stay in a line
+EMPTY = "(empty)"
+
+ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
+
+
+def print_exchange(
+    console: Console, request: Iterable[Paired], answers: Sequence[Iterable[Paired]], *, full: bool
+) -> None:
+    """Print what was asked, and what was answered.
+
+    Args:
+        console: Where to.
+        request: In order.
+        answers: More than one if several choices were asked for.
+        full: Fold nothing.
+    """
+    _print_parts(console, request, full=full)
+    for number, answer in enumerate(answers, start=1):
+        choice = f"choice {number}" if len(answers) > 1 else ""
+        _print_parts(console, answer, full=full, remark=choice)
+
+
+def print_error(console: Console, call: Call, *, full: bool) -> None:
+    """Print why a call failed, if it says so."""
+    if not call.get("error_type") and not call.get("error_message"):
+        return
+    console.print()
+    message = str(call.get("error_message") or "")
+    label = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
+    for shown in _folded(message, terminal.FAILURE, full=full, indent=0, before=label):
+        console.print(shown)
+    traceback = str(call.get("error_traceback") or "")
+    # of an exception that was not raised it is its last line alone, which stands here already
+    if "\n" in traceback.strip() or not traceback.strip().endswith(message.strip()):
+        for shown in _folded(traceback, "dim", full=full, keep_end=True):
+            console.print(shown)
+
+
+def _print_parts(
+    console: Console, parts: Iterable[Paired], *, full: bool, remark: str = ""
+) -> None:
+    """Print what was said under the roles that said it, with a remark beside the first."""
+    before: Part | None = None
+    for paired in parts:
+        part = paired.part
+        # texts of one message are one part, so a second one is another message's
+        follows = before and before.role == part.role and not before.type == part.type == TEXT
+        if not follows:
+            console.print()
+            console.print(_role(part.role, remark))
+            remark = ""
+        for shown in _shown(paired, full=full):
+            console.print(shown)
+        before = part
+
+
+def role_style(role: str) -> str:
+    """Return the colour of a role."""
+    return ROLE_STYLES.get(role, ROLE_STYLES[ASSISTANT])
+
+
+def _role(role: str, remark: str) -> Text:
+    name = terminal.cell(role)
+    return Text.assemble(
+        (name, f"bold {role_style(name)}"), (f"  {remark}" if remark else "", "dim")
+    )
+
+
+def _shown(paired: Paired, *, full: bool) -> Iterator[Padding]:
+    part = paired.part
+    if part.type == TEXT and not part.content.strip():
+        yield _indented(Text(EMPTY, "dim"), 2)
+    elif part.type == TEXT:
+        yield from _folded(part.content, full=full)
+    elif part.type == REASONING:
+        thought = part.content or "(not told)"
+        yield from _labelled("·", "thinking", None, thought, full=full, style="dim italic")
+    elif part.type == CALL:
+        yield from _labelled("→", part.name, part.id, part.arguments, full=full)
+        for response in paired.responses:
+            yield from _given_back(response, None, None, full=full)
+    elif part.type == RESPONSE:
+        yield from _given_back(part, part.name, part.id, full=full)
+    else:
+        yield from _labelled("·", _kind(part), None, _inner(part), full=full)
+
+
+def _given_back(
+    response: Part, name: str | None, identifier: str | None, *, full: bool
+) -> Iterator[Padding]:
+    remark = "failed: " if response.is_error else ""
+    yield from _labelled("←", name, identifier, response.response, full=full, remark=remark)
+
+
+def _kind(part: Part) -> str | None:
+    """Return the type of a part that says its own, or holds nothing else."""
+    if part.type == OTHER or not isinstance(part.content, Mapping):
+        return None
+    says_so = part.content.get("type") == part.type
+    return part.type if says_so or len(part.content) == 1 else None
+
+
+def _inner(part: Part) -> Any:
+    """Return what an image or the like is, without the words that say so."""
+    if _kind(part) is None:
+        return part.content
+    rest = {name: value for name, value in part.content.items() if name != "type"}
+    return rest[part.type] if rest.keys() == {part.type} else rest
+
+
+def _labelled(
+    sign: str,
+    name: str | None,
+    identifier: str | None,
+    value: Any,
+    *,
+    full: bool,
+    style: str = "",
+    remark: str = "",
+) -> Iterator[Padding]:
+    label = Text.assemble(
+        (f"{sign} ", "bold yellow"),
+        (f"{terminal.cell(name)}  " if name else "", "bold"),
+        (f"{terminal.cell(identifier)} " if identifier else "", "dim"),
+        (remark, terminal.FAILURE),
+    )
+    text = _pretty(value)
+    if name is None and identifier is None:
+        yield from _beside(label, _folded(text, style, full=full, indent=0))
+        return
+    label.rstrip()
+    yield _indented(label, 2)
+    yield from _folded(text, style, full=full, indent=4)
+
+
+def _beside(label: Text, shown: Iterable[Padding]) -> Iterator[Padding]:
+    """Yield what is shown to the right of its label."""
+    grid = Table.grid()
+    for number, one in enumerate(shown):
+        grid.add_row(Text() if number else label, one)
+    yield Padding(grid if grid.row_count else label, (0, 0, 0, 2), expand=False)
+
+
+def _pretty(value: Any) -> str:
+    """Return a tool's arguments or result in lines, text as text."""
+    if value is None:
+        return ""
+    short = _with_short_references(value)
+    if isinstance(short, str):
+        return short
+    if isinstance(short, Mapping) and _is_text_by_name(short):  # such as code to be run
+        return "\n".join(f"{k}:\n{v}" if "\n" in v else f"{k}: {v}" for k, v in short.items())
+    line = json.dumps(short, ensure_ascii=False, default=str)
+    if len(line) <= ONE_LINE:
+        return line
+    return json.dumps(short, indent=2, ensure_ascii=False, default=str)
+
+
+def _is_text_by_name(value: Mapping[str, Any]) -> bool:
+    texts = value.values()
+    return all(isinstance(text, str) for text in texts) and any("\n" in text for text in texts)
+
+
+def _with_short_references(value: Any) -> Any:
+    """Return a value with a word in place of each reference to GridFS."""
+    if isinstance(value, list):
+        return [_with_short_references(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(value.get("gridfs_id"), str):
+        where = f"{terminal.size(value.get('length') or 0)} in GridFS, {value['gridfs_id']}"
+        return f"{value['preview']} … ({where})" if value.get("preview") else where
+    return {key: _with_short_references(item) for key, item in value.items()}
+
+
+def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
+    """Return as much of a text as is shown of a long one, and a remark on how much is left out.
+
+    Args:
+        text: As recorded.
+        full: Leave out nothing.
+        keep_end: What is left out is the beginning.
+    """
+    whole = terminal.safe(text).expandtabs().rstrip()
+    if keep_end:
+        end = "\n".join(whole.split("\n")[-FOLDED_LINES:])
+        kept = end[-FOLDED_CHARACTERS:]
+        whole_lines = kept.partition("\n")[2]
+        if kept != end and len(whole_lines) > FOLDED_CHARACTERS // 2:
+            kept = whole_lines
+    else:
+        kept = "\n".join(whole[:FOLDED_CHARACTERS].split("\n")[:FOLDED_LINES])
+    left_out = len(whole) - len(kept)
+    if full or left_out < SHORTEST_FOLD:
+        return whole, ""
+    return kept, f"… {left_out:,} more characters: --full"
+
+
+def _folded(
+    text: str,
+    style: str = "",
+    *,
+    full: bool,
+    indent: int = 2,
+    before: Text | None = None,
+    keep_end: bool = False,
+) -> Iterator[Padding]:
+    """Yield a text, and how much of it is left out."""
+    kept, remark = folded(text, full=full, keep_end=keep_end)
+    shown = [Text.assemble(before or "", (kept, style))] if kept or before else []
+    shown += [Text(remark, "dim")] if remark else []
+    for one in shown[::-1] if keep_end else shown:
+        yield _indented(one, indent)
+
+
+def _indented(text: Text, indent: int) -> Padding:
+    text.overflow = "fold"
+    return Padding(text, (0, 0, 0, indent), expand=False)
+
+
+def request_of(call: Call) -> Iterator[Part]:
+    """Yield everything that a call's request says, in order; an empty message is an empty text.
+
+    Args:
+        call: A document as read from MongoDB.
+    """
+    for name, role in (("system_prompt", SYSTEM), ("messages", USER), ("input", USER)):
+        said = call.get(name)
+        for message in said if isinstance(said, list) else [] if said is None else [said]:
+            yield from read_request({name: message}) or [_nothing(message, role)]
+
+
+def answers_of(call: Call) -> Iterator[Sequence[Part]]:
+    """Yield what a call's response says, then each of its other choices; empty ones as above."""
+    first, *others = read_answers(call)
+    message = call.get("response_message")
+    yield first or ([] if message is None else [_nothing(message, ASSISTANT)])
+    for choice in others:
+        yield choice or [_nothing(None, ASSISTANT)]
+
+
+def _nothing(message: object, role: str) -> Part:
+    own = message.get("role") if isinstance(message, Mapping) else None
+    return Part(role=own if isinstance(own, str) else role, type=TEXT, content="")

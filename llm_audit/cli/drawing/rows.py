@@ -1,0 +1,114 @@
+"""What the summaries share: a pipeline is asked, and its rows are printed."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from llm_audit.cli.connection import collection_of_calls
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.pictures import Course, Line
+from llm_audit.cli.options import LIMIT_MAX, described
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.pipelines import Pipeline
+
+Row = Mapping[str, Any]
+Ask = Callable[[Pipeline], list[dict[str, Any]]]
+
+WEEK = "7d"
+FIRST_ROWS = 20  # what is dearest, slowest ... comes first
+
+LimitOfRows = Annotated[
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        max=LIMIT_MAX,
+        help=f"How many at the most; if not given, {FIRST_ROWS}, or all of them with --json.",
+    ),
+]
+
+
+@contextmanager
+def asking() -> Iterator[Ask]:
+    """Give a function that returns the rows of a pipeline: one connection for several of them."""
+    with collection_of_calls() as collection:
+        yield lambda pipeline: list(collection.aggregate(pipeline))
+
+
+def ask(pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Return the rows of a pipeline."""
+    with asking() as ask_once:
+        return ask_once(pipeline)
+
+
+def print_rows(
+    title: str,
+    table: Table,
+    rows: Sequence[Row],
+    filters: CallFilters,
+    *,
+    cells: Callable[[Row], Iterable[RenderableType]],
+    limit: int | None,
+    course: Course | None = None,
+    lines: Sequence[Line] = (),
+    as_json: bool,
+) -> None:
+    """Print rows: for machines as they are, else as a table, with a picture of their course.
+
+    Args:
+        title: What they are.
+        table: With its columns.
+        rows: All there are.
+        filters: What was asked for.
+        cells: Returns those of a row, for the table.
+        limit: How many rows at the most; None for what is usual.
+        course: How they lie in time, if they do: of that nothing is left out.
+        lines: Of the picture of it.
+        as_json: For machines.
+    """
+    shown = rows[: limit or (None if course or as_json else FIRST_ROWS)]
+    if as_json:
+        print_json_rows(shown)
+        return
+    console = terminal.console()
+    if not print_heading(console, title, filters, rows):
+        return
+    for row in shown:
+        table.add_row(*cells(row))
+    console.print(terminal.fitted(table, console))
+    print_further(console, len(rows) - len(shown), "row")
+    if course:
+        course.print(console, lines)
+
+
+def print_further(console: Console, count: int, what: str) -> None:
+    """Say how many of something are left out, if any are."""
+    if count:
+        console.print(f"And {terminal.counted(count, f'further {what}')}: --limit", style="dim")
+
+
+def print_heading(
+    console: Console, title: str, filters: CallFilters, rows: Sequence[Row], remark: str = ""
+) -> bool:
+    """Say what was asked; return whether there is an answer."""
+    asked = f"{described(filters)}; {remark}" if remark else described(filters)
+    console.print(terminal.heading(title, asked))
+    if not rows:
+        console.print("No such calls.")
+    return bool(rows)
+
+
+def cost_of(row: Row, calls: int) -> str:
+    """Return what calls cost; `-` where that is known of none of them."""
+    return terminal.cost(row["estimated_cost"], without=row["calls_without_cost"], calls=calls)
+
+
+def without_cost(row: Row, calls: int) -> str:
+    """Say how many of the calls a sum of costs knows nothing of; nothing if it knows all."""
+    without = row["calls_without_cost"]
+    return "" if not without else f"{without:,} of {calls:,}" if without < calls else "all"

@@ -1,0 +1,1 @@
+"""Calls into files and back: `llm-audit export` and `llm-audit import`."""

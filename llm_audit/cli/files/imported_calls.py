@@ -1,0 +1,158 @@
+"""The calls in files that `llm-audit import` takes, and what keeps a document from being one."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from io import BufferedReader
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.cli.drawing.json_lines import from_extended_json
+
+if TYPE_CHECKING:
+    from bson import CodecOptions
+    from bson.raw_bson import RawBSONDocument
+
+DOCUMENT_MAX_BYTES = 16 * 2**20
+
+_DATES = ("created_at", "completed_at", "expires_at")
+_TOKENS = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+    *("cache_write_tokens", "reasoning_tokens"),
+)
+_NUMBERS = (*_TOKENS, "estimated_cost", "latency_ms", "time_to_first_token_ms")
+_STATUSES = frozenset(LLMCallStatusEnum)
+_LENGTH_BYTES = 4
+_SMALLEST = 5  # bytes of a document without fields
+_LARGEST = 2**25  # what mongodump writes is half as large
+
+Refuse = Callable[[str], None]
+Read = Iterator[tuple[str, "RawBSONDocument", dict[str, Any]]]
+
+
+class CallInFile(NamedTuple):
+    """A call as it goes to MongoDB, byte for byte, and where it stands."""
+
+    place: str
+    document: "RawBSONDocument"
+
+
+def calls_in(stream: BufferedReader, name: str, refuse: Refuse) -> Iterator[CallInFile]:
+    """Yield the calls of a file.
+
+    Args:
+        stream: Unpacked.
+        name: Of the file, for what is refused.
+        refuse: Is told, in a line each, what is no call.
+    """
+    place = ""
+    try:
+        # a BSON document begins with its length, below 2**25; JSON holds no such characters
+        is_bson = stream.peek(_LENGTH_BYTES)[3:4] in {b"\x00", b"\x01"}
+        read = _from_bson if is_bson else _from_json
+        for place, raw, document in read(stream, lambda reason: refuse(f"{name}, {reason}")):
+            if problem := next(_problems(document, len(raw.raw)), None):
+                refuse(f"{name}, {place}: {problem}")
+            else:
+                yield CallInFile(place, raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        after = f" after {place}" if place else ""
+        refuse(f"{name} cannot be read{after} ({type(error).__name__})")
+
+
+def _from_json(stream: BufferedReader, refuse: Refuse) -> Read:
+    import bson
+    from bson.errors import BSONError
+    from bson.raw_bson import RawBSONDocument
+
+    options = _codec_options()
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
+        try:
+            # some editors begin a file with a byte order mark
+            document = from_extended_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            raw = RawBSONDocument(bson.encode(document, codec_options=options))
+        except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
+            refuse(f"{place}: no Extended JSON ({type(error).__name__})")
+        else:
+            yield place, raw, document
+
+
+def _from_bson(stream: BufferedReader, refuse: Refuse) -> Read:
+    import bson
+    from bson.errors import BSONError
+    from bson.raw_bson import RawBSONDocument
+
+    options = _codec_options()
+    for number, content in enumerate(_documents(stream), start=1):
+        place = f"document {number}"
+        try:
+            # the whole of it is read once, so MongoDB and who reads it later can do so too
+            document = bson.decode(content, options)
+            raw = RawBSONDocument(content)
+        except (BSONError, ValueError, OverflowError) as error:
+            refuse(f"{place}: it cannot be read ({type(error).__name__})")
+        else:
+            yield place, raw, document
+
+
+def _documents(stream: BufferedReader) -> Iterator[bytes]:
+    """Yield what lies between the lengths that documents begin with.
+
+    Raises:
+        EOFError: It breaks off, or a length is none.
+    """
+    while head := stream.read(_LENGTH_BYTES):
+        length = int.from_bytes(head, "little")
+        if len(head) < _LENGTH_BYTES or not _SMALLEST <= length < _LARGEST:
+            raise EOFError
+        content = head + stream.read(length - _LENGTH_BYTES)
+        if len(content) < length:
+            raise EOFError
+        yield content
+
+
+def _codec_options() -> "CodecOptions[dict[str, Any]]":
+    from bson.binary import UuidRepresentation
+    from bson.codec_options import CodecOptions, DatetimeConversion
+
+    return CodecOptions(
+        uuid_representation=UuidRepresentation.STANDARD,
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    )
+
+
+def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
+    """Yield why a document cannot be a call: every list or sum would stumble over it."""
+    if not isinstance(document.get("_id"), str):
+        yield "it has no _id of a call"
+    status = document.get("status")
+    if not isinstance(status, str) or status not in _STATUSES:
+        yield "it has no status of a call"
+    for name in _DATES:
+        if not isinstance(document.get(name), datetime | None):
+            yield f"{name} is no date; llm-audit export makes what import takes"
+    yield from _wrong_numbers(document)
+    if not isinstance(document.get("tools_called"), list | None):
+        yield "tools_called is no list"
+    if size > DOCUMENT_MAX_BYTES:
+        yield "it is larger than 16 MiB"
+
+
+def _wrong_numbers(document: dict[str, Any]) -> Iterator[str]:
+    for name in _NUMBERS:
+        value = document.get(name)
+        if not _is_number(value):
+            yield f"{name} is no number"
+        elif name in _TOKENS and value and value % 1:
+            yield f"{name} is no whole number"
+
+
+def _is_number(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

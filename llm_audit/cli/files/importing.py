@@ -1,0 +1,159 @@
+"""`llm-audit import`: calls from files, as `export` or mongodump wrote them."""
+
+import gzip
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+
+import typer
+from rich.progress import wrap_file
+
+from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.exits import FAILED, say
+from llm_audit.cli.files.imported_calls import CallInFile, calls_in
+from llm_audit.cli.options import AsJson
+from llm_audit.errors import UsageError
+from llm_audit.settings import get_settings
+
+if TYPE_CHECKING:
+    from bson.raw_bson import RawBSONDocument
+
+    from llm_audit.cli.connection import Documents
+
+BATCH = 500
+BATCH_BYTES = 16 * 2**20
+SHOWN_REASONS = 5
+STDIN = Path("-")
+
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass
+class Imported:
+    """What became of the calls in the files."""
+
+    imported: int = 0
+    already_there: int = 0
+    refused: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def refuse(self, reason: str) -> None:
+        """Count a call that is left out; the first reasons are kept."""
+        self.refused += 1
+        if len(self.reasons) < SHOWN_REASONS:
+            self.reasons.append(reason)
+
+
+def import_calls(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="JSON lines or .bson, also gzipped; - is stdin."),
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in calls that `export` or mongodump wrote; what is there already is left as it is.
+
+    So an import that was cut off may simply be run again. The exit code is 1 if something was
+    refused.
+    """
+    from llm_audit.store.connection import Connection
+    from llm_audit.store.plain_errors import asking
+
+    _check(files)
+    settings = get_settings()
+    result = Imported()
+    connection = Connection(settings)
+    try:
+        with asking(settings):
+            collection = connection.calls()
+            for path in files:
+                with _opened(path) as stream:
+                    for batch in _batches(calls_in(stream, str(path), result.refuse)):
+                        _insert(collection, batch, result)
+    finally:
+        connection.close()
+    if as_json:
+        print_json(asdict(result))
+    else:
+        imported = terminal.counted(result.imported, "call")
+        left_out = f"{result.already_there:,} there already, {result.refused:,} refused"
+        say(f"{imported} imported, {left_out}.")
+    for reason in result.reasons:
+        say(f"refused: {reason}")
+    if result.refused:
+        raise typer.Exit(FAILED)
+
+
+def _check(files: list[Path]) -> None:
+    """Have a file that cannot be read fail before the first one is imported."""
+    for path in files:
+        if path != STDIN and not path.is_fifo():  # what comes through a pipe comes only once
+            path.open("rb").close()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a file, or stdin, unpacked; a bar on stderr shows how much is read."""
+    if path == STDIN:
+        if sys.stdin is None:
+            raise UsageError("stdin is closed: there is nothing to import.")
+        yield _unpacked(sys.stdin.buffer)
+        return
+    with (
+        path.open("rb") as file,
+        wrap_file(
+            file,
+            path.stat().st_size,
+            description=path.name,
+            console=terminal.console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        ) as watched,
+    ):
+        yield _unpacked(watched)
+
+
+def _unpacked(stream: BinaryIO) -> io.BufferedReader:
+    head: io.BufferedReader = io.BufferedReader(cast("io.RawIOBase", stream))
+    if head.peek(2)[:2] == _GZIP:
+        return io.BufferedReader(gzip.GzipFile(fileobj=head))
+    return head
+
+
+def _batches(calls: Iterator[CallInFile]) -> "Iterator[list[RawBSONDocument]]":
+    batch: list[RawBSONDocument] = []
+    size = 0
+    for call in calls:
+        batch.append(call.document)
+        size += len(call.document.raw)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _insert(collection: "Documents", batch: "list[RawBSONDocument]", result: Imported) -> None:
+    from pymongo.errors import BulkWriteError
+
+    from llm_audit.store.connection import is_duplicate_id
+
+    try:
+        collection.insert_many(batch, ordered=False)
+    except BulkWriteError as error:
+        result.imported += error.details["nInserted"]
+        for failure in error.details["writeErrors"]:
+            if is_duplicate_id(failure):
+                result.already_there += 1
+            else:
+                call_id = batch[failure["index"]]["_id"]
+                result.refuse(f"{call_id}: MongoDB says {failure.get('errmsg', '')!s:.200}")
+        if not error.details["writeErrors"]:
+            raise
+    else:
+        result.imported += len(batch)

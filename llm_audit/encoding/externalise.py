@@ -1,0 +1,187 @@
+"""Content too large for a document: out of it into blobs, a reference in its place, and back."""
+
+import hashlib
+import heapq
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import bson
+
+from llm_audit.encoding.notes import Notes
+from llm_audit.encoding.sanitise import CODEC_OPTIONS, ESCAPED_ID
+
+# An upper bound of what a reference takes in BSON: the hash, and 100 characters of 4 bytes.
+REFERENCE_BYTES = 600
+PREVIEW_CHARACTERS = 100
+# So many strings may move one by one; when it takes more, whole fields move.
+MAX_MOVED = 100
+
+_DATA_URL = re.compile(r"data:[^,/]+/[^,]+,")
+_DATA_URL_HEAD = 300
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
+_SAMPLE = 1_000
+
+
+class Blob(NamedTuple):
+    """Content moved out of a document, to be stored in GridFS with `_id` = sha256 (hex)."""
+
+    sha256: str
+    data: bytes
+
+
+class _Place(NamedTuple):
+    """Where a value is: in which container, under which key or position."""
+
+    parent: "_Place | None"
+    container: Any
+    key: Any
+
+    @property
+    def value(self) -> Any:
+        return self.container[self.key]
+
+    @property
+    def path(self) -> list[str]:
+        return [*(self.parent.path if self.parent else ()), str(self.key)]
+
+
+def is_media(value: str | bytes) -> bool:
+    """Tell whether a long value is bytes, a data URL or nothing but base64."""
+    if isinstance(value, bytes) or _DATA_URL.match(value, 0, _DATA_URL_HEAD):
+        return True
+    return (
+        value.isascii()
+        and not value[:_SAMPLE].encode().translate(None, _BASE64)
+        and not value.encode().translate(None, _BASE64)
+    )
+
+
+def move_media(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict[str, Blob]:
+    """Replace base64 strings, data URLs and bytes longer than the limit by references, in place.
+
+    Args:
+        document: As `sanitise` returns it.
+        limit_bytes: What may stay.
+        notes: Is told of everything moved.
+
+    Returns:
+        The blobs by their sha256.
+    """
+    blobs: dict[str, Blob] = {}
+    for place in list(_long_values(document, limit_bytes)):
+        if is_media(place.value):
+            _move(place, blobs, notes)
+    return blobs
+
+
+def move_largest(document: dict[str, Any], excess_bytes: int, notes: Notes) -> dict[str, Blob]:
+    """Replace the largest strings and bytes by references, in place, or else the largest fields.
+
+    Args:
+        document: As `sanitise` returns it.
+        excess_bytes: How many bytes too long its BSON is.
+        notes: Is told of everything moved.
+
+    Returns:
+        The blobs by their sha256.
+    """
+    blobs: dict[str, Blob] = {}
+    sizes = ((_size(p.value), n, p) for n, p in enumerate(_long_values(document, REFERENCE_BYTES)))
+    largest = heapq.nlargest(MAX_MOVED, sizes)
+    if sum(size - REFERENCE_BYTES for size, _, _ in largest) < excess_bytes:
+        fields = (_Place(None, document, name) for name in document)
+        largest = sorted(((_size(p.value), n, p) for n, p in enumerate(fields)), reverse=True)
+    for size, _, place in largest:
+        if excess_bytes <= 0 or size <= REFERENCE_BYTES:
+            break
+        _move(place, blobs, notes)
+        excess_bytes -= size - REFERENCE_BYTES
+    return blobs
+
+
+def restore(value: Any, fetch: Callable[[str], bytes]) -> Any:
+    """Put back what encoding moved out of a value, and `$id` keys that it renamed.
+
+    Args:
+        value: A document as read from MongoDB, or any part of one.
+        fetch: Takes the sha256 of a blob and returns its data; its errors come out.
+
+    Returns:
+        A copy of the value without references.
+    """
+    if isinstance(value, dict):
+        if _is_reference(value):
+            return restore(_content(value, fetch), fetch)
+        escaped = isinstance(value.get("$ref"), str)
+        return {
+            "$id" if escaped and key == ESCAPED_ID else key: restore(item, fetch)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        if len(value) == 1 and _is_reference(value[0]) and value[0]["kind"] == "list":
+            return restore(_content(value[0], fetch), fetch)
+        return [restore(item, fetch) for item in value]
+    return value
+
+
+def _long_values(document: dict[str, Any], limit_bytes: int) -> Iterator[_Place]:
+    """Yield where strings and bytes longer than the limit are."""
+    containers: list[tuple[_Place | None, Any]] = [(None, document)]
+    for parent, container in containers:  # which grows meanwhile
+        items = container.items() if type(container) is dict else enumerate(container)
+        for key, value in items:
+            kind = type(value)
+            if kind is dict or kind is list:
+                containers.append((_Place(parent, container, key), value))
+            elif (kind is str or kind is bytes) and _size(value) > limit_bytes:
+                yield _Place(parent, container, key)
+
+
+def _size(value: Any) -> int:
+    """Return how many bytes the content of a value takes in BSON."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    if isinstance(value, bytes):
+        return len(value)
+    return len(bson.encode({"": value}, codec_options=CODEC_OPTIONS))
+
+
+def _move(place: _Place, blobs: dict[str, Blob], notes: Notes) -> None:
+    value = place.value
+    kind = type(value).__name__
+    reference: dict[str, Any] = {"gridfs_id": "", "length": 0, "kind": kind}
+    if isinstance(value, str):
+        data = value.encode()
+        reference["preview"] = value[:PREVIEW_CHARACTERS]
+    elif isinstance(value, bytes):
+        data = bytes(value)
+    else:
+        # A document, as mongodump would write it; a list in one of its own.
+        document = value if isinstance(value, dict) else {"list": value}
+        data = bson.encode(document, codec_options=CODEC_OPTIONS)
+    sha256 = hashlib.sha256(data).hexdigest()
+    reference |= {"gridfs_id": sha256, "length": len(data)}
+    # A list stays one, so that whoever reads the field finds the type that it always has.
+    place.container[place.key] = [reference] if isinstance(value, list) else reference
+    blobs[sha256] = Blob(sha256, data)
+    notes.add(place.path, f"{len(data)} bytes moved to GridFS {sha256[:12]}")
+
+
+def _is_reference(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() - {"preview"} == {"gridfs_id", "length", "kind"}
+        and value["kind"] in ("str", "bytes", "dict", "list")
+        and re.fullmatch("[0-9a-f]{64}", str(value["gridfs_id"])) is not None
+    )
+
+
+def _content(reference: dict[str, Any], fetch: Callable[[str], bytes]) -> Any:
+    data = fetch(reference["gridfs_id"])
+    if reference["kind"] == "str":
+        return data.decode()
+    if reference["kind"] == "bytes":
+        return data
+    document = bson.decode(data, codec_options=CODEC_OPTIONS)
+    return document if reference["kind"] == "dict" else document["list"]

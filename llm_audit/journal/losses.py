@@ -1,0 +1,145 @@
+"""What did not arrive as it was recorded: counted by reason, with where and when."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llm_audit.journal import beside
+
+CALL_IDS_MAX = 10
+
+RECORD = "record"
+CONTENT = "content"
+NOTES = "notes"
+JOURNAL = "journal"
+
+LEFT = "losses"  # a process's file beside its journal
+PROGRESS = "progress"  # the file of those who ship it after the process's death
+
+
+@dataclass(slots=True)
+class Entry:
+    """What has happened for one reason.
+
+    Attributes:
+        what: RECORD, whole operations; CONTENT, all of an operation but its identity and figures;
+            NOTES, what encoding changed; JOURNAL, the rest of a journal segment, of which nobody
+            knows what was in it.
+        reason: Why.
+        count: How often.
+        first_seq: The number of the first operation concerned, or of the last one before it.
+        last_seq: The number of the last.
+        first_at: When it happened first, UTC.
+        last_at: When it happened last, UTC.
+        call_ids: The first few calls concerned.
+    """
+
+    what: str
+    reason: str
+    count: int
+    first_seq: int
+    last_seq: int
+    first_at: datetime
+    last_at: datetime
+    call_ids: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """Counts by kind and reason; any thread may add.
+
+    Args:
+        entries: What was counted before, as `entries` gave it.
+    """
+
+    def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
+        before = [Entry(**entry) for entry in entries]
+        self._entries = {(entry.what, entry.reason): entry for entry in before}
+        self._lock = threading.RLock()
+        self.total = sum(entry.count for entry in before)  # how often anything was counted
+
+    def add(
+        self, what: str, reason: str, *, seq: int, call_ids: Iterable[str] = (), count: int = 1
+    ) -> None:
+        """Count what happened to one operation, or to several that end with number `seq`."""
+        now = datetime.now(UTC)
+        with self._lock:
+            entry = self._entries.get((what, reason))
+            if entry is None:
+                first_seq = max(0, seq - count + 1)
+                entry = Entry(what, reason, 0, first_seq, seq, now, now)
+                self._entries[what, reason] = entry
+            entry.count += count
+            self.total += count
+            entry.first_seq = min(entry.first_seq, seq)
+            entry.last_seq = max(entry.last_seq, seq)
+            entry.last_at = now
+            new = [call_id for call_id in call_ids if call_id not in entry.call_ids]
+            entry.call_ids += new[: CALL_IDS_MAX - len(entry.call_ids)]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return one dict for each kind and reason."""
+        with self._lock:
+            return [asdict(entry) for entry in self._entries.values()]
+
+
+def leave(
+    folder: Path, *, recorded: int, not_journaled: int, dropped: list[dict[str, Any]]
+) -> None:
+    """Write what was lost beside the journal, for whoever ships that after our death.
+
+    Args:
+        folder: This process's, in the spool.
+        recorded: The number of its last operation.
+        not_journaled: How many were kept in memory only.
+        dropped: As tally entries.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
+    beside.write(folder, LEFT, left)
+
+
+def leave_progress(
+    folder: Path,
+    *,
+    last_read_seq: int,
+    missing: int,
+    unreadable: list[dict[str, Any]],
+    refused: list[dict[str, Any]],
+    damaged: list[str],
+) -> None:
+    """Write beside a dead process's journal what was learned from it, before parts of it go.
+
+    Args:
+        folder: The dead process's, in the spool.
+        last_read_seq: The number of the last operation read.
+        missing: How many numbers before it were missing.
+        unreadable: What could not be read, as tally entries.
+        refused: What MongoDB refused, as tally entries.
+        damaged: The files whose rest is among what could not be read.
+
+    Raises:
+        OSError: The spool cannot be written.
+    """
+    progress = {
+        "last_read_seq": last_read_seq,
+        "missing": missing,
+        "unreadable": unreadable,
+        "refused": refused,
+        "damaged": damaged,
+    }
+    beside.write(folder, PROGRESS, progress)
+
+
+def find_left(folder: Path) -> dict[str, Any]:
+    """Return what a dead process has left written of its losses; empty if there were none."""
+    return beside.read(folder, LEFT)
+
+
+def find_progress(folder: Path) -> dict[str, Any]:
+    """Return what earlier recoverers learned, as `leave_progress` takes it; empty if none was."""
+    return beside.read(folder, PROGRESS)

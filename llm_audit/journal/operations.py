@@ -1,0 +1,191 @@
+"""The statements that make a call's records one document, whatever order they arrive in.
+
+    start       insert the call as PENDING
+    own         the outcome from the process that holds the call open; only one can exist
+    other       an outcome from elsewhere, which yields to one of equal or higher precedence
+    merged      start and own outcome that met on the way: one insert of the whole call
+
+Every statement may be sent again at any time without harm. A duplicate `_id` says which form to
+take next. Each outcome sets its fields and unsets the other outcome fields, so a loser leaves
+nothing behind.
+"""
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import bson
+from bson.int64 import Int64
+from bson.raw_bson import RawBSONDocument
+from pymongo import InsertOne, UpdateOne
+
+from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
+from llm_audit.ids import created_at
+from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.records import OTHER, OWN, START, Record
+
+Statement = InsertOne[RawBSONDocument] | UpdateOne
+
+_pack_length = struct.Struct("<i").pack
+
+BARE_FIELDS = frozenset(
+    {
+        *("schema_version", "call_type", "provider", "model", "trace_id", "session_id", "user_id"),
+        *("company_id", "parent_call_id", "review_id", "task_id", "environment", "service"),
+        *("host", "pid", "process_nonce", "status", "outcome_key", "finish_reason"),
+        *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+        *("cache_write_tokens", "reasoning_tokens", "estimated_cost", "latency_ms"),
+        *("error_type", "ended_by", "completed_at"),
+    }
+)
+
+
+# together they fit into the 16 MB that MongoDB allows a document
+START_MAX_BYTES = 10 * 2**20
+OUTCOME_MAX_BYTES = 4 * 2**20
+REFUSED = "refused by MongoDB"  # in the note of a bare record
+
+
+class Form(Enum):
+    """How a write is put to the server; a duplicate `_id` moves it on to the next form."""
+
+    INSERT_START = 1
+    UPSERT_START = 2
+    INSERT_MERGED = 3
+    UPSERT_OWN = 4
+    UPSERT_OTHER = 5
+    UPDATE_OTHER = 6
+    ADD_NOTES = 7
+
+
+_FIRST_FORM = {START: Form.INSERT_START, OWN: Form.UPSERT_OWN, OTHER: Form.UPSERT_OTHER}
+
+
+@dataclass(eq=False, slots=True)
+class Write:
+    """One record, or a start and its own outcome, on the way into MongoDB."""
+
+    form: Form
+    record: Record
+    outcome: Record | None = None
+    bare: bool = False
+    errors: int = 0
+
+    def after_duplicate(self) -> "list[Write]":
+        """Return what to send instead when the `_id` turned out to exist."""
+        if self.form is Form.INSERT_START:
+            return [Write(Form.UPSERT_START, self.record)]
+        if self.form is Form.INSERT_MERGED and self.outcome is not None:
+            return [
+                Write(Form.UPSERT_START, self.record),
+                Write(Form.UPSERT_OWN, self.outcome),
+            ]
+        if self.form is Form.UPSERT_OTHER:
+            return [Write(Form.UPDATE_OTHER, self.record)]
+        return [self]  # an upsert by exactly `_id` raced with another and is simply sent again
+
+    def statement(self, retention_days: float | None) -> Statement:
+        """Return the PyMongo operation."""
+        record = self.record
+        if self.form is Form.INSERT_START:
+            return InsertOne(_join(_identity(record.id, retention_days, pending=True), record.doc))
+        if self.form is Form.INSERT_MERGED and self.outcome is not None:
+            identity = _identity(record.id, retention_days, pending=False)
+            return InsertOne(_join(identity, record.doc, self.outcome.doc))
+        on_insert = _on_insert(record.id, retention_days)
+        if self.form is Form.ADD_NOTES:
+            if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
+                nonce = bson.decode(record.doc).get("process_nonce")
+                on_insert |= {"process_nonce": nonce} if nonce else {}
+            media = [sha256_of(name) for name in record.blobs]
+            lists = {"encoding_notes": list(record.notes), "media": media}
+            update: dict[str, Any] = {
+                "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
+                "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
+            }
+            return UpdateOne({"_id": record.id}, update, upsert=True)
+        fields = RawBSONDocument(bytes(record.doc))
+        if self.form is Form.UPSERT_START:
+            pending = {**on_insert, "status": LLMCallStatusEnum.PENDING}
+            update = {"$set": fields, "$setOnInsert": pending}
+            return UpdateOne({"_id": record.id}, update, upsert=True)
+        update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
+        if self.form is Form.UPSERT_OWN:
+            return UpdateOne({"_id": record.id}, update, upsert=True)
+        unless_newer = {"_id": record.id, "outcome_key": {"$not": {"$gte": record.key}}}
+        return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)
+
+
+def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
+    """Return how a record, or a start and its own outcome together, are first sent."""
+    form = _FIRST_FORM[record.op] if outcome is None else Form.INSERT_MERGED
+    writes = [Write(form, record, outcome)]
+    writes += [
+        Write(Form.ADD_NOTES, part) for part in (record, outcome) if part is not None and part.notes
+    ]
+    return writes
+
+
+def bare(record: Record, reason: str) -> Record:
+    """Return a record without the content that the server refused, with a note that says so.
+
+    It yields to the whole record, should that be sent again once the server takes it.
+    """
+    kept, note = without_content(_fields(record), f"{REFUSED}: {reason}")
+    key = record.key
+    if record.op == OTHER:
+        kept["outcome_key"] = key = Int64(key - 1)
+    return record._replace(key=key, doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    """Return a record's fields as BSON: not all that it holds can be a Python value."""
+    return dict(RawBSONDocument(bytes(record.doc)).items())
+
+
+def without_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
+    """Return the fields that say who, when and how much, and a note that names the others."""
+    kept = {name: value for name, value in fields.items() if name in BARE_FIELDS}
+    return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
+
+
+def expires_at(call_id: str, retention_days: float | None) -> datetime | None:
+    """Return when MongoDB may delete a call, or None to keep it for ever."""
+    return _on_insert(call_id, retention_days).get("expires_at")
+
+
+def _on_insert(call_id: str, retention_days: float | None) -> dict[str, Any]:
+    created = created_at(call_id)
+    if created is None:
+        return {}
+    if retention_days is None:
+        return {"created_at": created}
+    return {"created_at": created, "expires_at": created + timedelta(days=retention_days)}
+
+
+def _identity(call_id: str, retention_days: float | None, *, pending: bool) -> bytes:
+    fields = {"_id": call_id, **_on_insert(call_id, retention_days)}
+    if pending:
+        fields["status"] = LLMCallStatusEnum.PENDING
+    return bson.encode(fields)
+
+
+def _join(*documents: bytes | memoryview) -> RawBSONDocument:
+    """Make one BSON document of several that share no key, without decoding any."""
+    body = b"".join(document[4:-1] for document in documents)
+    return RawBSONDocument(_pack_length(len(body) + 5) + body + b"\0")
+
+
+def _unset_beside(fields: Iterable[str]) -> RawBSONDocument:
+    return _unset_document(frozenset(fields))
+
+
+@lru_cache(maxsize=256)
+def _unset_document(present: frozenset[str]) -> RawBSONDocument:
+    return RawBSONDocument(
+        bson.encode({name: "" for name in OUTCOME_FIELD_NAMES if name not in present})
+    )

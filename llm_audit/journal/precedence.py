@@ -1,0 +1,31 @@
+"""The order of outcomes: who speaks, then who spoke first; and the instant in a call's id."""
+
+import random
+from enum import IntEnum
+
+from bson.int64 import Int64
+
+_TIME_BITS = 52
+_TIE_BITS = 8
+
+
+class Rank(IntEnum):
+    """Who speaks of an outcome; the higher is believed."""
+
+    OWNER = 5
+    ELSEWHERE = 4
+    MAIN_PROCESS = 3
+    UNWINDING = 2
+    INFERENCE = 1
+
+
+def outcome_key(rank: Rank, at: float) -> Int64:
+    """Return an outcome's precedence: by rank, then the earlier, then by lot.
+
+    Args:
+        rank: Who speaks.
+        at: When the outcome was known, in seconds of the epoch.
+    """
+    earlier_first = (1 << _TIME_BITS) - 1 - int(at * 1e6)
+    tie = random.getrandbits(_TIE_BITS)
+    return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)

@@ -1,0 +1,243 @@
+"""A journal's way out: read on, pair starts with their outcomes, forget what is acknowledged.
+
+One code for this process's live journal, for an outage's backlog and for what a dead process left.
+Memory is bounded by the window of starts that wait for their outcome, not by the journal.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from llm_audit.errors import log_once
+from llm_audit.journal.losses import JOURNAL, RECORD, Tally
+from llm_audit.journal.operations import Write, writes_for
+from llm_audit.journal.records import OWN, START, Record
+from llm_audit.journal.segments import Segment
+from llm_audit.journal.spool import TRANSIENT
+
+READ_BYTES = 2**20
+WINDOW_MAX_BYTES = 8 * 2**20
+BATCH_MAX_BYTES = 8 * 2**20
+# Less than this in a segment that is being written is left for the next batch: whoever writes it
+# competes with us for the interpreter, record by record.
+CHASE_MIN_BYTES = 64 * 2**10
+BLOB_BYTES = 2**20  # what one counts for in a batch; how large it is nobody has looked yet
+
+Origin = tuple[Record, Segment]
+
+
+class _Waiting(NamedTuple):
+    """A start whose outcome has not been read yet."""
+
+    record: Record
+    segment: Segment
+    since: float
+
+
+class Batch:
+    """Writes that go together, and what they take off the journal once acknowledged."""
+
+    def __init__(self) -> None:
+        self.writes: list[Write] = []
+        self.size_bytes = 0
+        self.first_seq: int | None = None
+        self.segments: list[Segment] = []
+
+    def add(self, first: Origin, outcome: Origin | None) -> None:
+        """Add a record, or a start and its own outcome."""
+        self.writes += writes_for(first[0], None if outcome is None else outcome[0])
+        for record, segment in (first,) if outcome is None else (first, outcome):
+            self.size_bytes += len(record.doc) + len(record.blobs) * BLOB_BYTES
+            self.first_seq = (
+                record.seq if self.first_seq is None else min(self.first_seq, record.seq)
+            )
+            self.segments.append(segment)
+
+
+class Backlog:
+    """What one journal still holds that MongoDB has not acknowledged.
+
+    Args:
+        segments: The journal's segments, oldest first; a live journal appends to them.
+        pending_after_seconds: How long a start waits for its outcome before it is sent alone.
+        batch_size: Records in one batch at the most.
+        losses: Is told of what can no longer be read.
+        on_delete: Is told of segments before they are deleted.
+        on_loss: Is told of segments that cannot be read, before they are given up.
+        last_read_seq: The number of the last record that others have read, of deleted segments.
+        missing: How many numbers before it were missing.
+        damaged: The names of segments whose loss others have counted.
+    """
+
+    def __init__(
+        self,
+        segments: deque[Segment],
+        *,
+        pending_after_seconds: float,
+        batch_size: int,
+        losses: Tally,
+        on_delete: Callable[[Segment], None] = lambda _: None,
+        on_loss: Callable[[Segment], None] = lambda _: None,
+        last_read_seq: int = 0,
+        missing: int = 0,
+        damaged: Iterable[str] = (),
+    ) -> None:
+        self._segments = segments
+        self._losses = losses
+        self._on_delete = on_delete
+        self._on_loss = on_loss
+        self._pending_after_seconds = pending_after_seconds
+        self._batch_size = batch_size
+        self._waiting: dict[str, _Waiting] = {}
+        self._waiting_bytes = 0
+        self._ready: deque[tuple[Origin, Origin | None]] = deque()
+        self._ready_bytes = 0
+        self._in_flight: Batch | None = None
+        self.last_read_seq = last_read_seq
+        self.damaged = set(damaged)
+        self.missing = missing  # numbers between the first and the last record read
+
+    @property
+    def acknowledged_through(self) -> int:
+        """The number of the last record up to which MongoDB has everything."""
+        unacknowledged = [self.last_read_seq + 1]  # or what follows it, still unread
+        unacknowledged += [first[0].seq for first, _ in self._ready]
+        if self._waiting:  # in the order of reading
+            unacknowledged.append(next(iter(self._waiting.values())).record.seq)
+        if self._in_flight is not None and self._in_flight.first_seq is not None:
+            unacknowledged.append(self._in_flight.first_seq)
+        return min(unacknowledged) - 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything the journal holds so far is acknowledged."""
+        return not self._waiting and not self._ready and self._in_flight is None and self.read
+
+    @property
+    def read(self) -> bool:
+        """Whether everything the journal holds so far has been read."""
+        return all(segment.read >= segment.end for segment in tuple(self._segments))
+
+    @property
+    def unfinished(self) -> list[Segment]:
+        """The segments that hold something which is not acknowledged yet, oldest first."""
+        return [
+            segment
+            for segment in tuple(self._segments)
+            if segment.read < segment.end or segment.unacknowledged
+        ]
+
+    def next_batch(self, *, everything: bool) -> Batch | None:
+        """Return what is due, or None; the same batch stays due until `acknowledge`.
+
+        Args:
+            everything: Send starts alone too that could still wait for their outcome.
+        """
+        if self._in_flight is not None:
+            return self._in_flight
+        while (
+            len(self._ready) < self._batch_size
+            and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
+            and self._read_on()
+        ):
+            last = self._segments[-1]
+            if self._ready and last.open and last.end - last.read < CHASE_MIN_BYTES:
+                break
+        self._release_waiting(everything=everything and self.read)
+        batch = Batch()
+        while (
+            self._ready
+            and len(batch.writes) < self._batch_size
+            and batch.size_bytes < BATCH_MAX_BYTES
+        ):
+            first, outcome = self._ready.popleft()
+            batch.add(first, outcome)
+            self._ready_bytes -= _size(first, outcome)
+        self._in_flight = batch if batch.writes else None
+        return self._in_flight
+
+    def acknowledge(self) -> None:
+        """Take the batch in flight off the journal; delete the segments that are done with."""
+        batch, self._in_flight = self._in_flight, None
+        for segment in batch.segments if batch else ():
+            segment.unacknowledged -= 1
+        self.delete_finished_segments()
+
+    def delete_finished_segments(self) -> None:
+        """Delete segments in which nothing is left to acknowledge."""
+        while self._segments and self._segments[0].finished:
+            segment = self._segments.popleft()
+            self._on_delete(segment)
+            segment.delete()
+
+    def _read_on(self) -> bool:
+        for segment in tuple(self._segments):
+            if segment.read < segment.end:
+                try:
+                    self._take(segment)
+                    if segment.damaged:
+                        segment.damaged = False
+                        self._count_lost(segment, "damaged or unfinished")
+                except OSError as error:
+                    if error.errno in TRANSIENT:
+                        raise
+                    self._count_lost(segment, f"unreadable: {error.strerror}")
+                    self._on_loss(segment)
+                    segment.give_up()
+                return True
+        return False
+
+    def _take(self, segment: Segment) -> None:
+        now = time.monotonic()
+        for record in segment.read_on(READ_BYTES):
+            if self.last_read_seq:
+                self.missing += max(0, record.seq - self.last_read_seq - 1)
+            self.last_read_seq = max(self.last_read_seq, record.seq)
+            segment.unacknowledged += 1
+            segment.blobs.extend(record.blobs)
+            if record.op == START:
+                self._waiting[record.id] = _Waiting(record, segment, now)
+                self._waiting_bytes += len(record.doc)
+            elif record.op == OWN and record.id in self._waiting:
+                start = self._waiting.pop(record.id)
+                self._waiting_bytes -= len(start.record.doc)
+                self._make_ready((start.record, start.segment), (record, segment))
+            else:
+                self._make_ready((record, segment), None)
+
+    def _count_lost(self, segment: Segment, reason: str) -> None:
+        """Go on without the rest of a segment."""
+        lost = segment.records - segment.taken
+        if lost > 0:
+            segment.taken += lost
+            self._losses.add(RECORD, reason, seq=segment.last_seq, count=lost)
+            self.last_read_seq = max(self.last_read_seq, segment.last_seq)
+        elif segment.name not in self.damaged:  # a dead process's: nobody knows what was in it
+            self.damaged.add(segment.name)
+            self._losses.add(JOURNAL, reason, seq=self.last_read_seq)
+        log_once(
+            f"What was not shipped of a journal segment is lost and counted ({reason}).",
+            level=logging.ERROR,
+        )
+
+    def _release_waiting(self, *, everything: bool) -> None:
+        """Send starts alone whose outcome does not come soon; they are in the order of reading."""
+        due_before = time.monotonic() - self._pending_after_seconds
+        while self._waiting:
+            call_id, waiting = next(iter(self._waiting.items()))
+            too_many = self._waiting_bytes > WINDOW_MAX_BYTES
+            if not (everything or too_many or waiting.since <= due_before):
+                return
+            del self._waiting[call_id]
+            self._waiting_bytes -= len(waiting.record.doc)
+            self._make_ready((waiting.record, waiting.segment), None)
+
+    def _make_ready(self, first: Origin, outcome: Origin | None) -> None:
+        self._ready.append((first, outcome))
+        self._ready_bytes += _size(first, outcome)
+
+
+def _size(first: Origin, outcome: Origin | None) -> int:
+    return len(first[0].doc) + (0 if outcome is None else len(outcome[0].doc))

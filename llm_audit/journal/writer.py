@@ -1,0 +1,337 @@
+"""The journal: what this process records, one `os.write` each, in segments.
+
+Whatever happens to the process afterwards, the record is on disk. Where the disk refuses, it is
+kept in a segment in memory, which is read and shipped like the others. Where room runs out, the
+newest records first lose their content, then are dropped whole; both are tallied.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from llm_audit.errors import LLMAuditError, log_once
+from llm_audit.journal.losses import CONTENT, RECORD, Tally, leave
+from llm_audit.journal.records import seal, seq_of
+from llm_audit.journal.segments import SUFFIX, FileSegment, MemorySegment, Segment
+
+MEMORY_MAX_BYTES = 8 * 2**20
+MEMORY_SEGMENT_BYTES = 2**20
+CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its content
+REOPEN_AFTER_SECONDS = 1.0
+NOTE_SECONDS = 1.0
+DISK_REFUSED = "the disk refuses the journal"  # said once, whoever finds out first
+
+QUOTA = "spool_max_bytes"
+MEMORY_FULL = "disk and memory are full"
+
+
+_Arriving = tuple[bytearray, str, str | None]  # what `append` takes
+
+
+class JournalClosedError(LLMAuditError):
+    """The journal takes no more records: its recorder is being stopped."""
+
+
+class Journal:
+    """This process's append-only journal.
+
+    Args:
+        folder: Where its segments go; it may come and go.
+        segment_max_bytes: The size after which the next segment begins.
+        max_bytes: What the whole spool may hold.
+        make_folder: Makes the folder if it is not there, and returns whether it was made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        segment_max_bytes: int,
+        max_bytes: int,
+        make_folder: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.folder = folder
+        self.segments: deque[Segment] = deque()
+        self.last_seq = 0
+        self.not_journaled = 0
+        self.losses = Tally()
+        self._segment_max_bytes = segment_max_bytes
+        self._make_folder = make_folder
+        self._max_bytes = max_bytes
+        self._room_bytes = max_bytes
+        self._memory_bytes = 0
+        self.written_bytes = 0
+        self._unsaid: dict[str, str] = {}
+        self._noted = self._note_tried = 0  # how many losses are noted beside the journal
+        self._next_note = 0.0
+        self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
+        self._lock = threading.RLock()
+        self._arriving: deque[_Arriving] = deque()
+        self._appending = False
+        self._closed = False
+        self._current: Segment | None = None
+        self._attempt: tuple[Segment, int, bytearray] | None = None
+        self._segment_number = 0
+        self._refused_until = 0.0
+
+    def append(self, record: bytes, call_id: str, without_content: str | None = None) -> None:
+        """Number a record and write it to disk before returning.
+
+        Args:
+            record: What `record_fields` gave, as BSON.
+            call_id: The call, to name it if the record has to be dropped.
+            without_content: Why it lacks its content, if it does, to be counted.
+
+        Raises:
+            JournalClosedError: The recorder is being stopped; another takes its place.
+        """
+        arriving = (bytearray(record), call_id, without_content)
+        interruption: BaseException | None = None
+        with self._lock:
+            if self._closed:
+                raise JournalClosedError
+            self._arriving.append(arriving)
+            # a signal handler that interrupted the holder of the lock leaves its record to it
+            while self._arriving and not self._appending:
+                arrived = None
+                try:
+                    self._appending = True
+                    if self._arriving:  # else a signal handler has just written it
+                        arrived = self._arriving.popleft()
+                        self._write(*arrived)
+                except BaseException as error:  # noqa: BLE001  (raised below)
+                    self._settle(arrived)
+                    interruption = error
+                finally:
+                    self._appending = False
+        if self._unsaid:
+            self._say()
+        if self._noted != self.losses.total + self.not_journaled:
+            self.note_losses()
+        if interruption is not None:
+            raise interruption
+
+    @property
+    def full(self) -> str | None:
+        """Why there is no room for content, only for the bare record of a call; None if there is.
+
+        Content may take its share of the spool or, while the disk refuses, of the memory.
+        """
+        if self._room_bytes < self._kept_room_bytes:
+            return QUOTA
+        if self.disk_refuses and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE:
+            return MEMORY_FULL
+        return None
+
+    @property
+    def disk_refuses(self) -> bool:
+        """Whether the disk has refused a record a moment ago."""
+        return self._refused_until > 0 and time.monotonic() < self._refused_until
+
+    def measured(self, used_bytes: int, written_before: int) -> None:
+        """Take note of how much the whole spool holds.
+
+        Args:
+            used_bytes: As counted.
+            written_before: What `written_bytes` was before counting began.
+        """
+        with self._lock:
+            meanwhile = self.written_bytes - written_before
+            self._room_bytes = self._max_bytes - used_bytes - meanwhile
+
+    def take_room(self, size_bytes: int) -> bool:
+        """Reserve room for content beside the journal; return whether there is any."""
+        with self._lock:
+            if self._room_bytes - size_bytes < self._kept_room_bytes:
+                return False
+            self._room_bytes -= size_bytes
+            self.written_bytes += size_bytes
+            return True
+
+    def deleted(self, segment: Segment) -> None:
+        """Have the room back that a segment took."""
+        with self._lock:
+            if segment.in_memory:
+                self._memory_bytes -= segment.end
+            else:
+                self._room_bytes += segment.end
+
+    def close_segment(self, *, older_than_seconds: float = 0.0) -> None:
+        """End the current segment, so that it can be deleted once acknowledged."""
+        with self._lock:
+            if self._current is None or self._appending:
+                return
+            if time.monotonic() - self._current.began >= older_than_seconds:
+                self._end_current()
+
+    def note_losses(self) -> None:
+        """Write beside the journal what is not in it, in case we are killed.
+
+        MongoDB is told with the next heartbeat; but it may be the outage of MongoDB that left no
+        room. It is done once a second, or when the count has doubled.
+        """
+        with self._lock:
+            lost = self.losses.total + self.not_journaled
+            due = lost >= 2 * self._note_tried or time.monotonic() >= self._next_note
+            if lost == self._noted or not due:
+                return
+            self._next_note, self._note_tried = time.monotonic() + NOTE_SECONDS, lost
+            with suppress(OSError):  # that the disk refuses has been said
+                leave(
+                    self.folder,
+                    recorded=self.last_seq,
+                    not_journaled=self.not_journaled,
+                    dropped=self.losses.entries(),
+                )
+                self._noted = lost
+
+    def ensure_folder(self) -> None:
+        """See that folder and file are there; if somebody removed them, make them anew."""
+        with self._lock:
+            if not self._appending:
+                self._ensure_folder()
+        self._say()
+
+    def close(self) -> None:
+        """Take no more records, so that everything can be shipped and the folder removed."""
+        with self._lock:
+            self._closed = True
+            self.close_segment()
+
+    def forget(self) -> None:
+        """Close an inherited journal in a forked child; the parent's file stays as it is."""
+        for segment in self.segments:
+            segment.close()
+
+    def _write(self, record: bytearray, call_id: str, without_content: str | None) -> None:
+        if self._room_bytes < len(record):
+            self._drop(QUOTA, call_id)
+            return
+        seal(record, self.last_seq + 1)
+        segment = self._current
+        if segment is None or not segment.open or segment.in_memory:
+            segment = self._file()
+        if segment is not None:
+            try:
+                self._append(segment, record)
+            except OSError as error:
+                self._disk_refused(error)
+            else:
+                self._room_bytes -= len(record)
+                self.written_bytes += len(record)
+                if without_content is not None:
+                    self._count_content(call_id, without_content)
+                return
+        if self._memory_bytes + len(record) > MEMORY_MAX_BYTES:
+            self._drop(MEMORY_FULL, call_id)
+            return
+        self._append(self._memory(), record)
+        self._memory_bytes += len(record)
+        self.not_journaled += 1
+        if without_content is not None:
+            self._count_content(call_id, without_content)
+
+    def _count_content(self, call_id: str, reason: str) -> None:
+        self.losses.add(CONTENT, reason, seq=self.last_seq, call_ids=[call_id])
+        self._unsaid[f"content {reason}"] = (
+            f"There is no room for the content of new calls ({reason}): they are recorded without "
+            "messages and response, and counted. Bring MongoDB back or make room in the spool "
+            "(LLM_AUDIT_SPOOL_DIR, LLM_AUDIT_SPOOL_MAX_BYTES)."
+        )
+
+    def _append(self, segment: Segment, record: bytearray) -> None:
+        self._attempt = (segment, segment.end, record)
+        segment.append(record)
+        self._appended(segment)
+
+    def _appended(self, segment: Segment) -> None:
+        segment.records += 1
+        self.last_seq = segment.last_seq = self.last_seq + 1
+        if segment.end >= (MEMORY_SEGMENT_BYTES if segment.in_memory else self._segment_max_bytes):
+            self._ensure_folder()  # while what a removed one held can still be read
+            self._end_current()
+
+    def _settle(self, arrived: _Arriving | None) -> None:
+        """Find out what an exception out of a signal handler, a time limit say, has cut short."""
+        if arrived is None or self._attempt is None or self._attempt[2] is not arrived[0]:
+            return
+        segment, start, record = self._attempt
+        if (
+            segment.open
+            and segment.settle(start, len(record))
+            and segment.last_seq < seq_of(record)
+        ):
+            self._appended(segment)
+
+    def _file(self) -> Segment | None:
+        if self.disk_refuses:
+            return None
+        self._segment_number += 1  # first: a number whose file was made is never tried again
+        path = self.folder / f"{self._segment_number:08d}{SUFFIX}"
+        try:
+            self._make_folder()
+            segment = FileSegment.create(path)
+        except OSError as error:
+            self._disk_refused(error)
+            return None
+        return self._begin(segment)
+
+    def _memory(self) -> Segment:
+        current = self._current
+        if current is not None and current.open and current.in_memory:
+            return current
+        return self._begin(MemorySegment())
+
+    def _ensure_folder(self) -> None:
+        try:
+            if self._make_folder():
+                self._refused_until = 0.0
+            if self._current is not None and self._current.stay_in(self.folder):
+                self._unsaid["made anew"] = (
+                    f"Files in the spool were removed, and are made anew in {self.folder}. What "
+                    "lay in older ones and was not shipped is lost and counted: let nothing clean "
+                    "LLM_AUDIT_SPOOL_DIR."
+                )
+        except OSError as error:
+            self._disk_refused(error)
+
+    def _begin(self, segment: Segment) -> Segment:
+        self._end_current()
+        self._current = segment
+        self.segments.append(segment)
+        return segment
+
+    def _end_current(self) -> None:
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+    def _disk_refused(self, error: OSError) -> None:
+        self._unsaid[DISK_REFUSED] = (
+            f"The journal in spool_dir cannot be written ({error.strerror}): make room in or give "
+            f"write permission to {self.folder}, or set LLM_AUDIT_SPOOL_DIR. Until then calls are "
+            "kept in memory only."
+        )
+        self._refused_until = time.monotonic() + REOPEN_AFTER_SECONDS
+        self._end_current()
+
+    def _drop(self, reason: str, call_id: str) -> None:
+        self.last_seq += 1  # a number that is missing from the journal is proof of the loss
+        self.losses.add(RECORD, reason, seq=self.last_seq, call_ids=[call_id])
+        self._unsaid[reason] = (
+            f"There is no room for new calls ({reason}): they are dropped whole and counted. Bring "
+            "MongoDB back or make room in the spool (LLM_AUDIT_SPOOL_DIR, "
+            "LLM_AUDIT_SPOOL_MAX_BYTES)."
+        )
+
+    def _say(self) -> None:
+        """Log what happened under the lock, which no logging handler may wait for."""
+        while self._unsaid:
+            try:
+                key, message = self._unsaid.popitem()
+            except KeyError:
+                return  # another thread has said it
+            log_once(message, level=logging.ERROR, key=key)

@@ -1,0 +1,1 @@
+"""What providers say, read once: responses, usage, prices and messages."""

@@ -1,0 +1,1 @@
+"""MongoDB: the connection, the indexes, the delivery of a batch, and large content in GridFS."""

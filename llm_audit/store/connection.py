@@ -1,0 +1,172 @@
+"""The connection to MongoDB: the calls, and the documents of the processes that record them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from pymongo import IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+
+from llm_audit.errors import UnavailableError, log_once
+from llm_audit.settings import Settings
+from llm_audit.store.indexes import PROCESSES, STORAGE_ENGINE, call_indexes, process_indexes
+
+NAMESPACE_EXISTS = 48
+DUPLICATE_KEY = 11000
+AUTHENTICATION_FAILED = 18
+
+Documents = Collection[dict[str, Any]]
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Turn an error of the driver into one that tells neither documents nor credentials.
+
+    Raises:
+        UnavailableError: In place of any PyMongoError.
+    """
+    try:
+        yield
+    except PyMongoError as error:
+        raise UnavailableError(describe(error)) from None
+
+
+def describe(error: PyMongoError) -> str:
+    """Name an error without its text, which may hold documents or credentials."""
+    code = getattr(error, "code", None)
+    if code == AUTHENTICATION_FAILED:
+        return "user or password is wrong"
+    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"
+
+
+def server_time(database: Database[dict[str, Any]]) -> datetime:
+    """Return the time by the server's clock, UTC."""
+    codec_options = database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
+    hello = database.client.admin.command("hello", codec_options=codec_options)
+    return cast("datetime", hello["localTime"])
+
+
+def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]:
+    """Return a client, which looks for the server in threads of its own.
+
+    Args:
+        settings: Where to.
+        **options: Of `MongoClient`, beside those that every client of ours has.
+
+    Raises:
+        UnavailableError: mongo_url cannot be used.
+        PyMongoError: As well.
+    """
+    try:
+        return MongoClient(
+            settings.mongo_url,
+            appname="llm-audit",
+            serverSelectionTimeoutMS=3000,
+            tz_aware=True,
+            uuidRepresentation="standard",
+            **options,
+        )
+    except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
+        raise UnavailableError(f"mongo_url: {error}") from None
+
+
+def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:
+    """Tell whether a document with that `_id` is there, and no other index of theirs refuses it.
+
+    Args:
+        write_error: One of a `BulkWriteError`.
+    """
+    is_duplicate = write_error["code"] == DUPLICATE_KEY
+    return is_duplicate and set(write_error.get("keyPattern", {"_id": 1})) == {"_id"}
+
+
+class Connection:
+    """One client, made when it is first needed; its methods raise PyMongoError.
+
+    Args:
+        settings: Where to, and how to acknowledge.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: MongoClient[dict[str, Any]] | None = None
+        self._ready: set[str] = set()
+
+    def open(self) -> None:
+        """Begin to look for the server, in threads of the client's own, and wait for nothing.
+
+        Called as early as can be: from Python 3.12 no thread can be started any more once a script
+        has reached its end.
+        """
+        if not self._settings.mongo_url.startswith("mongodb+srv:"):  # that waits for DNS
+            with suppress(UnavailableError, PyMongoError):  # `calls` meets it again, and says so
+                self._open_client()
+
+    def calls(self) -> Documents:
+        """Return the collection of calls, created with its indexes if missing.
+
+        Raises:
+            UnavailableError: mongo_url cannot be used.
+        """
+        return self._collection(
+            self._settings.collection, call_indexes(text=self._settings.text_index)
+        )
+
+    def processes(self) -> Documents:
+        """Return the collection of processes, created with its indexes if missing.
+
+        Raises:
+            UnavailableError: mongo_url cannot be used.
+        """
+        processes = self._collection(PROCESSES, process_indexes())
+        # a secondary that lags would make the living look silent, whatever the URL prefers
+        return processes.with_options(read_preference=ReadPreference.PRIMARY)
+
+    def close(self) -> None:
+        """Close the connection, if one was made."""
+        if self._client is not None:
+            self._client.close()
+
+    def _open_client(self) -> MongoClient[dict[str, Any]]:
+        if self._client is None:
+            # not timeoutMS, which is also how long a server that is down is sought
+            self._client = client_of(self._settings, socketTimeoutMS=20_000)
+        return self._client
+
+    def _collection(self, name: str, indexes: list[IndexModel]) -> Documents:
+        settings = self._settings
+        database = self._open_client()[settings.database]
+        if settings.create_collection and name not in self._ready:
+            _create_collection(database, name, indexes)
+            self._ready.add(name)
+        return database.get_collection(
+            name,
+            write_concern=WriteConcern(w=settings.write_concern, j=settings.write_journal or None),
+        )
+
+
+def _create_collection(
+    database: Database[dict[str, Any]], name: str, indexes: list[IndexModel]
+) -> None:
+    """Create a collection with its indexes, which costs nothing while it is empty."""
+    try:
+        if not database.list_collection_names(filter={"name": name}):
+            database.create_collection(name, storageEngine=STORAGE_ENGINE)
+        elif database[name].find_one({}, {"_id": 1}) is not None:
+            return
+        # also where whoever created it was killed before this
+        database[name].create_indexes(indexes)
+    except CollectionInvalid:
+        return  # another process was a moment faster, and makes the indexes
+    except OperationFailure as error:
+        if error.code == NAMESPACE_EXISTS:
+            return
+        if error.code == AUTHENTICATION_FAILED:
+            raise
+        log_once(
+            f"The collection {name} could not be created with its indexes ({describe(error)}): "
+            "let an administrator run llm_audit.init(), or set create_collection=False."
+        )

@@ -1,0 +1,250 @@
+"""Bring a batch of writes into MongoDB: once, whatever the server answers.
+
+Three kinds of answer: a duplicate `_id` moves a write on to its next form; a document that the
+server will not take is set aside and replaced by a bare one; anything else says that the server is
+not available now, and what is left is sent again later.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
+
+from llm_audit.errors import UnavailableError, log_once
+from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Tally
+from llm_audit.journal.operations import Form, Write, bare, expires_at
+from llm_audit.journal.records import Record
+from llm_audit.settings import Settings
+from llm_audit.store import gridfs, rejected
+from llm_audit.store.connection import (
+    DUPLICATE_KEY,
+    Connection,
+    Documents,
+    describe,
+    is_duplicate_id,
+    reaching,
+)
+
+# What MongoDB says of a document or statement, not of its own state (its error_codes.yml):
+# BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, the field-name errors,
+# ImmutableField, DocumentValidationFailure, CannotIndexParallelArrays, a duplicate in an index of
+# the user's own, and the documents that are or would become too large.
+REFUSALS = frozenset(
+    {2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 66, 121, 171, DUPLICATE_KEY}
+    | {10334, 17280, 17419, 17420}
+)
+# What it says of a whole batch because of one document: Overflow (nested too deep), InvalidBSON,
+# BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
+BATCH_REFUSALS = frozenset({15, 22, 10334})
+# What it says of its own state, whatever the document: unreachable or stepped-down members, a
+# shutdown, no disk space, no time, no lock, no rights. Never a refusal.
+STATES = frozenset(
+    {6, 7, 13, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
+    | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
+)
+TRIES = 5  # until an unknown error counts as a refusal
+_CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
+
+Group = list[Write]
+
+
+class Delivery:
+    """Sends the writes of one process's journal, and tallies what became of them.
+
+    Args:
+        settings: How long calls are kept.
+        connection: To MongoDB.
+        target_folder: The spool's folder for this target, for what MongoDB refuses.
+        nonce: The process whose journal it is.
+        losses: Is told of what could not even be kept.
+        between: Called between the parts of a long delivery.
+        refused: What MongoDB refused of the journal when others sent it, as tally entries.
+        kept: The records that others have set aside, by number and call.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        target_folder: Path,
+        nonce: str,
+        losses: Tally,
+        *,
+        between: Callable[[], None] = lambda: None,
+        refused: Iterable[dict[str, Any]] = (),
+        kept: Collection[tuple[int, str]] = (),
+    ) -> None:
+        self.superseded = 0
+        self.rejected = Tally(refused)
+        self._kept = kept
+        self._lost_blobs: set[Path] = set()
+        self._blob_folder = target_folder
+        self._refused: set[int] = set()
+        self._losses = losses
+        self._between = between
+        self._settings = settings
+        self._connection = connection
+        self._target_folder = target_folder
+        self._nonce = nonce
+
+    def send(self, writes: list[Write], blob_folder: Path) -> None:
+        """Bring every write into the database, or set aside what the server refuses.
+
+        Args:
+            writes: Emptied as they arrive; after an error it holds what is left to send.
+            blob_folder: Where the blobs lie that the writes name.
+
+        Raises:
+            UnavailableError: Not now; call again with the same list.
+        """
+        groups = _apart(writes)
+        self._blob_folder = blob_folder
+        self._refused.clear()
+        try:
+            with reaching():
+                calls = self._connection.calls()
+                self._upload_blobs(calls, writes)
+                while groups:
+                    self._between()
+                    groups[-1:] = self._send_group(calls, groups[-1])
+        finally:
+            writes[:] = chain.from_iterable(groups)
+
+    def _upload_blobs(self, calls: Documents, writes: list[Write]) -> None:
+        """Have media in GridFS, each content once, before the documents that refer to it."""
+        contents: defaultdict[str, dict[Path, Record]] = defaultdict(dict)
+        for record in chain.from_iterable((write.record, write.outcome) for write in writes):
+            if record is not None:
+                for name in record.blobs:
+                    contents[sha256_of(name)][self._blob_folder / name] = record
+        database = calls.database.with_options(write_concern=calls.write_concern)
+        days = self._settings.retention_days
+        for sha256, records in contents.items():
+            self._between()
+            expires = max(
+                expires_at(record.id, days) or gridfs.NEVER for record in records.values()
+            )
+            try:
+                if not gridfs.refer(database, calls.name, sha256, expires, records):
+                    self._count_lost(records, "media lost from the spool")
+            except DuplicateKeyError:  # in an index of the user's own
+                self._count_lost(records, "media refused by MongoDB")
+
+    def _count_lost(self, media: Mapping[Path, Record], reason: str) -> None:
+        for path, record in media.items():
+            if path not in self._lost_blobs:  # the batch may be sent again
+                self._lost_blobs.add(path)
+                self._losses.add(CONTENT, reason, seq=record.seq, call_ids=[record.id])
+
+    def _send_group(self, calls: Documents, group: Group) -> list[Group]:
+        """Send one bulk; return what has to be sent next, in groups."""
+        try:
+            retention_days = self._settings.retention_days
+            statements: list[Any] = [write.statement(retention_days) for write in group]
+            result = calls.bulk_write(statements, ordered=False)
+        except BulkWriteError as error:
+            return self._sort_out(error.details, group)
+        except _CLIENT_REFUSALS as error:
+            return self._halve(group, type(error).__name__)
+        except OperationFailure as error:
+            if error.code not in BATCH_REFUSALS:
+                raise
+            return self._halve(group, describe(error))
+        if group and group[0].form is Form.UPDATE_OTHER:
+            self.superseded += len(group) - result.matched_count
+        return []
+
+    def _sort_out(self, details: Mapping[str, Any], group: Group) -> list[Group]:
+        """Say what the failed writes of a bulk become; all the others have arrived."""
+        if details["writeConcernErrors"]:
+            code = details["writeConcernErrors"][0].get("code")
+            raise UnavailableError(f"write concern not met, code {code}")
+        errors = details["writeErrors"]
+        nothing_arrived = len(errors) == len(group)
+        again: Group = []
+        unknown: Group = []
+        for error in errors:
+            write = group[error["index"]]
+            code = error["code"]
+            write.errors += 1
+            # only where something arrives is it sure that MongoDB works: else one write at a time
+            given_up = (
+                code not in STATES
+                and write.errors >= TRIES
+                and not write.bare
+                and not (nothing_arrived and again)
+            )
+            if is_duplicate_id(error):
+                again += write.after_duplicate()
+            elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
+                again += self._without_refused(write, f"code {code}", error["errmsg"])
+            else:
+                unknown.append(write)
+        if unknown:
+            group[:] = again + unknown
+            raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
+        return _apart(again)
+
+    def _halve(self, group: Group, reason: str) -> list[Group]:
+        """Split a bulk that was refused as a whole until the culprit is alone."""
+        if len(group) == 1:
+            smaller = self._without_refused(group[0], reason, "")
+            return [smaller] if smaller else []
+        middle = len(group) // 2
+        return [group[middle:], group[:middle]]
+
+    def _without_refused(self, write: Write, reason: str, detail: str) -> Group:
+        """Set a refused record aside; return what can be sent of it without its content."""
+        if write.form is Form.INSERT_MERGED:
+            return write.after_duplicate()  # apart, they show which half was refused
+        if write.bare:
+            return []  # the whole of it lies aside already
+        record = write.record
+        if write.form is Form.ADD_NOTES:
+            # the notes of a record that was refused itself come with the bare one
+            if record.seq not in self._refused:
+                self.rejected.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
+            if record.blobs and record.notes:  # which media it refers to has to be known
+                return [Write(write.form, record._replace(notes=()), bare=write.bare)]
+            return []
+        self._refused.add(record.seq)
+        if (record.seq, record.id) not in self._kept:
+            self._set_aside(record, f"{reason}: {detail[:500]}")
+            self.rejected.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
+        log_once(
+            f"MongoDB refused a record ({reason}): it is kept in {self._target_folder}/rejected, "
+            "and the call is recorded without its content, if MongoDB takes that. Mend what "
+            "refuses it, a validator say, and call llm_audit.retry_rejected().",
+            level=logging.ERROR,
+            key=f"refused {reason}",
+        )
+        record = bare(record, reason)
+        return [
+            Write(write.form, record, bare=True),
+            Write(Form.ADD_NOTES, record, bare=True),
+        ]
+
+    def _set_aside(self, record: Record, reason: str) -> None:
+        try:
+            rejected.keep(self._target_folder, self._nonce, record, reason, self._blob_folder)
+        except OSError as error:  # what follows must not wait for a disk
+            self._losses.add(
+                RECORD, "refused by MongoDB and by the disk", seq=record.seq, call_ids=[record.id]
+            )
+            log_once(
+                f"A record that MongoDB refused could not be kept in the spool ({error.strerror}).",
+                level=logging.ERROR,
+            )
+
+
+def _apart(writes: Group) -> list[Group]:
+    """Let updates of `other` outcomes go by themselves: their count says what was superseded."""
+    others = [write for write in writes if write.form is Form.UPDATE_OTHER]
+    rest = [write for write in writes if write.form is not Form.UPDATE_OTHER]
+    return [group for group in (others, rest) if group]

@@ -1,0 +1,214 @@
+"""What becomes of media in GridFS: removed after their last call, found where they belong nowhere.
+
+A TTL index could remove entries, but not their chunks. Who writes them, and why removing never
+harms an upload: `blobs.py`.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+from pymongo import ASCENDING, DESCENDING
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from llm_audit.call import in_utc
+from llm_audit.errors import log_once
+from llm_audit.store.connection import Documents, server_time
+from llm_audit.store.gridfs import NEVER, OURS, Bucket, take_away
+from llm_audit.store.indexes import MEDIA_INDEX
+
+EXPIRED_AT_ONCE = 100
+SAMPLE = 10
+LOOK_AGAIN_AFTER = timedelta(hours=1)
+BAD_HINT = 2  # BadValue: there is no such index
+_SHA256 = {"$regex": re.compile("^[0-9a-f]{64}$")}
+
+AnyDatabase = Database[dict[str, Any]]
+
+
+class Unreferenced(NamedTuple):
+    """Media that no call refers to.
+
+    Attributes:
+        sha256: The content.
+        size_bytes: How much of it is stored.
+        referenced_at: When a call was last shipped with it; None if its upload was never finished.
+        uploads: Who wrote its chunks.
+    """
+
+    sha256: str
+    size_bytes: int
+    referenced_at: datetime | None
+    uploads: tuple[ObjectId, ...]
+
+
+def remove_expired(database: AnyDatabase, now: datetime) -> int:
+    """Remove media whose calls have all expired, about a hundred at the most.
+
+    Media that a call still refers to stay, whatever their own date says: MongoDB deletes expired
+    calls some time later, and a user may have prolonged them.
+
+    Args:
+        database: Where the calls are.
+        now: In UTC.
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        PyMongoError: MongoDB does not answer; what is left is found the next time.
+    """
+    bucket = Bucket.of(database)
+    expired = {"metadata.expires_at": {"$lte": now}}
+    entries = bucket.files.find({"_id": _SHA256, **OURS, **expired}, {"metadata.collections": 1})
+    removed = 0
+    for entry in entries.sort("metadata.expires_at", ASCENDING).limit(EXPIRED_AT_ONCE).to_list():
+        try:
+            call = _call_with(database, entry, hint=MEDIA_INDEX)
+        except OperationFailure as error:
+            if error.code != BAD_HINT:
+                raise
+            log_once(
+                f"Expired media stay in GridFS, for a collection of calls lacks the index "
+                f"{MEDIA_INDEX}: run llm_audit.init() once."
+            )
+            continue
+        if call is None:
+            removed += take_away(bucket, {"_id": entry["_id"], **expired})
+        else:
+            until = max(in_utc(call.get("expires_at") or NEVER), now + LOOK_AGAIN_AFTER)
+            bucket.files.update_one(
+                {"_id": entry["_id"], **OURS}, {"$max": {"metadata.expires_at": until}}
+            )
+    return removed
+
+
+def find_unreferenced(database: AnyDatabase, older_than: timedelta) -> list[Unreferenced]:
+    """Find media of ours that no call refers to, and what unfinished uploads have left.
+
+    Both come from a process that was killed and whose spool was lost before the call arrived, or
+    from calls that somebody deleted.
+
+    Args:
+        database: Where the calls are.
+        older_than: How long nobody must have referred to them or gone on uploading: longer than
+            a process takes from the upload to the call.
+
+    Returns:
+        What `remove` takes.
+    """
+    bucket = Bucket.of(database)
+    before = server_time(database) - older_than
+    return [*_entries_without_calls(database, bucket, before), *_unfinished(bucket, before)]
+
+
+def remove(database: AnyDatabase, found: Iterable[Unreferenced]) -> int:
+    """Remove what `find_unreferenced` found, unless somebody has referred to it since.
+
+    Returns:
+        How many were removed.
+    """
+    bucket = Bucket.of(database)
+    removed = 0
+    for media in found:
+        if media.referenced_at is not None:
+            unchanged = {"_id": media.sha256, "metadata.referenced_at": media.referenced_at}
+            removed += take_away(bucket, unchanged)
+        else:
+            removed += _remove_chunks(bucket, media)
+    return removed
+
+
+def find_missing(calls: Documents) -> dict[str, list[str]]:
+    """Find calls whose media are not in GridFS, or not whole.
+
+    Args:
+        calls: The calls' collection.
+
+    Returns:
+        By call, the sha256 of what it lacks; of each content, the newest ten calls.
+    """
+    bucket = Bucket.of(calls.database)
+    contents: list[dict[str, Any]] = [
+        {"$match": {"media": {"$exists": True}}},
+        {"$project": {"_id": 0, "media": 1}},
+        {"$unwind": "$media"},
+        {"$group": {"_id": "$media"}},
+    ]
+    missing: defaultdict[str, list[str]] = defaultdict(list)
+    for row in calls.aggregate(contents, allowDiskUse=True):
+        if not _is_whole(bucket, row["_id"]):
+            newest = calls.find({"media": row["_id"]}, {"_id": 1}).sort("_id", DESCENDING)
+            for call in newest.limit(SAMPLE):
+                missing[call["_id"]].append(row["_id"])
+    return dict(missing)
+
+
+def _is_whole(bucket: Bucket, sha256: str) -> bool:
+    entry = bucket.files.find_one({"_id": sha256}, {"length": 1, "chunkSize": 1})
+    if entry is None:
+        return False
+    chunks = bucket.chunks.count_documents({"files_id": sha256})
+    return bool(chunks * entry["chunkSize"] >= entry["length"])
+
+
+def _entries_without_calls(
+    database: AnyDatabase, bucket: Bucket, before: datetime
+) -> Iterator[Unreferenced]:
+    old = {"_id": _SHA256, **OURS, "metadata.referenced_at": {"$lte": before}}
+    for entry in bucket.files.find(old):
+        if _call_with(database, entry) is None:
+            metadata = entry["metadata"]
+            yield Unreferenced(
+                entry["_id"], entry["length"], metadata["referenced_at"], tuple(metadata["uploads"])
+            )
+
+
+def _unfinished(bucket: Bucket, before: datetime) -> Iterator[Unreferenced]:
+    entry = {"from": bucket.files.name, "localField": "_id", "foreignField": "_id", "as": "entry"}
+    without_entry = bucket.chunks.aggregate(
+        [
+            {"$sort": {"files_id": 1}},
+            {"$group": {"_id": "$files_id"}},  # from the index, without reading a chunk
+            {"$match": {"_id": _SHA256}},
+            {"$lookup": entry},
+            {"$match": {"entry": []}},
+        ]
+    )
+    for sha256 in [row["_id"] for row in without_entry]:
+        uploads: dict[ObjectId, int] = {}
+        ours = {"files_id": sha256, "upload": {"$type": "objectId"}}
+        for chunk in bucket.chunks.find(ours, {"upload": 1, "size": {"$binarySize": "$data"}}):
+            uploads[chunk["upload"]] = uploads.get(chunk["upload"], 0) + chunk["size"]
+        if uploads and max(uploads).generation_time <= in_utc(before):
+            yield Unreferenced(sha256, sum(uploads.values()), None, tuple(uploads))
+
+
+def _call_with(
+    database: AnyDatabase, entry: dict[str, Any], hint: str | None = None
+) -> dict[str, Any] | None:
+    """Return any call that refers to an entry."""
+    for name in entry["metadata"]["collections"]:
+        call = database[name].find_one({"media": entry["_id"]}, {"expires_at": 1}, hint=hint)
+        if call is not None:
+            return call
+    return None
+
+
+def _remove_chunks(bucket: Bucket, media: Unreferenced) -> bool:
+    """Remove chunks without an entry; an upload that goes on with them sees that they are taken."""
+    removal = ObjectId()
+    bucket.chunks.update_many(
+        {"files_id": media.sha256, "upload": {"$in": media.uploads}}, {"$set": {"upload": removal}}
+    )
+    finished = bucket.files.update_one(
+        {"_id": media.sha256, **OURS}, {"$addToSet": {"metadata.uploads": removal}}
+    )
+    if finished.matched_count:  # meanwhile: then they are its own
+        return False
+    taken = {"files_id": media.sha256, "upload": removal}
+    return bucket.chunks.delete_many(taken).deleted_count > 0

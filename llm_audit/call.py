@@ -4,13 +4,34 @@ Two halves that share no field: what is known when a call starts, and how it end
 Because they are disjoint, the two can reach MongoDB in any order and still make one document.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 SCHEMA_VERSION = 1
+
+T = TypeVar("T")
+
+
+class Kind(StrEnum):
+    """What a field of a call holds. Every list of fields that asks this is made from it."""
+
+    WHO = "who"  # who asked whom, for whom and for what, and which process recorded it
+    FIGURE = "figure"  # when, how much, and how it ended
+    LABEL = "label"  # names that users or models choose: shown, but free to hold anything
+    SAID = "said"  # what people, programs and models said to each other
+    QUOTES = "quotes"  # everything else that may repeat what was said, or hold anything
+
+
+Who = Annotated[T, Kind.WHO]
+Figure = Annotated[T, Kind.FIGURE]
+Label = Annotated[T, Kind.LABEL]
+Said = Annotated[T, Kind.SAID]
+Quotes = Annotated[T, Kind.QUOTES]
 
 
 def in_utc(moment: datetime) -> datetime:
@@ -90,96 +111,129 @@ LATER_ATTEMPTS: dict[str, dict[str, Any]] = {
 class StartFields(BaseModel):
     """What is known when a call starts."""
 
-    schema_version: int = SCHEMA_VERSION
-    call_type: LLMCallTypeEnum | None = None
-    provider: str | None = None
-    model: str | None = None
+    schema_version: Who[int] = SCHEMA_VERSION
+    call_type: Who[LLMCallTypeEnum | None] = None
+    provider: Who[str | None] = None
+    model: Who[str | None] = None
 
-    system_prompt: Any = Field(
+    system_prompt: Said[Any] = Field(
         None, description="a string, or blocks as the Anthropic API has them"
     )
-    messages: list[Any] = Field(default_factory=list, description="as the API speaks them")
-    input: Any = Field(None, description="what embeddings and moderation take instead of messages")
-    tools: list[Any] | None = None
-    tool_choice: Any = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    request_params: dict[str, Any] = Field(
+    messages: Said[list[Any]] = Field(default_factory=list, description="as the API speaks them")
+    input: Said[Any] = Field(
+        None, description="what embeddings and moderation take instead of messages"
+    )
+    tools: Quotes[list[Any] | None] = None
+    tool_choice: Quotes[Any] = None
+    temperature: Figure[float | None] = None
+    max_tokens: Figure[int | None] = None
+    request_params: Quotes[dict[str, Any]] = Field(
         default_factory=dict, description="every other parameter of the request"
     )
 
-    trace_id: str | None = None
-    session_id: str | None = None
-    user_id: str | None = None
-    company_id: str | None = None
-    parent_call_id: str | None = None
-    review_id: str | None = None
-    task_id: str | None = Field(None, description="the Celery task's id")
-    task: TaskFields | None = None
+    trace_id: Who[str | None] = None
+    session_id: Who[str | None] = None
+    user_id: Who[str | None] = None
+    company_id: Who[str | None] = None
+    parent_call_id: Who[str | None] = None
+    review_id: Who[str | None] = None
+    task_id: Who[str | None] = Field(None, description="the Celery task's id")
+    task: Who[TaskFields | None] = None
 
-    tags: list[str] = Field(default_factory=list)
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    environment: str | None = None
-    service: str | None = None
+    tags: Label[list[str]] = Field(default_factory=list)
+    metadata: Quotes[dict[str, Any]] = Field(default_factory=dict)
+    environment: Who[str | None] = None
+    service: Who[str | None] = None
 
-    host: str | None = None
-    pid: int | None = None
-    process_nonce: str | None = Field(None, description="names one recording process for ever")
+    host: Who[str | None] = None
+    pid: Who[int | None] = None
+    process_nonce: Who[str | None] = Field(None, description="names one recording process for ever")
 
 
 class OutcomeFields(BaseModel):
     """How a call ended."""
 
-    status: LLMCallStatusEnum
-    outcome_key: int | None = Field(None, description="precedence: the highest outcome stands")
+    status: Figure[LLMCallStatusEnum]
+    outcome_key: Figure[int | None] = Field(
+        None, description="precedence: the highest outcome stands"
+    )
 
-    response_model: str | None = None
-    response_id: str | None = None
-    response_message: dict[str, Any] | None = Field(None, description="as the API speaks it")
-    other_choices: list[Any] = Field(
+    response_model: Who[str | None] = None
+    response_id: Who[str | None] = None
+    response_message: Said[dict[str, Any] | None] = Field(None, description="as the API speaks it")
+    other_choices: Said[list[Any]] = Field(
         default_factory=list, description="every choice after the first, where several were asked"
     )
-    finish_reason: str | None = None
-    tools_called: list[str] = Field(
+    finish_reason: Figure[str | None] = None
+    tools_called: Label[list[str]] = Field(
         default_factory=list, description="names, in order, repeats kept"
     )
-    malformed_tool_calls: list[str] = Field(
+    malformed_tool_calls: Label[list[str]] = Field(
         default_factory=list, description="of these, those whose arguments are no JSON object"
     )
 
-    prompt_tokens: int | None = Field(None, description="input tokens, cached ones included")
-    completion_tokens: int | None = Field(None, description="output tokens, reasoning included")
-    total_tokens: int | None = None
-    cached_tokens: int | None = Field(None, description="input tokens read from the cache")
-    cache_write_tokens: int | None = Field(None, description="input tokens written to the cache")
-    reasoning_tokens: int | None = None
-    estimated_cost: float | None = Field(None, description="USD")
-    cost_source: str | None = None
-    latency_ms: float | None = None
-    time_to_first_token_ms: float | None = None
+    prompt_tokens: Figure[int | None] = Field(
+        None, description="input tokens, cached ones included"
+    )
+    completion_tokens: Figure[int | None] = Field(
+        None, description="output tokens, reasoning included"
+    )
+    total_tokens: Figure[int | None] = None
+    cached_tokens: Figure[int | None] = Field(None, description="input tokens read from the cache")
+    cache_write_tokens: Figure[int | None] = Field(
+        None, description="input tokens written to the cache"
+    )
+    reasoning_tokens: Figure[int | None] = None
+    estimated_cost: Figure[float | None] = Field(None, description="USD")
+    cost_source: Figure[str | None] = None
+    latency_ms: Figure[float | None] = None
+    time_to_first_token_ms: Figure[float | None] = None
 
-    error_type: str | None = None
-    error_message: str | None = None
-    error_traceback: str | None = None
-    ended_by: str | None = Field(None, description="what ended a call that did not succeed")
-    completed_at: UTCDatetime | None = Field(None, description="UTC, milliseconds")
+    error_type: Figure[str | None] = None
+    error_message: Quotes[str | None] = None
+    error_traceback: Quotes[str | None] = None
+    ended_by: Figure[str | None] = Field(None, description="what ended a call that did not succeed")
+    completed_at: Figure[UTCDatetime | None] = Field(None, description="UTC, milliseconds")
 
 
 class CallFields(StartFields, OutcomeFields):
     """One LLM call: its start, its outcome, and what both sides write alike."""
 
-    created_at: UTCDatetime | None = Field(None, description="UTC, milliseconds: the id's instant")
-    expires_at: UTCDatetime | None = Field(
+    created_at: Figure[UTCDatetime | None] = Field(
+        None, description="UTC, milliseconds: the id's instant"
+    )
+    expires_at: Figure[UTCDatetime | None] = Field(
         None, description="UTC: when MongoDB may delete the call"
     )
-    encoding_notes: list[str] = Field(
+    encoding_notes: Quotes[list[str]] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )
-    media: list[str] = Field(
+    media: Quotes[list[str]] = Field(
         default_factory=list, description="sha256 of everything of the call that is in GridFS"
     )
 
 
-# The fields that hold what was said.
-SAID = ("system_prompt", "messages", "input", "response_message", "other_choices")
 OUTCOME_FIELD_NAMES = tuple(OutcomeFields.model_fields)
+
+
+def named(*kinds: Kind) -> tuple[str, ...]:
+    """Return the names of the fields of these kinds, in the order of their declaration."""
+    fields = CallFields.model_fields.items()
+    return tuple(name for name, field in fields if not {*kinds}.isdisjoint(field.metadata))
+
+
+def columns(*kinds: Kind) -> tuple[str, ...]:
+    """Return the same as MongoDB's paths, with those of the task's fields in the task's place."""
+    fields = CallFields.model_fields
+    return tuple(path for name in named(*kinds) for path in _paths(name, fields[name]))
+
+
+def _paths(name: str, field: FieldInfo) -> Iterator[str]:
+    for kind in get_args(field.annotation):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from (f"{name}.{inner}" for inner in kind.model_fields)
+            return
+    yield name
+
+
+SAID = named(Kind.SAID)

@@ -6,21 +6,14 @@ from typing import Any
 
 import bson
 
-from llm_audit.call import OutcomeFields, StartFields, TaskFields
+from llm_audit.call import Kind, OutcomeFields, StartFields, TaskFields, named
 from llm_audit.encoding.encode import encode
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import Redact
 
 # What makes a record a record; a rule that drops or changes it would lose the call.
 STRUCTURE = frozenset({"status", "outcome_key", "process_nonce", "completed_at"})
-CONTENT = frozenset(
-    {
-        *("system_prompt", "messages", "input", "tools", "tool_choice", "request_params"),
-        *("metadata", "tags", "response_message", "tools_called"),
-        *("other_choices", "malformed_tool_calls"),
-        *("error_message", "error_traceback"),
-    }
-)
+CONTENT = frozenset(named(Kind.LABEL, Kind.SAID, Kind.QUOTES))  # what a rule may be there for
 
 
 def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -11,6 +11,7 @@ nothing behind.
 """
 
 import struct
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,8 @@ from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, UpdateOne
 
-from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
+from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
+from llm_audit.encoding.encode import encode
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.records import OTHER, OWN, START, Record
@@ -32,17 +34,9 @@ Statement = InsertOne[RawBSONDocument] | UpdateOne
 
 _pack_length = struct.Struct("<i").pack
 
-BARE_FIELDS = frozenset(
-    {
-        *("schema_version", "call_type", "provider", "model", "trace_id", "session_id", "user_id"),
-        *("company_id", "parent_call_id", "review_id", "task_id", "environment", "service"),
-        *("host", "pid", "process_nonce", "status", "outcome_key", "finish_reason"),
-        *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
-        *("cache_write_tokens", "reasoning_tokens", "estimated_cost", "latency_ms"),
-        *("error_type", "ended_by", "completed_at"),
-    }
-)
-
+# What is left of a record that has to do without its content, each as far as it is small.
+BARE_FIELDS = frozenset(named(Kind.WHO, Kind.FIGURE, Kind.LABEL))
+BARE_FIELD_MAX_BYTES = 2048
 
 # together they fit into the 16 MB that MongoDB allows a document
 START_MAX_BYTES = 10 * 2**20
@@ -149,8 +143,14 @@ def _fields(record: Record) -> dict[str, Any]:
 
 def without_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
     """Return the fields that say who, when and how much, and a note that names the others."""
-    kept = {name: value for name, value in fields.items() if name in BARE_FIELDS}
+    kept = {
+        name: value for name, value in fields.items() if name in BARE_FIELDS and _is_small(value)
+    }
     return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
+
+
+def _is_small(value: Any) -> bool:
+    return len(encode({"": value}, sys.maxsize, sys.maxsize).raw) <= BARE_FIELD_MAX_BYTES
 
 
 def expires_at(call_id: str, retention_days: float | None) -> datetime | None:

@@ -9,7 +9,7 @@ INCOMPLETE calls are counted apart, and `abandoned` says how many of the failure
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from llm_audit.call import FAILURE_STATUSES, CallFields, TaskFields
+from llm_audit.call import FAILURE_STATUSES, Kind, columns
 from llm_audit.queries import grouping
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.stages import (
@@ -24,28 +24,6 @@ from llm_audit.queries.pipelines.stages import (
 )
 
 Definition: TypeAlias = list[dict[str, Any]]
-
-BODIES = frozenset(
-    {
-        # what was asked
-        "system_prompt",
-        "messages",
-        "input",
-        "tools",
-        "tool_choice",
-        "request_params",
-        # what was answered; an exception quotes it, or the request, as it likes
-        "response_message",
-        "other_choices",
-        "error_message",
-        "error_traceback",
-        # free form, or made of content: keys in paths, a hash that confirms a guess
-        "metadata",
-        "encoding_notes",
-        "media",
-    }
-)
-"""The fields that no view shows, because they hold what people and models said, or may quote it."""
 
 _PAID_FOR: tuple[GroupBy, ...] = (
     "provider",
@@ -62,13 +40,12 @@ def v_calls() -> Definition:
     """Every call, without bodies.
 
     Returns:
-        Stages whose rows have the fields of `LLMCall` that are not in `BODIES`, under the same
-        names, `task` with those of `TaskFields`; what another version of llm-audit recorded beyond
-        these is not shown. Index: that of a filter's field; views_created_at for dates.
+        Stages whose rows have the fields of `LLMCall` of the kinds who, figure and label, under the
+        same names, `task` with those of `TaskFields`; what another version of llm-audit recorded
+        beyond these is not shown. Index: that of a filter's field; views_created_at for dates.
     """
-    shown = [name for name in CallFields.model_fields if name not in {*BODIES, "task"}]
-    task = [f"task.{name}" for name in TaskFields.model_fields]
-    return [{"$project": dict.fromkeys(["_id", *shown, *task], 1)}]
+    shown = columns(Kind.WHO, Kind.FIGURE, Kind.LABEL)
+    return [{"$project": dict.fromkeys(("_id", *shown), 1)}]
 
 
 def v_failures() -> Definition:

@@ -10,7 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from waiting import PATIENCE, Call, Calls, Recording, arrived
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
 from llm_audit.journal.operations import Write
 from llm_audit.recorder import shipper
@@ -51,14 +51,16 @@ def test_a_refused_start_does_not_block_the_others(
     """Among good calls, a start that a validator refuses arrives without its content."""
     only_for(calls, {"messages.forbidden": {"$exists": False}})
     good = [record() for _ in range(5)]
-    bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}], user_id="u")
+    with audit_context(tags=["t"], metadata={"m": SECRET}):
+        bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}], user_id="u")
     good += [record() for _ in range(5)]
     assert llm_audit.flush(PATIENCE)
 
     assert calls.count_documents({"_id": {"$in": good}, "messages": MESSAGES}) == 10
     call = arrived(calls, bad)
     assert (call["status"], call["model"], call["user_id"]) == ("PENDING", "m", "u")
-    assert "messages" not in call
+    assert call["tags"] == ["t"]
+    assert not {"messages", "metadata"} & call.keys()
     assert "refused by MongoDB" in " ".join(call["encoding_notes"])
     (refused,) = llm_audit.stats()["rejected"]
     assert (refused["count"], refused["call_ids"]) == (1, [bad])
@@ -156,7 +158,7 @@ def test_an_index_that_cannot_hold_the_call_does_not_block(
     assert arrived(calls, good)["tags"] == ["a"]
     call = arrived(calls, bad)
     assert (call["status"], call["response_message"]) == ("SUCCESS", ANSWER)
-    assert "tags" not in call
+    assert "metadata" not in call
 
 
 @pytest.mark.parametrize("alone", [False, True])

@@ -12,9 +12,9 @@ import pytest
 from made_up_calls import CALLS, FAILURES, START, Call, store
 from pymongo.database import Database
 
-from llm_audit.call import CallFields
+from llm_audit.call import CallFields, Kind, named
 from llm_audit.queries.publishing import create_views
-from llm_audit.queries.views import BODIES, VIEWS
+from llm_audit.queries.views import VIEWS
 from llm_audit.store.indexes import VIEWS_INDEX
 
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
@@ -62,18 +62,7 @@ CORNERS: list[Call] = [
 ]
 ALL = [*CALLS, *CORNERS]
 
-SHOWN = {
-    *("_id", "schema_version", "status", "call_type", "tags", "environment", "service"),
-    *("provider", "model", "temperature", "max_tokens", "response_model", "response_id"),
-    *("trace_id", "session_id", "user_id", "company_id", "parent_call_id", "review_id", "task_id"),
-    *("host", "pid", "process_nonce", "outcome_key", "finish_reason", "tools_called"),
-    "malformed_tool_calls",
-    *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
-    *("cached_tokens", "cache_write_tokens", "estimated_cost", "cost_source"),
-    *("latency_ms", "time_to_first_token_ms", "error_type", "ended_by"),
-    *("completed_at", "created_at", "expires_at"),
-}
-"""What analysts may see of a call beside its task: whoever adds a field decides here."""
+SHOWN = {"_id", *named(Kind.WHO, Kind.FIGURE, Kind.LABEL)}
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +136,7 @@ def by(names: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> dict[Any, dict
 
 
 def without_bodies(call: Call) -> Call:
-    return {
-        name: value
-        for name, value in call.items()
-        if name == "_id" or (name in CallFields.model_fields and name not in BODIES)
-    }
+    return {name: value for name, value in call.items() if name in SHOWN}
 
 
 def test_calls_are_shown_without_bodies(published: Database[Call]) -> None:
@@ -170,7 +155,7 @@ def test_what_a_call_shows_is_decided(database: Database[Call]) -> None:
     create_views(database, "llm_calls")
     (row,) = database["v_calls"].find()
 
-    assert row.pop("task") == {"name": "tasks.ask", "retries": 0}
+    assert row["task"] == {"name": "tasks.ask", "retries": 0}
     assert row.keys() == SHOWN
 
 

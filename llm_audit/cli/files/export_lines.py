@@ -11,20 +11,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llm_audit.call import Kind, columns
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import iso_utc
 from llm_audit.errors import UsageError
 
-CSV_FIELDS = (
-    *("_id", "created_at", "completed_at", "status", "call_type", "provider", "model"),
-    *("response_model", "finish_reason", "prompt_tokens", "completion_tokens", "total_tokens"),
-    *("cached_tokens", "cache_write_tokens", "reasoning_tokens", "estimated_cost", "cost_source"),
-    *("latency_ms", "time_to_first_token_ms", "trace_id", "session_id", "user_id", "company_id"),
-    *("parent_call_id", "review_id", "task_id", "task.name", "task.retries", "task.queue"),
-    *("task.worker", "tags", "tools_called", "environment", "service", "error_type"),
-    *("error_message", "ended_by", "host", "pid"),
-)
+_PLAIN = columns(Kind.WHO, Kind.FIGURE, Kind.LABEL)
+CSV_FIELDS = tuple(dict.fromkeys(("_id", "created_at", *_PLAIN, "error_message")))
 
 # Spreadsheets take a text that begins so for a formula; with ' before it they do not. One that
 # has such a ' of its own gets another, so that it can be told what was written.

@@ -1,12 +1,8 @@
 """The command line `llm-audit`: each command asks one query and prints what it says.
 
-    app         the commands by name, and the options that stand before them
-    commands/   one file a command
-    drawing/    how answers look to people and to machines
-    files/      export and import
-    options, times    what commands take
-    connection        MongoDB, and ids near one that is not there
-    exits, run        exit codes, and what becomes of an error
+`commands` has a file for each command, `drawing` is how answers look, `files` is export and import.
+What commands take is in `options` and `times`; `connection` reaches MongoDB and finds ids near one
+that is not there; `run` and `exits` say what becomes of an error.
 """
 
 import signal

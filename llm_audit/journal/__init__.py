@@ -1,6 +1,6 @@
 """A process's journal on disk: what one record is, how it is written, and how it is read on.
 
 `operations` and `records` say what a record holds, `precedence` which outcome stands; `segments`
-are the files, `writer` appends to them and `reader` reads on; `spool` is the folder around them all,
+are the files, `writer` appends to them and `reader` reads on; `spool` is the folder around them,
 `adoption` takes over the folders of the dead; `losses` counts what did not arrive.
 """

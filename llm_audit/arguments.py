@@ -6,6 +6,7 @@ possible.
 
 import uuid
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any
 
 import uuid_utils
@@ -13,6 +14,7 @@ import uuid_utils
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, merge_metadata, unite_tags
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr
+from llm_audit.open_enum import NAME_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
 
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
@@ -71,7 +73,7 @@ def _unite_with_context(fields: dict[str, Any], context: CallContext) -> None:
 def _check(name: str, value: object, request_params: dict[str, Any]) -> Any:
     """Return an argument that is not of its usual type as what is stored."""
     if name == "call_type":
-        return call_type(value)
+        return call_type(value, request_params)
     if name in {"messages", "tools"}:
         return array(name, value)
     if name == "temperature":
@@ -104,30 +106,32 @@ def call_identifier(value: object) -> str:
     return str(uuid_utils.uuid7())
 
 
-def call_type(value: object) -> LLMCallTypeEnum:
-    """Return a call type; an unknown one is OTHER."""
+def call_type(value: object, otherwise: dict[str, Any]) -> LLMCallTypeEnum:
+    """Return a call type; what is none is kept in `otherwise`, under its name.
+
+    A text that is too long is cut, and anything else is OTHER.
+    """
     if isinstance(value, LLMCallTypeEnum):
         return value
-    try:
-        return LLMCallTypeEnum(str(text(value)).upper())
-    except ValueError:
-        known = ", ".join(LLMCallTypeEnum)
+    given = value.value if isinstance(value, Enum) else value
+    name = str.__str__(given).strip().upper() if isinstance(given, str) else ""
+    kept = LLMCallTypeEnum(name[:NAME_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
+    if kept != name:
+        otherwise["call_type"] = value
         report_mistake(
-            f"call_type {safe_repr(value):.50} is not one of {known}; it is recorded as OTHER."
+            f"call_type has to be a text of 1 to {NAME_MAX_CHARACTERS} characters, not "
+            f"{safe_repr(value):.50}; it is recorded as {kept}, and request_params has it whole."
         )
-        return LLMCallTypeEnum.OTHER
+    return kept
 
 
 def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnum:
     """Return a terminal status; anything else becomes the one that is meant."""
     if value is meant:
         return meant
-    try:
-        status = LLMCallStatusEnum(str(text(value)).upper())
-    except ValueError:
-        status = LLMCallStatusEnum.PENDING
-    if status is not LLMCallStatusEnum.PENDING:
-        return status
+    name = str(text(value)).upper()
+    if name in LLMCallStatusEnum and name != LLMCallStatusEnum.PENDING:
+        return LLMCallStatusEnum(name)
     terminal = ", ".join(s for s in LLMCallStatusEnum if s is not LLMCallStatusEnum.PENDING)
     report_mistake(
         f"status {safe_repr(value):.50} is not terminal: give one of {terminal}; {meant} is "

@@ -12,6 +12,8 @@ from typing import Annotated, Any, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from llm_audit.open_enum import OpenEnum
+
 SCHEMA_VERSION = 1
 
 T = TypeVar("T")
@@ -42,8 +44,8 @@ def in_utc(moment: datetime) -> datetime:
 UTCDatetime = Annotated[datetime, AfterValidator(in_utc)]
 
 
-class LLMCallTypeEnum(StrEnum):
-    """What a call was made for."""
+class LLMCallTypeEnum(OpenEnum):
+    """What a call was made for: one of these, or a name of your own of up to 64 characters."""
 
     CHAT = "CHAT"
     COMPLETION = "COMPLETION"
@@ -61,8 +63,11 @@ class LLMCallTypeEnum(StrEnum):
     OTHER = "OTHER"
 
 
-class LLMCallStatusEnum(StrEnum):
-    """Where a call stands: PENDING until it ends, then one of the terminal six."""
+class LLMCallStatusEnum(OpenEnum):
+    """Where a call stands: PENDING until it ends, then one of the terminal six.
+
+    Reading also takes a status that only a later version knows.
+    """
 
     PENDING = "PENDING"
     SUCCESS = "SUCCESS"

@@ -24,17 +24,13 @@ _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags
 _HELP = {
     "start_date": "From then on: 30m, 2h, 7d, 2026-11-01 or 2026-11-01T10:00 (local time).",
     "end_date": "Before then, in the same forms.",
-    "call_type": "CHAT, RAG_QUERY ...",
+    "call_type": "CHAT, RAG_QUERY ... or a type of your own.",
     "status": "SUCCESS, ERROR, TIMEOUT, ABANDONED, CANCELLED, INCOMPLETE or PENDING.",
     "tags": "Calls that carry all of these tags.",
     "tool": "Calls that asked for this tool.",
     "task_id": "Celery's.",
     "task_name": "Such as app.tasks.summarize.",
     "parent_call_id": "Calls that this one caused.",
-}
-_CHOICES: dict[str, Any] = {
-    "call_type": list[LLMCallTypeEnum],
-    "status": list[LLMCallStatusEnum],
 }
 
 
@@ -96,14 +92,20 @@ def _option(name: str, since: str | None) -> inspect.Parameter:
         rich_help_panel=FILTERS,
         case_sensitive=False,
         show_default=since if name == "start_date" and since else True,
+        autocompletion=_call_types if name == "call_type" else None,
     )
-    kind = str if is_date else _CHOICES.get(name, list[str])
+    choice = list[LLMCallStatusEnum] if name == "status" else list[str]
+    kind: Any = str if is_date else choice
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, information],
     )
+
+
+def _call_types(incomplete: str) -> list[str]:
+    return [name for name in LLMCallTypeEnum if name.startswith(incomplete.upper())]
 
 
 def _filters(given: dict[str, Any], since: str | None) -> CallFilters:

@@ -7,12 +7,12 @@ in milliseconds. So one index on (field, _id) serves the filter, the dates and t
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, TypeAlias, TypedDict, TypeVar
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
 from llm_audit.ids import EPOCH, LAST_ID, Id, first_id_from, id_text
+from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Collection[T] | None
@@ -48,7 +48,7 @@ class CallFilters(TypedDict, total=False):
     end_date: datetime | None
 
 
-_ENUMS: dict[str, type[StrEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
+_ENUMS: dict[str, type[OpenEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
 STORED_AS = {"task_name": "task.name", "tool": "tools_called", "tag": "tags"}
 _DATES = ("start_date", "end_date")
 
@@ -118,10 +118,14 @@ def _stored(name: str, value: object) -> str:
     enum = _ENUMS.get(name)
     if enum is None:
         return str(value)
+    if name == "status" and value.upper() not in enum:
+        raise UsageError(f"status {str(value)!r:.50} is not one of {', '.join(enum)}.")
     try:
-        return enum(value.upper()).value
+        return enum(value).value
     except ValueError:
-        raise UsageError(f"{name} {value!r:.50} is not one of {', '.join(enum)}.") from None
+        raise UsageError(
+            f"{name} {value!r:.50} is no text of 1 to {NAME_MAX_CHARACTERS} characters."
+        ) from None
 
 
 def _id_range(start: object, end: object, after: Id | None) -> dict[str, str]:

@@ -47,7 +47,7 @@ def metadata(given: Any) -> Any:
 
 
 def call_type(given: Any) -> Any:
-    return arguments.call_type(given)
+    return arguments.call_type(given, {})
 
 
 def status(given: Any) -> Any:
@@ -67,7 +67,6 @@ MISTAKES: list[tuple[str, Check, Any, Any]] = [
     ("tags", tags, "beta", ["outer", "beta"]),
     ("tags", tags, 5, ["outer", "5"]),
     ("metadata", metadata, [1], {"plan": "free", "value": [1]}),
-    ("call_type", call_type, "POEM", LLMCallTypeEnum.OTHER),
     ("call_type", call_type, None, LLMCallTypeEnum.OTHER),
     ("call_type", call_type, Hostile(), LLMCallTypeEnum.OTHER),
     ("status", status, "PENDING", LLMCallStatusEnum.SUCCESS),

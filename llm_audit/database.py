@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from beanie import init_beanie
-from pymongo import AsyncMongoClient, IndexModel
+from pymongo import IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid
@@ -22,6 +22,7 @@ from llm_audit.store.indexes import (
     compare,
     process_indexes,
 )
+from llm_audit.store.loops import client_of_loop
 
 BUILD_PATIENCE_SECONDS = 5.0  # what the start of an app can bear
 
@@ -31,7 +32,7 @@ _builds: set[asyncio.Task[list[str]]] = set()  # an event loop alone may let go 
 async def init() -> AsyncDatabase[dict[str, Any]]:
     """Bind `LLMCall` to the database in the settings, and create what is missing there.
 
-    A client belongs to one event loop: call this once in each, e.g. in an app's lifespan. Apps with
+    Call it once, e.g. in an app's lifespan; it serves every event loop of the process. Apps with
     documents of their own may instead name LLMCall in their own `init_beanie`.
 
     Indexes that are missing are built while others read and write. Where that takes more than five
@@ -39,21 +40,14 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
     is left out, and a warning names it and the mend.
 
     Returns:
-        The database, for `init_beanie` of further documents; `await database.client.close()` ends
-        its connection.
+        The database, for `init_beanie` of further documents in this event loop. Its client is
+        closed with the loop, or before by `await database.client.close()`.
 
     Raises:
         pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
     """
     settings = get_settings()
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
-        settings.mongo_url,
-        appname="llm-audit",
-        serverSelectionTimeoutMS=5000,
-        tz_aware=True,
-        uuidRepresentation="standard",
-    )
-    database = client[settings.database]
+    database = client_of_loop(settings)[settings.database]
     if settings.create_collection:
         await _create_collection(database, settings.collection)
         await _create_collection(database, PROCESSES)

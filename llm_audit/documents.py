@@ -1,12 +1,14 @@
 """LLMCall, the Beanie document: the fields of a call with the store side added."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from beanie import Document
+from pydantic import BaseModel
 from pymongo import IndexModel
 
 from llm_audit.call import CallFields
 from llm_audit.store.indexes import call_indexes
+from llm_audit.store.loops import AsyncDocuments, in_this_loop
 
 
 class LLMCall(CallFields, Document):
@@ -19,8 +21,21 @@ class LLMCall(CallFields, Document):
     # Beanie declares an ObjectId; ours are UUIDv7 strings
     id: str  # type: ignore[assignment]
 
+    # Beanie's refuses to build a document before there is a database
+    if not TYPE_CHECKING:
+        __init__ = BaseModel.__init__
+
     class Settings:
         """Where Beanie finds the calls, and by which indexes."""
 
         name = "llm_calls"
         indexes: ClassVar[list[IndexModel]] = call_indexes()
+
+    @classmethod
+    def get_pymongo_collection(cls) -> AsyncDocuments:
+        """Return the collection, after `init()` on a client of the running event loop.
+
+        Raises:
+            NotInitializedError: After an `init_beanie` in another event loop.
+        """
+        return in_this_loop(super().get_pymongo_collection())

@@ -53,7 +53,9 @@ class LLMCallRepository:
             return await _calls().find_one(by_id)
         calls = _calls().get_pymongo_collection()
         call = await calls.find_one(by_id)
-        return call and LLMCall.model_validate(await restore_media(call, calls.database))
+        if call is None:
+            return None
+        return LLMCall.model_validate(await restore_media(call, calls.database))
 
     @staticmethod
     async def list_by_filters(

@@ -6,9 +6,12 @@
 Nothing happens on import. `install` connects Celery's signals; `uninstall` disconnects them.
 """
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 try:
+    from celery import signals
+
     from celery_hooks import attempts, coroutines, lifecycle, propagation, received, verdicts
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
@@ -21,6 +24,25 @@ if TYPE_CHECKING:
     from celery import Celery
 
 __all__ = ["install", "uninstall"]
+
+# Of two receivers of one signal, the upper is called first.
+_RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
+    (signals.before_task_publish, propagation.add_header),
+    (signals.task_received, received.note),
+    (signals.task_prerun, attempts.begin),
+    (signals.task_failure, attempts.note_failure),
+    (signals.task_failure, verdicts.task_failed),
+    (signals.task_retry, attempts.note_retry),
+    (signals.task_retry, verdicts.task_retried),
+    (signals.task_revoked, verdicts.task_revoked),
+    (signals.task_postrun, attempts.end),
+    (signals.worker_init, lifecycle.preload),
+    (signals.worker_process_init, attempts.tag_copy),
+    (signals.worker_ready, lifecycle.look_after_the_dead),
+    (signals.worker_ready, coroutines.look_in_worker),
+    (signals.worker_process_shutdown, lifecycle.deliver),
+    (signals.worker_shutdown, lifecycle.deliver),
+)
 
 
 def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None) -> None:
@@ -35,20 +57,21 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
             journal already holds them.
     """
     app = attempts.tag(app, flush=flush)
-    received.connect()
-    propagation.connect()
-    attempts.connect()
-    verdicts.connect()
-    lifecycle.connect()
-    coroutines.connect(app)
+    for signal, receiver in _RECEIVERS:
+        signal.connect(receiver, weak=False, dispatch_uid=_uid(receiver))
+    verdicts.wrap_cancelling()
+    coroutines.watch(app)
 
 
 def uninstall() -> None:
     """Undo `install` for every app."""
-    received.disconnect()
-    propagation.disconnect()
-    attempts.disconnect()
-    verdicts.disconnect()
-    lifecycle.disconnect()
-    coroutines.disconnect()
+    for signal, receiver in _RECEIVERS:
+        signal.disconnect(receiver, dispatch_uid=_uid(receiver))
+    verdicts.unwrap_cancelling()
+    coroutines.unwatch()
     attempts.untag()
+
+
+def _uid(receiver: Callable[..., None]) -> str:
+    """Name a receiver, so that it is connected once however often its module is imported."""
+    return f"{receiver.__module__}.{receiver.__name__}"

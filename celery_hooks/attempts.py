@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from celery import Celery, current_app, signals
+from celery import Celery, current_app
 from celery.local import maybe_evaluate
 from uuid_utils import uuid4
 
@@ -18,7 +18,6 @@ from llm_audit.settings import get_settings
 if TYPE_CHECKING:
     from celery import Task
 
-_UID = "llm_audit.attempts"
 _ATTRIBUTE = "llm_audit_attempt"
 _SPAWNED = "FORKED_BY_MULTIPROCESSING"  # what Celery sets in a child that is not a fork
 
@@ -70,25 +69,7 @@ def untag() -> None:
     _Tagged.flushed.clear()
 
 
-def connect() -> None:
-    """Follow the tasks that run in this process."""
-    signals.task_prerun.connect(_begin, weak=False, dispatch_uid=_UID)
-    signals.task_failure.connect(_note_failure, weak=False, dispatch_uid=_UID)
-    signals.task_retry.connect(_note_retry, weak=False, dispatch_uid=_UID)
-    signals.task_postrun.connect(_end, weak=False, dispatch_uid=_UID)
-    signals.worker_process_init.connect(_tag_copy, weak=False, dispatch_uid=_UID)
-
-
-def disconnect() -> None:
-    """Follow no task any more."""
-    signals.task_prerun.disconnect(_begin, dispatch_uid=_UID)
-    signals.task_failure.disconnect(_note_failure, dispatch_uid=_UID)
-    signals.task_retry.disconnect(_note_retry, dispatch_uid=_UID)
-    signals.task_postrun.disconnect(_end, dispatch_uid=_UID)
-    signals.worker_process_init.disconnect(_tag_copy, dispatch_uid=_UID)
-
-
-def _tag_copy(**_: Any) -> None:
+def tag_copy(**_: Any) -> None:
     """Tag what a spawned child runs: a copy of the app, beside the one that its modules make.
 
     Celery pickles the app into the child; only the name tells which one it is a copy of.
@@ -101,7 +82,8 @@ def _tag_copy(**_: Any) -> None:
             tag(copy, flush="task" if app in _Tagged.flushed else None)
 
 
-def _begin(task: "Task", task_id: str, **_: Any) -> None:
+def begin(task: "Task", task_id: str, **_: Any) -> None:
+    """Put the task into the context in which its body is about to run."""
     if not (_Tagged.every_app or task.app in _Tagged.apps):
         return
     request = task.request
@@ -126,20 +108,23 @@ def _begin(task: "Task", task_id: str, **_: Any) -> None:
     setattr(request, _ATTRIBUTE, Attempt(attempt_id, frame))
 
 
-def _note_failure(sender: "Task", exception: BaseException | None = None, **_: Any) -> None:
+def note_failure(sender: "Task", exception: BaseException | None = None, **_: Any) -> None:
+    """Keep the exception that the body raised until the attempt ends."""
     attempt = _current(sender)
     if attempt is not None:
         attempt.error = exception
 
 
-def _note_retry(sender: "Task", reason: Any = None, **_: Any) -> None:
+def note_retry(sender: "Task", reason: Any = None, **_: Any) -> None:
+    """Keep that the attempt ends in a retry, and why."""
     attempt = _current(sender)
     if attempt is not None:
         attempt.error = getattr(reason, "exc", None)
         attempt.ended_by = "task_retry"
 
 
-def _end(task: "Task", state: str | None = None, **_: Any) -> None:
+def end(task: "Task", state: str | None = None, **_: Any) -> None:
+    """Leave the task's context, and end the calls that its body left open."""
     request = task.request
     attempt: Attempt | None = getattr(request, _ATTRIBUTE, None)
     if attempt is None:

@@ -3,35 +3,32 @@
 import inspect
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery
 from celery._state import _get_active_apps
 
 from llm_audit.errors import log_once
 
-_UID = "llm_audit.coroutines"
 
-
-def connect(app: Celery | None) -> None:
+def watch(app: Celery | None) -> None:
     """Warn of such tasks of an app, or of every app for None, as soon as they are registered.
 
     That is now, or when the app is finalised, or when a worker has imported everything.
     """
-    signals.worker_ready.connect(_look_in_worker, weak=False, dispatch_uid=_UID)
     for known in _get_active_apps() if app is None else [app]:
         if known.finalized:
             _look(known)
         else:
-            known.on_after_finalize.connect(_look, weak=False, dispatch_uid=_UID)
+            known.on_after_finalize.connect(_look, weak=False, dispatch_uid=__name__)
 
 
-def disconnect() -> None:
+def unwatch() -> None:
     """Warn no more."""
-    signals.worker_ready.disconnect(_look_in_worker, dispatch_uid=_UID)
     for known in _get_active_apps():
-        known.on_after_finalize.disconnect(_look, dispatch_uid=_UID)
+        known.on_after_finalize.disconnect(_look, dispatch_uid=__name__)
 
 
-def _look_in_worker(sender: Any, **_: Any) -> None:
+def look_in_worker(sender: Any, **_: Any) -> None:
+    """Warn of those that a worker has imported, in its `worker_ready`."""
     _look(sender.app)
 
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from celery import signals
-
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
 from llm_audit.errors import log_once
@@ -20,18 +18,6 @@ MAX_BYTES = 4096
 ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id")
 CUT_NOTE = "context_cut"
 NOTE_MAX_BYTES = 128  # names every part there is
-
-_UID = "llm_audit.propagation"
-
-
-def connect() -> None:
-    """Add the header to every message that this process publishes."""
-    signals.before_task_publish.connect(_inject, weak=False, dispatch_uid=_UID)
-
-
-def disconnect() -> None:
-    """Stop adding the header."""
-    signals.before_task_publish.disconnect(_inject, dispatch_uid=_UID)
 
 
 def dump(context: CallContext) -> str | None:
@@ -116,7 +102,8 @@ def canvas_id_of(request: Any) -> str | None:
     return request.root_id or request.id  # type: ignore[no-any-return]
 
 
-def _inject(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
+def add_header(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:
+    """Add the context to a message that is about to be published, in `before_task_publish`."""
     if headers is None or HEADER in headers or HEADER in _inner(headers):
         return
     context = current_context()

@@ -4,28 +4,15 @@ import os
 from typing import ClassVar
 from weakref import WeakSet
 
-from celery import signals
 from celery.app.task import Context
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
-
-_UID = "llm_audit.received"
 
 
 class _Received:
     requests: ClassVar["WeakSet[Request]"] = WeakSet()
     consumer: Consumer | None = None
     pid: int | None = None  # forked children know all this too, and are not the worker
-
-
-def connect() -> None:
-    """Take note of what is received; it is forgotten when the worker itself forgets it."""
-    signals.task_received.connect(_note, weak=False, dispatch_uid=_UID)
-
-
-def disconnect() -> None:
-    """Take no note any more."""
-    signals.task_received.disconnect(_note, dispatch_uid=_UID)
 
 
 def consumer() -> Consumer | None:
@@ -45,6 +32,7 @@ def message_of(task_id: str | None) -> Context | None:
     return None
 
 
-def _note(sender: Consumer, request: Request, **_: object) -> None:
+def note(sender: Consumer, request: Request, **_: object) -> None:
+    """Take note of what is received; it is forgotten when the worker itself forgets it."""
     _Received.requests.add(request)
     _Received.consumer, _Received.pid = sender, os.getpid()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
-from celery import signals
 from celery.concurrency import solo
 from celery.concurrency.base import BasePool
 from celery.worker import state
@@ -25,16 +24,12 @@ from llm_audit.errors import log_once
 from llm_audit.lifecycle import end_calls_of_task
 from llm_audit.logger import LLMLogger
 
-_UID = "llm_audit.verdicts"
 _CANCEL = ("cancel_active_requests", "cancel_all_unacked_requests")  # the second before Celery 5.6
 _unwrapped: dict[str, Callable[..., Any]] = {}
 
 
-def connect() -> None:
-    """Follow the tasks that this process hands to its pool."""
-    signals.task_failure.connect(_failed, weak=False, dispatch_uid=_UID)
-    signals.task_retry.connect(_retried, weak=False, dispatch_uid=_UID)
-    signals.task_revoked.connect(_revoked, weak=False, dispatch_uid=_UID)
+def wrap_cancelling() -> None:
+    """Listen to a cold shutdown, of which no signal tells."""
     for name in _CANCEL:
         cancel = getattr(Consumer, name, None)
         if cancel is not None and name not in _unwrapped:
@@ -42,30 +37,29 @@ def connect() -> None:
             setattr(Consumer, name, _cancelling(cancel))
 
 
-def disconnect() -> None:
-    """Follow none any more."""
-    signals.task_failure.disconnect(_failed, dispatch_uid=_UID)
-    signals.task_retry.disconnect(_retried, dispatch_uid=_UID)
-    signals.task_revoked.disconnect(_revoked, dispatch_uid=_UID)
+def unwrap_cancelling() -> None:
+    """Undo `wrap_cancelling`."""
     while _unwrapped:
         setattr(Consumer, *_unwrapped.popitem())
 
 
-def _failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
+def task_failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
+    """Hear of a hard time limit, or of a lost child."""
     if isinstance(exception, TimeLimitExceeded):
         _end_calls(_the_one(task_id, _is_over), exception)
     elif isinstance(exception, WorkerLostError):
         _lost(task_id, exception)
 
 
-def _retried(request: Any, reason: Any = None, **_: Any) -> None:
+def task_retried(request: Any, reason: Any = None, **_: Any) -> None:
     """Hear of a lost child whose task Celery publishes again."""
     error = getattr(reason, "exc", None)
     if isinstance(error, WorkerLostError):
         _lost(request.id, error)
 
 
-def _revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_: Any) -> None:
+def task_revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_: Any) -> None:
+    """Hear of a revoke that ends a running task."""
     if terminated:
         _end_calls(
             _the_one(request.id, lambda one: bool(one._already_revoked)),  # noqa: SLF001

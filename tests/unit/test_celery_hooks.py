@@ -181,7 +181,7 @@ def test_of_two_requests_of_one_task_the_one_meant_is_found() -> None:
 
     late, early, waiting = Request(time.time() - 5, 4), Request(time.time(), 4), Request(None, 4)
     for request in (late, early, waiting):
-        received._note(sender=None, request=request)
+        received.note(sender=None, request=request)
     assert verdicts._the_one("task", verdicts._is_over) is late
     assert verdicts._the_one("task", lambda _: True) is None
     assert verdicts._the_one("another", lambda _: True) is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 try:
     from celery import signals
+    from celery.contrib.testing.worker import test_worker_stopped
 
     from celery_hooks import attempts, coroutines, lifecycle, propagation, received, verdicts
 except ModuleNotFoundError as error:
@@ -42,6 +43,7 @@ _RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
     (signals.worker_ready, coroutines.look_in_worker),
     (signals.worker_process_shutdown, lifecycle.deliver),
     (signals.worker_shutdown, lifecycle.deliver),
+    (test_worker_stopped, lifecycle.deliver),  # which ends without the one above
 )
 
 

@@ -144,6 +144,8 @@ class Shipper:
         else:
             with suppress(Empty):
                 self._ended.get(timeout=timeout_seconds)
+                if not open_calls.ids():  # else it still shows that they run
+                    self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         self._preload()

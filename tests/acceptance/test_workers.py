@@ -9,6 +9,7 @@ import pymongo
 import pytest
 import redis
 from celery import group
+from children import output_of
 from deployment import (
     GEVENT,
     PATIENCE_SECONDS,
@@ -20,7 +21,7 @@ from deployment import (
     Deployment,
 )
 from flights import FINISHED, LEFT, Flight, ended
-from waiting import until
+from waiting import Calls, Recording, until
 
 from llm_audit import embedded
 
@@ -139,3 +140,44 @@ def test_a_task_that_lets_nothing_else_run(tasks: Any, own_queue: Deployment) ->
         until(lambda: calls.count_documents({"_id": call_id, "status": "SUCCESS"}))
 
     assert seen <= {"PENDING", "SUCCESS"}
+
+
+# Prints our threads after a task that made no call, and after the worker; then all that are left.
+EMBEDDED_WORKER = """
+import threading, time
+from celery import Celery, signals
+from celery.contrib.testing.worker import start_worker
+import celery_hooks
+from llm_audit import LLMLogger
+
+def threads(of=""):
+    return sorted(thread.name for thread in threading.enumerate() if of in thread.name)
+
+app = Celery("embedded", broker="memory://localhost", backend="cache+memory://")
+celery_hooks.install(app)
+
+@app.task
+def make(calls):
+    for _ in range(calls):
+        LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    return threads("llm-audit")
+
+for _ in range(2):
+    with start_worker(app, perform_ping_check=False) as worker:
+        print(make.delay(0).get(timeout=20))
+        make.delay(1).get(timeout=20)
+        signals.worker_ready.send(sender=worker)  # which a worker for tests leaves out
+    print(threads("llm-audit"))
+    deadline = time.monotonic() + 20
+    while threads() != ["MainThread"] and time.monotonic() < deadline:
+        time.sleep(0.01)  # the driver's end on their own
+    print(threads())
+"""
+
+
+def test_an_embedded_worker_leaves_no_thread_behind(recording: Recording, calls: Calls) -> None:
+    """What a worker receives starts no thread of ours, and none is left when it has ended."""
+    seen = output_of(EMBEDDED_WORKER, recording())
+
+    assert seen == ["[]", "[]", "['MainThread']"] * 2
+    assert calls.count_documents({"status": "SUCCESS"}) == 2

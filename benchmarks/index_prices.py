@@ -24,7 +24,8 @@ from pymongo.database import Database
 from benchmarks.history import history, recorded_bodies
 from benchmarks.queries import LargeMongod
 from benchmarks.recorders import CONCERN
-from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.store.ensure import ensure
+from llm_audit.store.indexes import call_indexes
 
 BATCH = 500
 ALONE = "_id alone"
@@ -45,10 +46,8 @@ def insert(
 ) -> tuple[float, float]:
     """Return the seconds and the CPU seconds that it takes to insert everything."""
     database.drop_collection("calls")
-    database.create_collection("calls", storageEngine=STORAGE_ENGINE)
+    ensure(database, "calls", indexes)
     collection = database.get_collection("calls", write_concern=CONCERN)
-    if indexes:
-        collection.create_indexes(indexes)
     began, cpu_before = time.perf_counter(), cpu_seconds(pid)
     for first in range(0, len(calls), BATCH):
         collection.insert_many(calls[first : first + BATCH], ordered=False)

@@ -36,7 +36,8 @@ from benchmarks.history import (
 )
 from llm_audit import embedded, pipelines
 from llm_audit.queries.filters import condition
-from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.store.ensure import ensure
+from llm_audit.store.indexes import call_indexes
 
 Calls = Collection[dict[str, Any]]
 ROUNDS = 7
@@ -75,11 +76,11 @@ class Plan:
 
 def fill(calls: Calls, count: int, now: datetime, bodies: list[dict[str, Any]]) -> None:
     """Insert the calls, then build the indexes, as a restore does."""
-    calls.database.create_collection(calls.name, storageEngine=STORAGE_ENGINE)
+    ensure(calls.database, calls.name, [])
     documents = history(count, now, bodies)
     while batch := list(islice(documents, BATCH)):
         calls.insert_many(batch, ordered=False)
-    calls.create_indexes(call_indexes())
+    ensure(calls.database, calls.name, call_indexes())
 
 
 class Questions:

@@ -18,7 +18,8 @@ from uuid_utils import uuid7
 import llm_audit
 from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit import LLMLogger
-from llm_audit.store.indexes import STORAGE_ENGINE, call_indexes
+from llm_audit.store.ensure import ensure
+from llm_audit.store.indexes import call_indexes
 
 RecordCall = Callable[[], None]
 Recorder = Callable[[str, Path], AbstractContextManager[RecordCall]]
@@ -29,8 +30,7 @@ def fresh_collection(url: str, name: str) -> Collection[dict[str, Any]]:
     """Make a collection as llm-audit makes it, with the same indexes and write concern."""
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(url)
     client.drop_database(name)
-    client[name].create_collection("llm_calls", storageEngine=STORAGE_ENGINE)
-    client[name]["llm_calls"].create_indexes(call_indexes())
+    ensure(client[name], "llm_calls", call_indexes())
     return client[name].get_collection("llm_calls", write_concern=CONCERN)
 
 

@@ -2,31 +2,25 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from beanie import init_beanie
 from pymongo import IndexModel
-from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid
 
 from llm_audit.documents import LLMCall
-from llm_audit.errors import log, log_once
+from llm_audit.errors import log
 from llm_audit.settings import get_settings
-from llm_audit.store.indexes import (
-    PROCESSES,
-    STORAGE_ENGINE,
-    IndexState,
-    call_indexes,
-    compare,
-    process_indexes,
-)
+from llm_audit.store.ensure import Conflict, ensure_async, going_on_without
+from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.loops import client_of_loop
 
 BUILD_PATIENCE_SECONDS = 5.0  # what the start of an app can bear
 
-_builds: set[asyncio.Task[list[str]]] = set()  # an event loop alone may let go of a task that runs
+# an event loop alone may let go of a task that runs
+_builds: set[asyncio.Task[list[Conflict]]] = set()
 
 
 async def init() -> AsyncDatabase[dict[str, Any]]:
@@ -49,77 +43,44 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
     settings = get_settings()
     database = client_of_loop(settings)[settings.database]
     if settings.create_collection:
-        await _create_collection(database, settings.collection)
-        await _create_collection(database, PROCESSES)
-        declared = call_indexes(text=settings.text_index)
-        await _create_indexes(database[settings.collection], declared)
-        await _create_indexes(database[PROCESSES], process_indexes())
+        for collection, indexes in declared_indexes(settings).items():
+            await _build(database, collection, indexes)
     LLMCall.Settings.name = settings.collection
     await init_beanie(database=database, document_models=[LLMCall], skip_indexes=True)
     return database
 
 
-async def _create_collection(database: AsyncDatabase[dict[str, Any]], name: str) -> None:
-    """Create a collection before its indexes do, which know no compression."""
-    if await database.list_collection_names(filter={"name": name}):
-        return
-    try:
-        await database.create_collection(name, storageEngine=STORAGE_ENGINE)
-    except CollectionInvalid:
-        return  # a shipper was a moment faster
-
-
-async def _create_indexes(
-    collection: AsyncCollection[dict[str, Any]], indexes: list[IndexModel]
+async def _build(
+    database: AsyncDatabase[dict[str, Any]], collection: str, indexes: Sequence[IndexModel]
 ) -> None:
-    """Create those that are missing, and wait for it only so long as an app can."""
-    existing = [index async for index in await collection.list_indexes()]
-    missing = []
-    for index in indexes:
-        state, rival = compare(index, existing)
-        if state == IndexState.MISSING:
-            missing.append(index)
-        elif state == IndexState.CONFLICTING and rival:
-            log_once(
-                f"The index {index.document['name']} of {collection.name} was not created, because "
-                f"it conflicts with the existing {rival['name']}: drop that one "
-                f'(db.{collection.name}.dropIndex("{rival["name"]}")) and run llm_audit.init() '
-                "again."
-            )
-    if missing:
-        await _build(collection, missing)
-
-
-async def _build(collection: AsyncCollection[dict[str, Any]], indexes: list[IndexModel]) -> None:
-    names = ", ".join(index.document["name"] for index in indexes)
-    build = asyncio.create_task(collection.create_indexes(indexes))
+    """Create what is missing, and wait for it only so long as an app can."""
+    build = asyncio.create_task(ensure_async(database, collection, indexes))
     _builds.add(build)
     build.add_done_callback(_builds.discard)
     await asyncio.wait({build}, timeout=BUILD_PATIENCE_SECONDS)
     if build.done():
-        build.result()  # raises what it raised
+        with going_on_without(collection) as conflicts:
+            conflicts.extend(build.result())  # raises what it raised
         return
     log(
         logging.WARNING,
-        "The indexes %s of %s are still being built, in the background: until then, queries that "
+        "The indexes of %s are still being built, in the background: until then, queries that "
         "need them are slow.",
-        names,
-        collection.name,
+        collection,
     )
-    build.add_done_callback(partial(_say_how_it_ended, names, collection.name))
+    build.add_done_callback(partial(_say_how_it_ended, collection))
 
 
-def _say_how_it_ended(names: str, collection: str, build: asyncio.Task[list[str]]) -> None:
+def _say_how_it_ended(collection: str, build: asyncio.Task[list[Conflict]]) -> None:
     """Log the end of a build that nobody waits for."""
     if build.cancelled():
         return  # with its event loop; the server goes on without us
     if error := build.exception():
         log(
             logging.WARNING,
-            "Whether the indexes %s of %s were built is unknown (%s): run llm_audit.init() again.",
-            names,
+            "Whether the indexes of %s were built is unknown (%s): run llm_audit.init() again.",
             collection,
             type(error).__name__,
         )
     else:
-        log(logging.INFO, "The indexes %s of %s are built.", names, collection)
+        log(logging.INFO, "The indexes of %s are built.", collection)

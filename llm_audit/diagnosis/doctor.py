@@ -12,7 +12,8 @@ from llm_audit.diagnosis.results import Diagnosis, OpenCalls
 from llm_audit.settings import get_settings
 from llm_audit.store import media
 from llm_audit.store.connection import Connection, Documents
-from llm_audit.store.indexes import IndexState, call_indexes, compare, process_indexes
+from llm_audit.store.ensure import IndexState, compare
+from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.plain_errors import asking
 
 SAMPLE = 10
@@ -49,9 +50,8 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
             if not list(calls.list_indexes()):  # every collection has one
                 diagnosis.missing_collection = calls.full_name
-            of_calls = call_indexes(text=settings.text_index)
-            for collection, declared in ((calls, of_calls), (processes, process_indexes())):
-                states = _index_states(collection, declared)
+            for name, declared in declared_indexes(settings).items():
+                states = _index_states(calls.database[name], declared)
                 diagnosis.missing_indexes += states[IndexState.MISSING]
                 diagnosis.conflicting_indexes += states[IndexState.CONFLICTING]
             diagnosis.calls_without_media = media.find_missing(calls)

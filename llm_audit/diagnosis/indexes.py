@@ -13,24 +13,10 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.call import UTCDatetime
 from llm_audit.settings import get_settings
-from llm_audit.store.indexes import (
-    PROCESSES,
-    IndexDocument,
-    IndexState,
-    call_indexes,
-    chunk_indexes,
-    compare,
-    file_indexes,
-    process_indexes,
-    purpose_of,
-    view_indexes,
-)
-from llm_audit.store.plain_errors import UNAUTHORIZED
+from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, UNAUTHORIZED
+from llm_audit.store.ensure import IndexDocument, IndexState, compare
+from llm_audit.store.indexes import declared_indexes, media_indexes, purpose_of, view_indexes
 
-GRIDFS = ("fs.files", "fs.chunks")  # the media of all collections of calls in a database
-
-_NAMESPACE_NOT_FOUND = 26
-_INDEX_NOT_FOUND = 27
 _ID_INDEX = "_id_"
 
 
@@ -55,25 +41,11 @@ class IndexReport(BaseModel):
     )
 
 
-def declared_indexes(collection: str) -> dict[str, list[IndexModel]]:
-    """Return the indexes that this library declares, by the name of their collection.
-
-    Args:
-        collection: The name of the collection of calls.
-    """
-    return {
-        collection: call_indexes(text=get_settings().text_index),
-        PROCESSES: process_indexes(),
-        **dict(zip(GRIDFS, (file_indexes(), chunk_indexes()), strict=True)),
-    }
-
-
-def examine_indexes(database: Database[dict[str, Any]], collection: str) -> list[IndexReport]:
+def examine_indexes(database: Database[dict[str, Any]]) -> list[IndexReport]:
     """Compare the indexes of calls, processes and media with those declared.
 
     Args:
-        database: Where they are.
-        collection: The name of the collection of calls.
+        database: Where they are; the settings say how the collection of calls is called.
 
     Returns:
         For each collection those that are declared, in the order of their declaration, then those
@@ -84,11 +56,13 @@ def examine_indexes(database: Database[dict[str, Any]], collection: str) -> list
     Raises:
         pymongo.errors.PyMongoError: MongoDB cannot be reached, or does not let us.
     """
+    settings = get_settings()
+    media = media_indexes()
     reports: list[IndexReport] = []
-    for name, declared in declared_indexes(collection).items():
+    for name, declared in {**declared_indexes(settings), **media}.items():
         existing = list(database[name].list_indexes())
-        if existing or name not in GRIDFS:
-            optional = view_indexes() if name == collection else []
+        if existing or name not in media:
+            optional = view_indexes() if name == settings.collection else []
             reports += _examine(database[name], existing, declared, optional)
     return reports
 
@@ -162,7 +136,7 @@ def _statistics(
         try:
             return list(collection.aggregate([stage]))
         except OperationFailure as error:
-            if error.code in {UNAUTHORIZED, _NAMESPACE_NOT_FOUND}:
+            if error.code in {UNAUTHORIZED, NAMESPACE_NOT_FOUND}:
                 return []
-            if error.code != _INDEX_NOT_FOUND:  # else a build has ended, or began, at this moment
+            if error.code != INDEX_NOT_FOUND:  # else a build has ended, or began, at this moment
                 raise

@@ -7,7 +7,8 @@ from pymongo.database import Database
 
 from llm_audit.errors import UsageError
 from llm_audit.queries.views import VIEWS
-from llm_audit.store.indexes import VIEWS_INDEX, IndexState, compare, view_indexes
+from llm_audit.store.ensure import ensure
+from llm_audit.store.indexes import VIEWS_INDEX, view_indexes
 
 Change: TypeAlias = Literal["created", "replaced", "unchanged"]
 
@@ -44,7 +45,7 @@ def create_views(database: Database[dict[str, Any]], collection: str) -> dict[st
                 f"{name} in the database {database.name} is a view of "
                 f"{found['options']['viewOn']}, not of {collection}: drop it to have this one."
             )
-    _create_index(database, collection)
+    ensure(database, collection, view_indexes())  # an index of somebody's own serves as well
     changes: dict[str, Change] = {}
     for name, definition in VIEWS.items():
         wanted: dict[str, Any] = {"viewOn": collection, "pipeline": definition()}
@@ -108,12 +109,3 @@ def _existing(
 ) -> dict[str, dict[str, Any]]:
     found = database.list_collections(filter={"name": {"$in": list(names)}})
     return {collection["name"]: dict(collection) for collection in found}
-
-
-def _create_index(database: Database[dict[str, Any]], collection: str) -> None:
-    """Create the index for dates, unless somebody's own serves as well."""
-    calls = database[collection]
-    existing = list(calls.list_indexes())
-    missing = [i for i in view_indexes() if compare(i, existing)[0] == IndexState.MISSING]
-    if missing:
-        calls.create_indexes(missing)

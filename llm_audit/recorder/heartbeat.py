@@ -19,14 +19,8 @@ from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.spool import boot_id
 from llm_audit.journal.watch import Watch
 from llm_audit.settings import Settings
-from llm_audit.store.connection import (
-    AUTHENTICATION_FAILED,
-    Connection,
-    Documents,
-    describe,
-    reaching,
-    server_time,
-)
+from llm_audit.store.codes import AUTHENTICATION_FAILED, describe
+from llm_audit.store.connection import Connection, Documents, reaching, server_time
 
 KEPT = timedelta(days=30)
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)

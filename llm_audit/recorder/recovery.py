@@ -19,7 +19,8 @@ from llm_audit.recorder.closing import Closing, find_verdicts
 from llm_audit.recorder.processes import note_recovered
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
-from llm_audit.store.connection import Connection, describe, reaching
+from llm_audit.store.codes import describe
+from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.delivery import Delivery
 
 

@@ -1,22 +1,20 @@
 """The connection to MongoDB: the calls, and the documents of the processes that record them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from pymongo import IndexModel, MongoClient, ReadPreference, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES, STORAGE_ENGINE, call_indexes, process_indexes
-
-NAMESPACE_EXISTS = 48
-DUPLICATE_KEY = 11000
-AUTHENTICATION_FAILED = 18
+from llm_audit.store.codes import describe
+from llm_audit.store.ensure import ensure, going_on_without
+from llm_audit.store.indexes import PROCESSES, declared_indexes
 
 Documents = Collection[dict[str, Any]]
 
@@ -32,14 +30,6 @@ def reaching() -> Iterator[None]:
         yield
     except PyMongoError as error:
         raise UnavailableError(describe(error)) from None
-
-
-def describe(error: PyMongoError) -> str:
-    """Name an error without its text, which may hold documents or credentials."""
-    code = getattr(error, "code", None)
-    if code == AUTHENTICATION_FAILED:
-        return "user or password is wrong"
-    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"
 
 
 def server_time(database: Database[dict[str, Any]]) -> datetime:
@@ -73,16 +63,6 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
         raise UnavailableError(f"mongo_url: {error}") from None
 
 
-def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:
-    """Tell whether a document with that `_id` is there, and no other index of theirs refuses it.
-
-    Args:
-        write_error: One of a `BulkWriteError`.
-    """
-    is_duplicate = write_error["code"] == DUPLICATE_KEY
-    return is_duplicate and set(write_error.get("keyPattern", {"_id": 1})) == {"_id"}
-
-
 class Connection:
     """One client, made when it is first needed; its methods raise PyMongoError.
 
@@ -111,9 +91,7 @@ class Connection:
         Raises:
             UnavailableError: mongo_url cannot be used.
         """
-        return self._collection(
-            self._settings.collection, call_indexes(text=self._settings.text_index)
-        )
+        return self._collection(self._settings.collection)
 
     def processes(self) -> Documents:
         """Return the collection of processes, created with its indexes if missing.
@@ -121,7 +99,7 @@ class Connection:
         Raises:
             UnavailableError: mongo_url cannot be used.
         """
-        processes = self._collection(PROCESSES, process_indexes())
+        processes = self._collection(PROCESSES)
         # a secondary that lags would make the living look silent, whatever the URL prefers
         return processes.with_options(read_preference=ReadPreference.PRIMARY)
 
@@ -136,37 +114,15 @@ class Connection:
             self._client = client_of(self._settings, socketTimeoutMS=20_000)
         return self._client
 
-    def _collection(self, name: str, indexes: list[IndexModel]) -> Documents:
+    def _collection(self, name: str) -> Documents:
         settings = self._settings
         database = self._open_client()[settings.database]
         if settings.create_collection and name not in self._ready:
-            _create_collection(database, name, indexes)
+            with going_on_without(name) as conflicts:
+                declared = declared_indexes(settings)[name]
+                conflicts.extend(ensure(database, name, declared, only_if_empty=True))
             self._ready.add(name)
         return database.get_collection(
             name,
             write_concern=WriteConcern(w=settings.write_concern, j=settings.write_journal or None),
-        )
-
-
-def _create_collection(
-    database: Database[dict[str, Any]], name: str, indexes: list[IndexModel]
-) -> None:
-    """Create a collection with its indexes, which costs nothing while it is empty."""
-    try:
-        if not database.list_collection_names(filter={"name": name}):
-            database.create_collection(name, storageEngine=STORAGE_ENGINE)
-        elif database[name].find_one({}, {"_id": 1}) is not None:
-            return
-        # also where whoever created it was killed before this
-        database[name].create_indexes(indexes)
-    except CollectionInvalid:
-        return  # another process was a moment faster, and makes the indexes
-    except OperationFailure as error:
-        if error.code == NAMESPACE_EXISTS:
-            return
-        if error.code == AUTHENTICATION_FAILED:
-            raise
-        log_once(
-            f"The collection {name} could not be created with its indexes ({describe(error)}): "
-            "let an administrator run llm_audit.init(), or set create_collection=False."
         )

@@ -22,32 +22,15 @@ from llm_audit.journal.operations import Form, Write, bare, expires_at
 from llm_audit.journal.records import Record
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs, rejected
-from llm_audit.store.connection import (
-    DUPLICATE_KEY,
-    Connection,
-    Documents,
+from llm_audit.store.codes import (
+    BATCH_REFUSALS,
+    REFUSALS,
+    STATES,
     describe,
     is_duplicate_id,
-    reaching,
 )
+from llm_audit.store.connection import Connection, Documents, reaching
 
-# What MongoDB says of a document or statement, not of its own state (its error_codes.yml):
-# BadValue, FailedToParse, TypeMismatch, Overflow, InvalidBSON, the field-name errors,
-# ImmutableField, DocumentValidationFailure, CannotIndexParallelArrays, a duplicate in an index of
-# the user's own, and the documents that are or would become too large.
-REFUSALS = frozenset(
-    {2, 9, 14, 15, 22, 52, 54, 55, 56, 57, 66, 121, 171, DUPLICATE_KEY}
-    | {10334, 17280, 17419, 17420}
-)
-# What it says of a whole batch because of one document: Overflow (nested too deep), InvalidBSON,
-# BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
-BATCH_REFUSALS = frozenset({15, 22, 10334})
-# What it says of its own state, whatever the document: unreachable or stepped-down members, a
-# shutdown, no disk space, no time, no lock, no rights. Never a refusal.
-STATES = frozenset(
-    {6, 7, 13, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
-    | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
-)
 TRIES = 5  # until an unknown error counts as a refusal
 _CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
 

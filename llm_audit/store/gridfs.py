@@ -23,12 +23,14 @@ from typing import Any, BinaryIO, NamedTuple
 from bson import Int64, ObjectId
 from pymongo import ReadPreference, ReturnDocument, UpdateOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from llm_audit.errors import log_once
 from llm_audit.journal.spool import TRANSIENT
-from llm_audit.store.connection import DUPLICATE_KEY, Documents
-from llm_audit.store.indexes import chunk_indexes, file_indexes
+from llm_audit.store.codes import DUPLICATE_KEY
+from llm_audit.store.connection import Documents
+from llm_audit.store.ensure import ensure, going_on_without
+from llm_audit.store.indexes import CHUNKS, FILES, media_indexes
 
 SUFFIX = ".blob"
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # later than any date, so that $max keeps it
@@ -51,7 +53,7 @@ class Bucket(NamedTuple):
     def of(cls, database: Database[dict[str, Any]]) -> "Bucket":
         """Return the bucket `fs` of a database."""
         primary = database.with_options(read_preference=ReadPreference.PRIMARY)
-        return cls(primary["fs.files"], primary["fs.chunks"])
+        return cls(primary[FILES], primary[CHUNKS])
 
 
 def refer(
@@ -128,7 +130,9 @@ def _upload(
     bucket: Bucket, sha256: str, file: BinaryIO, reference: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Write chunks and entry until the entry owns every chunk: nearly always once."""
-    _create_indexes(bucket)
+    for name, indexes in media_indexes().items():
+        with going_on_without(name) as conflicts:
+            conflicts.extend(ensure(bucket.files.database, name, indexes))
     length = os.fstat(file.fileno()).st_size
     upload = ObjectId()
     entry = {
@@ -183,15 +187,3 @@ def _write_chunks(chunks: Documents, sha256: str, file: BinaryIO, upload: Object
             # another upload wrote one first: whose it is, is looked at in the end
             if codes != {DUPLICATE_KEY} or error.details["writeConcernErrors"]:
                 raise
-
-
-def _create_indexes(bucket: Bucket) -> None:
-    """Create what is missing, which costs nothing where nothing is."""
-    try:
-        bucket.chunks.create_indexes(chunk_indexes())
-        bucket.files.create_indexes(file_indexes())
-    except OperationFailure as error:
-        log_once(
-            f"The indexes of fs.files and fs.chunks could not be created (code {error.code}): "
-            "let an administrator create those that llm_audit.store.indexes names."
-        )

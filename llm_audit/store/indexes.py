@@ -1,23 +1,19 @@
-"""The collections of calls and of processes: how they are stored, and their indexes.
+"""The indexes that are declared: of calls, processes, media and views.
 
 Ids are UUIDv7 strings, so `_id` is the order of time: the index of a field ends in it, and serves
 an equality filter together with newest-first, keyset paging and a time range.
 """
 
-from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
 from pymongo import ASCENDING, TEXT, IndexModel
 
 from llm_audit.call import LATER_ATTEMPTS
-
-IndexDocument: TypeAlias = Mapping[str, Any]
-
-# zstd halves what the default takes for conversations, which repeat their history every turn.
-STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
+from llm_audit.settings import Settings
 
 PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
+FILES, CHUNKS = "fs.files", "fs.chunks"  # GridFS: the media of all calls in a database
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
@@ -49,6 +45,18 @@ SUMMED_UP = (
     *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
     *("estimated_cost", "latency_ms", "error_type", "ended_by"),
 )
+
+
+def declared_indexes(settings: Settings) -> dict[str, list[IndexModel]]:
+    """Return the indexes of what is written in recording, by the name of the collection.
+
+    Args:
+        settings: How the collection of calls is called, and whether it has an index of every word.
+    """
+    return {
+        settings.collection: call_indexes(text=settings.text_index),
+        PROCESSES: process_indexes(),
+    }
 
 
 def call_indexes(*, text: bool = False) -> list[IndexModel]:
@@ -95,7 +103,7 @@ def _every_word() -> IndexModel:
     )
 
 
-def _newest(field: str, partial: IndexDocument) -> IndexModel:
+def _newest(field: str, partial: Mapping[str, Any]) -> IndexModel:
     return IndexModel(
         [(field, ASCENDING), ("_id", ASCENDING)],
         name=f"{field}_newest",
@@ -116,68 +124,16 @@ def process_indexes() -> list[IndexModel]:
     ]
 
 
-def file_indexes() -> list[IndexModel]:
-    """Return the indexes of `fs.files`: what GridFS prescribes, and when media of ours expire."""
-    return [
-        IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)]),
-        IndexModel(
-            [("metadata.expires_at", ASCENDING)],
-            name="media_expiry",
-            partialFilterExpression={"metadata.expires_at": {"$exists": True}},
-        ),
-    ]
-
-
-def chunk_indexes() -> list[IndexModel]:
-    """Return the index of `fs.chunks` that GridFS prescribes."""
-    return [IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)]
-
-
-class IndexState(StrEnum):
-    """How an index in the database stands to those that this library declares."""
-
-    THERE = "there"
-    MISSING = "missing"
-    CONFLICTING = "conflicting"  # another one has its name, or has its keys under another name
-    EXTRA = "extra"  # not ours
-
-
-# Two indexes that agree in these cannot be in one collection, whatever they are called; nor can
-# two of text.
-_SIGNATURE = ("unique", "sparse", "partialFilterExpression")
-_OPTIONS = (*_SIGNATURE, "expireAfterSeconds", "hidden")
-
-
-def compare(
-    index: IndexModel, existing: Iterable[IndexDocument]
-) -> tuple[IndexState, IndexDocument | None]:
-    """Return the state of an index that is declared, and the existing one that decides it.
-
-    Args:
-        index: As declared here.
-        existing: What `list_indexes` gives. A collation makes no difference: it may be inherited
-            from the collection.
-    """
-    wanted = index.document
-    found = {document["name"]: document for document in existing}
-    same_name = found.get(wanted["name"])
-    if same_name is not None:
-        is_it = _described(same_name, _OPTIONS) == _described(wanted, _OPTIONS)
-        return IndexState.THERE if is_it else IndexState.CONFLICTING, same_name
-    for document in found.values():
-        both_text = "_fts" in document["key"] and TEXT in wanted["key"].values()
-        if both_text or _described(document, _SIGNATURE) == _described(wanted, _SIGNATURE):
-            return IndexState.CONFLICTING, document
-    return IndexState.MISSING, None
-
-
-def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
-    # a flag that is false is as good as none, but 0 seconds to live are not
-    values = (index.get(name) for name in options)
-    keys = list(index["key"].items())
-    if "_fts" in index["key"]:  # as MongoDB lists an index of text
-        keys = [(field, TEXT) for field in index["weights"]]
-    return [keys, *(None if value is False else value for value in values)]
+def media_indexes() -> dict[str, list[IndexModel]]:
+    """Return the indexes of GridFS: what it prescribes, and when media of ours expire."""
+    by_name = IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)])
+    expiry = IndexModel(
+        [("metadata.expires_at", ASCENDING)],
+        name="media_expiry",
+        partialFilterExpression={"metadata.expires_at": {"$exists": True}},
+    )
+    parts = IndexModel([("files_id", ASCENDING), ("n", ASCENDING)], unique=True)
+    return {FILES: [by_name, expiry], CHUNKS: [parts]}
 
 
 _PURPOSES = {f"{field}_newest": purpose for field, purpose in LOOKED_UP.items()} | {

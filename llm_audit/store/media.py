@@ -1,7 +1,7 @@
 """What becomes of media in GridFS: removed after their last call, found where they belong nowhere.
 
 A TTL index could remove entries, but not their chunks. Who writes them, and why removing never
-harms an upload: `blobs.py`.
+harms an upload: `gridfs.py`.
 """
 
 import re
@@ -17,6 +17,7 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.call import in_utc
 from llm_audit.errors import log_once
+from llm_audit.store.codes import BAD_VALUE
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.gridfs import NEVER, OURS, Bucket, take_away
 from llm_audit.store.indexes import MEDIA_INDEX
@@ -24,7 +25,6 @@ from llm_audit.store.indexes import MEDIA_INDEX
 EXPIRED_AT_ONCE = 100
 SAMPLE = 10
 LOOK_AGAIN_AFTER = timedelta(hours=1)
-BAD_HINT = 2  # BadValue: there is no such index
 _SHA256 = {"$regex": re.compile("^[0-9a-f]{64}$")}
 
 AnyDatabase = Database[dict[str, Any]]
@@ -70,7 +70,7 @@ def remove_expired(database: AnyDatabase, now: datetime) -> int:
         try:
             call = _call_with(database, entry, hint=MEDIA_INDEX)
         except OperationFailure as error:
-            if error.code != BAD_HINT:
+            if error.code != BAD_VALUE:
                 raise
             log_once(
                 f"Expired media stay in GridFS, for a collection of calls lacks the index "

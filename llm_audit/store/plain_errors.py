@@ -12,11 +12,13 @@ from pymongo import errors as driver
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.settings import MONGO_URL_SHAPE, Settings
-from llm_audit.store.connection import AUTHENTICATION_FAILED, describe
-from llm_audit.store.delivery import STATES
-
-UNAUTHORIZED = 13
-INVALID_NAMESPACE = 73
+from llm_audit.store.codes import (
+    AUTHENTICATION_FAILED,
+    INVALID_NAMESPACE,
+    UNAUTHORIZED,
+    describe,
+    is_a_state,
+)
 
 # MongoDB's texts go on with the whole command, which may hold content.
 _FORBIDDEN = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
@@ -67,11 +69,6 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
     return LLMAuditError(
         f"{_place(settings)} holds what is no BSON that can be read ({type(error).__name__})."
     )
-
-
-def is_a_state(error: driver.OperationFailure) -> bool:
-    """Tell whether MongoDB says that it does not work now, and not that it never will."""
-    return error.code in STATES and error.code != UNAUTHORIZED
 
 
 def _refused(settings: Settings, error: driver.OperationFailure) -> LLMAuditError:

@@ -21,7 +21,8 @@ from llm_audit import LLMLogger, embedded
 from llm_audit import database as binding
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.queries.publishing import create_views
-from llm_audit.store.indexes import VIEWS_INDEX, IndexState, call_indexes, compare, process_indexes
+from llm_audit.store.ensure import IndexState, compare
+from llm_audit.store.indexes import VIEWS_INDEX, call_indexes, process_indexes
 
 WITH_EXPIRY = {"expires_at": {"$exists": True}}
 EXISTS = {"trace_id": {"$exists": True}}
@@ -213,10 +214,9 @@ async def test_init_does_not_wait_for_a_long_build(
     caplog.set_level(logging.INFO, "llm_audit")
     database = await llm_audit.init()
     (line,) = logged(caplog)
-    assert "trace_id_newest" in line
     assert "llm_calls are still being built" in line
     await asyncio.to_thread(calls.insert_one, {"_id": "2", "status": "SUCCESS"})
-    assert {r.building for r in examine_indexes(calls.database, calls.name) if r.uses is not None}
+    assert {r.building for r in examine_indexes(calls.database) if r.uses is not None}
 
     server.hold_builds(held=False)
     async with asyncio.timeout(PATIENCE):
@@ -237,7 +237,7 @@ def test_a_build_outlives_who_asked_for_it(
     server.hold_builds(held=False)
 
     def built() -> bool:
-        rows = examine_indexes(calls.database, calls.name)
+        rows = examine_indexes(calls.database)
         return not any(row.building for row in rows if row.collection == calls.name)
 
     until(built)
@@ -246,7 +246,7 @@ def test_a_build_outlives_who_asked_for_it(
 
 
 def reports(database: Database[Call]) -> dict[tuple[str, str], IndexReport]:
-    rows = examine_indexes(database, "llm_calls")
+    rows = examine_indexes(database)
     keyed = {(row.collection, row.name): row for row in rows}
     assert len(keyed) == len(rows)
     return keyed

@@ -1,7 +1,8 @@
+from itertools import chain
+
 from llm_audit.store.indexes import (
     call_indexes,
-    chunk_indexes,
-    file_indexes,
+    media_indexes,
     process_indexes,
     purpose_of,
     view_indexes,
@@ -14,8 +15,7 @@ def test_every_index_says_what_it_serves() -> None:
         *call_indexes(text=True),
         *view_indexes(),
         *process_indexes(),
-        *file_indexes(),
-        *chunk_indexes(),
+        *chain.from_iterable(media_indexes().values()),
     ]
     purposes = {index.document["name"]: purpose_of(index.document["name"]) for index in declared}
 

@@ -15,6 +15,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.exits import FAILED, NotFoundError
 from llm_audit.cli.options import AsJson
+from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -41,7 +42,7 @@ def indexes(
 
     with collection_of_calls() as calls:
         database = calls.database
-        reports = examine_indexes(database, calls.name)
+        reports = examine_indexes(database)
         there = {report.collection for report in reports if report.state != "missing"}
         if calls.name not in there:
             raise NotFoundError(
@@ -50,8 +51,8 @@ def indexes(
             )
         missing = [r for r in reports if r.state == "missing" and r.collection in there]
         if create and missing:
-            _build(database, calls.name, missing)
-            reports, missing = examine_indexes(database, calls.name), []
+            _build(database, missing)
+            reports, missing = examine_indexes(database), []
     if as_json:
         print_json_rows(reports)
     else:
@@ -60,18 +61,17 @@ def indexes(
         raise typer.Exit(FAILED)
 
 
-def _build(
-    database: "Database[dict[str, Any]]", calls: str, missing: "Sequence[IndexReport]"
-) -> None:
+def _build(database: "Database[dict[str, Any]]", missing: "Sequence[IndexReport]") -> None:
     """Build what is missing, those of a collection together, which reads it only once."""
-    from llm_audit.diagnosis.indexes import declared_indexes
+    from llm_audit.store.ensure import ensure
+    from llm_audit.store.indexes import declared_indexes, media_indexes
 
     console = terminal.console(stderr=True)
+    declared = {**declared_indexes(get_settings()), **media_indexes()}
     for collection, rows in groupby(missing, key=lambda row: row.collection):
-        names = {row.name for row in rows}
-        wanted = [i for i in declared_indexes(calls)[collection] if i.document["name"] in names]
-        console.print(f"{collection}: building {', '.join(sorted(names))} ...", style="dim")
-        database[collection].create_indexes(wanted)
+        names = ", ".join(sorted(row.name for row in rows))
+        console.print(f"{collection}: building {names} ...", style="dim")
+        ensure(database, collection, declared[collection])
         console.print(f"{collection}: built; reads and writes went on meanwhile.", style="green")
 
 

@@ -87,7 +87,7 @@ def news_forever(watch: Watch) -> Iterator[list[dict[str, Any]]]:
     """Yield what comes in, until Ctrl-C; wait where MongoDB is away, and say so once."""
     from pymongo.errors import ConnectionFailure, OperationFailure
 
-    from llm_audit.store.plain_errors import is_a_state
+    from llm_audit.store.codes import is_a_state
 
     is_away = False
     while True:

@@ -141,7 +141,7 @@ def _batches(calls: Iterator[CallInFile]) -> "Iterator[list[RawBSONDocument]]":
 def _insert(collection: "Documents", batch: "list[RawBSONDocument]", result: Imported) -> None:
     from pymongo.errors import BulkWriteError
 
-    from llm_audit.store.connection import is_duplicate_id
+    from llm_audit.store.codes import is_duplicate_id
 
     try:
         collection.insert_many(batch, ordered=False)

@@ -12,7 +12,7 @@ from made_up_calls import CALLS, Call, store
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.store.indexes import call_indexes, file_indexes, process_indexes
+from llm_audit.store.indexes import FILES, call_indexes, media_indexes, process_indexes
 
 Shell = Callable[..., Any]
 
@@ -94,13 +94,14 @@ def test_the_indexes_of_media_are_shown_where_there_are_media(
 ) -> None:
     """Without media nobody misses GridFS' indexes; with them they are looked at like others."""
     assert "fs.files" not in shell("indexes").output
-    database["fs.files"].create_indexes(file_indexes()[:1])
+    by_name, expiry = media_indexes()[FILES]
+    database[FILES].create_indexes([by_name])
 
     ended = shell("indexes")
 
     assert ended.code == 1
     assert f"{database.name}.fs.files" in ended.output
-    assert file_indexes()[1].document["name"] in ended.output
+    assert expiry.document["name"] in ended.output
 
 
 def test_without_calls_there_is_nothing_to_look_at(shell: Shell) -> None:

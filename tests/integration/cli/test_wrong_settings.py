@@ -53,7 +53,8 @@ def test_a_wrong_password_is_what_has_to_be_mended(
     ended = shell("--mongo-url", guarded.url_with("wr0ng"), command)
 
     assert ended.code == 3
-    assert "does not let us in: user or password is wrong. Mend LLM_AUDIT_MONGO_URL" in ended.errors
+    assert "does not let us in: user or password is wrong; if the user is" in ended.errors
+    assert "?authSource=admin. Mend LLM_AUDIT_MONGO_URL" in ended.errors
     assert "start it" not in ended.errors
     assert "wr0ng" not in ended.errors
 

@@ -1,0 +1,62 @@
+"""What MongoDB's error codes say: of a document, of itself, of us. The names are the server's own.
+
+See https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.errors import OperationFailure, PyMongoError
+
+BAD_VALUE = 2  # also: there is no index of that name
+UNAUTHORIZED = 13
+AUTHENTICATION_FAILED = 18
+NAMESPACE_NOT_FOUND = 26
+INDEX_NOT_FOUND = 27
+NAMESPACE_EXISTS = 48
+INVALID_NAMESPACE = 73
+DUPLICATE_KEY = 11000
+
+# What MongoDB says of a document or statement, not of its own state: BadValue, FailedToParse,
+# TypeMismatch, Overflow, InvalidBSON, the field-name errors, ImmutableField,
+# DocumentValidationFailure, CannotIndexParallelArrays, a duplicate in an index of the user's own,
+# and the documents that are or would become too large.
+REFUSALS = frozenset(
+    {BAD_VALUE, 9, 14, 15, 22, 52, 54, 55, 56, 57, 66, 121, 171, DUPLICATE_KEY}
+    | {10334, 17280, 17419, 17420}
+)
+# What it says of a whole batch because of one document: Overflow (nested too deep), InvalidBSON,
+# BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
+BATCH_REFUSALS = frozenset({15, 22, 10334})
+# What it says of its own state, whatever the document: unreachable or stepped-down members, a
+# shutdown, no disk space, no time, no lock, no rights. Never a refusal.
+STATES = frozenset(
+    {6, 7, UNAUTHORIZED, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
+    | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
+)
+
+
+def is_a_state(error: OperationFailure) -> bool:
+    """Tell whether MongoDB says that it does not work now, and not that it never will."""
+    return error.code in STATES and error.code != UNAUTHORIZED
+
+
+def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:
+    """Tell whether a document with that `_id` is there, and no other index of theirs refuses it.
+
+    Args:
+        write_error: One of a `BulkWriteError`.
+    """
+    is_duplicate = write_error["code"] == DUPLICATE_KEY
+    return is_duplicate and set(write_error.get("keyPattern", {"_id": 1})) == {"_id"}
+
+
+def describe(error: PyMongoError) -> str:
+    """Name an error without its text, which may hold documents or credentials."""
+    code = getattr(error, "code", None)
+    if code == AUTHENTICATION_FAILED:
+        return (
+            "user or password is wrong; if the user is defined in another database, add "
+            "?authSource=admin"
+        )
+    return type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

@@ -9,9 +9,12 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
+from uuid_utils import uuid4
+
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
 from llm_audit.errors import log_once
+from llm_audit.logger import trace_here
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
@@ -82,7 +85,7 @@ def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
             metadata=context.metadata,
             **{name: getattr(context, name) for name in ID_FIELDS},
         )
-    if context.trace_id:
+    if context.trace_id or context.shared:
         return context
     return replace(context, trace_id=canvas_id or canvas_id_of(request))
 
@@ -111,6 +114,10 @@ def add_header(headers: MutableMapping[str, Any] | None = None, **_: Any) -> Non
         message = received.message_of(headers.get("parent_id"))
         if message is not None:
             context = inherited(message)
+    elif context.trace_id is None:
+        # named after what is published, if that is the first thing done in its context
+        task_id = headers.get("root_id") or headers.get("id") or str(uuid4())
+        context = replace(context, trace_id=trace_here(task_id))
     value = dump(context)
     if value is not None:
         headers[HEADER] = value

@@ -14,6 +14,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class SharedTrace:
+    """The trace of all that is done in one `audit_context`; the first thing done there names it."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self) -> None:
+        self._name: dict[str, str] = {}
+
+    def named_after(self, first: str) -> str:
+        """Return its id, which is `first` if nobody has asked before."""
+        return self._name.setdefault("trace_id", first)  # at once, whichever threads ask
+
+
 @dataclass(frozen=True, slots=True)
 class CallContext:
     """The ids, labels and task that a call made here inherits; immutable, so it may be shared."""
@@ -27,6 +40,7 @@ class CallContext:
     task: Mapping[str, Any] | None = None
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    shared: SharedTrace | None = field(default=None, compare=False, repr=False)
 
     def extended(
         self,
@@ -42,6 +56,14 @@ class CallContext:
             metadata=merge_metadata(self.metadata, metadata),
             **{name: value for name, value in ids.items() if value is not None},
         )
+
+    def shared_trace(self, first: str) -> str | None:
+        """Return the trace that calls and tasks made here share, or None if each has its own.
+
+        Args:
+            first: Names the trace if nothing has happened in it yet.
+        """
+        return None if self.shared is None else self.shared.named_after(first)
 
 
 @dataclass(eq=False, slots=True)
@@ -120,20 +142,25 @@ def audit_context(
     parent_call_id: object = None,
     tags: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
+    one_trace: bool = True,
 ) -> Generator[CallContext]:
     """Let every call made inside the block inherit these ids, tags and metadata.
 
-    Blocks nest: ids replace the outer ones, tags unite, metadata merge. Use it around a request,
-    not across a `yield` of a generator. Ids may be str, UUID or int; they are stored as str.
+    A block is a unit of work: where no trace is named, the calls and tasks in it share one, named
+    after the first of them. Blocks nest: ids replace the outer ones, tags unite, metadata merge,
+    and the trace is the outer one's. Use it around a request, not across a `yield` of a generator.
+    Ids may be str, UUID or int; they are stored as str.
 
     Args:
-        trace_id: Joins the calls of one request or one canvas.
+        trace_id: Joins the calls of one request or one canvas; by default the block has its own.
         session_id: Joins the turns of one conversation.
         user_id: Whom the calls are made for.
         company_id: The tenant.
         parent_call_id: The call that caused these.
         tags: Labels to filter by.
         metadata: Anything else worth keeping, by name.
+        one_trace: False where the calls in the block are no unit of work, as around a backfill:
+            then each has a trace of its own, unless one is named.
 
     Yields:
         The context now in force.
@@ -145,11 +172,14 @@ def audit_context(
         "company_id": company_id,
         "parent_call_id": parent_call_id,
     }
-    context = current_context().extended(
+    outer = current_context()
+    inner = outer.extended(
         tags=tags,
         metadata=metadata,
         **{name: str(value) for name, value in ids.items() if value is not None},
     )
+    shared = (outer.shared or SharedTrace()) if one_trace else None
+    context = replace(inner, shared=shared)
     frame = enter(context)
     try:
         yield context

@@ -15,7 +15,7 @@ import uuid_utils
 
 from llm_audit import arguments, endings, outcomes, redaction
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import Frame, current_context, enter, leave
+from llm_audit.context import CallContext, Frame, current_context, enter, leave
 from llm_audit.journal.records import START
 from llm_audit.providers.response import read_response
 from llm_audit.recorder.open_calls import OpenCall, open_calls
@@ -292,7 +292,8 @@ def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
     fields = arguments.start_fields(given, context)
     trace_id = fields.get("trace_id")
     if trace_id is None:
-        fields["trace_id"] = trace_id = _trace_of(fields.get("parent_call_id"), call_id)
+        parent_call_id = fields.get("parent_call_id")
+        fields["trace_id"] = trace_id = _trace_of(parent_call_id, context, call_id)
     recording = recorder()
     fields |= recording.constants
     notes: Sequence[str] = ()
@@ -306,10 +307,23 @@ def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
     recording.record(START, call_id, 0, fields, notes)
 
 
-def _trace_of(parent_call_id: str | None, call_id: str) -> str:
-    """Return the trace of a call that names none: its parent's, OpenTelemetry's, or a new one.
+def trace_here(first: str) -> str | None:
+    """Return the trace that a call made here would join, or None where it would begin its own.
 
-    A new trace is named after its first call, so a child finds it even in another process that has
+    Args:
+        first: Names the trace of the `audit_context` around, if nothing has happened in it yet.
+    """
+    context = current_context()
+    if context.trace_id is None and (context.shared or context.parent_call_id):
+        return _trace_of(context.parent_call_id, context, first)
+    return context.trace_id
+
+
+def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
+    """Return the trace of a call where none is named.
+
+    That is its parent's, OpenTelemetry's, the one that its `audit_context` shares, or a new one. A
+    new trace is named after its first call, so a child finds it even in another process that has
     never seen its parent.
     """
     if parent_call_id is not None:
@@ -321,7 +335,7 @@ def _trace_of(parent_call_id: str | None, call_id: str) -> str:
         span = opentelemetry.get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}"
-    return parent_call_id or call_id
+    return parent_call_id or context.shared_trace(call_id) or call_id
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.

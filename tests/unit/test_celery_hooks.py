@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,9 @@ from celery.worker.consumer import Consumer  # noqa: E402
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.attempts import _Tagged  # noqa: E402
+from llm_audit import LLMLogger  # noqa: E402
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
+from llm_audit.testing import RecordedCalls  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -247,6 +249,73 @@ def test_coroutine_functions_are_warned_of_once(app: Any, caplog: pytest.LogCapt
 
     celery_hooks.install(app)
     assert ["early" in caplog.messages[0], "late" in caplog.messages[1]] == [True, True]
+
+
+def published(publish: Callable[[], object]) -> CallContext:
+    """Return the context that a message carries."""
+    messages: list[Any] = []
+
+    def note(headers: Any = None, **_: Any) -> None:
+        messages.append(SimpleNamespace(**headers, get=headers.get))
+
+    celery.signals.after_task_publish.connect(note)
+    try:
+        publish()
+    finally:
+        celery.signals.after_task_publish.disconnect(note)
+    (message,) = messages
+    return propagation.load(message)
+
+
+def call() -> str:
+    return LLMLogger.start(model="m", messages=[])
+
+
+def test_what_is_published_in_a_context_is_in_its_trace(
+    app: Any, llm_audit_records: RecordedCalls
+) -> None:
+    """Calls and tasks of one context share a trace, whichever comes first and opens it."""
+    celery_hooks.install(app)
+
+    def publish() -> object:
+        return app.send_task("any")
+
+    with audit_context(user_id="u"):
+        first = call()
+        assert published(publish).trace_id == first
+    with audit_context(user_id="u"):
+        opened = published(publish).trace_id
+        assert opened == published(publish).trace_id
+        with audit_context(session_id="s"):
+            call()
+    with audit_context(user_id="u", one_trace=False):
+        assert published(publish) == CallContext(user_id="u")
+    with LLMLogger.log_call(model="m", messages=[]) as block:
+        assert published(publish) == CallContext(trace_id=block, parent_call_id=block)
+    with audit_context(parent_call_id=first, one_trace=False):
+        assert published(publish) == CallContext(trace_id=first, parent_call_id=first)
+
+    assert published(publish) == CallContext()
+    assert llm_audit_records[1].trace_id == opened
+    assert opened not in {None, first}
+
+
+def test_tasks_that_run_in_place_are_in_the_trace_of_the_context(
+    app: Any, llm_audit_records: RecordedCalls
+) -> None:
+    """Without a context each eager task is a trace; in one they share that, and the parent's."""
+    celery_hooks.install(app)
+    app.conf.task_always_eager = True
+    task = app.task(call, name="call", shared=False)
+
+    apart = [task.delay(), task.delay()]
+    with audit_context(user_id="u"):
+        together = [call(), task.delay().result, task.delay().result]
+    with LLMLogger.log_call(model="m", messages=[]) as block:
+        task.delay()
+
+    traces = [call.trace_id for call in llm_audit_records]
+    assert traces == [*(result.id for result in apart), *[together[0]] * 3, block, block]
 
 
 def test_a_context_comes_back_out_of_the_header() -> None:

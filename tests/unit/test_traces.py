@@ -1,13 +1,17 @@
 """Which trace a call belongs to, who its parent is, and what else it inherits."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 import llm_audit
-from llm_audit import LLMLogger, audit_context
+from llm_audit import LLMLogger, audit_context, carry_context
 from llm_audit.recorder.open_calls import forget_open_calls
 from llm_audit.testing import RecordedCall, RecordedCalls
 
@@ -51,14 +55,107 @@ def test_the_parent_may_be_of_another_process(llm_audit_records: RecordedCalls) 
     assert child.trace_id == parent.trace_id
 
 
-def test_a_given_trace_counts_most(llm_audit_records: RecordedCalls) -> None:
-    """Explicit, then the context's, then the parent's: the first that is there is the trace."""
+def test_the_nearest_trace_counts(llm_audit_records: RecordedCalls) -> None:
+    """Given, named by the context, the parent's, OpenTelemetry's, shared in the context, its own.
+
+    The first of these that is there is the trace, in every combination.
+    """
+    trace = pytest.importorskip("opentelemetry.trace")
+    span = trace.NonRecordingSpan(trace.SpanContext(0xABC, 1, is_remote=False))
     parent_id = start(trace_id="parent's")
-    with audit_context(trace_id="context's"):
-        explicit = start(trace_id="given", parent_call_id=parent_id)
-        inherited = start(parent_call_id=parent_id)
-    traces = [call.trace_id for call in recorded(llm_audit_records, explicit, inherited)]
-    assert traces == ["given", "context's"]
+    expected, call_ids = [], []
+    for given, named, has_parent, traced, shared in product([False, True], repeat=5):
+        with ExitStack() as stack:
+            first_id = None
+            if shared:
+                stack.enter_context(audit_context(user_id="u"))
+                first_id = str(start())
+            if named:
+                stack.enter_context(audit_context(trace_id="context's"))
+            if traced:
+                stack.enter_context(trace.use_span(span))
+            call_id = start(
+                trace_id="given" if given else None,
+                parent_call_id=parent_id if has_parent else None,
+            )
+        there = [
+            *(["given"] if given else []),
+            *(["context's"] if named else []),
+            *(["parent's"] if has_parent else []),
+            *([f"{0xABC:032x}"] if traced else []),
+            *([first_id] if first_id else []),
+            str(call_id),
+        ]
+        call_ids.append(call_id)
+        expected.append(there[0])
+    assert [call.trace_id for call in recorded(llm_audit_records, *call_ids)] == expected
+
+
+def traces(calls: RecordedCalls, *call_ids: str) -> list[str | None]:
+    return [call.trace_id for call in recorded(calls, *call_ids)]
+
+
+def test_a_context_is_one_trace(llm_audit_records: RecordedCalls) -> None:
+    """Calls in one context share a trace, named after the first; nested ones stay in it."""
+    with audit_context(user_id="u"):
+        first = start()
+        with audit_context(session_id="s"), LLMLogger.log_call(model="m", messages=[]) as block:
+            inner = start()
+        last = start()
+    with audit_context(user_id="u"):
+        another = start()
+    assert traces(llm_audit_records, first, block, inner, last) == [first] * 4
+    assert traces(llm_audit_records, another, after := start()) == [another, after]
+
+
+def test_a_context_in_a_block_is_in_the_trace_of_the_block(
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """What log_call has begun goes on in the contexts inside, whether they share one or not."""
+    with LLMLogger.log_call(model="m", messages=[]) as block:
+        with audit_context(user_id="u"):
+            inside = start()
+        with audit_context(one_trace=False):
+            apart = start()
+    assert traces(llm_audit_records, block, inside, apart) == [block] * 3
+
+
+def test_a_backfill_has_a_trace_for_each_call(llm_audit_records: RecordedCalls) -> None:
+    """With one_trace=False calls share none, until a context inside is one or names one."""
+    with audit_context(tags=["backfill"], one_trace=False):
+        one, other = start(), start()
+        with audit_context(user_id="u"):
+            together = start(), start()
+    with audit_context(trace_id="named", one_trace=False):
+        named = start()
+    with audit_context(user_id="u"):
+        outer = start()
+        with audit_context(one_trace=False):
+            alone = start()
+    assert traces(llm_audit_records, one, other, alone) == [one, other, alone]
+    assert traces(llm_audit_records, *together) == [together[0]] * 2
+    assert traces(llm_audit_records, named, outer) == ["named", outer]
+
+
+async def test_whoever_inherits_a_context_shares_its_trace(
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """Threads and asyncio tasks that race for the first call of a context agree on its trace."""
+    barrier = threading.Barrier(8)
+
+    def race() -> str:
+        barrier.wait()
+        return start()
+
+    async def work() -> str:
+        return start()
+
+    with audit_context(user_id="u"), ThreadPoolExecutor(8) as executor:
+        jobs = [executor.submit(carry_context(race)) for _ in range(8)]
+        call_ids = [job.result() for job in jobs]
+        call_ids += await asyncio.gather(work(), work())
+    (trace_id,) = set(traces(llm_audit_records, *call_ids))
+    assert trace_id in call_ids
 
 
 def test_calls_in_a_block_are_children(llm_audit_records: RecordedCalls) -> None:

@@ -2,6 +2,7 @@
 
 import zlib
 from contextlib import suppress
+from itertools import product
 
 import bson
 import pytest
@@ -68,17 +69,16 @@ def test_the_checksum_is_a_usual_one() -> None:
     assert bson.decode(RECORD)["crc"] == zlib.crc32(RECORD[17:])
 
 
-@pytest.mark.parametrize("position", range(LENGTH_BYTES, len(RECORD)))
-def test_no_flipped_bit_goes_unseen(position: int) -> None:
+def test_no_flipped_bit_goes_unseen() -> None:
     """Whichever bit is wrong, behind the length by which it was read, the record is damaged."""
-    for bit in range(8):
-        changed = flipped(RECORD, position, bit)
-        if position in CRC_NAME_BYTES:
-            with suppress(DamagedRecordError):  # where it is no text any more
-                assert unpack(changed) == unpack(RECORD)
-        else:
-            with pytest.raises(DamagedRecordError):
-                unpack(changed)
+    unseen = []
+    for position, bit in product(range(LENGTH_BYTES, len(RECORD)), range(8)):
+        with suppress(DamagedRecordError):
+            read = unpack(flipped(RECORD, position, bit))
+            if read != unpack(RECORD) or position not in CRC_NAME_BYTES:
+                unseen.append((position, bit))
+
+    assert unseen == []
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 16, 36, 37, len(RECORD) - 1])

@@ -17,12 +17,17 @@ from llm_audit.journal.segments import FileSegment, MemorySegment, Segment, find
 RECORDS = [numbered(seq, "x" * (10 * seq)) for seq in range(1, 9)]
 
 
+def folder_in(path: Path, target: object) -> Path:
+    """Make a process's folder in a target's folder."""
+    folder = path / str(target) / "nonce"
+    folder.mkdir(parents=True)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Give a process's folder in a target's folder."""
-    folder = tmp_path / "target" / "nonce"
-    folder.mkdir(parents=True)
-    return folder
+    return folder_in(tmp_path, "target")
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -153,24 +158,27 @@ def test_from_damage_on_the_rest_is_set_aside(
     assert f"({len(rest)} bytes)" in caplog.text
 
 
-@pytest.mark.parametrize("position", range(len(RECORDS[1])))
-def test_no_flipped_bit_is_taken_for_a_record(folder: Path, position: int) -> None:
+def test_no_flipped_bit_is_taken_for_a_record(tmp_path: Path) -> None:
     """Wherever in a record a bit is wrong, its length included, the records before it are read."""
-    rest = flipped(RECORDS[1], position) + RECORDS[2]
-    segment = found(folder, RECORDS[0] + rest)
-    harmless = flipped(RECORDS[1], position)[5:8] != RECORDS[1][5:8]  # the name "crc"
-    assert seqs(read([segment])) == ([1, 2, 3] if harmless else [1])
-    assert set_aside(folder) == ({} if harmless else {"nonce-00000001.damaged": rest})
+    for position in range(len(RECORDS[1])):
+        folder = folder_in(tmp_path, position)
+        rest = flipped(RECORDS[1], position) + RECORDS[2]
+        segment = found(folder, RECORDS[0] + rest)
+        harmless = flipped(RECORDS[1], position)[5:8] != RECORDS[1][5:8]  # the name "crc"
+        assert seqs(read([segment])) == ([1, 2, 3] if harmless else [1]), position
+        aside = {} if harmless else {"nonce-00000001.damaged": rest}
+        assert set_aside(folder) == aside, position
 
 
-@pytest.mark.parametrize("left", range(1, len(RECORDS[2])))
-def test_a_torn_last_record_is_set_aside(folder: Path, left: int) -> None:
+def test_a_torn_last_record_is_set_aside(tmp_path: Path) -> None:
     """A record that was never finished, cut at whatever byte, is not read, and kept."""
-    torn = RECORDS[2][:left]
-    segment = found(folder, RECORDS[0] + RECORDS[1] + torn)
-    assert seqs(read([segment])) == [1, 2]
-    assert segment.finished
-    assert set_aside(folder) == {"nonce-00000001.damaged": torn}
+    for left in range(1, len(RECORDS[2])):
+        folder = folder_in(tmp_path, left)
+        torn = RECORDS[2][:left]
+        segment = found(folder, RECORDS[0] + RECORDS[1] + torn)
+        assert seqs(read([segment])) == [1, 2], left
+        assert segment.finished, left
+        assert set_aside(folder) == {"nonce-00000001.damaged": torn}, left
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,11 @@ help: ## Say what there is
 
 setup: $(STAMP) ## Put everything into .venv; a no-op when nothing changed
 
-# uv does not read pip's configuration, so a private package index is handed on to it.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "setup: .venv with $(PYTHON), versions from constraints.txt"
 	@test -x $(BIN)/$(notdir $(PYTHON)) || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	@index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}; \
-	  $${index:+env UV_DEFAULT_INDEX="$$index"} \
-	  $(BIN)/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt \
+	@.ci/uv pip install --quiet --python $(BIN)/python --constraints constraints.txt \
 	  --build-constraints constraints.txt $(GROUPS) --editable '.[all]'
 	@rm -f .venv/.setup-* && touch $@
 
@@ -54,6 +51,6 @@ wheel-test: setup ## Run the tour against the built wheel, with no extras and wi
 	@.ci/wheel-test
 
 constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
+	@.ci/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
 	  --custom-compile-command 'make constraints' --all-extras $(GROUPS) \
 	  --output-file constraints.txt pyproject.toml

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from patience import PATIENCE
 
 import llm_audit
 from llm_audit import LLMLogger
@@ -20,7 +23,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """Return the environment in which a child records with the same settings."""
     names = ("mongo_url", "database", "spool_dir", "strict", "create_collection")
     ours = {f"LLM_AUDIT_{name.upper()}": str(getattr(settings, name)) for name in names}
-    return {**os.environ, **ours}
+    return {**os.environ, **ours, "PYTHONPATH": str(Path(__file__).parent)}  # for `patience`
 
 
 @contextmanager
@@ -68,5 +71,5 @@ def record_in_child(settings: Settings, count: int) -> list[str]:
     if get_settings() != settings:  # a spawned child starts from nothing
         llm_audit.configure(**dict(settings))
     ids = record_here(count)
-    assert llm_audit.flush(30)
+    assert llm_audit.flush(PATIENCE)
     return ids

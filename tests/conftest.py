@@ -9,9 +9,9 @@ from typing import Any
 
 import pymongo
 import pytest
+from patience import PATIENCE, TEST_PATIENCE
 from pymongo.collection import Collection
 from pymongo.database import Database
-from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import embedded
@@ -21,6 +21,7 @@ from llm_audit.settings import Settings, reset_settings
 
 pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
+os.environ.setdefault("PYTEST_TIMEOUT", str(TEST_PATIENCE))
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
 

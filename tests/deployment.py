@@ -1,7 +1,6 @@
 """One app with its workers, as the acceptance tests deploy it."""
 
 import signal
-import socket
 import subprocess
 import sys
 import uuid
@@ -13,13 +12,12 @@ from typing import Any
 
 import psutil
 import pytest
+from patience import PATIENCE
 from pymongo.collection import Collection
 
 CallsOf = Callable[..., list[dict[str, Any]]]
 
 TASKS_FOLDER = Path(__file__).parent / "acceptance"
-PATIENCE_SECONDS = 30
-STOPPING_SECONDS = 60  # all of a worker's processes flush, on a machine that does much else
 ABORTING_SECONDS = 5
 PREFORK = ("--pool", "prefork", "--concurrency", "2")
 PREFORK_ALONE = ("--pool", "prefork", "--concurrency", "1")
@@ -72,7 +70,7 @@ class Deployment:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(STOPPING_SECONDS)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 _abort(process)
                 said = Path(log.name).read_text(errors="replace")
@@ -92,9 +90,3 @@ def _abort(worker: subprocess.Popen[bytes]) -> None:
             psutil.wait_procs([process], ABORTING_SECONDS)  # one stack after the other
             process.kill()
     worker.wait()
-
-
-def node_name(worker: subprocess.Popen[bytes]) -> str:
-    """Return the name by which a worker is known to the others."""
-    name = worker.args[worker.args.index("--hostname") + 1]
-    return str(name).replace("%h", socket.gethostname())

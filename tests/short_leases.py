@@ -23,13 +23,14 @@ RECORD_AND_WAIT = """
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.recorder.process import running
+from patience import PATIENCE
 LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
 call_id = LLMLogger.start(model="m", messages=[])
-assert llm_audit.flush(30)
+assert llm_audit.flush(PATIENCE)
 print(running().constants["process_nonce"], call_id)
 input()
 LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "late"})
-assert llm_audit.flush(30)
+assert llm_audit.flush(PATIENCE)
 print("completed")
 input()
 """

@@ -21,6 +21,11 @@ class SlowProvider:
         self._in_flight: list[_Handler] = []
         self._let_go = threading.Event()
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether `next_request` has something to return."""
+        return not self.requests.empty()
+
     def next_request(self) -> dict[str, Any]:
         """Wait until a call is in flight, and return what was asked."""
         try:

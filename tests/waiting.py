@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 from pymongo.collection import Collection
 
 from llm_audit.references import CallReference
@@ -14,7 +15,6 @@ Call = dict[str, Any]
 Calls = Collection[Call]
 Recording = Callable[..., Settings]
 
-PATIENCE = 30
 POLL_SECONDS = 0.01
 
 

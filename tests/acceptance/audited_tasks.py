@@ -6,6 +6,7 @@ from functools import partial
 from importlib import import_module
 
 from celery import Celery, Task, signals
+from patience import PATIENCE
 
 import celery_hooks
 from llm_audit import LLMLogger, log_sentiment_analysis
@@ -19,6 +20,7 @@ app.conf.update(
     result_expires=60,
     include=["ending_tasks", "spinning_tasks", "travelling_tasks"],
     worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
+    worker_proc_alive_timeout=PATIENCE,  # for children that come up slowly
     worker_pool_start_method=os.environ.get("START_METHOD", "fork"),
 )
 app.autodiscover_tasks(["discovered"])

@@ -12,7 +12,7 @@ import slow_provider
 from deployment import POOLS, TASKS_FOLDER, CallsOf, Deployment
 from flights import Flight
 from slow_provider import SlowProvider
-from waiting import ended_calls
+from waiting import PATIENCE, ended_calls
 
 import llm_audit
 from llm_audit import embedded
@@ -55,12 +55,13 @@ def deployment(
         "LLM_AUDIT_DATABASE": database,
         "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
         "LLM_AUDIT_STRICT": "true",
+        "LLM_AUDIT_EXIT_TIMEOUT_SECONDS": str(PATIENCE),
         "PROVIDER_URL": any_provider.url,
         # not in native threads: a signal handler that switches greenlets while gevent holds the
         # lock of their queue, as Celery's do, stops the whole worker
         "GEVENT_RESOLVER": "block",
     }
-    path = f"{TASKS_FOLDER}{os.pathsep}{TASKS_FOLDER.parents[1]}"
+    path = os.pathsep.join(map(str, (TASKS_FOLDER, *TASKS_FOLDER.parents[:2])))
     with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
         yield Deployment(
             {**os.environ, **settings, "PYTHONPATH": path},

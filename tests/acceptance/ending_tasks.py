@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from audited_tasks import app, one_call
 from celery import Task
+from celery._state import _task_stack
 from celery.exceptions import Ignore, Reject
 from greenlet import GreenletExit
 
@@ -21,9 +22,15 @@ from llm_audit import LLMLogger, carry_context
 IN_FLIGHT = [{"role": "user", "content": "in flight"}]
 
 
-def ask_provider(**about: Any) -> None:
+def who_asks(task: Task) -> dict[str, Any]:
+    """Return what the provider is told of a task, and of the worker that runs it."""
+    node = _task_stack.stack[0].request.hostname  # of the outermost task: one in it has no worker
+    request = task.request
+    return {"task_id": request.id, "retries": request.retries, "pid": os.getpid(), "node": node}
+
+
+def ask_provider(about: dict[str, Any]) -> None:
     """Ask the slow provider, and wait for its answer."""
-    about["pid"] = os.getpid()
     request = urllib.request.Request(os.environ["PROVIDER_URL"], json.dumps(about).encode())
     with urllib.request.urlopen(request) as response:
         response.read()
@@ -34,14 +41,14 @@ def converse(task: Task, *, in_block: bool) -> None:
     one_call("finished")
     with LLMLogger.log_call(model="gpt-4", messages=[{"role": "user", "content": "left"}]):
         pass
-    about = {"task_id": task.request.id, "retries": task.request.retries}
+    about = who_asks(task)
     if in_block:
         with LLMLogger.log_call(model="gpt-4", messages=IN_FLIGHT) as call_id:
-            ask_provider(**about)
+            ask_provider(about)
             LLMLogger.complete(call_id)
     else:
         call_id = LLMLogger.start(model="gpt-4", messages=IN_FLIGHT)
-        ask_provider(**about)
+        ask_provider(about)
         LLMLogger.complete(call_id)
 
 
@@ -80,8 +87,7 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 @app.task(bind=True)
 def ask_in_loop(self: Task, *, kept: bool = False) -> None:
     """Have the call in flight in a coroutine."""
-    about = {"task_id": self.request.id, "pid": os.getpid()}
-    body = json.dumps(about).encode()
+    body = json.dumps(who_asks(self)).encode()
     provider = urlsplit(os.environ["PROVIDER_URL"])
 
     async def ask() -> None:
@@ -159,13 +165,13 @@ def replace_by_ask(self: Task) -> None:
 @app.task(bind=True)
 def leave_thread(self: Task) -> None:
     """Return while a thread still has a call in flight."""
-    about = {"task_id": self.request.id, "retries": 0}
+    about = who_asks(self)
     started = threading.Event()
 
     def work() -> None:
         call_id = LLMLogger.start(model="gpt-4", messages=IN_FLIGHT)
         started.set()
-        ask_provider(**about)
+        ask_provider(about)
         LLMLogger.complete(call_id)
 
     threading.Thread(target=carry_context(work), daemon=True).start()

@@ -3,6 +3,7 @@
 import time
 
 from audited_tasks import app
+from patience import PATIENCE
 
 from llm_audit import LLMLogger
 
@@ -11,7 +12,7 @@ from llm_audit import LLMLogger
 def spin(seconds: float) -> str:
     """Have a call open that MongoDB knows of, and let nothing else run for a while."""
     call_id = LLMLogger.start(model="gpt-4", messages=[{"role": "user", "content": "spinning"}])
-    call_id.wait(30)
+    call_id.wait(PATIENCE)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         pass

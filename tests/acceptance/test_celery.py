@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from celery import chain, group
 from deployment import CallsOf, Deployment
+from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import audit_context
 from llm_audit.context import current_context
 
-PATIENCE = 30
 pytestmark = pytest.mark.core
 alive = pytest.mark.usefixtures("pool")
 

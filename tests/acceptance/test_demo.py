@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pymongo
 import pytest
+from waiting import PATIENCE
 
 pytest.importorskip("openai")
 pytest.importorskip("rich")
 
-PATIENCE_SECONDS = 90
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
@@ -71,7 +71,7 @@ def section(printed: str, title: str) -> str:
 def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
     """The demo ends well, prints what became of each call in 80 columns, and cleans up."""
     demo = start_demo(tmp_path)
-    printed, complaints = demo.communicate(timeout=PATIENCE_SECONDS)
+    printed, complaints = demo.communicate(timeout=PATIENCE)
 
     assert (demo.returncode, complaints) == (0, "")
     assert_nothing_is_left(tmp_path)
@@ -135,7 +135,7 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
     # Of two signals that wait, the kernel delivers the one with the lower number first.
     printed = read_until(demo, "Stopping the worker and the servers.")
     demo.send_signal(signal.SIGINT)
-    rest, complaints = demo.communicate(timeout=PATIENCE_SECONDS)
+    rest, complaints = demo.communicate(timeout=PATIENCE)
 
     assert (demo.returncode, complaints, rest) == (128 + number, "", "")
     assert "Calls by trace" not in printed
@@ -158,7 +158,7 @@ def test_keep_leaves_the_servers_up_until_ctrl_c(
         calls = client[exports["LLM_AUDIT_DATABASE"]]["llm_calls"]
         assert calls.count_documents({"status": {"$ne": "PENDING"}}) == 12
     demo.send_signal(signal.SIGINT)
-    _, complaints = demo.communicate(timeout=PATIENCE_SECONDS)
+    _, complaints = demo.communicate(timeout=PATIENCE)
 
     assert (demo.returncode, complaints) == (0, "")
     assert_nothing_is_left(tmp_path)

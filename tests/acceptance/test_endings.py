@@ -9,7 +9,7 @@ import pytest
 from celery import VERSION
 from deployment import GEVENT, PREFORK, PREFORK_ALONE, SOLO, THREADS, Deployment
 from flights import ANSWERED, FINISHED, LEFT, Flight, ended
-from waiting import until
+from waiting import PATIENCE, until
 
 # Who looks for the dead only now and then finds them soon.
 WATCHFUL = {"LLM_AUDIT_RECOVERY_INTERVAL_SECONDS": "0.5"}
@@ -54,7 +54,7 @@ def test_an_exception(flight: Flight, in_block: bool) -> None:
 @pytest.mark.usefixtures("pool")
 def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
     """A soft time limit is a timeout."""
-    task_id, _ = flight.begin("ask", kwargs={"in_block": in_block}, soft_time_limit=1)
+    task_id, _ = flight.begin_limited("soft_time_limit", "ask", in_block=in_block)
 
     flight.ends_as(task_id, FINISHED, LEFT, ended("TIMEOUT", "soft_time_limit"))
 
@@ -65,7 +65,7 @@ def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
 @pytest.mark.usefixtures("pool")
 def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
     """A hard time limit is a timeout, though the child that hits it cannot know; others stay."""
-    task_id, request = flight.begin("ask", kwargs={"in_block": in_block}, time_limit=1)
+    task_id, request = flight.begin_limited("time_limit", "ask", in_block=in_block)
     calls = flight.ends_as(task_id, FINISHED, LEFT, ended("TIMEOUT", "hard_time_limit"))
 
     assert {call["pid"] for call in calls} == {request["pid"]}
@@ -117,8 +117,8 @@ def test_a_lost_child_whose_task_runs_again(
 @pytest.mark.usefixtures("pool")
 def test_a_revoked_task(flight: Flight, name: str, in_block: bool) -> None:
     """A revoke that terminates the task cancels the call."""
-    task_id, _ = flight.begin("ask", kwargs={"in_block": in_block})
-    flight.revoke(task_id, name)
+    task_id, request = flight.begin("ask", in_block=in_block)
+    flight.revoke(task_id, request, name)
 
     flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "revoked"))
 
@@ -129,7 +129,7 @@ def test_a_revoke_that_has_no_effect(flight: Flight) -> None:
     """A thread cannot be terminated: the task goes on, and the call succeeds."""
     task_id, _ = flight.begin("ask")
     flight.tasks.app.control.revoke(task_id, terminate=True)
-    assert flight.tasks.app.control.ping(timeout=5, limit=1)  # answered after the revoke was
+    assert flight.tasks.app.control.ping(timeout=PATIENCE, limit=1)  # answered after the revoke was
     flight.provider.answer()
 
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
@@ -224,22 +224,19 @@ def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("limits", "expected"),
-    [
-        ({"time_limit": 1}, ended("TIMEOUT", "hard_time_limit")),
-        ({}, ended("CANCELLED", "revoked")),
-    ],
+    "expected",
+    [ended("TIMEOUT", "hard_time_limit"), ended("CANCELLED", "revoked")],
     ids=["hard time limit", "revoked"],
 )
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_a_task_within_another(
-    flight: Flight, limits: dict[str, int], expected: tuple[str, str, str]
-) -> None:
+def test_a_task_within_another(flight: Flight, expected: tuple[str, str, str]) -> None:
     """What ends a task ends the calls of those that it runs in place, by the same cause."""
-    outer_id, request = flight.begin("ask_within", **limits)
-    if not limits:
-        flight.revoke(outer_id)
+    if expected[1] == "TIMEOUT":
+        outer_id, request = flight.begin_limited("time_limit", "ask_within")
+    else:
+        outer_id, request = flight.begin("ask_within")
+        flight.revoke(outer_id, request)
     calls = flight.ends_as(request["task_id"], FINISHED, LEFT, expected)
 
     assert request["task_id"] != outer_id
@@ -247,17 +244,15 @@ def test_a_task_within_another(
 
 
 @pytest.mark.parametrize(
-    ("limits", "cause"),
-    [({"soft_time_limit": 1}, "soft_time_limit"), ({"time_limit": 1}, "hard_time_limit")],
+    ("limit", "cause"),
+    [("soft_time_limit", "soft_time_limit"), ("time_limit", "hard_time_limit")],
 )
 @kept
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_time_limits_of_a_coroutine(
-    flight: Flight, limits: dict[str, int], cause: str, kept: bool
-) -> None:
+def test_time_limits_of_a_coroutine(flight: Flight, limit: str, cause: str, kept: bool) -> None:
     """What asyncio makes a cancellation of is told by what it is really about."""
-    task_id, _ = flight.begin("ask_in_loop", kwargs={"kept": kept}, **limits)
+    task_id, _ = flight.begin_limited(limit, "ask_in_loop", kept=kept)
 
     flight.ends_as(task_id, ended("TIMEOUT", cause))
 
@@ -267,8 +262,8 @@ def test_time_limits_of_a_coroutine(
 @pytest.mark.usefixtures("pool")
 def test_a_revoked_coroutine(flight: Flight, kept: bool) -> None:
     """The main process's word counts, though asyncio has cancelled the call in good order."""
-    task_id, _ = flight.begin("ask_in_loop", kwargs={"kept": kept})
-    flight.revoke(task_id)
+    task_id, request = flight.begin("ask_in_loop", kept=kept)
+    flight.revoke(task_id, request)
 
     flight.ends_as(task_id, ended("CANCELLED", "revoked"))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from celery import chain, chord, group
-from deployment import PATIENCE_SECONDS, PREFORK, Deployment
-from waiting import ended_calls, until
+from deployment import PREFORK, Deployment
+from waiting import PATIENCE, ended_calls, until
 
 import celery_hooks
 from celery_hooks.propagation import CUT_NOTE, HEADER, MAX_BYTES, dump
@@ -183,7 +183,7 @@ def test_the_header_does_not_grow(tasks: Any, travelling: Any, trace_id: str) ->
     assert tasks.app
     with audit_context(trace_id=trace_id, **IDS, **LABELS):
         sent = dump(current_context())
-        seen = travelling.retried_often.delay([]).get(timeout=2 * PATIENCE_SECONDS)
+        seen = travelling.retried_often.delay([]).get(timeout=2 * PATIENCE)
 
     assert seen == [sent] * 51
 
@@ -212,8 +212,8 @@ def test_other_tools_beside_us(
     with beside.worker(*PREFORK):
         published = travelling.publish_all.delay(trace_id, IDS | LABELS)
         arrived, seen = (
-            travelling.app.AsyncResult(task_id).get(timeout=PATIENCE_SECONDS)
-            for task_id in published.get(timeout=PATIENCE_SECONDS)
+            travelling.app.AsyncResult(task_id).get(timeout=PATIENCE)
+            for task_id in published.get(timeout=PATIENCE)
         )
         calls = trace_of(trace_id, 11)
 

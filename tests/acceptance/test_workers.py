@@ -12,7 +12,6 @@ from celery import group
 from children import output_of
 from deployment import (
     GEVENT,
-    PATIENCE_SECONDS,
     PREFORK,
     PREFORK_ALONE,
     SOLO,
@@ -21,7 +20,7 @@ from deployment import (
     Deployment,
 )
 from flights import FINISHED, LEFT, Flight, ended
-from waiting import Calls, Recording, until
+from waiting import PATIENCE, Calls, Recording, until
 
 from llm_audit import embedded
 
@@ -36,7 +35,7 @@ def test_recycled_children_deliver_everything_and_leave_nothing_behind(
     recycling = own_queue.with_settings(LLM_AUDIT_SPOOL_DIR=str(tmp_path))
     with recycling.worker(*PREFORK, limit):
         results = group(tasks.analyze.s(str(n)) for n in range(TASKS))()
-        ids = results.get(timeout=2 * PATIENCE_SECONDS)
+        ids = results.get(timeout=2 * PATIENCE)
 
     calls = calls_of(TASKS, *(result.id for result in results))
     assert sorted(call["_id"] for call in calls) == sorted(ids)
@@ -47,7 +46,7 @@ def test_recycled_children_deliver_everything_and_leave_nothing_behind(
 def test_spawned_children(own_queue: Deployment, flight: Flight) -> None:
     """Children that are started anew instead of forked record, and end, as the others."""
     with own_queue.with_settings(START_METHOD="spawn").worker(*PREFORK_ALONE) as worker:
-        task_id, request = flight.begin("ask", time_limit=1)
+        task_id, request = flight.begin_limited("time_limit", "ask")
         assert request["pid"] != worker.pid
         flight.ends_as(task_id, FINISHED, LEFT, ended("TIMEOUT", "hard_time_limit"))
         task_id, request = flight.begin("ask")
@@ -70,7 +69,7 @@ def test_without_mongodb_workers_start_run_and_stop(
         )
         server.kill()
         with away.worker(*options):
-            call_id = tasks.analyze.delay("x").get(timeout=PATIENCE_SECONDS)
+            call_id = tasks.analyze.delay("x").get(timeout=PATIENCE)
         server.restart()
         with pymongo.MongoClient[dict[str, Any]](server.url) as client:
             calls = client[own_queue.calls.database.name][own_queue.calls.name]
@@ -102,8 +101,8 @@ def test_hooks_installed_when_the_worker_runs_already(
 ) -> None:
     """An install that comes after the app is finalised and the worker is ready counts as well."""
     with own_queue.with_settings(INSTALL="late").worker(*GEVENT):
-        task_id, _ = flight.begin("ask")
-        flight.revoke(task_id)
+        task_id, request = flight.begin("ask")
+        flight.revoke(task_id, request)
         flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "revoked"))
 
 
@@ -124,7 +123,7 @@ def test_a_task_that_lets_nothing_else_run(tasks: Any, own_queue: Deployment) ->
     assert tasks.app
     watched = own_queue.with_settings(
         LLM_AUDIT_HEARTBEAT_SECONDS="0.2",
-        LLM_AUDIT_LEASE_SECONDS="6",
+        LLM_AUDIT_LEASE_SECONDS=str(PATIENCE),
         LLM_AUDIT_RECOVERY_INTERVAL_SECONDS="0.2",
     )
     observer = watched.with_settings(QUEUE="nothing-comes-here")
@@ -136,7 +135,7 @@ def test_a_task_that_lets_nothing_else_run(tasks: Any, own_queue: Deployment) ->
         seen = set()
         while not result.ready():
             seen |= {call["status"] for call in calls.find(spinning, {"status": 1})}
-        call_id = result.get(timeout=PATIENCE_SECONDS)
+        call_id = result.get(timeout=PATIENCE)
         until(lambda: calls.count_documents({"_id": call_id, "status": "SUCCESS"}))
 
     assert seen <= {"PENDING", "SUCCESS"}

@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any, NamedTuple
 
-from faults.recording import PATIENCE, Work, outcome, record, text
-from waiting import Call, Calls, until
+from faults.recording import Work, outcome, record, text
+from waiting import PATIENCE, Call, Calls, until
 
 from llm_audit.settings import Settings
 

@@ -24,10 +24,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from patience import PATIENCE
+
 import llm_audit
 from llm_audit import LLMLogger
 
-PATIENCE = 60
 PROGRESS_SECONDS = 0.02
 
 

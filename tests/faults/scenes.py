@@ -14,6 +14,7 @@ from pathlib import Path
 
 from faults.recording import Recording
 from file_size_limit import file_size_limit
+from patience import PATIENCE
 
 import llm_audit
 from llm_audit.journal import spool
@@ -70,7 +71,7 @@ def fork_often(recording: Recording) -> None:
         if pid == 0:
             for number in range(CALLS_OF_A_FORK):
                 recording.record_call(fork * NUMBERS_OF_A_FORK + number)
-            delivered = fork % 2 or llm_audit.shutdown(30)
+            delivered = fork % 2 or llm_audit.shutdown(PATIENCE)
             os._exit(0 if delivered else 1)
         status = os.waitpid(pid, 0)[1]
         if status:

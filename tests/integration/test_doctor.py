@@ -38,7 +38,7 @@ def say_who():
     print(process.recorder().constants["process_nonce"])
 """
 RECORD_AND_END = f"{RECORD}\nrecord(3)\nsay_who()"
-RECORD_AND_WAIT = f"{RECORD}\nrecord(3)\nassert llm_audit.flush(30)\nsay_who()\ninput()"
+RECORD_AND_WAIT = f"{RECORD}\nrecord(3)\nassert llm_audit.flush({PATIENCE})\nsay_who()\ninput()"
 RECORD_WHAT_IS_REFUSED = f"""{RECORD}
 record()
 call_id = LLMLogger.start(model="m", messages={FORBIDDEN!r})

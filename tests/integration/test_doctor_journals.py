@@ -25,8 +25,9 @@ from llm_audit.settings import get_settings
 RECORD_AND_WAIT = """
 from llm_audit import LLMLogger, flush
 from llm_audit.recorder import process
+from patience import PATIENCE
 LLMLogger.start(model="m", messages=[])
-assert flush(30)
+assert flush(PATIENCE)
 print(process.recorder().constants["process_nonce"])
 input()
 """

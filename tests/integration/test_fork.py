@@ -14,6 +14,7 @@ RECORD = """
 import os, sys
 import llm_audit
 from llm_audit import LLMLogger
+from patience import PATIENCE
 
 def record(count=1):
     for _ in range(count):
@@ -28,7 +29,7 @@ FORK = (
     RECORD
     + """
 record(20)
-assert llm_audit.flush(30)
+assert llm_audit.flush(PATIENCE)
 children = []
 for number in range(4):
     record()
@@ -36,14 +37,14 @@ for number in range(4):
     if pid == 0:
         record(10)
         if number % 2:
-            assert llm_audit.shutdown(30)
+            assert llm_audit.shutdown(PATIENCE)
         os._exit(0)
     children.append(pid)
 record(10)
 for pid in children:
     assert os.waitpid(pid, 0)[1] == 0
 record(1)
-assert llm_audit.flush(30)
+assert llm_audit.flush(PATIENCE)
 """
 )
 
@@ -65,7 +66,7 @@ for _ in range(15):
     pid = os.fork()
     if pid == 0:
         record(5)
-        assert llm_audit.shutdown(30)
+        assert llm_audit.shutdown(PATIENCE)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
 done.set()

@@ -40,8 +40,9 @@ while True:
 
 RECORD_AND_WAIT = """
 from llm_audit import LLMLogger, flush
+from patience import PATIENCE
 call_id = LLMLogger.start(model="m", messages=[])
-assert flush(30)
+assert flush(PATIENCE)
 print(call_id)
 input()
 LLMLogger.complete(call_id)
@@ -52,12 +53,13 @@ import sys
 from pathlib import Path
 import llm_audit
 from llm_audit.settings import get_settings
+from patience import PATIENCE
 input()
 llm_audit.recover()
 dead = Path(sys.argv[1])
 while dead.exists():
     pass
-assert llm_audit.flush(30)
+assert llm_audit.flush(PATIENCE)
 print(llm_audit.stats()["closed_for_the_dead"])
 """
 

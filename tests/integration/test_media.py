@@ -27,6 +27,7 @@ RECORD_UNTIL = """
 import os, signal, sys
 from pymongo import monitoring
 from llm_audit import LLMLogger, flush
+from patience import PATIENCE
 
 name, collection, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -44,7 +45,7 @@ monitoring.register(Kill())
 image = "QUJD" * (3 * 2**20)
 message = {"role": "user", "image": image}
 print(LLMLogger.start(model="m", messages=[message]), flush=True)
-flush(30)
+flush(PATIENCE)
 """
 BEFORE = {
     "the upload": ("update", "fs.chunks", 1),

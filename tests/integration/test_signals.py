@@ -10,8 +10,8 @@ STRIKE = """
 import faulthandler, logging, sys, threading
 import llm_audit
 from llm_audit import LLMLogger
+from patience import PATIENCE
 
-PATIENCE = 60
 faulthandler.dump_traceback_later(PATIENCE, exit=True)
 logging.disable()  # that MongoDB is not available is known
 llm_audit.configure(mongo_url="mongodb://127.0.0.1:1", exit_timeout_seconds=0)

@@ -13,12 +13,13 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.recorder import journal
 from llm_audit.recorder.process import running
+from patience import PATIENCE
 
 logging.disable()  # that the disk refuses is known
 journal.REOPEN_AFTER_SECONDS = 0
 messages = [{"role": "user", "content": "x" * 200}]
 LLMLogger.complete(LLMLogger.start(model="m", messages=messages))
-assert llm_audit.shutdown(30)  # all that is imported late has been, before it cannot be
+assert llm_audit.shutdown(PATIENCE)  # all that is imported late has been, before it cannot be
 with tempfile.TemporaryDirectory(dir="/tmp") as spool:
     if os.geteuid() == 0:
         os.chown(spool, 65534, 65534)
@@ -30,10 +31,10 @@ with tempfile.TemporaryDirectory(dir="/tmp") as spool:
     ids += [LLMLogger.start(model="m", messages=messages) for _ in range(30)]
     os.chmod(folder, 0o700)
     ids += [LLMLogger.start(model="m", messages=messages) for _ in range(30)]
-    assert llm_audit.flush(30)
+    assert llm_audit.flush(PATIENCE)
     stats = llm_audit.stats()
     print(json.dumps([ids, stats["recorded"], stats["dropped"]], default=str))
-    llm_audit.shutdown(30)
+    llm_audit.shutdown(PATIENCE)
     os.seteuid(os.getuid())
 """
 

@@ -21,7 +21,7 @@ REFUSED_WHILE_ALIVE = f"""{SCRIPT}
 llm_audit.configure()
 record(5, model="forbidden")
 record(5)
-assert llm_audit.flush(30)
+assert llm_audit.flush({PATIENCE})
 die()
 """
 # Ships all of a dead process's journal, and is killed when nothing but closing its calls is left.
@@ -43,6 +43,7 @@ import threading
 import llm_audit
 from llm_audit.errors import UnavailableError
 from llm_audit.recorder.recovery import Recovery
+from patience import PATIENCE
 
 shipped, finish = threading.Event(), Recovery.finish
 def not_yet(self):
@@ -53,7 +54,7 @@ def not_yet(self):
 Recovery.finish = not_yet
 import logging; logging.disable()
 llm_audit.recover()
-assert shipped.wait(30)
+assert shipped.wait(PATIENCE)
 """
 
 # Cannot read the last segment of a dead process's journal, and ends before MongoDB is back.
@@ -61,6 +62,7 @@ GIVE_UP_AND_END = """
 import errno, logging, threading
 import llm_audit
 from llm_audit.journal.segments import FileSegment
+from patience import PATIENCE
 
 logging.disable()
 given_up = threading.Event()
@@ -74,7 +76,7 @@ def note(self):
     given_up.set()
 FileSegment._read_at, FileSegment.give_up = fail_at_the_last, note
 llm_audit.recover()
-assert given_up.wait(30)
+assert given_up.wait(PATIENCE)
 llm_audit.shutdown(0)
 """
 

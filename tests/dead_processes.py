@@ -16,7 +16,7 @@ SCRIPT = """
 import logging, os, signal, resource
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.recorder import journal
+from llm_audit.journal import writer
 
 logging.disable()  # that MongoDB is not available, and that there is no room, is known
 

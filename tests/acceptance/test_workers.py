@@ -148,6 +148,7 @@ from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 import celery_hooks
 from llm_audit import LLMLogger
+from patience import PATIENCE
 
 def threads(of=""):
     return sorted(thread.name for thread in threading.enumerate() if of in thread.name)
@@ -163,11 +164,11 @@ def make(calls):
 
 for _ in range(2):
     with start_worker(app, perform_ping_check=False) as worker:
-        print(make.delay(0).get(timeout=20))
-        make.delay(1).get(timeout=20)
+        print(make.delay(0).get(timeout=PATIENCE))
+        make.delay(1).get(timeout=PATIENCE)
         signals.worker_ready.send(sender=worker)  # which a worker for tests leaves out
     print(threads("llm-audit"))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while threads() != ["MainThread"] and time.monotonic() < deadline:
         time.sleep(0.01)  # the driver's end on their own
     print(threads())

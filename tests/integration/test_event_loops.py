@@ -9,7 +9,7 @@ from typing import Any
 import pymongo
 import pytest
 from beanie import init_beanie
-from waiting import Calls, Recording, until
+from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, NotInitializedError, embedded
@@ -56,7 +56,7 @@ def test_loops_one_after_the_other() -> None:
 
 def test_loops_side_by_side() -> None:
     """Two threads run a loop each at the same time, with an `init()` each."""
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=PATIENCE)
 
     async def init_and_find() -> list[str]:
         await llm_audit.init()

@@ -23,7 +23,7 @@ record(400)
 die()
 """
 WITHOUT_ROOM_FOR_A_WHILE = f"""{SCRIPT}
-journal.REOPEN_AFTER_SECONDS = 0
+writer.REOPEN_AFTER_SECONDS = 0
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 record(5)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, unlimited[1]))

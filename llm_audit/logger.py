@@ -7,19 +7,17 @@ the call's id, a `str`, and may be awaited.
 import atexit
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
 import uuid_utils
 
-from llm_audit import arguments, endings, outcomes, redaction
+from llm_audit import arguments, outcomes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, enter, leave
-from llm_audit.journal.records import START
 from llm_audit.providers.response import read_response
-from llm_audit.recorder.open_calls import OpenCall, open_calls
-from llm_audit.recorder.process import recorder
+from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded
 
@@ -132,7 +130,8 @@ class LLMLogger:
         if not get_settings().enabled:
             return CallReference(call_id)
         try:
-            call = open_calls.get(call_id)
+            recording = recorder()
+            call = recording.open_calls.get(call_id)
             known = read_response(response) if response is not None else {}
             fields = outcomes.response_fields(
                 known.get("response_message") if response_message is None else response_message,
@@ -159,7 +158,7 @@ class LLMLogger:
             )
             if first_token_ms is not None:
                 fields["time_to_first_token_ms"] = first_token_ms
-            endings.end(call_id, fields, ended_ns)
+            recording.end(call_id, call, fields, ended_ns)
         except Exception as error:  # noqa: BLE001
             not_recorded("complete", error)
         return CallReference(call_id)
@@ -193,11 +192,12 @@ class LLMLogger:
             if isinstance(error, BaseException):
                 error = outcomes.behind(error)
                 if status is None and not outcomes.owner_knows(error):
-                    endings.end_unfinished(call_id, error, None)
+                    _end_unfinished(call_id, error, None)
                     return CallReference(call_id)
             meant, fields = outcomes.error_fields(error)
             fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
-            endings.end(call_id, fields, ended_ns)
+            recording = recorder()
+            recording.end(call_id, recording.open_calls.get(call_id), fields, ended_ns)
         except Exception as fault:  # noqa: BLE001
             not_recorded("fail", fault)
         return CallReference(call_id)
@@ -230,9 +230,9 @@ class LLMLogger:
         Returns:
             How many calls were ended.
         """
-        call_ids = open_calls.unended(attempt_id)
+        call_ids = open_calls().unended(attempt_id)
         for call_id in call_ids:
-            endings.end_unfinished(call_id, error, ended_by)
+            _end_unfinished(call_id, error, ended_by)
         return len(call_ids)
 
 
@@ -248,7 +248,7 @@ class LoggedCall:
         """Start the call, and make it the parent of the calls inside."""
         self._call_id = LLMLogger.start(**self._start_arguments)
         inside = current_context().extended(
-            parent_call_id=str(self._call_id), trace_id=open_calls.trace_of(self._call_id)
+            parent_call_id=str(self._call_id), trace_id=open_calls().trace_of(self._call_id)
         )
         self._frame = enter(inside)
         return self._call_id
@@ -262,12 +262,13 @@ class LoggedCall:
         """End the call, if the block did not."""
         if self._frame is not None:
             leave(self._frame)
-        if open_calls.get(self._call_id) is None:
+        call = open_calls().get(self._call_id)
+        if call is None or call.is_over:
             return
         if error is not None:
             LLMLogger.fail(self._call_id, error)
         else:
-            endings.end_unfinished(self._call_id, None, "block_ended")
+            _end_unfinished(self._call_id, None, "block_ended")
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""
@@ -290,21 +291,30 @@ def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
         return
     context = current_context()
     fields = arguments.start_fields(given, context)
-    trace_id = fields.get("trace_id")
-    if trace_id is None:
-        parent_call_id = fields.get("parent_call_id")
-        fields["trace_id"] = trace_id = _trace_of(parent_call_id, context, call_id)
     recording = recorder()
-    fields |= recording.constants
-    notes: Sequence[str] = ()
-    if settings.redact is not None:
-        fields, notes = redaction.apply(settings.redact, fields)
+    if "trace_id" not in fields:
+        fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
     attempt_id = context.task.get("attempt_id") if context.task else None
-    began = OpenCall(
-        time.monotonic_ns(), created_ms, fields.get("provider"), fields.get("model"), attempt_id
-    )
-    open_calls.begin(call_id, began, trace_id)
-    recording.record(START, call_id, 0, fields, notes)
+    recording.start(call_id, created_ms, fields, attempt_id)
+
+
+def _end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
+    """Record that a call ended without its outcome being known.
+
+    Args:
+        call_id: The call.
+        error: What ended it, if it was an exception.
+        ended_by: The cause; by default what the exception means, else "task_ended".
+    """
+    try:
+        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
+        if error is not None:
+            status, fields = outcomes.error_fields(error)
+        if ended_by is not None:
+            fields["ended_by"] = ended_by
+        recorder().end_unfinished(call_id, {**fields, "status": status})
+    except Exception as fault:  # noqa: BLE001
+        not_recorded("ending a call", fault)
 
 
 def trace_here(first: str) -> str | None:
@@ -327,7 +337,7 @@ def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) ->
     never seen its parent.
     """
     if parent_call_id is not None:
-        known = open_calls.trace_of(parent_call_id)
+        known = open_calls().trace_of(parent_call_id)
         if known is not None:
             return known
     opentelemetry = sys.modules.get("opentelemetry.trace")

@@ -20,7 +20,7 @@ from llm_audit.providers import pricing
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.open_calls import open_calls
+from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.upkeep import Upkeep
 from llm_audit.recorder.verdicts import Verdicts
@@ -53,6 +53,7 @@ class Shipper:
         settings: Where to ship, and how.
         journal: This process's journal.
         folder: This process's folder in the spool.
+        open_calls: The calls of this process.
         stats: Returns what the process's document says of it.
     """
 
@@ -61,6 +62,7 @@ class Shipper:
         settings: Settings,
         journal: Journal,
         folder: ProcessFolder,
+        open_calls: OpenCalls,
         stats: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._connection = Connection(settings)
@@ -94,6 +96,7 @@ class Shipper:
         self._settings = settings
         self._journal = journal
         self._folder = folder
+        self._open_calls = open_calls
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self.acknowledged = Acknowledged(lambda: self._wakes.put(False))  # noqa: FBT003
@@ -144,7 +147,7 @@ class Shipper:
         else:
             with suppress(Empty):
                 self._ended.get(timeout=timeout_seconds)
-                if not open_calls.ids():  # else it still shows that they run
+                if not self._open_calls.ids():  # else it still shows that they run
                     self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
@@ -164,7 +167,7 @@ class Shipper:
                 self._wakes.get()
         self._end_recovery()
         self.acknowledged.end()
-        self._keep_lease_of(open_calls.ids())
+        self._keep_lease_of(self._open_calls.ids())
         try:
             self._say_goodbye()
             self._connection.close()
@@ -188,7 +191,7 @@ class Shipper:
         """Show life as long as calls begun here run, though now under other settings."""
         if call_ids:
             self._ended.put(None)  # nobody has to wait for them
-        while call_ids & open_calls.ids():
+        while call_ids & self._open_calls.ids():
             try:
                 self.upkeep.show_life()
             except UnavailableError as error:
@@ -233,7 +236,7 @@ class Shipper:
             full = self._journal.full  # then its room is wanted
             self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
             self.backlog.delete_finished_segments()
-            self.upkeep.close_unrecorded(self.closing)
+            self.upkeep.close_unrecorded(self.closing, self._open_calls)
         if not sent:
             self.upkeep.clean_media()
         recovering = self._recover_once()
@@ -266,7 +269,7 @@ class Shipper:
     def _say_goodbye(self) -> None:
         if self.unavailable is None and self.backlog.empty:
             try:
-                self.upkeep.close_unrecorded(self.closing)
+                self.upkeep.close_unrecorded(self.closing, self._open_calls)
                 self.heartbeat.end()
                 self.ended_well = True
             except UnavailableError as error:

@@ -12,7 +12,7 @@ from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.open_calls import open_calls
+from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.settings import Settings
 from llm_audit.store import media
 from llm_audit.store.connection import Connection, reaching
@@ -75,7 +75,7 @@ class Upkeep:
             self._folder.touch()
             self._heartbeat.show()
 
-    def close_unrecorded(self, closing: Closing) -> None:
+    def close_unrecorded(self, closing: Closing, open_calls: OpenCalls) -> None:
         """Close the calls the record of whose end was lost, or they would be PENDING for ever.
 
         Everything else recorded has to be in MongoDB: what is PENDING there still runs, or is one
@@ -83,6 +83,7 @@ class Upkeep:
 
         Args:
             closing: Closes them.
+            open_calls: Those that still run.
 
         Raises:
             UnavailableError: MongoDB cannot be reached; call again.

@@ -18,7 +18,8 @@ from llm_audit.journal.records import START, Record
 from llm_audit.journal.segments import find_segments
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.journal.writer import Journal
-from llm_audit.recorder import process
+from llm_audit.recorder import recorder
+from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 from llm_audit.testing.isolation import isolated
@@ -96,15 +97,16 @@ def recorded_nowhere(spool_dir: Path) -> Iterator[RecordedCalls]:
         settings: Settings,
         journal: Journal,
         folder: ProcessFolder,
+        open_calls: OpenCalls,
         stats: Callable[[], Mapping[str, Any]],
     ) -> Shipper:
         calls.folders.add(folder.path)  # the program may configure another spool
-        return _Unshipped(settings, journal, folder, stats)
+        return _Unshipped(settings, journal, folder, open_calls, stats)
 
     # the environment: other processes of the test have a shipper, which finds nobody
     nowhere = {"mongo_url": NOWHERE, "exit_timeout_seconds": 0.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "Shipper", unshipped)  # until the last recorder has stopped
+        patch.setattr(recorder, "Shipper", unshipped)  # until the last recorder has stopped
         with isolated(spool_dir, 0, **nowhere):
             yield calls
 

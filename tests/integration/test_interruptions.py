@@ -17,8 +17,7 @@ import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
 from llm_audit.journal import spool
-from llm_audit.recorder.open_calls import open_calls
-from llm_audit.recorder.process import recorder
+from llm_audit.recorder.process import open_calls, recorder
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -50,7 +49,7 @@ def test_a_signal_handler_may_record_while_the_table_is_held() -> None:
 
     earlier = signal.signal(signal.SIGUSR1, record_in_handler)
     try:
-        with open_calls._lock:
+        with open_calls()._lock:
             os.kill(os.getpid(), signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, earlier)

@@ -10,7 +10,7 @@ from waiting import PATIENCE, Calls, Recording, arrived, until
 import llm_audit
 from llm_audit import LLMLogger, UsageError, audit_context
 from llm_audit.call import OUTCOME_FIELD_NAMES, CallFields
-from llm_audit.recorder.open_calls import forget_open_calls
+from llm_audit.recorder.process import open_calls
 
 USER = {"role": "user", "content": "Compare Gorgias with its top competitors"}
 ANSWER = {"role": "assistant", "content": "Zendesk and Freshdesk", "unknown": {"kept": True}}
@@ -222,7 +222,7 @@ def test_an_end_from_elsewhere_joins_its_start(calls: Calls, *, shipped: bool) -
     call_id = LLMLogger.start(model="m", messages=[USER])
     if shipped:
         assert llm_audit.flush(PATIENCE)
-    forget_open_calls()
+    open_calls().clear()
     LLMLogger.complete(call_id, response_message=ANSWER)
     call = arrived(calls, call_id)
 
@@ -237,7 +237,7 @@ def test_mistakes_lose_nothing_else(
     """Outside strict mode a call full of mistakes is recorded with all that is right in it."""
     recording(strict=False)
     call_id = LLMLogger.start(
-        call_type="POEM",
+        call_type=5,
         model=4,
         messages="hello",
         tags="beta",
@@ -259,7 +259,7 @@ def test_mistakes_lose_nothing_else(
     assert (call["call_type"], call["model"], call["provider"]) == ("OTHER", "4", "openai")
     assert call["messages"] == [{"role": "user", "content": "hello"}]
     assert (call["tags"], call["metadata"], call["user_id"]) == (["beta"], {"value": [1]}, "1.5")
-    assert call["request_params"] == {"temperature": "hot"}
+    assert call["request_params"] == {"temperature": "hot", "call_type": 5}
     assert call["response_message"] == {"role": "assistant", "content": "hi"}
     assert (call["status"], call["finish_reason"]) == ("SUCCESS", "stop")
     assert call["completion_tokens"] == 2

@@ -19,7 +19,6 @@ LAYERS = [
     {"store"},
     {"recorder"},
     {"references"},
-    {"endings"},
     {"logger"},
     {"diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},

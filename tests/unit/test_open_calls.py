@@ -1,45 +1,47 @@
-"""The table of calls that this process has started and not yet ended."""
+"""The table of calls that this process has started."""
 
 import pytest
 
 from llm_audit.recorder import open_calls as table
-from llm_audit.recorder.open_calls import OpenCall, OpenCalls
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Stage
 
 
-def a_call(attempt_id: str | None = None) -> OpenCall:
-    return OpenCall(0, 0, "openai", "gpt-4o", attempt_id)
+def begin(calls: OpenCalls, call_id: str, attempt_id: str | None = None) -> OpenCall:
+    call = OpenCall(0, 0, "openai", "gpt-4o", attempt_id, f"trace of {call_id}")
+    calls.begin(call_id, call)
+    return call
 
 
 def test_a_call_ends_once() -> None:
-    """Only the first to end a call gets it."""
+    """Only the first to end a call gets it; it counts as running until its end is recorded."""
     calls = OpenCalls()
-    call = a_call()
-    calls.begin("a", call, "trace")
+    call = begin(calls, "a")
 
     assert calls.get("a") is call
-    assert calls.end("a") is call
-    assert calls.end("a") is None
-    assert calls.get("a") is None
+    assert calls.take("a", call)
+    assert not calls.take("a", call)
+    assert (call.is_over, calls.unended(None), calls.ids()) == (True, [], {"a"})
+    call.stage = Stage.ENDED
+    assert not calls.take("a", call)
+    assert calls.ids() == set()
 
 
 def test_the_trace_outlives_the_call() -> None:
     """A call that has ended is still known as a parent."""
     calls = OpenCalls()
-    calls.begin("a", a_call(), "trace")
-    calls.end("a")
+    calls.take("a", begin(calls, "a"))
 
-    assert calls.trace_of("a") == "trace"
+    assert calls.trace_of("a") == "trace of a"
     assert calls.trace_of("b") is None
 
 
 def test_open_calls_are_found_by_their_attempt() -> None:
     """An attempt of a task finds its own open calls; without one, all are found."""
     calls = OpenCalls()
-    calls.begin("a", a_call("one"), "t")
-    calls.begin("b", a_call("two"), "t")
-    calls.begin("c", a_call(), "t")
-    calls.begin("d", a_call("one"), "t")
-    calls.end("d")
+    begin(calls, "a", "one")
+    begin(calls, "b", "two")
+    begin(calls, "c")
+    calls.take("d", begin(calls, "d", "one"))
 
     assert calls.unended("one") == ["a"]
     assert calls.unended(None) == ["a", "b", "c"]
@@ -48,22 +50,25 @@ def test_open_calls_are_found_by_their_attempt() -> None:
 def test_an_unfinished_call_is_not_ended_again_but_may_still_finish() -> None:
     """A call ended without a real outcome is left out, and its owner may still give one."""
     calls = OpenCalls()
-    call = a_call()
-    calls.begin("a", call, "t")
+    call = begin(calls, "a")
 
-    assert calls.end_unfinished("a") is call
-    assert calls.unended(None) == []
-    assert calls.end("a") == call._replace(unfinished=True)
-    assert calls.end_unfinished("a") is None
+    assert calls.give_up("a") is call
+    assert (call.is_over, calls.unended(None), calls.ids()) == (False, [], set())
+    assert calls.take("a", call)
+    assert calls.give_up("a") is None
 
 
 def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest calls and traces are forgotten first."""
-    monkeypatch.setattr(table, "OPEN_MAX", 2)
-    monkeypatch.setattr(table, "TRACES_MAX", 3)
+    """The oldest calls are forgotten first, and of those that have ended only a few are kept."""
+    monkeypatch.setattr(table, "OPEN_MAX", 5)
+    monkeypatch.setattr(table, "ENDED_MAX", 2)
     calls = OpenCalls()
-    for name in "abcd":
-        calls.begin(name, a_call(), name)
+    for name in "abc":
+        calls.take(name, begin(calls, name))
+    begin(calls, "d")
+    calls.give_up("d")
+    assert [name for name in "abcd" if calls.get(name)] == ["c", "d"]
 
-    assert calls.unended(None) == ["c", "d"]
-    assert [calls.trace_of(name) for name in "abcd"] == [None, "b", "c", "d"]
+    for name in "efgh":
+        begin(calls, name)
+    assert [name for name in "abcdefgh" if calls.get(name)] == ["d", "e", "f", "g", "h"]

@@ -12,7 +12,7 @@ import pytest
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context, carry_context
-from llm_audit.recorder.open_calls import forget_open_calls
+from llm_audit.recorder.process import open_calls
 from llm_audit.testing import RecordedCall, RecordedCalls
 
 
@@ -50,7 +50,7 @@ def test_a_follow_up_is_one_trace_with_its_parent(
 def test_the_parent_may_be_of_another_process(llm_audit_records: RecordedCalls) -> None:
     """A call whose parent began a trace in another process is in that trace all the same."""
     parent_id = start()
-    forget_open_calls()
+    open_calls().clear()
     parent, child = recorded(llm_audit_records, parent_id, start(parent_call_id=str(parent_id)))
     assert child.trace_id == parent.trace_id
 

@@ -1,0 +1,262 @@
+"""What records: one journal, the thread that ships it, and the calls that are open."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from llm_audit import redaction
+from llm_audit.call import SCHEMA_VERSION
+from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
+from llm_audit.errors import ConfigurationError, log_once
+from llm_audit.ids import created_at
+from llm_audit.journal import spool
+from llm_audit.journal.blob_files import missing_bytes, write_blobs
+from llm_audit.journal.operations import (
+    OUTCOME_MAX_BYTES,
+    START_MAX_BYTES,
+    without_content,
+)
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import OTHER, OWN, START, record_fields
+from llm_audit.journal.writer import DISK_REFUSED, QUOTA, Journal, JournalClosedError
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Stage
+from llm_audit.recorder.shipper import FlushResult, Shipper
+from llm_audit.settings import Settings
+
+
+class Recorder:
+    """One process's journal with the thread that ships it.
+
+    Args:
+        settings: In force for its whole life.
+        open_calls: The calls of this process, which outlive a recorder that is stopped.
+        successor: Returns who records from now on, once this one is stopped.
+
+    Raises:
+        ConfigurationError: In strict mode, if the spool cannot be written.
+    """
+
+    def __init__(
+        self, settings: Settings, open_calls: OpenCalls, successor: Callable[[], "Recorder"]
+    ) -> None:
+        self.settings = settings
+        self.open_calls = open_calls
+        self.ended_twice = 0
+        self.first_call_id: str | None = None
+        self._successor = successor
+        nonce = str(uuid4())
+        self.path = settings.spool_dir / settings.target() / nonce
+        self._folder = spool.ProcessFolder(self.path, target_name=settings.target_name())
+        _make(self._folder, settings)
+        self.journal = Journal(
+            self.path,
+            settings.segment_max_bytes,
+            settings.spool_max_bytes,
+            self._folder.ensure,
+        )
+        self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)
+        self.shipper.start()
+        constants = {
+            "schema_version": SCHEMA_VERSION,
+            "environment": settings.environment,
+            "service": settings.service,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_nonce": nonce,
+        }
+        self.constants = {name: value for name, value in constants.items() if value is not None}
+
+    def start(
+        self, call_id: str, created_ms: int, fields: dict[str, Any], attempt_id: str | None
+    ) -> None:
+        """Journal that a call begins, and hold it open.
+
+        Args:
+            call_id: The call.
+            created_ms: The id's instant, of the epoch.
+            fields: What is known of it, its trace included; what is the same for each call of this
+                process is added.
+            attempt_id: Of the task that makes it.
+        """
+        trace_id = fields["trace_id"]
+        fields |= self.constants
+        notes: Sequence[str] = ()
+        if self.settings.redact is not None:
+            fields, notes = redaction.apply(self.settings.redact, fields)
+        began = OpenCall(
+            time.monotonic_ns(),
+            created_ms,
+            fields.get("provider"),
+            fields.get("model"),
+            attempt_id,
+            trace_id,
+        )
+        self.open_calls.begin(call_id, began)
+        self.record(START, call_id, 0, fields, notes)
+
+    def end(
+        self, call_id: str, call: OpenCall | None, fields: dict[str, Any], ended_ns: int
+    ) -> None:
+        """Journal how a call ended, as its owner if this process holds it open.
+
+        Args:
+            call_id: The call.
+            call: What `open_calls` has of it.
+            fields: How it ended.
+            ended_ns: When, on the monotonic clock.
+        """
+        if call is None:
+            self._end(call_id, None, fields, ended_ns, Rank.ELSEWHERE)
+        elif self.open_calls.take(call_id, call):
+            try:
+                self._end(call_id, call, fields, ended_ns, Rank.OWNER)
+            finally:
+                call.stage = Stage.ENDED
+        else:
+            self.ended_twice += 1
+            log_once("A call was ended twice: the first complete() or fail() stands.")
+
+    def end_unfinished(self, call_id: str, fields: dict[str, Any]) -> None:
+        """Journal that a call ended without its outcome being known; a real one still beats this.
+
+        Args:
+            call_id: The call.
+            fields: What is known of its end.
+        """
+        call = self.open_calls.give_up(call_id)
+        self._end(call_id, call, fields, time.monotonic_ns(), Rank.UNWINDING)
+
+    def record(
+        self, op: str, call_id: str, key: int, fields: dict[str, Any], notes: Sequence[str]
+    ) -> None:
+        """Encode an operation once and journal it; it is on disk when this returns.
+
+        Args:
+            op: START; OWN, if this process holds the call open and ends it for the first time;
+                else OTHER.
+            call_id: The call.
+            key: The outcome's precedence; 0 for a start.
+            fields: The operation's fields.
+            notes: What was changed in them before.
+        """
+        if self.first_call_id is None:
+            self.first_call_id = call_id
+        max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
+        media_limit_bytes = self.settings.media_limit_bytes
+        given = fields, notes
+        lost = self.journal.full
+        if lost is not None:
+            fields, note = without_content(fields, f"dropped: {lost}")
+            notes = (*notes, note)
+        record = encode_plain(
+            record_fields(op, call_id, key, fields, notes=notes), max_bytes, media_limit_bytes
+        )
+        if record is None:
+            encoded = encode_carefully(fields, max_bytes, media_limit_bytes)
+            doc = RawBSONDocument(encoded.raw)
+            names, media_lost = self._write_blobs(encoded.blobs)
+            notes = (*notes, *encoded.notes)
+            if media_lost is not None:
+                notes = (*notes, f"what moved to GridFS is lost: {media_lost} in the spool")
+            lost = lost or media_lost
+            record = bson.encode(record_fields(op, call_id, key, doc, notes=notes, blobs=names))
+        try:
+            self.journal.append(record, call_id, lost)
+        except JournalClosedError:  # stopped a moment ago by another thread
+            successor = self._successor()
+            fields, notes = given
+            if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
+                fields = fields | {"process_nonce": successor.constants["process_nonce"]}
+            successor.record(op, call_id, key, fields, notes)
+
+    def stop(self, timeout_seconds: float) -> FlushResult:
+        """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
+        deadline = time.monotonic() + timeout_seconds
+        self.journal.close()
+        result = self.shipper.flush(timeout_seconds)
+        self.shipper.verdicts.wait(deadline - time.monotonic())
+        self.shipper.stop(max(0.0, deadline - time.monotonic()))
+        return result
+
+    def forget(self) -> None:
+        """Close inherited descriptors in a forked child; its parent goes on recording."""
+        self.journal.forget()
+        self.shipper.recovery.forget()
+        self._folder.forget()
+
+    def stats(self) -> dict[str, Any]:
+        """Return how many operations were recorded, and what became of them."""
+        shipper, journal = self.shipper, self.journal
+        unfinished = shipper.backlog.unfinished
+        age_seconds = time.monotonic() - unfinished[0].began if unfinished else 0.0
+        return {
+            "recorded": journal.last_seq,
+            "acked_through": shipper.acknowledged.through,
+            "backlog_bytes": sum(segment.end for segment in unfinished),
+            "backlog_age_seconds": round(age_seconds, 3),
+            "not_journaled": journal.not_journaled,
+            "ended_twice": self.ended_twice,
+            "superseded": shipper.delivery.superseded,
+            "closed_for_the_dead": shipper.closing.closed,
+            "rejected": shipper.delivery.rejected.entries(),
+            "dropped": journal.losses.entries(),
+        }
+
+    def _end(
+        self,
+        call_id: str,
+        call: OpenCall | None,
+        fields: dict[str, Any],
+        ended_ns: int,
+        rank: Rank,
+    ) -> None:
+        if call is not None:
+            elapsed_us = (ended_ns - call.started_ns) // 1000
+            fields["latency_ms"] = elapsed_us / 1000
+            ended_at = call.created_ms / 1000 + elapsed_us / 1_000_000
+        else:
+            ended_at = time.time()
+            began = created_at(call_id)
+            if began is not None:
+                fields["latency_ms"] = max(0.0, round((ended_at - began.timestamp()) * 1000, 3))
+        fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
+        fields["outcome_key"] = key = outcome_key(rank, ended_at)
+        notes: Sequence[str] = ()
+        if self.settings.redact is not None:
+            fields, notes = redaction.apply(self.settings.redact, fields)
+        self.record(OWN if rank is Rank.OWNER else OTHER, call_id, key, fields, notes)
+
+    def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
+        """Write blobs to the spool; return their names, or why they are lost."""
+        try:
+            if not blobs or self.journal.take_room(missing_bytes(self.journal.folder, blobs)):
+                return write_blobs(self.journal.folder, blobs), None
+        except OSError as error:
+            return [], str(error.strerror)
+        return [], QUOTA
+
+
+def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
+    try:
+        folder.ensure()
+    except OSError as error:
+        message = (
+            f"spool_dir {settings.spool_dir} cannot be written ({error.strerror}): give this "
+            "process a writable folder on a local disk through llm_audit.configure(spool_dir=...) "
+            "or LLM_AUDIT_SPOOL_DIR."
+        )
+        if settings.strict:
+            raise ConfigurationError(message) from None
+        log_once(
+            f"{message} Until then calls are kept in memory only.",
+            level=logging.ERROR,
+            key=DISK_REFUSED,
+        )

@@ -70,6 +70,15 @@ def is_soft_time_limit(error: BaseException) -> bool:
     return any(cls.__name__ == "SoftTimeLimitExceeded" for cls in type(error).__mro__)
 
 
+def log_fault(error: Exception) -> None:
+    """Log where a fault of ours happened, without its text, which may hold recorded content."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log_once(
+        f"The shipper failed with {type(error).__name__} and will try again:\n{frames}",
+        level=logging.ERROR,
+    )
+
+
 _logged: set[str] = set()
 
 

@@ -102,10 +102,10 @@ def beats(processes: Calls, nonce: str, count: int) -> None:
 
 def own_beats(count: int) -> None:
     """Wait until this process has beaten some more times, whatever came of it."""
-    heartbeat = ours().shipper.heartbeat
+    life = ours().shipper.life
     for _ in range(count):
-        before = heartbeat._next
-        until(lambda before=before: heartbeat._next > before)
+        before = life.due_at
+        until(lambda before=before: life.due_at > before)
 
 
 def status(calls: Calls, call_id: str) -> str:

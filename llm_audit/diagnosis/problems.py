@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from llm_audit.diagnosis.journals import OTHER_KERNEL, OTHER_TARGET, WAITING
 from llm_audit.diagnosis.processes import SILENT
 from llm_audit.diagnosis.results import Diagnosis
-from llm_audit.recorder.heartbeat import ProcessState
+from llm_audit.store.processes import ProcessState
 
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
 

@@ -6,8 +6,8 @@ from typing import Any
 from llm_audit.diagnosis.journals import IN_USE, WAITING
 from llm_audit.diagnosis.results import Diagnosis, ProcessReport
 from llm_audit.journal.losses import CONTENT, JOURNAL, NOTES, RECORD
-from llm_audit.recorder.heartbeat import ProcessState
 from llm_audit.store.connection import Documents, server_time
+from llm_audit.store.processes import ProcessState
 
 SILENT = "silent"
 DEAD = "dead"

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.journal import spool
+from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import LOCK, NEW, REJECTED, Held, ProcessFolder
-from llm_audit.journal.watch import Watch
 
 UNFINISHED_SECONDS = 3600.0
 
@@ -30,7 +30,7 @@ class OtherKernels:
     def __init__(self, lease_seconds: float, watch_seconds: float) -> None:
         self._lease_seconds = lease_seconds
         self._watch_seconds = watch_seconds
-        self._watch = Watch()
+        self._touches = Sightings()
 
     def is_dead(self, path: Path, touched_at: float) -> bool:
         """Tell whether the owner of a folder is dead.
@@ -39,7 +39,7 @@ class OtherKernels:
             path: The folder.
             touched_at: Its lock file's modification time.
         """
-        unchanged_seconds = self._watch.unchanged_seconds(path.name, touched_at)
+        unchanged_seconds = self._touches.unchanged_seconds(path.name, touched_at)
         os.utime(path.parent)
         untouched_seconds = path.parent.stat().st_mtime - touched_at
         return untouched_seconds > self._lease_seconds and unchanged_seconds >= self._watch_seconds

@@ -47,7 +47,7 @@ class Entry:
     call_ids: list[str] = field(default_factory=list)
 
 
-class Tally:
+class Losses:
     """Counts by kind and reason; any thread may add.
 
     Args:

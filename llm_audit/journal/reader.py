@@ -1,4 +1,4 @@
-"""A journal's way out: read on, pair starts with their outcomes, forget what is acknowledged.
+"""Reading a journal: on from where it was, starts paired with their outcomes, in batches.
 
 One code for this process's live journal, for an outage's backlog and for what a dead process left.
 Memory is bounded by the window of starts that wait for their outcome, not by the journal.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from llm_audit.errors import log_once
-from llm_audit.journal.losses import JOURNAL, RECORD, Tally
+from llm_audit.journal.losses import JOURNAL, RECORD, Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.records import OWN, START, Record
 from llm_audit.journal.segments import Segment
@@ -56,7 +56,7 @@ class Batch:
             self.segments.append(segment)
 
 
-class Backlog:
+class JournalReader:
     """What one journal still holds that MongoDB has not acknowledged.
 
     Args:
@@ -64,8 +64,8 @@ class Backlog:
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         batch_size: Records in one batch at the most.
         losses: Is told of what can no longer be read.
-        on_delete: Is told of segments before they are deleted.
-        on_loss: Is told of segments that cannot be read, before they are given up.
+        before_delete: Called with each segment that has arrived, before it goes; what it raises
+            keeps the segment.
         last_read_seq: The number of the last record that others have read, of deleted segments.
         missing: How many numbers before it were missing.
         damaged: The names of segments whose loss others have counted.
@@ -77,17 +77,15 @@ class Backlog:
         *,
         pending_after_seconds: float,
         batch_size: int,
-        losses: Tally,
-        on_delete: Callable[[Segment], None] = lambda _: None,
-        on_loss: Callable[[Segment], None] = lambda _: None,
+        losses: Losses,
+        before_delete: Callable[[Segment], None] = lambda _: None,
         last_read_seq: int = 0,
         missing: int = 0,
         damaged: Iterable[str] = (),
     ) -> None:
         self._segments = segments
         self._losses = losses
-        self._on_delete = on_delete
-        self._on_loss = on_loss
+        self._before_delete = before_delete
         self._pending_after_seconds = pending_after_seconds
         self._batch_size = batch_size
         self._waiting: dict[str, _Waiting] = {}
@@ -159,18 +157,13 @@ class Backlog:
         return self._in_flight
 
     def acknowledge(self) -> None:
-        """Take the batch in flight off the journal; delete the segments that are done with."""
+        """Take the batch in flight off the journal, and delete the segments that are done with."""
         batch, self._in_flight = self._in_flight, None
         for segment in batch.segments if batch else ():
             segment.unacknowledged -= 1
-        self.delete_finished_segments()
-
-    def delete_finished_segments(self) -> None:
-        """Delete segments in which nothing is left to acknowledge."""
         while self._segments and self._segments[0].finished:
-            segment = self._segments.popleft()
-            self._on_delete(segment)
-            segment.delete()
+            self._before_delete(self._segments[0])
+            self._segments.popleft().delete()
 
     def _read_on(self) -> bool:
         for segment in tuple(self._segments):
@@ -184,7 +177,6 @@ class Backlog:
                     if error.errno in TRANSIENT:
                         raise
                     self._count_lost(segment, f"unreadable: {error.strerror}")
-                    self._on_loss(segment)
                     segment.give_up()
                 return True
         return False

@@ -45,6 +45,7 @@ class Segment(ABC):
         self.taken = 0
         self.unacknowledged = 0
         self.damaged = False
+        self.given_up = False
         self.blobs: list[str] = []
 
     @property
@@ -108,11 +109,11 @@ class Segment(ABC):
 
     @abstractmethod
     def delete(self) -> None:
-        """Remove it, and the blobs that only its records name."""
+        """Remove it, and the blobs that only its records name; set it aside if it was given up."""
 
     def give_up(self) -> None:
         """Go on without the rest, which cannot be read."""
-        self.read = self.end
+        self.read, self.given_up = self.end, True
 
     @abstractmethod
     def _read_at(self, offset: int, size: int) -> bytes: ...
@@ -230,13 +231,11 @@ class FileSegment(Segment):
         self._descriptor = None
         for name in self.blobs:
             (self.path.parent / name).unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
-
-    def give_up(self) -> None:
-        """Move the file, if it is there, out of the way."""
-        super().give_up()
-        with suppress(OSError):
-            self.path.rename(_aside(self.path))
+        if self.given_up:
+            with suppress(OSError):
+                self.path.rename(_aside(self.path))
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         descriptor = self._descriptor  # held, even if the writer closes the segment meanwhile

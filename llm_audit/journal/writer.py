@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.errors import LLMAuditError, log_once
-from llm_audit.journal.losses import CONTENT, RECORD, Tally, leave
+from llm_audit.journal.losses import CONTENT, RECORD, Losses, leave
 from llm_audit.journal.records import seal, seq_of
 from llm_audit.journal.segments import SUFFIX, FileSegment, MemorySegment, Segment
 
@@ -57,7 +57,7 @@ class Journal:
         self.segments: deque[Segment] = deque()
         self.last_seq = 0
         self.not_journaled = 0
-        self.losses = Tally()
+        self.losses = Losses()
         self._segment_max_bytes = segment_max_bytes
         self._make_folder = make_folder
         self._max_bytes = max_bytes

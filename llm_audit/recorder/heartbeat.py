@@ -1,8 +1,8 @@
-"""A process's document in `llm_audit_processes`: that it lives, and what it has delivered.
+"""The sign of life that a process gives in MongoDB, and its look at the others'.
 
-Whoever beats also watches the others. A process is taken for dead when its beat counter has not
-changed for its whole lease while this one looked, connected, beat after beat: not by any clock, or
-the first process back after an outage would abandon all the others.
+A process is taken for dead when its beat counter has not changed for its whole lease while this one
+looked, connected, beat after beat: not by any clock, or the first process back after an outage
+would abandon all the others.
 """
 
 import os
@@ -10,30 +10,20 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pymongo.errors import OperationFailure
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import log_once
+from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import boot_id
-from llm_audit.journal.watch import Watch
 from llm_audit.settings import Settings
 from llm_audit.store.codes import AUTHENTICATION_FAILED, describe
 from llm_audit.store.connection import Connection, Documents, reaching, server_time
+from llm_audit.store.processes import KEPT, ProcessState
 
-KEPT = timedelta(days=30)
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
 MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
-
-
-class ProcessState(StrEnum):
-    """What is known of a process."""
-
-    ALIVE = "alive"
-    ENDED = "ended"
-    RECOVERED = "recovered"
-    LOST = "lost"
 
 
 class Silent(NamedTuple):
@@ -76,29 +66,9 @@ class Heartbeat:
         self._connection = connection
         self._nonce = nonce
         self._stats = stats
-        self._watch = Watch()
-        self._made = False
+        self._beats = Sightings()
         self._last_look = 0.0
-        self._next = 0.0
-
-    def is_due(self) -> bool:
-        """Tell whether to beat now: at the interval, and with the first operation recorded."""
-        first = not self._made and bool(self._stats()["recorded"])
-        return first or time.monotonic() >= self._next
-
-    def beat(self) -> list[Silent]:
-        """Show life, and return the processes whose lease has expired.
-
-        Raises:
-            UnavailableError: MongoDB cannot be reached.
-        """
-        self.show()
-        with reaching():
-            try:
-                return self._look(self._connection.processes())
-            except OperationFailure as error:
-                self._refused(error)
-                return []
+        self.shown = False
 
     def show(self) -> None:
         """Show life, if anything was recorded.
@@ -106,17 +76,7 @@ class Heartbeat:
         Raises:
             UnavailableError: MongoDB cannot be reached.
         """
-        stats = self._stats()
-        before, self._next = self._next, time.monotonic() + self._settings.beat_seconds()
-        if not stats["recorded"]:
-            return
-        try:
-            with reaching():
-                self._write(self._connection.processes(), stats, ProcessState.ALIVE, KEPT)
-        except UnavailableError:
-            self._next = before
-            raise
-        self._made = True
+        self._write(ProcessState.ALIVE)
 
     def end(self) -> None:
         """Say goodbye: everything recorded here has arrived, or is known to have not.
@@ -124,51 +84,46 @@ class Heartbeat:
         Raises:
             UnavailableError: MongoDB cannot be reached.
         """
-        stats = self._stats()
-        if not stats["recorded"]:
-            return
-        flawless = not stats["rejected"] and not stats["dropped"]
-        kept = KEPT_AFTER_ALL_ARRIVED if flawless else KEPT
-        with reaching():
-            self._write(self._connection.processes(), stats, ProcessState.ENDED, kept)
+        self._write(ProcessState.ENDED)
 
-    def lost(self, silent: Silent) -> None:
-        """Note that a process is lost, unless it has beaten again meanwhile.
+    def look(self) -> list[Silent]:
+        """Return the processes whose lease has expired.
 
         Raises:
             UnavailableError: MongoDB cannot be reached.
         """
-        unchanged = {"_id": silent.nonce, "beat": silent.beat, "state": ProcessState.ALIVE}
         with reaching():
-            self._connection.processes().update_one(
-                unchanged, {"$set": {"state": ProcessState.LOST, "lost_at": datetime.now(UTC)}}
-            )
+            try:
+                return self._find_silent(self._connection.processes())
+            except OperationFailure as error:
+                self._refused(error)
+                return []
 
-    def _write(
-        self,
-        processes: Documents,
-        stats: Mapping[str, Any],
-        state: ProcessState,
-        kept: timedelta,
-    ) -> None:
-        fields = {
-            **self._identity,
-            **stats,
-            "state": state,
-            "expires_at": datetime.now(UTC) + kept,
-        }
+    def _write(self, state: ProcessState) -> None:
+        stats = self._stats()
+        if not stats["recorded"]:
+            return
+        flawless = not stats["rejected"] and not stats["dropped"]
+        brief = state is ProcessState.ENDED and flawless
         update = {
-            "$set": fields,
+            "$set": {
+                **self._identity,
+                **stats,
+                "state": state,
+                "expires_at": datetime.now(UTC) + (KEPT_AFTER_ALL_ARRIVED if brief else KEPT),
+            },
             "$inc": {"beat": 1},
             "$currentDate": {"beat_at": True},
             "$setOnInsert": {"started_at": self._started_at},
         }
-        try:
-            processes.update_one({"_id": self._nonce}, update, upsert=True)
-        except OperationFailure as error:
-            self._refused(error)
+        with reaching():
+            try:
+                self._connection.processes().update_one({"_id": self._nonce}, update, upsert=True)
+            except OperationFailure as error:
+                self._refused(error)
+        self.shown = True
 
-    def _look(self, processes: Documents) -> list[Silent]:
+    def _find_silent(self, processes: Documents) -> list[Silent]:
         """Find who has been silent for a while, by the server's clock, and watch these."""
         now = server_time(processes.database)
         silence = timedelta(seconds=2 * self._settings.beat_seconds())
@@ -183,12 +138,12 @@ class Heartbeat:
         silent = list(processes.find(query, {"beat": 1, "lease_seconds": 1}))
         # now that the answer is here: this process may have been frozen while it was on its way
         if time.monotonic() - self._last_look > MISSED_BEATS * self._settings.beat_seconds():
-            self._watch.keep(())  # nobody looked for a while: begin anew
-        self._watch.keep(process["_id"] for process in silent)
+            self._beats.keep(())  # nobody looked for a while: begin anew
+        self._beats.keep(process["_id"] for process in silent)
         expired = [
             Silent(process["_id"], process["beat"])
             for process in silent
-            if self._watch.unchanged_seconds(process["_id"], process["beat"])
+            if self._beats.unchanged_seconds(process["_id"], process["beat"])
             >= process["lease_seconds"]
         ]
         self._last_look = time.monotonic()

@@ -195,7 +195,7 @@ class Recorder:
     def stats(self) -> dict[str, Any]:
         """Return how many operations were recorded, and what became of them."""
         shipper, journal = self.shipper, self.journal
-        unfinished = shipper.backlog.unfinished
+        unfinished = shipper.own.reader.unfinished
         age_seconds = time.monotonic() - unfinished[0].began if unfinished else 0.0
         return {
             "recorded": journal.last_seq,
@@ -204,9 +204,9 @@ class Recorder:
             "backlog_age_seconds": round(age_seconds, 3),
             "not_journaled": journal.not_journaled,
             "ended_twice": self.ended_twice,
-            "superseded": shipper.delivery.superseded,
+            "superseded": shipper.own.delivery.superseded,
             "closed_for_the_dead": shipper.closing.closed,
-            "rejected": shipper.delivery.rejected.entries(),
+            "rejected": shipper.own.delivery.rejected.entries(),
             "dropped": journal.losses.entries(),
         }
 

@@ -2,50 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from pymongo.errors import OperationFailure
 
-from llm_audit.errors import log_once
+from llm_audit.errors import UnavailableError, log_fault, log_once
 from llm_audit.journal import spool
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
-from llm_audit.journal.losses import Tally, find_left, find_progress, leave_progress
-from llm_audit.journal.reader import Backlog
+from llm_audit.journal.losses import Losses, find_left, find_progress, leave_progress
+from llm_audit.journal.records import JournalVersionError
 from llm_audit.journal.segments import find_segments
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool import TRANSIENT, ProcessFolder
+from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing, find_verdicts
-from llm_audit.recorder.processes import note_recovered
+from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
 from llm_audit.store.codes import describe
 from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.delivery import Delivery
-
-
-@dataclass(eq=False, slots=True)
-class Adopted:
-    """A dead process's folder, ours until everything in it is in MongoDB."""
-
-    folder: ProcessFolder
-    backlog: Backlog
-    delivery: Delivery
-    losses: Tally
-
-    def leave_progress(self) -> None:
-        """Write down what the journal told so far, for whoever goes on with what is left of it."""
-        try:
-            leave_progress(
-                self.folder.path,
-                last_read_seq=self.backlog.last_read_seq,
-                missing=self.backlog.missing,
-                unreadable=self.losses.entries(),
-                refused=self.delivery.rejected.entries(),
-                damaged=sorted(self.backlog.damaged),
-            )
-        except OSError as error:
-            log_once(f"How far {self.folder.path} is recovered cannot be noted ({error.strerror}).")
+from llm_audit.store.processes import note_recovered
 
 
 class Recovery:
@@ -72,20 +46,21 @@ class Recovery:
         self._connection = connection
         self._closing = closing
         self._between = between
-        self._adopted: Adopted | None = None
-        self._dead: Iterator[ProcessFolder] = iter(())
         self._other_kernels = OtherKernels(
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
+        self._dead: Iterator[ProcessFolder] = iter(())
+        self._adopted: Shipment | None = None
         self._left_alone: set[str] = set()
-        self._looked_at = 0.0  # on the monotonic clock: when a look began that came to its end
-        self._look_began = 0.0
-        self._next_look = 0.0
+        self._look = Every(settings.recovery_interval_seconds, self._begin_look)
+        self._look_began = 0.0  # on the monotonic clock
+        self._looked_at = 0.0  # when a look began that came to its end
         self._paused_until = 0.0
 
     def look_now(self) -> None:
         """Look for dead processes at the next opportunity instead of at the next interval."""
-        self._next_look = self._paused_until = 0.0
+        self._look.soon()
+        self._paused_until = 0.0
 
     def left_nothing(self, since: float) -> bool:
         """Tell whether a look has come to its end, and nothing of a dead process is there now.
@@ -97,46 +72,36 @@ class Recovery:
             owner.has_ended() for _, owner in spool.owners(self._target_folder)
         )
 
-    def current(self) -> Adopted | None:
-        """Return the dead process's folder being worked on, adopting the next if there is one."""
-        if time.monotonic() < self._paused_until:
-            return None
-        if self._adopted is None:
-            self._adopted = self._adopt_next()
-        return self._adopted
+    def has_left_alone(self, nonce: str) -> bool:
+        """Tell whether a folder waits for a process that can deal with it."""
+        return nonce in self._left_alone
 
-    def finish(self) -> None:
-        """Close the calls that the adopted folder's owner left open, then remove the folder.
+    def step(self) -> bool:
+        """Go one step on with what a dead process left; return whether there was anything to do.
 
-        Only now, so a start that never reached MongoDB has been shipped first.
-
-        Raises:
-            UnavailableError: MongoDB cannot be reached now; call again later.
+        A fault of it holds up no call of ours.
         """
-        adopted = self._adopted
-        if adopted is None:
-            return
-        nonce = adopted.folder.nonce
-        with reaching():
-            try:
-                note_recovered(
-                    self._connection.processes(),
-                    self._settings,
-                    adopted.folder.path,
-                    adopted.folder.owner(),
-                    last_seq=adopted.backlog.last_read_seq,
-                    missing=adopted.backlog.missing,
-                    left=find_left(adopted.folder.path),
-                    unreadable=adopted.losses.entries(),
-                    refused=adopted.delivery.rejected.entries(),
-                )
-            except OperationFailure as error:
-                log_once(f"That a process was recovered could not be noted ({describe(error)}).")
-        for verdict in find_verdicts(adopted.folder.path):
-            self._closing.carry_out(verdict)
-        self._closing.abandon(nonce, ended_by="worker_lost")
-        adopted.folder.remove()
-        self._adopted = None
+        if time.monotonic() < self._paused_until:
+            return False
+        try:
+            if self._adopted is None:
+                self._adopted = self._adopt_next()
+            if self._adopted is None:
+                return False
+            if not self._adopted.step(everything=True):
+                self._finish(self._adopted)
+        except JournalVersionError:
+            self._leave_alone("a newer llm-audit wrote it")
+        except UnavailableError as error:
+            log_once(f"A dead process's journal could not be shipped ({error}): later.")
+            return self._pause()
+        except Exception as error:  # noqa: BLE001
+            log_fault(error)
+            transient = isinstance(error, OSError) and error.errno in TRANSIENT
+            if transient or self._adopted is None:
+                return self._pause()
+            self._leave_alone(f"reading it failed with {type(error).__name__}")
+        return True
 
     def finish_if_shipped(self) -> None:
         """Finish the adopted folder if nothing of it is left to ship.
@@ -144,16 +109,8 @@ class Recovery:
         Raises:
             UnavailableError: MongoDB cannot be reached now; the next process that looks finishes.
         """
-        if self._adopted is not None and self._adopted.backlog.empty:
-            self.finish()
-
-    def has_left_alone(self, nonce: str) -> bool:
-        """Tell whether a folder waits for a process that can deal with it."""
-        return nonce in self._left_alone
-
-    def pause(self) -> None:
-        """Go on with the adopted folder only after the usual interval."""
-        self._paused_until = time.monotonic() + self._settings.recovery_interval_seconds
+        if self._adopted is not None and self._adopted.empty:
+            self._finish(self._adopted)
 
     def release(self) -> None:
         """Leave the adopted folder to the next process that looks."""
@@ -166,37 +123,19 @@ class Recovery:
         if self._adopted is not None:
             self._adopted.folder.forget()
 
-    def leave_alone(self, reason: str) -> None:
-        """Leave the adopted folder to a process that can deal with it.
-
-        Args:
-            reason: Why this one cannot.
-        """
-        if self._adopted is not None:
-            self._leave(self._adopted.folder, reason)
-            self._adopted = None
-
-    def _leave(self, folder: ProcessFolder, reason: str) -> None:
-        log_once(f"{folder.path} is left alone: {reason}.")
-        self._left_alone.add(folder.nonce)
-        folder.release()
-
-    def _report_waiting_elsewhere(self) -> None:
-        settings = self._settings
-        target = self._target_folder.name
+    def _begin_look(self) -> None:
+        settings, target = self._settings, self._target_folder.name
         for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
             log_once(
                 f"{folder.path} holds calls for {folder.owner().get('target')}: only a process "
                 f"with those settings ships them. If they belong to {settings.target_name()}, "
                 f"move it into {self._target_folder}."
             )
+        self._look_began = time.monotonic()
+        self._dead = adopt_dead(self._target_folder, self._other_kernels)
 
-    def _adopt_next(self) -> Adopted | None:
-        if time.monotonic() >= self._next_look:
-            self._report_waiting_elsewhere()
-            self._look_began = time.monotonic()
-            self._next_look = self._look_began + self._settings.recovery_interval_seconds
-            self._dead = adopt_dead(self._target_folder, self._other_kernels)
+    def _adopt_next(self) -> Shipment | None:
+        self._look()
         for folder in self._dead:
             if folder.nonce in self._left_alone:
                 folder.release()
@@ -211,32 +150,66 @@ class Recovery:
         self._looked_at = self._look_began
         return None
 
-    def _adopt(self, folder: ProcessFolder) -> Adopted:
-        settings = self._settings
-        progress = find_progress(folder.path)
-        losses = Tally(progress.get("unreadable", ()))
-        backlog = Backlog(
-            find_segments(folder.path),
-            pending_after_seconds=0,
-            batch_size=settings.batch_size,
-            losses=losses,
-            on_delete=lambda _: adopted.leave_progress(),
-            on_loss=lambda _: adopted.leave_progress(),
-            last_read_seq=progress.get("last_read_seq", 0),
-            missing=progress.get("missing", 0),
-            damaged=progress.get("damaged", ()),
-        )
-        # a file of its own for what is refused: the dead one may have died in the middle of writing
-        nonce = f"{folder.nonce}.{uuid4()}"
-        delivery = Delivery(
-            settings,
+    def _adopt(self, folder: ProcessFolder) -> Shipment:
+        known = find_progress(folder.path)
+
+        def note_progress(_: object) -> None:
+            try:
+                leave_progress(folder.path, **adopted.account())
+            except OSError as error:
+                log_once(f"How far {folder.path} is recovered cannot be noted ({error.strerror}).")
+
+        adopted = Shipment(
+            self._settings,
             self._connection,
-            self._target_folder,
-            nonce,
-            losses,
+            folder,
+            find_segments(folder.path),
+            Losses(known.get("unreadable", ())),
+            before_delete=note_progress,
             between=self._between,
-            refused=progress.get("refused", ()),
-            kept=rejected.kept(self._target_folder, folder.nonce),
+            known=known,
         )
-        adopted = Adopted(folder, backlog, delivery, losses)
         return adopted
+
+    def _finish(self, adopted: Shipment) -> None:
+        """Close the calls that the folder's owner left open, then remove the folder.
+
+        Only now, so a start that never reached MongoDB has been shipped first.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached now; call again later.
+        """
+        folder = adopted.folder
+        with reaching():
+            try:
+                note_recovered(
+                    self._connection.processes(),
+                    self._settings,
+                    folder.path,
+                    folder.owner(),
+                    left=find_left(folder.path),
+                    account=adopted.account(),
+                )
+            except OperationFailure as error:
+                log_once(f"That a process was recovered could not be noted ({describe(error)}).")
+        for verdict in find_verdicts(folder.path):
+            self._closing.carry_out(verdict)
+        self._closing.abandon(folder.nonce, ended_by="worker_lost")
+        folder.remove()
+        self._adopted = None
+
+    def _pause(self) -> bool:
+        """Go on only after the usual interval."""
+        self._paused_until = time.monotonic() + self._settings.recovery_interval_seconds
+        return False
+
+    def _leave_alone(self, reason: str) -> None:
+        if self._adopted is not None:
+            self._leave(self._adopted.folder, reason)
+            self._adopted = None
+
+    def _leave(self, folder: ProcessFolder, reason: str) -> None:
+        """Leave a folder to a process that can deal with it."""
+        log_once(f"{folder.path} is left alone: {reason}.")
+        self._left_alone.add(folder.nonce)
+        folder.release()

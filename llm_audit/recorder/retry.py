@@ -9,15 +9,15 @@ from uuid import uuid4
 from bson.errors import BSONError
 
 from llm_audit.errors import log_once
-from llm_audit.journal.losses import Tally
+from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import REFUSED, writes_for
 from llm_audit.journal.records import Record
-from llm_audit.recorder.processes import note_retried
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
 from llm_audit.store.connection import Connection, Documents, reaching
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.plain_errors import asking
+from llm_audit.store.processes import note_retried
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _retry(path: Path, settings: Settings, connection: Connection) -> tuple[int,
     """Send the records of one file; return how many, and how many were refused again."""
     nonce = rejected.nonce_of(path)
     target_folder = path.parent.parent
-    delivery = Delivery(settings, connection, target_folder, f"{nonce}.{uuid4()}", Tally())
+    delivery = Delivery(settings, connection, target_folder, f"{nonce}.{uuid4()}", Losses())
     sent = 0
     with rejected.taking(path) as records:
         for some in _batches(records, settings.batch_size):

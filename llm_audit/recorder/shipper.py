@@ -1,35 +1,37 @@
 """The thread that brings the journal to MongoDB, this process's own and those of the dead."""
 
 import logging
+import random
 import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from llm_audit.errors import UnavailableError, log, log_once
-from llm_audit.journal.reader import Backlog
-from llm_audit.journal.records import JournalVersionError
-from llm_audit.journal.spool import TRANSIENT, ProcessFolder
+from llm_audit.errors import UnavailableError, log, log_fault, log_once
+from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.providers import pricing
 from llm_audit.recorder.acknowledged import Acknowledged
+from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.upkeep import Upkeep
+from llm_audit.recorder.shipment import Shipment
 from llm_audit.recorder.verdicts import Verdicts
 from llm_audit.settings import Settings
-from llm_audit.store.connection import Connection
-from llm_audit.store.delivery import Delivery
+from llm_audit.store import media
+from llm_audit.store.connection import Connection, reaching
+from llm_audit.store.processes import note_lost
 
 POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0
+SPOOL_SECONDS = 1.0
+CLEANING_SECONDS = 3600.0
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
 AWAITED_SECONDS = 0.5
@@ -65,44 +67,49 @@ class Shipper:
         open_calls: OpenCalls,
         stats: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self._connection = Connection(settings)
-        target_folder = folder.path.parent
-        self.heartbeat = Heartbeat(settings, self._connection, folder.nonce, stats)
-        self.upkeep = Upkeep(settings, self._connection, journal, folder, self.heartbeat)
-        show_life = self.upkeep.show_life
-        self.delivery = Delivery(
-            settings,
-            self._connection,
-            target_folder,
-            folder.nonce,
-            journal.losses,
-            between=show_life,
-        )
-        self.closing = Closing(settings, self._connection, self.delivery, target_folder)
-        self.recovery = Recovery(settings, target_folder, self._connection, self.closing, show_life)
-        self.verdicts = Verdicts(target_folder, self.closing, self.recovery)
-        self.backlog = Backlog(
-            journal.segments,
-            # whoever waits for MongoDB wants no start to wait for its outcome first
-            pending_after_seconds=0
-            if settings.durability == "acknowledged"
-            else settings.pending_after_seconds,
-            batch_size=settings.batch_size,
-            losses=journal.losses,
-            on_delete=journal.deleted,
-        )
-        self.unavailable: str | None = None
-        self.ended_well = False
         self._settings = settings
         self._journal = journal
         self._folder = folder
         self._open_calls = open_calls
+        self._connection = Connection(settings)
+        self.heartbeat = Heartbeat(settings, self._connection, folder.nonce, stats)
+        beat_seconds = settings.beat_seconds()
+        self.life = Every(beat_seconds, self._show_life)
+        self._room = Every(beat_seconds, self._measure_room)
+        # not all processes clean at once
+        first_cleaning = CLEANING_SECONDS * random.random()  # noqa: S311
+        self._chores = (
+            Every(SPOOL_SECONDS, self._look_after_spool),
+            self.life,
+            Every(beat_seconds, self._close_calls_of_the_silent),
+            Every(CLEANING_SECONDS, self._clean_media, first_after_seconds=first_cleaning),
+        )
+        self.own = Shipment(
+            settings,
+            self._connection,
+            folder,
+            journal.segments,
+            journal.losses,
+            before_delete=journal.deleted,
+            between=self.life,
+            # whoever waits for MongoDB wants no start to wait for its outcome first
+            pending_after_seconds=0
+            if settings.durability == "acknowledged"
+            else settings.pending_after_seconds,
+        )
+        target_folder = folder.path.parent
+        self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
+        self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
+        self.verdicts = Verdicts(target_folder, self.closing, self.recovery)
+        self.unavailable: str | None = None
+        self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self.acknowledged = Acknowledged(lambda: self._wakes.put(False))  # noqa: FBT003
         self._ended: SimpleQueue[None] = SimpleQueue()
         self._stopping = False
         self._failures = 0
+        self._losses_seen = 0
         self._thread = threading.Thread(target=self._run, name="llm-audit-shipper", daemon=True)
 
     def start(self) -> None:
@@ -122,14 +129,6 @@ class Shipper:
         self.recovery.look_now()
         self._wakes.put(True)  # noqa: FBT003
 
-    def dead_left_nothing(self, since: float) -> bool:
-        """Tell whether a look for dead processes, begun since then, found that none left anything.
-
-        Args:
-            since: On the monotonic clock.
-        """
-        return self.recovery.left_nothing(since)
-
     def flush(self, timeout_seconds: float) -> FlushResult:
         """Wait until everything recorded before now is acknowledged, or the time is over."""
         target = self._journal.last_seq
@@ -143,7 +142,7 @@ class Shipper:
         self._stopping = True
         self._wakes.put(True)  # noqa: FBT003
         if self._thread.ident is None:
-            self.leave_folder()
+            self._leave_folder()
         else:
             with suppress(Empty):
                 self._ended.get(timeout=timeout_seconds)
@@ -151,52 +150,56 @@ class Shipper:
                     self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        self._preload()
+        self._try(pricing.preload)  # what the first end of a call needs
         while not self._stopping:
-            try:
-                busy = self._work_once()
-                pause = 0.0 if busy else POLL_SECONDS
-            except UnavailableError as error:
-                pause = self._went_away(str(error))
-            except Exception as error:  # noqa: BLE001
-                # a fault of ours must not end shipping: the journal still holds everything
-                pause = self._failed(error)
-            if pause:
-                self._pause(pause)
-            while not self._wakes.empty():  # we are awake
-                self._wakes.get()
-        self._end_recovery()
+            self._pause(self._try(self._work_once))
+        if self.unavailable is None:
+            self._try(self.recovery.finish_if_shipped)
+        self.recovery.release()
         self.acknowledged.end()
         self._keep_lease_of(self._open_calls.ids())
-        try:
-            self._say_goodbye()
-            self._connection.close()
-            self.leave_folder()
-        except Exception as error:  # noqa: BLE001  (whoever waits for the end must not miss it)
-            self._failed(error)
+        if self.unavailable is None and self.own.empty:
+            self._try(self._say_goodbye)
+        self._try(self._connection.close)
+        self._try(self._leave_folder)
         self._ended.put(None)
 
-    def _end_recovery(self) -> None:
-        """Finish a dead process's folder if all of it is shipped, and leave it otherwise."""
+    def _try(self, work: Callable[[], object]) -> float:
+        """Do some of the work; return for how many seconds there is nothing more to do."""
         try:
-            if self.unavailable is None:
-                self.recovery.finish_if_shipped()
+            return 0.0 if work() else POLL_SECONDS
         except UnavailableError as error:
-            self._went_away(str(error))
-        except Exception as error:  # noqa: BLE001  (whoever waits for the end must not miss it)
-            self._failed(error)
-        self.recovery.release()
+            return self._went_away(str(error))
+        except Exception as error:  # noqa: BLE001
+            # a fault of ours must not end shipping: the journal still holds everything
+            log_fault(error)
+            return BACKOFF_MAX_SECONDS
 
-    def _keep_lease_of(self, call_ids: set[str]) -> None:
-        """Show life as long as calls begun here run, though now under other settings."""
-        if call_ids:
-            self._ended.put(None)  # nobody has to wait for them
-        while call_ids & self._open_calls.ids():
-            try:
-                self.upkeep.show_life()
-            except UnavailableError as error:
-                self._went_away(str(error))
-            time.sleep(POLL_SECONDS)
+    def _work_once(self) -> bool:
+        """Do what is due, and send one batch of our own journal and one of a dead process's."""
+        if self._journal.last_seq and not self.heartbeat.shown:
+            self.life.soon()
+        for chore in self._chores:
+            chore()
+        sent = self._ship()
+        recovering = self.recovery.step()
+        self.verdicts.carry_out(self.acknowledged.through)
+        return sent or recovering
+
+    def _ship(self) -> bool:
+        """Send one batch of our own journal; return whether there was any."""
+        recorded = self._journal.last_seq
+        sent = self.own.step(everything=self.acknowledged.is_awaited)
+        if sent:
+            self._came_back()
+        empty = self.own.empty
+        # numbers without a record, dropped ones, are behind us once everything else is
+        self.acknowledged.advance(recorded if empty else self.own.reader.acknowledged_through)
+        if empty and not sent:
+            full = self._journal.full  # then its room is wanted
+            self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
+            self._close_unrecorded()
+        return sent
 
     def _pause(self, seconds: float) -> None:
         """Wait until there is something to do; who waits for MongoDB does not end every pause."""
@@ -205,111 +208,86 @@ class Shipper:
         while (left := end - time.monotonic()) > 0 and not self._stopping:
             try:
                 if self._wakes.get(timeout=left):
-                    return
+                    break
             except Empty:
                 return
             end = min(end, patience_ends)
+        while not self._wakes.empty():  # we are awake
+            self._wakes.get()
 
-    def _preload(self) -> None:
-        """Load what the first end of a call needs, while the provider still thinks about it."""
+    def _look_after_spool(self) -> None:
+        """Keep the folder in place, and the count of what is lost; measure the spool when due."""
+        self._journal.ensure_folder()
+        if self._journal.full:
+            self._room.soon()
+        self._room()
+        self._journal.note_losses()
+
+    def _measure_room(self) -> None:
+        written = self._journal.written_bytes
+        self._journal.measured(used_bytes(self._settings.spool_dir), written)
+
+    def _show_life(self) -> None:
+        """Show other kernels, and in MongoDB, that this process lives."""
+        self._folder.touch()
+        self.heartbeat.show()
+
+    def _close_calls_of_the_silent(self) -> None:
+        """Close the calls of processes that have shown no life for a whole lease."""
         try:
-            pricing.preload()
-        except Exception as error:  # noqa: BLE001  (without prices there is no cost; go on)
-            self._failed(error)
-
-    def _work_once(self) -> bool:
-        """Send one batch of our own journal and one of a dead process's; return whether any."""
-        self.upkeep.look_after_spool()
-        if self.heartbeat.is_due():
-            self._beat()
-        recorded = self._journal.last_seq
-        sent = self._send_batch(
-            self.delivery,
-            self.backlog,
-            self._journal.folder,
-            everything=self.acknowledged.is_awaited,
-        )
-        # numbers without a record, dropped ones, are behind us once everything else is
-        through = recorded if self.backlog.empty else self.backlog.acknowledged_through
-        self.acknowledged.advance(through)
-        if not sent and self.backlog.empty:
-            full = self._journal.full  # then its room is wanted
-            self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
-            self.backlog.delete_finished_segments()
-            self.upkeep.close_unrecorded(self.closing, self._open_calls)
-        if not sent:
-            self.upkeep.clean_media()
-        recovering = self._recover_once()
-        self.verdicts.carry_out(self.acknowledged.through)
-        return recovering or sent
-
-    def _beat(self) -> None:
-        """Show life in MongoDB, and close the calls of those who have shown none for a lease."""
-        try:
-            for silent in self.heartbeat.beat():
+            for silent in self.heartbeat.look():
                 self.closing.abandon(silent.nonce, ended_by="lease_expired")
-                self.heartbeat.lost(silent)
+                with reaching():
+                    note_lost(self._connection.processes(), *silent)
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001  (whatever others' documents hold, ours go on)
-            self._failed(error)
-        if self.backlog.empty:  # else sending says more: beats may pass where calls do not
+            log_fault(error)
+        if self.own.empty:  # else sending says more: beats may pass where calls do not
             self._came_back()
 
-    def leave_folder(self) -> None:
+    def _close_unrecorded(self) -> None:
+        """Close the calls the record of whose end was lost, or they would be PENDING for ever.
+
+        Everything else recorded has to be in MongoDB: what is PENDING there still runs, or is one
+        of them.
+        """
+        losses = self._journal.losses.total
+        if losses > self._losses_seen:
+            nonce, running = self._folder.nonce, self._open_calls.ids()
+            self.closing.abandon(nonce, ended_by="record_lost", but_not=running)
+            self._losses_seen = losses
+
+    def _clean_media(self) -> None:
+        """Remove media whose calls have all expired, which no TTL index can do for GridFS."""
+        try:
+            with reaching():
+                media.remove_expired(self._connection.calls().database, datetime.now(UTC))
+        except UnavailableError as error:
+            log_once(f"Expired media could not be looked for ({error}).")
+
+    def _keep_lease_of(self, call_ids: set[str]) -> None:
+        """Show life as long as calls begun here run, though now under other settings."""
+        if call_ids:
+            self._ended.put(None)  # nobody has to wait for them
+        while call_ids & self._open_calls.ids():
+            self._try(self.life)
+            time.sleep(POLL_SECONDS)
+
+    def _say_goodbye(self) -> None:
+        self._close_unrecorded()
+        self.heartbeat.end()
+        self.ended_well = True
+
+    def _leave_folder(self) -> None:
         """Remove the folder if all of it has arrived; else leave it to whoever looks next.
 
         The lock is freed by that, or when the process ends: it says that calls begun here run.
         """
-        if self.backlog.empty and (self.ended_well or not self._journal.last_seq):
+        if self.own.empty and (self.ended_well or not self._journal.last_seq):
             self._folder.remove()
         else:
             self._folder.release()
-
-    def _say_goodbye(self) -> None:
-        if self.unavailable is None and self.backlog.empty:
-            try:
-                self.upkeep.close_unrecorded(self.closing, self._open_calls)
-                self.heartbeat.end()
-                self.ended_well = True
-            except UnavailableError as error:
-                self._went_away(str(error))
-
-    def _recover_once(self) -> bool:
-        """Go one step on with a dead process's folder; faults of it hold up no call of ours."""
-        try:
-            adopted = self.recovery.current()
-            if adopted is None:
-                return False
-            if not self._send_batch(
-                adopted.delivery, adopted.backlog, adopted.folder.path, everything=True
-            ):
-                self.recovery.finish()
-        except JournalVersionError:
-            self.recovery.leave_alone("a newer llm-audit wrote it")
-        except UnavailableError as error:
-            log_once(f"A dead process's journal could not be shipped ({error}): later.")
-            self.recovery.pause()
-            return False
-        except Exception as error:  # noqa: BLE001
-            self._failed(error)
-            if isinstance(error, OSError) and error.errno in TRANSIENT:
-                self.recovery.pause()
-                return False
-            self.recovery.leave_alone(f"reading it failed with {type(error).__name__}")
-        return True
-
-    def _send_batch(
-        self, delivery: Delivery, backlog: Backlog, blob_folder: Path, *, everything: bool
-    ) -> bool:
-        batch = backlog.next_batch(everything=everything)
-        if batch is None:
-            return False
-        delivery.send(batch.writes, blob_folder)
-        if backlog is self.backlog:
-            self._came_back()
-        backlog.acknowledge()
-        return True
 
     def _went_away(self, reason: str) -> float:
         if self.unavailable is None:
@@ -321,17 +299,9 @@ class Shipper:
                 reason,
             )
         self.unavailable = reason
+        self.life.soon()  # which tells when MongoDB is back, though there is nothing to ship
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
-
-    def _failed(self, error: Exception) -> float:
-        """Log where a fault happened, without its text, which may hold recorded content."""
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        log_once(
-            f"The shipper failed with {type(error).__name__} and will try again:\n{frames}",
-            level=logging.ERROR,
-        )
-        return BACKOFF_MAX_SECONDS
 
     def _came_back(self) -> None:
         if self.unavailable is not None:

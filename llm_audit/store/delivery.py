@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Tally
+from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Losses
 from llm_audit.journal.operations import Form, Write, bare, expires_at
 from llm_audit.journal.records import Record
 from llm_audit.settings import Settings
@@ -57,14 +57,14 @@ class Delivery:
         connection: Connection,
         target_folder: Path,
         nonce: str,
-        losses: Tally,
+        losses: Losses,
         *,
         between: Callable[[], None] = lambda: None,
         refused: Iterable[dict[str, Any]] = (),
         kept: Collection[tuple[int, str]] = (),
     ) -> None:
         self.superseded = 0
-        self.rejected = Tally(refused)
+        self.rejected = Losses(refused)
         self._kept = kept
         self._lost_blobs: set[Path] = set()
         self._blob_folder = target_folder

@@ -17,7 +17,7 @@ from uuid_utils import uuid7
 
 from llm_audit import embedded
 from llm_audit.ids import created_at
-from llm_audit.journal.losses import Tally
+from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.precedence import Rank
 from llm_audit.journal.records import OTHER, OWN, START, Record
@@ -121,7 +121,7 @@ def senders(
     )
     opened = [Connection(target) for _ in range(THREADS)]
     yield [
-        Delivery(target, connection, folder, str(number), Tally())
+        Delivery(target, connection, folder, str(number), Losses())
         for number, connection in enumerate(opened)
     ]
     for connection in opened:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,13 +26,14 @@ from waiting import PATIENCE, Call, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal.losses import CONTENT, Tally, find_left, leave
+from llm_audit.journal.losses import CONTENT, Losses, find_left, leave
+from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
-from llm_audit.recorder.processes import note_recovered
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, UnavailableError
 from llm_audit.store.indexes import PROCESSES
+from llm_audit.store.processes import note_recovered
 
 RECORD_AND_END = """
 from llm_audit import LLMLogger
@@ -233,11 +235,12 @@ def test_a_refused_beat_is_tried_again_only_when_due(
     """Not being allowed to beat costs one refused statement at each interval, not at each batch."""
     _, settings = narrow
     connection = Connection(settings)
-    slow = settings.model_copy(update={"heartbeat_seconds": 3600, "lease_seconds": 36000})
-    heartbeat = Heartbeat(slow, connection, "nonce", lambda: {"recorded": 1, "dropped": []})
-    assert heartbeat.is_due()
-    assert heartbeat.beat() == []
-    assert not heartbeat.is_due()
+    stats = {"recorded": 1, "rejected": [], "dropped": []}
+    heartbeat = Heartbeat(settings, connection, "nonce", lambda: stats)
+    life = Every(3600, heartbeat.show)
+    life()
+    assert heartbeat.shown
+    assert life.due_at > time.monotonic()
     connection.close()
 
 
@@ -261,13 +264,13 @@ def test_the_larger_account_of_losses_counts(settings: Settings, processes: Call
     """A file of losses that a full disk kept from growing does not undo what the heartbeat said."""
     folder = settings.spool_dir / "target" / "nonce"
     folder.mkdir(parents=True)
-    losses = Tally()
+    losses = Losses()
     losses.add(CONTENT, "the quota", seq=5)
     leave(folder, recorded=5, not_journaled=0, dropped=losses.entries())
     losses.add(CONTENT, "a full disk", seq=6, count=49)
     processes.insert_one({"_id": "nonce", "state": "alive", "dropped": losses.entries()})
-    nothing: dict[str, Any] = {"unreadable": [], "refused": [], "missing": 0, "last_seq": 60}
-    note_recovered(processes, settings, folder, {}, left=find_left(folder), **nothing)
+    account = {"unreadable": [], "refused": [], "missing": 0, "last_read_seq": 60}
+    note_recovered(processes, settings, folder, {}, left=find_left(folder), account=account)
 
     (document,) = processes.find({"_id": "nonce"})
     assert [(entry["reason"], entry["count"]) for entry in document["dropped"]] == [

@@ -7,8 +7,8 @@ import pytest
 from made_up_records import LARGE, Folder, append, ids, packed, read
 
 from llm_audit.journal import writer as journals
-from llm_audit.journal.losses import RECORD, Tally
-from llm_audit.journal.reader import Backlog
+from llm_audit.journal.losses import RECORD, Losses
+from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.writer import MEMORY_FULL, QUOTA, Journal
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
@@ -38,12 +38,12 @@ def test_memory_is_bounded_at_eight_mebibytes(
 def test_memory_is_freed_as_it_is_acknowledged(tmp_path: Path) -> None:
     """Through an hour without disk, what MongoDB has makes room for what comes."""
     journal = Journal(tmp_path / "missing", LARGE, LARGE)
-    held = Backlog(
+    held = JournalReader(
         journal.segments,
         pending_after_seconds=0,
         batch_size=10,
-        losses=Tally(),
-        on_delete=journal.deleted,
+        losses=Losses(),
+        before_delete=journal.deleted,
     )
     numbers = count()
     arrived: list[int] = []

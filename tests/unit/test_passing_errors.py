@@ -10,8 +10,8 @@ from descriptor_limit import descriptor_limit
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, packed, read
 
-from llm_audit.journal.losses import Tally
-from llm_audit.journal.reader import Backlog
+from llm_audit.journal.losses import Losses
+from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import START, Record
 from llm_audit.journal.writer import Journal
 from llm_audit.store import rejected
@@ -19,7 +19,7 @@ from llm_audit.store import rejected
 SIZE = len(packed(100))
 
 
-def arrived(held: Backlog) -> list[int]:
+def arrived(held: JournalReader) -> list[int]:
     """Ship everything, and return which calls it was."""
     numbers = []
     while (batch := held.next_batch(everything=True)) is not None:
@@ -32,7 +32,9 @@ def test_too_many_open_files_lose_nothing(tmp_path: Path) -> None:
     """A segment that could not be opened, as no descriptor was left, is read once one is."""
     journal = Journal(tmp_path, 2 * SIZE, LARGE)
     append(journal, *range(100, 110))
-    held = Backlog(journal.segments, pending_after_seconds=0, batch_size=500, losses=journal.losses)
+    held = JournalReader(
+        journal.segments, pending_after_seconds=0, batch_size=500, losses=journal.losses
+    )
     with descriptor_limit():
         for _ in range(2):
             with pytest.raises(OSError, match="Too many open files") as raised:
@@ -100,8 +102,8 @@ def test_gaps_between_the_numbers_are_counted(tmp_path: Path) -> None:
     append(journal, *range(100, 190))
     journal.measured(0, journal.written_bytes)
     append(journal, 190)
-    losses = Tally()
-    held = Backlog(journal.segments, pending_after_seconds=0, batch_size=500, losses=losses)
+    losses = Losses()
+    held = JournalReader(journal.segments, pending_after_seconds=0, batch_size=500, losses=losses)
 
     assert arrived(held) == [*range(100, 180), 190]
     assert (held.missing, held.last_read_seq, losses.entries()) == (10, 91, [])

@@ -335,10 +335,12 @@ def test_a_closed_segment_that_is_gone_is_an_error(folder: Path) -> None:
 
 
 def test_what_cannot_be_read_is_moved_away(folder: Path) -> None:
-    """A segment that is given up is kept for whoever can read it."""
+    """A segment that is given up is kept, when it goes, for whoever can read it."""
     segment = found(folder, RECORDS[0])
     segment.give_up()
     assert segment.finished
+    assert set_aside(folder) == {}
+    segment.delete()
     assert set_aside(folder) == {"nonce-00000001.damaged": RECORDS[0]}
     assert not (folder / "00000001.bson").exists()
 

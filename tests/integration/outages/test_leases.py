@@ -25,7 +25,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.journal import watch
+from llm_audit.journal import sightings
 from llm_audit.recorder import heartbeat
 from llm_audit.recorder.heartbeat import Heartbeat, Silent
 from llm_audit.settings import Settings
@@ -199,7 +199,7 @@ def test_the_numbers_stay_behind_while_something_is_missing(
 @pytest.fixture
 def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass on the monotonic clock, as an observer sees it."""
-    return clock_of(heartbeat, watch, monkeypatch=monkeypatch)
+    return clock_of(heartbeat, sightings, monkeypatch=monkeypatch)
 
 
 @pytest.fixture
@@ -225,14 +225,14 @@ def test_silence_counts_while_somebody_looks(
 ) -> None:
     """A process is lost after a whole lease of looks that all found it silent, and not before."""
     for _ in range(BEATS_IN_A_LEASE):
-        assert observer.beat() == []
+        assert observer.look() == []
         pass_seconds(BEAT_SECONDS)
-    assert observer.beat() == [Silent("silent", 7)]
+    assert observer.look() == [Silent("silent", 7)]
     processes.update_one({"_id": "silent"}, {"$inc": {"beat": 1}})
     for _ in range(BEATS_IN_A_LEASE):
-        assert observer.beat() == []
+        assert observer.look() == []
         pass_seconds(BEAT_SECONDS)
-    assert observer.beat() == [Silent("silent", 8)]
+    assert observer.look() == [Silent("silent", 8)]
 
 
 def test_time_in_which_nobody_looked_does_not_count(
@@ -241,10 +241,10 @@ def test_time_in_which_nobody_looked_does_not_count(
     """After a break, whatever its reason, a whole lease has to pass again."""
     for _ in range(3):
         for _ in range(BEATS_IN_A_LEASE):
-            assert observer.beat() == []
+            assert observer.look() == []
             pass_seconds(BEAT_SECONDS)
         pass_seconds(10 * LEASE_SECONDS)
-    assert observer.beat() == []
+    assert observer.look() == []
 
 
 def test_time_in_which_an_answer_was_on_its_way_does_not_count(
@@ -253,7 +253,7 @@ def test_time_in_which_an_answer_was_on_its_way_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What an observer was told before it was frozen says nothing about the time since."""
-    assert observer.beat() == []
+    assert observer.look() == []
     pass_seconds(BEAT_SECONDS)
     find = pymongo.collection.Collection.find
 
@@ -263,4 +263,4 @@ def test_time_in_which_an_answer_was_on_its_way_does_not_count(
         return found
 
     monkeypatch.setattr(pymongo.collection.Collection, "find", frozen_meanwhile)
-    assert observer.beat() == []
+    assert observer.look() == []

@@ -86,16 +86,17 @@ def test_a_folder_is_ours_until_the_thread_has_ended(
     recording: Recording, server: embedded.Mongod, calls: Calls
 ) -> None:
     """Stopped in the middle of a batch, it is taken over by nobody before that batch is done."""
-    # with short leases a heartbeat, which comes before the batch, would wait for the frozen server
+    # a heartbeat, which comes before the batch, would wait for the frozen server
     recording(mongo_url=server.url, database=calls.database.name)
     LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
     assert llm_audit.flush(PATIENCE)
+    until(lambda: ours().shipper.heartbeat.shown)
     server.freeze()
     try:
         last = str(LLMLogger.start(model="m", messages=[]))
         LLMLogger.complete(last)
         shipper, folder = ours().shipper, own_folder()
-        until(lambda: shipper.backlog._in_flight is not None)
+        until(lambda: shipper.own.reader._in_flight is not None)
         assert not llm_audit.shutdown(0)
         assert shipper._thread.is_alive()
         assert adopted_by_another_process(folder.parent) == 0

@@ -14,7 +14,7 @@ class _Sighting(NamedTuple):
     since: float  # on the monotonic clock
 
 
-class Watch:
+class Sightings:
     """Remembers what it was shown, and since when it is the same."""
 
     def __init__(self) -> None:

@@ -1,15 +1,40 @@
-"""What others write into a process's document: that its journal was shipped, or what it lost."""
+"""The documents in `llm_audit_processes`, and what others write into one: how its owner ended."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from llm_audit.journal.losses import RECORD, Tally
-from llm_audit.recorder.heartbeat import KEPT, ProcessState
+from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
 from llm_audit.store.connection import Documents
+
+KEPT = timedelta(days=30)
+
+
+class ProcessState(StrEnum):
+    """What is known of a process."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    RECOVERED = "recovered"
+    LOST = "lost"
+
+
+def note_lost(processes: Documents, nonce: str, beat: int) -> None:
+    """Note that a process is lost, unless it has beaten again meanwhile.
+
+    Args:
+        processes: The collection.
+        nonce: The process.
+        beat: Its counter when it fell silent.
+    """
+    unchanged = {"_id": nonce, "beat": beat, "state": ProcessState.ALIVE}
+    processes.update_one(
+        unchanged, {"$set": {"state": ProcessState.LOST, "lost_at": datetime.now(UTC)}}
+    )
 
 
 def note_recovered(
@@ -18,11 +43,8 @@ def note_recovered(
     folder: Path,
     owner: Mapping[str, Any],
     *,
-    last_seq: int,
-    missing: int,
     left: Mapping[str, Any],
-    unreadable: list[dict[str, Any]],
-    refused: list[dict[str, Any]],
+    account: Mapping[str, Any],
 ) -> None:
     """Note that a dead process's journal has been shipped to its end, and what was not in it.
 
@@ -31,20 +53,18 @@ def note_recovered(
         settings: Where its calls went.
         folder: Its folder in the spool; the name is its nonce.
         owner: What its lock file says of it: host, pid, boot_id.
-        last_seq: The number of the last operation in its journal.
-        missing: How many numbers were missing between the first and the last.
         left: What it had written of its losses beside its journal, as `Recorder.stats` names it.
-        unreadable: What could not be read of its journal, as tally entries.
-        refused: What MongoDB refused of it now, as tally entries.
+        account: What was learned of its journal, as `Shipment.account` gives it.
     """
     known = processes.find_one({"_id": folder.name}) or {}
     if known.get("state") == ProcessState.RECOVERED:
         return
+    last_seq = account["last_read_seq"]
     # each may be older than the other: the disk may have been full, or MongoDB away
     dropped = max(left.get("dropped", []), known.get("dropped", []), key=_total)
-    dropped = [*dropped, *unreadable]
-    dropped = _accounting_for(missing, dropped, "missing from the journal", last_seq)
-    refused = [*known.get("rejected", []), *refused]
+    dropped = [*dropped, *account["unreadable"]]
+    dropped = _accounting_for(account["missing"], dropped, "missing from the journal", last_seq)
+    refused = [*known.get("rejected", []), *account["refused"]]
     # also by one that was killed before it could tell
     kept = len(rejected.kept(folder.parent, folder.name))
     refused = _accounting_for(kept, refused, "see the rejected journal", last_seq)
@@ -75,22 +95,6 @@ def note_recovered(
     )
 
 
-def _total(entries: list[dict[str, Any]]) -> int:
-    return sum(entry["count"] for entry in entries)
-
-
-def _accounting_for(
-    records: int, entries: list[dict[str, Any]], reason: str, last_seq: int
-) -> list[dict[str, Any]]:
-    """Return tally entries, with one more for the records that they do not account for."""
-    rest = records - sum(entry["count"] for entry in entries if entry["what"] == RECORD)
-    if rest <= 0:
-        return entries
-    others = Tally()
-    others.add(RECORD, reason, seq=last_seq, count=rest)
-    return [*entries, *others.entries()]
-
-
 def note_retried(processes: Documents, nonce: str, arrived: int) -> None:
     """Note that records which MongoDB had refused have arrived after all.
 
@@ -100,3 +104,19 @@ def note_retried(processes: Documents, nonce: str, arrived: int) -> None:
         arrived: How many.
     """
     processes.update_one({"_id": nonce}, {"$inc": {"retried": arrived}})
+
+
+def _total(entries: list[dict[str, Any]]) -> int:
+    return sum(entry["count"] for entry in entries)
+
+
+def _accounting_for(
+    records: int, entries: list[dict[str, Any]], reason: str, last_seq: int
+) -> list[dict[str, Any]]:
+    """Return entries of losses, with one more for the records that they do not account for."""
+    rest = records - sum(entry["count"] for entry in entries if entry["what"] == RECORD)
+    if rest <= 0:
+        return entries
+    others = Losses()
+    others.add(RECORD, reason, seq=last_seq, count=rest)
+    return [*entries, *others.entries()]

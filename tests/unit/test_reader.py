@@ -9,10 +9,10 @@ import bson
 import pytest
 from made_up_records import LARGE, append, journal_of, numbered, packed
 
-from llm_audit.journal import reader as backlog
-from llm_audit.journal.losses import JOURNAL, RECORD, Tally
+from llm_audit.journal import reader
+from llm_audit.journal.losses import JOURNAL, RECORD, Losses
 from llm_audit.journal.operations import Form
-from llm_audit.journal.reader import Backlog, Batch
+from llm_audit.journal.reader import Batch, JournalReader
 from llm_audit.journal.records import OTHER, OWN, START
 from llm_audit.journal.segments import FileSegment, Segment, find_segments
 from llm_audit.journal.writer import Journal
@@ -21,10 +21,10 @@ LATER = 3600.0
 SIZE = len(packed(100))  # of any record whose call is named by three digits
 
 
-def backlog_of(
+def reader_of(
     journal: Journal, pending_after_seconds: float = 0, batch_size: int = 500
-) -> Backlog:
-    return Backlog(
+) -> JournalReader:
+    return JournalReader(
         journal.segments,
         pending_after_seconds=pending_after_seconds,
         batch_size=batch_size,
@@ -32,13 +32,13 @@ def backlog_of(
     )
 
 
-def left_by_the_dead(segments: deque[Segment]) -> tuple[Backlog, Tally]:
-    losses = Tally()
-    held = Backlog(segments, pending_after_seconds=0, batch_size=500, losses=losses)
+def left_by_the_dead(segments: deque[Segment]) -> tuple[JournalReader, Losses]:
+    losses = Losses()
+    held = JournalReader(segments, pending_after_seconds=0, batch_size=500, losses=losses)
     return held, losses
 
 
-def batches(held: Backlog, *, everything: bool = False) -> Iterator[Batch]:
+def batches(held: JournalReader, *, everything: bool = False) -> Iterator[Batch]:
     """Yield batch after batch, each acknowledged when the next is asked for."""
     while (batch := held.next_batch(everything=everything)) is not None:
         yield batch
@@ -53,7 +53,7 @@ def test_a_start_and_its_outcome_go_together(tmp_path: Path) -> None:
     """Where the owner's outcome has been read too, both are one insert; others go by themselves."""
     operations = [(1, START), (2, START), (1, OWN), (2, OTHER), (3, OWN)]
     records = [packed(call_id, op=op) for call_id, op in operations]
-    (batch,) = batches(backlog_of(journal_of(tmp_path, records)))
+    (batch,) = batches(reader_of(journal_of(tmp_path, records)))
     assert sorted(forms(batch), key=str) == [
         (Form.INSERT_MERGED, "1"),
         (Form.INSERT_START, "2"),
@@ -65,7 +65,7 @@ def test_a_start_and_its_outcome_go_together(tmp_path: Path) -> None:
 def test_a_start_waits_for_its_outcome(tmp_path: Path) -> None:
     """A start is held back for the outcome that may come soon, unless everything is wanted."""
     journal = journal_of(tmp_path, [packed(1), packed(2)])
-    held = backlog_of(journal, pending_after_seconds=LATER)
+    held = reader_of(journal, pending_after_seconds=LATER)
     assert held.next_batch(everything=False) is None
     assert held.acknowledged_through == 0
 
@@ -79,7 +79,7 @@ def test_a_start_waits_for_its_outcome(tmp_path: Path) -> None:
 
 def test_the_same_batch_is_due_until_it_is_acknowledged(tmp_path: Path) -> None:
     """What could not be sent is given again, and counts as unacknowledged."""
-    held = backlog_of(journal_of(tmp_path, [packed(1)]))
+    held = reader_of(journal_of(tmp_path, [packed(1)]))
     batch = held.next_batch(everything=False)
     assert held.next_batch(everything=False) is batch
     assert held.acknowledged_through == 0
@@ -94,7 +94,7 @@ def test_a_segment_goes_when_all_of_it_is_acknowledged(tmp_path: Path, batch_siz
     outcomes = [packed(number, op=OWN) for number in reversed(range(20))]
     journal = journal_of(tmp_path, starts + outcomes, segment_max_bytes=4 * len(starts[0]))
     journal.close()
-    held = backlog_of(journal, batch_size=batch_size)
+    held = reader_of(journal, batch_size=batch_size)
     acknowledged: set[int] = set()
     for batch in batches(held):
         on_disk = [
@@ -118,7 +118,7 @@ def test_what_the_disk_refused_is_shipped_and_counted(tmp_path: Path) -> None:
     journal.close_segment()
     journal.folder = tmp_path / "missing"
     append(journal, 2)
-    held = backlog_of(journal)
+    held = reader_of(journal)
     assert held.acknowledged_through == 0
 
     (batch,) = batches(held)
@@ -134,7 +134,7 @@ def test_memory_does_not_overtake_the_disk(tmp_path: Path) -> None:
         journal.close_segment()
         journal._refused_until = 0.0
         append(journal, number)
-    held = backlog_of(journal, batch_size=7)
+    held = reader_of(journal, batch_size=7)
     sent = [int(call_id) for batch in batches(held) for _, call_id in forms(batch)]
     assert sent == list(range(100, 130))
     assert held.acknowledged_through == 30
@@ -145,12 +145,12 @@ def test_reading_ahead_is_bounded(tmp_path: Path) -> None:
     records = [numbered(100 + number, "x" * 2**20) for number in range(40)]
     (tmp_path / "00000001.bson").write_bytes(b"".join(records))
     (segment,) = segments = find_segments(tmp_path)
-    held = Backlog(segments, pending_after_seconds=LATER, batch_size=500, losses=Tally())
+    held = JournalReader(segments, pending_after_seconds=LATER, batch_size=500, losses=Losses())
 
     seen = 0
     for batch in batches(held):
         seen += len(batch.writes)
-        assert segment.read <= seen * len(records[0]) + 2 * backlog.WINDOW_MAX_BYTES
+        assert segment.read <= seen * len(records[0]) + 2 * reader.WINDOW_MAX_BYTES
     assert 0 < seen < 40
     assert held.read
 
@@ -158,7 +158,7 @@ def test_reading_ahead_is_bounded(tmp_path: Path) -> None:
 def test_unfinished_segments_are_named(tmp_path: Path) -> None:
     """A segment counts as waiting until all that is in it is acknowledged."""
     journal = journal_of(tmp_path, map(packed, range(100, 109)), segment_max_bytes=3 * SIZE)
-    held = backlog_of(journal, batch_size=4)
+    held = reader_of(journal, batch_size=4)
     waiting = [len(held.unfinished) for _ in batches(held)]
     assert waiting == [3, 2, 1]
     assert held.unfinished == []
@@ -173,7 +173,7 @@ def test_a_segment_that_vanished_is_counted(
     segment = journal.segments[lost]
     assert isinstance(segment, FileSegment)
     segment.path.unlink()
-    held = backlog_of(journal)
+    held = reader_of(journal)
     (batch,) = batches(held)
 
     numbers = set(range(1, 10))
@@ -195,7 +195,7 @@ def test_a_removed_folder_loses_only_what_was_rotated(tmp_path: Path) -> None:
     journal = journal_of(folder, map(packed, range(100, 108)), segment_max_bytes=3 * SIZE)
     shutil.rmtree(folder)
     append(journal, 108)
-    held = backlog_of(journal)
+    held = reader_of(journal)
     (batch,) = batches(held)
 
     assert [write.record.seq for write in batch.writes] == [7, 8, 9]
@@ -249,7 +249,7 @@ def test_damage_in_our_own_journal_is_counted_and_holds_nothing_up(tmp_path: Pat
     content = bytearray(path.read_bytes())
     content[3 * SIZE + 50] ^= 1
     path.write_bytes(content)
-    held = backlog_of(journal)
+    held = reader_of(journal)
     (batch,) = batches(held)
     assert held.next_batch(everything=True) is None
 
@@ -282,6 +282,6 @@ def test_what_is_recorded_while_a_rest_is_set_aside_is_read(
         append(journal, 103)
 
     monkeypatch.setattr(segment, "_set_rest_aside", meanwhile)
-    held = backlog_of(journal)
+    held = reader_of(journal)
     sent = Counter(write.record.seq for batch in batches(held) for write in batch.writes)
     assert sent == Counter([1, 2, 4])

@@ -1,66 +1,66 @@
-"""The tally of what did not arrive: by kind and reason, with where, when and whose."""
+"""The losses of what did not arrive: by kind and reason, with where, when and whose."""
 
 import threading
 from datetime import UTC, datetime
 
 import bson
 
-from llm_audit.journal.losses import CALL_IDS_MAX, CONTENT, JOURNAL, RECORD, Tally
+from llm_audit.journal.losses import CALL_IDS_MAX, CONTENT, JOURNAL, RECORD, Losses
 
 
 def test_nothing_is_counted_at_first() -> None:
-    """A fresh tally is empty."""
-    assert (Tally().entries(), Tally().total) == ([], 0)
+    """At first there are none."""
+    assert (Losses().entries(), Losses().total) == ([], 0)
 
 
 def test_kinds_and_reasons_are_counted_apart() -> None:
     """Each kind and reason has one entry, in the order in which they happened first."""
-    tally = Tally()
+    losses = Losses()
     for what, reason in [(RECORD, "a"), (CONTENT, "a"), (RECORD, "b"), (RECORD, "a")]:
-        tally.add(what, reason, seq=1)
+        losses.add(what, reason, seq=1)
 
-    counts = [(entry["what"], entry["reason"], entry["count"]) for entry in tally.entries()]
+    counts = [(entry["what"], entry["reason"], entry["count"]) for entry in losses.entries()]
     assert counts == [(RECORD, "a", 2), (CONTENT, "a", 1), (RECORD, "b", 1)]
-    assert tally.total == 4
+    assert losses.total == 4
 
 
 def test_an_entry_says_where() -> None:
     """The range spans every number, in whatever order they were added."""
-    tally = Tally()
+    losses = Losses()
     for seq in (50, 7, 90, 60):
-        tally.add(RECORD, "a", seq=seq)
-    (entry,) = tally.entries()
+        losses.add(RECORD, "a", seq=seq)
+    (entry,) = losses.entries()
     assert (entry["first_seq"], entry["last_seq"]) == (7, 90)
 
 
 def test_several_at_once_end_with_the_number() -> None:
     """Of several that were lost together, the last is named and the first follows from it."""
-    tally = Tally()
-    tally.add(RECORD, "a", seq=20, count=5)
-    tally.add(JOURNAL, "b", seq=0)
-    records, journal = tally.entries()
+    losses = Losses()
+    losses.add(RECORD, "a", seq=20, count=5)
+    losses.add(JOURNAL, "b", seq=0)
+    records, journal = losses.entries()
     assert (records["count"], records["first_seq"], records["last_seq"]) == (5, 16, 20)
     assert (journal["count"], journal["first_seq"], journal["last_seq"]) == (1, 0, 0)
 
 
 def test_an_entry_says_when() -> None:
     """First and last time are those of the first and the last that was added."""
-    tally = Tally()
+    losses = Losses()
     before = datetime.now(UTC)
-    tally.add(RECORD, "a", seq=1)
+    losses.add(RECORD, "a", seq=1)
     between = datetime.now(UTC)
-    tally.add(RECORD, "a", seq=2)
-    (entry,) = tally.entries()
+    losses.add(RECORD, "a", seq=2)
+    (entry,) = losses.entries()
     assert before <= entry["first_at"] <= between <= entry["last_at"] <= datetime.now(UTC)
 
 
 def test_at_most_ten_calls_are_named() -> None:
     """However many calls are concerned, the entry names the first ten."""
-    tally = Tally()
-    tally.add(RECORD, "a", seq=1, call_ids=["0", "1", "2"])
+    losses = Losses()
+    losses.add(RECORD, "a", seq=1, call_ids=["0", "1", "2"])
     for number in range(3, 1_000):
-        tally.add(RECORD, "a", seq=number, call_ids=[str(number), f"{number} too"])
-    (entry,) = tally.entries()
+        losses.add(RECORD, "a", seq=number, call_ids=[str(number), f"{number} too"])
+    (entry,) = losses.entries()
     assert len(entry["call_ids"]) == CALL_IDS_MAX == 10
     assert entry["call_ids"][:5] == ["0", "1", "2", "3", "3 too"]
     assert entry["count"] == 998
@@ -68,30 +68,30 @@ def test_at_most_ten_calls_are_named() -> None:
 
 def test_entries_are_copies_that_bson_holds() -> None:
     """What was handed out stays as it was, and can be stored as it is."""
-    tally = Tally()
-    tally.add(RECORD, "a", seq=1, call_ids=["x"])
-    (entry,) = tally.entries()
+    losses = Losses()
+    losses.add(RECORD, "a", seq=1, call_ids=["x"])
+    (entry,) = losses.entries()
     entry["call_ids"].append("y")
-    tally.add(RECORD, "a", seq=2)
+    losses.add(RECORD, "a", seq=2)
 
     assert entry["count"] == 1
-    assert tally.entries()[0]["call_ids"] == ["x"]
-    (stored,) = bson.decode(bson.encode({"entries": tally.entries()}))["entries"]
+    assert losses.entries()[0]["call_ids"] == ["x"]
+    (stored,) = bson.decode(bson.encode({"entries": losses.entries()}))["entries"]
     assert stored["count"] == 2
 
 
 def test_every_thread_may_add() -> None:
     """What several threads add at once is all counted, also for new reasons."""
-    tally = Tally()
+    losses = Losses()
 
     def add() -> None:
         for number in range(2_000):
-            tally.add(RECORD, str(number % 100), seq=number)
+            losses.add(RECORD, str(number % 100), seq=number)
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert tally.total == 8_000
-    assert {entry["count"] for entry in tally.entries()} == {80}
+    assert losses.total == 8_000
+    assert {entry["count"] for entry in losses.entries()} == {80}

@@ -1,0 +1,101 @@
+"""One way out of a journal: read it, send it, forget what has arrived, whoever recorded it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from llm_audit.journal.losses import Losses
+from llm_audit.journal.reader import JournalReader
+from llm_audit.journal.segments import Segment
+from llm_audit.journal.spool import ProcessFolder
+from llm_audit.settings import Settings
+from llm_audit.store import rejected
+from llm_audit.store.connection import Connection
+from llm_audit.store.delivery import Delivery
+
+
+class Shipment:
+    """A journal on its way into MongoDB.
+
+    Args:
+        settings: Where to, and how much at once.
+        connection: To MongoDB.
+        folder: What holds the journal, and the media that its records name.
+        segments: The journal's, oldest first; more may come while it is shipped.
+        losses: Is told of what can no longer be read.
+        before_delete: Called with each segment that has arrived, before it is deleted; what it
+            raises keeps the segment.
+        between: Called between the parts of a long delivery.
+        pending_after_seconds: How long a start waits for its outcome before it is sent alone.
+        known: The account that an earlier shipment of the same journal has given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        folder: ProcessFolder,
+        segments: deque[Segment],
+        losses: Losses,
+        *,
+        before_delete: Callable[[Segment], None],
+        between: Callable[[], None],
+        pending_after_seconds: float = 0.0,
+        known: Mapping[str, Any] | None = None,
+    ) -> None:
+        known = known or {}
+        self.folder = folder
+        self.losses = losses
+        self.reader = JournalReader(
+            segments,
+            pending_after_seconds=pending_after_seconds,
+            batch_size=settings.batch_size,
+            losses=losses,
+            before_delete=before_delete,
+            last_read_seq=known.get("last_read_seq", 0),
+            missing=known.get("missing", 0),
+            damaged=known.get("damaged", ()),
+        )
+        target_folder = folder.path.parent
+        self.delivery = Delivery(
+            settings,
+            connection,
+            target_folder,
+            # a file of its own for what is refused: whoever wrote the last may have died at it
+            f"{folder.nonce}.{uuid4()}",
+            losses,
+            between=between,
+            refused=known.get("refused", ()),
+            kept=rejected.kept(target_folder, folder.nonce),
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything that the journal holds so far is in MongoDB."""
+        return self.reader.empty
+
+    def step(self, *, everything: bool) -> bool:
+        """Send what is due, and forget it; return whether there was anything.
+
+        Args:
+            everything: Send starts alone too that could still wait for their outcome.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached now; the next step goes on from here.
+        """
+        batch = self.reader.next_batch(everything=everything)
+        if batch is not None:
+            self.delivery.send(batch.writes, self.folder.path)
+        self.reader.acknowledge()
+        return batch is not None
+
+    def account(self) -> dict[str, Any]:
+        """Return what was learned of the journal, for whoever goes on with the rest of it."""
+        return {
+            "last_read_seq": self.reader.last_read_seq,
+            "missing": self.reader.missing,
+            "unreadable": self.losses.entries(),
+            "refused": self.delivery.rejected.entries(),
+            "damaged": sorted(self.reader.damaged),
+        }

@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo test faults compat lint types bench docs wheel-test constraints
+.PHONY: help setup demo unit test faults compat lint types bench docs wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -25,11 +25,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
 	@KEEP=$(KEEP) $(BIN)/python -m llm_audit.demo
 
+unit: setup ## Run the tests that need no server
+	@$(BIN)/python -m pytest -n auto tests/unit
+
 test: setup ## Run every test, against a real mongod and redis-server
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
-faults: setup ## Bring about every fault, for long, and print what became of the calls
+faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
+	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis tests/unit tests/integration
 
 compat: setup ## Run the core rows of the Celery tests on every Celery that is supported
 	@.ci/compat

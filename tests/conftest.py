@@ -1,6 +1,7 @@
 """What every test may ask for: real servers, a fresh database, an environment of its own."""
 
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from llm_audit.settings import Settings, reset_settings
 pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
 os.environ.setdefault("PYTEST_TIMEOUT", str(TEST_PATIENCE))
+sys.dont_write_bytecode = False  # else each of some hundred processes compiles all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
 

@@ -4,24 +4,13 @@ import random
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pymongo
 import pytest
 from faults.harmed import Harmed
-from faults.table import LONG
-from waiting import PATIENCE, Recording
+from waiting import Recording
 
 from llm_audit import embedded
-
-LONG_TEST_PATIENCE = 30 * PATIENCE
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of the long run more time."""
-    for item in items:
-        if LONG and Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(LONG_TEST_PATIENCE))
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The table at the end of a run: what was done to the recorder, and what became of the calls."""
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from faults.promises import Verdict
+from patience import LONG
 
-LONG = os.environ.get("FAULTS") == "long"
 ROW = "fault"
 TITLES = ("fault", "times", "recorded", "lost", "doubled", "wrong status", "remark")
 

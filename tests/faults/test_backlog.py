@@ -6,7 +6,8 @@ from pathlib import Path
 
 from faults.harmed import Harmed
 from faults.promises import Child, child, judge
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import PATIENCE, until
 
 CALLS = 500_000 if LONG else 10_000

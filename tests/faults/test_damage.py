@@ -11,7 +11,8 @@ import pytest
 from faults.harmed import Harmed, settle
 from faults.promises import Verdict, child
 from faults.recording import record_alike
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import Calls, until
 
 from llm_audit.settings import Settings

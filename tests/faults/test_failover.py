@@ -7,7 +7,8 @@ import pymongo
 import pytest
 from faults.promises import Child, child, judge
 from faults.replica_set import ReplicaSet
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import Recording, until
 
 

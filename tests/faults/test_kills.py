@@ -7,7 +7,8 @@ import pytest
 from faults.harmed import Harmed, settle
 from faults.promises import Child, child, judge
 from faults.recording import recover
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import Calls, until
 
 from llm_audit.settings import Settings

@@ -6,7 +6,8 @@ import pymongo
 import pytest
 from faults import proxy
 from faults.promises import child, judge
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import Recording
 
 FAULTS = {

@@ -6,7 +6,8 @@ import bson
 import pytest
 from faults.harmed import Harmed
 from faults.promises import Verdict
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import PATIENCE, Call, Calls
 
 import llm_audit

@@ -12,7 +12,8 @@ from children import output_of
 from faults import clock, scenes
 from faults.harmed import Harmed, process_folders, settle
 from faults.promises import Child, Verdict, child, judge
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import until
 
 import llm_audit

@@ -11,7 +11,8 @@ import pytest
 from faults.guarded import DATABASE, GuardedMongod
 from faults.harmed import Harmed
 from faults.promises import Child, child, judge
-from faults.table import LONG, Report
+from faults.table import Report
+from patience import LONG
 from waiting import Calls, Recording, until
 
 PACED = {"threads": 4, "pause_seconds": 0.01}

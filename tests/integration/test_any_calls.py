@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 import plain_answers
 import pymongo
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from made_up_calls import START, Call, call_id
+from properties import given, st
 from pymongo.collection import Collection
 
 from llm_audit import LLMCallStatusEnum, pipelines
@@ -77,7 +76,6 @@ def collection(mongo_client: pymongo.MongoClient[Call]) -> Collection[Call]:
     return mongo_client["test_any_calls"]["llm_calls"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     calls=made_up(),
     group_by=st.sampled_from(get_args(GroupBy)),

@@ -10,8 +10,7 @@ from typing import Any
 import bson
 import pytest
 from bson.int64 import Int64
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from properties import given, st
 from pymongo.collection import Collection
 from uuid_utils import uuid7
 
@@ -136,9 +135,6 @@ def collection(mongo_client: Any) -> Iterator[Collection[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("threads", [1, THREADS])
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(delivery=deliveries())
 def test_every_order_makes_the_document_of_the_fold(
     senders: list[Delivery],

@@ -10,8 +10,7 @@ from unittest.mock import MagicMock
 
 import bson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from properties import given, st
 from pydantic import BaseModel, ConfigDict
 
 from llm_audit.encoding.encode import Encoded, encode
@@ -308,7 +307,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(deadline=None, max_examples=200)
 def test_json_comes_back_equal_unless_noted(value: Any) -> None:
     """Any JSON value without a note is read back as it was."""
     encoded = encode_value(value)
@@ -345,7 +343,6 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-@settings(deadline=None, max_examples=200)
 def test_anything_can_be_encoded(value: Any) -> None:
     """Whatever comes in, a document comes out that any reader can decode."""
     encoded = encode_value(value)

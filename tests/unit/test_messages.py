@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from properties import given, st
 
 from llm_audit.providers.messages import Part, read_messages
 
@@ -263,7 +262,6 @@ json_like = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(json_like)
 def test_reading_never_fails(messages: Any) -> None:
     """Whatever was sent as messages, it is read, and can be compared."""

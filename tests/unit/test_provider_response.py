@@ -6,8 +6,7 @@ from unittest.mock import MagicMock
 
 import pydantic
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from properties import given, st
 from pydantic.alias_generators import to_camel
 
 from llm_audit.providers.response import malformed_tool_calls, read_response, tools_called

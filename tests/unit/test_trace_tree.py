@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from properties import given, st
 
 from llm_audit.queries.trace_tree import TraceBranch, build_trace_tree
 
@@ -186,7 +185,6 @@ def below(name: str, rows: list[Row], cut: set[str]) -> set[str]:
     return {name}.union(*(below(child, rows, cut) for child in children))
 
 
-@settings(max_examples=200, deadline=None)
 @given(traces())
 def test_any_links_make_a_tree(rows: list[Row]) -> None:
     """Every call is there once, under its parent unless it is a root, with the right sums."""

@@ -7,8 +7,7 @@ import anthropic.types
 import openai.types
 import openai.types.responses
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from properties import given, st
 
 from llm_audit.providers.usage import COUNT_SPELLINGS, fields_of, read_usage
 

@@ -1,0 +1,15 @@
+"""What holds for any input: few examples here, many in `make faults`."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from patience import LONG
+
+__all__ = ["given", "st"]
+
+settings.register_profile(
+    "ours",
+    max_examples=1000 if LONG else 25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ours")

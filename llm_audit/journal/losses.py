@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from llm_audit.journal import beside
 
@@ -17,7 +17,6 @@ NOTES = "notes"
 JOURNAL = "journal"
 
 LEFT = "losses"  # a process's file beside its journal
-PROGRESS = "progress"  # the file of those who ship it after the process's death
 
 
 @dataclass(slots=True)
@@ -85,6 +84,26 @@ class Losses:
             return [asdict(entry) for entry in self._entries.values()]
 
 
+class Account(TypedDict):
+    """What a journal has told to whoever ships it.
+
+    Attributes:
+        last_read_seq: The number of the last operation read.
+        acked_through: The number of the operation up to which MongoDB has everything.
+        missing: How many numbers before the last were missing.
+        unreadable: What could not be read, as `Losses.entries`.
+        refused: What MongoDB refused, likewise.
+        damaged: The files whose rest is among what could not be read.
+    """
+
+    last_read_seq: int
+    acked_through: int
+    missing: int
+    unreadable: list[dict[str, Any]]
+    refused: list[dict[str, Any]]
+    damaged: list[str]
+
+
 def leave(
     folder: Path, *, recorded: int, not_journaled: int, dropped: list[dict[str, Any]]
 ) -> None:
@@ -103,43 +122,6 @@ def leave(
     beside.write(folder, LEFT, left)
 
 
-def leave_progress(
-    folder: Path,
-    *,
-    last_read_seq: int,
-    missing: int,
-    unreadable: list[dict[str, Any]],
-    refused: list[dict[str, Any]],
-    damaged: list[str],
-) -> None:
-    """Write beside a dead process's journal what was learned from it, before parts of it go.
-
-    Args:
-        folder: The dead process's, in the spool.
-        last_read_seq: The number of the last operation read.
-        missing: How many numbers before it were missing.
-        unreadable: What could not be read, as tally entries.
-        refused: What MongoDB refused, as tally entries.
-        damaged: The files whose rest is among what could not be read.
-
-    Raises:
-        OSError: The spool cannot be written.
-    """
-    progress = {
-        "last_read_seq": last_read_seq,
-        "missing": missing,
-        "unreadable": unreadable,
-        "refused": refused,
-        "damaged": damaged,
-    }
-    beside.write(folder, PROGRESS, progress)
-
-
 def find_left(folder: Path) -> dict[str, Any]:
     """Return what a dead process has left written of its losses; empty if there were none."""
     return beside.read(folder, LEFT)
-
-
-def find_progress(folder: Path) -> dict[str, Any]:
-    """Return what earlier recoverers learned, as `leave_progress` takes it; empty if none was."""
-    return beside.read(folder, PROGRESS)

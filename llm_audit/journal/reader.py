@@ -7,11 +7,11 @@ Memory is bounded by the window of starts that wait for their outcome, not by th
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llm_audit.errors import log_once
-from llm_audit.journal.losses import JOURNAL, RECORD, Losses
+from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.records import OWN, START, Record
 from llm_audit.journal.segments import Segment
@@ -66,9 +66,7 @@ class JournalReader:
         losses: Is told of what can no longer be read.
         before_delete: Called with each segment that has arrived, before it goes; what it raises
             keeps the segment.
-        last_read_seq: The number of the last record that others have read, of deleted segments.
-        missing: How many numbers before it were missing.
-        damaged: The names of segments whose loss others have counted.
+        known: What others have learned of the journal, of segments that are gone.
     """
 
     def __init__(
@@ -79,9 +77,7 @@ class JournalReader:
         batch_size: int,
         losses: Losses,
         before_delete: Callable[[Segment], None] = lambda _: None,
-        last_read_seq: int = 0,
-        missing: int = 0,
-        damaged: Iterable[str] = (),
+        known: Account | None = None,
     ) -> None:
         self._segments = segments
         self._losses = losses
@@ -93,9 +89,9 @@ class JournalReader:
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
-        self.last_read_seq = last_read_seq
-        self.damaged = set(damaged)
-        self.missing = missing  # numbers between the first and the last record read
+        self.last_read_seq = known["last_read_seq"] if known else 0
+        self.missing = known["missing"] if known else 0  # numbers up to there without a record
+        self.damaged = set(known["damaged"] if known else ())  # segments whose loss is counted
 
     @property
     def acknowledged_through(self) -> int:

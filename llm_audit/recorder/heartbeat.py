@@ -12,15 +12,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from pymongo.errors import OperationFailure
-
-from llm_audit.errors import log_once
 from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import boot_id
 from llm_audit.settings import Settings
-from llm_audit.store.codes import AUTHENTICATION_FAILED, describe
-from llm_audit.store.connection import Connection, Documents, reaching, server_time
-from llm_audit.store.processes import KEPT, ProcessState
+from llm_audit.store.connection import Connection, Documents, server_time
+from llm_audit.store.processes import KEPT, ProcessState, documents
 
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
 MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
@@ -92,12 +88,9 @@ class Heartbeat:
         Raises:
             UnavailableError: MongoDB cannot be reached.
         """
-        with reaching():
-            try:
-                return self._find_silent(self._connection.processes())
-            except OperationFailure as error:
-                self._refused(error)
-                return []
+        with documents(self._connection) as processes:
+            return self._find_silent(processes)
+        return []
 
     def _write(self, state: ProcessState) -> None:
         stats = self._stats()
@@ -116,11 +109,8 @@ class Heartbeat:
             "$currentDate": {"beat_at": True},
             "$setOnInsert": {"started_at": self._started_at},
         }
-        with reaching():
-            try:
-                self._connection.processes().update_one({"_id": self._nonce}, update, upsert=True)
-            except OperationFailure as error:
-                self._refused(error)
+        with documents(self._connection) as processes:
+            processes.update_one({"_id": self._nonce}, update, upsert=True)
         self.shown = True
 
     def _find_silent(self, processes: Documents) -> list[Silent]:
@@ -148,12 +138,3 @@ class Heartbeat:
         ]
         self._last_look = time.monotonic()
         return expired
-
-    def _refused(self, error: OperationFailure) -> None:
-        """Go on recording where only the processes' documents may not be written."""
-        if error.code == AUTHENTICATION_FAILED:
-            raise error
-        log_once(
-            f"This process could not show in MongoDB that it lives ({describe(error)}): give its "
-            "user readWrite on the database."
-        )

@@ -4,22 +4,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pymongo.errors import OperationFailure
-
 from llm_audit.errors import UnavailableError, log_fault, log_once
 from llm_audit.journal import spool
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
-from llm_audit.journal.losses import Losses, find_left, find_progress, leave_progress
+from llm_audit.journal.losses import Losses, find_left
 from llm_audit.journal.records import JournalVersionError
-from llm_audit.journal.segments import find_segments
+from llm_audit.journal.segments import Segment, find_segments
 from llm_audit.journal.spool import TRANSIENT, ProcessFolder
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing, find_verdicts
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
-from llm_audit.store.codes import describe
-from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.processes import note_recovered
+from llm_audit.store.connection import Connection
+from llm_audit.store.processes import documents, find_account, note_progress, note_recovered
 
 
 class Recovery:
@@ -142,6 +139,9 @@ class Recovery:
                 continue
             try:
                 return self._adopt(folder)
+            except UnavailableError:
+                folder.release()
+                raise
             except OSError as error:
                 log_once(f"{folder.path} cannot be read ({error.strerror}).")
                 folder.release()
@@ -151,25 +151,23 @@ class Recovery:
         return None
 
     def _adopt(self, folder: ProcessFolder) -> Shipment:
-        known = find_progress(folder.path)
-
-        def note_progress(_: object) -> None:
-            try:
-                leave_progress(folder.path, **adopted.account())
-            except OSError as error:
-                log_once(f"How far {folder.path} is recovered cannot be noted ({error.strerror}).")
-
-        adopted = Shipment(
+        known = None
+        with documents(self._connection) as processes:
+            known = find_account(processes, folder.nonce)
+        return Shipment(
             self._settings,
             self._connection,
             folder,
             find_segments(folder.path),
-            Losses(known.get("unreadable", ())),
-            before_delete=note_progress,
+            Losses(known["unreadable"] if known else ()),
+            before_delete=self._note_progress,
             between=self._between,
             known=known,
         )
-        return adopted
+
+    def _note_progress(self, adopted: Shipment, _: Segment) -> None:
+        with documents(self._connection) as processes:
+            note_progress(processes, self._settings, adopted.folder, adopted.account())
 
     def _finish(self, adopted: Shipment) -> None:
         """Close the calls that the folder's owner left open, then remove the folder.
@@ -180,18 +178,9 @@ class Recovery:
             UnavailableError: MongoDB cannot be reached now; call again later.
         """
         folder = adopted.folder
-        with reaching():
-            try:
-                note_recovered(
-                    self._connection.processes(),
-                    self._settings,
-                    folder.path,
-                    folder.owner(),
-                    left=find_left(folder.path),
-                    account=adopted.account(),
-                )
-            except OperationFailure as error:
-                log_once(f"That a process was recovered could not be noted ({describe(error)}).")
+        with documents(self._connection) as processes:
+            left, account = find_left(folder.path), adopted.account()
+            note_recovered(processes, self._settings, folder, left, account)
         for verdict in find_verdicts(folder.path):
             self._closing.carry_out(verdict)
         self._closing.abandon(folder.nonce, ended_by="worker_lost")

@@ -1,11 +1,11 @@
 """One way out of a journal: read it, send it, forget what has arrived, whoever recorded it."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
-from llm_audit.journal.losses import Losses
+from llm_audit.journal.losses import Account, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import ProcessFolder
@@ -24,11 +24,11 @@ class Shipment:
         folder: What holds the journal, and the media that its records name.
         segments: The journal's, oldest first; more may come while it is shipped.
         losses: Is told of what can no longer be read.
-        before_delete: Called with each segment that has arrived, before it is deleted; what it
-            raises keeps the segment.
+        before_delete: Called with this shipment and each segment that has arrived, before that is
+            deleted; what it raises keeps the segment.
         between: Called between the parts of a long delivery.
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
-        known: The account that an earlier shipment of the same journal has given.
+        known: What an earlier shipment of the same journal has learned.
     """
 
     def __init__(
@@ -39,12 +39,11 @@ class Shipment:
         segments: deque[Segment],
         losses: Losses,
         *,
-        before_delete: Callable[[Segment], None],
+        before_delete: "Callable[[Shipment, Segment], None]",
         between: Callable[[], None],
         pending_after_seconds: float = 0.0,
-        known: Mapping[str, Any] | None = None,
+        known: Account | None = None,
     ) -> None:
-        known = known or {}
         self.folder = folder
         self.losses = losses
         self.reader = JournalReader(
@@ -52,10 +51,8 @@ class Shipment:
             pending_after_seconds=pending_after_seconds,
             batch_size=settings.batch_size,
             losses=losses,
-            before_delete=before_delete,
-            last_read_seq=known.get("last_read_seq", 0),
-            missing=known.get("missing", 0),
-            damaged=known.get("damaged", ()),
+            before_delete=partial(before_delete, self),
+            known=known,
         )
         target_folder = folder.path.parent
         self.delivery = Delivery(
@@ -66,7 +63,7 @@ class Shipment:
             f"{folder.nonce}.{uuid4()}",
             losses,
             between=between,
-            refused=known.get("refused", ()),
+            refused=known["refused"] if known else (),
             kept=rejected.kept(target_folder, folder.nonce),
         )
 
@@ -90,10 +87,11 @@ class Shipment:
         self.reader.acknowledge()
         return batch is not None
 
-    def account(self) -> dict[str, Any]:
+    def account(self) -> Account:
         """Return what was learned of the journal, for whoever goes on with the rest of it."""
         return {
             "last_read_seq": self.reader.last_read_seq,
+            "acked_through": self.reader.acknowledged_through,
             "missing": self.reader.missing,
             "unreadable": self.losses.entries(),
             "refused": self.delivery.rejected.entries(),

@@ -90,7 +90,7 @@ class Shipper:
             folder,
             journal.segments,
             journal.losses,
-            before_delete=journal.deleted,
+            before_delete=lambda _, segment: journal.deleted(segment),
             between=self.life,
             # whoever waits for MongoDB wants no start to wait for its outcome first
             pending_after_seconds=0

@@ -1,15 +1,24 @@
-"""The documents in `llm_audit_processes`, and what others write into one: how its owner ended."""
+"""The documents in `llm_audit_processes`, and what others write into one: how its owner ended.
 
-from collections.abc import Mapping
+A dead process's document also holds, in `recovery`, what was learned of its journal so far: parts
+of that are gone already when whoever ships it has to end, too.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from llm_audit.journal.losses import RECORD, Losses
+from pymongo.errors import OperationFailure
+
+from llm_audit.errors import log_once
+from llm_audit.journal.losses import RECORD, Account, Losses
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
-from llm_audit.store.connection import Documents
+from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
+from llm_audit.store.connection import Connection, Documents, reaching
 
 KEPT = timedelta(days=30)
 
@@ -21,6 +30,25 @@ class ProcessState(StrEnum):
     ENDED = "ended"
     RECOVERED = "recovered"
     LOST = "lost"
+
+
+@contextmanager
+def documents(connection: Connection) -> Iterator[Documents]:
+    """Give the collection for the length of the block, and do without where it may not be used.
+
+    Raises:
+        UnavailableError: MongoDB cannot be reached.
+    """
+    with reaching():
+        try:
+            yield connection.processes()
+        except OperationFailure as error:
+            if error.code == AUTHENTICATION_FAILED or is_a_state(error):
+                raise
+            log_once(
+                "What becomes of processes and their calls could not be noted in MongoDB "
+                f"({describe(error)}): give the user of mongo_url readWrite on the database."
+            )
 
 
 def note_lost(processes: Documents, nonce: str, beat: int) -> None:
@@ -37,26 +65,55 @@ def note_lost(processes: Documents, nonce: str, beat: int) -> None:
     )
 
 
+def find_account(processes: Documents, nonce: str) -> Account | None:
+    """Return what others have learned of a dead process's journal, if they have noted anything."""
+    known = processes.find_one({"_id": nonce}, {"recovery": 1}) or {}
+    account: Account | None = known.get("recovery")
+    return account
+
+
+def note_progress(
+    processes: Documents, settings: Settings, folder: ProcessFolder, account: Account
+) -> None:
+    """Note what was learned of a dead process's journal, before a part of it goes.
+
+    Args:
+        processes: The collection.
+        settings: Where its calls go.
+        folder: The dead process's, in the spool.
+        account: What its journal has told so far.
+    """
+    unseen = _unseen(settings, folder) | {"state": ProcessState.ALIVE}  # nobody has said otherwise
+    through = {"recorded": account["last_read_seq"], "acked_through": account["acked_through"]}
+    processes.update_one(
+        {"_id": folder.nonce},
+        {
+            "$set": {"recovery": account, "expires_at": datetime.now(UTC) + KEPT},
+            "$max": through,
+            "$setOnInsert": unseen,
+        },
+        upsert=True,
+    )
+
+
 def note_recovered(
     processes: Documents,
     settings: Settings,
-    folder: Path,
-    owner: Mapping[str, Any],
-    *,
+    folder: ProcessFolder,
     left: Mapping[str, Any],
-    account: Mapping[str, Any],
+    account: Account,
 ) -> None:
     """Note that a dead process's journal has been shipped to its end, and what was not in it.
 
     Args:
         processes: The collection.
         settings: Where its calls went.
-        folder: Its folder in the spool; the name is its nonce.
-        owner: What its lock file says of it: host, pid, boot_id.
+        folder: The dead process's, in the spool.
         left: What it had written of its losses beside its journal, as `Recorder.stats` names it.
-        account: What was learned of its journal, as `Shipment.account` gives it.
+        account: What its journal has told.
     """
-    known = processes.find_one({"_id": folder.name}) or {}
+    nonce = folder.nonce
+    known = processes.find_one({"_id": nonce}) or {}
     if known.get("state") == ProcessState.RECOVERED:
         return
     last_seq = account["last_read_seq"]
@@ -66,15 +123,13 @@ def note_recovered(
     dropped = _accounting_for(account["missing"], dropped, "missing from the journal", last_seq)
     refused = [*known.get("rejected", []), *account["refused"]]
     # also by one that was killed before it could tell
-    kept = len(rejected.kept(folder.parent, folder.name))
+    kept = len(rejected.kept(folder.path.parent, nonce))
     refused = _accounting_for(kept, refused, "see the rejected journal", last_seq)
     recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
     if not (recorded or dropped or refused):
         return
     now = datetime.now(UTC)
     fields = {
-        "collection": settings.collection,
-        **{name: owner[name] for name in ("host", "pid", "boot_id") if name in owner},
         "state": ProcessState.RECOVERED,
         "recovered_at": now,
         "recorded": recorded,
@@ -87,10 +142,9 @@ def note_recovered(
         "backlog_age_seconds": 0.0,
         "expires_at": now + KEPT,
     }
-    unseen = {"lease_seconds": settings.lease_seconds, "beat": 0, "beat_at": now}
     processes.update_one(
-        {"_id": folder.name},
-        {"$set": fields, "$setOnInsert": unseen},
+        {"_id": nonce},
+        {"$set": fields, "$unset": {"recovery": ""}, "$setOnInsert": _unseen(settings, folder)},
         upsert=True,
     )
 
@@ -104,6 +158,18 @@ def note_retried(processes: Documents, nonce: str, arrived: int) -> None:
         arrived: How many.
     """
     processes.update_one({"_id": nonce}, {"$inc": {"retried": arrived}})
+
+
+def _unseen(settings: Settings, folder: ProcessFolder) -> dict[str, Any]:
+    """Return who it was that never reached MongoDB, as far as its lock file tells."""
+    owner = folder.owner()
+    return {
+        "collection": settings.collection,
+        **{name: owner[name] for name in ("host", "pid", "boot_id") if name in owner},
+        "lease_seconds": settings.lease_seconds,
+        "beat": 0,
+        "beat_at": datetime.now(UTC),
+    }
 
 
 def _total(entries: list[dict[str, Any]]) -> int:

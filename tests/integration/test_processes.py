@@ -26,7 +26,8 @@ from waiting import PATIENCE, Call, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal.losses import CONTENT, Losses, find_left, leave
+from llm_audit.journal.losses import CONTENT, Account, Losses, find_left, leave
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
@@ -269,8 +270,10 @@ def test_the_larger_account_of_losses_counts(settings: Settings, processes: Call
     leave(folder, recorded=5, not_journaled=0, dropped=losses.entries())
     losses.add(CONTENT, "a full disk", seq=6, count=49)
     processes.insert_one({"_id": "nonce", "state": "alive", "dropped": losses.entries()})
-    account = {"unreadable": [], "refused": [], "missing": 0, "last_read_seq": 60}
-    note_recovered(processes, settings, folder, {}, left=find_left(folder), account=account)
+    account = Account(
+        last_read_seq=60, acked_through=60, missing=0, unreadable=[], refused=[], damaged=[]
+    )
+    note_recovered(processes, settings, ProcessFolder(folder), find_left(folder), account)
 
     (document,) = processes.find({"_id": "nonce"})
     assert [(entry["reason"], entry["count"]) for entry in document["dropped"]] == [

@@ -11,6 +11,7 @@ from llm_audit import embedded
 from llm_audit.journal.losses import JOURNAL, RECORD
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
+from llm_audit.store.indexes import PROCESSES
 
 IN_SMALL_SEGMENTS = f"""{SCRIPT}
 llm_audit.configure(segment_max_bytes=500)
@@ -57,27 +58,26 @@ llm_audit.recover()
 assert shipped.wait(PATIENCE)
 """
 
-# Cannot read the last segment of a dead process's journal, and ends before MongoDB is back.
-GIVE_UP_AND_END = """
-import errno, logging, threading
-import llm_audit
+# Cannot read the last segment of a dead process's journal.
+CANNOT_READ_THE_LAST = """
+import errno, os, signal
 from llm_audit.journal.segments import FileSegment
-from patience import PATIENCE
 
-logging.disable()
-given_up = threading.Event()
-read_at, give_up = FileSegment._read_at, FileSegment.give_up
+read_at = FileSegment._read_at
 def fail_at_the_last(self, *where):
     if self.path.name == "00000020.bson":
         raise OSError(errno.EIO, "Input/output error")
     return read_at(self, *where)
-def note(self):
-    give_up(self)
-    given_up.set()
-FileSegment._read_at, FileSegment.give_up = fail_at_the_last, note
+FileSegment._read_at = fail_at_the_last
+"""
+DIE_AT_ONCE = """
+import llm_audit
+def die(self):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+FileSegment.give_up = die
 llm_audit.recover()
-assert given_up.wait(PATIENCE)
-llm_audit.shutdown(0)
+signal.pause()
 """
 
 
@@ -112,19 +112,20 @@ def test_what_a_killed_recoverer_could_not_read_is_known(
     assert report.everything_arrived is False
 
 
-def test_what_an_ended_recoverer_could_not_read_is_tried_again(
-    settings: Settings, server: embedded.Mongod, calls: Calls
+@pytest.mark.parametrize(("recoverer", "lost"), [(DIE_AT_ONCE, 0), (DIE_AT_THE_END, 1)])
+def test_what_one_could_not_read_others_may(
+    settings: Settings, server: embedded.Mongod, calls: Calls, recoverer: str, lost: int
 ) -> None:
-    """A file is set aside only once MongoDB knows of it: what passes for others is not lost."""
+    """A file is set aside only once MongoDB knows of it; till then the next one tries again."""
     killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
-    server.kill()
-    output_of(GIVE_UP_AND_END, settings)
-    server.restart()
+    with child(f"{CANNOT_READ_THE_LAST}{recoverer}", settings) as process:
+        assert process.wait(PATIENCE) == -9
     document, report = recovered(calls)
 
-    assert calls.count_documents({}) == 20
-    assert document["dropped"] == []
-    assert report.everything_arrived is True
+    assert calls.count_documents({}) == 20 - lost
+    assert sum(counts(document["dropped"], JOURNAL).values()) == lost
+    assert report.everything_arrived is (lost == 0)
+    assert len(list(settings.spool_dir.glob("*/rejected/*.damaged"))) == lost
 
 
 def test_a_folder_that_nobody_understands_is_free_for_others(
@@ -133,10 +134,10 @@ def test_a_folder_that_nobody_understands_is_free_for_others(
     """What breaks one process's recovery is left unlocked, and `recover` does not call it done."""
     killed_during_an_outage(IN_SMALL_SEGMENTS, settings, server)
     (lock,) = settings.spool_dir.glob(f"{settings.target()}/*/lock")
-    progress = lock.parent / "progress"
-    progress.write_bytes(bson.encode({"unreadable": [{"of": "another version"}]}))
+    about = {"_id": lock.parent.name}
+    calls.database[PROCESSES].insert_one({**about, "recovery": {"of": "another version"}})
     assert not llm_audit.recover(timeout_seconds=1)
-    progress.unlink()
+    calls.database[PROCESSES].delete_one(about)
     output_of(f"import llm_audit; assert llm_audit.recover({PATIENCE})", settings)
 
     assert calls.count_documents({"ended_by": "worker_lost"}) == 20

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from beanie import Document
 from pydantic import BaseModel
-from pymongo import IndexModel
+from pymongo import AsyncMongoClient, IndexModel
 
 from llm_audit.call import CallFields
+from llm_audit.errors import log_once
+from llm_audit.settings import get_settings
 from llm_audit.store.indexes import call_indexes
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
 
@@ -39,3 +41,17 @@ class LLMCall(CallFields, Document):
             NotInitializedError: After an `init_beanie` in another event loop.
         """
         return in_this_loop(super().get_pymongo_collection())
+
+    @classmethod
+    async def custom_init(cls) -> None:
+        """Say once if what is read is not what is recorded; Beanie calls this when it binds."""
+        bound = super().get_pymongo_collection()
+        settings = get_settings()
+        recorded = f"{settings.database}.{settings.collection}"
+        is_real = issubclass(type(bound.database.client), AsyncMongoClient)  # not one in memory
+        if is_real and bound.full_name != recorded:
+            log_once(
+                f"LLMCall reads {bound.full_name}, but calls are recorded into {recorded}: bind it "
+                "to that, or set LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION, or their arguments "
+                "of llm_audit.configure(), before it is bound."
+            )

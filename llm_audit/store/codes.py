@@ -6,7 +6,7 @@ See https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml.
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 BAD_VALUE = 2  # also: there is no index of that name
 UNAUTHORIZED = 13
@@ -51,10 +51,17 @@ def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:
     return is_duplicate and set(write_error.get("keyPattern", {"_id": 1})) == {"_id"}
 
 
+def is_wrong_password(error: PyMongoError) -> bool:
+    """Tell whether MongoDB does not know the user, or not by this password."""
+    if isinstance(error, ServerSelectionTimeoutError):  # a server that refused is looked for anew
+        return "'AuthenticationFailed'" in str(error)
+    return getattr(error, "code", None) == AUTHENTICATION_FAILED
+
+
 def describe(error: PyMongoError) -> str:
     """Name an error without its text, which may hold documents or credentials."""
     code = getattr(error, "code", None)
-    if code == AUTHENTICATION_FAILED:
+    if is_wrong_password(error):
         return (
             "user or password is wrong; if the user is defined in another database, add "
             "?authSource=admin"

@@ -16,6 +16,13 @@ from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import PROCESSES, declared_indexes
 
+CLIENT_OPTIONS: dict[str, Any] = {  # of every client, sync and async
+    "appname": "llm-audit",
+    "serverSelectionTimeoutMS": 3000,
+    "tz_aware": True,
+    "uuidRepresentation": "standard",
+}
+
 Documents = Collection[dict[str, Any]]
 
 
@@ -51,14 +58,7 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
         PyMongoError: As well.
     """
     try:
-        return MongoClient(
-            settings.mongo_url,
-            appname="llm-audit",
-            serverSelectionTimeoutMS=3000,
-            tz_aware=True,
-            uuidRepresentation="standard",
-            **options,
-        )
+        return MongoClient(settings.mongo_url, **CLIENT_OPTIONS, **options)
     except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
         raise UnavailableError(f"mongo_url: {error}") from None
 

@@ -14,10 +14,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from llm_audit.errors import NotInitializedError, UnavailableError
 from llm_audit.settings import Settings
+from llm_audit.store.connection import CLIENT_OPTIONS
 
 AsyncDocuments: TypeAlias = AsyncCollection[dict[str, Any]]
-
-SELECTION_TIMEOUT_MS = 5000
 
 _Key: TypeAlias = tuple[asyncio.AbstractEventLoop, str]
 
@@ -26,19 +25,15 @@ class LoopClient(AsyncMongoClient[dict[str, Any]]):
     """A client of the running event loop. Closing it more than once does no harm."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(
-            settings.mongo_url,
-            appname="llm-audit",
-            serverSelectionTimeoutMS=SELECTION_TIMEOUT_MS,
-            tz_aware=True,
-            uuidRepresentation="standard",
-        )
+        super().__init__(settings.mongo_url, **CLIENT_OPTIONS)
         self.settings = settings
+        self.closed = asyncio.Event()
         self.key: _Key = (asyncio.get_running_loop(), settings.mongo_url)
         self.end = _closed_at_the_end(self)
 
     async def close(self) -> None:
         """Close the connection; who asks later gets another client."""
+        self.closed.set()
         if _clients.get(self.key) is self:
             del _clients[self.key]
         await super().close()

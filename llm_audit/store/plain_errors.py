@@ -13,11 +13,11 @@ from pymongo import errors as driver
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.settings import MONGO_URL_SHAPE, Settings
 from llm_audit.store.codes import (
-    AUTHENTICATION_FAILED,
     INVALID_NAMESPACE,
     UNAUTHORIZED,
     describe,
     is_a_state,
+    is_wrong_password,
 )
 
 # MongoDB's texts go on with the whole command, which may hold content.
@@ -40,17 +40,27 @@ def asking(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (driver.PyMongoError, BSONError) as error:
-        raise _mended(settings, error) from None
+        raise explained(settings, error) from None
     except UnavailableError as error:
         # where recording takes part, the driver's own error is behind that
         cause = error.__context__
         if isinstance(cause, driver.PyMongoError | ValueError | OSError):
-            raise _mended(settings, cause) from None
+            raise explained(settings, cause) from None
         raise _unavailable(settings, str(error)) from None
 
 
-def _mended(settings: Settings, error: Exception) -> LLMAuditError:
+def explained(settings: Settings, error: Exception) -> LLMAuditError:
+    """Return the error that says in one sentence what is wrong, and how to fix it.
+
+    Args:
+        settings: Where MongoDB is.
+        error: Of the driver; or what a client raises that cannot use mongo_url.
+    """
     match error:
+        case driver.PyMongoError() if is_wrong_password(error):
+            return UnavailableError(
+                f"{_place(settings)} does not let us in: {describe(error)}. Mend {_URL}."
+            )
         case driver.OperationFailure():
             return _refused(settings, error)
         case driver.InvalidName():
@@ -58,9 +68,7 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
             return ConfigurationError(
                 f"The setting {name} is wrong ({error}): mend LLM_AUDIT_{name.upper()} or --{name}."
             )
-        case driver.ConfigurationError() if _is_dns(settings, error):
-            return _unavailable(settings, describe(error))
-        case driver.ConfigurationError() | ValueError() | OSError():  # see client_of
+        case driver.ConfigurationError() | ValueError() | OSError() if not _is_dns(settings, error):
             # of a URL that it cannot take apart, the driver may quote a part of the password
             reason = error if settings.hosts() else MONGO_URL_SHAPE
             return ConfigurationError(f"The setting mongo_url is wrong ({reason}): mend {_URL}.")
@@ -73,8 +81,6 @@ def _mended(settings: Settings, error: Exception) -> LLMAuditError:
 
 def _refused(settings: Settings, error: driver.OperationFailure) -> LLMAuditError:
     where = _place(settings)
-    if error.code == AUTHENTICATION_FAILED:
-        return UnavailableError(f"{where} does not let us in: {describe(error)}. Mend {_URL}.")
     if error.code == UNAUTHORIZED:
         return UnavailableError(f"{where} does not let us: {_missing_right(error)}")
     if is_a_state(error):
@@ -112,6 +118,6 @@ def _missing_right(error: driver.OperationFailure) -> str:
 
 def _is_dns(settings: Settings, error: Exception) -> bool:
     """Tell whether a name was not found, which the driver reports as a wrong URL."""
-    return settings.mongo_url.startswith("mongodb+srv:") and not isinstance(
-        error, driver.InvalidURI
-    )
+    is_srv = settings.mongo_url.startswith("mongodb+srv:")
+    is_url = isinstance(error, driver.InvalidURI)
+    return is_srv and isinstance(error, driver.ConfigurationError) and not is_url

@@ -51,7 +51,7 @@ bench: setup ## Measure recording beside its rivals and the floor
 docs: setup ## Build the documentation into site/; a broken link is an error
 	@$(BIN)/properdocs build --strict
 
-wheel-test: setup ## Run the tour against the built wheel, with no extras and with all
+wheel-test: setup ## Check what is built: the sdist is whole, the wheel passes the tour
 	@.ci/wheel-test
 
 constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt

@@ -1,0 +1,165 @@
+"""The public names, used as users do: mypy reads this, nobody runs it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_type
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+import celery_hooks
+import llm_audit
+from llm_audit import (
+    ConfigurationError,
+    LLMAuditError,
+    LLMCall,
+    LLMCallRepository,
+    LLMCallStatusEnum,
+    LLMCallTypeEnum,
+    LLMLogger,
+    MediaMissingError,
+    NotInitializedError,
+    UnavailableError,
+    UsageError,
+    audit_context,
+    carry_context,
+    log_chat,
+    log_classification,
+    log_embedding,
+    log_extraction,
+    log_moderation,
+    log_rag_query,
+    log_rag_synthesis,
+    log_sentiment_analysis,
+    log_summarization,
+    log_translation,
+    pipelines,
+)
+from llm_audit.queries.conversation import Conversation
+from llm_audit.queries.results import (
+    CostSummary,
+    FailureSummary,
+    LatencySummary,
+    RetrySpend,
+    ToolUsage,
+    Usage,
+)
+from llm_audit.queries.trace_tree import TraceTree
+from llm_audit.references import CallReference
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def in_plain_code() -> None:
+    """Record without an event loop; a call's id is a str."""
+    call_id = LLMLogger.start(
+        call_type=LLMCallTypeEnum.CHAT, provider="openai", model="gpt-4o", messages=MESSAGES
+    )
+    assert_type(call_id, CallReference)
+    as_text: str = call_id
+    assert_type(LLMLogger.complete(as_text, response={"choices": []}), CallReference)
+    assert_type(LLMLogger.fail(call_id, TimeoutError(), status="TIMEOUT"), CallReference)
+    assert_type(call_id.wait(timeout_seconds=1), bool)
+    with LLMLogger.log_call(call_type="PRODUCT_GAP", model="m", messages=MESSAGES) as logged:
+        assert_type(logged, CallReference)
+
+
+async def in_async_code() -> None:
+    """Record in an event loop: the same functions, awaited."""
+    call_id = await LLMLogger.start(model="gpt-4o", messages=MESSAGES, temperature=0.2)
+    assert_type(call_id, CallReference)
+    assert_type(await LLMLogger.complete(call_id, tokens={"prompt_tokens": 1}), CallReference)
+    assert_type(await LLMLogger.fail(call_id, "no answer"), CallReference)
+    async with LLMLogger.log_call(model="m", messages=MESSAGES) as logged:
+        assert_type(logged, CallReference)
+
+
+def by_helpers() -> None:
+    """Start calls of one type each."""
+    assert_type(log_chat(MESSAGES, "m", user_id="u"), CallReference)
+    assert_type(log_classification("text", ["good", "bad"], "m"), CallReference)
+    assert_type(log_embedding(["text"], "m"), CallReference)
+    assert_type(log_extraction("text", ["name"], "m"), CallReference)
+    assert_type(log_moderation("text", "m"), CallReference)
+    assert_type(log_rag_query("question", "m"), CallReference)
+    assert_type(log_rag_synthesis("question", ["document"], "m"), CallReference)
+    assert_type(log_sentiment_analysis("text", "m", review_id=7), CallReference)
+    assert_type(log_summarization("text", "m"), CallReference)
+    assert_type(log_translation("text", "German", "m"), CallReference)
+
+
+def in_a_context() -> None:
+    """Say once what all calls inside share, also to another thread."""
+
+    def work(text: str, times: int = 1) -> list[str]:
+        return [text] * times
+
+    with audit_context(trace_id="t", user_id="u", tags=["beta"], metadata={"plan": "free"}):
+        carried = carry_context(work)
+    assert_type(carried("a", times=2), list[str])
+
+
+def in_a_process() -> None:
+    """Look after what this process records."""
+    llm_audit.configure(mongo_url="mongodb://localhost", service="reviews")
+    flushed = llm_audit.flush(timeout_seconds=5)
+    assert_type(bool(flushed), bool)
+    assert_type(flushed.unacknowledged_operations, int)
+    assert_type(flushed.reason, str | None)
+    assert_type(llm_audit.stats(), Mapping[str, Any])
+    assert_type(llm_audit.recover(), bool)
+    llm_audit.retry_rejected()
+    assert_type(llm_audit.doctor().processes[0].nonce, str)
+    llm_audit.shutdown()
+
+
+async def by_questions() -> None:
+    """Ask with the repository, and with Beanie."""
+    assert_type(await llm_audit.init(), AsyncDatabase[dict[str, Any]])
+    assert_type(await LLMCallRepository.get("id", with_media=True), LLMCall | None)
+    calls = await LLMCallRepository.list_by_filters(user_id="u", start_date=SINCE, limit=5)
+    assert_type(calls, list[LLMCall])
+    assert_type(calls[0].status, LLMCallStatusEnum)
+    assert_type(calls[0].model, str | None)
+    assert_type(await LLMCallRepository.count_by_filters(provider="openai"), int)
+    assert_type(await LLMCallRepository.search("needle"), list[LLMCall])
+    assert_type(await LLMCallRepository.get_calls_by_trace("t"), list[LLMCall])
+    assert_type(await LLMCallRepository.get_calls_by_task("t"), list[LLMCall])
+    assert_type(await LLMCallRepository.get_workflow("w"), list[LLMCall])
+    assert_type(await LLMCallRepository.get_trace_tree("t"), TraceTree)
+    assert_type(await LLMCallRepository.get_session("s"), Conversation)
+    assert_type(await LLMCallRepository.tool_usage(company_id="c"), list[ToolUsage])
+    assert_type(await LLMCallRepository.failure_summary(), FailureSummary)
+    assert_type(await LLMCallRepository.cost_summary("model"), list[CostSummary])
+    assert_type(await LLMCallRepository.usage_over_time("day"), list[Usage])
+    assert_type(await LLMCallRepository.retry_spend(), list[RetrySpend])
+    assert_type(await LLMCallRepository.latency_summary("model"), list[LatencySummary])
+    assert_type(await LLMCall.find(LLMCall.model == "gpt-4o").to_list(), list[LLMCall])
+    await LLMCall.aggregate(pipelines.tool_usage(user_id="u")).to_list()
+
+
+def where_it_goes_wrong(error: LLMAuditError) -> str:
+    """Tell the errors apart; the built-in classes catch them too."""
+    if isinstance(error, UsageError | ConfigurationError):
+        mistaken: ValueError = error
+        return str(mistaken)
+    if isinstance(error, MediaMissingError):
+        missing: LookupError = error
+        return str(missing)
+    if isinstance(error, NotInitializedError):
+        too_soon: RuntimeError = error
+        return str(too_soon)
+    return "away" if isinstance(error, UnavailableError) else str(error)
+
+
+async def what_is_misspelt() -> None:
+    """Learn from the type checker what is no argument."""
+    LLMLogger.complete("id", respons={})  # type: ignore[call-arg]
+    audit_context(trace="t")  # type: ignore[call-arg]
+    await LLMCallRepository.list_by_filters(compny_id="c")  # type: ignore[call-arg]
+
+
+def in_celery(app: Any) -> None:
+    """Install the hooks, and take them away."""
+    celery_hooks.install(app, flush="task")
+    celery_hooks.uninstall()

@@ -11,9 +11,10 @@ from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
+from llm_audit.providers.fields import fields_of
 from llm_audit.providers.pricing import estimate_cost
-from llm_audit.providers.response import malformed_tool_calls, tools_called
-from llm_audit.providers.usage import fields_of, read_usage
+from llm_audit.providers.tools import tools_asked_for
+from llm_audit.providers.usage import read_usage
 from llm_audit.settings import report_mistake
 
 MAX_CHARACTERS = 20_000
@@ -57,11 +58,11 @@ def response_fields(
     if response_message is not None:
         response_message = _message(response_message)
         fields["response_message"] = response_message
-        names = tools_called(response_message)
+        names, malformed = tools_asked_for(response_message)
         if names:
             fields["tools_called"] = names
-            if malformed := malformed_tool_calls(response_message):
-                fields["malformed_tool_calls"] = malformed
+        if malformed:
+            fields["malformed_tool_calls"] = malformed
     if tokens is not None:
         problems: list[str] = []
         fields |= read_usage(tokens, problems)

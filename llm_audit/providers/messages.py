@@ -7,44 +7,33 @@ of its own, untouched, so nothing is left out.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-TEXT, REASONING, CALL, RESPONSE = "text", "reasoning", "tool_call", "tool_call_response"
-OTHER = "other"
-SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
+from llm_audit.providers.blocks import (
+    ASSISTANT,
+    CALL,
+    CODE,
+    ID_NAMES,
+    REASONING,
+    RESPONSE,
+    SYSTEM,
+    TEXT,
+    TOOL,
+    TYPE_NAMES,
+    USER,
+    Block,
+    Call,
+    blocks_of,
+    text_of,
+)
+from llm_audit.providers.fields import first, rest
 
-_KNOWN = frozenset({TEXT, REASONING, CALL, RESPONSE})
 _NOT_COMPARED = frozenset({REASONING, "cachePoint"})
-_ROLES = {
-    **dict.fromkeys(("system", "developer"), SYSTEM),
-    **dict.fromkeys(("user", "human"), USER),
-    **dict.fromkeys(("assistant", "model", "ai", "chatbot"), ASSISTANT),
-    **dict.fromkeys(("tool", "function"), TOOL),
-}
-_TEXT_NAMES = ("text", "refusal", "message", "completion", "generation", "outputText")
-_TEXT_TYPES = frozenset(
-    {"text", "input_text", "output_text", "summary_text", "reasoning_text", "refusal"}
-)
-_CONTENT_NAMES = ("content", "parts", "output", *_TEXT_NAMES)
-_ABOUT_A_MESSAGE = frozenset({"role", "type", "id", "status"})
-_REASONING_TYPES = frozenset({"thinking", "redacted_thinking", "reasoning"})
-_CALL_WRAPPERS = (
-    *("toolUse", "functionCall", "function_call", "function", "custom", "toolCall", "tool_call"),
-    *("executableCode", "executable_code"),
-)
-_RESPONSE_WRAPPERS = (
-    *("toolResult", "functionResponse", "function_response", "toolResponse", "tool_response"),
-    *("codeExecutionResult", "code_execution_result"),
-)
-_CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
-_ID_NAMES = ("call_id", "toolUseId", "tool_use_id", "tool_call_id", "id")
-_TYPE_NAMES = ("type", "toolType", "tool_type")
 _TOOL_NAMES = ("name", "tool_name")
-_ABOUT_A_TOOL = frozenset({*_ID_NAMES, *_TYPE_NAMES, *_TOOL_NAMES, "role", "status", "index"})
-_ARGUMENTS_NAMES = ("arguments", "input", "args", "parameters", "action")
+_ABOUT_A_TOOL = frozenset({*ID_NAMES, *TYPE_NAMES, *_TOOL_NAMES, "role", "status", "index"})
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
 _FAILURE_MARKS = {"is_error": True, "isError": True, "status": "error"}
@@ -104,7 +93,7 @@ def read_answers(call: Mapping[str, Any]) -> list[list[Part]]:
     """
     answers = [read_messages(call.get("response_message"), role=ASSISTANT)]
     for choice in _items(call.get("other_choices")):
-        message = _first(choice, ("message", "content")) if isinstance(choice, Mapping) else None
+        message = first(choice, ("message", "content")) if isinstance(choice, Mapping) else None
         answers.append(read_messages(message or choice, role=ASSISTANT))
     return answers
 
@@ -116,109 +105,55 @@ def read_messages(messages: object, *, role: str = USER) -> list[Part]:
         messages: A list of messages, one message, or a text, in any provider's shape.
         role: Of what does not name its own.
     """
-    return [part for message in _items(messages) for part in _joined(_message(message, role))]
+    return [part for message in _items(messages) for part in _parts(blocks_of(message, role))]
 
 
-def _message(message: object, role: str) -> Iterator[Part]:
-    """Read a message, or an item that stands for one."""
-    if not isinstance(message, Mapping) or ("role" not in message and _is_block(message)):
-        yield from _content(message, role)
-        return
-    if isinstance(named := message.get("role"), str):
-        role = _ROLES.get(named.lower(), named)
-    if role == TOOL and not _holds_responses(message):
-        yield _response(message)
-        return
-    parts = list(_message_parts(message, role))
-    rest = _rest(message, (*_ABOUT_A_MESSAGE, *_CONTENT_NAMES))
-    yield from parts or ([Part(role=role, type=OTHER, content=rest)] if rest else [])
+def _parts(blocks: Iterable[Block]) -> list[Part]:
+    """Return the parts of a message with neighbouring texts made one, as some APIs split them."""
+    parts: list[Part] = []
+    for what, role, value in blocks:
+        if what == TEXT and parts and parts[-1].type == TEXT:
+            text = parts[-1].content + value
+            parts[-1] = parts[-1].model_copy(update={"content": text})
+        elif what == CALL:
+            parts.extend(_call(value))
+        elif what == RESPONSE:
+            parts.append(_response(value))
+        else:
+            content = _reasoning(value) if what == REASONING else value
+            parts.append(Part(role=role, type=what, content=content))
+    return parts
 
 
-def _message_parts(message: Mapping[str, Any], role: str) -> Iterator[Part]:
-    thoughts = (message.get(name) for name in ("reasoning_content", "reasoning"))
-    if thought := next((text for text in thoughts if text and isinstance(text, str)), None):
-        yield Part(role=ASSISTANT, type=REASONING, content=thought)
-    for name in _CONTENT_NAMES:
-        yield from _content(message.get(name), role)
-    for call in _items(message.get("tool_calls")):
-        yield from _call(call)
-    if _means_something(legacy := message.get("function_call")):
-        yield from _call(legacy)
-    for call in _items(message.get("executed_tools")):
-        yield from _call(call)
-    if _means_something(audio := message.get("audio")):
-        yield Part(role=role, type="audio", content=audio)
-
-
-def _content(content: object, role: str) -> Iterator[Part]:
-    if isinstance(content, Mapping):
-        yield from _block(content, role)
-        return
-    for item in _items(content):
-        if isinstance(item, Mapping | list | tuple) and item is not content:
-            yield from _content(item, role)
-        elif isinstance(item, str):
-            if item:
-                yield Part(role=role, type=TEXT, content=item)
-        elif item is not None:
-            yield Part(role=role, type=OTHER, content=item)
-
-
-def _block(block: Mapping[str, Any], role: str) -> Iterator[Part]:
-    """Read one block of a message's content."""
-    kind = _kind(block)
-    if (result := _wrapped(block, _RESPONSE_WRAPPERS)) is not None:
-        yield _response(result)
-    elif kind.endswith(("tool_result", "_output")) and _first(block, _ID_NAMES):
-        yield _response(block)
-    elif _wrapped(block, _CALL_WRAPPERS) is not None or kind.endswith(("tool_use", "_call")):
-        yield from _call(block)
-    elif kind in _REASONING_TYPES or block.get("thought") is True or "reasoningContent" in block:
-        yield Part(role=ASSISTANT, type=REASONING, content=_reasoning(block))
-    elif kind == "message" or "role" in block or isinstance(block.get("parts"), list):
-        yield from _message({"role": role, **block}, role)
-    elif (not kind or kind in _TEXT_TYPES) and isinstance(text := _first(block, _TEXT_NAMES), str):
-        if text:
-            yield Part(role=role, type=TEXT, content=text)
-    elif block:
-        kind = kind or str(next(iter(block)))
-        unclear = kind in _KNOWN or "gridfs_id" in block
-        yield Part(role=role, type=OTHER if unclear else kind, content=block)
-
-
-def _call(call: object) -> Iterator[Part]:
+def _call(value: object) -> Iterator[Part]:
     """Read a tool call, with its result where the provider ran the tool itself."""
-    if not isinstance(call, Mapping):
-        yield Part(role=ASSISTANT, type=CALL, arguments=call)
-        return
-    wrapped = _wrapped(call, _CALL_WRAPPERS)
-    inner = call if wrapped is None else wrapped
-    identifier = _text(_first(call, _ID_NAMES) or _first(inner, _ID_NAMES))
-    kind = _first(inner, _TYPE_NAMES) or _first(call, _TYPE_NAMES)
-    name = _text(inner.get("name") or kind or (_CODE if "code" in inner else None))
-    arguments = _parsed(_first(inner, _ARGUMENTS_NAMES))
+    call = Call(value)
+    arguments = _parsed(call.arguments if call.fields else value)
     if arguments is None:  # a provider's own tool, or Gemini's code
-        arguments = _rest(inner, (*_ABOUT_A_TOOL, *_OWN_RESULT_NAMES))
-    yield Part(role=ASSISTANT, type=CALL, id=identifier, name=name, arguments=arguments)
-    if wrapped is None and (result := _first(call, _OWN_RESULT_NAMES)) is not None:
+        arguments = rest(call.fields, (*_ABOUT_A_TOOL, *_OWN_RESULT_NAMES))
+    if call.id or call.name or arguments:  # Snowflake spells out calls that are none
+        yield Part(role=ASSISTANT, type=CALL, id=call.id, name=call.name, arguments=arguments)
+    result = None if call.is_wrapped else first(call.fields, _OWN_RESULT_NAMES)
+    if result is not None:
         yield Part(
             role=TOOL,
             type=RESPONSE,
-            id=identifier,
-            name=name,
+            id=call.id,
+            name=call.name,
             response=_result(result),
-            is_error=bool(call.get("error")),
+            is_error=bool(call.fields.get("error")),
         )
 
 
 def _response(result: Mapping[str, Any]) -> Part:
-    content = _first(result, _RESULT_NAMES)
+    content = first(result, _RESULT_NAMES)
+    name = first(result, _TOOL_NAMES) or (CODE if "outcome" in result else None)
     return Part(
         role=TOOL,
         type=RESPONSE,
-        id=_text(_first(result, _ID_NAMES)),
-        name=_text(_first(result, _TOOL_NAMES) or (_CODE if "outcome" in result else None)),
-        response=_result(content if content is not None else _rest(result, _ABOUT_A_TOOL)),
+        id=text_of(first(result, ID_NAMES)),
+        name=text_of(name),
+        response=_result(content if content is not None else rest(result, _ABOUT_A_TOOL)),
         is_error=any(result.get(name) == mark for name, mark in _FAILURE_MARKS.items()),
     )
 
@@ -228,49 +163,22 @@ def _result(content: object) -> Any:
     blocks = content if isinstance(content, list | tuple) else []
     if blocks and all(isinstance(block, Mapping) and "json" in block for block in blocks):
         return [block["json"] for block in blocks] if len(blocks) > 1 else blocks[0]["json"]
-    parts = [part for block in blocks for part in _content(block, TOOL)]
-    if parts and all(part.type == TEXT for part in parts):
-        content = "\n".join(part.content for part in parts)
+    found = [inner for block in blocks for inner in blocks_of(block, TOOL)]
+    if found and all(what == TEXT for what, _, _ in found):
+        content = "\n".join(text for _, _, text in found)
     return _parsed(content)
 
 
-def _reasoning(block: Mapping[str, Any]) -> str:
+def _reasoning(thought: object) -> str:
     """Return what a model thought; empty if the provider does not tell."""
-    bedrock = block.get("reasoningContent")
-    told = bedrock.get("reasoningText") if isinstance(bedrock, Mapping) else block
+    if isinstance(thought, Mapping) and isinstance(
+        bedrock := thought.get("reasoningContent"), Mapping
+    ):
+        thought = bedrock.get("reasoningText")
     names = ("thinking", "text", "reasoning", "summary", "content")
-    values = [told.get(name) for name in names] if isinstance(told, Mapping) else [told]
-    texts = (part.content for value in values for part in _content(value, ASSISTANT))
+    told = [thought.get(name) for name in names] if isinstance(thought, Mapping) else [thought]
+    texts = [text for value in told for _, _, text in blocks_of(value, ASSISTANT)]
     return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _is_block(item: Mapping[str, Any]) -> bool:
-    """Tell whether an item without a role is a block, not a message that holds blocks."""
-    if _kind(item) not in {"", "message"} or item.get("thought") is True:
-        return True
-    wrappers = (*_CALL_WRAPPERS, *_RESPONSE_WRAPPERS)
-    return _wrapped(item, wrappers) is not None and item.keys().isdisjoint(_CONTENT_NAMES)
-
-
-def _holds_responses(message: Mapping[str, Any]) -> bool:
-    """Tell whether a tool's message wraps its results in blocks, one for each call."""
-    if isinstance(message.get("parts"), list):
-        return True
-    blocks = message.get("content")
-    parts = _content(blocks, TOOL) if isinstance(blocks, list | tuple) else ()
-    return any(part.type == RESPONSE for part in parts)
-
-
-def _joined(parts: Iterable[Part]) -> list[Part]:
-    """Return the parts of a message with neighbouring texts made one, as some APIs split them."""
-    joined: list[Part] = []
-    for part in parts:
-        if part.type == TEXT and joined and joined[-1].type == TEXT:
-            text = joined[-1].content + part.content
-            joined[-1] = joined[-1].model_copy(update={"content": text})
-        else:
-            joined.append(part)
-    return joined
 
 
 def _parsed(value: object) -> Any:
@@ -299,29 +207,3 @@ def _items(value: object) -> list[Any]:
         return [] if value is None else [value]
     holds_more = any(isinstance(item, str | Mapping | list | tuple) for item in value)
     return list(value) if holds_more or not value else [value]
-
-
-def _wrapped(block: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any] | None:
-    return next((block[name] for name in names if isinstance(block.get(name), Mapping)), None)
-
-
-def _means_something(value: object) -> bool:
-    """Tell a value from one that is spelled out but empty, as Snowflake sends them."""
-    return any(value.values()) if isinstance(value, Mapping) else bool(value)
-
-
-def _rest(fields: Mapping[str, Any], known: Collection[str]) -> dict[str, Any] | None:
-    """Return what else there is; None if that is nothing."""
-    return {name: value for name, value in fields.items() if value and name not in known} or None
-
-
-def _kind(block: Mapping[str, Any]) -> str:
-    return _text(block.get("type")) or ""
-
-
-def _first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

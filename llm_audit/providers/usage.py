@@ -11,9 +11,9 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from llm_audit.errors import let_through, log_once
+from llm_audit.providers.fields import FIELDLESS, fields_of
 
 _INT64_MAX = 2**63 - 1
-_FIELDLESS = (str, bytes, int, float, list, tuple, set)
 
 
 class _OnTop(NamedTuple):
@@ -205,40 +205,12 @@ def _completed(
     return counts
 
 
-def fields_of(value: object) -> dict[str, Any]:
-    """Return the fields of a mapping or object as a dict, one level deep, not to be changed.
-
-    Works on any mapping, on pydantic models (fields that their class does not know included) and
-    on every object that has a `__dict__` or a `model_dump()`. What has no fields, or raises when
-    read, gives an empty dict.
-    """
-    if type(value) is dict:
-        return value
-    if value is None or issubclass(type(value), _FIELDLESS):
-        return {}
-    try:
-        extra = getattr(value, "__pydantic_extra__", None)
-        if type(extra) is dict:
-            return {**vars(value), **extra}
-        if isinstance(value, Mapping):
-            return dict(value)
-        attributes = getattr(value, "__dict__", {})
-        fields = {name: attributes[name] for name in attributes if not name.startswith("_")}
-        if not fields and hasattr(value, "model_dump"):
-            fields = value.model_dump()
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
-        let_through(error)
-        log_once(f"cannot read a {type(value).__name__}: its fields raise {type(error).__name__}")
-        return {}
-    return fields if type(fields) is dict else {}
-
-
 def _numbers_by_attribute(value: object, problems: list[str]) -> dict[str, int | float]:
     """Read an object that keeps its fields out of `__dict__`: slots, properties, protobuf."""
     numbers: dict[str, int | float] = {}
     if value is None or issubclass(type(value), Mapping):
         return numbers
-    if issubclass(type(value), _FIELDLESS):
+    if issubclass(type(value), FIELDLESS):
         problems.append(
             f"tokens is of type {type(value).__name__}: give a dict such as "
             "{'prompt_tokens': 10, 'completion_tokens': 5}, or the provider's usage object"

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from llm_audit.call import UTCDatetime
-from llm_audit.providers.messages import ASSISTANT, SYSTEM, Part, read_answers, read_request
+from llm_audit.providers.blocks import ASSISTANT, SYSTEM
+from llm_audit.providers.messages import Part, read_answers, read_request
 
 LONG_KEY = 120  # characters: an answer that is repeated and this long was this call's
 

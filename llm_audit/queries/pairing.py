@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llm_audit.providers.messages import CALL, RESPONSE, Part
+from llm_audit.providers.blocks import CALL, RESPONSE
+from llm_audit.providers.messages import Part
 
 
 @dataclass

@@ -140,7 +140,38 @@ SHAPES: dict[str, list[Any]] = {
         {"role": "TOOL", "content": [{"type": "text", "text": '{"sky": "sunny"}'}]},
         {"role": "CHATBOT", "message": "It is sunny."},
     ],
+    "langchain": [
+        {"type": "human", "content": "Weather in Paris?"},
+        {
+            "type": "ai",
+            "content": "Let me look.",
+            "tool_calls": [{"type": "tool_call", "id": "1", "name": "weather", "args": WEATHER}],
+            "invalid_tool_calls": [],
+        },
+        {"type": "tool", "tool_call_id": "1", "content": '{"sky": "sunny"}', "status": "success"},
+        {"type": "AIMessageChunk", "content": "It is sunny."},
+    ],
+    "opentelemetry": [
+        {"role": "user", "parts": [{"type": "text", "content": "Weather in Paris?"}]},
+        {
+            "role": "assistant",
+            "parts": [
+                {"type": "reasoning", "content": "Hm."},
+                {"type": "text", "content": "Let me look."},
+                {"type": "tool_call", "id": "1", "name": "weather", "arguments": WEATHER},
+            ],
+        },
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "1", "response": SUNNY}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": "It is sunny."}]},
+    ],
 }
+SHAPES["langchain, to dicts"] = [
+    {"type": message["type"], "data": message} for message in SHAPES["langchain"]
+]
+SHAPES["langchain, dumped"] = [
+    {"lc": 1, "type": "constructor", "id": ["langchain", "schema"], "kwargs": message}
+    for message in SHAPES["langchain"]
+]
 
 
 def told(parts: list[Part]) -> list[tuple[Any, ...]]:
@@ -163,7 +194,9 @@ def test_every_shape_says_the_same(shape: str) -> None:
     assert [p.key() for p in parts if p.key()] == [p.key() for p in read_messages(OPENAI)]
 
 
-@pytest.mark.parametrize("shape", ["openai", "openai, responses", "anthropic", "bedrock"])
+@pytest.mark.parametrize(
+    "shape", ["openai", "openai, responses", "anthropic", "bedrock", "langchain", "opentelemetry"]
+)
 def test_ids_join_results_to_calls(shape: str) -> None:
     """Where a provider has ids, a tool's response has the id of its call."""
     parts = {part.type: part for part in read_messages(SHAPES[shape])}
@@ -171,7 +204,9 @@ def test_ids_join_results_to_calls(shape: str) -> None:
     assert parts["tool_call"].id == parts["tool_call_response"].id == "1"
 
 
-@pytest.mark.parametrize("shape", ["openai, responses", "anthropic", "gemini", "bedrock"])
+@pytest.mark.parametrize(
+    "shape", ["openai, responses", "anthropic", "gemini", "bedrock", "opentelemetry"]
+)
 def test_reasoning_is_read_but_not_compared(shape: str) -> None:
     """What a model thought is shown; later requests may leave it out."""
     (reasoning,) = (part for part in read_messages(SHAPES[shape]) if part.type == "reasoning")

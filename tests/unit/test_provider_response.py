@@ -9,7 +9,8 @@ import pytest
 from properties import given, st
 from pydantic.alias_generators import to_camel
 
-from llm_audit.providers.response import malformed_tool_calls, read_response, tools_called
+from llm_audit.providers.response import read_response
+from llm_audit.providers.tools import malformed_tool_calls, tools_called
 from llm_audit.providers.usage import read_usage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -221,10 +222,7 @@ def chat(**choice: object) -> dict[str, Any]:
                 "completions": [{"data": {"text": "Hi"}, "finishReason": {"reason": "endoftext"}}],
             },
             {
-                "response_message": {
-                    "data": {"text": "Hi"},
-                    "finishReason": {"reason": "endoftext"},
-                },
+                "response_message": {"text": "Hi"},
                 "finish_reason": "endoftext",
                 "response_id": "1234",
             },
@@ -538,7 +536,7 @@ def test_free_text_is_not_malformed() -> None:
         ],
     }
 
-    assert tools_called(message) == ["shell", "shell", "web_search_call"]
+    assert tools_called(message) == ["shell", "web_search_call", "shell"]
     assert malformed_tool_calls(message) == []
 
 

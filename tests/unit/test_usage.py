@@ -9,7 +9,8 @@ import openai.types.responses
 import pytest
 from properties import given, st
 
-from llm_audit.providers.usage import COUNT_SPELLINGS, fields_of, read_usage
+from llm_audit.providers.fields import fields_of
+from llm_audit.providers.usage import COUNT_SPELLINGS, read_usage
 
 FIELDS = {
     *("prompt_tokens", "completion_tokens", "total_tokens"),

@@ -15,7 +15,8 @@ from llm_audit.cli.drawing.call_table import WHOLE_ID, distinct_width
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.parts import print_error, print_exchange
 from llm_audit.cli.options import AsJson
-from llm_audit.providers.messages import ASSISTANT, TEXT, Part
+from llm_audit.providers.blocks import ASSISTANT, TEXT
+from llm_audit.providers.messages import Part
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Turn, build_conversation
 from llm_audit.queries.pairing import pair

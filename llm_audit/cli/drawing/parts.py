@@ -11,7 +11,7 @@ from rich.text import Text
 
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
-from llm_audit.providers.messages import (
+from llm_audit.providers.blocks import (
     ASSISTANT,
     CALL,
     OTHER,
@@ -20,10 +20,9 @@ from llm_audit.providers.messages import (
     SYSTEM,
     TEXT,
     USER,
-    Part,
-    read_answers,
-    read_request,
+    role_of,
 )
+from llm_audit.providers.messages import Part, read_answers, read_request
 from llm_audit.queries.pairing import Paired
 
 FOLDED_CHARACTERS = 800
@@ -272,5 +271,4 @@ def answers_of(call: Call) -> Iterator[Sequence[Part]]:
 
 
 def _nothing(message: object, role: str) -> Part:
-    own = message.get("role") if isinstance(message, Mapping) else None
-    return Part(role=own if isinstance(own, str) else role, type=TEXT, content="")
+    return Part(role=role_of(message, role), type=TEXT, content="")

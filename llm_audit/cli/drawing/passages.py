@@ -9,7 +9,8 @@ from typing import Any
 from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
-from llm_audit.providers.messages import TEXT, Part, read_answers, read_request
+from llm_audit.providers.blocks import TEXT
+from llm_audit.providers.messages import Part, read_answers, read_request
 
 
 @dataclass

@@ -82,6 +82,25 @@ def test_a_session_reads_as_a_conversation(shell: Shell) -> None:
     ]
 
 
+def test_a_session_of_langchain_reads_like_any_other(shell: Shell, calls: Calls) -> None:
+    """Its dumped messages are a conversation, also where they are said again as OpenAI has them."""
+    asks = {"type": "ai", "content": "", "tool_calls": [{"id": "1", "name": "weather", "args": {}}]}
+    result = {"type": "tool", "content": "21 degrees", "tool_call_id": "1"}
+    question = {"type": "human", "content": "Weather?"}
+    calls.insert_many(
+        [
+            made("a", [{"role": "user", "content": "Weather?"}], asks),
+            made("b", [question, asks, result], {"type": "AIMessageChunk", "content": "Warm."}),
+        ]
+    )
+
+    assert said(shell("session", "s").lines) == [
+        *("user", "Weather?"),
+        *("assistant", "→ weather  1", "{}", "← 21 degrees"),
+        *("assistant", "Warm."),
+    ]
+
+
 @pytest.mark.usefixtures("chat")
 def test_each_turn_says_what_it_took(shell: Shell) -> None:
     """Above a turn stand its number, model and id, and what is known of time, tokens and cost."""

@@ -52,9 +52,24 @@ def weather(calls: Calls) -> Call:
     return WEATHER
 
 
-def test_a_call_reads_from_top_to_bottom(shell: Shell, weather: Call) -> None:
+ASKED = {"id": "call_1", "name": "weather", "args": {"city": "Vienna", "days": [1, 2]}}
+LANGCHAIN = [
+    {"type": "human", "content": "Weather in Vienna?", "tool_calls": []},
+    {"type": "ai", "content": "", "tool_calls": [ASKED], "invalid_tool_calls": []},
+    {"type": "tool", "content": "21 degrees", "tool_call_id": "call_1", "status": "success"},
+]
+IN_DATA = [{"type": message["type"], "data": message} for message in LANGCHAIN]
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [WEATHER["messages"], LANGCHAIN, IN_DATA],
+    ids=["openai", "langchain", "langchain, in data"],
+)
+def test_a_call_reads_from_top_to_bottom(messages: Any, shell: Shell, calls: Calls) -> None:
     """Facts, then each turn; what a tool gave back stands with what was asked of it."""
-    ended = shell("show", weather["_id"])
+    calls.insert_one({**WEATHER, "messages": messages})
+    ended = shell("show", WEATHER["_id"])
 
     shown = [line.strip() for line in ended.lines if line.strip()]
     assert (ended.code, ended.errors) == (0, "")
@@ -167,7 +182,7 @@ def test_tabs_are_no_line_breaks(shell: Shell, calls: Calls) -> None:
 
 def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
     """Who said nothing is named with that."""
-    messages = [{"role": "user", "content": ""}, {"role": "assistant", "content": None}]
+    messages = [{"role": "user", "content": ""}, {"type": "ai", "content": ""}]
     answer = {"response_message": {"role": "assistant", "content": " "}, "session_id": "s"}
     calls.insert_one({"_id": "empty", "status": "SUCCESS", "messages": messages, **answer})
 

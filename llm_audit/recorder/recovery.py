@@ -47,7 +47,8 @@ class Recovery:
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
         self._dead: Iterator[ProcessFolder] = iter(())
-        self._adopted: Shipment | None = None
+        self._folder: ProcessFolder | None = None  # adopted: ours until all of it is in MongoDB
+        self._shipment: Shipment | None = None  # of what is in it
         self._left_alone: set[str] = set()
         self._look = Every(settings.recovery_interval_seconds, self._begin_look)
         self._look_began = 0.0  # on the monotonic clock
@@ -81,12 +82,12 @@ class Recovery:
         if time.monotonic() < self._paused_until:
             return False
         try:
-            if self._adopted is None:
-                self._adopted = self._adopt_next()
-            if self._adopted is None:
+            self._folder = self._folder or self._adopt_next()
+            if self._folder is None:
                 return False
-            if not self._adopted.step(everything=True):
-                self._finish(self._adopted)
+            self._shipment = self._shipment or self._ship(self._folder)
+            if not self._shipment.step(everything=True):
+                self._finish(self._shipment)
         except JournalVersionError:
             self._leave_alone("a newer llm-audit wrote it")
         except UnavailableError as error:
@@ -95,7 +96,7 @@ class Recovery:
         except Exception as error:  # noqa: BLE001
             log_fault(error)
             transient = isinstance(error, OSError) and error.errno in TRANSIENT
-            if transient or self._adopted is None:
+            if transient or self._folder is None:
                 return self._pause()
             self._leave_alone(f"reading it failed with {type(error).__name__}")
         return True
@@ -106,19 +107,19 @@ class Recovery:
         Raises:
             UnavailableError: MongoDB cannot be reached now; the next process that looks finishes.
         """
-        if self._adopted is not None and self._adopted.empty:
-            self._finish(self._adopted)
+        if self._shipment is not None and self._shipment.empty:
+            self._finish(self._shipment)
 
     def release(self) -> None:
         """Leave the adopted folder to the next process that looks."""
-        if self._adopted is not None:
-            self._adopted.folder.release()
-            self._adopted = None
+        if self._folder is not None:
+            self._folder.release()
+            self._folder = self._shipment = None
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; the parent goes on with its work."""
-        if self._adopted is not None:
-            self._adopted.folder.forget()
+        if self._folder is not None:
+            self._folder.forget()
 
     def _begin_look(self) -> None:
         settings, target = self._settings, self._target_folder.name
@@ -131,26 +132,16 @@ class Recovery:
         self._look_began = time.monotonic()
         self._dead = adopt_dead(self._target_folder, self._other_kernels)
 
-    def _adopt_next(self) -> Shipment | None:
+    def _adopt_next(self) -> ProcessFolder | None:
         self._look()
         for folder in self._dead:
-            if folder.nonce in self._left_alone:
-                folder.release()
-                continue
-            try:
-                return self._adopt(folder)
-            except UnavailableError:
-                folder.release()
-                raise
-            except OSError as error:
-                log_once(f"{folder.path} cannot be read ({error.strerror}).")
-                folder.release()
-            except Exception as error:  # noqa: BLE001  (whatever lies there; others look too)
-                self._leave(folder, f"{type(error).__name__} in reading it")
+            if folder.nonce not in self._left_alone:
+                return folder
+            folder.release()
         self._looked_at = self._look_began
         return None
 
-    def _adopt(self, folder: ProcessFolder) -> Shipment:
+    def _ship(self, folder: ProcessFolder) -> Shipment:
         known = None
         with documents(self._connection) as processes:
             known = find_account(processes, folder.nonce)
@@ -165,11 +156,11 @@ class Recovery:
             known=known,
         )
 
-    def _note_progress(self, adopted: Shipment, _: Segment) -> None:
+    def _note_progress(self, shipment: Shipment, _: Segment) -> None:
         with documents(self._connection) as processes:
-            note_progress(processes, self._settings, adopted.folder, adopted.account())
+            note_progress(processes, self._settings, shipment.folder, shipment.account())
 
-    def _finish(self, adopted: Shipment) -> None:
+    def _finish(self, shipment: Shipment) -> None:
         """Close the calls that the folder's owner left open, then remove the folder.
 
         Only now, so a start that never reached MongoDB has been shipped first.
@@ -177,15 +168,15 @@ class Recovery:
         Raises:
             UnavailableError: MongoDB cannot be reached now; call again later.
         """
-        folder = adopted.folder
+        folder = shipment.folder
         with documents(self._connection) as processes:
-            left, account = find_left(folder.path), adopted.account()
+            left, account = find_left(folder.path), shipment.account()
             note_recovered(processes, self._settings, folder, left, account)
         for verdict in find_verdicts(folder.path):
             self._closing.carry_out(verdict)
         self._closing.abandon(folder.nonce, ended_by="worker_lost")
         folder.remove()
-        self._adopted = None
+        self._folder = self._shipment = None
 
     def _pause(self) -> bool:
         """Go on only after the usual interval."""
@@ -193,12 +184,8 @@ class Recovery:
         return False
 
     def _leave_alone(self, reason: str) -> None:
-        if self._adopted is not None:
-            self._leave(self._adopted.folder, reason)
-            self._adopted = None
-
-    def _leave(self, folder: ProcessFolder, reason: str) -> None:
-        """Leave a folder to a process that can deal with it."""
-        log_once(f"{folder.path} is left alone: {reason}.")
-        self._left_alone.add(folder.nonce)
-        folder.release()
+        """Leave the adopted folder to a process that can deal with it."""
+        if self._folder is not None:
+            log_once(f"{self._folder.path} is left alone: {reason}.")
+            self._left_alone.add(self._folder.nonce)
+            self.release()

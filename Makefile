@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test faults compat lint types bench docs wheel-test constraints
+.PHONY: help setup demo unit test faults compat lint types bench figures docs wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -47,6 +47,14 @@ types: setup ## Check the types of both packages
 
 bench: setup ## Measure recording beside its rivals and the floor
 	@$(BIN)/python -m benchmarks.recording
+
+figures: setup ## Measure everything that the docs show, for an hour or more, and put it into them
+	@for benchmark in "recording --rounds 3 --calls 10000 --paced-calls 600" durability losses \
+	  celery_tasks index_prices queries; do \
+	  FIGURES=docs/figures $(BIN)/python -m benchmarks.$$benchmark || exit 1; \
+	done
+	@FIGURES=docs/figures $(MAKE) --no-print-directory faults
+	@$(BIN)/python -m benchmarks.figures
 
 docs: setup ## Build the documentation into site/; a broken link is an error
 	@$(BIN)/properdocs build --strict

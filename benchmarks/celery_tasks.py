@@ -22,6 +22,7 @@ from typing import NamedTuple
 import psutil
 import redis
 
+from benchmarks.figures import Aim, Row, Table, aims, publish
 from llm_audit import embedded
 
 POOLS = ("prefork", "threads")
@@ -102,8 +103,8 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> None:
-    """Print what a task costs without the hooks and with them."""
+def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> dict[str, Row]:
+    """Return what a task costs without the hooks and with them, by what it costs."""
     runs = defaultdict(list)
     with redis.from_url(environment["BROKER_URL"]) as broker:
         for number in range(rounds):
@@ -112,8 +113,7 @@ def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> 
                 names = {"QUEUE": uuid.uuid4().hex, "MARKS": uuid.uuid4().hex}
                 ours = {**environment, **names, "HOOKS": hooks}
                 runs[hooks].append(work_off(ours, pool, count, broker))
-    print(f"\n{pool}, one at a time ({rounds} x {count} empty tasks)")
-    print(f"{'us per task':24}{'bare':>10}{'hooks':>10}{'ratio':>10}{'half of the rounds':>22}")
+    found: dict[str, Row] = {}
     for index, name in enumerate(("until it is done", "CPU, main process", "CPU, child")):
         if pool == "threads" and index == 1:
             continue  # one process: the mark has it
@@ -121,14 +121,13 @@ def compare(pool: str, rounds: int, count: int, environment: dict[str, str]) -> 
         low, ratio, high = statistics.quantiles(
             (after / before for before, after in zip(bare, hooked, strict=True)), n=4
         )
-        print(
-            f"{name:24}{statistics.median(bare):10.1f}{statistics.median(hooked):10.1f}"
-            f"{ratio:10.3f}{f'{low:.3f} to {high:.3f}':>22}"
-        )
+        medians = [f"{statistics.median(times):,.0f}" for times in (bare, hooked)]
+        found[f"{pool}, {name}"] = (*medians, f"{ratio:.2f}", f"{low:.2f} to {high:.2f}")
+    return found
 
 
 def main() -> None:
-    """Start the servers and compare."""
+    """Start the servers, compare and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--tasks", type=int, default=5000)
@@ -145,8 +144,16 @@ def main() -> None:
             "LLM_AUDIT_DATABASE": "benchmark",
             "LLM_AUDIT_SPOOL_DIR": str(Path(folder) / "spool"),
         }
+        found: dict[str, Row] = {}
         for pool in POOLS:
-            compare(pool, arguments.rounds, arguments.tasks, environment)
+            found |= compare(pool, arguments.rounds, arguments.tasks, environment)
+    titles = ("", "bare, µs", "with hooks, µs", "ratio", "half of the rounds")
+    ratios = [
+        Aim(f"{pool}, until it is done, ratio", float(found[f"{pool}, until it is done"][2]), 1.02)
+        for pool in POOLS
+    ]
+    rows = [(name, *cells) for name, cells in found.items()]
+    publish("celery_tasks", [Table("empty task", titles, rows), aims(*ratios)])
 
 
 if __name__ == "__main__":

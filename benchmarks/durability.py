@@ -22,6 +22,7 @@ from pathlib import Path
 import pymongo
 
 import llm_audit
+from benchmarks.figures import Table, publish
 from benchmarks.recorders import CONCERN, document, document_bytes, fresh_collection
 from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit import LLMLogger, embedded
@@ -75,15 +76,15 @@ async def by_hand(url: str, _: Path, *, update: bool) -> AsyncIterator[RecordCal
 
 
 CANDIDATES: dict[str, Candidate] = {
-    "await, durability journal": partial(recorder, "journal"),
-    "await, durability acknowledged": partial(recorder, "acknowledged"),
-    "insert_one": partial(by_hand, update=False),
-    "insert_one + update_one": partial(by_hand, update=True),
+    "awaited, `journal`": partial(recorder, "journal"),
+    "awaited, `acknowledged`": partial(recorder, "acknowledged"),
+    "`insert_one`": partial(by_hand, update=False),
+    "`insert_one` + `update_one`": partial(by_hand, update=True),
 }
 
 
-async def measure(url: str, rounds: int, calls: int) -> None:
-    """Print what an awaited call costs, in milliseconds from start to complete."""
+async def measure(url: str, rounds: int, calls: int) -> Table:
+    """Return what an awaited call costs, in milliseconds from start to complete."""
     medians, tails = defaultdict(list), defaultdict(list)
     for _ in range(rounds):
         for name, candidate in CANDIDATES.items():
@@ -92,13 +93,17 @@ async def measure(url: str, rounds: int, calls: int) -> None:
                     times = await _times(record, calls)
             medians[name].append(statistics.median(times))
             tails[name].append(times[int(len(times) * 0.99)])
-    print(f"\nStart and complete, one call after the other ({rounds} x {calls} calls)")
-    print(f"{'':34}{'median ms':>10}{'p99 ms':>10}{'x insert_one':>14}")
-    floor = statistics.median(medians["insert_one"])
-    for name in CANDIDATES:
-        median = statistics.median(medians[name])
-        tail = statistics.median(tails[name])
-        print(f"{name:34}{median:10.2f}{tail:10.2f}{median / floor:14.2f}")
+    found = {name: statistics.median(medians[name]) for name in CANDIDATES}
+    rows = [
+        (
+            name,
+            f"{median:.2f}",
+            f"{statistics.median(tails[name]):.2f}",
+            f"{median / found['`insert_one`']:.2f}",
+        )
+        for name, median in found.items()
+    ]
+    return Table("awaited", ("", "median ms", "p99 ms", "x `insert_one`"), rows)
 
 
 async def _times(record: RecordCall, calls: int) -> list[float]:
@@ -121,14 +126,14 @@ def _check(url: str, database: str, recorded: int) -> None:
 
 
 def main() -> None:
-    """Run the measurement and print it."""
+    """Run the measurement and publish it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=200, help="calls a round")
     options = parser.parse_args()
     print(f"A call of {document_bytes()} bytes of BSON; {os.cpu_count()} cores, shared with mongod")
     with embedded.mongod() as server:
-        asyncio.run(measure(server.url, options.rounds, options.calls))
+        publish("durability", [asyncio.run(measure(server.url, options.rounds, options.calls))])
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import IndexModel
 from pymongo.database import Database
 
+from benchmarks.figures import Aim, Table, aims, publish
 from benchmarks.history import history, recorded_bodies
 from benchmarks.queries import LargeMongod
 from benchmarks.recorders import CONCERN
@@ -28,7 +29,7 @@ from llm_audit.store.ensure import ensure
 from llm_audit.store.indexes import call_indexes
 
 BATCH = 500
-ALONE = "_id alone"
+ALONE = "`_id` alone"
 ALL = "all of them"
 
 
@@ -55,7 +56,7 @@ def insert(
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=9)
@@ -75,14 +76,14 @@ def main() -> None:
     fastest = {
         name: [min(part) for part in zip(*taken, strict=True)] for name, taken in measured.items()
     }
-    print(f"{options.calls:,} calls, {options.rounds} rounds")
-    print("| indexes | µs a call | of `_id` alone | server CPU, µs | of `_id` alone |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, (wall, cpu) in fastest.items():
-        alone_wall, alone_cpu = fastest[ALONE]
-        print(
-            f"| {name} | {wall:.1f} | {wall / alone_wall:.2f} | {cpu:.1f} | {cpu / alone_cpu:.2f} |"
-        )
+    titles = ("", "µs a call until acknowledged", "x `_id` alone", "server's CPU, µs")
+    alone, every = fastest[ALONE][0], fastest[ALL][0]
+    rows = [
+        (name, f"{wall:.1f}", f"{wall / alone:.2f}", f"{cpu:.1f}")
+        for name, (wall, cpu) in fastest.items()
+    ]
+    of_all = aims(Aim("all of them, x `_id` alone", every / alone, 1.6))
+    publish("index_prices", [Table("what they cost a write", titles, rows), of_all])
 
 
 if __name__ == "__main__":

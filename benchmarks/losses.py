@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 import llm_audit
+from benchmarks.figures import Table, publish
 from benchmarks.recorders import fresh_collection
 from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit import LLMLogger, embedded
@@ -112,7 +113,7 @@ def _recover(settings: dict[str, Any], collection: Any) -> set[str]:
 
 
 def main() -> None:
-    """Print the median of what is lost for each way to end."""
+    """Publish the median of what is lost for each way to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
@@ -122,14 +123,17 @@ def main() -> None:
         "SIGKILL after 1 to 8 s": [(100_000, seconds) for seconds in kills],
         "child recycled after 20 calls (os._exit)": [(20, None)] * arguments.rounds,
     }
+    rows = []
     with embedded.mongod() as server:
-        print(f"{'':44}{'finished calls lost':>24}{'open calls lost':>18}")
         for ending, rounds in endings.items():
             for recorder in ("llm-audit", "OpenTelemetry"):
                 results = [lost(recorder, server.url, *one) for one in rounds]
                 finished, still_open = zip(*results, strict=True)
-                spread = f"{statistics.median(finished):.0f} (up to {max(finished)})"
-                print(f"{ending:44}{spread:>24}{sum(still_open):>10} of {len(rounds)}  {recorder}")
+                spread = f"{statistics.median(finished):.0f}, up to {max(finished)}"
+                of_open = f"{sum(still_open)} of {len(rounds)}"
+                rows.append((f"{ending}: {recorder}", spread, of_open))
+    titles = ("", "finished calls lost, median", "open calls lost")
+    publish("losses", [Table("killed", titles, rows)])
 
 
 if __name__ == "__main__":

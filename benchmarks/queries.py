@@ -23,6 +23,7 @@ from typing import Any
 import pymongo
 from pymongo.collection import Collection
 
+from benchmarks.figures import Aim, Table, aims, publish
 from benchmarks.history import (
     CALLS_PER_TRACE,
     COMPANIES,
@@ -43,6 +44,7 @@ Calls = Collection[dict[str, Any]]
 ROUNDS = 7
 BATCH = 1_000
 PAGE = 100
+AIMS_MS = (10, 10, 100, 2_000, None)  # for the parts, in their order
 
 
 class LargeMongod(embedded.Mongod):
@@ -224,6 +226,23 @@ def explain(calls: Calls, command: dict[str, Any]) -> Plan:
     )
 
 
+def answers(calls: Calls, questions: Questions) -> Iterator[Table]:
+    """Yield how long each question took and what was examined for it, by part; then the aims."""
+    wanted = []
+    for (part, asked), aim_ms in zip(questions.parts(), AIMS_MS, strict=True):
+        rows, slowest = [], (0.0, "")
+        for question in asked:
+            took = statistics.median(ask(calls, question.command()) for _ in range(ROUNDS))
+            plan = explain(calls, question.command())
+            examined = [f"{count:,}" for count in (plan.keys, plan.documents, plan.returned)]
+            rows.append((question.name, f"{took:,.1f}", *examined, plan.indexes))
+            slowest = max(slowest, (took, question.name))
+        yield Table(part, ("", "ms", "keys", "documents", "returned", "index"), rows)
+        if aim_ms is not None:
+            wanted.append(Aim(f"{part}: the slowest ({slowest[1]}), ms", slowest[0], aim_ms))
+    yield aims(*wanted)
+
+
 def _under(name: str, value: Any) -> Iterator[Any]:
     """Yield what stands under a name, on the way down."""
     if isinstance(value, dict):
@@ -237,7 +256,7 @@ def _under(name: str, value: Any) -> Iterator[Any]:
 
 
 def main() -> None:
-    """Fill, ask, print."""
+    """Fill, ask, publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1_000_000)
     count = parser.parse_args().calls
@@ -254,17 +273,7 @@ def main() -> None:
             f"{size['size']:,} MiB, on disk {size['storageSize']:,}; "
             f"indexes {sum(size['indexSizes'].values()):,} MiB"
         )
-        for part, asked in Questions(calls, now).parts():
-            print(f"\n| {part} | ms | keys | documents | returned | index |")
-            print("| --- | --- | --- | --- | --- | --- |")
-            for question in asked:
-                times = [ask(calls, question.command()) for _ in range(ROUNDS)]
-                plan = explain(calls, question.command())
-                print(
-                    f"| {question.name} | {statistics.median(times):,.1f} | {plan.keys:,} | "
-                    f"{plan.documents:,} | {plan.returned:,} | {plan.indexes} |",
-                    flush=True,
-                )
+        publish("queries", answers(calls, Questions(calls, now)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 import pymongo
 
 import llm_audit
+from benchmarks.figures import Aim, Table, aims, publish
 from benchmarks.recorders import (
     RECORDERS,
     document_bytes,
@@ -29,37 +30,54 @@ from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit import LLMLogger, embedded
 
 PACE_SECONDS = 0.002
+RIVAL = "OpenTelemetry batch processor"
+FLOOR = "`insert_many` in batches of 500: the floor"
+AT_ONCE = "recording and shipping at once, in one process"
+DRAINING = "shipping what a dead process left"
+APART = "the same, starts and outcomes far apart"
 
 
-def calling_thread(url: str, rounds: int, calls: int) -> None:
-    """Print what one call costs the thread that makes it, a call every two milliseconds."""
-    medians, tails, cpu = defaultdict(list), defaultdict(list), defaultdict(list)
+def calling_thread(url: str, rounds: int, calls: int) -> tuple[Table, list[Aim]]:
+    """Measure what one call costs the thread that makes it, a call every two milliseconds."""
+    runs = defaultdict(list)
     for _ in range(rounds):
         for name, recorder in RECORDERS.items():
             with tempfile.TemporaryDirectory() as folder, recorder(url, Path(folder)) as record:
                 for _ in range(50):
                     record()
                 times = []
-                cpu_began = time.process_time()
+                cpu_began, thread_began = time.process_time(), time.thread_time()
                 for _ in range(calls):
                     began = time.perf_counter()
                     record()
                     times.append((time.perf_counter() - began) * 1e6)
                     time.sleep(PACE_SECONDS)
+                thread_cpu = time.thread_time() - thread_began
                 idle = calls * _sleep_cpu_seconds()
-            cpu[name].append((time.process_time() - cpu_began - idle) / calls * 1e6)
+            cpu = time.process_time() - cpu_began
             times.sort()
-            medians[name].append(times[len(times) // 2])
-            tails[name].append(times[int(len(times) * 0.99)])
-    print(f"\nCalling thread, a call every {PACE_SECONDS * 1000:.0f} ms ({rounds} x {calls} calls)")
-    print(f"{'':34}{'median us':>10}{'p99 us':>10}{'CPU us':>10}{'x llm-audit':>13}")
-    ours = statistics.median(medians["llm-audit"])
-    for name in RECORDERS:
-        median = statistics.median(medians[name])
-        print(
-            f"{name:34}{median:10.1f}{statistics.median(tails[name]):10.1f}"
-            f"{statistics.median(cpu[name]):10.1f}{median / ours:13.2f}"
-        )
+            median, tail = times[len(times) // 2], times[int(len(times) * 0.99)]
+            of_cpu = [(used - idle) / calls * 1e6 for used in (thread_cpu, cpu)]
+            runs[name].append((median, tail, *of_cpu))
+    figures = {name: [*map(statistics.median, zip(*runs[name], strict=True))] for name in RECORDERS}
+    ours, theirs = figures["llm-audit"], figures[RIVAL]
+    titles = (
+        "",
+        "median µs",
+        "p99 µs",
+        "CPU of the thread, µs",
+        "of the process, µs",
+        "x llm-audit",
+    )
+    rows = [
+        (name, *(f"{figure:,.0f}" for figure in row), f"{row[0] / ours[0]:.2f}")
+        for name, row in figures.items()
+    ]
+    return Table("calling thread", titles, rows), [
+        Aim(f"median, x {RIVAL}", ours[0] / theirs[0], 0.8),
+        Aim(f"p99, x {RIVAL}", ours[1] / theirs[1], 1),
+        Aim("CPU of the thread, µs", ours[2], 38),
+    ]
 
 
 def _sleep_cpu_seconds() -> float:
@@ -70,8 +88,8 @@ def _sleep_cpu_seconds() -> float:
     return (time.process_time() - began) / 100
 
 
-def throughput(url: str, rounds: int, calls: int) -> None:
-    """Print calls per second through to the database, against insert_many(500)."""
+def throughput(url: str, rounds: int, calls: int) -> tuple[Table, list[Aim]]:
+    """Measure calls per second through to the database, against insert_many."""
     rates, cpu = defaultdict(list), defaultdict(list)
 
     def note(name: str, seconds: float, cpu_seconds: float) -> None:
@@ -79,23 +97,31 @@ def throughput(url: str, rounds: int, calls: int) -> None:
         cpu[name].append(cpu_seconds / calls * 1e6)
 
     for _ in range(rounds):
-        note("insert_many(500)", *insert_many(url, calls))
-        note("record and ship at once", *_record_and_ship(url, calls))
-        note("drain a backlog", *_drain(url, calls, apart=False))
-        note("drain, start and finish apart", *_drain(url, calls, apart=True))
+        note(FLOOR, *insert_many(url, calls))
+        note(AT_ONCE, *_record_and_ship(url, calls))
+        note(DRAINING, *_drain(url, calls, apart=False))
+        note(APART, *_drain(url, calls, apart=True))
         with RECORDERS["insert_one + update_one"](url, Path()) as record:
             few = calls // 10
             began, cpu_began = time.perf_counter(), time.process_time()
             for _ in range(few):
                 record()
             seconds, used = time.perf_counter() - began, time.process_time() - cpu_began
-        note("insert_one + update_one", seconds * 10, used * 10)
-    floor = statistics.median(rates["insert_many(500)"])
-    print(f"\nThrough to MongoDB, w=majority j=true ({rounds} x {calls} calls)")
-    print(f"{'':34}{'calls/s':>10}{'of floor':>10}{'CPU us':>10}")
-    for name, measured in rates.items():
-        rate = statistics.median(measured)
-        print(f"{name:34}{rate:10.0f}{rate / floor:10.2f}{statistics.median(cpu[name]):10.1f}")
+        note("`insert_one` + `update_one` per call", seconds * 10, used * 10)
+    rate = {name: statistics.median(measured) for name, measured in rates.items()}
+    of_floor = {name: found / rate[FLOOR] for name, found in rate.items()}
+    used_us = {name: statistics.median(measured) for name, measured in cpu.items()}
+    titles = ("", "calls/s", "of the floor", "client CPU per call, µs")
+    rows = [
+        (name, f"{rate[name]:,.0f}", f"{of_floor[name]:.2f}", f"{used_us[name]:,.0f}")
+        for name in rate
+    ]
+    return Table("through to MongoDB", titles, rows), [
+        Aim(f"{AT_ONCE}, of the floor", of_floor[AT_ONCE], 0.45, at_least=True),
+        Aim(f"{DRAINING}, of the floor", of_floor[DRAINING], 0.65, at_least=True),
+        Aim(f"{APART}, of the floor", of_floor[APART], 0.35, at_least=True),
+        Aim("client CPU from start to acknowledged, µs", used_us[AT_ONCE], 70),
+    ]
 
 
 def _record_and_ship(url: str, calls: int) -> tuple[float, float]:
@@ -159,7 +185,7 @@ def _check(url: str, calls: int, *, arrived: bool) -> None:
 
 
 def main() -> None:
-    """Run every measurement and print it."""
+    """Run every measurement and publish it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=5000, help="calls a round")
@@ -167,8 +193,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"A call of {document_bytes()} bytes of BSON; {os.cpu_count()} cores, shared with mongod")
     with embedded.mongod() as server:
-        calling_thread(server.url, options.rounds, options.paced_calls)
-        throughput(server.url, options.rounds, options.calls)
+        calling, of_calling = calling_thread(server.url, options.rounds, options.paced_calls)
+        through, of_shipping = throughput(server.url, options.rounds, options.calls)
+    publish("recording", [calling, through, aims(*of_calling, *of_shipping)])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from faults.promises import Verdict
 from patience import LONG
 
 ROW = "fault"
-TITLES = ("fault", "times", "recorded", "lost", "doubled", "wrong status", "remark")
+TITLES = ("fault", "times", "calls recorded", "lost", "doubled", "wrong status", "")
 
 Report = Callable[..., None]
 
@@ -29,18 +29,17 @@ def report(record_property: Callable[[str, object], None]) -> Report:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table, of which every process of the run has made a part."""
+    """Publish the table, of which every process of the run has made a part."""
     rows = sorted(_rows(terminalreporter.stats))
     if not rows:
         return
+    from benchmarks.figures import Table, publish  # only a checkout has it
+
     terminalreporter.section(f"faults ({'long' if LONG else 'short'} run)")
-    table = [TITLES, *rows]
-    widths = [max(len(str(row[column])) for row in table) for column in range(len(TITLES))]
-    for row in table:
-        cells = [str(cell) for cell in row]
-        first = cells[0].ljust(widths[0])
-        counts = [cell.rjust(width) for cell, width in zip(cells[1:-1], widths[1:-1], strict=True)]
-        terminalreporter.write_line("  ".join([first, *counts, cells[-1]]).rstrip())
+    cells = [
+        [fault, *(f"{count:,}" for count in counts), remark] for fault, *counts, remark in rows
+    ]
+    publish("faults", [Table("faults", TITLES, cells)], command="make faults")
 
 
 def _rows(stats: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:

@@ -77,7 +77,7 @@ def blocks_of(said: object, role: str = USER) -> list[Block]:
     return found
 
 
-class Call:
+class ToolCall:
     """A tool call, its arguments as they were sent.
 
     Args:
@@ -274,9 +274,9 @@ def _look_into_message(fields: dict[str, Any], role: str, found: list[Block], le
 def _add_calls(calls: object, found: list[Block], before: int) -> None:
     """Add the calls that a message lists apart; LangChain lists those of its content again."""
     listed = calls if isinstance(calls, LISTS) else [calls]
-    told = {Call(value).id for what, _, value in found[before:] if what == CALL} - {None}
+    told = {ToolCall(value).id for what, _, value in found[before:] if what == CALL} - {None}
     if told:
-        listed = [call for call in listed if Call(call).id not in told]
+        listed = [call for call in listed if ToolCall(call).id not in told]
     found += [(CALL, ASSISTANT, call) for call in listed if call is not None]
 
 

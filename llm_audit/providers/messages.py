@@ -25,7 +25,7 @@ from llm_audit.providers.blocks import (
     TYPE_NAMES,
     USER,
     Block,
-    Call,
+    ToolCall,
     blocks_of,
     text_of,
 )
@@ -127,7 +127,7 @@ def _parts(blocks: Iterable[Block]) -> list[Part]:
 
 def _call(value: object) -> Iterator[Part]:
     """Read a tool call, with its result where the provider ran the tool itself."""
-    call = Call(value)
+    call = ToolCall(value)
     arguments = _parsed(call.arguments if call.fields else value)
     if arguments is None:  # a provider's own tool, or Gemini's code
         arguments = rest(call.fields, (*_ABOUT_A_TOOL, *_OWN_RESULT_NAMES))

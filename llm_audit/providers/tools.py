@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llm_audit.providers.blocks import ASSISTANT, CALL, Call, blocks_of
+from llm_audit.providers.blocks import ASSISTANT, CALL, ToolCall, blocks_of
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.shapes import ANY
 
@@ -44,7 +44,7 @@ def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
         return [], []
     names, malformed = [], []
     for what, _, value in blocks_of(fields or response_message, ASSISTANT):
-        if what == CALL and (name := (call := Call(value)).name):
+        if what == CALL and (name := (call := ToolCall(value)).name):
             names.append(name)
             if not _is_well_formed(call):
                 malformed.append(name)
@@ -61,7 +61,7 @@ def _is_text_alone(fields: Mapping[str, Any]) -> bool:
     return True
 
 
-def _is_well_formed(call: Call) -> bool:
+def _is_well_formed(call: ToolCall) -> bool:
     arguments = call.arguments
     if isinstance(arguments, Mapping) or arguments is None:
         return True

@@ -5,99 +5,89 @@ possible.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from enum import Enum
+from types import NoneType
 from typing import Any
 
 import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import CallContext, merge_metadata, unite_tags
+from llm_audit.context import NOWHERE, CallContext, merge_metadata, unite_tags
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr
 from llm_audit.open_enum import NAME_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
 
+_CALL_ID_TYPES = (str, uuid.UUID, uuid_utils.UUID)
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
 _NOT_GIVEN = frozenset({"NotGiven", "Omit"})  # what the providers' clients put for "not given"
 
-INHERITED = (
+_INHERITED = (
     *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
     *("task_id", "task"),
 )
-_USUAL_TYPES: dict[str, type] = {
-    "call_type": LLMCallTypeEnum,
-    **dict.fromkeys(("provider", "model"), str),
-    **dict.fromkeys(("messages", "tools"), list),
-    "temperature": float,
-    "max_tokens": int,
-    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), str),
-    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), str),
-}
+_CALL_TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
 
 
-def start_fields(given: dict[str, Any], context: CallContext) -> dict[str, Any]:
+def checked(given: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments as what is stored of them; those that say nothing are left out.
+
+    Args:
+        given: Arguments, each under the name of its field.
+        otherwise: Is given what cannot be stored in its own field.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is not None:
+            usual, careful = _ARGUMENTS[name]
+            if value.__class__ is usual and value:
+                fields[name] = value
+            elif (kept := careful(name, value, otherwise)) is not None:
+                fields[name] = kept
+    return fields
+
+
+def start_fields(
+    given: dict[str, Any], request_params: dict[str, Any], context: CallContext
+) -> dict[str, Any]:
     """Return the fields of a call's start: what was given, and what the context adds.
 
     Args:
         given: The arguments of `LLMLogger.start`, each under the name of its field.
+        request_params: Its other arguments; what cannot be stored in its own field is added.
         context: What the call inherits.
     """
-    fields: dict[str, Any] = {}
-    request_params = given["request_params"]
-    for name, value in given.items():
-        usual = _USUAL_TYPES.get(name)
-        if value is None or (usual is str and not value):
-            continue
-        if usual is None or value.__class__ is usual:
-            fields[name] = value
-        elif (checked := _check(name, value, request_params)) is not None:
-            fields[name] = checked
-    if not request_params:
-        del fields["request_params"]
-    for name in INHERITED:
-        if name not in fields and (inherited := getattr(context, name)) is not None:
-            fields[name] = inherited
-    _unite_with_context(fields, context)
+    fields = checked(given, request_params)
+    if request_params:
+        fields["request_params"] = request_params
+    if context is not NOWHERE:
+        _inherit(fields, context)
     return fields
 
 
-def _unite_with_context(fields: dict[str, Any], context: CallContext) -> None:
-    """Add the context's tags and metadata to those given; where there are none, no field."""
-    for name, united in (("tags", tags), ("metadata", metadata)):
-        if getattr(context, name) or name in fields:
-            fields[name] = united(context, fields.get(name))
-            if not fields[name]:
-                del fields[name]
+def _inherit(fields: dict[str, Any], context: CallContext) -> None:
+    """Add what the context knows: ids that are not given, and its own tags and metadata."""
+    for name in _INHERITED:
+        if name not in fields and (inherited := getattr(context, name)) is not None:
+            fields[name] = inherited
+    if context.tags:
+        fields["tags"] = list(dict.fromkeys((*context.tags, *fields.get("tags", ()))))
+    if context.metadata:
+        fields["metadata"] = {**context.metadata, **fields.get("metadata", {})}
 
 
-def _check(name: str, value: object, request_params: dict[str, Any]) -> Any:
-    """Return an argument that is not of its usual type as what is stored."""
-    if name == "call_type":
-        return call_type(value, request_params)
-    if name in {"messages", "tools"}:
-        return array(name, value)
-    if name == "temperature":
-        return number(name, value, request_params)
-    if name == "max_tokens":
-        return whole_number(name, value, request_params)
-    if name in {"provider", "model"}:
-        return text(value)
-    return identifier(name, value)
-
-
-def identifier(name: str, value: object) -> str | None:
+def identifier(name: str, value: object, _: dict[str, Any]) -> str | None:
     """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
-    if value is None or value.__class__ is str:
-        return value or None
     if not isinstance(value, _ID_TYPES):
         report_mistake(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
-    return text(value)
+    return text(value) or None
 
 
 def call_identifier(value: object) -> str:
     """Return the id of a call that `start` returned; anything else becomes a call of its own."""
-    if isinstance(value, str | uuid.UUID | uuid_utils.UUID) and value != "":
-        return escape_surrogates(str(value))
+    if isinstance(value, _CALL_ID_TYPES) and value != "":
+        call_id = str(value)
+        return call_id if call_id.isascii() else escape_surrogates(call_id)
     given = "an empty str" if isinstance(value, str) else type(value).__name__
     report_mistake(
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
@@ -106,20 +96,20 @@ def call_identifier(value: object) -> str:
     return str(uuid_utils.uuid7())
 
 
-def call_type(value: object, otherwise: dict[str, Any]) -> LLMCallTypeEnum:
+def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
     """Return a call type; what is none is kept in `otherwise`, under its name.
 
     A text that is too long is cut, and anything else is OTHER.
     """
-    if isinstance(value, LLMCallTypeEnum):
+    if (value.__class__ is str and value in _CALL_TYPES) or isinstance(value, LLMCallTypeEnum):
         return value
     given = value.value if isinstance(value, Enum) else value
-    name = str.__str__(given).strip().upper() if isinstance(given, str) else ""
-    kept = LLMCallTypeEnum(name[:NAME_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
-    if kept != name:
-        otherwise["call_type"] = value
+    kind = str.__str__(given).strip().upper() if isinstance(given, str) else ""
+    kept = LLMCallTypeEnum(kind[:NAME_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
+    if kept != kind:
+        otherwise[name] = value
         report_mistake(
-            f"call_type has to be a text of 1 to {NAME_MAX_CHARACTERS} characters, not "
+            f"{name} has to be a text of 1 to {NAME_MAX_CHARACTERS} characters, not "
             f"{safe_repr(value):.50}; it is recorded as {kept}, and request_params has it whole."
         )
     return kept
@@ -140,9 +130,9 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
     return meant
 
 
-def array(name: str, value: object) -> list[Any] | None:
+def array(name: str, value: object, _: dict[str, Any]) -> list[Any]:
     """Return a list as it is, a tuple as a list; anything else becomes the list's one element."""
-    if value is None or value.__class__ is list:
+    if value.__class__ is list:
         return value
     if isinstance(value, list | tuple):
         return list(value)
@@ -154,9 +144,7 @@ def array(name: str, value: object) -> list[Any] | None:
 
 def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
     """Return a number; what is none is kept in `otherwise`, under its name."""
-    if value is None or value.__class__ is float or value.__class__ is int:
-        return value
-    if isinstance(value, int | float):
+    if value.__class__ is float or value.__class__ is int or isinstance(value, int | float):
         return value
     if type(value).__name__ not in _NOT_GIVEN:
         otherwise[name] = value
@@ -165,8 +153,6 @@ def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
 
 def whole_number(name: str, value: Any, otherwise: dict[str, Any]) -> int | None:
     """Return a whole number; what is none is kept in `otherwise`, under its name."""
-    if value is None or value.__class__ is int:
-        return value
     given = number(name, value, otherwise)
     if isinstance(given, float):
         if given.is_integer():
@@ -176,10 +162,8 @@ def whole_number(name: str, value: Any, otherwise: dict[str, Any]) -> int | None
     return given
 
 
-def milliseconds(name: str, value: Any) -> float | None:
+def milliseconds(name: str, value: Any, _: dict[str, Any]) -> float | None:
     """Return a duration; what is no number is left out."""
-    if value is None or value.__class__ is float:
-        return value
     otherwise: dict[str, Any] = {}
     given = number(name, value, otherwise)
     if otherwise:
@@ -190,20 +174,50 @@ def milliseconds(name: str, value: Any) -> float | None:
     return given
 
 
-def text(value: object) -> str | None:
+def text(value: object) -> str:
     """Return a value as a plain str."""
-    if value is None or value.__class__ is str:
+    if value.__class__ is str:
         return value
     return str.__str__(value) if isinstance(value, str) else safe_repr(value, str)
 
 
-def tags(context: CallContext, given: Iterable[str] | None) -> list[str]:
-    """Return the context's tags and those given, each once."""
-    if isinstance(given, list | tuple | set):
-        given = [str(text(tag)) for tag in given]
-    return list(unite_tags(context.tags, given or ()))
+def name_of(_: str, value: object, __: dict[str, Any]) -> str | None:
+    """Return the name of a provider, a model or a reason as a plain str; an empty one is none."""
+    return text(value) or None
 
 
-def metadata(context: CallContext, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the context's metadata with what is given merged over it."""
-    return dict(merge_metadata(context.metadata, given))
+def tags(_: str, value: Any, __: dict[str, Any]) -> list[str] | None:
+    """Return tags as a list of str, each once; where there are none, nothing."""
+    if not isinstance(value, (list, tuple, set)):
+        value = unite_tags((), value or ())
+    return (
+        list(dict.fromkeys([tag if tag.__class__ is str else text(tag) for tag in value])) or None
+    )
+
+
+def metadata(_: str, value: Any, __: dict[str, Any]) -> dict[str, Any] | None:
+    """Return metadata as a dict; where there is none, nothing."""
+    return dict(merge_metadata({}, value)) or None
+
+
+def anything(_: str, value: Any, __: dict[str, Any]) -> Any:
+    """Return what is stored as it is given."""
+    return value
+
+
+# Each argument's usual type, of which it is stored as it is unless it is empty; and what makes of
+# everything else what is stored, or None.
+_ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = {
+    "call_type": (LLMCallTypeEnum, call_type),
+    **dict.fromkeys(("provider", "model"), (str, name_of)),
+    **dict.fromkeys(("messages", "tools", "other_choices"), (list, array)),
+    **dict.fromkeys(("input", "system_prompt", "tool_choice"), (str, anything)),
+    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, identifier)),
+    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, identifier)),
+    "tags": (NoneType, tags),
+    "metadata": (dict, metadata),
+    "temperature": (float, number),
+    "max_tokens": (int, whole_number),
+    **dict.fromkeys(("finish_reason", "response_model", "response_id"), (str, name_of)),
+    "time_to_first_token_ms": (float, milliseconds),
+}

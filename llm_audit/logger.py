@@ -82,11 +82,31 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-        given = locals()  # so far, these are the arguments, and each has the name of its field
+        given = {
+            "call_type": call_type,
+            "provider": provider,
+            "model": model,
+            "messages": messages,
+            "input": input,
+            "system_prompt": system_prompt,
+            "tools": tools,
+            "tool_choice": tool_choice,
+            "trace_id": trace_id,
+            "session_id": session_id,
+            "user_id": user_id,
+            "company_id": company_id,
+            "parent_call_id": parent_call_id,
+            "review_id": review_id,
+            "task_id": task_id,
+            "tags": tags,
+            "metadata": metadata,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+        }
         call_uuid = uuid_utils.uuid7()
         call_id = str(call_uuid)
         try:
-            _start(call_id, call_uuid.timestamp, given)
+            _start(call_id, call_uuid.timestamp, given, request_params)
         except Exception as error:  # noqa: BLE001
             not_recorded("start", error)
         return CallReference(call_id)
@@ -132,32 +152,33 @@ class LLMLogger:
         try:
             recording = recorder()
             call = recording.open_calls.get(call_id)
-            known = read_response(response) if response is not None else {}
-            fields = outcomes.response_fields(
-                known.get("response_message") if response_message is None else response_message,
-                known.get("usage") if tokens is None else tokens,
+            other_choices = None
+            if response is not None:
+                known = read_response(response)
+                if response_message is None:
+                    response_message = known.get("response_message")
+                if tokens is None:
+                    tokens = known.get("usage")
+                finish_reason = finish_reason or known.get("finish_reason")
+                response_model = response_model or known.get("response_model")
+                response_id = response_id or known.get("response_id")
+                other_choices = known.get("other_choices")
+            given = {
+                "finish_reason": finish_reason,
+                "response_model": response_model,
+                "response_id": response_id,
+                "time_to_first_token_ms": time_to_first_token_ms,
+                "other_choices": other_choices,
+            }
+            fields = arguments.checked(given, {})
+            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
+            fields |= outcomes.response_fields(
+                response_message,
+                tokens,
                 estimated_cost,
                 call.provider if call else None,
-                (call.model if call else None, response_model or known.get("response_model")),
+                (call.model if call else None, fields.get("response_model")),
             )
-            if status is not LLMCallStatusEnum.SUCCESS:
-                status = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
-            fields["status"] = status
-            for name, given in (
-                ("finish_reason", finish_reason),
-                ("response_model", response_model),
-                ("response_id", response_id),
-            ):
-                value = given or known.get(name)
-                if value is not None:
-                    fields[name] = value if value.__class__ is str else arguments.text(value)
-            if "other_choices" in known:
-                fields["other_choices"] = known["other_choices"]
-            first_token_ms = arguments.milliseconds(
-                "time_to_first_token_ms", time_to_first_token_ms
-            )
-            if first_token_ms is not None:
-                fields["time_to_first_token_ms"] = first_token_ms
             recording.end(call_id, call, fields, ended_ns)
         except Exception as error:  # noqa: BLE001
             not_recorded("complete", error)
@@ -263,7 +284,7 @@ class LoggedCall:
         if self._frame is not None:
             leave(self._frame)
         call = open_calls().get(self._call_id)
-        if call is None or call.is_over:
+        if call is None or call.over:
             return
         if error is not None:
             LLMLogger.fail(self._call_id, error)
@@ -285,12 +306,14 @@ class LoggedCall:
         await self._call_id
 
 
-def _start(call_id: str, created_ms: int, given: dict[str, Any]) -> None:
+def _start(
+    call_id: str, created_ms: int, given: dict[str, Any], request_params: dict[str, Any]
+) -> None:
     settings = get_settings()
     if not settings.enabled:
         return
     context = current_context()
-    fields = arguments.start_fields(given, context)
+    fields = arguments.start_fields(given, request_params, context)
     recording = recorder()
     if "trace_id" not in fields:
         fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)

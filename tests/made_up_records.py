@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import bson
 
-from llm_audit.journal.records import START, Record, record_fields, seal
+from llm_audit.journal.records import START, Record, pack, seal
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.journal.writer import Journal
@@ -14,19 +14,21 @@ from llm_audit.journal.writer import Journal
 LARGE = 2**30
 
 
-def packed(call_id: object, content: str = "", op: str = START) -> bytes:
+def packed(call_id: object, content: str = "", op: str = START) -> bytearray:
     """Make a record as `Journal.append` takes it: without number and checksum."""
-    return bson.encode(record_fields(op, str(call_id), 0, {"content": content}))
+    return pack(op, str(call_id), 0, bson.encode({"content": content}))
 
 
 def numbered(seq: int, content: str = "", op: str = START) -> bytes:
     """Make a record as it is in a journal; its call is named like its number."""
-    record = bytearray(packed(seq, content, op))
+    record = packed(seq, content, op)
     seal(record, seq)
     return bytes(record)
 
 
-def journal_of(folder: Path, records: Iterable[bytes], segment_max_bytes: int = LARGE) -> Journal:
+def journal_of(
+    folder: Path, records: Iterable[bytearray], segment_max_bytes: int = LARGE
+) -> Journal:
     """Write a journal."""
     journal = Journal(folder, segment_max_bytes, LARGE)
     for record in records:

@@ -4,10 +4,11 @@ Every version begins with `crc` and `v`, so that damage is told from a newer ver
 """
 
 import struct
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 from zlib import crc32
 
+import bson
 from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
@@ -21,12 +22,24 @@ OTHER = "other"
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends
+_EMPTY = bytearray()
 _UNKNOWN = Int64(0)
+# A record as `bson.encode` would make it, up to its id and between that and what follows.
+_HEADS = {
+    op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1]
+    + b"\x02id\0"
+    for op in (START, OWN, OTHER)
+}
+_KEY = b"\0\x12key\0"
+_DOC = b"\x03doc\0"
 _CRC_OFFSET = 9  # length (4), "\x12crc\0" (5)
 _CRC_END = 17
 _SEQ_OFFSET = 29  # "\x10v\0" and an int32 (7), "\x12seq\0" (5)
 
-_pack_int64 = struct.Struct("<q").pack_into
+_pack_int32 = struct.Struct("<i").pack
+_pack_int32_into = struct.Struct("<i").pack_into
+_pack_int64 = struct.Struct("<q").pack
+_pack_int64_into = struct.Struct("<q").pack_into
 _read_int64 = struct.Struct("<q").unpack_from
 read_length = struct.Struct("<i").unpack_from
 
@@ -51,45 +64,41 @@ class Record(NamedTuple):
     blobs: Sequence[str]
 
 
-def record_fields(
+def pack(
     op: str,
     call_id: str,
     key: int,
-    doc: Mapping[str, Any],
+    doc: bytes,
     *,
     notes: Sequence[str] = (),
     blobs: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return the fields of a record, still without its number and checksum.
+) -> bytearray:
+    """Return a record, still without its number and checksum.
 
     Args:
         op: START, OWN or OTHER.
         call_id: The call's id.
         key: The outcome's precedence; 0 for a start.
-        doc: The operation's fields.
+        doc: The operation's fields, as BSON.
         notes: What encoding changed in them.
         blobs: Names of the files beside the journal that hold what was too large for it.
     """
-    fields = {
-        "crc": _UNKNOWN,
-        "v": FORMAT_VERSION,
-        "seq": _UNKNOWN,
-        "op": op,
-        "id": call_id,
-        "key": key or _UNKNOWN,
-        "doc": doc,
-    }
-    if notes:
-        fields["notes"] = list(notes)
-    if blobs:
-        fields["blobs"] = list(blobs)
-    return fields
+    name = call_id.encode()
+    length = _pack_int32(len(name) + 1)
+    tail = b"\0"
+    if notes or blobs:
+        lists = {"notes": list(notes), "blobs": list(blobs)}
+        tail = bson.encode({name: names for name, names in lists.items() if names})[LENGTH_BYTES:]
+    parts = (_HEADS[op], length, name, _KEY, _pack_int64(key), _DOC, doc, tail)
+    record = _EMPTY.join(parts)
+    _pack_int32_into(record, 0, len(record))
+    return record
 
 
 def seal(record: bytearray, seq: int) -> None:
     """Give a record, as BSON, its number and its checksum."""
-    _pack_int64(record, _SEQ_OFFSET, seq)
-    _pack_int64(record, _CRC_OFFSET, crc32(memoryview(record)[_CRC_END:]))
+    _pack_int64_into(record, _SEQ_OFFSET, seq)
+    _pack_int64_into(record, _CRC_OFFSET, crc32(memoryview(record)[_CRC_END:]))
 
 
 def seq_of(record: bytearray) -> int:

@@ -77,36 +77,34 @@ class Journal:
         self._segment_number = 0
         self._refused_until = 0.0
 
-    def append(self, record: bytes, call_id: str, without_content: str | None = None) -> None:
+    def append(self, record: bytearray, call_id: str, without_content: str | None = None) -> None:
         """Number a record and write it to disk before returning.
 
         Args:
-            record: What `record_fields` gave, as BSON.
+            record: What `pack` gave; it is numbered and sealed.
             call_id: The call, to name it if the record has to be dropped.
             without_content: Why it lacks its content, if it does, to be counted.
 
         Raises:
             JournalClosedError: The recorder is being stopped; another takes its place.
         """
-        arriving = (bytearray(record), call_id, without_content)
         interruption: BaseException | None = None
         with self._lock:
             if self._closed:
                 raise JournalClosedError
-            self._arriving.append(arriving)
-            # a signal handler that interrupted the holder of the lock leaves its record to it
-            while self._arriving and not self._appending:
-                arrived = None
-                try:
-                    self._appending = True
-                    if self._arriving:  # else a signal handler has just written it
-                        arrived = self._arriving.popleft()
-                        self._write(*arrived)
-                except BaseException as error:  # noqa: BLE001  (raised below)
-                    self._settle(arrived)
-                    interruption = error
-                finally:
-                    self._appending = False
+            if self._appending:  # we are in a signal handler that has interrupted `append`
+                self._arriving.append((record, call_id, without_content))
+                return
+            try:
+                self._appending = True
+                self._write(record, call_id, without_content)
+            except BaseException as error:  # noqa: BLE001  (raised below)
+                self._settle(record)
+                interruption = error
+            finally:
+                self._appending = False
+            if self._arriving:
+                interruption = self._write_arrived() or interruption
         if self._unsaid:
             self._say()
         if self._noted != self.losses.total + self.not_journaled:
@@ -122,7 +120,11 @@ class Journal:
         """
         if self._room_bytes < self._kept_room_bytes:
             return QUOTA
-        if self.disk_refuses and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE:
+        if (
+            self._refused_until
+            and self.disk_refuses
+            and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE
+        ):
             return MEMORY_FULL
         return None
 
@@ -206,6 +208,23 @@ class Journal:
         for segment in self.segments:
             segment.close()
 
+    def _write_arrived(self) -> BaseException | None:
+        """Write what signal handlers left to the holder of the lock; return what one raised."""
+        interruption = None
+        while self._arriving and not self._appending:
+            arrived = None
+            try:
+                self._appending = True
+                arrived = self._arriving.popleft()
+                self._write(*arrived)
+            except BaseException as error:  # noqa: BLE001  (raised by `append`)
+                if arrived is not None:
+                    self._settle(arrived[0])
+                interruption = error
+            finally:
+                self._appending = False
+        return interruption
+
     def _write(self, record: bytearray, call_id: str, without_content: str | None) -> None:
         if self._room_bytes < len(record):
             self._drop(QUOTA, call_id)
@@ -254,11 +273,11 @@ class Journal:
             self._ensure_folder()  # while what a removed one held can still be read
             self._end_current()
 
-    def _settle(self, arrived: _Arriving | None) -> None:
+    def _settle(self, record: bytearray) -> None:
         """Find out what an exception out of a signal handler, a time limit say, has cut short."""
-        if arrived is None or self._attempt is None or self._attempt[2] is not arrived[0]:
+        if self._attempt is None or self._attempt[2] is not record:
             return
-        segment, start, record = self._attempt
+        segment, start, _ = self._attempt
         if (
             segment.open
             and segment.settle(start, len(record))

@@ -3,22 +3,9 @@
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from enum import Enum
 
 OPEN_MAX = 100_000
 ENDED_MAX = 10_000
-
-
-class Stage(Enum):
-    """How far a call is."""
-
-    RUNNING = 1
-    UNFINISHED = 2  # ended without a real outcome, which its owner may still give
-    ENDING = 3  # its end is being recorded in this moment
-    ENDED = 4
-
-
-_OVER = frozenset({Stage.ENDING, Stage.ENDED})
 
 
 @dataclass(eq=False, slots=True)
@@ -31,12 +18,9 @@ class OpenCall:
     model: str | None
     attempt_id: str | None
     trace_id: str
-    stage: Stage = Stage.RUNNING
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its outcome is known, so that nobody else may end it."""
-        return self.stage in _OVER
+    unfinished: bool = False  # ended without a real outcome, which its owner may still give
+    over: bool = False  # somebody has its outcome
+    recorded: bool = False  # which is in the journal
 
 
 class OpenCalls:
@@ -68,11 +52,11 @@ class OpenCalls:
         return None if call is None else call.trace_id
 
     def take(self, call_id: str, call: OpenCall) -> bool:
-        """Return true to the first who ends a call; who gets it sets the stage ENDED in the end."""
+        """Tell whether this is a call's first outcome; who gives it notes when it is recorded."""
         with self._lock:
-            if call.stage in _OVER:
+            if call.over:
                 return False
-            call.stage = Stage.ENDING
+            call.over, call.unfinished = True, False
             self._forget_later(call_id)
         return True
 
@@ -80,9 +64,9 @@ class OpenCalls:
         """Note that a call ended without a real outcome; return it, if it is known and not over."""
         with self._lock:
             call = self._calls.get(call_id)
-            if call is None or call.stage in _OVER:
+            if call is None or call.over:
                 return None
-            call.stage = Stage.UNFINISHED
+            call.unfinished = True
             self._forget_later(call_id)
         return call
 
@@ -92,7 +76,7 @@ class OpenCalls:
             return [
                 call_id
                 for call_id, call in self._calls.items()
-                if call.stage is Stage.RUNNING and attempt_id in {None, call.attempt_id}
+                if not (call.over or call.unfinished) and attempt_id in {None, call.attempt_id}
             ]
 
     def ids(self) -> set[str]:
@@ -101,7 +85,7 @@ class OpenCalls:
             return {
                 call_id
                 for call_id, call in self._calls.items()
-                if call.stage in {Stage.RUNNING, Stage.ENDING}
+                if not (call.recorded or call.unfinished)
             }
 
     def _forget_later(self, call_id: str) -> None:

@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import bson
-from bson.raw_bson import RawBSONDocument
-
 from llm_audit import redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
@@ -25,9 +22,9 @@ from llm_audit.journal.operations import (
     without_content,
 )
 from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.journal.records import OTHER, OWN, START, record_fields
+from llm_audit.journal.records import OTHER, OWN, START, pack
 from llm_audit.journal.writer import DISK_REFUSED, QUOTA, Journal, JournalClosedError
-from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Stage
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings
 
@@ -119,7 +116,7 @@ class Recorder:
             try:
                 self._end(call_id, call, fields, ended_ns, Rank.OWNER)
             finally:
-                call.stage = Stage.ENDED
+                call.recorded = True
         else:
             self.ended_twice += 1
             log_once("A call was ended twice: the first complete() or fail() stands.")
@@ -151,28 +148,25 @@ class Recorder:
             self.first_call_id = call_id
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
-        given = fields, notes
         lost = self.journal.full
+        kept, told = fields, notes
+        names: Sequence[str] = ()
         if lost is not None:
-            fields, note = without_content(fields, f"dropped: {lost}")
-            notes = (*notes, note)
-        record = encode_plain(
-            record_fields(op, call_id, key, fields, notes=notes), max_bytes, media_limit_bytes
-        )
-        if record is None:
-            encoded = encode_carefully(fields, max_bytes, media_limit_bytes)
-            doc = RawBSONDocument(encoded.raw)
-            names, media_lost = self._write_blobs(encoded.blobs)
-            notes = (*notes, *encoded.notes)
+            kept, note = without_content(fields, f"dropped: {lost}")
+            told = (*notes, note)
+        doc = encode_plain(kept, max_bytes, media_limit_bytes)
+        if doc is None:
+            doc, changes, blobs = encode_carefully(kept, max_bytes, media_limit_bytes)
+            names, media_lost = self._write_blobs(blobs)
+            told = (*told, *changes)
             if media_lost is not None:
-                notes = (*notes, f"what moved to GridFS is lost: {media_lost} in the spool")
+                told = (*told, f"what moved to GridFS is lost: {media_lost} in the spool")
             lost = lost or media_lost
-            record = bson.encode(record_fields(op, call_id, key, doc, notes=notes, blobs=names))
         try:
+            record = pack(op, call_id, key, doc, notes=told, blobs=names)
             self.journal.append(record, call_id, lost)
         except JournalClosedError:  # stopped a moment ago by another thread
             successor = self._successor()
-            fields, notes = given
             if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
                 fields = fields | {"process_nonce": successor.constants["process_nonce"]}
             successor.record(op, call_id, key, fields, notes)

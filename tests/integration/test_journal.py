@@ -17,7 +17,7 @@ import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
 from llm_audit.call import CallFields
 from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.journal.records import FORMAT_VERSION, OTHER, START, record_fields
+from llm_audit.journal.records import FORMAT_VERSION, OTHER, START, pack
 from llm_audit.journal.writer import Journal
 from llm_audit.settings import Settings, get_settings
 
@@ -79,12 +79,12 @@ def process_folders() -> list[Path]:
     return [path for path in target_folder().iterdir() if path.name != "rejected"]
 
 
-def start_record(call_id: str, nonce: str = "") -> bytes:
+def start_record(call_id: str, nonce: str = "") -> bytearray:
     doc = {"messages": MESSAGES, "process_nonce": nonce}
-    return bson.encode(record_fields(START, call_id, 0, doc))
+    return pack(START, call_id, 0, bson.encode(doc))
 
 
-def dead_folder(records: Iterable[bytes]) -> Path:
+def dead_folder(records: Iterable[bytearray]) -> Path:
     """Leave a journal behind as a process does that was killed: the lock is free."""
     folder = create_process_folder(target_folder())
     journal = Journal(folder.path, get_settings().segment_max_bytes, LARGE)
@@ -137,7 +137,7 @@ def test_an_outcome_from_elsewhere_beats_the_abandonment(calls: Calls) -> None:
     journal = Journal(folder.path, LARGE, LARGE)
     for call_id in ("ended", "open"):
         journal.append(start_record(call_id, folder.nonce), call_id)
-    journal.append(bson.encode(record_fields(OTHER, "ended", key, outcome)), "ended")
+    journal.append(pack(OTHER, "ended", key, bson.encode(outcome)), "ended")
     folder.release()
     recover(folder.path)
     statuses = {call["_id"]: call["status"] for call in calls.find()}

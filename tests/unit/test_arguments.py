@@ -10,7 +10,7 @@ import pytest
 import uuid_utils
 
 from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, arguments, configure
-from llm_audit.context import CallContext
+from llm_audit.context import NOWHERE, CallContext
 
 Check = Callable[[Any], Any]
 
@@ -30,32 +30,26 @@ class Model(str, Enum):  # noqa: UP042  (what users on older Pythons have)
     FAST = "gpt-fast"
 
 
-def messages(given: Any) -> Any:
-    return arguments.array("messages", given)
+def field(name: str) -> Check:
+    """Return what becomes of one argument of `start`, given in a context that has labels."""
+    context = CallContext(tags=("outer",), metadata={"plan": "free"})
+
+    def check(given: Any) -> Any:
+        return arguments.start_fields({name: given}, {}, context).get(name)
+
+    return check
 
 
-def identifier(given: Any) -> Any:
-    return arguments.identifier("user_id", given)
-
-
-def tags(given: Any) -> Any:
-    return arguments.tags(CallContext(tags=("outer",)), given)
-
-
-def metadata(given: Any) -> Any:
-    return arguments.metadata(CallContext(metadata={"plan": "free"}), given)
-
-
-def call_type(given: Any) -> Any:
-    return arguments.call_type(given, {})
+messages = field("messages")
+identifier = field("user_id")
+tags = field("tags")
+metadata = field("metadata")
+call_type = field("call_type")
+time_to_first_token = field("time_to_first_token_ms")
 
 
 def status(given: Any) -> Any:
     return arguments.terminal_status(given, LLMCallStatusEnum.SUCCESS)
-
-
-def time_to_first_token(given: Any) -> Any:
-    return arguments.milliseconds("time_to_first_token_ms", given)
 
 
 MISTAKES: list[tuple[str, Check, Any, Any]] = [
@@ -67,7 +61,7 @@ MISTAKES: list[tuple[str, Check, Any, Any]] = [
     ("tags", tags, "beta", ["outer", "beta"]),
     ("tags", tags, 5, ["outer", "5"]),
     ("metadata", metadata, [1], {"plan": "free", "value": [1]}),
-    ("call_type", call_type, None, LLMCallTypeEnum.OTHER),
+    ("call_type", call_type, 5, LLMCallTypeEnum.OTHER),
     ("call_type", call_type, Hostile(), LLMCallTypeEnum.OTHER),
     ("status", status, "PENDING", LLMCallStatusEnum.SUCCESS),
     ("status", status, "done", LLMCallStatusEnum.SUCCESS),
@@ -150,33 +144,27 @@ def test_a_call_id_may_come_back_in_another_type(given: object) -> None:
 
 
 def test_what_is_no_number_is_kept_among_the_other_parameters() -> None:
-    """A temperature that is no number is stored as it is in request_params."""
-    otherwise: dict[str, Any] = {}
-    assert arguments.number("temperature", "hot", otherwise) is None
-    assert otherwise == {"temperature": "hot"}
-
-
-@pytest.mark.parametrize("given", [openai.omit, openai.NOT_GIVEN], ids=["omit", "not given"])
-def test_not_given_is_nothing(given: object) -> None:
-    """What the OpenAI client puts for "not given" is not stored."""
-    otherwise: dict[str, Any] = {}
-    assert arguments.number("temperature", given, otherwise) is None
-    assert otherwise == {}
-
-
-def test_part_of_a_token_is_no_whole_number() -> None:
-    """max_tokens is whole: 500.0 is 500, and 0.5 is kept among the other parameters."""
-    otherwise: dict[str, Any] = {}
-    assert type(arguments.whole_number("max_tokens", 500.0, otherwise)) is int
-    assert arguments.whole_number("max_tokens", 0.5, otherwise) is None
-    assert arguments.whole_number("max_tokens", 500, otherwise) == 500
-    assert otherwise == {"max_tokens": 0.5}
+    """What cannot be stored as a number is in request_params, and what is not given nowhere."""
+    for given, kept, otherwise in (
+        ({"temperature": "hot"}, {}, {"temperature": "hot"}),
+        ({"temperature": 0, "max_tokens": 500.0}, {"temperature": 0, "max_tokens": 500}, {}),
+        ({"max_tokens": 0.5}, {}, {"max_tokens": 0.5}),
+        ({"temperature": openai.omit, "max_tokens": openai.NOT_GIVEN}, {}, {}),
+    ):
+        request_params = {"seed": 1}
+        fields = arguments.start_fields(given, request_params, NOWHERE)
+        assert fields == kept | {"request_params": {"seed": 1} | otherwise}
+        assert type(fields.get("max_tokens", 1)) is int
 
 
 def test_a_name_may_be_anything_that_has_a_text() -> None:
-    """A model's name becomes a plain str, whatever it was."""
-    assert arguments.text(Model.FAST) == "gpt-fast"
-    assert type(arguments.text(Model.FAST)) is str
-    assert arguments.text(4) == "4"
-    assert arguments.text(Hostile()) == "<Hostile: RuntimeError>"
-    assert arguments.text(None) is None
+    """A model's name becomes a plain str, whatever it was; an empty one is none."""
+    for given, expected in (
+        (Model.FAST, "gpt-fast"),
+        (4, "4"),
+        (Hostile(), "<Hostile: RuntimeError>"),
+        ("", None),
+        (None, None),
+    ):
+        name = field("model")(given)
+        assert (name, type(name)) == (expected, type(expected))

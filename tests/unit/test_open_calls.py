@@ -3,7 +3,7 @@
 import pytest
 
 from llm_audit.recorder import open_calls as table
-from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Stage
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 
 
 def begin(calls: OpenCalls, call_id: str, attempt_id: str | None = None) -> OpenCall:
@@ -20,8 +20,8 @@ def test_a_call_ends_once() -> None:
     assert calls.get("a") is call
     assert calls.take("a", call)
     assert not calls.take("a", call)
-    assert (call.is_over, calls.unended(None), calls.ids()) == (True, [], {"a"})
-    call.stage = Stage.ENDED
+    assert (call.over, calls.unended(None), calls.ids()) == (True, [], {"a"})
+    call.recorded = True
     assert not calls.take("a", call)
     assert calls.ids() == set()
 
@@ -53,7 +53,7 @@ def test_an_unfinished_call_is_not_ended_again_but_may_still_finish() -> None:
     call = begin(calls, "a")
 
     assert calls.give_up("a") is call
-    assert (call.is_over, calls.unended(None), calls.ids()) == (False, [], set())
+    assert (call.over, calls.unended(None), calls.ids()) == (False, [], set())
     assert calls.take("a", call)
     assert calls.give_up("a") is None
 

@@ -12,10 +12,12 @@ from made_up_records import numbered, packed
 from llm_audit.journal.records import (
     FORMAT_VERSION,
     LENGTH_BYTES,
+    OTHER,
     OWN,
+    START,
     DamagedRecordError,
     JournalVersionError,
-    record_fields,
+    pack,
     seal,
     seq_of,
     unpack,
@@ -32,7 +34,7 @@ def flipped(record: bytes, position: int, bit: int = 0) -> bytes:
     return bytes(changed)
 
 
-def sealed(raw: bytes, seq: int = 1) -> bytes:
+def sealed(raw: bytes | bytearray, seq: int = 1) -> bytes:
     record = bytearray(raw)
     seal(record, seq)
     return bytes(record)
@@ -46,16 +48,27 @@ def of_version(version: int) -> bytes:
 
 def test_a_record_comes_back_as_it_was_made() -> None:
     """Every field is read as it was given, and the call's fields stay in BSON."""
-    fields = record_fields(
-        OWN, "id", 2**60, {"content": [1, None]}, notes=["a note"], blobs=["1.blob"]
-    )
-    raw = sealed(bson.encode(fields), 2**40)
+    doc = bson.encode({"content": [1, None]})
+    raw = sealed(pack(OWN, "id", 2**60, doc, notes=["a note"], blobs=["1.blob"]), 2**40)
     read = unpack(raw)
 
     assert (read.op, read.id, read.seq, read.key) == (OWN, "id", 2**40, 2**60)
-    assert bson.decode(read.doc) == {"content": [1, None]}
-    assert (list(read.notes), list(read.blobs)) == (["a note"], ["1.blob"])
+    assert (read.doc, list(read.notes), list(read.blobs)) == (doc, ["a note"], ["1.blob"])
     assert seq_of(bytearray(raw)) == 2**40
+
+
+def test_a_record_is_what_bson_makes_of_its_fields() -> None:
+    """What is joined from parts is, byte by byte, the document that it is said to be."""
+    doc = {"messages": [{"role": "user", "content": "é"}], "temperature": 0.5}
+    for op, call_id, lists in (
+        (START, "0190f7a2-0000-7000-8000-000000000001", {}),
+        (OWN, "", {"notes": ["a", "b"]}),
+        (OTHER, "ünusual \0 id", {"notes": ["a"], "blobs": ["1.blob"]}),
+    ):
+        fields = {"crc": Int64(0), "v": FORMAT_VERSION, "seq": Int64(0), "op": op, "id": call_id}
+        fields |= {"key": Int64(2**60 + 1), "doc": doc} | lists
+
+        assert pack(op, call_id, 2**60 + 1, bson.encode(doc), **lists) == bson.encode(fields)
 
 
 def test_what_is_not_given_takes_no_room() -> None:

@@ -65,7 +65,7 @@ def recover(timeout_seconds: float) -> bool:
     began = time.monotonic()
     shipper = recorder().shipper
     shipper.wake()
-    while not shipper.recovery.left_nothing(began):
+    while not shipper.dead_left_nothing(began):
         if time.monotonic() - began >= timeout_seconds:
             return False
         time.sleep(LEFT_BEHIND_POLL_SECONDS)

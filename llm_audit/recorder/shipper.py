@@ -129,6 +129,14 @@ class Shipper:
         self.recovery.look_now()
         self._wakes.put(True)  # noqa: FBT003
 
+    def dead_left_nothing(self, since: float) -> bool:
+        """Tell whether a look for dead processes, begun since then, found that none left anything.
+
+        Args:
+            since: On the monotonic clock.
+        """
+        return self.recovery.left_nothing(since)
+
     def flush(self, timeout_seconds: float) -> FlushResult:
         """Wait until everything recorded before now is acknowledged, or the time is over."""
         target = self._journal.last_seq

@@ -197,7 +197,7 @@ def test_what_is_no_segment_holds_nothing_up(calls: Calls, content: bytes | None
 
 def test_a_newer_journal_is_left_alone(calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
     """A journal in a newer format stays as it is, said once, and others are recovered."""
-    record = bson.encode({**bson.decode(start_record("newer")), "v": FORMAT_VERSION + 1})
+    record = bytearray(bson.encode({**bson.decode(start_record("newer")), "v": FORMAT_VERSION + 1}))
     newer = dead_folder([start_record("older"), record])
     content = [(path.name, path.read_bytes()) for path in sorted(newer.iterdir())]
     for number in range(2):

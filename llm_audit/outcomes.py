@@ -13,7 +13,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.pricing import estimate_cost
-from llm_audit.providers.tools import tools_asked_for
+from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.usage import read_usage
 from llm_audit.settings import report_mistake
 

@@ -150,6 +150,8 @@ def without_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any]
 
 
 def _is_small(value: Any) -> bool:
+    if isinstance(value, str) and 4 * len(value) <= BARE_FIELD_MAX_BYTES:  # UTF-8 takes 4 at most
+        return True
     return len(encode({"": value}, sys.maxsize, sys.maxsize).raw) <= BARE_FIELD_MAX_BYTES
 
 

@@ -1,6 +1,6 @@
 """What messages hold, in whatever shape: the one walk through what was said.
 
-`messages` makes parts of what is found, `tools` looks for the tools that are asked for. Finding
+`messages` makes parts of what is found, `tool_calls` names the tools that are asked for. Finding
 never fails: what is not understood is found as it is, so nothing is left out. Every answer is
 walked through while it is recorded, so this is written to be fast.
 """

@@ -16,7 +16,7 @@ import llm_audit
 from llm_audit import LLMCall, LLMLogger, embedded
 from llm_audit.encoding.encode import restore
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tools import tools_called
+from llm_audit.providers.tool_calls import tools_called
 
 DATABASE = "test_traffic"
 

@@ -10,7 +10,7 @@ import pytest
 
 from llm_audit.providers.messages import read_answers, read_request
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tools import tools_called
+from llm_audit.providers.tool_calls import tools_called
 from llm_audit.queries.pairing import pair
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"

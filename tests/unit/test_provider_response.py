@@ -10,7 +10,7 @@ from properties import given, st
 from pydantic.alias_generators import to_camel
 
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tools import malformed_tool_calls, tools_called
+from llm_audit.providers.tool_calls import malformed_tool_calls, tools_called
 from llm_audit.providers.usage import read_usage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}

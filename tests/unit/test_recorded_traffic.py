@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 
 from llm_audit.providers.pricing import estimate_cost
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tools import tools_called
+from llm_audit.providers.tool_calls import tools_called
 from llm_audit.providers.usage import read_usage
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"

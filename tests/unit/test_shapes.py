@@ -10,7 +10,7 @@ from recorded_traffic import TRAFFIC, recorded_calls
 from llm_audit.providers.messages import read_answers, read_messages
 from llm_audit.providers.response import read_response
 from llm_audit.providers.shapes import ANY, SHAPES, shape_of
-from llm_audit.providers.tools import malformed_tool_calls, tools_called
+from llm_audit.providers.tool_calls import malformed_tool_calls, tools_called
 
 CALL = {"type": "tool_call", "id": "1", "name": "a", "args": {}}
 WORDS = sorted(

@@ -41,6 +41,17 @@ def run(arguments: Sequence[str] | None) -> int:
     return code
 
 
+def run_here(name: str, *arguments: str) -> None:
+    """Run a command inside a program, with the settings in force, and let its errors through.
+
+    Args:
+        name: The command's.
+        *arguments: What is typed after it.
+    """
+    command = typer.main.get_group(app).commands[name]
+    command.main([*arguments], prog_name=f"{NAME} {name}", standalone_mode=False)
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:

@@ -4,7 +4,7 @@ import importlib.util
 import signal
 import sys
 
-NEEDED = ("celery", "openai", "rich")
+NEEDED = ("celery", "openai", "rich", "typer")
 
 
 def main() -> int:

@@ -1,42 +1,57 @@
-"""The demo's plot: the scenes in their order, then what MongoDB has of them."""
+"""The demo's plot: scenes, and after each what the command line tells of it."""
 
-from datetime import UTC, datetime
+import shlex
 
 from openai import AsyncOpenAI
 from rich.console import Console
+from rich.text import Text
 
 import llm_audit
-from llm_audit import LLMCallRepository
-from llm_audit.demo import report, scenes
+from llm_audit.cli.exits import NAME
+from llm_audit.cli.run import run_here
+from llm_audit.demo import scenes
 from llm_audit.demo.scenes import Scene
 from llm_audit.demo.worker import Worker
 
+YOUR_APP = """\
+    import celery_hooks
+    import llm_audit
+    from llm_audit import LLMLogger
+
+    llm_audit.configure(mongo_url="mongodb://...")  # or LLM_AUDIT_MONGO_URL
+    celery_hooks.install(app)                       # your Celery app
+
+    call_id = LLMLogger.start(provider="openai", model="gpt-4", messages=[...])
+    LLMLogger.complete(call_id, response=response)  # or .fail(call_id, error)
+"""
+
 
 async def play(console: Console, worker: Worker) -> None:
-    """Play every scene, and print what is read back from MongoDB.
+    """Play every scene, and run the commands that show what it left in MongoDB.
 
     Args:
-        console: Where to.
+        console: Where to print.
         worker: Takes the tasks; it need not be ready yet.
 
     Raises:
         SceneError: What a scene waits for does not come.
         WorkerEndedError: The worker is gone.
     """
-    began = datetime.now(UTC)
     database = await llm_audit.init()
     try:
-        await _report(console, await _scenes(console, worker), began)
+        await _scenes(console, worker)
     finally:
         await database.client.close()
+    for command in ("failures", "tools", "costs", "latency"):
+        _show(console, command)
+    console.print("In your own app", style="bold")
+    console.print(YOUR_APP)
 
 
-async def _scenes(console: Console, worker: Worker) -> list[Scene]:
-    played: list[Scene] = []
-
+async def _scenes(console: Console, worker: Worker) -> None:
     def done(scene: Scene) -> None:
-        played.append(scene)
-        console.print(f"Done: {scene.title}.")
+        console.print(f"Done: {scene.title}.", style="bold")
+        _show(console, *scene.command)
 
     async with AsyncOpenAI() as llm_client:
         done(await scenes.rag_pipeline(llm_client))
@@ -47,22 +62,14 @@ async def _scenes(console: Console, worker: Worker) -> list[Scene]:
     done(await scenes.group_of_tasks(worker))
     done(await scenes.failing_task(worker))
     call = await scenes.task_in_mid_call(worker)
-    console.print(f"A call is {call.status} in MongoDB: its child {call.pid} gets SIGKILL now.")
+    console.print("A task waits for its answer.", style="bold")
+    _show(console, "task", str(call.task_id))
+    console.print(f"Its process {call.pid} gets SIGKILL now.", style="bold")
     done(await scenes.killed_task(worker, call))
-    return played
 
 
-async def _report(console: Console, played: list[Scene], began: datetime) -> None:
-    traces = [await LLMCallRepository.get_calls_by_trace(scene.trace_id) for scene in played]
-    task_ids = [task_id for scene in played for task_id in scene.task_ids]
-    tasks = [await LLMCallRepository.get_calls_by_task(task_id) for task_id in task_ids]
-    report.print_traces(console, zip(played, traces, strict=True))
-    report.print_task_calls(console, [call for calls in tasks for call in calls])
-    report.print_failures(console, await LLMCallRepository.failure_summary(start_date=began))
-    report.print_tools(console, await LLMCallRepository.tool_usage(start_date=began))
-    report.print_models(
-        console,
-        await LLMCallRepository.cost_summary("model", start_date=began),
-        await LLMCallRepository.latency_summary("model", start_date=began),
-    )
-    report.print_your_app(console)
+def _show(console: Console, name: str, *arguments: str) -> None:
+    """Print a command of the command line as it is typed, and run it."""
+    console.print(Text(f"$ {NAME} {shlex.join((name, *arguments))}", "cyan"))
+    run_here(name, *arguments)
+    console.print()

@@ -26,11 +26,10 @@ class SceneError(LLMAuditError, RuntimeError):
 
 @dataclass(frozen=True)
 class Scene:
-    """A title, and what the scene leaves behind in MongoDB."""
+    """A title, and the command of `llm-audit` that shows what the scene left in MongoDB."""
 
     title: str
-    trace_id: str
-    task_ids: tuple[str, ...] = ()
+    command: tuple[str, str]
 
 
 async def rag_pipeline(llm_client: AsyncOpenAI) -> Scene:
@@ -39,7 +38,7 @@ async def rag_pipeline(llm_client: AsyncOpenAI) -> Scene:
         llm_client, "What is missing from our reports?", company_id="gorgias", user_id="user-7"
     )
     llm_audit.flush()
-    return Scene("RAG pipeline, async code", trace_id)
+    return Scene("RAG pipeline, async code", ("trace", trace_id))
 
 
 async def tool_call(llm_client: AsyncOpenAI) -> Scene:
@@ -47,7 +46,7 @@ async def tool_call(llm_client: AsyncOpenAI) -> Scene:
     call_id = await assistant.compare_competitors(llm_client, company_id="gorgias")
     llm_audit.flush()
     call = await LLMCallRepository.get(call_id)
-    return _scene("Tool call and its synthesis, async code", [call] if call else [])
+    return _trace("Tool call and its synthesis, async code", [call] if call else [])
 
 
 async def worker_ready(worker: Worker) -> None:
@@ -65,20 +64,21 @@ async def chain_of_tasks(worker: Worker) -> Scene:
     """Analyse one review after the other."""
     last = chain(analyze_review_sentiment.si("review-1"), analyze_review_sentiment.si("review-2"))()
     calls = await _ended_calls(worker, 2, last.parent.id, last.id)
-    return _scene("Chain of two tasks", calls)
+    return _trace("Chain of two tasks", calls)
 
 
 async def group_of_tasks(worker: Worker) -> Scene:
     """Analyse reviews at the same time."""
     members = group(analyze_review_sentiment.s(f"review-{n}") for n in (3, 4, 5))()
     calls = await _ended_calls(worker, 3, *(member.id for member in members))
-    return _scene("Group of three tasks", calls)
+    return _trace("Group of three tasks", calls)
 
 
 async def failing_task(worker: Worker) -> Scene:
     """Ask a provider that is too busy, at both attempts of a task."""
     task = summarize_reviews.delay("pricing [429]")
-    return _scene("Task that fails, retried once", await _ended_calls(worker, 2, task.id))
+    await _ended_calls(worker, 2, task.id)
+    return Scene("Task that fails, retried once", ("task", task.id))
 
 
 async def task_in_mid_call(worker: Worker) -> LLMCall:
@@ -92,16 +92,15 @@ async def killed_task(worker: Worker, call: LLMCall) -> Scene:
     if call.pid is None or call.task_id is None:
         raise SceneError(f"Call {call.id} does not say which process makes it.")
     os.kill(call.pid, signal.SIGKILL)
-    calls = await _ended_calls(worker, 1, call.task_id)
-    return _scene("Task whose child is SIGKILLed in mid-call", calls)
+    await _ended_calls(worker, 1, call.task_id)
+    return Scene("Task whose process is SIGKILLed in mid-call", ("task", call.task_id))
 
 
-def _scene(title: str, calls: list[LLMCall]) -> Scene:
+def _trace(title: str, calls: list[LLMCall]) -> Scene:
     traces = {call.trace_id for call in calls if call.trace_id}
     if len(traces) != 1:
         raise SceneError(f"{title}: one trace was expected, not {len(traces)}.")
-    task_ids = dict.fromkeys(call.task_id for call in calls if call.task_id)
-    return Scene(title, traces.pop(), tuple(task_ids))
+    return Scene(title, ("trace", traces.pop()))
 
 
 async def _ended_calls(worker: Worker, count: int, *task_ids: str) -> list[LLMCall]:

@@ -2,20 +2,17 @@
 
 import os
 import signal
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from llm_audit.embedded import supervisor
+from llm_audit.embedded.child import Child
 from llm_audit.errors import LLMAuditError
 
 CHILDREN = 2
 NAME = "demo@localhost"
 STOP_SECONDS = 10.0
-LOG_TAIL_LINES = 15
 
 
 class WorkerEndedError(LLMAuditError, RuntimeError):
@@ -28,16 +25,10 @@ class Worker:
     Args:
         folder: Takes the log and the worker's own temporary files; removed should this process be
             killed before it can clean up.
-
-    Attributes:
-        pid: Of the worker's main process.
     """
-
-    pid: int
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._log = folder / "worker.log"
 
     def __enter__(self) -> Self:
         """Start it; it is not ready yet."""
@@ -46,19 +37,14 @@ class Worker:
             *("--pool", "prefork", "--concurrency", str(CHILDREN), "--hostname", NAME),
             *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
         ]
-        script = [sys.executable, "-I", "-S", supervisor.__file__]
-        with self._log.open("wb") as log:
-            self._supervisor = subprocess.Popen(
-                [*script, str(os.getpid()), str(self._folder), *command],
-                env={**os.environ, "TMPDIR": str(self._folder)},  # billiard puts a folder there
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-            )
-        self.pid = int(self._supervisor.stdout.readline() if self._supervisor.stdout else "")
+        environment = {**os.environ, "TMPDIR": str(self._folder)}  # billiard puts a folder there
+        self._child = Child(command, self._folder, self._folder / "worker.log", environment)
         return self
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's main process."""
+        return self._child.pid
 
     def check(self) -> None:
         """Make sure that it still runs.
@@ -66,19 +52,15 @@ class Worker:
         Raises:
             WorkerEndedError: It does not.
         """
-        if self._supervisor.poll() is not None:
+        if self._child.has_ended():
             raise WorkerEndedError(f"The worker ended. Its log ends with:\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         """Return the last lines of its log."""
-        lines = self._log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        return self._child.log_tail()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Stop it: warmly, or without waiting for its tasks when the demo is interrupted."""
-        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.kill(self.pid, signal.SIGTERM if error is None else signal.SIGQUIT)
-            self._supervisor.wait(STOP_SECONDS)
-        self._supervisor.communicate("stop")
+        self._child.stop(signal.SIGTERM if error is None else signal.SIGQUIT, STOP_SECONDS)

@@ -55,9 +55,9 @@ class Mongod(Server):
 
     def _run(self, binary: Path) -> None:
         super()._run(binary)
-        if self.replica_set:
+        if self.replica_set and self._child:
             self._initiate()
-            self._wait_until(lambda: bool(self._admin("hello")["isWritablePrimary"]))
+            self._wait_until(self._child, lambda: self._admin("hello")["isWritablePrimary"])
 
     def _initiate(self) -> None:
         from pymongo.errors import OperationFailure

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -16,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
-from llm_audit.embedded import supervisor
+from llm_audit.embedded.child import Child
 from llm_audit.errors import LLMAuditError
 
 HOST = "127.0.0.1"
@@ -24,7 +22,6 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.02
 PORT_TRIES = 3
 FOLDER_PREFIX = "llm-audit-embedded-"
-LOG_TAIL_LINES = 15
 
 
 class EmbeddedUnavailableError(LLMAuditError, RuntimeError):
@@ -54,7 +51,7 @@ class Server(ABC):
         self.pid: int | None = None
         self._owner = os.getpid()
         self._lock: IO[str] | None = None
-        self._supervisor: subprocess.Popen[str] | None = None
+        self._child: Child | None = None
 
     @property
     @abstractmethod
@@ -129,10 +126,9 @@ class Server(ABC):
 
     def kill(self) -> None:
         """End the server as a crash does, with SIGKILL; its data stay for `restart`."""
-        if self._supervisor is not None:
-            self._supervisor.communicate("stop")
-            self._supervisor = None
-            self.pid = None
+        if self._child is not None:
+            self._child.kill()
+            self._child = self.pid = None
 
     def restart(self) -> None:
         """Crash the server if it runs, and bring it back on the same port with the same data.
@@ -162,41 +158,25 @@ class Server(ABC):
 
     def _run(self, binary: Path) -> None:
         command = [str(binary), *self._command(self.folder / "data")]
-        script = [sys.executable, "-I", "-S", supervisor.__file__]
-        with self._log.open("wb") as log:
-            self._supervisor = subprocess.Popen(  # noqa: S603 - our own command line
-                [*script, str(os.getpid()), str(self.folder), *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-            )
-        pid = self._supervisor.stdout.readline() if self._supervisor.stdout else ""
-        self.pid = int(pid) if pid else None
+        self._child = Child(command, self.folder, self.folder / "log")
+        self.pid = self._child.pid
         # Another process may have taken the port in between: only our own server's answer counts.
-        self._wait_until(lambda: self.pid is not None and self._answering_pid() == self.pid)
+        self._wait_until(self._child, lambda: self._answering_pid() == self.pid is not None)
 
-    def _wait_until(self, ready: Callable[[], bool]) -> None:
+    def _wait_until(self, child: Child, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not ready():
-            ended = self._supervisor is None or self._supervisor.poll() is not None
-            if ended or time.monotonic() > deadline:
-                log = self._log.read_text(errors="replace")
+            if (ended := child.has_ended()) or time.monotonic() > deadline:
                 what = "ended at once" if ended else f"is not ready after {START_SECONDS:.0f} s"
-                tail = "\n".join(log.splitlines()[-LOG_TAIL_LINES:])
-                error = _PortTakenError if "already in use" in log else EmbeddedUnavailableError
-                raise error(f"{self.program} {what}. Its log ends with:\n{tail}")
+                is_taken = "already in use" in child.log()
+                error = _PortTakenError if is_taken else EmbeddedUnavailableError
+                raise error(f"{self.program} {what}. Its log ends with:\n{child.log_tail()}")
             time.sleep(POLL_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is None:
             raise RuntimeError(f"{self.program} does not run: call start() or restart() first.")
         os.kill(self.pid, number)
-
-    @property
-    def _log(self) -> Path:
-        return self.folder / "log"
 
 
 def remove_leftovers() -> None:

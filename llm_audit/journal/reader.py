@@ -13,7 +13,7 @@ from typing import NamedTuple
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
 from llm_audit.journal.operations import Write, writes_for
-from llm_audit.journal.records import OWN, START, Record
+from llm_audit.journal.records import OWN, START, VERDICT, Record
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import TRANSIENT
 
@@ -193,6 +193,8 @@ class JournalReader:
                 self._waiting_bytes -= len(start.record.doc)
                 self._make_ready((start.record, start.segment), (record, segment))
             else:
+                if record.op == VERDICT:  # the calls that it is about go before it
+                    self._release_waiting(everything=True)
                 self._make_ready((record, segment), None)
 
     def _count_lost(self, segment: Segment, reason: str) -> None:

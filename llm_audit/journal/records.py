@@ -19,6 +19,7 @@ FORMAT_VERSION = 1
 START = "start"
 OWN = "own"
 OTHER = "other"
+VERDICT = "verdict"
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends
@@ -28,7 +29,7 @@ _UNKNOWN = Int64(0)
 _HEADS = {
     op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1]
     + b"\x02id\0"
-    for op in (START, OWN, OTHER)
+    for op in (START, OWN, OTHER, VERDICT)
 }
 _KEY = b"\0\x12key\0"
 _DOC = b"\x03doc\0"
@@ -76,8 +77,8 @@ def pack(
     """Return a record, still without its number and checksum.
 
     Args:
-        op: START, OWN or OTHER.
-        call_id: The call's id.
+        op: START, OWN, OTHER or VERDICT.
+        call_id: The call's id; of a verdict, that of the attempt of a task that it is about.
         key: The outcome's precedence; 0 for a start.
         doc: The operation's fields, as BSON.
         notes: What encoding changed in them.

@@ -2,5 +2,5 @@
 
 A call passes through `process` into the journal; the thread of `shipper` brings it to MongoDB.
 `heartbeat` shows others that this process lives, `recovery` and `closing` finish what dead ones
-began, and `verdicts` waits to say how others' tasks ended.
+began.
 """

@@ -22,10 +22,10 @@ from llm_audit.journal.operations import (
     without_content,
 )
 from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.journal.records import OTHER, OWN, START, pack
+from llm_audit.journal.records import OTHER, OWN, START, VERDICT, pack
 from llm_audit.journal.writer import DISK_REFUSED, QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
-from llm_audit.recorder.shipper import FlushResult, Shipper
+from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.settings import Settings
 
 
@@ -131,6 +131,19 @@ class Recorder:
         call = self.open_calls.give_up(call_id)
         self._end(call_id, call, fields, time.monotonic_ns(), Rank.UNWINDING)
 
+    def pass_verdict(self, attempt_id: str, fields: dict[str, Any]) -> None:
+        """Journal how an attempt of a task ended, and look soon at what its process has left.
+
+        Args:
+            attempt_id: The attempt.
+            fields: How the calls end that it left open, and of which task it is.
+        """
+        now = datetime.now(UTC)
+        key = outcome_key(Rank.MAIN_PROCESS, now.timestamp())
+        fields = {**fields, "completed_at": now, "outcome_key": key}
+        self.record(VERDICT, attempt_id, key, fields, ())
+        self.shipper.recovery.look_often()
+
     def record(
         self, op: str, call_id: str, key: int, fields: dict[str, Any], notes: Sequence[str]
     ) -> None:
@@ -138,13 +151,13 @@ class Recorder:
 
         Args:
             op: START; OWN, if this process holds the call open and ends it for the first time;
-                else OTHER.
-            call_id: The call.
+                VERDICT, on an attempt of a task; else OTHER.
+            call_id: The call, or the attempt.
             key: The outcome's precedence; 0 for a start.
             fields: The operation's fields.
             notes: What was changed in them before.
         """
-        if self.first_call_id is None:
+        if self.first_call_id is None and op != VERDICT:
             self.first_call_id = call_id
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes
@@ -176,7 +189,8 @@ class Recorder:
         deadline = time.monotonic() + timeout_seconds
         self.journal.close()
         result = self.shipper.flush(timeout_seconds)
-        self.shipper.verdicts.wait(deadline - time.monotonic())
+        while self.shipper.recovery.expects_more() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
         return result
 

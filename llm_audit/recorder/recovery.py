@@ -12,11 +12,13 @@ from llm_audit.journal.records import JournalVersionError
 from llm_audit.journal.segments import Segment, find_segments
 from llm_audit.journal.spool import TRANSIENT, ProcessFolder
 from llm_audit.recorder.chores import Every
-from llm_audit.recorder.closing import Closing, find_verdicts
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.processes import documents, find_account, note_progress, note_recovered
+
+DYING_SECONDS = 10.0  # how long a process may take to end, once it is told to
 
 
 class Recovery:
@@ -53,12 +55,24 @@ class Recovery:
         self._look = Every(settings.recovery_interval_seconds, self._begin_look)
         self._look_began = 0.0  # on the monotonic clock
         self._looked_at = 0.0  # when a look began that came to its end
+        self._often_until = 0.0
         self._paused_until = 0.0
 
     def look_now(self) -> None:
         """Look for dead processes at the next opportunity instead of at the next interval."""
         self._look.soon()
         self._paused_until = 0.0
+
+    def look_often(self) -> None:
+        """Look at every opportunity for a while: a process is just being ended."""
+        self._often_until = time.monotonic() + DYING_SECONDS
+
+    def expects_more(self) -> bool:
+        """Tell whether a process that was just ended has left what is still to be done."""
+        return time.monotonic() < self._often_until and any(
+            owner.has_ended() and path.name not in self._left_alone
+            for path, owner in spool.owners(self._target_folder)
+        )
 
     def left_nothing(self, since: float) -> bool:
         """Tell whether a look has come to its end, and nothing of a dead process is there now.
@@ -69,10 +83,6 @@ class Recovery:
         return self._looked_at >= since and not any(
             owner.has_ended() for _, owner in spool.owners(self._target_folder)
         )
-
-    def has_left_alone(self, nonce: str) -> bool:
-        """Tell whether a folder waits for a process that can deal with it."""
-        return nonce in self._left_alone
 
     def step(self) -> bool:
         """Go one step on with what a dead process left; return whether there was anything to do.
@@ -133,6 +143,8 @@ class Recovery:
         self._dead = adopt_dead(self._target_folder, self._other_kernels)
 
     def _adopt_next(self) -> ProcessFolder | None:
+        if time.monotonic() < self._often_until:
+            self._look.soon()
         self._look()
         for folder in self._dead:
             if folder.nonce not in self._left_alone:
@@ -172,8 +184,6 @@ class Recovery:
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
             note_recovered(processes, self._settings, folder, left, account)
-        for verdict in find_verdicts(folder.path):
-            self._closing.carry_out(verdict)
         self._closing.abandon(folder.nonce, ended_by="worker_lost")
         folder.remove()
         self._folder = self._shipment = None

@@ -22,7 +22,6 @@ from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.shipment import Shipment
-from llm_audit.recorder.verdicts import Verdicts
 from llm_audit.settings import Settings
 from llm_audit.store import media
 from llm_audit.store.connection import Connection, reaching
@@ -100,7 +99,6 @@ class Shipper:
         target_folder = folder.path.parent
         self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
         self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
-        self.verdicts = Verdicts(target_folder, self.closing, self.recovery)
         self.unavailable: str | None = None
         self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
@@ -190,9 +188,7 @@ class Shipper:
         for chore in self._chores:
             chore()
         sent = self._ship()
-        recovering = self.recovery.step()
-        self.verdicts.carry_out(self.acknowledged.through)
-        return sent or recovering
+        return self.recovery.step() or sent
 
     def _ship(self) -> bool:
         """Send one batch of our own journal; return whether there was any."""

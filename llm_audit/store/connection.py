@@ -14,7 +14,7 @@ from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
-from llm_audit.store.indexes import PROCESSES, declared_indexes
+from llm_audit.store.indexes import PROCESSES, VERDICTS, declared_indexes
 
 CLIENT_OPTIONS: dict[str, Any] = {  # of every client, sync and async
     "appname": "llm-audit",
@@ -93,6 +93,14 @@ class Connection:
         """
         return self._collection(self._settings.collection)
 
+    def primary_calls(self) -> Documents:
+        """Return the calls as the primary has them, whatever the URL prefers: the latest.
+
+        Raises:
+            UnavailableError: mongo_url cannot be used.
+        """
+        return self.calls().with_options(read_preference=ReadPreference.PRIMARY)
+
     def processes(self) -> Documents:
         """Return the collection of processes, created with its indexes if missing.
 
@@ -102,6 +110,14 @@ class Connection:
         processes = self._collection(PROCESSES)
         # a secondary that lags would make the living look silent, whatever the URL prefers
         return processes.with_options(read_preference=ReadPreference.PRIMARY)
+
+    def verdicts(self) -> Documents:
+        """Return the collection of verdicts, created with its indexes if missing.
+
+        Raises:
+            UnavailableError: mongo_url cannot be used.
+        """
+        return self._collection(VERDICTS).with_options(read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
         """Close the connection, if one was made."""

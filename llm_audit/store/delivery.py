@@ -18,7 +18,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Losses
-from llm_audit.journal.operations import Form, Write, bare, expires_at
+from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write, bare, expires_at
 from llm_audit.journal.records import Record
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs, rejected
@@ -30,6 +30,7 @@ from llm_audit.store.codes import (
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
 _CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
@@ -73,6 +74,7 @@ class Delivery:
         self._between = between
         self._settings = settings
         self._connection = connection
+        self._verdicts = Verdicts(connection)
         self._target_folder = target_folder
         self._nonce = nonce
 
@@ -127,6 +129,8 @@ class Delivery:
 
     def _send_group(self, calls: Documents, group: Group) -> list[Group]:
         """Send one bulk; return what has to be sent next, in groups."""
+        if group[0].form in ABOUT_ATTEMPTS:
+            return _apart(self._verdicts.outcomes(group))
         try:
             retention_days = self._settings.retention_days
             statements: list[Any] = [write.statement(retention_days) for write in group]
@@ -227,7 +231,17 @@ class Delivery:
 
 
 def _apart(writes: Group) -> list[Group]:
-    """Let updates of `other` outcomes go by themselves: their count says what was superseded."""
-    others = [write for write in writes if write.form is Form.UPDATE_OTHER]
-    rest = [write for write in writes if write.form is not Form.UPDATE_OTHER]
-    return [group for group in (others, rest) if group]
+    """Let updates of `other` outcomes go by themselves: their count says what was superseded.
+
+    The last group goes first: what is about attempts asks what became of the calls.
+    """
+    by_itself: tuple[Group, Group, Group] = ([], [], [])
+    for write in writes:
+        about_attempts, others, rest = by_itself
+        if write.form in ABOUT_ATTEMPTS:
+            about_attempts.append(write)
+        elif write.form is Form.UPDATE_OTHER:
+            others.append(write)
+        else:
+            rest.append(write)
+    return [group for group in by_itself if group]

@@ -13,6 +13,7 @@ from llm_audit.call import LATER_ATTEMPTS
 from llm_audit.settings import Settings
 
 PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
+VERDICTS = "llm_audit_verdicts"  # a document for each attempt of a task that was ended from outside
 FILES, CHUNKS = "fs.files", "fs.chunks"  # GridFS: the media of all calls in a database
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
@@ -56,6 +57,7 @@ def declared_indexes(settings: Settings) -> dict[str, list[IndexModel]]:
     return {
         settings.collection: call_indexes(text=settings.text_index),
         PROCESSES: process_indexes(),
+        VERDICTS: verdict_indexes(),
     }
 
 
@@ -122,6 +124,11 @@ def process_indexes() -> list[IndexModel]:
         IndexModel([("state", ASCENDING), ("beat_at", ASCENDING)], name="silent"),
         IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
     ]
+
+
+def verdict_indexes() -> list[IndexModel]:
+    """Return the index of the verdicts: by when they may be forgotten."""
+    return [IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0)]
 
 
 def media_indexes() -> dict[str, list[IndexModel]]:

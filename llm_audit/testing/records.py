@@ -14,7 +14,7 @@ from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.operations import expires_at
-from llm_audit.journal.records import START, Record
+from llm_audit.journal.records import START, VERDICT, Record
 from llm_audit.journal.segments import find_segments
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.journal.writer import Journal
@@ -121,6 +121,8 @@ def merged(records: Iterable[Record]) -> list[RecordedCall]:
     calls: dict[str, dict[str, Any]] = {}
     outcomes: dict[str, tuple[int, dict[str, Any]]] = {}
     for record in records:
+        if record.op == VERDICT:  # about calls of other processes
+            continue
         call = calls.setdefault(record.id, _empty(record.id, retention_days))
         call["encoding_notes"] |= dict.fromkeys(record.notes)
         call["media"] |= dict.fromkeys(map(sha256_of, record.blobs))

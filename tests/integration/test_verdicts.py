@@ -1,11 +1,12 @@
 """What is known from outside of how a task was ended: more than inference, less than its owner."""
 
-import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
 from typing import Any
 
+import bson
 import pymongo
 import pytest
 from children import child
@@ -14,22 +15,40 @@ from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 import llm_audit
 from llm_audit import LLMCallStatusEnum, LLMLogger, embedded
 from llm_audit.context import current_context, enter, leave
-from llm_audit.lifecycle import end_calls_of_task
-from llm_audit.recorder import verdicts
-from llm_audit.recorder.process import recorder as running_recorder
+from llm_audit.journal.losses import Losses
+from llm_audit.journal.operations import writes_for
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import OTHER, START, VERDICT, Record
+from llm_audit.lifecycle import end_calls_of_attempt
+from llm_audit.recorder.closing import Closing
 from llm_audit.settings import Settings
+from llm_audit.store.connection import Connection
+from llm_audit.store.delivery import Delivery
+from llm_audit.store.indexes import VERDICTS
 
 # Makes one call that ends, one that is left by its block, and one that is open when it is killed.
 RECORD_AND_WAIT = """
 from llm_audit import LLMLogger
-about = {"model": "m", "task_id": "task"}
-LLMLogger.complete(LLMLogger.start(messages=["finished"], **about))
-with LLMLogger.log_call(messages=["left"], **about):
+from llm_audit.context import CallContext, enter, leave
+frame = enter(CallContext(task_id="task", task={"attempt_id": "attempt"}))
+LLMLogger.complete(LLMLogger.start(messages=["finished"], model="m"))
+with LLMLogger.log_call(messages=["left"], model="m"):
     pass
-LLMLogger.start(messages=["in flight"], **about)
-LLMLogger.start(messages=["of another task"], model="m", task_id="other")
+LLMLogger.start(messages=["in flight"], model="m")
+leave(frame)
+enter(CallContext(task_id="task", task={"attempt_id": "another attempt"}))
+LLMLogger.start(messages=["of another attempt"], model="m")
 print("in flight")
 input()
+"""
+# Says how the task was ended, and dies before MongoDB can hear of it.
+SAY_AND_DIE = """
+import logging, os, signal
+from llm_audit.lifecycle import end_calls_of_attempt
+class TimeLimitExceeded(Exception): ...
+logging.disable()  # that MongoDB is away
+end_calls_of_attempt("attempt", TimeLimitExceeded(5), task_id="task")
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -63,20 +82,18 @@ def ends(calls: Calls) -> dict[str, tuple[str, str | None]]:
     }
 
 
-def end_own(error: BaseException, *, began: float = 0.0, **given: Any) -> None:
-    """Say how the task of this process was ended."""
-    end_calls_of_task("task", error, pid=os.getpid(), since=time.time() + began, **given)
+def end_attempt(error: BaseException, attempt_id: str = "attempt", **given: Any) -> None:
+    """Say how an attempt of the task was ended."""
+    end_calls_of_attempt(attempt_id, error, task_id="task", **given)
 
 
-def kill_at_its_time_limit(settings: Settings) -> None:
-    """Have a process killed in the middle of a task, and say why."""
-    began = time.time()
+def kill_in_mid_call(settings: Settings) -> None:
+    """Have a process killed in the middle of a task."""
     with child(RECORD_AND_WAIT, settings) as process:
         assert process.stdout is not None
         assert process.stdout.readline()
         process.kill()
         process.wait()
-    end_calls_of_task("task", TimeLimitExceeded(5), pid=process.pid, since=began)
 
 
 def test_only_what_a_killed_process_left_open_is_concerned(
@@ -84,35 +101,27 @@ def test_only_what_a_killed_process_left_open_is_concerned(
 ) -> None:
     """The verdict waits for the dead one's journal, and leaves calls that had ended, and others."""
     LLMLogger.complete(LLMLogger.start(model="m", messages=["ours"]))
-    kill_at_its_time_limit(settings)
+    kill_in_mid_call(settings)
+    end_attempt(TimeLimitExceeded(5))
     expected = ("TIMEOUT", "hard_time_limit")
     until(lambda: ends(calls).get("in flight") == expected)
+    until(lambda: ends(calls)["of another attempt"][0] == "ABANDONED")
 
     assert ends(calls) == {
         "ours": ("SUCCESS", None),
         "finished": ("SUCCESS", None),
         "left": ("INCOMPLETE", "block_ended"),
         "in flight": expected,
-        "of another task": ("ABANDONED", "worker_lost"),
+        "of another attempt": ("ABANDONED", "worker_lost"),
     }
     assert calls.count_documents({}) == 5
-
-
-@pytest.mark.usefixtures("settings", "in_task")
-def test_an_earlier_attempt_is_not_concerned(calls: Calls) -> None:
-    """Calls from before the attempt began are another attempt's, under the same id."""
-    LLMLogger.start(model="m", messages=["earlier"])
-    end_own(TimeLimitExceeded(5), began=1)
-    assert llm_audit.shutdown(PATIENCE)
-
-    assert ends(calls) == {"earlier": ("INCOMPLETE", "shutdown")}
 
 
 @pytest.mark.usefixtures("settings", "in_task")
 def test_the_owner_knows_better(calls: Calls) -> None:
     """An outcome from the process that made the call replaces the verdict, however late."""
     call_id = LLMLogger.start(model="m", messages=["late"])
-    end_own(TimeLimitExceeded(5), began=-60)
+    end_attempt(TimeLimitExceeded(5))
     until(lambda: ends(calls).get("late") == ("TIMEOUT", "hard_time_limit"))
     LLMLogger.complete(call_id)
     assert llm_audit.flush(PATIENCE)
@@ -143,17 +152,10 @@ def test_what_is_said_while_unwinding(
     """A cause replaces what the process said while it was ended; that it is lost tells less."""
     LLMLogger.start(model="m", messages=["unwinding"])
     LLMLogger.end_open_calls("attempt", error=Exit())
-    end_own(Exit("from outside"), began=-60, **verdict)
+    end_attempt(Exit("from outside"), **verdict)
     assert llm_audit.shutdown(PATIENCE)
 
     assert ends(calls) == {"unwinding": expected}
-
-
-def killed_in_an_outage(settings: Settings, server: embedded.Mongod) -> None:
-    """Have a process killed while MongoDB is away, and its task's time limit known here."""
-    llm_audit.recover()
-    server.kill()
-    kill_at_its_time_limit(settings)
 
 
 @pytest.fixture
@@ -164,47 +166,92 @@ def server() -> Iterator[embedded.Mongod]:
         llm_audit.shutdown(PATIENCE)
 
 
-def end_as_they_should(server: embedded.Mongod, calls: Calls) -> None:
-    with pymongo.MongoClient[Call](server.url) as client:
-        found = client[calls.database.name][calls.name]
-        until(lambda: ends(found).get("of another task") == ("ABANDONED", "worker_lost"))
-        until(lambda: ends(found).get("in flight") == ("TIMEOUT", "hard_time_limit"))
-
-
-def test_a_verdict_waits_for_the_journal_through_an_outage(
-    recording: Recording, calls: Calls, server: embedded.Mongod, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a killed process recorded while MongoDB was away is closed with its cause, later."""
-    monkeypatch.setattr(verdicts, "PATIENCE_SECONDS", 0.1)
-    settings = recording(mongo_url=server.url, recovery_interval_seconds=1)
-    killed_in_an_outage(settings, server)
-    recovery = running_recorder().shipper.recovery
-    until(lambda: recovery._paused_until > time.monotonic())
-    server.restart()
-
-    end_as_they_should(server, calls)
-
-
 def test_a_verdict_outlives_who_passed_it(
     recording: Recording, calls: Calls, server: embedded.Mongod
 ) -> None:
-    """A process that has to end while MongoDB is away leaves the cause to who ships the rest."""
-    settings = recording(mongo_url=server.url)
-    killed_in_an_outage(settings, server)
-    llm_audit.shutdown(0.2)
-    server.restart()
+    """It is on disk: two processes killed while MongoDB is away, and what one knew of the other."""
+    settings = recording(mongo_url=server.url, recovery_interval_seconds=1)
+    server.kill()
+    kill_in_mid_call(settings)
+    with child(SAY_AND_DIE, settings) as process:
+        process.wait()
     llm_audit.recover()
+    server.restart()
 
-    end_as_they_should(server, calls)
+    with pymongo.MongoClient[Call](server.url) as client:
+        found = client[calls.database.name][calls.name]
+        until(lambda: ends(found).get("in flight") == ("TIMEOUT", "hard_time_limit"))
+        until(lambda: ends(found).get("of another attempt") == ("ABANDONED", "worker_lost"))
+
+
+@pytest.mark.parametrize("unwound", [True, False], ids=["unwound", "killed"])
+def test_the_order_of_arrival_does_not_matter(
+    recording: Recording, calls: Calls, tmp_path: Path, *, unwound: bool
+) -> None:
+    """A call, what its process said as it ended, and the verdict: whichever comes last, all agree.
+
+    Where the process said nothing, whoever closes its calls by inference comes in between, too.
+    """
+    settings = recording()
+    connection = Connection(settings)
+    delivery = Delivery(settings, connection, tmp_path, "nonce", Losses())
+    closing = Closing(settings, connection, delivery, tmp_path)
+
+    def record(op: str, record_id: str, key: int = 0, **fields: Any) -> Record:
+        doc = bson.encode({**fields, **({"outcome_key": key} if key else {})})
+        return Record(op, record_id, 1, key, doc, (), ())
+
+    orders = list(permutations(["start", "end", "verdict"]))
+    for number, order in enumerate(orders):
+        call_id, attempt_id, nonce = f"call {number}", f"attempt {number}", f"nonce {number}"
+        task = {"attempt_id": attempt_id}
+        own, outside = outcome_key(Rank.UNWINDING, 1.0), outcome_key(Rank.MAIN_PROCESS, 2.0)
+        start = {"task_id": "task", "task": task, "process_nonce": nonce}
+        end = {"status": "INCOMPLETE", "ended_by": "process_exit"}
+        verdict = {"task_id": "task", "status": "CANCELLED", "ended_by": "revoked"}
+        sent = {
+            "start": record(START, call_id, **start),
+            "end": record(OTHER, call_id, own, **end),
+            "verdict": record(VERDICT, attempt_id, outside, **verdict),
+        }
+        for name in (*order, *order[:1]):  # the first comes twice
+            if name == "end" and not unwound:
+                closing.abandon(nonce, ended_by="worker_lost")
+            else:
+                delivery.send(writes_for(sent[name]), tmp_path)
+        if not unwound:
+            closing.abandon(nonce, ended_by="worker_lost")
+    connection.close()
+
+    found = {call["_id"]: (call["status"], call["ended_by"]) for call in calls.find()}
+    assert found == {f"call {number}": ("CANCELLED", "revoked") for number in range(len(orders))}
+
+
+@pytest.mark.usefixtures("settings")
+def test_tasks_that_ran_in_place_end_with_the_outer_attempt(calls: Calls) -> None:
+    """Their calls have ids of their own, and those of the task in whose body they ran."""
+    for task_id, outer in (("inner", "attempt"), ("stranger", "another attempt")):
+        task = {"attempt_id": task_id, "outer_task_id": "task", "outer_attempt_id": outer}
+        frame = enter(replace(current_context(), task_id=task_id, task=task))
+        LLMLogger.start(model="m", messages=[task_id])
+        leave(frame)
+    end_attempt(TimeLimitExceeded(5))
+    assert llm_audit.shutdown(PATIENCE)
+
+    assert ends(calls) == {
+        "inner": ("TIMEOUT", "hard_time_limit"),
+        "stranger": ("INCOMPLETE", "shutdown"),
+    }
 
 
 @pytest.mark.usefixtures("settings", "in_task")
-def test_a_verdict_that_cannot_be_said_holds_nothing_up(calls: Calls) -> None:
-    """A broken verdict is logged and forgotten; text that is no UTF-8 is said as far as it goes."""
+def test_a_verdict_that_mongodb_refuses_holds_nothing_up(calls: Calls) -> None:
+    """Where verdicts may not be kept, the calls that are there are closed all the same."""
+    calls.database.create_collection(VERDICTS, validator={"_id": {"$type": "int"}})
     call_id = LLMLogger.start(model="m", messages=["open"])
-    end_calls_of_task("task", ValueError("?"), pid=os.getpid(), since=float("nan"))
-    end_calls_of_task("task", ValueError("a bad \udc80 path"), pid=os.getpid(), since=0.0)
+    end_attempt(ValueError("a bad \udc80 path"))
     until(lambda: ends(calls).get("open") == ("ERROR", "exception"))
 
     assert "bad" in arrived(calls, call_id)["error_message"]
+    assert calls.database[VERDICTS].count_documents({}) == 0
     assert llm_audit.shutdown(PATIENCE)

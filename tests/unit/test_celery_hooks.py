@@ -13,6 +13,7 @@ celery = pytest.importorskip("celery")
 from celery.app.trace import build_tracer  # noqa: E402
 from celery.worker import state  # noqa: E402
 from celery.worker.consumer import Consumer  # noqa: E402
+from celery.worker.request import Request  # noqa: E402
 
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
@@ -173,21 +174,62 @@ def test_the_request_can_be_pickled_and_printed(app: Any) -> None:
     assert "secret" not in shown
 
 
-def test_of_two_requests_of_one_task_the_one_meant_is_found() -> None:
+def receive(app: Any, *, limit: float | None = None) -> Request:
+    """Return what a worker has made of a message; a message may come twice."""
+    if "work" not in app.tasks:
+        app.task(call, name="work", shared=False)
+    headers = {"id": "task", "task": "work", "timelimit": (limit, None), "x-theirs": "header"}
+    message = SimpleNamespace(
+        headers=headers,
+        properties={"correlation_id": "task"},
+        delivery_info={"exchange": "", "routing_key": "queue"},
+        payload=((), {}, {}),
+        body="",
+        content_type="application/json",
+        content_encoding="utf-8",
+    )
+    request = Request(message, app=app)
+    received.note(sender=None, request=request)
+    return request
+
+
+def test_each_attempt_has_a_name_that_stays_with_it(app: Any) -> None:
+    """What is received is named anew each time; a retry is published with nothing of the name."""
+    one, again = receive(app), receive(app)
+    attempt_id = received.attempt_of(one)
+    assert attempt_id
+    assert received.attempt_of(one._context) == attempt_id  # what the body sees
+    assert received.attempt_of(again) not in {attempt_id, None}
+
+    retry = app.tasks["work"].signature_from_request(one._context, retries=1)
+    assert retry.options["headers"]["x-theirs"] == "header"
+    for travels in (retry, one._context.as_execution_options(), vars(one.message)):
+        assert attempt_id not in repr(travels)
+
+
+def test_a_body_runs_under_the_name_that_the_worker_gave_it(app: Any) -> None:
+    """The task's calls have the id by which the main process will speak of them, else their own."""
+    celery_hooks.install(app)
+
+    @app.task(shared=False)
+    def look() -> Any:
+        return current_context().task["attempt_id"]
+
+    run = build_tracer(look.name, look, app=app)
+    request = receive(app)
+    assert run("task", (), {}, request.request_dict).retval == received.attempt_of(request)
+    without = [run("task", (), {}, {"id": "task"}).retval for _ in range(2)]
+    assert len({*without, received.attempt_of(request)}) == 3
+
+
+def test_of_two_requests_of_one_task_the_one_meant_is_found(app: Any) -> None:
     """A message may come twice: a verdict is on the run that it is about, or on none."""
-
-    class Request:
-        def __init__(self, time_start: float | None, limit: float | None) -> None:
-            self.id, self.time_start, self.time_limits = "task", time_start, (limit, None)
-            self.task = SimpleNamespace(time_limit=None)
-
-    late, early, waiting = Request(time.time() - 5, 4), Request(time.time(), 4), Request(None, 4)
-    for request in (late, early, waiting):
-        received.note(sender=None, request=request)
+    late, early, waiting = (receive(app, limit=4) for _ in range(3))
+    late.time_start, early.time_start = time.time() - 5, time.time()
     assert verdicts._the_one("task", verdicts._is_over) is late
     assert verdicts._the_one("task", lambda _: True) is None
     assert verdicts._the_one("another", lambda _: True) is None
-    del early, request
+    del early, waiting
     assert verdicts._the_one("task", lambda _: False) is late
 
 

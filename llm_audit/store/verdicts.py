@@ -1,0 +1,127 @@
+"""Verdicts: how attempts of tasks ended, as their workers' main processes know it.
+
+A verdict and the calls that it is about come out of two journals, in either order. So MongoDB keeps
+the verdict, and whoever comes second finds the other: who ships a verdict closes the calls that are
+there; who ships a call that its own process ended without knowing why, or closes one by inference,
+asks for the verdict on its attempt.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bson
+from pymongo import ReturnDocument
+from pymongo.errors import OperationFailure
+
+from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
+from llm_audit.errors import log_once
+from llm_audit.journal.operations import Form, Write
+from llm_audit.journal.records import OTHER, Record
+from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
+from llm_audit.store.connection import Connection
+from llm_audit.store.indexes import OUTER_TASK
+
+KEPT = timedelta(days=30)  # the calls may be in the journal of a machine that is switched off
+
+_ATTEMPT, _OUTER_ATTEMPT = "task.attempt_id", "task.outer_attempt_id"
+# Said by a process that was being ended and could not know why; all else that it says, it knows.
+_UNWINDING = ("process_exit", "interrupted", "shutdown")
+_UTC: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
+
+
+class Verdicts:
+    """Finds the calls that verdicts are about, and the verdicts on calls.
+
+    Args:
+        connection: To MongoDB.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def outcomes(self, writes: Iterable[Write]) -> list[Write]:
+        """Return how calls end by verdicts that have arrived, or were there before the calls.
+
+        Args:
+            writes: Of the forms KEEP_VERDICT and ASK_FOR_VERDICT.
+
+        Raises:
+            PyMongoError: MongoDB cannot be reached now; call again.
+        """
+        outcomes: list[Write] = []
+        asking = []
+        for write in writes:
+            if write.form is Form.KEEP_VERDICT:
+                outcomes += self._outcomes_of(self._kept(write.record))
+            else:
+                asking.append(write.record.id)
+        if asking:
+            outcomes += self.on({"_id": {"$in": asking}, "ended_by": {"$in": _UNWINDING}})
+        return outcomes
+
+    def on(self, query: Mapping[str, Any]) -> list[Write]:
+        """Return how calls end by the verdicts on their attempts.
+
+        Args:
+            query: Finds the calls.
+
+        Raises:
+            PyMongoError: MongoDB cannot be reached now; call again.
+        """
+        verdicts: list[dict[str, Any]] = []
+        with _going_on():
+            found = self._connection.primary_calls().find(query, {_ATTEMPT: 1, _OUTER_ATTEMPT: 1})
+            tasks = [call["task"] for call in found if call.get("task")]
+            attempts = {name for task in tasks for name in task.values() if isinstance(name, str)}
+            if attempts:
+                verdicts += self._connection.verdicts().find({"_id": {"$in": list(attempts)}})
+        return [outcome for verdict in verdicts for outcome in self._outcomes_of(verdict)]
+
+    def _kept(self, record: Record) -> dict[str, Any]:
+        """Keep a verdict in MongoDB; the first on an attempt stands."""
+        verdict = {"_id": record.id, **bson.decode(record.doc, _UTC)}
+        on_insert = {**verdict, "expires_at": datetime.now(UTC) + KEPT}
+        with _going_on():
+            kept = self._connection.verdicts().find_one_and_update(
+                {"_id": record.id},
+                {"$setOnInsert": on_insert},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+            return kept or verdict
+        return verdict
+
+    def _outcomes_of(self, verdict: Mapping[str, Any]) -> list[Write]:
+        """Return the ends of what an attempt left open, also in tasks that ran in place in it."""
+        abandoned = LLMCallStatusEnum.ABANDONED
+        concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
+        if verdict["status"] != abandoned:  # else what the process itself said tells more
+            concerned.append({"ended_by": {"$in": _UNWINDING}})
+        # an index finds the calls of the task, which are few
+        own = {"task_id": verdict["task_id"], _ATTEMPT: verdict["_id"]}
+        within = {OUTER_TASK: verdict["task_id"], _OUTER_ATTEMPT: verdict["_id"]}
+        query = {"$and": [{"$or": [own, within]}, {"$or": concerned}]}
+        key = verdict["outcome_key"]
+        raw = bson.encode({name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict})
+        with _going_on():
+            return [
+                Write(Form.UPDATE_OTHER, Record(OTHER, call["_id"], 0, key, raw, (), ()))
+                for call in self._connection.primary_calls().find(query, {"_id": 1})
+            ]
+        return []
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Go on shipping where only this is refused: the calls then end by inference."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code == AUTHENTICATION_FAILED or is_a_state(error):
+            raise
+        log_once(
+            f"How tasks ended could not be said in MongoDB ({describe(error)}): give its user "
+            "readWrite on the database."
+        )

@@ -45,7 +45,7 @@ def create_views(database: Database[dict[str, Any]], collection: str) -> dict[st
                 f"{name} in the database {database.name} is a view of "
                 f"{found['options']['viewOn']}, not of {collection}: drop it to have this one."
             )
-    ensure(database, collection, view_indexes())  # an index of somebody's own serves as well
+    ensure(database, collection, view_indexes())  # one of the user's own serves as well
     changes: dict[str, Change] = {}
     for name, definition in VIEWS.items():
         wanted: dict[str, Any] = {"viewOn": collection, "pipeline": definition()}

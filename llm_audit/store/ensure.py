@@ -130,14 +130,13 @@ def going_on_without(collection: str) -> Iterator[list[Conflict]]:
             raise
         log_once(
             f"The collection {collection} could not be created with its indexes "
-            f"({describe(error)}): let an administrator run llm_audit.init(), or set "
-            "create_collection=False."
+            f"({describe(error)}): let an administrator run `llm-audit indexes --create`."
         )
     for declared, existing in conflicts:
         log_once(
             f"The index {declared} of {collection} was not created, because it conflicts with the "
             f'existing {existing}: drop that one (db.{collection}.dropIndex("{existing}")) and run '
-            "llm_audit.init() again."
+            "`llm-audit indexes --create`."
         )
 
 

@@ -53,7 +53,7 @@ def assert_whole(database: Database[Any]) -> None:
 
 
 def test_processes_that_start_at_once_all_do(recording: Recording, database: Database[Any]) -> None:
-    """Whoever begins together on an empty database ends well, and silently, with every index."""
+    """Processes that begin together on an empty database make every index, and say nothing."""
     settings = recording(create_collection=True)
     scripts = [INIT] * AT_ONCE + [RECORD] * AT_ONCE
     with ExitStack() as stack:
@@ -136,4 +136,4 @@ async def test_a_user_without_the_right_is_told(
     ]
     for line in caplog.messages:
         assert "code 13" in line
-        assert "let an administrator run llm_audit.init()" in line
+        assert "let an administrator run `llm-audit indexes --create`" in line

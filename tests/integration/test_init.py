@@ -121,7 +121,7 @@ def test_an_app_may_end_before_its_database_is_there(
 async def test_init_twice_is_init_once(
     away: embedded.Mongod, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever comes later, or at the same time, finds the client and the attempts of the first."""
+    """A later one, or one at the same time, finds the client and the attempts of the first."""
     databases = await asyncio.gather(*(llm_audit.init() for _ in range(3)))
     databases.append(await llm_audit.init())
     assert {id(database.client) for database in databases} == {id(databases[0].client)}

@@ -91,18 +91,33 @@ def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
 
 
 def canvas_id_of(request: Any) -> str | None:
-    """Return what all tasks of one canvas share, as far as Celery has such a thing.
+    """Return what all tasks of one canvas share that are published together, by whoever began it.
 
-    Members of a plain group or chord share `group`; the chains in a group have it empty, but name
-    it in the options of what follows; `root_id` differs between the members of a group.
+    That is the outermost group. A task's own `group` is the innermost, and empty in a chain; the
+    others are in the options of what follows it: the rest of its chain, and the body of its chord.
+    Tasks without a group have a root in common, which differs between the members of a group.
     """
-    if request.group:
-        return str(request.group)
-    for signature in request.chain or ():
-        group_id = (signature.get("options") or {}).get("group_id")
+    options = {"group_id": request.group, "chain": request.chain, "chord": request.chord}
+    try:
+        group_id = _outermost_group({"options": options})
+    except (TypeError, AttributeError, RecursionError) as error:  # whatever a message may hold
+        log_once(f"The canvas of a message is unreadable: {type(error).__name__}.")
+        group_id = None
+    return str(group_id) if group_id else request.root_id or request.id
+
+
+def _outermost_group(signature: Mapping[str, Any]) -> object:
+    options, arguments = signature.get("options") or {}, signature.get("kwargs") or {}
+    follows = [*(options.get("chain") or ()), options.get("chord")]  # what runs last comes first
+    if signature.get("subtask_type") == "chord":
+        follows.insert(0, arguments.get("body"))
+    elif signature.get("subtask_type") in {"chain", "group"}:
+        follows[:0] = [*(arguments.get("tasks") or ())][-1:]
+    for following in follows:
+        group_id = following and _outermost_group(following)
         if group_id:
-            return str(group_id)
-    return request.root_id or request.id  # type: ignore[no-any-return]
+            return group_id
+    return options.get("group_id")
 
 
 def add_header(headers: MutableMapping[str, Any] | None = None, **_: Any) -> None:

@@ -1,8 +1,10 @@
 """What `install` does without a worker, and what travels in the header."""
 
+import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,6 +132,58 @@ def test_an_eager_task_within_another(app: Any) -> None:
     assert within.task_id not in {before.task_id, None}
     assert within.trace_id == before.trace_id
     assert current_context() is NOWHERE
+
+
+def canvases(depth: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield groups, chains and chords in each other, each with its name."""
+    task = celery.signature("work", immutable=True)
+    yield "task", task.clone
+    if not depth:
+        return
+    inner = list(canvases(depth - 1))
+    for (one, make), (other, make_other) in product(inner, inner):
+        pair = f"({one}, {other})"
+        yield f"group{pair}", lambda m=make, n=make_other: celery.group(m(), n())
+        yield f"chain{pair}", lambda m=make, n=make_other: celery.chain(m(), n())
+        yield f"chord{pair}", lambda m=make, n=make_other: celery.chord([m(), n()], task.clone())
+    for name, make in inner[1:]:
+        yield f"group({name})", lambda m=make: celery.group(m())
+        yield f"chord(task, {name})", lambda m=make: celery.chord([task.clone()], m())
+
+
+def test_all_that_a_canvas_publishes_at_once_is_one_trace(app: Any) -> None:
+    """Groups, chains and chords in each other: the messages say what they have in common."""
+    app.set_current()
+    app.conf.result_backend = "cache+memory://"
+    app.task(call, name="work", shared=False)
+    requests: list[Any] = []
+
+    def note(headers: Any = None, body: Any = None, **_: Any) -> None:
+        fields = json.loads(json.dumps([headers, body[2]], default=str))  # as it travels
+        requests.append(SimpleNamespace(**{**fields[1], **fields[0]}))
+
+    celery.signals.before_task_publish.connect(note)
+    split = []
+    try:
+        for name, make in canvases(2):
+            requests.clear()
+            make().apply_async()
+            traces = {propagation.canvas_id_of(request) for request in requests}
+            if len(traces) != 1:
+                split.append(name)
+    finally:
+        celery.signals.before_task_publish.disconnect(note)
+    assert split == []
+
+
+def test_a_canvas_that_makes_no_sense(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is in the place of what follows, the root is the trace."""
+    endless: dict[str, Any] = {"options": {}}
+    endless["options"]["chord"] = endless
+    for odd in (5, [5], endless, {"options": 5}):
+        request = SimpleNamespace(group=None, chain=None, chord=odd, root_id="root", id="task")
+        assert propagation.canvas_id_of(request) == "root"
+    assert caplog.messages
 
 
 def test_a_chain_that_is_taken_apart(app: Any) -> None:

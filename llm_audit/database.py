@@ -51,6 +51,7 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
         LLMCall.Settings.name = database[settings.collection].name  # unless it cannot be one
         bound = cast("AsyncDatabase[dict[str, Any]]", _WithoutServer(database))
         await init_beanie(database=bound, document_models=[LLMCall], skip_indexes=True)
+        LLMCall.get_settings().pymongo_db = database  # where Beanie keeps what it was given
     if settings.create_collection:
         await _begin_to_create(client, settings)
     return database

@@ -125,6 +125,7 @@ async def test_init_twice_is_init_once(
     databases = await asyncio.gather(*(llm_audit.init() for _ in range(3)))
     databases.append(await llm_audit.init())
     assert {id(database.client) for database in databases} == {id(databases[0].client)}
+    assert LLMCall.get_settings().pymongo_db is databases[-1]
     assert len(binding._builds) == 1
     await asyncio.to_thread(away.restart)
     await everything_is_built()

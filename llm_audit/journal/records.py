@@ -23,19 +23,26 @@ VERDICT = "verdict"
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends
-_EMPTY = bytearray()
-_UNKNOWN = Int64(0)
-# A record as `bson.encode` would make it, up to its id and between that and what follows.
-_HEADS = {
-    op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1]
-    + b"\x02id\0"
-    for op in (START, OWN, OTHER, VERDICT)
-}
-_KEY = b"\0\x12key\0"
-_DOC = b"\x03doc\0"
 _CRC_OFFSET = 9  # length (4), "\x12crc\0" (5)
 _CRC_END = 17
 _SEQ_OFFSET = 29  # "\x10v\0" and an int32 (7), "\x12seq\0" (5)
+_SEQ_END = 37
+_KEY_BYTES = 8
+
+_EMPTY = bytearray()
+_UNKNOWN = Int64(0)
+_ID = b"\x02id\0"
+_KEY = b"\0\x12key\0"
+_DOC = b"\x03doc\0"
+# A record as `bson.encode` would make it, up to its id; what of that is the same in each tells op.
+_HEADS = {
+    op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1] + _ID
+    for op in (START, OWN, OTHER, VERDICT)
+}
+_OPS = {
+    head[LENGTH_BYTES:_CRC_OFFSET] + head[_CRC_END:_SEQ_OFFSET] + head[_SEQ_END:]: op
+    for op, head in _HEADS.items()
+}
 
 _pack_int32 = struct.Struct("<i").pack
 _pack_int32_into = struct.Struct("<i").pack_into
@@ -107,7 +114,7 @@ def seq_of(record: bytearray) -> int:
     return int(_read_int64(record, _SEQ_OFFSET)[0])
 
 
-def unpack(raw: bytes | bytearray) -> Record:
+def unpack(raw: bytes) -> Record:
     """Return a record, its `doc` still in BSON.
 
     Raises:
@@ -119,7 +126,46 @@ def unpack(raw: bytes | bytearray) -> Record:
     ):
         raise DamagedRecordError
     try:
-        fields = dict(RawBSONDocument(bytes(raw)).items())  # decodes the top level once
+        sliced = _sliced(raw)
+    except (struct.error, UnicodeDecodeError):
+        sliced = None
+    return sliced or _decoded(raw)
+
+
+def _sliced(raw: bytes) -> Record | None:
+    """Return a record that is as `pack` makes it, without notes and blobs; nothing is decoded."""
+    length_at = raw.find(_ID, _SEQ_END) + len(_ID)
+    op = _OPS.get(
+        raw[LENGTH_BYTES:_CRC_OFFSET] + raw[_CRC_END:_SEQ_OFFSET] + raw[_SEQ_END:length_at]
+    )
+    if op is None:
+        return None
+    id_at = length_at + LENGTH_BYTES
+    id_end = id_at + read_length(raw, length_at)[0] - 1
+    key_at = id_end + len(_KEY)
+    doc_at = key_at + _KEY_BYTES + len(_DOC)
+    doc_end = doc_at + read_length(raw, doc_at)[0]
+    if (
+        raw[id_end:key_at] != _KEY
+        or raw[key_at + _KEY_BYTES : doc_at] != _DOC
+        or doc_end != len(raw) - 1
+        or raw[doc_end - 1 :] != b"\0\0"
+    ):
+        return None
+    return Record(
+        op,
+        raw[id_at:id_end].decode(),
+        _read_int64(raw, _SEQ_OFFSET)[0],
+        _read_int64(raw, key_at)[0],
+        raw[doc_at:doc_end],
+        (),
+        (),
+    )
+
+
+def _decoded(raw: bytes) -> Record:
+    try:
+        fields = dict(RawBSONDocument(raw).items())  # decodes the top level once
         if fields["v"] != FORMAT_VERSION:
             raise JournalVersionError
         return Record(

@@ -15,8 +15,10 @@ from llm_audit.journal.records import (
     OTHER,
     OWN,
     START,
+    VERDICT,
     DamagedRecordError,
     JournalVersionError,
+    Record,
     pack,
     seal,
     seq_of,
@@ -55,6 +57,20 @@ def test_a_record_comes_back_as_it_was_made() -> None:
     assert (read.op, read.id, read.seq, read.key) == (OWN, "id", 2**40, 2**60)
     assert (read.doc, list(read.notes), list(read.blobs)) == (doc, ["a note"], ["1.blob"])
     assert seq_of(bytearray(raw)) == 2**40
+
+
+def test_what_is_sliced_and_what_is_decoded_are_the_same() -> None:
+    """A record is read alike, whether its fields are found by their places or by their names."""
+    doc = bson.encode({"content": "\x02id\0\x03doc\0"})
+    for op, call_id in ((START, "a"), (OWN, "\x02id\0"), (OTHER, ""), (VERDICT, "é")):
+        fields = bson.decode(pack(op, call_id, 7, doc))
+        usual = sealed(bson.encode(fields | {"key": Int64(7), "crc": Int64(0), "seq": Int64(0)}), 3)
+        moved = {name: fields.pop(name) for name in ("op", "id", "key", "doc")}
+        fields |= {"crc": Int64(0), "seq": Int64(0), "doc": moved.pop("doc")} | moved
+        unusual = sealed(bson.encode(fields | {"key": Int64(7)}), 3)
+
+        assert usual != unusual
+        assert unpack(usual) == unpack(unusual) == Record(op, call_id, 3, 7, doc, (), ())
 
 
 def test_a_record_is_what_bson_makes_of_its_fields() -> None:

@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pymongo import IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.diagnosis.journals import examine_journals, kept_aside
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import connect, examine_processes
-from llm_audit.diagnosis.results import Diagnosis, OpenCalls
+from llm_audit.diagnosis.results import Diagnosis, OpenCalls, Refused
 from llm_audit.settings import get_settings
 from llm_audit.store import media
 from llm_audit.store.connection import Connection, Documents
@@ -47,6 +47,7 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
         with asking(settings):
             calls, processes = connection.calls(), connection.processes()
             diagnosis.processes = examine_processes(processes, settings.collection)
+            diagnosis.refused = _refused(connection.rejected(), settings.collection)
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
             if not list(calls.list_indexes()):  # every collection has one
                 diagnosis.missing_collection = calls.full_name
@@ -67,6 +68,25 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
     connect(diagnosis)
     diagnosis.problems = list(find_problems(diagnosis, pending_seconds))
     return diagnosis
+
+
+def _refused(rejected: Documents, collection: str) -> Refused:
+    """Find the records that MongoDB refused and that have not arrived since."""
+    of_ours = {"collection": collection}
+    groups = rejected.aggregate(
+        [
+            {"$match": of_ours},
+            {"$group": {"_id": "$reason", "count": {"$sum": 1}, "at": {"$min": "$rejected_at"}}},
+            {"$sort": {"count": DESCENDING}},
+        ]
+    ).to_list()
+    oldest = rejected.find(of_ours, {"call_id": 1}).sort("rejected_at", ASCENDING).limit(SAMPLE)
+    return Refused(
+        count=sum(group["count"] for group in groups),
+        oldest_at=min((group["at"] for group in groups), default=None),
+        reasons={group["_id"]: group["count"] for group in groups},
+        call_ids=[document["call_id"] for document in oldest],
+    )
 
 
 def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from llm_audit.diagnosis.journals import OTHER_KERNEL, OTHER_TARGET, WAITING
 from llm_audit.diagnosis.processes import SILENT
 from llm_audit.diagnosis.results import Diagnosis
+from llm_audit.store.indexes import REJECTED
 from llm_audit.store.processes import ProcessState
 
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
@@ -31,6 +32,14 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         )
     yield from _of_processes(diagnosis)
     yield from _of_journals(diagnosis)
+    if diagnosis.refused.count:
+        reasons = ", ".join(diagnosis.refused.reasons)
+        yield (
+            f"MongoDB refused {_counted(diagnosis.refused.count, 'record')} ({reasons}), kept in "
+            f"{REJECTED}, the first of call {diagnosis.refused.call_ids[0]}: fix what refuses "
+            "them, e.g. a validator; then llm-audit spool retry, or llm_audit.retry_rejected(), "
+            "sends them again."
+        )
     if diagnosis.open_calls.count:
         yield (
             f"PENDING for more than {pending_seconds:.0f} s: "
@@ -96,9 +105,9 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
             )
     if diagnosis.rejected_files:
         yield (
-            f"MongoDB refused records, kept with its reasons in "
-            f"{', '.join(diagnosis.rejected_files)}: mend what refuses them, then "
-            "llm-audit spool retry, or llm_audit.retry_rejected(), sends them again."
+            f"MongoDB refused records, and does not take them into {REJECTED} either: they wait "
+            f"in {', '.join(diagnosis.rejected_files)}. Give the user of mongo_url readWrite on "
+            "the database: they move there by themselves, or at once with llm-audit spool retry."
         )
     if diagnosis.damaged_files:
         yield (

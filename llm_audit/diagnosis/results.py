@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 from llm_audit.call import UTCDatetime
 
 
-class TallyEntry(BaseModel):
+class Loss(BaseModel):
     """What was rejected or dropped for one reason."""
 
     what: str = Field(description="record, content, or journal: the rest of a segment")
@@ -38,9 +38,9 @@ class ProcessReport(BaseModel):
     acked_through: int = Field(0, description="up to where everything has arrived or is named here")
     backlog_bytes: int = 0
     backlog_age_seconds: float = 0.0
-    rejected: list[TallyEntry] = Field(default_factory=list, description="refused by MongoDB")
+    rejected: list[Loss] = Field(default_factory=list, description="refused by MongoDB")
     retried: int = Field(0, description="of what was refused, how much arrived later")
-    dropped: list[TallyEntry] = Field(default_factory=list, description="lost")
+    dropped: list[Loss] = Field(default_factory=list, description="lost")
     everything_arrived: bool | None = Field(
         None, description="of what it recorded; None for the living, and where it cannot be known"
     )
@@ -65,6 +65,15 @@ class JournalReport(BaseModel):
     age_seconds: float | None = Field(None, description="of its oldest segment")
 
 
+class Refused(BaseModel):
+    """What MongoDB refused and is kept in llm_audit_rejected, to be sent again."""
+
+    count: int = 0
+    oldest_at: UTCDatetime | None = None
+    reasons: dict[str, int] = Field(default_factory=dict, description="how many, by MongoDB's code")
+    call_ids: list[str] = Field(default_factory=list, description="the oldest ten")
+
+
 class OpenCalls(BaseModel):
     """Calls that have been PENDING for longer than the limit."""
 
@@ -81,8 +90,10 @@ class Diagnosis(BaseModel):
 
     processes: list[ProcessReport] = Field(default_factory=list)
     journals: list[JournalReport] = Field(default_factory=list)
+    refused: Refused = Field(default_factory=Refused)
     rejected_files: list[str] = Field(
-        default_factory=list, description="what MongoDB refused, in this machine's spool"
+        default_factory=list,
+        description="what MongoDB does not even take into llm_audit_rejected, in this spool",
     )
     damaged_files: list[str] = Field(
         default_factory=list, description="what could not be read of journals"

@@ -2,7 +2,7 @@
 
     <spool_dir>/<target>/<nonce>/lock             held with lockf as long as the process lives
     <spool_dir>/<target>/<nonce>/00000001.bson    its journal segments
-    <spool_dir>/<target>/rejected/<nonce>.bson    what MongoDB refused, with its reason
+    <spool_dir>/<target>/rejected/<nonce>.<hash>.bson    what MongoDB refused in every way
     <spool_dir>/<target>/rejected/<nonce>-00000001.damaged    from a segment, what cannot be read
 
 POSIX record locks, not `flock`: a forked child inherits none of them, so it can neither hold a dead

@@ -214,7 +214,7 @@ class Recorder:
             "ended_twice": self.ended_twice,
             "superseded": shipper.own.delivery.superseded,
             "closed_for_the_dead": shipper.closing.closed,
-            "rejected": shipper.own.delivery.rejected.entries(),
+            "rejected": shipper.own.rejected.counted.entries(),
             "dropped": journal.losses.entries(),
         }
 

@@ -1,23 +1,25 @@
-"""Send again what MongoDB refused, once its rules have been mended."""
+"""Send again what MongoDB refused, once its rules have been fixed."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from uuid import uuid4
+from typing import Any, NamedTuple
 
-from bson.errors import BSONError
+from pymongo import UpdateOne
 
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import REFUSED, writes_for
-from llm_audit.journal.records import Record
+from llm_audit.journal.operations import Write, bare, writes_for
+from llm_audit.journal.reader import BATCH_MAX_BYTES
+from llm_audit.journal.records import DamagedRecordError, JournalVersionError, Record, unpack
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
-from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.plain_errors import asking
-from llm_audit.store.processes import note_retried
+from llm_audit.store.processes import documents, note_retried
+from llm_audit.store.rejected import Refusal, bring_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,74 +30,104 @@ class RetryResult:
     refused_again: int
 
 
+class _Kept(NamedTuple):
+    """A refused record, and the document that keeps it."""
+
+    document: dict[str, Any]
+    record: Record
+
+    @property
+    def note(self) -> str:
+        """What the call says of it."""
+        return bare(self.record, self.document["reason"]).notes[-1]
+
+
+class _StillRefused:
+    """Leaves what is refused again where it is kept, and in the call what was sent of it."""
+
+    def __init__(self) -> None:
+        self.counted = Losses()
+        self.records: list[Record] = []
+
+    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:  # noqa: ARG002
+        """Take note of it."""
+        self.records += [refusal.write.record for refusal in refused]
+        return []
+
+
 def retry_rejected(settings: Settings) -> RetryResult:
-    """Send every record in the rejected journal again; what is refused again stays in it.
+    """Send every refused record again; what is refused again stays where it is.
+
+    Several machines may do so at once: each record is sent any number of times, and counted once.
 
     Args:
-        settings: Whose spool, and where to.
+        settings: Which collection's.
 
     Raises:
         UnavailableError: MongoDB cannot be reached; what was not sent stays where it is.
         ConfigurationError: A setting that says where it is is wrong.
     """
     connection = Connection(settings)
-    arrived = refused_again = 0
+    arrived = 0
     try:
         with asking(settings):
-            for path in rejected.files(settings.spool_dir / settings.target()):
-                try:
-                    sent, refused = _retry(path, settings, connection)
-                except FileNotFoundError:
-                    continue  # another process has just sent it
-                except (OSError, BSONError) as error:
-                    log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
-                    continue
-                arrived += sent - refused
-                refused_again += refused
+            target_folder = settings.spool_dir / settings.target()
+            left = bring_in(connection, target_folder)
+            for some in _batches(connection, settings):
+                deleted, refused = _send(connection, settings, some, target_folder)
+                arrived += deleted
+                left += refused
     finally:
         connection.close()
-    return RetryResult(arrived, refused_again)
+    return RetryResult(arrived, left)
 
 
-def _retry(path: Path, settings: Settings, connection: Connection) -> tuple[int, int]:
-    """Send the records of one file; return how many, and how many were refused again."""
-    nonce = rejected.nonce_of(path)
-    target_folder = path.parent.parent
-    delivery = Delivery(settings, connection, target_folder, f"{nonce}.{uuid4()}", Losses())
-    sent = 0
-    with rejected.taking(path) as records:
-        for some in _batches(records, settings.batch_size):
-            with reaching():
-                _forget_notes(connection.calls(), some)
-            writes = list(chain.from_iterable(map(writes_for, some)))
-            delivery.send(writes, rejected.media_folder(path))
-            sent += len(some)
-        refused = delivery.rejected.total
-        with reaching():
-            note_retried(connection.processes(), nonce, sent - refused)
-    return sent, refused
-
-
-def _batches(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
-    """Yield the records in batches; what comes before damage is still yielded before the error."""
-    some: list[Record] = []
-    try:
-        for record in records:
-            some.append(record)
-            if len(some) == size:
-                yield some
-                some = []
-    except BSONError:
-        yield some
-        raise
+def _batches(connection: Connection, settings: Settings) -> Iterator[list[_Kept]]:
+    """Yield what is kept, some at a time: as much as one batch of a journal."""
+    some: list[_Kept] = []
+    size_bytes = 0
+    for document in connection.rejected().find({"collection": settings.collection}).sort("_id"):
+        try:
+            some.append(_Kept(document, unpack(document["record"])))
+        except (DamagedRecordError, JournalVersionError, KeyError) as error:
+            log_once(f"A refused record cannot be read ({type(error).__name__}): left as it is.")
+            continue
+        size_bytes += len(document["record"])
+        if len(some) == settings.batch_size or size_bytes > BATCH_MAX_BYTES:
+            yield some
+            some, size_bytes = [], 0
     if some:
         yield some
 
 
-def _forget_notes(calls: Documents, records: list[Record]) -> None:
-    """Remove the notes that say what is missing; what is refused again is noted again."""
-    call_ids = list({record.id for record in records})
-    calls.update_many(
-        {"_id": {"$in": call_ids}, "encoding_notes": {"$exists": True}},
-        {"$pull": {"encoding_notes": {"$regex": f": {REFUSED}: "}}},
-    )
+def _send(
+    connection: Connection, settings: Settings, some: list[_Kept], blob_folder: Path
+) -> tuple[int, int]:
+    """Send records; return how many have arrived and been forgotten, and how many were refused."""
+    refusals = _StillRefused()
+    writes = list(chain.from_iterable(writes_for(kept.record) for kept in some))
+    Delivery(settings, connection, refusals, Losses()).send(writes, blob_folder)
+    still_refused = set(map(id, refusals.records))
+    arrived = [kept for kept in some if id(kept.record) not in still_refused]
+    if arrived:
+        connection.calls().bulk_write(
+            [
+                UpdateOne({"_id": kept.record.id}, {"$pull": {"encoding_notes": kept.note}})
+                for kept in arrived
+            ],
+            ordered=False,
+        )
+    deleted = 0
+    for nonce, names in _by_process(arrived).items():
+        count = connection.rejected().delete_many({"_id": {"$in": names}}).deleted_count
+        with documents(connection) as processes:
+            note_retried(processes, nonce, count)
+        deleted += count
+    return deleted, len(some) - len(arrived)
+
+
+def _by_process(arrived: list[_Kept]) -> dict[str, list[str]]:
+    names: defaultdict[str, list[str]] = defaultdict(list)
+    for kept in arrived:
+        names[kept.document["process_nonce"]].append(kept.document["_id"])
+    return names

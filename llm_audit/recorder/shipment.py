@@ -3,16 +3,15 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from uuid import uuid4
 
 from llm_audit.journal.losses import Account, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
+from llm_audit.store.rejected import Rejected
 
 
 class Shipment:
@@ -54,18 +53,14 @@ class Shipment:
             before_delete=partial(before_delete, self),
             known=known,
         )
-        target_folder = folder.path.parent
-        self.delivery = Delivery(
+        self.rejected = Rejected(
             settings,
             connection,
-            target_folder,
-            # a file of its own for what is refused: whoever wrote the last may have died at it
-            f"{folder.nonce}.{uuid4()}",
+            folder,
             losses,
-            between=between,
-            refused=known["refused"] if known else (),
-            kept=rejected.kept(target_folder, folder.nonce),
+            counted=known["refused"] if known else (),
         )
+        self.delivery = Delivery(settings, connection, self.rejected, losses, between=between)
 
     @property
     def empty(self) -> bool:
@@ -94,6 +89,6 @@ class Shipment:
             "acked_through": self.reader.acknowledged_through,
             "missing": self.reader.missing,
             "unreadable": self.losses.entries(),
-            "refused": self.delivery.rejected.entries(),
+            "refused": self.rejected.counted.entries(),
             "damaged": sorted(self.reader.damaged),
         }

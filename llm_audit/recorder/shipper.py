@@ -23,7 +23,7 @@ from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
-from llm_audit.store import media
+from llm_audit.store import media, rejected
 from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.processes import note_lost
 
@@ -81,6 +81,7 @@ class Shipper:
             Every(SPOOL_SECONDS, self._look_after_spool),
             self.life,
             Every(beat_seconds, self._close_calls_of_the_silent),
+            Every(settings.recovery_interval_seconds, self._bring_in_refused),
             Every(CLEANING_SECONDS, self._clean_media, first_after_seconds=first_cleaning),
         )
         self.own = Shipment(
@@ -261,6 +262,13 @@ class Shipper:
             nonce, running = self._folder.nonce, self._open_calls.ids()
             self.closing.abandon(nonce, ended_by="record_lost", but_not=running)
             self._losses_seen = losses
+
+    def _bring_in_refused(self) -> None:
+        """Bring into MongoDB what it refused, and would not keep either at the time."""
+        target_folder = self._folder.path.parent
+        if rejected.files(target_folder):
+            with reaching():
+                rejected.bring_in(self._connection, target_folder)
 
     def _clean_media(self) -> None:
         """Remove media whose calls have all expired, which no TTL index can do for GridFS."""

@@ -14,7 +14,7 @@ from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
-from llm_audit.store.indexes import PROCESSES, VERDICTS, declared_indexes
+from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
 
 CLIENT_OPTIONS: dict[str, Any] = {  # of every client, sync and async
     "appname": "llm-audit",
@@ -118,6 +118,14 @@ class Connection:
             UnavailableError: mongo_url cannot be used.
         """
         return self._collection(VERDICTS).with_options(read_preference=ReadPreference.PRIMARY)
+
+    def rejected(self) -> Documents:
+        """Return the collection of refused records, created with its indexes if missing.
+
+        Raises:
+            UnavailableError: mongo_url cannot be used.
+        """
+        return self._collection(REJECTED).with_options(read_preference=ReadPreference.PRIMARY)
 
     def close(self) -> None:
         """Close the connection, if one was made."""

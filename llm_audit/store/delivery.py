@@ -5,9 +5,8 @@ server will not take is set aside and replaced by a bare one; anything else says
 not available now, and what is left is sent again later.
 """
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Losses
-from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write, bare, expires_at
+from llm_audit.journal.losses import CONTENT, NOTES, Losses
+from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write, expires_at
 from llm_audit.journal.records import Record
 from llm_audit.settings import Settings
-from llm_audit.store import gridfs, rejected
+from llm_audit.store import gridfs
 from llm_audit.store.codes import (
     BATCH_REFUSALS,
     REFUSALS,
@@ -30,6 +29,7 @@ from llm_audit.store.codes import (
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
@@ -44,39 +44,30 @@ class Delivery:
     Args:
         settings: How long calls are kept.
         connection: To MongoDB.
-        target_folder: The spool's folder for this target, for what MongoDB refuses.
-        nonce: The process whose journal it is.
-        losses: Is told of what could not even be kept.
+        refusals: Takes care of the records that MongoDB refuses.
+        losses: Is told of media that are lost.
         between: Called between the parts of a long delivery.
-        refused: What MongoDB refused of the journal when others sent it, as tally entries.
-        kept: The records that others have set aside, by number and call.
     """
 
     def __init__(
         self,
         settings: Settings,
         connection: Connection,
-        target_folder: Path,
-        nonce: str,
+        refusals: Refusals,
         losses: Losses,
         *,
         between: Callable[[], None] = lambda: None,
-        refused: Iterable[dict[str, Any]] = (),
-        kept: Collection[tuple[int, str]] = (),
     ) -> None:
         self.superseded = 0
-        self.rejected = Losses(refused)
-        self._kept = kept
+        self._refusals = refusals
         self._lost_blobs: set[Path] = set()
-        self._blob_folder = target_folder
+        self._blob_folder = Path()
         self._refused: set[int] = set()
         self._losses = losses
         self._between = between
         self._settings = settings
         self._connection = connection
         self._verdicts = Verdicts(connection)
-        self._target_folder = target_folder
-        self._nonce = nonce
 
     def send(self, writes: list[Write], blob_folder: Path) -> None:
         """Bring every write into the database, or set aside what the server refuses.
@@ -155,6 +146,7 @@ class Delivery:
         errors = details["writeErrors"]
         nothing_arrived = len(errors) == len(group)
         again: Group = []
+        refused: list[Refusal] = []
         unknown: Group = []
         for error in errors:
             write = group[error["index"]]
@@ -165,14 +157,15 @@ class Delivery:
                 code not in STATES
                 and write.errors >= TRIES
                 and not write.bare
-                and not (nothing_arrived and again)
+                and not (nothing_arrived and (again or refused))
             )
             if is_duplicate_id(error):
                 again += write.after_duplicate()
             elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
-                again += self._without_refused(write, f"code {code}", error["errmsg"])
+                refused.append(Refusal(write, f"code {code}", error["errmsg"]))
             else:
                 unknown.append(write)
+        again += self._without_refused(refused)
         if unknown:
             group[:] = again + unknown
             raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
@@ -181,53 +174,34 @@ class Delivery:
     def _halve(self, group: Group, reason: str) -> list[Group]:
         """Split a bulk that was refused as a whole until the culprit is alone."""
         if len(group) == 1:
-            smaller = self._without_refused(group[0], reason, "")
+            smaller = self._without_refused([Refusal(group[0], reason, "")])
             return [smaller] if smaller else []
         middle = len(group) // 2
         return [group[middle:], group[:middle]]
 
-    def _without_refused(self, write: Write, reason: str, detail: str) -> Group:
-        """Set a refused record aside; return what can be sent of it without its content."""
-        if write.form is Form.INSERT_MERGED:
-            return write.after_duplicate()  # apart, they show which half was refused
-        if write.bare:
-            return []  # the whole of it lies aside already
-        record = write.record
-        if write.form is Form.ADD_NOTES:
-            # the notes of a record that was refused itself come with the bare one
-            if record.seq not in self._refused:
-                self.rejected.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
-            if record.blobs and record.notes:  # which media it refers to has to be known
-                return [Write(write.form, record._replace(notes=()), bare=write.bare)]
-            return []
-        self._refused.add(record.seq)
-        if (record.seq, record.id) not in self._kept:
-            self._set_aside(record, f"{reason}: {detail[:500]}")
-            self.rejected.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
-        log_once(
-            f"MongoDB refused a record ({reason}): it is kept in {self._target_folder}/rejected, "
-            "and the call is recorded without its content, if MongoDB takes that. Mend what "
-            "refuses it, a validator say, and call llm_audit.retry_rejected().",
-            level=logging.ERROR,
-            key=f"refused {reason}",
-        )
-        record = bare(record, reason)
-        return [
-            Write(write.form, record, bare=True),
-            Write(Form.ADD_NOTES, record, bare=True),
-        ]
-
-    def _set_aside(self, record: Record, reason: str) -> None:
-        try:
-            rejected.keep(self._target_folder, self._nonce, record, reason, self._blob_folder)
-        except OSError as error:  # what follows must not wait for a disk
-            self._losses.add(
-                RECORD, "refused by MongoDB and by the disk", seq=record.seq, call_ids=[record.id]
-            )
-            log_once(
-                f"A record that MongoDB refused could not be kept in the spool ({error.strerror}).",
-                level=logging.ERROR,
-            )
+    def _without_refused(self, refused: Iterable[Refusal]) -> Group:
+        """Return what can be sent in place of writes that the server refuses."""
+        again: Group = []
+        whole: list[Refusal] = []
+        for refusal in refused:
+            write, reason, _ = refusal
+            record = write.record
+            if write.form is Form.INSERT_MERGED:
+                again += write.after_duplicate()  # apart, they show which half was refused
+            elif write.bare:
+                continue  # the whole of it is kept already
+            elif write.form is Form.ADD_NOTES:
+                # the notes of a record that was refused itself come with the bare one
+                if record.seq not in self._refused:
+                    self._refusals.counted.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
+                if record.blobs and record.notes:  # which media it refers to has to be known
+                    again.append(Write(write.form, record._replace(notes=()), bare=write.bare))
+            else:
+                self._refused.add(record.seq)
+                whole.append(refusal)
+        if whole:
+            again += self._refusals.take(whole, self._blob_folder)
+        return again
 
 
 def _apart(writes: Group) -> list[Group]:

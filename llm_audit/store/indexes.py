@@ -1,4 +1,4 @@
-"""The indexes that are declared: of calls, processes, media and views.
+"""The indexes that are declared: of calls, processes, refused records, media and views.
 
 Ids are UUIDv7 strings, so `_id` is the order of time: the index of a field ends in it, and serves
 an equality filter together with newest-first, keyset paging and a time range.
@@ -12,8 +12,9 @@ from pymongo import ASCENDING, TEXT, IndexModel
 from llm_audit.call import LATER_ATTEMPTS
 from llm_audit.settings import Settings
 
-PROCESSES = "llm_audit_processes"  # a document for each process that records, see heartbeat.py
+PROCESSES = "llm_audit_processes"  # a document for each process that records, see processes.py
 VERDICTS = "llm_audit_verdicts"  # a document for each attempt of a task that was ended from outside
+REJECTED = "llm_audit_rejected"  # a document for each record that MongoDB refused, see rejected.py
 FILES, CHUNKS = "fs.files", "fs.chunks"  # GridFS: the media of all calls in a database
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
@@ -58,6 +59,7 @@ def declared_indexes(settings: Settings) -> dict[str, list[IndexModel]]:
         settings.collection: call_indexes(text=settings.text_index),
         PROCESSES: process_indexes(),
         VERDICTS: verdict_indexes(),
+        REJECTED: rejected_indexes(),
     }
 
 
@@ -131,6 +133,15 @@ def verdict_indexes() -> list[IndexModel]:
     return [IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0)]
 
 
+def rejected_indexes() -> list[IndexModel]:
+    """Return the indexes of refused records: whose they are, their media, and when they expire."""
+    return [
+        IndexModel([("process_nonce", ASCENDING)], name="of_a_process"),
+        IndexModel([("media", ASCENDING)], name=MEDIA_INDEX, sparse=True),
+        IndexModel([("expires_at", ASCENDING)], name="expiry", expireAfterSeconds=0),
+    ]
+
+
 def media_indexes() -> dict[str, list[IndexModel]]:
     """Return the indexes of GridFS: what it prescribes, and when media of ours expire."""
     by_name = IndexModel([("filename", ASCENDING), ("uploadDate", ASCENDING)])
@@ -155,6 +166,7 @@ _PURPOSES = {f"{field}_newest": purpose for field, purpose in LOOKED_UP.items()}
     "expiry": "removes what has expired",
     VIEWS_INDEX: "dates in the views",
     "silent": "processes that fell silent",
+    "of_a_process": "what was refused of a process",
     "filename_1_uploadDate_1": "GridFS: files by name",
     "media_expiry": "media that have expired",
     "files_id_1_n_1": "GridFS: the parts of a file",

@@ -16,9 +16,10 @@ from llm_audit.errors import log_once
 from llm_audit.journal.losses import RECORD, Account, Losses
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
 from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
 from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.indexes import REJECTED
+from llm_audit.store.rejected import count_kept
 
 KEPT = timedelta(days=30)
 
@@ -123,8 +124,8 @@ def note_recovered(
     dropped = _accounting_for(account["missing"], dropped, "missing from the journal", last_seq)
     refused = [*known.get("rejected", []), *account["refused"]]
     # also by one that was killed before it could tell
-    kept = len(rejected.kept(folder.path.parent, nonce))
-    refused = _accounting_for(kept, refused, "see the rejected journal", last_seq)
+    kept = count_kept(processes.database, folder.path.parent, nonce) + known.get("retried", 0)
+    refused = _accounting_for(kept, refused, f"see {REJECTED}", last_seq)
     recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
     if not (recorded or dropped or refused):
         return

@@ -1,122 +1,266 @@
-"""What MongoDB refused: kept in the spool, each record with the reason and with its media.
+"""What MongoDB refused: a document each in `llm_audit_rejected`, to be sent again from anywhere.
 
-A file per process, `<spool_dir>/<target>/rejected/<nonce>.bson`, of documents
-`{rejected_at, reason, record}`; the blobs that its records name are in the folder
-`<nonce>.media` beside it. Whoever writes to a file or empties it holds its `flock`; what is refused
-while it is being emptied goes to a further one, `<nonce>.<any>.bson`.
+    _id             process, number and call: the same record is kept once, whoever sends it
+    call_id, process_nonce, collection    whose it is, and where it was to go
+    reason, detail  MongoDB's code, and what it said, which may quote content
+    rejected_at     when, UTC
+    expires_at      when the call expires; missing if it never does
+    media           the sha256 of what the record has in GridFS, which stays as long as this does
+    record          the record as it was in the journal: bytes, so that nothing in it is refused
+
+Only while MongoDB refuses such a document too, it waits as a file in the spool: the document in
+`rejected/<process>.<hash>.bson`, its media in the folder `rejected/<process>.<hash>.media`.
 """
 
-import errno
-import fcntl
-import os
+import hashlib
+import logging
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import bson
+from bson.codec_options import CodecOptions
 from bson.errors import BSONError
-from bson.raw_bson import RawBSONDocument
-from uuid_utils import uuid4
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
 
-from llm_audit.journal.records import Record
+from llm_audit.errors import UnavailableError, log_once
+from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.losses import RECORD, Losses
+from llm_audit.journal.operations import Form, Write, bare, expires_at
+from llm_audit.journal.records import Record, pack, seal
 from llm_audit.journal.segments import SUFFIX
-from llm_audit.journal.spool import REJECTED, rejected_folder
+from llm_audit.journal.spool import REJECTED as FOLDER
+from llm_audit.journal.spool import ProcessFolder, rejected_folder
+from llm_audit.settings import Settings
+from llm_audit.store import gridfs
+from llm_audit.store.codes import AUTHENTICATION_FAILED, is_a_state, is_duplicate_id
+from llm_audit.store.connection import Connection, Documents
+from llm_audit.store.indexes import REJECTED
 
-_RAW = bson.CodecOptions(document_class=RawBSONDocument)
+DETAIL_MAX = 500
+
+_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
-def keep(target_folder: Path, nonce: str, record: Record, reason: str, blob_folder: Path) -> None:
-    """Write a refused record to its process's file, and keep its media.
+class Refusal(NamedTuple):
+    """A write that MongoDB refused, its code, and what it said, which may quote content."""
+
+    write: Write
+    reason: str
+    detail: str
+
+
+class Refusals(Protocol):
+    """Takes care of the records that MongoDB refuses."""
+
+    counted: Losses
+
+    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:
+        """Return what to send in place of refused records.
+
+        Args:
+            refused: Each the write of one record.
+            blob_folder: Where the blobs lie that they name.
+
+        Raises:
+            PyMongoError: MongoDB does not answer now; call again.
+            UnavailableError: As well.
+        """
+        ...
+
+
+class Rejected:
+    """Keeps what MongoDB refuses of one process's journal, and counts it.
 
     Args:
-        target_folder: The spool's folder for the target.
-        nonce: The process.
-        record: What was refused.
-        reason: What MongoDB said.
-        blob_folder: Where the blobs lie that the record names.
-
-    Raises:
-        OSError: The spool cannot be written.
+        settings: How long calls are kept.
+        connection: To MongoDB.
+        folder: The process's, in the spool.
+        losses: Is told of what neither MongoDB nor the disk takes.
+        counted: What was counted when others sent the journal, as `Losses.entries`.
     """
-    folder = rejected_folder(target_folder)
-    fields = {**record._asdict(), "doc": RawBSONDocument(bytes(record.doc))}
-    raw = bson.encode({"rejected_at": datetime.now(UTC), "reason": reason, "record": fields})
-    media = [blob_folder / name for name in record.blobs]
-    try:
-        _append(folder / f"{nonce}{SUFFIX}", raw, media, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        _append(folder / f"{nonce}.{uuid4()}{SUFFIX}", raw, media, fcntl.LOCK_EX)
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        folder: ProcessFolder,
+        losses: Losses,
+        *,
+        counted: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        self.counted = Losses(counted)
+        self._just_counted: set[str] = set()
+        self._settings = settings
+        self._connection = connection
+        self._target_folder = folder.path.parent
+        self._nonce = folder.nonce
+        self._losses = losses
+
+    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:
+        """Keep refused records; return what is sent of them: who, when and how much."""
+        documents = [self._document(refusal) for refusal in refused]
+        # by an earlier try, by the process that recorded it, or by another that shipped it
+        known = self._just_counted | _kept(self._connection.rejected(), documents)
+        records: dict[str, Record] = {}
+        instead: list[Write] = []
+        for document, (write, reason, _) in zip(documents, refused, strict=True):
+            record = records[document["_id"]] = write.record
+            if document["_id"] not in known and not self._path(document).exists():
+                self.counted.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
+                self._just_counted.add(document["_id"])
+                _say_refused(reason)
+            without_content = bare(record, reason)
+            instead.append(Write(write.form, without_content, bare=True))
+            instead.append(Write(Form.ADD_NOTES, without_content, bare=True))
+        for document in _insert(self._connection.rejected(), documents, blob_folder):
+            self._write(document, records[document["_id"]], blob_folder)
+        self._just_counted.clear()
+        return instead
+
+    def _document(self, refusal: Refusal) -> dict[str, Any]:
+        record = refusal.write.record
+        notes, blobs = record.notes, record.blobs
+        raw = pack(record.op, record.id, record.key, bytes(record.doc), notes=notes, blobs=blobs)
+        seal(raw, record.seq)
+        # what this process says of others' calls has no number, and each time another key
+        number = record.seq or f"key {record.key}"
+        document = {
+            "_id": f"{self._nonce} {number} {record.id}",
+            "call_id": record.id,
+            "process_nonce": self._nonce,
+            "collection": self._settings.collection,
+            "reason": refusal.reason,
+            "detail": refusal.detail[:DETAIL_MAX],
+            "rejected_at": datetime.now(UTC),
+            "expires_at": expires_at(record.id, self._settings.retention_days),
+            "media": [sha256_of(name) for name in blobs],
+            "record": bytes(raw),
+        }
+        return {name: value for name, value in document.items() if value}
+
+    def _path(self, document: Mapping[str, Any]) -> Path:
+        name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
+        return self._target_folder / FOLDER / f"{self._nonce}.{name}{SUFFIX}"
+
+    def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
+        """Have a record wait in the spool, whole or not at all."""
+        path = self._path(document)
+        new = path.with_suffix(".new")
+        try:
+            rejected_folder(self._target_folder)
+            for name in record.blobs:
+                media_folder(path).mkdir(mode=0o700, exist_ok=True)
+                with suppress(FileNotFoundError):  # it is in GridFS only
+                    shutil.copyfile(blob_folder / name, media_folder(path) / name)
+            new.touch(mode=0o600)
+            new.write_bytes(bson.encode(document))
+            new.replace(path)
+        except OSError as error:  # what follows must not wait for a disk
+            self._losses.add(
+                RECORD, "refused by MongoDB and by the disk", seq=record.seq, call_ids=[record.id]
+            )
+            log_once(
+                "A record that MongoDB refused could not be kept in the spool either "
+                f"({error.strerror}).",
+                level=logging.ERROR,
+            )
+            return
+        log_once(
+            f"MongoDB does not take what it refused into {REJECTED}: it waits in {path.parent} "
+            "until it does. Give the user of mongo_url readWrite on the database."
+        )
+
+
+def _say_refused(reason: str) -> None:
+    log_once(
+        f"MongoDB refused a record ({reason}): it is kept in {REJECTED}, and the call is recorded "
+        "without its content, if MongoDB takes that. Fix what refuses it, e.g. a validator, and "
+        "call llm_audit.retry_rejected().",
+        level=logging.ERROR,
+        key=f"refused {reason}",
+    )
 
 
 def files(target_folder: Path) -> list[Path]:
-    """Return the files that hold refused records."""
-    return sorted((target_folder / REJECTED).glob(f"*{SUFFIX}"))
-
-
-def kept(target_folder: Path, nonce: str) -> set[tuple[int, str]]:
-    """Return which of a process's refused records are kept, by number and call."""
-    found = set()
-    for path in files(target_folder):
-        if nonce_of(path) == nonce:
-            with suppress(OSError, BSONError), path.open("rb") as file:
-                for document in bson.decode_file_iter(file, _RAW):
-                    found.add((document["record"]["seq"], document["record"]["id"]))
-    return found
+    """Return the files in the spool that hold what MongoDB would not take in any way."""
+    return sorted((target_folder / FOLDER).glob(f"*{SUFFIX}"))
 
 
 def media_folder(path: Path) -> Path:
-    """Return where the blobs are that the records in a file name."""
+    """Return where the media of a record lie that waits in a file."""
     return path.with_suffix(".media")
 
 
-def nonce_of(path: Path) -> str:
-    """Return whose records a file holds."""
-    return path.name.partition(".")[0]
-
-
-@contextmanager
-def taking(path: Path) -> Iterator[Iterator[Record]]:
-    """Read a file of refused records, which is removed if the block is left without an error.
+def bring_in(connection: Connection, target_folder: Path) -> int:
+    """Bring into MongoDB what had to wait in the spool; return how much still has to.
 
     Raises:
-        OSError: It cannot be read; FileNotFoundError if somebody else was faster.
-        bson.errors.InvalidBSON: It is damaged; raised by iterating over the records.
+        PyMongoError: MongoDB does not answer now; call again.
+        UnavailableError: As well.
     """
-    with _locked(path, os.O_RDWR, fcntl.LOCK_EX) as descriptor:
-        with open(descriptor, "rb", closefd=False) as file:
-            yield map(_record, bson.decode_file_iter(file, _RAW))
-        path.unlink()
-        shutil.rmtree(media_folder(path), ignore_errors=True)
-
-
-def _record(document: RawBSONDocument) -> Record:
-    fields = dict(document["record"].items())
-    return Record(**{**fields, "doc": fields["doc"].raw})
-
-
-def _append(path: Path, raw: bytes, media: Iterable[Path], lock: int) -> None:
-    with _locked(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, lock) as descriptor:
-        for blob in media:
-            media_folder(path).mkdir(mode=0o700, exist_ok=True)
-            with suppress(FileNotFoundError):  # it is in GridFS only
-                shutil.copyfile(blob, media_folder(path) / blob.name)
-        end = os.fstat(descriptor).st_size
-        if os.write(descriptor, raw) < len(raw):  # half a document would spoil the whole file
-            os.ftruncate(descriptor, end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-@contextmanager
-def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
-    while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    paths = files(target_folder)
+    for number, path in enumerate(paths):
         try:
-            fcntl.flock(descriptor, lock)
-            if os.fstat(descriptor).st_nlink:  # else it was emptied and removed meanwhile
-                yield descriptor
-                return
-        finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing frees it only when no fork has a copy
-            os.close(descriptor)
+            document = bson.decode(path.read_bytes(), _AWARE)
+            if _insert(connection.rejected(), [document], media_folder(path)):
+                return len(paths) - number  # it will not take the others either
+            path.unlink()
+            shutil.rmtree(media_folder(path), ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process was faster
+        except (OSError, BSONError) as error:
+            log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
+    return 0
+
+
+def count_kept(database: Database[dict[str, Any]], target_folder: Path, nonce: str) -> int:
+    """Return how many records of a process are kept, in MongoDB and in this spool."""
+    waiting = [path for path in files(target_folder) if path.name.startswith(f"{nonce}.")]
+    return database[REJECTED].count_documents({"process_nonce": nonce}) + len(waiting)
+
+
+def _kept(collection: Documents, documents: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return which documents are in MongoDB already."""
+    names = [document["_id"] for document in documents]
+    try:
+        return {kept["_id"] for kept in collection.find({"_id": {"$in": names}}, {"_id": 1})}
+    except OperationFailure as error:
+        _raise_if_unavailable(error)
+        return set()
+
+
+def _insert(
+    collection: Documents, documents: list[dict[str, Any]], blob_folder: Path
+) -> list[dict[str, Any]]:
+    """Keep documents in MongoDB, and the media they refer to; return those that it refuses."""
+    database = collection.database.with_options(write_concern=collection.write_concern)
+    for document in documents:
+        expires = document.get("expires_at", gridfs.NEVER)
+        for sha256 in document.get("media", ()):
+            with suppress(DuplicateKeyError):  # in an index of the user's own; that is counted
+                gridfs.refer(database, REJECTED, sha256, expires, blob_folder.glob(f"{sha256}.*"))
+    try:
+        collection.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        if error.details["writeConcernErrors"]:
+            raise UnavailableError("write concern not met") from None
+        errors = [one for one in error.details["writeErrors"] if not is_duplicate_id(one)]
+        for one in errors:
+            _raise_if_unavailable(OperationFailure("", one["code"]))
+        return [documents[one["index"]] for one in errors]
+    except DocumentTooLarge:
+        return documents
+    except OperationFailure as error:
+        _raise_if_unavailable(error)
+        return documents
+    return []
+
+
+def _raise_if_unavailable(error: OperationFailure) -> None:
+    if is_a_state(error) or error.code == AUTHENTICATION_FAILED:
+        raise error

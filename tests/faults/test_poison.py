@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 
-import bson
 import pytest
 from faults.harmed import Harmed
 from faults.promises import Verdict
 from faults.table import Report
 from patience import LONG
-from waiting import PATIENCE, Call, Calls
+from refused import refusals
+from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.settings import Settings
 
 GOOD = 499
 TIMES = 10 if LONG else 1
@@ -43,12 +42,6 @@ def poisoned_outcome() -> str:
     return str(call_id)
 
 
-def rejected(settings: Settings) -> list[Call]:
-    """Return what lies in the rejected journals."""
-    files = sorted(settings.spool_dir.glob("*/rejected/*.bson"))
-    return [document for file in files for document in bson.decode_all(file.read_bytes())]
-
-
 def judge(calls: Calls, good: list[str], bad: list[str]) -> Verdict:
     """Compare: the good are whole, the bad are there without what was refused."""
     found = {call["_id"]: call for call in calls.find()}
@@ -72,7 +65,7 @@ def test_poisoned_batch(
     harmed: Harmed, report: Report, *, fault: str, field: str, poisoned: Callable[[], str]
 ) -> None:
     """Of 500 calls in a batch 499 arrive whole, and the one lies aside with the reason."""
-    settings = harmed.settings(batch_size=500)
+    harmed.settings(batch_size=500)
     rule = {f"{field}.forbidden": {"$exists": False}}
     harmed.calls.database.create_collection(harmed.calls.name, validator=rule)
     good, bad = [], []
@@ -83,14 +76,14 @@ def test_poisoned_batch(
             good += [record() for _ in range(GOOD - GOOD // 2)]
         assert llm_audit.flush(PATIENCE)
     report(fault, TIMES, judge(harmed.calls, good, bad))
-    refusals = rejected(settings)
-    assert [refusal["record"]["id"] for refusal in refusals] == bad
-    assert all(FAILED_VALIDATION in refusal["reason"] for refusal in refusals)
+    kept = refusals(harmed.calls)
+    assert [refusal["call_id"] for refusal in kept] == bad
+    assert {refusal["reason"] for refusal in kept} == {FAILED_VALIDATION}
 
 
 def test_document_of_17_mb(harmed: Harmed, report: Report) -> None:
     """An outcome that would make a document too large lies aside, and the call still ends."""
-    settings = harmed.settings(batch_size=500)
+    harmed.settings(batch_size=500)
     good, bad = [], []
     for _ in range(TIMES):
         bad.append(LLMLogger.start(model="m", messages=MESSAGES))
@@ -103,4 +96,4 @@ def test_document_of_17_mb(harmed: Harmed, report: Report) -> None:
         assert llm_audit.flush(PATIENCE)
     verdict = judge(harmed.calls, good, [str(call_id) for call_id in bad])
     report("document of 17 MB", TIMES, verdict)
-    assert [refusal["record"]["id"] for refusal in rejected(settings)] == bad
+    assert [refusal["call_id"] for refusal in refusals(harmed.calls)] == bad

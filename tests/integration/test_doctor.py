@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from children import child, output_of
+from refused import refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
@@ -183,10 +184,20 @@ def test_what_was_rejected_is_named(recording: Recording, calls: Calls) -> None:
     assert (report.state, report.everything_arrived) == ("ended", False)
     assert report.verdict == "1 operations rejected (code 121)"
     assert report.rejected[0].call_ids == [call_id]
-    assert len(problems) == 2  # the process, and the file that its record is kept in
-    assert "1 operations rejected (code 121)" in problems[0]
-    assert "retry_rejected" in problems[1]
-    assert llm_audit.doctor().rejected_files == [str(target_folder() / f"rejected/{nonce}.bson")]
+    (problem,) = problems
+    assert "1 operations rejected (code 121)" in problem
+
+
+def test_what_was_refused_waits_to_be_sent_again(recording: Recording, calls: Calls) -> None:
+    """From any machine it is seen how much is kept, why, since when, and of which calls."""
+    calls.database.create_collection(calls.name, validator=RULE)
+    _, call_id = output_of(RECORD_WHAT_IS_REFUSED, recording())
+    refused = llm_audit.doctor().refused
+    (kept,) = refusals(calls)
+    assert (refused.count, refused.reasons, refused.call_ids) == (1, {"code 121": 1}, [call_id])
+    assert refused.oldest_at == kept["rejected_at"]
+    (problem,) = problems_about("retry_rejected")
+    assert call_id in problem
 
 
 def test_what_was_dropped_is_named(recording: Recording) -> None:
@@ -332,14 +343,14 @@ def test_open_calls_may_have_ids_of_any_kind(calls: Calls) -> None:
     assert sorted(llm_audit.doctor().open_calls.call_ids) == sorted(map(str, ids))
 
 
-def test_a_retry_clears_the_rejected_files(calls: Calls) -> None:
-    """Once what was refused has been sent again, the doctor no longer names its file."""
+def test_a_retry_clears_what_was_refused(calls: Calls) -> None:
+    """Once what was refused has been sent again, the doctor no longer names it."""
     calls.database.create_collection(calls.name, validator=RULE)
     arrived(calls, LLMLogger.start(model="m", messages=FORBIDDEN))
     assert len(problems_about("retry_rejected")) == 1
     calls.database.command("collMod", calls.name, validator={})
     assert llm_audit.retry_rejected().arrived == 1
-    assert llm_audit.doctor().rejected_files == []
+    assert llm_audit.doctor().refused.count == 0
     assert problems_about("retry_rejected") == []
 
 

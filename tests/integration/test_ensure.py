@@ -132,6 +132,8 @@ async def test_a_user_without_the_right_is_told(
 
     assert sorted(line.split()[2] for line in caplog.messages) == [
         "llm_audit_processes",
+        "llm_audit_rejected",
+        "llm_audit_verdicts",
         "llm_calls",
     ]
     for line in caplog.messages:

@@ -22,7 +22,13 @@ from llm_audit import database as binding
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.queries.publishing import create_views
 from llm_audit.store.ensure import IndexState, compare
-from llm_audit.store.indexes import VIEWS_INDEX, call_indexes, process_indexes, verdict_indexes
+from llm_audit.store.indexes import (
+    VIEWS_INDEX,
+    call_indexes,
+    process_indexes,
+    rejected_indexes,
+    verdict_indexes,
+)
 
 WITH_EXPIRY = {"expires_at": {"$exists": True}}
 EXISTS = {"trace_id": {"$exists": True}}
@@ -267,6 +273,7 @@ def test_each_index_is_reported(database: Database[Call]) -> None:
     ours = {("llm_calls", index.document["name"]) for index in call_indexes()}
     beside = {("llm_audit_processes", index.document["name"]) for index in process_indexes()}
     beside |= {("llm_audit_verdicts", index.document["name"]) for index in verdict_indexes()}
+    beside |= {("llm_audit_rejected", index.document["name"]) for index in rejected_indexes()}
     others = {("llm_calls", "_id_"), ("llm_calls", "service_1_pid_-1")}
     assert after.keys() == ours | beside | others
     unusual = {name: row.state for name, row in after.items() if row.state != "there"}

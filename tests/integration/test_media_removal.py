@@ -10,7 +10,7 @@ from waiting import Call, Calls, Recording, arrived
 
 from llm_audit.queries.media import restore_media_sync
 from llm_audit.store.gridfs import NEVER
-from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
+from llm_audit.store.indexes import MEDIA_INDEX, REJECTED, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove, remove_expired
 
 NOW = timedelta(0)
@@ -74,6 +74,24 @@ def test_two_collections_share_media(recording: Recording, calls: Calls) -> None
     assert remove_expired(calls.database, later) == 0
     other.delete_many({})
     assert remove_expired(calls.database, later + timedelta(hours=1)) == 1
+
+
+def test_what_was_refused_keeps_its_media(recording: Recording, calls: Calls) -> None:
+    """An image that only a refused record refers to stays until that has arrived or expired."""
+    recording(retention_days=1, create_collection=True)
+    database = calls.database
+    rule = {"messages": {"$exists": False}}
+    database.create_collection(calls.name, validator=rule)
+    calls.create_indexes(call_indexes())
+    arrived(calls, start())
+    later = datetime.now(UTC) + timedelta(days=2)
+
+    calls.delete_many({})
+    assert find_unreferenced(database, NOW) == []
+    assert remove_expired(database, later) == 0
+    database[REJECTED].delete_many({})
+    assert remove_expired(database, later + timedelta(hours=1)) == 1
+    assert counts(calls) == (0, 0)
 
 
 def test_without_the_index_expired_media_stay(

@@ -20,9 +20,12 @@ from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.precedence import Rank
 from llm_audit.journal.records import OTHER, OWN, START, Record
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
+from llm_audit.store.indexes import REJECTED
+from llm_audit.store.rejected import Rejected
 
 THREADS = 3
 IDENTITY = {"_id", "created_at", "status", "encoding_notes"}
@@ -119,9 +122,10 @@ def senders(
         write_journal=False,
     )
     opened = [Connection(target) for _ in range(THREADS)]
+    folders = [ProcessFolder(folder / str(number)) for number in range(THREADS)]
     yield [
-        Delivery(target, connection, folder, str(number), Losses())
-        for number, connection in enumerate(opened)
+        Delivery(target, connection, Rejected(target, connection, own, Losses()), Losses())
+        for connection, own in zip(opened, folders, strict=True)
     ]
     for connection in opened:
         connection.close()
@@ -163,7 +167,7 @@ def test_every_order_makes_the_document_of_the_fold(
             assert len(call["encoding_notes"]) == len(set(call["encoding_notes"]))
             call["encoding_notes"] = set(call["encoding_notes"])
     assert stored == {call_id: fold(records) for call_id, records in by_id.items()}
-    assert not any(sender.rejected.total for sender in senders)
+    assert collection.database[REJECTED].find_one() is None
 
 
 def test_outcomes_that_race_for_a_new_document(

@@ -143,6 +143,7 @@ def test_the_page_shows_this_role() -> None:
 
 FORBIDDEN: dict[str, dict[str, Any]] = {
     "find": {"find": "llm_calls"},
+    "refused content": {"find": "llm_audit_rejected"},
     "aggregate": {"aggregate": "llm_calls", "pipeline": [], "cursor": {}},
     "count": {"count": "llm_calls"},
     "distinct": {"distinct": "llm_calls", "key": "messages"},

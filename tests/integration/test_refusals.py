@@ -1,22 +1,24 @@
 """What MongoDB will not take: set aside, counted and said once, and never in the way of others."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
-import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
-from bson.raw_bson import RawBSONDocument
-from waiting import PATIENCE, Call, Calls, Recording, arrived
+from refused import content_of, raw_content_of, refusals
+from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
 from llm_audit.journal.operations import Write
 from llm_audit.recorder import shipper
+from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
+from llm_audit.store.indexes import REJECTED
 
-RAW = bson.CodecOptions(document_class=RawBSONDocument)
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"
 SECRET = "the content of a call"
 MESSAGES = [{"role": "user", "content": SECRET}]
 ANSWER = {"role": "assistant", "content": SECRET}
@@ -28,12 +30,6 @@ def record(**given: Any) -> str:
     call_id = LLMLogger.start(model="m", messages=MESSAGES, **given)
     LLMLogger.complete(call_id, response_message=ANSWER, tokens={"total_tokens": 7})
     return call_id
-
-
-def rejected() -> list[Call]:
-    """Return what lies in the rejected journals."""
-    files = sorted(get_settings().spool_dir.glob("*/rejected/*.bson"))
-    return [document for file in files for document in bson.decode_all(file.read_bytes())]
 
 
 def only_for(calls: Calls, rule: Call) -> None:
@@ -68,20 +64,61 @@ def test_a_refused_start_does_not_block_the_others(
     CallFields.model_validate(call)
 
 
-def test_what_was_refused_is_kept_with_the_reason(calls: Calls) -> None:
-    """The rejected journal holds the whole record and what the server said."""
+def test_what_was_refused_is_kept_with_the_reason(recording: Recording, calls: Calls) -> None:
+    """The whole record is in MongoDB, with what the server said, for as long as its call."""
+    recording(retention_days=7, create_collection=True)
     only_for(calls, {"messages.forbidden": {"$exists": False}})
     bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}])
+    call = arrived(calls, bad)
+
+    (refusal,) = refusals(calls)
+    assert (refusal["call_id"], refusal["collection"]) == (bad, calls.name)
+    assert content_of(refusal)["messages"] == [{"forbidden": SECRET}]
+    assert (refusal["reason"], refusal["detail"]) == ("code 121", "Document failed validation")
+    assert refusal["process_nonce"] == call["process_nonce"]
+    assert refusal["expires_at"] == call["expires_at"] > refusal["rejected_at"]
+    indexes = calls.database[REJECTED].index_information()
+    assert indexes["expiry"]["expireAfterSeconds"] == 0
+    assert not list(get_settings().spool_dir.glob("*/rejected/*"))
+
+
+def test_the_page_about_refused_records_names_every_field(
+    recording: Recording, calls: Calls
+) -> None:
+    """What such a document holds is in the reference."""
+    recording(retention_days=7, media_limit_bytes=1_000)
+    only_for(calls, {"messages": {"$exists": False}})
+    arrived(calls, LLMLogger.start(model="m", messages=[{"content": "QUJD" * 2_000}]))
+    (refusal,) = refusals(calls)
+    page = PAGE.read_text()
+    assert "media" in refusal
+    assert sorted(name for name in refusal if f"| `{name}` |" not in page) == []
+
+
+def test_what_mongodb_will_not_even_keep_waits_in_the_spool(
+    calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file holds what MongoDB refuses twice, and moves once it is taken; it is counted once."""
+    calls.database.create_collection(REJECTED, validator={"never": {"$exists": True}})
+    only_for(calls, {"messages.forbidden": {"$exists": False}})
+    bad = LLMLogger.start(model="m", messages=[{"forbidden": SECRET}])
+    good = record()
     assert llm_audit.flush(PATIENCE)
 
-    (refusal,) = rejected()
-    assert refusal["record"]["id"] == bad
-    assert refusal["record"]["doc"]["messages"] == [{"forbidden": SECRET}]
-    assert "121" in refusal["reason"]
-    assert "Document failed validation" in refusal["reason"]
+    assert calls.count_documents({"_id": {"$in": [bad, good]}}) == 2
     (file,) = get_settings().spool_dir.glob("*/rejected/*")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
+    assert len([line for line in complaints(caplog) if "readWrite" in line]) == 1
+    (problem,) = [line for line in llm_audit.doctor().problems if str(file) in line]
+    assert "readWrite" in problem
+
+    calls.database.command("collMod", REJECTED, validator={})
+    until(lambda: not file.exists())
+    (refusal,) = refusals(calls)
+    assert content_of(refusal)["messages"] == [{"forbidden": SECRET}]
+    assert [entry["count"] for entry in llm_audit.stats()["rejected"]] == [1]
 
 
 def test_a_refused_finish_is_replaced_by_a_bare_one(calls: Calls) -> None:
@@ -93,8 +130,8 @@ def test_a_refused_finish_is_replaced_by_a_bare_one(calls: Calls) -> None:
     assert call["total_tokens"] == 7
     assert "response_message" not in call
     assert "response_message" in " ".join(call["encoding_notes"])
-    (refusal,) = rejected()
-    assert refusal["record"]["doc"]["response_message"] == ANSWER
+    (refusal,) = refusals(calls)
+    assert content_of(refusal)["response_message"] == ANSWER
 
 
 def test_a_document_that_would_become_too_large_still_ends(calls: Calls) -> None:
@@ -110,8 +147,8 @@ def test_a_document_that_would_become_too_large_still_ends(calls: Calls) -> None
     assert call["status"] == "SUCCESS"
     assert "response_message" not in call
     assert arrived(calls, other)["response_message"] == ANSWER
-    (refusal,) = rejected()
-    assert refusal["record"]["doc"]["response_message"] == message
+    (refusal,) = refusals(calls)
+    assert content_of(refusal)["response_message"] == message
 
 
 def test_a_call_that_is_refused_even_bare_is_kept_aside(calls: Calls) -> None:
@@ -124,8 +161,8 @@ def test_a_call_that_is_refused_even_bare_is_kept_aside(calls: Calls) -> None:
     assert "model" not in call
     assert "refused by MongoDB" in " ".join(call["encoding_notes"])
     assert arrived(calls, good)["status"] == "SUCCESS"
-    assert {refusal["record"]["id"] for refusal in rejected()} == {bad}
-    assert rejected()[0]["record"]["doc"]["messages"] == MESSAGES
+    (refusal,) = refusals(calls)
+    assert (refusal["call_id"], content_of(refusal)["messages"]) == (bad, MESSAGES)
     (refused,) = llm_audit.stats()["rejected"]
     assert (refused["count"], refused["call_ids"]) == (1, [bad])
 
@@ -142,7 +179,7 @@ def test_a_users_unique_index_does_not_block(
     assert llm_audit.flush(PATIENCE)
 
     assert calls.count_documents({"_id": {"$in": [first, *others]}, "status": "SUCCESS"}) == 4
-    assert {refusal["record"]["id"] for refusal in rejected()} == {second}
+    assert {refusal["call_id"] for refusal in refusals(calls)} == {second}
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -197,6 +234,7 @@ def test_a_refused_record_that_cannot_be_kept_is_counted(
 ) -> None:
     """Where the disk does not take what MongoDB refused, it is counted, and others arrive."""
     only_for(calls, {"messages.content": {"$ne": SECRET}})
+    calls.database.create_collection(REJECTED, validator={"never": {"$exists": True}})
     settings = get_settings()
     in_the_way = settings.spool_dir / settings.target() / "rejected"
     in_the_way.parent.mkdir(parents=True)
@@ -245,8 +283,8 @@ def test_a_refused_record_that_python_cannot_hold_is_set_aside(calls: Calls) -> 
     assert calls.count_documents({"_id": bad, "messages": {"$exists": False}}) == 1
     (refused,) = llm_audit.stats()["rejected"]
     assert (refused["count"], refused["call_ids"]) == (1, [bad])
-    (file,) = get_settings().spool_dir.glob("*/rejected/*.bson")
-    assert len(bson.decode_all(file.read_bytes(), RAW)) == 1
+    (refusal,) = refusals(calls)
+    assert "metadata" in raw_content_of(refusal)
 
 
 def test_refused_notes_leave_the_media_referred_to(recording: Recording, calls: Calls) -> None:

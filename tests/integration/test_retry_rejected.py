@@ -1,28 +1,45 @@
 """What MongoDB refused is sent again once its rules are mended, and the call is whole then."""
 
 import base64
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import bson
 import gridfs
 import pymongo
 import pytest
+from children import child
+from refused import refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import LLMLogger, UnavailableError, embedded
 from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.queries.media import restore_media_sync
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
+from llm_audit.store.indexes import PROCESSES, REJECTED
 
 MESSAGES = [{"role": "user", "content": "fine"}]
 FORBIDDEN = [{"role": "user", "content": "fine", "forbidden": True}]
 ANSWER = {"role": "assistant", "content": "fine"}
 FORBIDDEN_ANSWER = {"role": "assistant", "content": "fine", "forbidden": True}
 RULE = {"messages.forbidden": {"$exists": False}, "response_message.forbidden": {"$exists": False}}
+# Sends again what was refused, and is killed when that has arrived.
+DIE_BEFORE_FORGETTING = """
+import os, signal
+import llm_audit
+from pymongo.collection import Collection
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Collection.delete_many = die
+llm_audit.retry_rejected()
+"""
 NONE_LEFT = RetryResult(arrived=0, refused_again=0)
 
 pytestmark = pytest.mark.usefixtures("recording")
@@ -46,10 +63,6 @@ def record(messages: list[Call] = FORBIDDEN, answer: Call = FORBIDDEN_ANSWER, **
     return call_id
 
 
-def rejected_files() -> list[Path]:
-    return sorted(get_settings().spool_dir.glob("*/rejected/*"))
-
-
 def notes(call: Call) -> str:
     return " ".join(call.get("encoding_notes", []))
 
@@ -69,7 +82,7 @@ def test_a_mended_call_is_whole(strict_calls: Calls) -> None:
     assert (call["status"], call["total_tokens"], call["user_id"]) == ("SUCCESS", 7, "u")
     assert "refused by MongoDB" not in notes(call)
     assert call["outcome_key"] == refused["outcome_key"]
-    assert rejected_files() == []
+    assert refusals(strict_calls) == []
     assert llm_audit.retry_rejected() == NONE_LEFT
     assert strict_calls.count_documents({}) == 1
 
@@ -134,7 +147,7 @@ def test_an_outcome_of_higher_precedence_stands(strict_calls: Calls) -> None:
     call = arrived(strict_calls, call_id)
     assert call["status"] == "ERROR"
     assert "response_message" not in call
-    assert rejected_files() == []
+    assert refusals(strict_calls) == []
 
 
 def test_the_owners_outcome_stands(strict_calls: Calls) -> None:
@@ -152,44 +165,99 @@ def test_the_owners_outcome_stands(strict_calls: Calls) -> None:
     assert "ended_by" not in call
 
 
-def test_media_come_back_too(recording: Recording, strict_calls: Calls) -> None:
-    """Media of a refused call are in GridFS, and once it is mended the call refers to them."""
+def test_another_machine_may_send_it(
+    recording: Recording, strict_calls: Calls, tmp_path: Path
+) -> None:
+    """Whoever has the settings finds what was refused, media too, though the spool is gone."""
     recording(media_limit_bytes=1000)
     data = base64.b64encode(bytes(range(256)) * 16).decode()
     url = f"data:image/png;base64,{data}"
     content = [{"type": "image_url", "image_url": {"url": url}}]
     call_id = record([{"role": "user", "content": content, "forbidden": True}], ANSWER)
     arrived(strict_calls, call_id)
+    assert llm_audit.shutdown(PATIENCE)
+    shutil.rmtree(get_settings().spool_dir)
 
     mend(strict_calls)
+    recording(spool_dir=tmp_path / "elsewhere")
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     (file,) = gridfs.GridFSBucket(strict_calls.database).find({})
     assert str(file._id) in str(arrived(strict_calls, call_id)["messages"])
+    assert arrived(strict_calls, call_id)["media"] == [file._id]
 
 
-def test_what_is_refused_again_is_kept_again(strict_calls: Calls) -> None:
-    """What MongoDB still does not take stays in the rejected journal until it does."""
+def test_what_waited_in_the_spool_is_whole(recording: Recording, strict_calls: Calls) -> None:
+    """What MongoDB would not even keep comes back with its media, also if GridFS has lost them."""
+    recording(media_limit_bytes=1000)
+    database = strict_calls.database
+    database.create_collection(REJECTED, validator={"never": {"$exists": True}})
+    content = "QUJD" * 2_000
+    call_id = record([{"role": "user", "content": content, "forbidden": True}], ANSWER)
+    arrived(strict_calls, call_id)
+    for name in ("fs.files", "fs.chunks"):
+        database.drop_collection(name)
+
+    mend(strict_calls)
+    assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
+    database.command("collMod", REJECTED, validator={})
+    assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
+    call = restore_media_sync(arrived(strict_calls, call_id), database)
+    assert call["messages"][0]["content"] == content
+    assert not list(get_settings().spool_dir.glob("*/rejected/*"))
+
+
+def test_what_is_refused_again_stays(strict_calls: Calls) -> None:
+    """What MongoDB still does not take is kept until it does, and its call is left as it is."""
     first = record(FORBIDDEN, ANSWER)
     second = record(MESSAGES, FORBIDDEN_ANSWER)
     assert llm_audit.flush(PATIENCE)
+    kept, before = refusals(strict_calls), list(strict_calls.find())
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=2)
-    for call_id, missing in ((first, "messages"), (second, "response_message")):
-        call = arrived(strict_calls, call_id)
-        assert missing not in call
-        assert len([note for note in call["encoding_notes"] if missing in note]) == 1
+    assert (refusals(strict_calls), list(strict_calls.find())) == (kept, before)
 
     mend(strict_calls, {"response_message.forbidden": {"$exists": False}})
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=1)
     assert arrived(strict_calls, first)["messages"] == FORBIDDEN
-    (file,) = rejected_files()
-    (refusal,) = bson.decode_all(file.read_bytes())
-    assert refusal["record"]["id"] == second
-    assert "121" in refusal["reason"]
+    (refusal,) = refusals(strict_calls)
+    assert refusal["call_id"] == second
 
     mend(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert arrived(strict_calls, second)["response_message"] == FORBIDDEN_ANSWER
-    assert rejected_files() == []
+    assert refusals(strict_calls) == []
+
+
+def test_several_machines_at_once(recording: Recording, strict_calls: Calls) -> None:
+    """Whoever sends a record, and however often, it arrives once and is counted once."""
+    ids = [record(FORBIDDEN, FORBIDDEN_ANSWER) for _ in range(200)]
+    assert llm_audit.flush(PATIENCE)
+    mend(strict_calls)
+    script = "import llm_audit; print(llm_audit.retry_rejected().arrived)"
+    settings = recording(batch_size=20)
+    with ExitStack() as stack:
+        machines = [stack.enter_context(child(script, settings)) for _ in range(3)]
+        outputs = [machine.communicate() for machine in machines]
+
+    assert sum(int(arrived) for arrived, _ in outputs) == 400
+    assert {call["_id"] for call in strict_calls.find({"messages": FORBIDDEN})} == set(ids)
+    assert not any(notes(call) for call in strict_calls.find())
+    assert [about["retried"] for about in strict_calls.database[PROCESSES].find()] == [400]
+    assert refusals(strict_calls) == []
+
+
+def test_one_that_is_killed_at_it(recording: Recording, strict_calls: Calls) -> None:
+    """A retry that could not forget what has arrived is done again, and changes nothing."""
+    call_id = record(FORBIDDEN, FORBIDDEN_ANSWER)
+    arrived(strict_calls, call_id)
+    mend(strict_calls)
+    with child(DIE_BEFORE_FORGETTING, recording()) as machine:
+        assert machine.wait(PATIENCE) == -9
+    whole = arrived(strict_calls, call_id)
+    assert whole["messages"] == FORBIDDEN
+    assert len(refusals(strict_calls)) == 2
+
+    assert llm_audit.retry_rejected() == RetryResult(arrived=2, refused_again=0)
+    assert list(strict_calls.find()) == [whole]
 
 
 def test_a_record_with_notes_is_one_record(calls: Calls) -> None:
@@ -198,8 +266,7 @@ def test_a_record_with_notes_is_one_record(calls: Calls) -> None:
     calls.database.create_collection(calls.name, validator=rule)
     LLMLogger.start(model="m", messages=FORBIDDEN, metadata={"labels": {"only one"}})
     assert llm_audit.flush(PATIENCE)
-    (file,) = rejected_files()
-    assert len(bson.decode_all(file.read_bytes())) == 1
+    assert len(refusals(calls)) == 1
     assert [entry["count"] for entry in llm_audit.stats()["rejected"]] == [1]
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
 
@@ -207,29 +274,22 @@ def test_a_record_with_notes_is_one_record(calls: Calls) -> None:
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
 
 
-@pytest.mark.parametrize("harm", ["cut", "flipped"])
-def test_a_damaged_file_is_left(
-    recording: Recording, strict_calls: Calls, caplog: pytest.LogCaptureFixture, harm: str
-) -> None:
-    """A file that cannot be read stays as it is, the log names it, and the others are sent."""
-    bad = record(FORBIDDEN, ANSWER)
-    arrived(strict_calls, bad)
-    (damaged,) = rejected_files()
-    content = damaged.read_bytes()
-    damaged.write_bytes(content[:-5] if harm == "cut" else b"\xff\xff" + content[2:])
-    left = damaged.read_bytes()
-
-    recording(service="another recorder")
-    other = record(FORBIDDEN, ANSWER)
-    arrived(strict_calls, other)
-    assert len(rejected_files()) == 2
+def test_what_cannot_be_read_is_left(strict_calls: Calls, caplog: pytest.LogCaptureFixture) -> None:
+    """A record that somebody has damaged stays as it is, and the others are sent."""
+    bad, other = record(FORBIDDEN, ANSWER), record(FORBIDDEN, ANSWER)
+    assert llm_audit.flush(PATIENCE)
+    (refusal, _) = refusals(strict_calls)
+    assert refusal["call_id"] == bad
+    record_bytes = bytearray(refusal["record"])
+    record_bytes[-10] ^= 1
+    rejected = strict_calls.database[REJECTED]
+    rejected.update_one({"_id": refusal["_id"]}, {"$set": {"record": bytes(record_bytes)}})
 
     mend(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert arrived(strict_calls, other)["messages"] == FORBIDDEN
-    assert rejected_files() == [damaged]
-    assert damaged.read_bytes() == left
-    assert damaged.name in caplog.text
+    assert [kept["call_id"] for kept in refusals(strict_calls)] == [bad]
+    assert "cannot be read" in caplog.text
 
 
 def test_recording_goes_on_meanwhile(strict_calls: Calls) -> None:
@@ -246,9 +306,9 @@ def test_recording_goes_on_meanwhile(strict_calls: Calls) -> None:
     assert strict_calls.count_documents({"messages": FORBIDDEN}) == 2
 
 
-def test_nothing_there(recording: Recording) -> None:
-    """Where nothing was refused there is nothing to send, and MongoDB is not even asked."""
-    recording(mongo_url="mongodb://127.0.0.1:9")
+@pytest.mark.usefixtures("calls")
+def test_nothing_there() -> None:
+    """Where nothing was refused there is nothing to send."""
     assert llm_audit.retry_rejected() == NONE_LEFT
 
 
@@ -260,19 +320,15 @@ def server() -> Iterator[embedded.Mongod]:
 
 
 def test_without_mongodb(recording: Recording, server: embedded.Mongod) -> None:
-    """With MongoDB away the error says so, and the file is as it was."""
+    """With MongoDB away the error says so; what is kept there is sent once it is back."""
     settings = recording(mongo_url=server.url)
     with pymongo.MongoClient(server.url) as client:
         client[settings.database].create_collection("llm_calls", validator=RULE)
         call_id = record(FORBIDDEN, ANSWER)
         assert llm_audit.flush(PATIENCE)
-        (file,) = rejected_files()
-        content = file.read_bytes()
         server.kill()
         with pytest.raises(UnavailableError):
             llm_audit.retry_rejected()
-        assert rejected_files() == [file]
-        assert file.read_bytes() == content
 
         server.restart()
         calls = client[settings.database]["llm_calls"]

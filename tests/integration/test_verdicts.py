@@ -19,12 +19,14 @@ from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import writes_for
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, START, VERDICT, Record
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.recorder.closing import Closing
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.indexes import VERDICTS
+from llm_audit.store.rejected import Rejected
 
 # Makes one call that ends, one that is left by its block, and one that is open when it is killed.
 RECORD_AND_WAIT = """
@@ -194,7 +196,8 @@ def test_the_order_of_arrival_does_not_matter(
     """
     settings = recording()
     connection = Connection(settings)
-    delivery = Delivery(settings, connection, tmp_path, "nonce", Losses())
+    refusals = Rejected(settings, connection, ProcessFolder(tmp_path / "nonce"), Losses())
+    delivery = Delivery(settings, connection, refusals, Losses())
     closing = Closing(settings, connection, delivery, tmp_path)
 
     def record(op: str, record_id: str, key: int = 0, **fields: Any) -> Record:

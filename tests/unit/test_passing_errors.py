@@ -1,7 +1,6 @@
 """Errors of the machine that pass: what could not be read or copied then is there afterwards."""
 
 import errno
-import os
 import shutil
 from pathlib import Path
 
@@ -12,9 +11,7 @@ from made_up_records import LARGE, Folder, append, ids, packed, read
 
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
-from llm_audit.journal.records import START, Record
 from llm_audit.journal.writer import Journal
-from llm_audit.store import rejected
 
 SIZE = len(packed(100))
 
@@ -63,37 +60,6 @@ def test_a_copy_that_found_no_room_loses_nothing(tmp_path: Path) -> None:
 
     assert ids(read(journal.segments)) == list(range(100, 130))
     assert journal.losses.entries() == []
-
-
-def test_a_fork_does_not_hold_the_rejected_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A child forked while a refused record was being kept does not lock others out of its file."""
-    (tmp_path / "rejected").mkdir()
-    record = Record(START, "id", 1, 0, packed(1), (), ())
-    waits, let_go = os.pipe()
-    children: list[int] = []
-    flock = rejected.fcntl.flock
-
-    def fork_after(descriptor: int, operation: int) -> None:
-        flock(descriptor, operation)
-        if not children:
-            children.append(os.fork())
-            if not children[0]:
-                os.close(let_go)
-                os.read(waits, 1)  # until the parent has closed its end
-                os._exit(0)
-
-    monkeypatch.setattr(rejected.fcntl, "flock", fork_after)
-    try:
-        rejected.keep(tmp_path, "nonce", record, "why", tmp_path)
-        rejected.keep(tmp_path, "nonce", record._replace(seq=2), "why", tmp_path)
-        assert [path.name for path in rejected.files(tmp_path)] == ["nonce.bson"]
-        assert len(rejected.kept(tmp_path, "nonce")) == 2
-    finally:
-        os.close(let_go)
-        os.waitpid(children[0], 0)
-        os.close(waits)
 
 
 def test_gaps_between_the_numbers_are_counted(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def status(*, as_json: AsJson = False) -> None:
     else:
         console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
     for paths, mend in (
-        (refused, "refused by MongoDB: llm-audit spool retry"),
+        (refused, "refused by MongoDB in every way: llm-audit doctor says more"),
         (damaged, "could not be read: bsondump shows what is left"),
     ):
         for path in paths:

@@ -1,5 +1,4 @@
 import json
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +129,7 @@ def test_what_is_not_known_in_time_is_not_said(shell: Shell) -> None:
 
 
 def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) -> None:
-    """`status` names the file, `retry` fails as long as MongoDB refuses, then it is empty."""
+    """`doctor` names the call, `retry` fails as long as MongoDB refuses, then all is well."""
     calls.database.create_collection(calls.name, validator={"model": {"$ne": "m"}})
     llm_audit.configure()
     call_id = LLMLogger.start(model="m", messages=[])
@@ -138,11 +137,12 @@ def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) ->
     llm_audit.flush(PATIENCE)
     llm_audit.shutdown()
 
-    status, again = shell("spool", "status"), shell("spool", "retry")
+    examined, again = shell("doctor", "--json"), shell("spool", "retry")
     calls.database.command("collMod", calls.name, validator={})
     mended = shell("spool", "retry", "--json")
 
-    assert re.search(r"(?m)^/\S+  refused by MongoDB: llm-audit spool retry$", status.output)
+    refused = json.loads(examined.output)["refused"]
+    assert (refused["reasons"], refused["call_ids"]) == ({"code 121": 1}, [call_id])
     assert (again.code, again.output.split()[:2]) == (1, ["0", "records"])
     assert mended.code == 0
     assert json.loads(mended.output)["refused_again"] == 0

@@ -6,6 +6,7 @@ import os
 import pytest
 from children import child
 from dead_processes import RECOVER_AND_DIE, SCRIPT, counts, killed_during_an_outage, recovered
+from refused import record_of, refusals
 from short_leases import ours
 from waiting import PATIENCE, Calls, Recording, until
 
@@ -15,7 +16,6 @@ from llm_audit.journal.losses import JOURNAL, RECORD
 from llm_audit.journal.writer import MEMORY_FULL, QUOTA
 from llm_audit.recorder import shipper
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
 
 BEYOND_THE_QUOTA = f"""{SCRIPT}
 llm_audit.configure(spool_max_bytes=60_000, segment_max_bytes=4_000)
@@ -91,15 +91,13 @@ def test_damage_in_the_journal_of_one_that_never_beat_is_known(
 def test_what_a_killed_recoverer_saw_refused_is_known(
     settings: Settings, server: embedded.Mongod, calls: Calls
 ) -> None:
-    """Where whoever met the refusal was killed, the next one finds it in the rejected journal."""
+    """Where whoever met the refusal was killed, the next one finds it among what was refused."""
     killed_during_an_outage(TO_BE_REFUSED, settings, server)
     calls.database.create_collection(calls.name, validator={"model": {"$ne": "forbidden"}})
     with child(RECOVER_AND_DIE, settings) as recoverer:
         assert recoverer.wait(PATIENCE) == -9
-    (folder,) = {path.parent for path in settings.spool_dir.glob("*/*/*.bson")} - {
-        settings.spool_dir / settings.target() / "rejected"
-    }
-    assert {seq for seq, _ in rejected.kept(folder.parent, folder.name)} == {1}
+    (folder,) = {path.parent for path in settings.spool_dir.glob("*/*/*.bson")}
+    assert [record_of(refusal).seq for refusal in refusals(calls)] == [1]
     document, report = recovered(calls)
 
     assert calls.count_documents({"model": "m"}) == 9

@@ -3,7 +3,8 @@
     import llm_audit
     from llm_audit import LLMCallTypeEnum, LLMLogger
 
-Nothing is imported, configured or connected before it is used.
+Nothing is imported, configured or connected before it is used. So `dir(llm_audit)` names what is
+loaded, and `llm_audit.__all__` what there is: tools that list a module also read what they list.
 """
 
 from importlib import import_module
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from llm_audit.queries import pipelines
     from llm_audit.queries.repository import LLMCallRepository
     from llm_audit.settings import configure
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ConfigurationError",
@@ -100,14 +103,12 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    value: Any
     if name == "pipelines":
-        return import_module("llm_audit.queries.pipelines")
-    if name not in _HOME_OF:
+        value = import_module("llm_audit.queries.pipelines")
+    elif name in _HOME_OF:
+        value = getattr(import_module(_HOME_OF[name]), name)
+    else:
         raise AttributeError(f"module 'llm_audit' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

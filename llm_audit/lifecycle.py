@@ -15,6 +15,9 @@ from llm_audit.settings import get_settings
 def flush(timeout_seconds: float = 10.0) -> FlushResult:
     """Wait until MongoDB has acknowledged everything that this process recorded so far.
 
+    Once it records anew after a `shutdown()`, what that has left in the journal is not counted: it
+    is shipped like the journal of a dead process, see `recover`.
+
     Args:
         timeout_seconds: How long to wait at the most.
 

@@ -147,11 +147,10 @@ class LLMLogger:
         """
         ended_ns = time.monotonic_ns()
         call_id = arguments.call_identifier(call_id)
-        settings = get_settings()
-        if not settings.enabled:
+        if not get_settings().enabled:
             return CallReference(call_id)
         try:
-            recording = recorder(settings)
+            recording = recorder()
             call = recording.open_calls.get(call_id)
             other_choices = None
             if response is not None:
@@ -315,7 +314,7 @@ def _start(
         return
     context = current_context()
     fields = arguments.start_fields(given, request_params, context)
-    recording = recorder(settings)
+    recording = recorder()
     if "trace_id" not in fields:
         fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
     attempt_id = context.task.get("attempt_id") if context.task else None

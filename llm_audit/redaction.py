@@ -9,7 +9,7 @@ import bson
 from llm_audit.call import Kind, OutcomeFields, StartFields, TaskFields, named
 from llm_audit.encoding.encode import encode
 from llm_audit.errors import let_through, log_once
-from llm_audit.settings import Redact
+from llm_audit.settings.fields import Redact
 
 # What makes a record a record; a rule that drops or changes it would lose the call.
 STRUCTURE = frozenset({"status", "outcome_key", "process_nonce", "completed_at"})

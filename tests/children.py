@@ -22,7 +22,9 @@ FLAGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment in which a child records with the same settings."""
     names = ("mongo_url", "database", "spool_dir", "strict", "create_collection")
-    ours = {f"LLM_AUDIT_{name.upper()}": str(getattr(settings, name)) for name in names}
+    values = {name: getattr(settings, name) for name in names}
+    values["mongo_url"] = settings.mongo_url.get_secret_value()
+    ours = {f"LLM_AUDIT_{name.upper()}": str(value) for name, value in values.items()}
     return {**os.environ, **ours, "PYTHONPATH": str(Path(__file__).parent)}  # for `patience`
 
 

@@ -18,7 +18,8 @@ import llm_audit
 from llm_audit import embedded
 from llm_audit.errors import forget_logged
 from llm_audit.recorder import process
-from llm_audit.settings import Settings, reset_settings
+from llm_audit.recorder.shipper import FlushResult
+from llm_audit.settings import Settings, get_settings, reset_settings
 
 pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
@@ -93,11 +94,11 @@ def fresh_state() -> Iterator[None]:
     yield
     llm_audit.shutdown(timeout_seconds=0)
     for thread in threading.enumerate():
-        if thread.name in {"llm-audit-shipper", "llm-audit-stop"}:
+        if thread.name == "llm-audit-shipper":
             thread.join(PATIENCE)
     reset_settings()
     forget_logged()
-    process._Home.left_behind.clear()
+    process._Home.last_stop = FlushResult(0)
 
 
 @pytest.fixture
@@ -106,7 +107,8 @@ def recording(
 ) -> Iterator[Callable[..., Settings]]:
     """Record strictly into the test's own database from a fresh spool; call it to change settings.
 
-    Indexes are left out: they take longer than most tests.
+    What was recorded before is then shipped as at an exit. Indexes are left out: they take longer
+    than most tests.
     """
 
     def configure(**changes: Any) -> Settings:
@@ -117,7 +119,10 @@ def recording(
             "spool_dir": tmp_path / "spool",
             "strict": True,
         }
-        return llm_audit.configure(**(usual | changes))
+        process.stop()
+        reset_settings()
+        llm_audit.configure(**(usual | changes))
+        return get_settings()
 
     configure()
     yield configure

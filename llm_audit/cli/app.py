@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from llm_audit import __version__
 from llm_audit.cli.commands import (
     calls,
     config,
@@ -24,6 +25,7 @@ from llm_audit.cli.commands import (
     usage,
     views,
 )
+from llm_audit.cli.exits import NAME
 from llm_audit.cli.files import exporting, importing
 from llm_audit.errors import ConfigurationError
 from llm_audit.settings import configure
@@ -85,6 +87,12 @@ for group in (app, spool.app, views.app):
         registered.help = _filled(registered.callback)
 
 
+def _show(version: bool) -> None:  # noqa: FBT001  (typer calls it)
+    if version:
+        print(NAME, __version__)
+        raise typer.Exit
+
+
 @app.callback()
 def llm_audit(
     context: typer.Context,
@@ -93,6 +101,9 @@ def llm_audit(
     ] = None,
     database: Annotated[str | None, typer.Option(metavar="NAME", help="Of the calls.")] = None,
     collection: Annotated[str | None, typer.Option(metavar="NAME", help="Of the calls.")] = None,
+    version: Annotated[  # noqa: ARG001, FBT002  (its callback ends the program)
+        bool, typer.Option("--version", help="Show the version.", callback=_show, is_eager=True)
+    ] = False,
 ) -> None:
     """Ask what LLM calls were made: by whom, with which answers, tools, costs and failures.
 

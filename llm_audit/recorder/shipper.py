@@ -123,18 +123,20 @@ class Shipper:
             log_once(f"The shipper could not be started ({error}): calls stay in the journal.")
             self.acknowledged.end()
 
-    def wake(self) -> None:
-        """Look at the journals of the dead, and retry now instead of after the pause."""
-        self.recovery.look_now()
-        self._wakes.put(True)  # noqa: FBT003
-
-    def dead_left_nothing(self, since: float) -> bool:
-        """Tell whether a look for dead processes, begun since then, found that none left anything.
+    def recover(self, timeout_seconds: float) -> bool:
+        """Look at the journals of the dead, and retry, now; tell whether nothing is left in time.
 
         Args:
-            since: On the monotonic clock.
+            timeout_seconds: How long to wait for it at the most.
         """
-        return self.recovery.left_nothing(since)
+        began = time.monotonic()
+        self.recovery.look_now()
+        self._wakes.put(True)  # noqa: FBT003
+        while not self.recovery.left_nothing(began):
+            if time.monotonic() - began >= timeout_seconds:
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def flush(self, timeout_seconds: float) -> FlushResult:
         """Wait until everything recorded before now is acknowledged, or the time is over."""
@@ -153,8 +155,7 @@ class Shipper:
         else:
             with suppress(Empty):
                 self._ended.get(timeout=timeout_seconds)
-                if not self._open_calls.ids():  # else it still shows that they run
-                    self._thread.join(timeout_seconds)
+                self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         self._try(pricing.preload)  # what the first end of a call needs
@@ -164,7 +165,6 @@ class Shipper:
             self._try(self.recovery.finish_if_shipped)
         self.recovery.release()
         self.acknowledged.end()
-        self._keep_lease_of(self._open_calls.ids())
         if self.unavailable is None and self.own.empty:
             self._try(self._say_goodbye)
         self._try(self._connection.close)
@@ -278,24 +278,13 @@ class Shipper:
         except UnavailableError as error:
             log_once(f"Expired media could not be looked for ({error}).")
 
-    def _keep_lease_of(self, call_ids: set[str]) -> None:
-        """Show life as long as calls begun here run, though now under other settings."""
-        if call_ids:
-            self._ended.put(None)  # nobody has to wait for them
-        while call_ids & self._open_calls.ids():
-            self._try(self.life)
-            time.sleep(POLL_SECONDS)
-
     def _say_goodbye(self) -> None:
         self._close_unrecorded()
         self.heartbeat.end()
         self.ended_well = True
 
     def _leave_folder(self) -> None:
-        """Remove the folder if all of it has arrived; else leave it to whoever looks next.
-
-        The lock is freed by that, or when the process ends: it says that calls begun here run.
-        """
+        """Remove the folder if all of it has arrived; else leave it to the next who looks."""
         if self.own.empty and (self.ended_well or not self._journal.last_seq):
             self._folder.remove()
         else:

@@ -58,7 +58,7 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
         PyMongoError: As well.
     """
     try:
-        return MongoClient(settings.mongo_url, **CLIENT_OPTIONS, **options)
+        return MongoClient(settings.mongo_url.get_secret_value(), **CLIENT_OPTIONS, **options)
     except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
         raise UnavailableError(f"mongo_url: {error}") from None
 
@@ -81,8 +81,10 @@ class Connection:
         Called as early as can be: from Python 3.12 no thread can be started any more once a script
         has reached its end.
         """
-        if not self._settings.mongo_url.startswith("mongodb+srv:"):  # that waits for DNS
-            with suppress(UnavailableError, PyMongoError):  # `calls` meets it again, and says so
+        url = self._settings.mongo_url.get_secret_value()
+        if not url.startswith("mongodb+srv:"):  # that waits for DNS
+            # `calls` meets it again, and says so; RuntimeError where no thread can be started
+            with suppress(UnavailableError, PyMongoError, RuntimeError):
                 self._open_client()
 
     def calls(self) -> Documents:

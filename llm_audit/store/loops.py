@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, TypeAlias
 
+from pydantic import SecretStr
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
@@ -18,14 +19,14 @@ from llm_audit.store.connection import CLIENT_OPTIONS
 
 AsyncDocuments: TypeAlias = AsyncCollection[dict[str, Any]]
 
-_Key: TypeAlias = tuple[asyncio.AbstractEventLoop, str]
+_Key: TypeAlias = tuple[asyncio.AbstractEventLoop, SecretStr]
 
 
 class LoopClient(AsyncMongoClient[dict[str, Any]]):
     """A client of the running event loop. Closing it more than once does no harm."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.mongo_url, **CLIENT_OPTIONS)
+        super().__init__(settings.mongo_url.get_secret_value(), **CLIENT_OPTIONS)
         self.settings = settings
         self.closed = asyncio.Event()
         self.key: _Key = (asyncio.get_running_loop(), settings.mongo_url)

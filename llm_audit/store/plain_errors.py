@@ -11,7 +11,8 @@ from bson.errors import BSONError
 from pymongo import errors as driver
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
-from llm_audit.settings import MONGO_URL_SHAPE, Settings
+from llm_audit.settings import Settings
+from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.store.codes import (
     INVALID_NAMESPACE,
     UNAUTHORIZED,
@@ -118,6 +119,6 @@ def _missing_right(error: driver.OperationFailure) -> str:
 
 def _is_dns(settings: Settings, error: Exception) -> bool:
     """Tell whether a name was not found, which the driver reports as a wrong URL."""
-    is_srv = settings.mongo_url.startswith("mongodb+srv:")
+    is_srv = settings.mongo_url.get_secret_value().startswith("mongodb+srv:")
     is_url = isinstance(error, driver.InvalidURI)
     return is_srv and isinstance(error, driver.ConfigurationError) and not is_url

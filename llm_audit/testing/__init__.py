@@ -33,7 +33,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'llm_audit.testing' has no attribute {name!r}")
     return getattr(import_module(f"llm_audit.testing.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -17,9 +17,9 @@ from llm_audit.settings import changed_settings
 def isolated(spool_dir: Path, flush_seconds: float, **changes: Any) -> Iterator[None]:
     """Record strictly into a spool of the test's own for the length of the block.
 
-    What the program has configured before stays in force otherwise, and is so again afterwards.
-    The changes are in the environment too, for a `configure()` in the test and for processes that
-    it starts.
+    What the program configures counts otherwise, before and in the test, and what it has configured
+    before is in force again afterwards. The changes are in the environment too, for processes that
+    the test starts.
 
     Args:
         spool_dir: An empty folder.
@@ -28,11 +28,7 @@ def isolated(spool_dir: Path, flush_seconds: float, **changes: Any) -> Iterator[
     """
     changes |= {"spool_dir": spool_dir, "enabled": True, "strict": True}
     process.stop()  # what was recorded before goes where it belongs
-    with (
-        process.nothing_left_behind(),
-        pytest.MonkeyPatch.context() as patch,
-        changed_settings(**changes),
-    ):
+    with pytest.MonkeyPatch.context() as patch, changed_settings(**changes):
         for name, value in changes.items():
             patch.setenv(f"LLM_AUDIT_{name.upper()}", str(value))
         try:

@@ -163,7 +163,7 @@ class _Unshipped(Shipper):
         """Start no thread and open no connection."""
         self.acknowledged.end()
 
-    def dead_left_nothing(self, since: float) -> bool:  # noqa: ARG002
+    def recover(self, timeout_seconds: float) -> bool:  # noqa: ARG002
         """Say that nobody left anything: the folder is this test's alone."""
         return True
 

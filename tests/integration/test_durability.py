@@ -30,13 +30,15 @@ AWAIT_AFTER_FORK = """
 import asyncio, os
 import llm_audit, pymongo
 from llm_audit import LLMLogger
+from llm_audit.settings import get_settings
 
-settings = llm_audit.configure(
+llm_audit.configure(
     durability="acknowledged", acknowledged_timeout_seconds=30, pending_after_seconds=3600
 )
+settings = get_settings()
 
 def status_of(call_id):
-    with pymongo.MongoClient(settings.mongo_url) as client:
+    with pymongo.MongoClient(settings.mongo_url.get_secret_value()) as client:
         return client[settings.database][settings.collection].find_one({"_id": call_id})["status"]
 
 async def record():

@@ -43,7 +43,7 @@ def test_loops_one_after_the_other() -> None:
     """After one `init()` every further `asyncio.run` finds calls, and leaves no connection open."""
 
     def connections() -> int:
-        with pymongo.MongoClient[Any](get_settings().mongo_url) as client:
+        with pymongo.MongoClient[Any](get_settings().mongo_url.get_secret_value()) as client:
             return int(client.admin.command("serverStatus")["connections"]["current"])
 
     asyncio.run(llm_audit.init())

@@ -97,23 +97,6 @@ print(sorted(name for name in set(sys.modules) - before if not name.startswith("
         assert process.stdout.read() == "[]\n"
 
 
-def test_new_settings_do_not_abandon_a_running_call(recording: Recording, calls: Calls) -> None:
-    """A call that is open while the settings change stays ours, and ends with its own outcome."""
-    call_id = LLMLogger.start(model="m", messages=MESSAGES)
-    assert llm_audit.flush(PATIENCE)
-    recording(service="renamed", recovery_interval_seconds=0.1)
-    other = LLMLogger.start(model="m", messages=MESSAGES)
-    LLMLogger.complete(other)
-
-    assert arrived(calls, other)["service"] == "renamed"
-    assert calls.find_one({"_id": call_id})["status"] == "PENDING"  # type: ignore[index]
-    nonce = calls.find_one({"_id": call_id})["process_nonce"]  # type: ignore[index]
-    assert nonce in spool.Held.owners
-
-    LLMLogger.complete(call_id)
-    assert arrived(calls, call_id)["status"] == "SUCCESS"
-
-
 @pytest.mark.usefixtures("recording")
 def test_stopping_loses_no_call_of_another_thread(calls: Calls) -> None:
     """Calls recorded while another thread shuts down arrive all the same."""

@@ -97,12 +97,16 @@ def test_the_program_may_flush_configure_and_stop(run: Run) -> None:
         def test_start_and_end(llm_audit_records):
             answer("before")
             assert llm_audit.flush()
+            # as where the app is made a second time
             llm_audit.configure(mongo_url="mongodb://db.example", spool_dir="elsewhere")
-            answer("after")
+            answer("between")
             assert llm_audit.recover()
             llm_audit.shutdown()
-            before, after = llm_audit_records
-            assert (before.service, after.service) == ("shop", None)
+            llm_audit.configure(environment="test", strict=False)
+            answer("after")
+            called = [(call.service, call.environment) for call in llm_audit_records]
+            assert called == [("shop", None), ("shop", None), ("shop", "test")]
+            assert not os.path.exists("elsewhere")
 
         def test_put_back():
             from llm_audit.settings import get_settings
@@ -123,8 +127,8 @@ def test_nothing_waits_for_ever_after_a_test(run: Run) -> None:
         from llm_audit import LLMLogger
 
         def test_leaves_a_call_open(llm_audit_records):
-            LLMLogger.start(model="never ended", messages=[])
             llm_audit.configure(service="reviews")
+            LLMLogger.start(model="never ended", messages=[])
 
         def test_later(llm_audit_mongod):
             answer("later")

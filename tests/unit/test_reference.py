@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from llm_audit.call import Kind, TaskFields, named
 from llm_audit.settings import Settings
 
@@ -12,7 +14,10 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 def settings_table() -> str:
     rows = ["| setting | default | |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        shown = "" if field.default is None else f"`{field.default}`"
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        shown = "" if default is None else f"`{default}`"
         if field.default_factory:
             shown = "in the user's state folder"
         rows.append(f"| `{name}` | {shown} | {field.description or ''} |")

@@ -4,9 +4,13 @@ import logging
 from pathlib import Path
 
 import pytest
+from pydantic import MongoDsn
 
-from llm_audit import ConfigurationError, configure
+import llm_audit
+from llm_audit import ConfigurationError, LLMLogger, configure
+from llm_audit.recorder import process
 from llm_audit.settings import Settings, get_settings
+from llm_audit.testing import RecordedCalls
 
 
 def test_arguments_beat_the_environment_which_beats_the_defaults(
@@ -15,9 +19,9 @@ def test_arguments_beat_the_environment_which_beats_the_defaults(
     """Of argument, environment variable and default, the first that is given counts."""
     monkeypatch.setenv("LLM_AUDIT_DATABASE", "from_environment")
     monkeypatch.setenv("LLM_AUDIT_SERVICE", "from_environment")
-    settings = configure(database="from_argument")
+    configure(database="from_argument")
+    settings = get_settings()
 
-    assert settings is get_settings()
     assert settings.database == "from_argument"
     assert settings.service == "from_environment"
     assert settings.collection == "llm_calls"
@@ -58,8 +62,8 @@ def test_a_bad_variable_falls_back_with_one_log_line(
 
 
 def test_an_unknown_name_is_refused() -> None:
-    """configure() names an argument that is no setting."""
-    with pytest.raises(ConfigurationError, match="mongo_uri"):
+    """configure() names an argument that is no setting, and the one that may be meant."""
+    with pytest.raises(ConfigurationError, match=r"mongo_uri: no such setting.*mongo_url\?"):
         configure(mongo_uri="mongodb://127.0.0.1")
 
 
@@ -73,11 +77,19 @@ def test_an_unknown_name_is_refused() -> None:
         ("retention_days", 10**9),
         ("write_concern", 0),
         ("segment_max_bytes", "big"),
+        ("exit_timeout_seconds", float("inf")),
+        ("lease_seconds", float("nan")),
+        ("acknowledged_timeout_seconds", 1e10),
+        ("spool_dir", "a\0b"),
+        ("database", "\udcff"),
+        ("service", "\udcff"),
+        ("mongo_url", "mongodb://\udcff"),
+        ("spool_dir", "~nobody-there/x"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: object) -> None:
-    """configure() names the setting whose value cannot be, and where to mend it."""
-    with pytest.raises(ConfigurationError, match=rf"{name}.*LLM_AUDIT_{name.upper()}"):
+    """configure() names the setting whose value cannot be."""
+    with pytest.raises(ConfigurationError, match=rf"^{name}: .*llm_audit.configure\(\)"):
         configure(**{name: value})
 
 
@@ -89,21 +101,24 @@ def test_a_wrong_value_is_refused(name: str, value: object) -> None:
         *("mongodb://user:secret@?@host", "mongodb://user:@secret@host", "mongodb://a,,b"),
     ],
 )
-def test_a_broken_url_is_an_error_in_strict_mode(url: str) -> None:
-    """In strict mode a mongo_url that cannot be one is refused, without repeating it."""
+def test_a_broken_url_is_refused(url: str) -> None:
+    """A mongo_url that cannot be one is refused, without repeating it."""
     with pytest.raises(ConfigurationError, match="mongo_url") as caught:
-        configure(mongo_url=url, strict=True)
+        configure(mongo_url=url)
     assert "secret" not in str(caught.value)
 
 
-def test_a_broken_url_is_logged_once_otherwise(caplog: pytest.LogCaptureFixture) -> None:
-    """Outside strict mode a broken mongo_url is named once in the log, and configured."""
+def test_a_broken_url_in_the_environment_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Outside strict mode it is in force all the same: calls go to no other database instead."""
+    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "localhost:27017")
     for _ in range(2):
-        configure(mongo_url="localhost:27017")
+        configure(service="billing")
 
-    assert get_settings().mongo_url == "localhost:27017"
+    assert get_settings().mongo_url.get_secret_value() == "localhost:27017"
     (line,) = caplog.messages
-    assert "mongo_url" in line
+    assert "LLM_AUDIT_MONGO_URL" in line
 
 
 def test_a_broken_url_in_the_environment_is_an_error_in_strict_mode(
@@ -113,7 +128,7 @@ def test_a_broken_url_in_the_environment_is_an_error_in_strict_mode(
     monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "localhost")
     monkeypatch.setenv("LLM_AUDIT_STRICT", "true")
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match="mongo_url"):
+        with pytest.raises(ConfigurationError, match="LLM_AUDIT_MONGO_URL"):
             get_settings()
 
 
@@ -166,10 +181,125 @@ def test_every_url_has_a_target(url: str) -> None:
 
 def test_settings_change_nothing_when_refused() -> None:
     """After a refused configure() the earlier settings are still in force."""
-    before = configure(service="kept")
+    configure(service="kept")
+    before = get_settings()
     with pytest.raises(ConfigurationError):
         configure(batch_size=-1)
     assert get_settings() is before
+
+
+def test_a_wrong_argument_counts_more_than_a_wrong_variable(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """configure() raises for what it was given; a wrong variable is its log line, as ever."""
+    monkeypatch.setenv("LLM_AUDIT_BATCH_SIZE", "many")
+    configure(service="billing")
+    assert get_settings().batch_size == 500
+    configure(batch_size=7)  # then the variable does not count
+    assert get_settings().batch_size == 7
+    with pytest.raises(ConfigurationError, match=r"^segment_max_bytes: "):
+        configure(segment_max_bytes="many")
+    assert len(caplog.messages) == 1
+
+    monkeypatch.setenv("LLM_AUDIT_LEASE_SECONDS", "long")
+    with pytest.raises(ConfigurationError, match="LLM_AUDIT_LEASE_SECONDS"):
+        configure(strict=True)
+
+
+def test_a_url_may_be_an_object() -> None:
+    """What other libraries have for URLs is taken by its text."""
+    configure(mongo_url=MongoDsn("mongodb://user:secret@db.example:27017/"))
+    assert get_settings().hosts() == "db.example:27017"
+
+
+def test_later_calls_keep_what_earlier_ones_named() -> None:
+    """configure() changes what it names; nothing else is dropped, a redact rule least of all."""
+    assert configure(redact=dict, service="a") is None  # type: ignore[func-returns-value]
+    configure(service="b")
+    configure(environment="test")
+    settings = get_settings()
+    assert (settings.redact, settings.service, settings.environment) == (dict, "b", "test")
+
+    configure(redact=None)
+    assert get_settings().redact is None
+
+
+def test_what_the_environment_says_is_read_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that loads its .env late calls configure() after that."""
+    configure(service="a")
+    monkeypatch.setenv("LLM_AUDIT_DATABASE", "late")
+    configure(service="b")
+    assert get_settings().database == "late"
+
+
+def test_settings_are_kept_from_the_first_record_on(
+    llm_audit_records: RecordedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other values are one clear error; equal ones are fine; shutdown() ends it."""
+    configure(service="a", redact=dict)
+    LLMLogger.start(model="m", messages=[])
+    recorder = process.running()
+    monkeypatch.setenv("LLM_AUDIT_DATABASE", "other")  # not named below, so not compared
+    for equal in ({}, {"service": "a"}, {"redact": dict}, {"database": "llm_audit"}):
+        configure(**equal)
+    for other, names in (
+        ({"service": "b"}, "service"),
+        ({"service": "a", "redact": None}, "redact"),
+        ({"collection": "b", "database": "b", "service": "a"}, "collection, database"),
+    ):
+        message = rf"^{names} cannot change now.*before the first.*llm_audit\.shutdown\(\)"
+        with pytest.raises(ConfigurationError, match=message):
+            configure(**other)
+    LLMLogger.start(model="m", messages=[])
+    assert process.running() is recorder
+    assert {call.service for call in llm_audit_records} == {"a"}
+
+    llm_audit.shutdown()
+    configure(service="b")
+    LLMLogger.start(model="m", messages=[])
+    assert llm_audit_records[-1].service == "b"
+    assert get_settings().redact is dict
+
+
+def test_a_failed_start_keeps_nothing(tmp_path: Path) -> None:
+    """Where the recorder could not be made, the settings can still be put right."""
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    configure(spool_dir=in_the_way, strict=True)
+    with pytest.raises(ConfigurationError, match="spool_dir"):
+        LLMLogger.start(model="m", messages=[])
+    configure(spool_dir=tmp_path / "spool")
+
+
+def test_a_test_has_the_last_word(llm_audit_records: RecordedCalls, tmp_path: Path) -> None:
+    """What a fixture has set is not changed by the program under test, before or after a record."""
+    for _ in range(2):
+        configure(mongo_url="mongodb://production", spool_dir=tmp_path, strict=False, service="a")
+        LLMLogger.start(model="m", messages=[])
+    assert get_settings().strict
+    assert [call.service for call in llm_audit_records] == ["a", "a"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_variable_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the nearest name, and never as an error: others may use the prefix too."""
+    monkeypatch.setenv("LLM_AUDIT_STRICT", "true")
+    for name in ("LLM_AUDIT_MONGO_URI", "llm_audit_spooldir", "LLM_AUDIT_ZZZ", "LLM_AUDIT_EMPTY"):
+        monkeypatch.setenv(name, "secret" if name != "LLM_AUDIT_EMPTY" else "")
+    # what Kubernetes sets in every pod beside a service that is called llm-audit
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP_ADDR"):
+        monkeypatch.setenv(f"LLM_AUDIT_{name}", "10.0.0.1")
+    for _ in range(2):
+        configure()
+
+    assert len(caplog.messages) == 3
+    text = "\n".join(sorted(caplog.messages))
+    assert "LLM_AUDIT_MONGO_URI is no setting" in text
+    assert "Did you mean LLM_AUDIT_MONGO_URL?" in text
+    assert "Did you mean LLM_AUDIT_SPOOL_DIR?" in text
+    assert "secret" not in text
 
 
 def test_nothing_is_logged_for_good_settings(caplog: pytest.LogCaptureFixture) -> None:

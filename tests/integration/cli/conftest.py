@@ -9,6 +9,7 @@ from made_up_calls import Call, store
 from pymongo.database import Database
 
 from llm_audit import embedded
+from llm_audit.recorder import process
 from llm_audit.settings import reset_settings
 
 cli = pytest.importorskip("llm_audit.cli")
@@ -48,6 +49,8 @@ def shell(
 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()
+        process.stop()  # each is a process of its own
+        reset_settings()
         code = cli.main(list(map(str, arguments)))
         return Ended(code, *capsys.readouterr())
 

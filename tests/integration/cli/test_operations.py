@@ -14,8 +14,8 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger, embedded, pipelines
-from llm_audit.cli.commands.config import without_secrets
 from llm_audit.settings import get_settings
+from llm_audit.settings.mongo_url import without_secrets
 
 Shell = Callable[..., Any]
 
@@ -24,7 +24,7 @@ Shell = Callable[..., Any]
 def dead(shell: Shell) -> str:  # noqa: ARG001  (it sets the environment)
     """Leave a journal of a process that was killed before it shipped; return its call's id."""
     # it dies within the second in which a call that runs is not shipped yet
-    with child(SCRIPT + "record(1)\ndie()", llm_audit.configure()) as process:
+    with child(SCRIPT + "record(1)\ndie()", get_settings()) as process:
         output, _ = process.communicate()
     return str(output.split()[0])
 
@@ -59,13 +59,16 @@ def test_the_doctor_fails_where_there_is_something_to_look_at(shell: Shell, call
     assert len(json.loads(as_json.output)["problems"]) == 2
 
 
-def test_a_collection_that_is_not_there_is_not_well(shell: Shell, mongod: embedded.Mongod) -> None:
+def test_a_collection_that_is_not_there_is_not_well(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a living process records elsewhere, the name that was given is said to be none."""
-    llm_audit.configure(create_collection=False, collection="elsewhere", mongo_url=mongod.url)
-    LLMLogger.start(model="m", messages=[])
-    assert llm_audit.flush(PATIENCE)
-
-    ended = shell("--collection", "typo", "doctor")
+    monkeypatch.setenv("LLM_AUDIT_COLLECTION", "elsewhere")
+    script = SCRIPT + f"record(1)\nprint(llm_audit.flush({PATIENCE}))\ninput()"
+    with child(script, get_settings()) as living:
+        assert living.stdout is not None
+        assert "FlushResult" in [living.stdout.readline() for _ in range(2)][1]
+        ended = shell("--collection", "typo", "doctor")
 
     assert ended.code == 1
     assert "All is well" not in ended.output
@@ -180,7 +183,9 @@ def test_config_says_where_each_setting_comes_from(
         ("mongodb://h/?tls=true;tlsCertificateKeyFilePassword=s3cret", "tls=true;tls"),
         ("mongodb://h/?w=1;authMechanismProperties=AWS_SESSION_TOKEN:s3cret", "?w=1;auth"),
         ("mongodb://h/?aLaterOption=s3cret&retryWrites=false", "aLaterOption=***&retryWrites=f"),
-        ("mongodb://u:pa?s3cret", "u:pa?***"),
+        ("mongodb://u:pa?s3cret", "***"),
+        ("mongodb://u:pa/s3cret@h", "***"),
+        ("mongodb://u:s3cret@h,i/db?w=1", "mongodb://u:***@h,i/db?w=1"),
     ],
 )
 def test_config_shows_only_options_without_secrets(url: str, shown: str) -> None:

@@ -16,7 +16,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.settings import Settings
+from llm_audit.settings import Settings, reset_settings
 
 MESSAGES = [{"role": "user", "content": "x" * 300}]
 ANSWER = {"role": "assistant", "content": "y" * 300}
@@ -141,16 +141,17 @@ def test_flush_says_what_is_missing_and_why(recording: Recording) -> None:
 
 
 def test_a_broken_url_keeps_calls_in_the_journal(
-    recording: Recording, caplog: pytest.LogCaptureFixture
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a mongo_url that cannot be, calls are journaled, and no log line repeats the URL."""
-    settings = recording(
-        mongo_url="mongodb://me:se/cret@host", strict=False, exit_timeout_seconds=0
-    )
+    """With a URL that cannot be, calls are journaled, and no log line repeats it."""
+    spool_dir = recording().spool_dir
+    reset_settings()
+    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "mongodb://me:se/cret@host")
+    llm_audit.configure(spool_dir=spool_dir, exit_timeout_seconds=0)
     record(3)
     until(lambda: llm_audit.flush(0.01).reason != "time is over")
     assert "mongo_url" in str(llm_audit.flush(0).reason)
-    assert list(settings.spool_dir.glob("*/*/*.bson"))
+    assert list(spool_dir.glob("*/*/*.bson"))
     assert not {"me", "se", "cret"} & set(re.findall(r"\w+", caplog.text))
     llm_audit.shutdown(0)
 

@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from short_leases import beats, document, ours, own_nonce, set_short_leases
+from short_leases import ours, set_short_leases
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES
 
 # Tells how many folders another process could take over.
 TRY_TO_ADOPT = """
@@ -40,27 +39,6 @@ def adopted_by_another_process(target: Path) -> int:
     return int(subprocess.check_output(command))
 
 
-def test_new_settings_keep_the_lease_of_a_running_call(
-    recording: Recording, settings: Settings, calls: Calls
-) -> None:
-    """Its process's document is beaten until the call has ended, then says so; the folder goes."""
-    processes = calls.database[PROCESSES]
-    running = LLMLogger.start(model="m", messages=[])
-    assert llm_audit.flush(PATIENCE)
-    nonce, folder = own_nonce(), own_folder()
-    recording(**{**dict(settings), "service": "renamed"})
-    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
-    assert llm_audit.flush(PATIENCE)
-    assert own_nonce() != nonce
-
-    beats(processes, nonce, 3)
-    assert document(processes, nonce)["state"] == "alive"
-    assert folder.exists()
-    LLMLogger.complete(running)
-    until(lambda: document(processes, nonce)["state"] == "ended")
-    until(lambda: not folder.exists())
-
-
 @pytest.mark.usefixtures("settings")
 def test_what_a_stopped_recorder_left_is_shipped_by_the_next(
     server: embedded.Mongod, calls: Calls
@@ -77,7 +55,7 @@ def test_what_a_stopped_recorder_left_is_shipped_by_the_next(
 
     server.restart()
     LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
-    assert llm_audit.flush(PATIENCE)
+    assert llm_audit.recover(PATIENCE)
     assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == 20
     until(lambda: not folder.exists())
 

@@ -1,0 +1,172 @@
+"""The settings in force: arguments of `configure()` beat the environment, which beats the defaults.
+
+`fields` says what there is to set, `reading` takes it from the environment, and `mongo_url` knows
+connection strings.
+"""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from pydantic import SecretStr
+
+from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
+from llm_audit.settings.fields import Settings
+from llm_audit.settings.reading import read
+
+__all__ = [
+    "Settings",
+    "changed_settings",
+    "configure",
+    "freeze",
+    "get_settings",
+    "not_recorded",
+    "report_mistake",
+    "reset_settings",
+    "thaw",
+]
+
+
+class _Home:
+    """The one place where the settings in force live."""
+
+    lock = threading.RLock()
+    named: ClassVar[dict[str, Any]] = {}  # by configure()
+    pinned: ClassVar[dict[str, Any]] = {}  # by a test
+    settings: Settings | None = None
+    frozen = False
+
+
+def _after_fork_in_child() -> None:
+    _Home.lock = threading.RLock()  # a thread that the child does not have may hold the old one
+    _Home.frozen = False
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def get_settings() -> Settings:
+    """Return the settings in force, reading the environment at first use.
+
+    Raises:
+        ConfigurationError: In strict mode, when the environment is wrong.
+    """
+    settings = _Home.settings
+    if settings is None:
+        with _Home.lock:
+            settings = _Home.settings or read(_Home.named | _Home.pinned)
+            _Home.settings = settings
+    return settings
+
+
+def configure(**settings: Any) -> None:
+    """Put settings in force for this process; never touches the network.
+
+    A later call changes what it names, and keeps what earlier calls named. From the first record
+    until `llm_audit.shutdown()` settings are kept: naming the same values again is fine.
+
+    Args:
+        **settings: Any field of `Settings` by its name, e.g. `mongo_url`, `database`, `spool_dir`.
+            What no call has named comes from the environment, else from the defaults.
+
+    Raises:
+        ConfigurationError: A name is unknown, a value is wrong, or it differs from the one under
+            which calls are being recorded; in strict mode also for a wrong variable.
+    """
+    _hide_url(settings)
+    with _Home.lock:
+        named = _Home.named | settings
+        new = read(named | _Home.pinned)
+        if _Home.frozen:
+            _refuse_changes(settings.keys(), new)
+        else:
+            _Home.named, _Home.settings = named, new
+
+
+def _hide_url(settings: dict[str, Any]) -> None:
+    """Put the secret where no frame of a traceback and no error shows it."""
+    url = settings.get("mongo_url", SecretStr(""))
+    if not isinstance(url, SecretStr):
+        settings["mongo_url"] = SecretStr(str(url))
+
+
+def _refuse_changes(names: Iterable[str], new: Settings) -> None:
+    in_force = get_settings()
+    changed = [name for name in names if getattr(new, name) != getattr(in_force, name)]
+    if changed:
+        raise ConfigurationError(
+            f"{', '.join(changed)} cannot change now: this process records under other values. "
+            "Call llm_audit.configure() before the first call is recorded, or "
+            "llm_audit.shutdown() first."
+        )
+
+
+def freeze() -> Settings:
+    """Return the settings in force, which no `configure()` changes until `thaw`."""
+    with _Home.lock:
+        settings = get_settings()
+        _Home.frozen = True
+    return settings
+
+
+def thaw() -> None:
+    """Let `configure()` change settings again."""
+    _Home.frozen = False
+
+
+@contextmanager
+def changed_settings(**changes: Any) -> Iterator[None]:
+    """Put changes over the settings for the length of the block, also over `configure()` in it.
+
+    For tests: afterwards all is as it was, whatever was configured in the block.
+
+    Args:
+        **changes: Values for fields of `Settings`, by name.
+    """
+    _hide_url(changes)
+    with _Home.lock:
+        before = _Home.named, _Home.pinned, _Home.settings
+        _Home.pinned = _Home.pinned | changes
+        _Home.settings = read(_Home.named | _Home.pinned)
+    try:
+        yield
+    finally:
+        _Home.named, _Home.pinned, _Home.settings = before
+
+
+def reset_settings() -> None:
+    """Forget what was configured; the next use reads the environment anew (for tests)."""
+    _Home.named, _Home.settings, _Home.frozen = {}, None, False
+
+
+def report_mistake(message: str, *, error: type[UsageError] = UsageError) -> None:
+    """Report a mistake in using the API: raise it in strict mode, else log it once.
+
+    Args:
+        message: One sentence that names the field and the mend.
+        error: What strict mode raises.
+
+    Raises:
+        UsageError: In strict mode.
+    """
+    if get_settings().strict:
+        raise error(message)
+    log_once(message)
+
+
+def not_recorded(doing: str, error: Exception) -> None:
+    """Keep a fault of ours out of the audited code, except where strict mode asks for it.
+
+    Args:
+        doing: What could not be done.
+        error: The fault.
+
+    Raises:
+        Exception: The fault itself, in strict mode; and what only strict mode raises.
+    """
+    let_through(error)
+    if isinstance(error, UsageError | ConfigurationError) or get_settings().strict:
+        raise error
+    log_once(f"{doing} could not record a call: {type(error).__name__}.")

@@ -1,0 +1,163 @@
+"""Every setting there is, with its type, its default and what it means."""
+
+import errno
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AfterValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llm_audit.settings.mongo_url import hosts_in
+
+PREFIX = "LLM_AUDIT_"
+
+
+def _in_utf8(text: str) -> str:
+    text.encode()  # what the environment holds may be no text at all
+    return text
+
+
+Text = Annotated[str, AfterValidator(_in_utf8)]
+LONGEST_SECONDS = 1e9  # 31 years; beyond some 290, Python waits no more but raises
+Seconds = Annotated[float, Field(le=LONGEST_SECONDS)]
+Redact = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _default_spool_dir() -> Path:
+    try:
+        state = platformdirs.user_state_path("llm-audit")
+    except RuntimeError:  # there is no home folder, which the validator says
+        state = Path("~/.local/state/llm-audit")
+    return state / "spool"
+
+
+class Settings(BaseSettings):
+    """Every setting, each also read from the environment as `LLM_AUDIT_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    enabled: bool = Field(default=True, description="false turns every recording call into a no-op")
+    strict: bool = Field(
+        default=False, description="raise on mistakes instead of logging them once"
+    )
+
+    mongo_url: SecretStr = Field(
+        SecretStr("mongodb://127.0.0.1:27017"), description="any MongoDB connection string"
+    )
+    database: Text = "llm_audit"
+    collection: Text = "llm_calls"
+    create_collection: bool = Field(
+        default=True,
+        description="create a missing collection (zstd) with its indexes when shipping starts",
+    )
+    text_index: bool = Field(
+        default=False,
+        description="also index every word: search is fast, and writing several times as dear",
+    )
+    write_concern: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\D")] = Field(
+        "majority", union_mode="left_to_right", description="MongoDB's `w`"
+    )
+    write_journal: bool = Field(default=True, description="MongoDB's `j`: wait for its journal")
+
+    environment: Text | None = Field(None, description="stored with every call, e.g. production")
+    service: Text | None = Field(None, description="stored with every call, e.g. billing-worker")
+    retention_days: float | None = Field(
+        None,
+        gt=0,
+        le=365_000,
+        description="days until MongoDB deletes a call; none keeps it for ever",
+    )
+    redact: Redact | None = Field(
+        None, description="called with the fields of a call before anything is written"
+    )
+
+    spool_dir: Path = Field(
+        default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
+    )
+    segment_max_bytes: int = Field(8 * 2**20, gt=0, description="a journal segment's size")
+    media_limit_bytes: int = Field(
+        256 * 2**10, gt=0, description="base64 media longer than this moves to GridFS"
+    )
+    batch_size: int = Field(500, gt=0, description="operations in one bulk write at the most")
+    spool_max_bytes: int = Field(
+        10 * 2**30, gt=0, description="what the whole spool may hold; beyond it calls are dropped"
+    )
+    durability: Literal["journal", "acknowledged"] = Field(
+        "journal",
+        description="what awaiting a recording call waits for: the journal on this machine's "
+        "disk, or MongoDB's acknowledgement",
+    )
+    acknowledged_timeout_seconds: Seconds = Field(
+        5.0, ge=0, description="how long awaiting a recording call may wait for MongoDB"
+    )
+    pending_after_seconds: Seconds = Field(
+        1.0, ge=0, description="a call still running after this is made visible as PENDING"
+    )
+    recovery_interval_seconds: Seconds = Field(
+        10.0, gt=0, description="how often to look for the journals of dead processes"
+    )
+    heartbeat_seconds: Seconds = Field(
+        10.0,
+        gt=0,
+        description="how often a process shows in MongoDB that it lives; at most a third of the "
+        "lease",
+    )
+    lease_seconds: Seconds = Field(
+        120.0,
+        gt=0,
+        description="silence in MongoDB after which a process, on this machine or another, is "
+        "taken for lost, and its open calls end as ABANDONED",
+    )
+    exit_timeout_seconds: Seconds = Field(
+        5.0, ge=0, description="how long the end of a process may wait for MongoDB"
+    )
+
+    @field_validator("spool_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        """Return the folder as it is for the whole life of the process.
+
+        Raises:
+            ValueError: It can be none; anything else would get through pydantic.
+        """
+        if "\0" in str(folder):
+            raise ValueError("no path holds a null byte")
+        try:
+            absolute = folder.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"there is no home folder for {folder}") from None
+        except OSError:
+            raise ValueError(f"{folder} is relative to a folder that is gone") from None
+        try:
+            absolute.lstat()
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise ValueError("the path is too long") from None
+        return absolute
+
+    def beat_seconds(self) -> float:
+        """Return how often to show life: at least thrice in a lease."""
+        return min(self.heartbeat_seconds, self.lease_seconds / 3)
+
+    def hosts(self) -> str:
+        """Return the hosts in mongo_url, see `hosts_in`."""
+        return hosts_in(self.mongo_url.get_secret_value())
+
+    def target(self) -> str:
+        """Name the collection that calls go to: a short hash of hosts, database and collection."""
+        name = f"{self.hosts()}\n{self.database}\n{self.collection}"
+        return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+    def target_name(self) -> str:
+        """Name the same for people."""
+        hosts = self.hosts() or "a mongo_url that cannot be read"
+        return f"{hosts}, database {self.database}, collection {self.collection}"

@@ -1,0 +1,62 @@
+"""MongoDB's connection strings: which hosts they name, and how they look without secrets."""
+
+import re
+
+_HOST = r"(\[[^][@/?#]+\]|[^][:,@/?#\ud800-\udfff]+)(:\d+)?"
+_MONGO_URL = re.compile(
+    rf"mongodb(\+srv)?://(?P<user>[^@/?#]*@)?(?P<hosts>{_HOST}(,{_HOST})*)"
+    # without a user, an @ would end one whose password has a / or a ?
+    r"(?(user)([/?].*)?|([/?][^@]*)?)$"
+)
+MONGO_URL_SHAPE = (
+    "it has to look like mongodb://host:27017 or mongodb+srv://host, with user and password "
+    "percent-encoded"
+)
+
+HIDDEN = "***"
+_USER_AND_PASSWORD = re.compile(r"(?<=://)([^@/?#:]*)(:[^/?#]*)?@")
+_OPTION = re.compile("[^&;]+")
+# Of the driver's options those without secrets; others, those of a later version say, are hidden.
+_SHOWN_OPTIONS = frozenset(
+    (
+        *("appname", "authmechanism", "authsource", "compressors", "connecttimeoutms"),
+        *("directconnection", "heartbeatfrequencyms", "journal", "loadbalanced"),
+        *("localthresholdms", "maxconnecting", "maxidletimems", "maxpoolsize"),
+        *("maxstalenessseconds", "minpoolsize", "readconcernlevel", "readpreference"),
+        *("readpreferencetags", "replicaset", "retryreads", "retrywrites"),
+        *("servermonitoringmode", "serverselectiontimeoutms", "sockettimeoutms", "srvmaxhosts"),
+        *("srvservicename", "ssl", "timeoutms", "tls", "tlsallowinvalidcertificates"),
+        *("tlsallowinvalidhostnames", "tlscafile", "tlscertificatekeyfile", "tlscrlfile"),
+        *("tlsdisableocspendpointcheck", "tlsinsecure", "uuidrepresentation", "w"),
+        *("waitqueuetimeoutms", "wtimeoutms", "zlibcompressionlevel"),
+    )
+)
+
+
+def hosts_in(url: str) -> str:
+    """Return the hosts, always in the same order, without credentials.
+
+    Empty for what is no connection string, as with a password that is not percent-encoded.
+    """
+    match = _MONGO_URL.match(url)
+    return ",".join(sorted(match["hosts"].lower().split(","))) if match else ""
+
+
+def without_secrets(url: str) -> str:
+    """Return a connection string without its password and the options that may hold secrets."""
+    if not hosts_in(url):  # the password may be anywhere in it
+        return HIDDEN
+    hosts, mark, options = url.partition("?")
+    shown = _USER_AND_PASSWORD.sub(_without_password, hosts)
+    return shown + mark + _OPTION.sub(_option_without_secret, options)
+
+
+def _without_password(user: re.Match[str]) -> str:
+    return f"{user[1]}:{HIDDEN}@" if user[2] else user[0]
+
+
+def _option_without_secret(option: re.Match[str]) -> str:
+    name, equals, _ = option[0].partition("=")
+    if not equals:  # it may be the end of a secret that is not percent-encoded
+        return HIDDEN
+    return option[0] if name.lower() in _SHOWN_OPTIONS else f"{name}={HIDDEN}"

@@ -1,0 +1,102 @@
+"""Reads the settings that a program gives together with those of the environment.
+
+What a program gives is code: a mistake in it raises. The environment of a process is somebody
+else's: what is wrong there is logged once, and never harms the audited code.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llm_audit.errors import ConfigurationError, log_once
+from llm_audit.settings.fields import PREFIX, Settings
+from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
+from llm_audit.spelling import did_you_mean, nearest
+
+_FIX_ARGUMENT = "Fix the argument of llm_audit.configure()."
+# Kubernetes sets these in every pod beside a service that is called llm-audit or llm-audit-...
+_SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
+# Where a journal is impossible: a path that nobody can make, so calls stay in memory.
+_NOWHERE = Path(os.devnull, "llm-audit")
+
+
+def read(given: dict[str, Any]) -> Settings:
+    """Return the settings: what is given, else in the environment, else the default.
+
+    Args:
+        given: Values by name.
+
+    Raises:
+        ConfigurationError: What is given is wrong; in strict mode also the environment.
+    """
+    settings, problems = _validated(given)
+    if mistakes := {name: problem for name, problem in problems.items() if name in given}:
+        raise ConfigurationError(f"{_listed(mistakes)}. {_FIX_ARGUMENT}")
+    if settings is None:
+        settings = Settings(**{name: _fallback(name) for name in problems} | given)
+    if not settings.hosts():
+        problems["mongo_url"] = f"it is no MongoDB connection string: {MONGO_URL_SHAPE}"
+    if "mongo_url" in problems.keys() & given.keys():
+        raise ConfigurationError(f"{_listed(problems)}. {_FIX_ARGUMENT}")
+    if problems and settings.strict:
+        variables = {f"{PREFIX}{name.upper()}": problem for name, problem in problems.items()}
+        raise ConfigurationError(f"{_listed(variables)}. Fix the environment.")
+    for name, problem in problems.items():
+        until_then = _until_then(name, settings)
+        log_once(f"{PREFIX}{name.upper()}: {problem}. Fix it; until then {until_then}.")
+    _name_unknown_variables()
+    return settings
+
+
+def _validated(given: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]:
+    """Return the settings, or what is wrong by name, without repeating any value."""
+    try:
+        return Settings(**given), {}
+    except ValidationError as error:
+        problems: dict[str, str] = {}
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            name = str(each["loc"][0])
+            problem = each["msg"].removeprefix("Value error, ")
+            if each["type"] == "extra_forbidden":
+                problem = f"no such setting.{did_you_mean(nearest(name, Settings.model_fields))}"
+            problems[name] = f"{problems[name]}, or {problem}" if name in problems else problem
+        return None, problems
+
+
+def _fallback(name: str) -> Any:
+    """Return what takes the place of a wrong variable."""
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    if name == "spool_dir":
+        try:
+            return default.expanduser().absolute()
+        except (RuntimeError, OSError):
+            return _NOWHERE
+    return default
+
+
+def _until_then(name: str, settings: Settings) -> str:
+    if name == "mongo_url":
+        return "calls wait in the spool"
+    if name == "spool_dir" and settings.spool_dir == _NOWHERE:
+        return "calls are kept in memory only"
+    return "its default is used"
+
+
+def _listed(problems: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+
+
+def _name_unknown_variables() -> None:
+    """Say once which variables look like settings and are none; others may use our prefix too."""
+    for variable, value in os.environ.items():
+        name = variable.upper().removeprefix(PREFIX)
+        if name == variable.upper() or not value or _SERVICE_LINK.search(name):
+            continue
+        if name.lower() not in Settings.model_fields:
+            near = nearest(name, Settings.model_fields)
+            meant = did_you_mean(near and f"{PREFIX}{near.upper()}")
+            log_once(f"The variable {variable} is no setting of llm-audit.{meant}")

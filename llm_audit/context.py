@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Never, ParamSpec, TypeVar
 
+from llm_audit.misspelt import report_unknown
 from llm_audit.settings import report_mistake
 
 P = ParamSpec("P")
@@ -143,6 +144,7 @@ def audit_context(
     tags: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
     one_trace: bool = True,
+    **unknown: Never,
 ) -> Generator[CallContext]:
     """Let every call made inside the block inherit these ids, tags and metadata.
 
@@ -161,10 +163,13 @@ def audit_context(
         metadata: Anything else worth keeping, by name.
         one_trace: False where the calls in the block are no unit of work, as around a backfill:
             then each has a trace of its own, unless one is named.
+        **unknown: Nothing: a misspelt argument is a mistake, and is left out.
 
     Yields:
         The context now in force.
     """
+    if unknown:
+        report_unknown(audit_context, unknown)
     ids = {
         "trace_id": trace_id,
         "session_id": session_id,

@@ -80,6 +80,7 @@ def log_fault(error: Exception) -> None:
 
 
 _logged: set[str] = set()
+_LOGGED_MAX = 10_000  # messages may hold names from outside; after so many, all may be said again
 
 
 def log_once(message: str, *, level: int = logging.WARNING, key: str | None = None) -> None:
@@ -92,6 +93,8 @@ def log_once(message: str, *, level: int = logging.WARNING, key: str | None = No
     """
     key = key or message
     if key not in _logged:
+        if len(_logged) >= _LOGGED_MAX:
+            _logged.clear()
         _logged.add(key)
         log(level, "%s (said once)", message)
 

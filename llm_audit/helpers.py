@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llm_audit import arguments
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.logger import LLMLogger
 from llm_audit.references import CallReference
@@ -20,7 +21,19 @@ def _ask(
     common.setdefault("provider", "openrouter")
     common.setdefault("system_prompt", instruction)
     messages = [{"role": "user", "content": text}]
-    return LLMLogger.start(call_type=call_type, model=model, messages=messages, **common)
+    return _start(common, call_type=call_type, model=model, messages=messages)
+
+
+def _start(common: dict[str, Any], **built: Any) -> CallReference:
+    """Start a call with what a helper has built, unless its caller gives the same."""
+    return LLMLogger.start(**(built | common))
+
+
+def _joined(separator: str, parts: Any) -> str:
+    """Join texts as far as they are a list of them: nothing may raise before a call is recorded."""
+    if isinstance(parts, list | tuple):
+        return separator.join(str(arguments.text(part)) for part in parts)
+    return str(arguments.text(parts))
 
 
 def log_sentiment_analysis(
@@ -60,7 +73,7 @@ def log_chat(messages: list[Any], model: str, **common: Any) -> CallReference:
         The call's id; await it or not.
     """
     common.setdefault("provider", "openrouter")
-    return LLMLogger.start(call_type=LLMCallTypeEnum.CHAT, model=model, messages=messages, **common)
+    return _start(common, call_type=LLMCallTypeEnum.CHAT, model=model, messages=messages)
 
 
 def log_rag_query(question: str, model: str, **common: Any) -> CallReference:
@@ -91,7 +104,7 @@ def log_rag_synthesis(
     Returns:
         The call's id; await it or not.
     """
-    retrieved = "\n".join(documents)
+    retrieved = _joined("\n", documents)
     text = f"Question: {question}\n\nContext:\n{retrieved}\n\nAnswer:"
     return _ask(LLMCallTypeEnum.RAG_SYNTHESIS, text, model, None, common)
 
@@ -108,7 +121,7 @@ def log_classification(text: str, labels: list[str], model: str, **common: Any) 
     Returns:
         The call's id; await it or not.
     """
-    instruction = f"Classify into: {', '.join(labels)}"
+    instruction = f"Classify into: {_joined(', ', labels)}"
     return _ask(LLMCallTypeEnum.CLASSIFICATION, text, model, instruction, common)
 
 
@@ -138,7 +151,7 @@ def log_extraction(text: str, fields: list[str], model: str, **common: Any) -> C
     Returns:
         The call's id; await it or not.
     """
-    instruction = f"Extract: {', '.join(fields)}"
+    instruction = f"Extract: {_joined(', ', fields)}"
     return _ask(LLMCallTypeEnum.EXTRACTION, text, model, instruction, common)
 
 
@@ -162,7 +175,7 @@ def _give_input(
     call_type: LLMCallTypeEnum, given: Any, model: str, common: dict[str, Any]
 ) -> CallReference:
     common.setdefault("provider", "openrouter")
-    return LLMLogger.start(call_type=call_type, model=model, input=given, **common)
+    return _start(common, call_type=call_type, model=model, input=given)
 
 
 def log_embedding(input: Any, model: str, **common: Any) -> CallReference:

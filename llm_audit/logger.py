@@ -9,11 +9,11 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Never
 
 import uuid_utils
 
-from llm_audit import arguments, outcomes
+from llm_audit import arguments, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, enter, leave
 from llm_audit.providers.response import read_response
@@ -74,7 +74,8 @@ class LLMLogger:
             metadata: Anything else by name, merged over the context's.
             temperature: As requested.
             max_tokens: As requested.
-            **request_params: Every other parameter of the request.
+            **request_params: Every other parameter of the request. One that is an argument above
+                but for a few letters is a mistake.
 
         Returns:
             The call's id, a UUIDv7; await it or not.
@@ -124,6 +125,7 @@ class LLMLogger:
         response_id: str | None = None,
         time_to_first_token_ms: float | None = None,
         status: LLMCallStatusEnum | str = LLMCallStatusEnum.SUCCESS,
+        **unknown: Never,
     ) -> CallReference:
         """Record that a call ended with a response; it is on disk when this returns.
 
@@ -138,6 +140,7 @@ class LLMLogger:
             response_id: The provider's id of the response.
             time_to_first_token_ms: For streams.
             status: A terminal status, SUCCESS by default.
+            **unknown: Nothing: a misspelt argument is a mistake, and is left out.
 
         Returns:
             The call's id; await it or not.
@@ -150,6 +153,8 @@ class LLMLogger:
         if not get_settings().enabled:
             return CallReference(call_id)
         try:
+            if unknown:
+                misspelt.report_unknown(LLMLogger.complete, unknown)
             recording = recorder()
             call = recording.open_calls.get(call_id)
             other_choices = None
@@ -186,7 +191,11 @@ class LLMLogger:
 
     @staticmethod
     def fail(
-        call_id: str, error: BaseException | str, *, status: LLMCallStatusEnum | str | None = None
+        call_id: str,
+        error: BaseException | str,
+        *,
+        status: LLMCallStatusEnum | str | None = None,
+        **unknown: Never,
     ) -> CallReference:
         """Record that a call ended without a usable response; it is on disk when this returns.
 
@@ -198,6 +207,7 @@ class LLMLogger:
             call_id: What `start` returned.
             error: The exception (type, message and traceback are kept), or a text.
             status: A terminal status instead of the one the error means.
+            **unknown: Nothing: a misspelt argument is a mistake, and is left out.
 
         Returns:
             The call's id; await it or not.
@@ -210,6 +220,8 @@ class LLMLogger:
         if not get_settings().enabled:
             return CallReference(call_id)
         try:
+            if unknown:
+                misspelt.report_unknown(LLMLogger.fail, unknown)
             if isinstance(error, BaseException):
                 error = outcomes.behind(error)
                 if status is None and not outcomes.owner_knows(error):
@@ -312,6 +324,8 @@ def _start(
     settings = get_settings()
     if not settings.enabled:
         return
+    if request_params:
+        misspelt.report_near_misses(LLMLogger.start, request_params)
     context = current_context()
     fields = arguments.start_fields(given, request_params, context)
     recording = recorder()

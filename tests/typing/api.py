@@ -154,8 +154,8 @@ def where_it_goes_wrong(error: LLMAuditError) -> str:
 
 async def what_is_misspelt() -> None:
     """Learn from the type checker what is no argument."""
-    LLMLogger.complete("id", respons={})  # type: ignore[call-arg]
-    audit_context(trace="t")  # type: ignore[call-arg]
+    LLMLogger.complete("id", respons={})  # type: ignore[arg-type]
+    audit_context(trace="t")  # type: ignore[arg-type]
     await LLMCallRepository.list_by_filters(compny_id="c")  # type: ignore[call-arg]
 
 

@@ -102,6 +102,20 @@ def test_the_context_arrives(
         assert {name: call.get(name) for name in (*IDS, *LABELS)} == IDS | LABELS
 
 
+@pytest.mark.core
+@on_prefork
+@pytest.mark.usefixtures("pool")
+def test_without_a_context_nested_canvases_are_one_trace(tasks: Any, trace_of: TraceOf) -> None:
+    """Chords in groups, in chains and in chords: all is in the trace of the outermost group."""
+
+    def of_chords() -> chord:
+        return chord([tasks.analyze.s(n) for n in "ab"], tasks.join.s())
+
+    group_id = group(of_chords(), chain(of_chords(), tasks.then.s("c")), tasks.analyze.s("d"))().id
+
+    assert len(trace_of(group_id, 8)) == 8
+
+
 @on_prefork
 @pytest.mark.usefixtures("pool")
 def test_without_a_context_what_follows_a_lost_child_is_in_its_trace(

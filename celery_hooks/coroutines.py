@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import Celery
 from celery._state import _get_active_apps
+from celery.worker.consumer import Consumer
 
 from llm_audit.errors import log_once
 
@@ -29,7 +30,8 @@ def unwatch() -> None:
 
 def look_in_worker(sender: Any, **_: Any) -> None:
     """Warn of those that a worker has imported, in its `worker_ready`."""
-    _look(sender.app)
+    if isinstance(sender, Consumer):
+        _look(sender.app)
 
 
 def _look(sender: Celery, **_: Any) -> None:

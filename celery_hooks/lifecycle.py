@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from celery.worker.consumer import Consumer
+
 import llm_audit
 from llm_audit.providers import pricing
 
@@ -11,12 +13,16 @@ def preload(**_: Any) -> None:
     pricing.preload()
 
 
-def look_after_the_dead(**_: Any) -> None:
+def look_after_the_dead(sender: object, **_: Any) -> None:
     """Start looking for the journals of dead processes in the worker's main process.
 
     It may record nothing itself, so nothing else would start it there.
+
+    Args:
+        sender: Of `worker_ready`; tests of a worker's parts send it without one.
     """
-    llm_audit.recover()
+    if isinstance(sender, Consumer):
+        llm_audit.recover()
 
 
 def deliver(**_: Any) -> None:

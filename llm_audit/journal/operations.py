@@ -60,7 +60,7 @@ class Form(Enum):
     ASK_FOR_VERDICT = 9
 
 
-ABOUT_ATTEMPTS = frozenset({Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT})
+ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an Enum is slow
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,

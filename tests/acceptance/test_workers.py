@@ -164,9 +164,10 @@ def make(calls):
 
 for _ in range(2):
     with start_worker(app, perform_ping_check=False) as worker:
+        signals.worker_ready.send(sender=object())  # as tests of parts of a worker do
         print(make.delay(0).get(timeout=PATIENCE))
         make.delay(1).get(timeout=PATIENCE)
-        signals.worker_ready.send(sender=worker)  # which a worker for tests leaves out
+        signals.worker_ready.send(sender=worker.consumer)  # which a worker for tests leaves out
     print(threads("llm-audit"))
     deadline = time.monotonic() + PATIENCE
     while threads() != ["MainThread"] and time.monotonic() < deadline:

@@ -162,7 +162,7 @@ def test_all_that_a_canvas_publishes_at_once_is_one_trace(app: Any) -> None:
         fields = json.loads(json.dumps([headers, body[2]], default=str))  # as it travels
         requests.append(SimpleNamespace(**{**fields[1], **fields[0]}))
 
-    celery.signals.before_task_publish.connect(note)
+    celery.signals.before_task_publish.connect(note, weak=False)
     split = []
     try:
         for name, make in canvases(2):
@@ -354,7 +354,7 @@ def published(publish: Callable[[], object]) -> CallContext:
     def note(headers: Any = None, **_: Any) -> None:
         messages.append(SimpleNamespace(**headers, get=headers.get))
 
-    celery.signals.after_task_publish.connect(note)
+    celery.signals.after_task_publish.connect(note, weak=False)
     try:
         publish()
     finally:

@@ -116,7 +116,7 @@ def stats() -> Mapping[str, Any]:
         is in MongoDB, save what is named below; backlog_bytes and backlog_age_seconds of the
         journal; not_journaled, kept in memory only; ended_twice; superseded by outcomes of higher
         precedence; closed_for_the_dead; rejected by MongoDB and dropped, each a list with one entry
-        for each kind and reason. Empty if nothing was recorded.
+        for each kind and reason. After `shutdown` what it came to; empty if nothing was recorded.
     """
-    running = process.running()
-    return {} if running is None else running.stats()
+    recorder = process.last()
+    return {} if recorder is None else recorder.stats()

@@ -98,7 +98,7 @@ def fresh_state() -> Iterator[None]:
             thread.join(PATIENCE)
     reset_settings()
     forget_logged()
-    process._Home.last_stop = FlushResult(0)
+    process._Home.stopped, process._Home.last_stop = None, FlushResult(0)
 
 
 @pytest.fixture

@@ -257,13 +257,36 @@ class FileSegment(Segment):
 
 
 class MemorySegment(Segment):
-    """What the disk refuses."""
+    """What the disk refuses, until it takes a copy.
+
+    Args:
+        path: The file that the copy goes to.
+    """
 
     in_memory = True
 
-    def __init__(self) -> None:
-        super().__init__("memory")
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.name)
+        self.saved = False
+        self._path = path
         self._records = bytearray()
+
+    @property
+    def missing(self) -> int:
+        """How many of its records MongoDB has not acknowledged."""
+        return self.records - self.taken + self.unacknowledged
+
+    def save(self) -> None:
+        """Have a copy on disk, whole or not at all, in case the process ends.
+
+        Raises:
+            OSError: The disk refuses it, too.
+        """
+        new = self._path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_bytes(self._records)
+        new.replace(self._path)
+        self.saved = True
 
     def append(self, record: bytearray) -> None:
         """Keep a record."""
@@ -280,8 +303,10 @@ class MemorySegment(Segment):
         return False
 
     def delete(self) -> None:
-        """Free the memory."""
+        """Free the memory, and remove the copy."""
         self._records = bytearray()
+        if self.saved:
+            self._path.unlink(missing_ok=True)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         return bytes(self._records[offset : offset + size])

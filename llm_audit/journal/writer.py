@@ -24,9 +24,13 @@ CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its con
 REOPEN_AFTER_SECONDS = 1.0
 NOTE_SECONDS = 1.0
 DISK_REFUSED = "the disk refuses the journal"  # said once, whoever finds out first
+UNTIL_THEN = (
+    "Until then calls are in memory only, and lost if this process ends before MongoDB has them."
+)
 
 QUOTA = "spool_max_bytes"
 MEMORY_FULL = "disk and memory are full"
+LOST_AT_END = "in memory only when the process ended"
 
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
@@ -156,9 +160,9 @@ class Journal:
     def deleted(self, segment: Segment) -> None:
         """Have the room back that a segment took."""
         with self._lock:
-            if segment.in_memory:
+            if isinstance(segment, MemorySegment):
                 self._memory_bytes -= segment.end
-            else:
+            if not isinstance(segment, MemorySegment) or segment.saved:
                 self._room_bytes += segment.end
 
     def close_segment(self, *, older_than_seconds: float = 0.0) -> None:
@@ -196,6 +200,37 @@ class Journal:
             if not self._appending:
                 self._ensure_folder()
         self._say()
+
+    @property
+    def in_memory_only(self) -> int:
+        """How many records are neither on disk nor known to be in MongoDB."""
+        return sum(segment.missing for segment in self._unsaved())
+
+    def save_memory(self) -> None:
+        """Write to disk what is in memory only, if the disk takes it by now."""
+        with self._lock:
+            unsaved = self._unsaved()
+            if not unsaved or self._appending:
+                return
+            try:
+                self._make_folder()
+                for segment in unsaved:
+                    if segment is self._current:
+                        self._end_current()
+                    if segment.end <= self._room_bytes:
+                        segment.save()
+                        self._room_bytes -= segment.end
+                        self.written_bytes += segment.end
+            except OSError as error:
+                self._disk_refused(error)
+
+    def give_up_memory(self) -> int:
+        """Count what is in memory only as lost: this process ends. Return how much it is."""
+        lost = 0
+        for segment in self._unsaved():
+            self.losses.add(RECORD, LOST_AT_END, seq=segment.last_seq, count=segment.missing)
+            lost += segment.missing
+        return lost
 
     def close(self) -> None:
         """Take no more records, so that everything can be shipped and the folder removed."""
@@ -288,8 +323,7 @@ class Journal:
     def _file(self) -> Segment | None:
         if self.disk_refuses:
             return None
-        self._segment_number += 1  # first: a number whose file was made is never tried again
-        path = self.folder / f"{self._segment_number:08d}{SUFFIX}"
+        path = self._next_path()  # first: one whose file was made is never tried again
         try:
             self._make_folder()
             segment = FileSegment.create(path)
@@ -302,7 +336,18 @@ class Journal:
         current = self._current
         if current is not None and current.open and current.in_memory:
             return current
-        return self._begin(MemorySegment())
+        return self._begin(MemorySegment(self._next_path()))
+
+    def _next_path(self) -> Path:
+        self._segment_number += 1
+        return self.folder / f"{self._segment_number:08d}{SUFFIX}"
+
+    def _unsaved(self) -> list[MemorySegment]:
+        return [
+            segment
+            for segment in tuple(self.segments)
+            if isinstance(segment, MemorySegment) and not segment.saved and segment.missing
+        ]
 
     def _ensure_folder(self) -> None:
         try:
@@ -331,8 +376,7 @@ class Journal:
     def _disk_refused(self, error: OSError) -> None:
         self._unsaid[DISK_REFUSED] = (
             f"The journal in spool_dir cannot be written ({error.strerror}): make room in or give "
-            f"write permission to {self.folder}, or set LLM_AUDIT_SPOOL_DIR. Until then calls are "
-            "kept in memory only."
+            f"write permission to {self.folder}, or set LLM_AUDIT_SPOOL_DIR. {UNTIL_THEN}"
         )
         self._refused_until = time.monotonic() + REOPEN_AFTER_SECONDS
         self._end_current()

@@ -17,7 +17,8 @@ class _Home:
     recorder: Recorder | None = None
     open_calls = OpenCalls()
     lock = threading.RLock()
-    last_stop = FlushResult(0)  # what the recorder before this one could not deliver
+    stopped: Recorder | None = None  # the one before this: what became of its calls may be asked
+    last_stop = FlushResult(0)  # what that one could not deliver
     # Kept, never used: the garbage collector must not close what belongs to the parent.
     inherited: Recorder | None = None
 
@@ -51,6 +52,11 @@ def running() -> Recorder | None:
     return _Home.recorder
 
 
+def last() -> Recorder | None:
+    """Return this process's recorder, or the last one if it was stopped."""
+    return _Home.recorder or _Home.stopped
+
+
 def recover(timeout_seconds: float) -> bool:
     """Have what dead processes left here finished; return whether it was within the time."""
     return recorder().shipper.recover(timeout_seconds)
@@ -81,7 +87,7 @@ def stop(timeout_seconds: float | None = None) -> FlushResult:
     if current is not None:
         if timeout_seconds is None:
             timeout_seconds = current.settings.exit_timeout_seconds
-        _Home.last_stop = current.stop(timeout_seconds)
+        _Home.stopped, _Home.last_stop = current, current.stop(timeout_seconds)
     return _Home.last_stop
 
 
@@ -89,7 +95,7 @@ def _after_fork_in_child() -> None:
     _Home.open_calls.clear()
     spool.forget_held()
     _Home.lock = threading.RLock()
-    _Home.last_stop = FlushResult(0)
+    _Home.stopped, _Home.last_stop = None, FlushResult(0)
     current, _Home.recorder = _Home.recorder, None
     if current is not None:
         _Home.inherited = current

@@ -12,7 +12,7 @@ from uuid import uuid4
 from llm_audit import redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
-from llm_audit.errors import ConfigurationError, log_once
+from llm_audit.errors import ConfigurationError, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
@@ -23,7 +23,7 @@ from llm_audit.journal.operations import (
 )
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, OWN, START, VERDICT, pack
-from llm_audit.journal.writer import DISK_REFUSED, QUOTA, Journal, JournalClosedError
+from llm_audit.journal.writer import DISK_REFUSED, QUOTA, UNTIL_THEN, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.settings import Settings
@@ -188,11 +188,25 @@ class Recorder:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
         deadline = time.monotonic() + timeout_seconds
         self.journal.close()
+        self.journal.save_memory()
         result = self.shipper.flush(timeout_seconds)
         while self.shipper.recovery.expects_more() and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+        if not result:
+            self.journal.save_memory()  # as late as can be: the disk may take it by now
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
-        return result
+        lost = 0 if result else self.journal.give_up_memory()
+        if not lost:
+            return result
+        log(
+            logging.ERROR,
+            "%s operations are lost: they were in memory only, because spool_dir cannot be "
+            "written, and MongoDB did not acknowledge them in time (%s).",
+            lost,
+            result.reason,
+        )
+        reason = f"{result.reason}; {lost} operations were in memory only, and are lost"
+        return FlushResult(result.unacknowledged_operations, reason)
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; its parent goes on recording."""
@@ -264,7 +278,7 @@ def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
         if settings.strict:
             raise ConfigurationError(message) from None
         log_once(
-            f"{message} Until then calls are kept in memory only.",
+            f"{message} {UNTIL_THEN}",
             level=logging.ERROR,
             key=DISK_REFUSED,
         )

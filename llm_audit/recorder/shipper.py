@@ -120,7 +120,7 @@ class Shipper:
         try:
             self._thread.start()
         except RuntimeError as error:
-            log_once(f"The shipper could not be started ({error}): calls stay in the journal.")
+            log_once(f"The shipper could not be started ({error}): {self._where_calls_wait()}.")
             self.acknowledged.end()
 
     def recover(self, timeout_seconds: float) -> bool:
@@ -221,11 +221,13 @@ class Shipper:
             self._wakes.get()
 
     def _look_after_spool(self) -> None:
-        """Keep the folder in place, and the count of what is lost; measure the spool when due."""
+        """Keep the folder in place, what was in memory on disk, and the count of what is lost."""
         self._journal.ensure_folder()
         if self._journal.full:
             self._room.soon()
         self._room()
+        if not self._journal.disk_refuses:
+            self._journal.save_memory()
         self._journal.note_losses()
 
     def _measure_room(self) -> None:
@@ -294,15 +296,21 @@ class Shipper:
         if self.unavailable is None:
             log(
                 logging.WARNING,
-                "MongoDB is not available at %s (%s): calls stay in the journal. "
+                "MongoDB is not available at %s (%s): %s. "
                 "Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
                 self._settings.hosts() or "mongo_url",
                 reason,
+                self._where_calls_wait(),
             )
         self.unavailable = reason
         self.life.soon()  # which tells when MongoDB is back, though there is nothing to ship
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
+
+    def _where_calls_wait(self) -> str:
+        if self._journal.disk_refuses or self._journal.in_memory_only:
+            return "calls are in memory only, as the journal in spool_dir cannot be written"
+        return "calls stay in the journal"
 
     def _came_back(self) -> None:
         if self.unavailable is not None:

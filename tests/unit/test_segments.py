@@ -37,7 +37,7 @@ def segment(request: pytest.FixtureRequest, folder: Path) -> Segment:
 
 
 def memory(*records: bytes) -> MemorySegment:
-    segment = MemorySegment()
+    segment = MemorySegment(Path("00000001.bson"))
     for record in records:
         segment.append(bytearray(record))
     return segment

@@ -30,8 +30,21 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (10, unlimited[1]))
 record(5)
 resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 record(5)
+THEN
 die()
 """
+BEFORE_THE_DISK_HAS_IT = WITHOUT_ROOM_FOR_A_WHILE.replace("THEN", "").replace(
+    "writer.REOPEN", "writer.Journal.save_memory = lambda _: None\nwriter.REOPEN"
+)
+ONCE_THE_DISK_HAS_IT = WITHOUT_ROOM_FOR_A_WHILE.replace(
+    "THEN",
+    """
+import time
+from llm_audit.recorder.process import running
+while running().journal.in_memory_only:
+    time.sleep(0.01)
+""",
+)
 TO_BE_DAMAGED = f"{SCRIPT}\nrecord(5)\ndie()"
 TO_BE_REFUSED = f"""{SCRIPT}
 llm_audit.configure(segment_max_bytes=500)
@@ -61,13 +74,24 @@ def test_what_was_in_memory_only_is_missed(
     settings: Settings, server: embedded.Mongod, calls: Calls
 ) -> None:
     """Records that the disk refused for a while, and that died with the process, are counted."""
-    promised = killed_during_an_outage(WITHOUT_ROOM_FOR_A_WHILE, settings, server)
+    promised = killed_during_an_outage(BEFORE_THE_DISK_HAS_IT, settings, server)
     document, report = recovered(calls)
 
     assert calls.count_documents({"_id": {"$in": promised}}) == len(promised) - 5 == 10
     assert counts(document["dropped"], RECORD) == {"missing from the journal": 5}
     assert (document["recorded"], report.everything_arrived) == (15, False)
     assert MEMORY_FULL not in report.verdict
+
+
+def test_what_was_in_memory_goes_to_disk(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """Once the disk takes records again, it gets those that it refused, and a kill costs none."""
+    promised = killed_during_an_outage(ONCE_THE_DISK_HAS_IT, settings, server)
+    document, _ = recovered(calls)
+
+    assert {call["_id"] for call in calls.find()} == set(promised)
+    assert (len(promised), document["recorded"], document["dropped"]) == (15, 15, [])
 
 
 def test_damage_in_the_journal_of_one_that_never_beat_is_known(

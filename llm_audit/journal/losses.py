@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from llm_audit.journal import beside
+import bson
+from bson.errors import BSONError
 
 CALL_IDS_MAX = 10
 
@@ -16,7 +17,9 @@ CONTENT = "content"
 NOTES = "notes"
 JOURNAL = "journal"
 
-LEFT = "losses"  # a process's file beside its journal
+LEFT = "losses"  # the one file beside a process's journal
+
+_AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
 
 
 @dataclass(slots=True)
@@ -107,21 +110,29 @@ class Account(TypedDict):
 def leave(
     folder: Path, *, recorded: int, not_journaled: int, dropped: list[dict[str, Any]]
 ) -> None:
-    """Write what was lost beside the journal, for whoever ships that after our death.
+    """Write down what was lost, for whoever ships the journal after our death.
+
+    A file, replaced at once: one document that is current, where a journal could only grow.
 
     Args:
         folder: This process's, in the spool.
         recorded: The number of its last operation.
-        not_journaled: How many were kept in memory only.
-        dropped: As tally entries.
+        not_journaled: How many the disk had refused.
+        dropped: As `Losses.entries`.
 
     Raises:
         OSError: The spool cannot be written.
     """
+    new = folder / f"{LEFT}.new"
+    new.touch(mode=0o600)
     left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
-    beside.write(folder, LEFT, left)
+    new.write_bytes(bson.encode(left))
+    new.replace(folder / LEFT)
 
 
 def find_left(folder: Path) -> dict[str, Any]:
     """Return what a dead process has left written of its losses; empty if there were none."""
-    return beside.read(folder, LEFT)
+    try:
+        return bson.decode((folder / LEFT).read_bytes(), _AWARE)
+    except (OSError, BSONError):
+        return {}

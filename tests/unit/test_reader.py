@@ -1,20 +1,19 @@
 """A journal's way out: what goes together, how far it reads ahead, and when files may go."""
 
-import shutil
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import bson
 import pytest
-from made_up_records import LARGE, append, journal_of, numbered, packed
+from made_up_records import append, journal_of, numbered, packed
 
 from llm_audit.journal import reader
-from llm_audit.journal.losses import JOURNAL, RECORD, Losses
+from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.operations import Form
 from llm_audit.journal.reader import Batch, JournalReader
 from llm_audit.journal.records import OTHER, OWN, START
-from llm_audit.journal.segments import FileSegment, Segment, find_segments
+from llm_audit.journal.segments import FileSegment, find_segments
 from llm_audit.journal.writer import Journal
 
 LATER = 3600.0
@@ -30,12 +29,6 @@ def reader_of(
         batch_size=batch_size,
         losses=journal.losses,
     )
-
-
-def left_by_the_dead(segments: deque[Segment]) -> tuple[JournalReader, Losses]:
-    losses = Losses()
-    held = JournalReader(segments, pending_after_seconds=0, batch_size=500, losses=losses)
-    return held, losses
 
 
 def batches(held: JournalReader, *, everything: bool = False) -> Iterator[Batch]:
@@ -112,34 +105,6 @@ def test_a_segment_goes_when_all_of_it_is_acknowledged(tmp_path: Path, batch_siz
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_disk_refused_is_shipped_and_counted(tmp_path: Path) -> None:
-    """Records that are only in memory go out too, and hold back the count until they have."""
-    journal = journal_of(tmp_path, [packed(1)])
-    journal.close_segment()
-    journal.folder = tmp_path / "missing"
-    append(journal, 2)
-    held = reader_of(journal)
-    assert held.acknowledged_through == 0
-
-    (batch,) = batches(held)
-    assert forms(batch) == [(Form.INSERT_START, "1"), (Form.INSERT_START, "2")]
-    assert (held.acknowledged_through, held.empty) == (2, True)
-
-
-def test_memory_does_not_overtake_the_disk(tmp_path: Path) -> None:
-    """Where the disk refused for a while, everything goes out in the order of recording."""
-    journal = Journal(tmp_path, LARGE, LARGE)
-    for number in range(100, 130):
-        journal.folder = tmp_path / "missing" if 110 <= number < 120 else tmp_path
-        journal.close_segment()
-        journal._refused_until = 0.0
-        append(journal, number)
-    held = reader_of(journal, batch_size=7)
-    sent = [int(call_id) for batch in batches(held) for _, call_id in forms(batch)]
-    assert sent == list(range(100, 130))
-    assert held.acknowledged_through == 30
-
-
 def test_reading_ahead_is_bounded(tmp_path: Path) -> None:
     """However many starts wait for their outcome, only a window of them is held in memory."""
     records = [numbered(100 + number, "x" * 2**20) for number in range(40)]
@@ -186,58 +151,6 @@ def test_a_segment_that_vanished_is_counted(
     assert "No such file" in entry["reason"]
     assert len(caplog.messages) == 1
     assert list(journal.segments) == []
-
-
-def test_a_removed_folder_loses_only_what_was_rotated(tmp_path: Path) -> None:
-    """What is in the file being written is read by its descriptor; older files are counted."""
-    folder = tmp_path / "nonce"
-    folder.mkdir()
-    journal = journal_of(folder, map(packed, range(100, 108)), segment_max_bytes=3 * SIZE)
-    shutil.rmtree(folder)
-    append(journal, 108)
-    held = reader_of(journal)
-    (batch,) = batches(held)
-
-    assert [write.record.seq for write in batch.writes] == [7, 8, 9]
-    assert held.acknowledged_through == 9
-    (entry,) = journal.losses.entries()
-    assert (entry["what"], entry["count"], entry["first_seq"], entry["last_seq"]) == (
-        *(RECORD, 6, 1, 6),
-    )
-
-
-def test_damage_in_what_the_dead_left_is_tallied(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nobody knows what was in a damaged rest: one entry, after which number, and no more."""
-    folder = tmp_path / "nonce"
-    folder.mkdir()
-    good = [numbered(seq) for seq in range(1, 7)]
-    (folder / "00000001.bson").write_bytes(good[0] + good[1] + b"damage" + good[2])
-    (folder / "00000002.bson").write_bytes(b"".join(good[3:]))
-    held, losses = left_by_the_dead(find_segments(folder))
-    (batch,) = batches(held)
-
-    assert [write.record.seq for write in batch.writes] == [1, 2, 4, 5, 6]
-    (entry,) = losses.entries()
-    assert (entry["what"], entry["count"], entry["last_seq"]) == (JOURNAL, 1, 2)
-    assert held.empty
-    assert list(folder.iterdir()) == []
-    assert len([line for line in caplog.messages if "set aside" in line]) == 1
-
-
-def test_a_segment_of_the_dead_that_vanished_is_tallied(tmp_path: Path) -> None:
-    """Where a dead process's file is gone, that is said, though not how much was in it."""
-    (tmp_path / "00000001.bson").write_bytes(numbered(1))
-    (tmp_path / "00000002.bson").write_bytes(numbered(2))
-    segments = find_segments(tmp_path)
-    (tmp_path / "00000001.bson").unlink()
-    held, losses = left_by_the_dead(segments)
-    (batch,) = batches(held)
-
-    assert [write.record.seq for write in batch.writes] == [2]
-    assert [entry["what"] for entry in losses.entries()] == [JOURNAL]
-    assert held.empty
 
 
 def test_damage_in_our_own_journal_is_counted_and_holds_nothing_up(tmp_path: Path) -> None:

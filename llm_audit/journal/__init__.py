@@ -2,5 +2,6 @@
 
 `operations` and `records` say what a record holds, `precedence` which outcome stands; `segments`
 are the files, `writer` appends to them and `reader` reads on; `spool` is the folder around them,
-`adoption` takes over the folders of the dead; `losses` counts what did not arrive.
+`adoption` takes over the folders of the dead; `losses` counts what did not arrive, `memory` holds
+what the disk refuses, and `complaints` say so in the log.
 """

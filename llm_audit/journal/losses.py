@@ -1,7 +1,9 @@
 """What did not arrive as it was recorded: counted by reason, with where and when."""
 
 import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ CONTENT = "content"
 NOTES = "notes"
 JOURNAL = "journal"
 
+NOTE_SECONDS = 1.0
 LEFT = "losses"  # the one file beside a process's journal
 
 _AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
@@ -128,6 +131,27 @@ def leave(
     left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
     new.write_bytes(bson.encode(left))
     new.replace(folder / LEFT)
+
+
+class LossNote:
+    """Keeps a process's file of losses up to date: once a second, or when they have doubled."""
+
+    def __init__(self) -> None:
+        self.lost = 0  # how much is noted
+        self._tried = 0
+        self._next = 0.0
+
+    def write(self, folder: Path, losses: Losses, recorded: int, not_journaled: int) -> None:
+        """Write it if it is due. The parameters are those of `leave`."""
+        lost = losses.total + not_journaled
+        due = lost >= 2 * self._tried or time.monotonic() >= self._next
+        if lost == self.lost or not due:
+            return
+        self._next, self._tried = time.monotonic() + NOTE_SECONDS, lost
+        with suppress(OSError):  # that the disk refuses has been said
+            entries = losses.entries()
+            leave(folder, recorded=recorded, not_journaled=not_journaled, dropped=entries)
+            self.lost = lost
 
 
 def find_left(folder: Path) -> dict[str, Any]:

@@ -256,65 +256,6 @@ class FileSegment(Segment):
         )
 
 
-class MemorySegment(Segment):
-    """What the disk refuses, until it takes a copy.
-
-    Args:
-        path: The file that the copy goes to.
-    """
-
-    in_memory = True
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.name)
-        self.saved = False
-        self._path = path
-        self._records = bytearray()
-
-    @property
-    def missing(self) -> int:
-        """How many of its records MongoDB has not acknowledged."""
-        return self.records - self.taken + self.unacknowledged
-
-    def save(self) -> None:
-        """Have a copy on disk, whole or not at all, in case the process ends.
-
-        Raises:
-            OSError: The disk refuses it, too.
-        """
-        new = self._path.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_bytes(self._records)
-        new.replace(self._path)
-        self.saved = True
-
-    def append(self, record: bytearray) -> None:
-        """Keep a record."""
-        self._records += record
-        self.end += len(record)
-
-    def settle(self, start: int, length: int) -> bool:
-        """Look how much is there."""
-        self.end = len(self._records)
-        return self.end == start + length
-
-    def stay_in(self, folder: Path) -> bool:  # noqa: ARG002
-        """Nobody removes it."""
-        return False
-
-    def delete(self) -> None:
-        """Free the memory, and remove the copy."""
-        self._records = bytearray()
-        if self.saved:
-            self._path.unlink(missing_ok=True)
-
-    def _read_at(self, offset: int, size: int) -> bytes:
-        return bytes(self._records[offset : offset + size])
-
-    def _set_rest_aside(self, end: int) -> None:  # noqa: ARG002
-        log_once("A journal segment in memory is damaged: its end is lost.")
-
-
 def find_segments(folder: Path) -> deque[Segment]:
     """Return the segments that a dead process left in its folder, oldest first."""
     segments: deque[Segment] = deque()

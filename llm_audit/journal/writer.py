@@ -10,27 +10,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.errors import LLMAuditError, log_once
-from llm_audit.journal.losses import CONTENT, RECORD, Losses, leave
+from llm_audit.journal import complaints
+from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
+from llm_audit.journal.memory import MemorySegment, unsaved
 from llm_audit.journal.records import seal, seq_of
-from llm_audit.journal.segments import SUFFIX, FileSegment, MemorySegment, Segment
+from llm_audit.journal.segments import SUFFIX, FileSegment, Segment
 
 MEMORY_MAX_BYTES = 8 * 2**20
 MEMORY_SEGMENT_BYTES = 2**20
 CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its content
 REOPEN_AFTER_SECONDS = 1.0
-NOTE_SECONDS = 1.0
-DISK_REFUSED = "the disk refuses the journal"  # said once, whoever finds out first
-UNTIL_THEN = (
-    "Until then calls are in memory only, and lost if this process ends before MongoDB has them."
-)
 
 QUOTA = "spool_max_bytes"
 MEMORY_FULL = "disk and memory are full"
-LOST_AT_END = "in memory only when the process ended"
 
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
@@ -69,8 +64,7 @@ class Journal:
         self._memory_bytes = 0
         self.written_bytes = 0
         self._unsaid: dict[str, str] = {}
-        self._noted = self._note_tried = 0  # how many losses are noted beside the journal
-        self._next_note = 0.0
+        self._note = LossNote()
         self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
         self._lock = threading.RLock()
         self._arriving: deque[_Arriving] = deque()
@@ -111,7 +105,7 @@ class Journal:
                 interruption = self._write_arrived() or interruption
         if self._unsaid:
             self._say()
-        if self._noted != self.losses.total + self.not_journaled:
+        if self._note.lost != self.losses.total + self.not_journaled:
             self.note_losses()
         if interruption is not None:
             raise interruption
@@ -180,19 +174,7 @@ class Journal:
         room. It is done once a second, or when the count has doubled.
         """
         with self._lock:
-            lost = self.losses.total + self.not_journaled
-            due = lost >= 2 * self._note_tried or time.monotonic() >= self._next_note
-            if lost == self._noted or not due:
-                return
-            self._next_note, self._note_tried = time.monotonic() + NOTE_SECONDS, lost
-            with suppress(OSError):  # that the disk refuses has been said
-                leave(
-                    self.folder,
-                    recorded=self.last_seq,
-                    not_journaled=self.not_journaled,
-                    dropped=self.losses.entries(),
-                )
-                self._noted = lost
+            self._note.write(self.folder, self.losses, self.last_seq, self.not_journaled)
 
     def ensure_folder(self) -> None:
         """See that folder and file are there; if somebody removed them, make them anew."""
@@ -201,20 +183,15 @@ class Journal:
                 self._ensure_folder()
         self._say()
 
-    @property
-    def in_memory_only(self) -> int:
-        """How many records are neither on disk nor known to be in MongoDB."""
-        return sum(segment.missing for segment in self._unsaved())
-
     def save_memory(self) -> None:
         """Write to disk what is in memory only, if the disk takes it by now."""
         with self._lock:
-            unsaved = self._unsaved()
-            if not unsaved or self._appending:
+            in_memory = unsaved(self.segments)
+            if not in_memory or self._appending:
                 return
             try:
                 self._make_folder()
-                for segment in unsaved:
+                for segment in in_memory:
                     if segment is self._current:
                         self._end_current()
                     if segment.end <= self._room_bytes:
@@ -223,14 +200,6 @@ class Journal:
                         self.written_bytes += segment.end
             except OSError as error:
                 self._disk_refused(error)
-
-    def give_up_memory(self) -> int:
-        """Count what is in memory only as lost: this process ends. Return how much it is."""
-        lost = 0
-        for segment in self._unsaved():
-            self.losses.add(RECORD, LOST_AT_END, seq=segment.last_seq, count=segment.missing)
-            lost += segment.missing
-        return lost
 
     def close(self) -> None:
         """Take no more records, so that everything can be shipped and the folder removed."""
@@ -290,11 +259,7 @@ class Journal:
 
     def _count_content(self, call_id: str, reason: str) -> None:
         self.losses.add(CONTENT, reason, seq=self.last_seq, call_ids=[call_id])
-        self._unsaid[f"content {reason}"] = (
-            f"There is no room for the content of new calls ({reason}): they are recorded without "
-            "messages and response, and counted. Bring MongoDB back or make room in the spool "
-            "(LLM_AUDIT_SPOOL_DIR, LLM_AUDIT_SPOOL_MAX_BYTES)."
-        )
+        self._unsaid[f"content {reason}"] = complaints.no_room_for_content(reason)
 
     def _append(self, segment: Segment, record: bytearray) -> None:
         self._attempt = (segment, segment.end, record)
@@ -342,23 +307,12 @@ class Journal:
         self._segment_number += 1
         return self.folder / f"{self._segment_number:08d}{SUFFIX}"
 
-    def _unsaved(self) -> list[MemorySegment]:
-        return [
-            segment
-            for segment in tuple(self.segments)
-            if isinstance(segment, MemorySegment) and not segment.saved and segment.missing
-        ]
-
     def _ensure_folder(self) -> None:
         try:
             if self._make_folder():
                 self._refused_until = 0.0
             if self._current is not None and self._current.stay_in(self.folder):
-                self._unsaid["made anew"] = (
-                    f"Files in the spool were removed, and are made anew in {self.folder}. What "
-                    "lay in older ones and was not shipped is lost and counted: let nothing clean "
-                    "LLM_AUDIT_SPOOL_DIR."
-                )
+                self._unsaid["made anew"] = complaints.made_anew(self.folder)
         except OSError as error:
             self._disk_refused(error)
 
@@ -374,21 +328,14 @@ class Journal:
             self._current = None
 
     def _disk_refused(self, error: OSError) -> None:
-        self._unsaid[DISK_REFUSED] = (
-            f"The journal in spool_dir cannot be written ({error.strerror}): make room in or give "
-            f"write permission to {self.folder}, or set LLM_AUDIT_SPOOL_DIR. {UNTIL_THEN}"
-        )
+        self._unsaid[complaints.DISK_REFUSED] = complaints.disk_refuses(self.folder, error)
         self._refused_until = time.monotonic() + REOPEN_AFTER_SECONDS
         self._end_current()
 
     def _drop(self, reason: str, call_id: str) -> None:
         self.last_seq += 1  # a number that is missing from the journal is proof of the loss
         self.losses.add(RECORD, reason, seq=self.last_seq, call_ids=[call_id])
-        self._unsaid[reason] = (
-            f"There is no room for new calls ({reason}): they are dropped whole and counted. Bring "
-            "MongoDB back or make room in the spool (LLM_AUDIT_SPOOL_DIR, "
-            "LLM_AUDIT_SPOOL_MAX_BYTES)."
-        )
+        self._unsaid[reason] = complaints.no_room(reason)
 
     def _say(self) -> None:
         """Log what happened under the lock, which no logging handler may wait for."""

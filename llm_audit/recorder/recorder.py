@@ -16,6 +16,8 @@ from llm_audit.errors import ConfigurationError, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
+from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
+from llm_audit.journal.memory import give_up
 from llm_audit.journal.operations import (
     OUTCOME_MAX_BYTES,
     START_MAX_BYTES,
@@ -23,7 +25,7 @@ from llm_audit.journal.operations import (
 )
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, OWN, START, VERDICT, pack
-from llm_audit.journal.writer import DISK_REFUSED, QUOTA, UNTIL_THEN, Journal, JournalClosedError
+from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.settings import Settings
@@ -195,7 +197,7 @@ class Recorder:
         if not result:
             self.journal.save_memory()  # as late as can be: the disk may take it by now
         self.shipper.stop(max(0.0, deadline - time.monotonic()))
-        lost = 0 if result else self.journal.give_up_memory()
+        lost = 0 if result else give_up(self.journal.segments, self.journal.losses)
         if not lost:
             return result
         log(

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from llm_audit.errors import UnavailableError, log, log_fault, log_once
+from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.providers import pricing
@@ -308,7 +309,7 @@ class Shipper:
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
 
     def _where_calls_wait(self) -> str:
-        if self._journal.disk_refuses or self._journal.in_memory_only:
+        if self._journal.disk_refuses or unsaved(self._journal.segments):
             return "calls are in memory only, as the journal in spool_dir cannot be written"
         return "calls stay in the journal"
 

@@ -11,8 +11,9 @@ from file_size_limit import file_size_limit
 from made_up_records import LARGE, numbered, read, seqs
 
 from llm_audit.journal import segments
+from llm_audit.journal.memory import MemorySegment
 from llm_audit.journal.records import FORMAT_VERSION, JournalVersionError, seal
-from llm_audit.journal.segments import FileSegment, MemorySegment, Segment, find_segments
+from llm_audit.journal.segments import FileSegment, Segment, find_segments
 
 RECORDS = [numbered(seq, "x" * (10 * seq)) for seq in range(1, 9)]
 

@@ -6,11 +6,12 @@ BIN := .venv/bin
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test faults compat lint types bench figures docs wheel-test constraints
+.PHONY: help setup demo unit test coverage faults celery-suite compat lint types bench figures docs \
+	wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Put everything into .venv; a no-op when nothing changed
 
@@ -28,12 +29,19 @@ demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
 unit: setup ## Run the tests that need no server
 	@$(BIN)/python -m pytest -n auto tests/unit
 
-test: setup ## Run every test, against a real mongod and redis-server
-	@$(BIN)/python -m pytest -n 3 --dist worksteal
+TESTS := tests
+test: setup ## Run every test, against a real mongod and redis-server; TESTS=tests/faults some
+	@$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
+
+coverage: setup ## Measure which lines tests/unit and tests/integration run; there is a floor
+	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov tests/unit tests/integration
 
 faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis tests/unit tests/integration
+
+celery-suite: setup ## Run Celery's own tests with and without the hooks, and print what differs
+	@$(BIN)/python .ci/celery_suite.py
 
 compat: setup ## Run the core rows of the Celery tests on every Celery that is supported
 	@.ci/compat

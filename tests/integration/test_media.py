@@ -103,7 +103,7 @@ def forget_spool(recording: Recording) -> None:
         ({"messages": [{"image": "data:image/png;base64," + "QUJD" * (10 * 2**20)}]}, "a cat"),
         ({"system_prompt": "prose " * (2 * 2**20)}, "prose too " * (6 * 2**20 // 10)),
         (
-            {"tools": [{"n": n, "image": IMAGE if n == 7 else ""} for n in range(400_000)]},
+            {"tools": [{"n": n, "image": IMAGE if n == 7 else "x" * 300} for n in range(40_000)]},
             "an image in a moved list",
         ),
         ({"metadata": {"schema": {"$ref": "a", "$id": "b"}, "image": IMAGE}}, "a strange key"),

@@ -138,13 +138,13 @@ def test_a_failure_is_seen_where_calls_are_folded(shell: Shell, calls: Calls) ->
 
 
 def test_long_runs_are_folded(shell: Shell, calls: Calls) -> None:
-    """Of 5,000 siblings ten are shown, the others summed up in a line; --full shows them."""
+    """Of 1,200 siblings ten are shown, the others summed up in a line; --full shows them."""
     calls.insert_many(
         [
             made("root", 0, 60, call_type="AGENT"),
             *(
                 made(f"call {n:04}", n / 100, n / 100 + 1, parent_call_id="root", total_tokens=1)
-                for n in range(5_000)
+                for n in range(1_200)
             ),
         ]
     )
@@ -152,25 +152,25 @@ def test_long_runs_are_folded(shell: Shell, calls: Calls) -> None:
     folded, full = shell("trace", "t"), shell("trace", "t", "--full")
 
     [rest] = [line for line in folded.lines if "--full" in line]
-    assert "└ … 4,990 more" in rest
-    assert "4,990" in rest.partition("--full")[2]
+    assert "└ … 1,190 more" in rest
+    assert "1,190" in rest.partition("--full")[2]
     assert len(folded.lines) < 20
-    assert "call 4999" in full.output
+    assert "call 1199" in full.output
     assert "--full" not in full.output
 
 
 def test_a_long_chain_is_folded(shell: Shell, calls: Calls) -> None:
-    """An agent that calls itself 2,000 times deep fits on a page, and at any depth in a line."""
-    parents = [None, *(f"call {n:04}" for n in range(1_999))]
+    """An agent that calls itself 1,100 times deep fits on a page, and at any depth in a line."""
+    parents = [None, *(f"call {n:04}" for n in range(1_099))]
     calls.insert_many(
-        [made(f"call {n:04}", n, 2_000, parent_call_id=p) for n, p in enumerate(parents)]
+        [made(f"call {n:04}", n, 1_100, parent_call_id=p) for n, p in enumerate(parents)]
     )
 
     folded, full = shell("trace", "t"), shell("trace", "t", "--full")
 
     assert len(folded.lines) < 40
-    assert "… 1,979 more" in folded.output
-    assert "call 1999" in full.output
+    assert "… 1,079 more" in folded.output
+    assert "call 1099" in full.output
     assert max(map(len, full.lines)) <= 80
 
 

@@ -42,26 +42,9 @@ INI = """
     filterwarnings = error
 """
 
-Run = Callable[..., pytest.RunResult]
-
-
-@pytest.fixture
-def run(pytester: pytest.Pytester) -> Run:
-    """Run pytest in a user's project that consists of the app above and these tests."""
-    pytester.makepyfile(app=APP)
-    pytester.makeini(INI)
-
-    def run_tests(tests: str, *options: str) -> pytest.RunResult:
-        pytester.makepyfile(test_app="import pytest\n" + dedent(tests))
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-
-    return run_tests
-
-
-def test_what_a_sync_program_recorded(run: Run) -> None:
-    """A test sees its calls while they run and when they have ended, and none of another test."""
-    result = run(
-        """
+WHAT_WORKS = {
+    # A test sees its calls while they run and when they have ended, and none of another test.
+    "sync": """
         import llm_audit
         from app import LLMLogger, answer
 
@@ -81,15 +64,9 @@ def test_what_a_sync_program_recorded(run: Run) -> None:
 
         def test_none_of_the_other_tests(llm_audit_records):
             assert llm_audit_records == []
-        """
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_the_program_may_flush_configure_and_stop(run: Run) -> None:
-    """What a program does at its start and end works, and what it has set is kept otherwise."""
-    result = run(
-        """
+        """,
+    # What a program does at its start and end works, and what it has set is kept otherwise.
+    "settings": """
         import os
         import llm_audit
         from app import answer
@@ -113,15 +90,9 @@ def test_the_program_may_flush_configure_and_stop(run: Run) -> None:
             assert get_settings().service == "shop"
             assert not [name for name in os.environ if name.startswith("LLM_AUDIT_")]
             assert not os.path.exists("spool-of-the-app")
-        """
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_nothing_waits_for_ever_after_a_test(run: Run) -> None:
-    """A call that a test left open is no concern of later ones, whatever the program configured."""
-    result = run(
-        """
+        """,
+    # A call that a test left open is no concern of later ones, whatever the program configured.
+    "later": """
         import llm_audit
         from app import answer
         from llm_audit import LLMLogger
@@ -133,15 +104,9 @@ def test_nothing_waits_for_ever_after_a_test(run: Run) -> None:
         def test_later(llm_audit_mongod):
             answer("later")
             assert llm_audit.flush()
-        """
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_what_an_async_program_recorded(run: Run) -> None:
-    """The same in coroutines, also where the program waits for MongoDB."""
-    result = run(
-        """
+        """,
+    # The same in coroutines, also where the program waits for MongoDB.
+    "async": """
         import asyncio
         import llm_audit
         from app import stream
@@ -152,16 +117,9 @@ def test_what_an_async_program_recorded(run: Run) -> None:
             await asyncio.gather(*map(stream, "ab"))
             assert [call.status for call in llm_audit_records] == ["SUCCESS", "SUCCESS"]
             assert [call.messages for call in llm_audit_records] == [["a"], ["b"]]
-        """
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_what_a_task_applied_in_place_recorded(run: Run) -> None:
-    """The calls of a Celery task carry its id and name, without a worker and a broker."""
-    pytest.importorskip("celery")
-    result = run(
-        """
+        """,
+    # The calls of a Celery task carry its id and name, without a worker and a broker.
+    "task": """
         import celery_hooks
         from app import answer
         from celery import Celery
@@ -179,15 +137,9 @@ def test_what_a_task_applied_in_place_recorded(run: Run) -> None:
             [call] = llm_audit_records
             assert call.task_id == result.id
             assert (call.task.name, call.task.eager) == (ask.name, True)
-        """
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_what_other_processes_of_the_test_recorded(run: Run) -> None:
-    """A script that the test runs records into the test's spool, too."""
-    result = run(
-        """
+        """,
+    # A script that the test runs records into the test's spool, too.
+    "script": """
         import subprocess, sys
 
         def test_script(llm_audit_records):
@@ -195,44 +147,69 @@ def test_what_other_processes_of_the_test_recorded(run: Run) -> None:
             subprocess.run([sys.executable, "-c", script], check=True)
             [call] = llm_audit_records
             assert (call.status, call.ended_by) == ("INCOMPLETE", "process_exit")
-        """
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_a_failing_expectation_fails(run: Run) -> None:
-    """A wrong expectation fails the test, and the report names the calls that there were."""
-    result = run(
-        """
+        """,
+}
+WHAT_FAILS = {
+    # A wrong expectation fails the test, and the report names the calls that there were.
+    "expectation": """
         from app import answer
 
         def test_nothing_is_asked(llm_audit_records):
             answer("hi")
             assert llm_audit_records == []
-        """
-    )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*<1 recorded calls: CHAT gpt-4 SUCCESS>*"])
-
-
-def test_a_mistake_in_using_the_api_fails(run: Run) -> None:
-    """What is logged once in production raises in a test."""
-    result = run(
-        """
+        """,
+    # What is logged once in production raises in a test.
+    "mistake": """
         from app import LLMLogger
 
         def test_mistake(llm_audit_records):
             LLMLogger.start(model="m", messages=3)
-        """
+        """,
+    # Who asks for both is told why nothing would arrive.
+    "both": "def test_both(llm_audit_mongod, llm_audit_records): ...",
+}
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    """Run pytest in a user's project that consists of the app above and these tests."""
+    pytester.makepyfile(app=APP)
+    pytester.makeini(INI)
+
+    def run_tests(*options: str, **files: str) -> pytest.RunResult:
+        for name, tests in files.items():
+            pytester.makepyfile(**{f"test_{name}": "import pytest\n" + dedent(tests)})
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+
+    return run_tests
+
+
+def test_what_programs_record_is_seen(run: Run) -> None:
+    """Sync and async code, tasks and other processes: a test sees what was recorded in it."""
+    pytest.importorskip("celery")
+    run(**WHAT_WORKS).assert_outcomes(passed=10)
+
+
+def test_what_is_wrong_fails(run: Run) -> None:
+    """A wrong expectation names the calls that there were; what is only logged elsewhere raises."""
+    result = run(**WHAT_FAILS)
+    result.assert_outcomes(failed=2, errors=1)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*<1 recorded calls: CHAT gpt-4 SUCCESS>*",
+            "*UsageError: messages*",
+            "*ask for one of them in a test.*",
+        ]
     )
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*UsageError: messages*"])
 
 
 def test_a_real_mongod_for_each_worker(run: Run) -> None:
     """Under pytest-xdist too, each test has a database of its own on a real MongoDB."""
     result = run(
-        """
+        *("-n", "2"),
+        real="""
         import llm_audit
         from app import answer, stream
         from llm_audit import LLMCallRepository
@@ -254,7 +231,6 @@ def test_a_real_mongod_for_each_worker(run: Run) -> None:
             assert (summary.calls, summary.successes) == (1, 1)
             await database.client.close()
         """,
-        *("-n", "2"),
     )
     result.assert_outcomes(passed=4)
 
@@ -269,14 +245,14 @@ def test_a_server_of_the_users(
     monkeypatch.setenv("LLM_AUDIT_MONGO_URL", mongod.url)
     before = mongo_client.list_database_names()
     result = run(
-        f"""
+        url=f"""
         import llm_audit
         from app import answer
 
         def test_url(llm_audit_mongod):
             assert llm_audit_mongod.url == {mongod.url!r}
             answer("hi")
-        """
+        """,
     )
     result.assert_outcomes(passed=1)
     assert mongo_client.list_database_names() == before
@@ -286,21 +262,14 @@ def test_the_page_about_testing(run: Run) -> None:
     """The Python blocks of the page are a file of tests that passes."""
     page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    result = run("".join(blocks))
+    result = run(page="".join(blocks))
     result.assert_outcomes(passed=8)
-
-
-def test_both_in_one_test(run: Run) -> None:
-    """Whoever asks for both is told why nothing would arrive."""
-    result = run("def test_both(llm_audit_mongod, llm_audit_records): ...")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*ask for one of them in a test.*"])
 
 
 def test_a_project_without_the_fixtures(run: Run) -> None:
     """There, the plugin costs the import of three small modules, and sets nothing."""
     result = run(
-        """
+        nothing="""
         import os, sys, threading
 
         def test_nothing_is_imported():

@@ -67,32 +67,34 @@ class Flight:
         self,
         deployment: Deployment,
         pool: tuple[str, ...],
-        name: str = "ask",
-        *,
+        *names: str,
         sig: signal.Signals = signal.SIGQUIT,
         answer: bool = False,
         **kwargs: Any,
-    ) -> str:
-        """Run a worker and stop it while a call is in flight; return the task's id.
+    ) -> list[str]:
+        """Run a worker and stop it while each of some tasks has a call in flight; return their ids.
 
         Args:
             deployment: Where the worker runs.
             pool: Its pool, as options of the command line.
-            name: The task's.
+            *names: The tasks, at most as many as the pool runs at a time.
             sig: What the worker is stopped with.
             answer: Let the provider answer once the worker is told.
-            **kwargs: The task's.
+            **kwargs: What each task is given.
         """
         with deployment.worker(*pool) as worker:
-            task_id, request = self.begin(name, **kwargs)
-            if pool in {PREFORK, PREFORK_ALONE}:  # in the others it is the process that runs it
-                self._wait_until_accepted(request["node"], task_id)
+            task_ids = []
+            for name in names:
+                task_id, request = self.begin(name, **kwargs)
+                task_ids.append(task_id)
+                if pool in {PREFORK, PREFORK_ALONE}:  # in the others it is the process that runs it
+                    self._wait_until_accepted(request["node"], task_id)
             worker.send_signal(sig)
             self.provider.wake_callers()
             if answer:
                 self.provider.answer()
             worker.wait(PATIENCE)
-        return task_id
+        return task_ids
 
     def revoke(self, task_id: str, request: dict[str, Any], name: str = "SIGTERM") -> None:
         """Revoke a task with a signal.

@@ -30,7 +30,7 @@ def with_pools(**pools: tuple[str, ...]) -> pytest.MarkDecorator:
 
 in_block = pytest.mark.parametrize("in_block", [False, True], ids=["open", "in block"])
 kept = pytest.mark.parametrize("kept", [False, True], ids=["asyncio.run", "kept loop"])
-early_and_late = pytest.mark.parametrize("name", ["ask", "ask_late"])
+EARLY_AND_LATE = ("ask", "ask_late")  # acknowledged
 PREFORKS = ("prefork", "prefork-alone")
 EVERYWHERE = (*PREFORKS, "threads", "gevent", "solo")
 
@@ -139,27 +139,39 @@ def test_a_revoke_that_has_no_effect(flight: Flight) -> None:
 @with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
 def test_a_warm_shutdown(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
     """A worker that is asked to stop lets the task finish."""
-    task_id = flight.stop_worker(own_queue, options, sig=signal.SIGTERM, answer=True)
+    (task_id,) = flight.stop_worker(own_queue, options, "ask", sig=signal.SIGTERM, answer=True)
 
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
 
 @core
 @in_block
-@with_pools(prefork=PREFORK, alone=PREFORK_ALONE, gevent=GEVENT)
-@early_and_late
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (PREFORK, EARLY_AND_LATE),
+        (GEVENT, EARLY_AND_LATE),
+        *((PREFORK_ALONE, (name,)) for name in EARLY_AND_LATE),
+    ],
+    ids=["prefork", "gevent", "alone, early", "alone, late"],
+)
 def test_a_cold_shutdown(
-    own_queue: Deployment, flight: Flight, options: tuple[str, ...], name: str, in_block: bool
+    own_queue: Deployment,
+    flight: Flight,
+    options: tuple[str, ...],
+    names: tuple[str, ...],
+    in_block: bool,
 ) -> None:
     """A worker that stops at once cancels the call, acknowledged or not."""
-    task_id = flight.stop_worker(own_queue, options, name, in_block=in_block)
+    task_ids = flight.stop_worker(own_queue, options, *names, in_block=in_block)
 
-    flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "shutdown"))
+    for task_id in task_ids:
+        flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "shutdown"))
 
 
 def test_a_cold_shutdown_of_threads(own_queue: Deployment, flight: Flight) -> None:
     """Threads cannot be stopped: the worker waits for them, and the call succeeds."""
-    task_id = flight.stop_worker(own_queue, THREADS, answer=True)
+    (task_id,) = flight.stop_worker(own_queue, THREADS, "ask", answer=True)
 
     flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
@@ -173,35 +185,35 @@ def test_a_cold_shutdown_of_solo(
     own_queue: Deployment, flight: Flight, in_block: bool, expected: tuple[str, str, str]
 ) -> None:
     """In the only process Celery raises an exception into the task, which is all a block sees."""
-    task_id = flight.stop_worker(own_queue, SOLO, in_block=in_block)
+    (task_id,) = flight.stop_worker(own_queue, SOLO, "ask", in_block=in_block)
     calls = flight.ends_as(task_id, FINISHED, LEFT, expected)
 
     assert not in_block or calls[-1]["error_type"] == "NotImplementedError"
 
 
-@early_and_late
-def test_a_soft_shutdown_that_is_over(own_queue: Deployment, flight: Flight, name: str) -> None:
+def test_a_soft_shutdown_that_is_over(own_queue: Deployment, flight: Flight) -> None:
     """When the time that a soft shutdown gives is over, it is a cold one."""
     softly = own_queue.with_settings(SOFT_SHUTDOWN_SECONDS="1")
-    task_id = flight.stop_worker(softly, PREFORK, name)
+    task_ids = flight.stop_worker(softly, PREFORK, *EARLY_AND_LATE)
 
-    flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "shutdown"))
+    for task_id in task_ids:
+        flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "shutdown"))
 
 
-@early_and_late
-def test_a_soft_shutdown_in_time(own_queue: Deployment, flight: Flight, name: str) -> None:
+def test_a_soft_shutdown_in_time(own_queue: Deployment, flight: Flight) -> None:
     """A task that finishes in that time has succeeded, though Celery then says it is retried."""
     softly = own_queue.with_settings(SOFT_SHUTDOWN_SECONDS="5")
-    task_id = flight.stop_worker(softly, PREFORK, name, answer=True)
+    task_ids = flight.stop_worker(softly, PREFORK, *EARLY_AND_LATE, answer=True)
 
-    flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
+    for task_id in task_ids:
+        flight.ends_as(task_id, FINISHED, LEFT, ANSWERED)
 
 
 @core
 @with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
 def test_a_killed_worker(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
     """When the whole worker is killed, the next one on this machine closes its calls."""
-    task_id = flight.stop_worker(own_queue, options, sig=signal.SIGKILL)
+    (task_id,) = flight.stop_worker(own_queue, options, "ask", sig=signal.SIGKILL)
     with own_queue.worker(*SOLO):
         flight.ends_as(task_id, FINISHED, LEFT, ended("ABANDONED", "worker_lost"))
 
@@ -271,7 +283,7 @@ def test_a_revoked_coroutine(flight: Flight, kept: bool) -> None:
 @kept
 def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight, kept: bool) -> None:
     """A coroutine ends with the worker as any other task."""
-    task_id = flight.stop_worker(own_queue, PREFORK, "ask_in_loop", kept=kept)
+    (task_id,) = flight.stop_worker(own_queue, PREFORK, "ask_in_loop", kept=kept)
 
     flight.ends_as(task_id, ended("CANCELLED", "shutdown"))
 

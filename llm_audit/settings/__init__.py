@@ -128,8 +128,9 @@ def changed_settings(**changes: Any) -> Iterator[None]:
     _hide_url(changes)
     with _Home.lock:
         before = _Home.named, _Home.pinned, _Home.settings
-        _Home.pinned = _Home.pinned | changes
-        _Home.settings = read(_Home.named | _Home.pinned)
+        pinned = _Home.pinned | changes
+        _Home.settings = read(_Home.named | pinned)
+        _Home.pinned = pinned
     try:
         yield
     finally:

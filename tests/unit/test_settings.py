@@ -9,7 +9,7 @@ from pydantic import MongoDsn
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger, configure
 from llm_audit.recorder import process
-from llm_audit.settings import Settings, get_settings
+from llm_audit.settings import Settings, changed_settings, get_settings
 from llm_audit.testing import RecordedCalls
 
 
@@ -186,6 +186,17 @@ def test_settings_change_nothing_when_refused() -> None:
     with pytest.raises(ConfigurationError):
         configure(batch_size=-1)
     assert get_settings() is before
+
+
+def test_refused_changes_leave_no_trace() -> None:
+    """A wrong value for a block is refused, and what comes after it goes on."""
+    before = get_settings()
+    for wrong in ({"mongo_url": "nonsense"}, {"batch_size": -1}, {"nonsense": 1}):
+        with pytest.raises(ConfigurationError), changed_settings(**wrong):
+            pass
+    assert get_settings() is before
+    configure(service="billing")
+    assert get_settings().service == "billing"
 
 
 def test_a_wrong_argument_counts_more_than_a_wrong_variable(

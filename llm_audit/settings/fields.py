@@ -23,6 +23,9 @@ def _in_utf8(text: str) -> str:
 Text = Annotated[str, AfterValidator(_in_utf8)]
 LONGEST_SECONDS = 1e9  # 31 years; beyond some 290, Python waits no more but raises
 Seconds = Annotated[float, Field(le=LONGEST_SECONDS)]
+LARGEST_REPLICA_SET = 50  # members that MongoDB allows
+LARGEST_BYTES = 2**60  # beyond 64 bits nothing can be measured
+Bytes = Annotated[int, Field(gt=0, le=LARGEST_BYTES)]
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -63,9 +66,10 @@ class Settings(BaseSettings):
         default=False,
         description="also index every word: search is fast, and writing several times as dear",
     )
-    write_concern: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^\D")] = Field(
-        "majority", union_mode="left_to_right", description="MongoDB's `w`"
-    )
+    write_concern: (
+        Annotated[int, Field(ge=1, le=LARGEST_REPLICA_SET)]
+        | Annotated[str, Field(pattern=r"^[^-+.\d\s]")]  # anything else is a wrong number
+    ) = Field("majority", union_mode="left_to_right", description="MongoDB's `w`")
     write_journal: bool = Field(default=True, description="MongoDB's `j`: wait for its journal")
 
     environment: Text | None = Field(None, description="stored with every call, e.g. production")
@@ -83,13 +87,18 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(
         default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
     )
-    segment_max_bytes: int = Field(8 * 2**20, gt=0, description="a journal segment's size")
-    media_limit_bytes: int = Field(
-        256 * 2**10, gt=0, description="base64 media longer than this moves to GridFS"
+    segment_max_bytes: Bytes = Field(8 * 2**20, description="a journal segment's size")
+    media_limit_bytes: Bytes = Field(
+        256 * 2**10, description="base64 media longer than this moves to GridFS"
     )
-    batch_size: int = Field(500, gt=0, description="operations in one bulk write at the most")
-    spool_max_bytes: int = Field(
-        10 * 2**30, gt=0, description="what the whole spool may hold; beyond it calls are dropped"
+    batch_size: int = Field(
+        500,
+        gt=0,
+        le=100_000,  # MongoDB takes no more at once
+        description="operations in one bulk write at the most",
+    )
+    spool_max_bytes: Bytes = Field(
+        10 * 2**30, description="what the whole spool may hold; beyond it calls are dropped"
     )
     durability: Literal["journal", "acknowledged"] = Field(
         "journal",

@@ -1,15 +1,18 @@
 """Settings: where they come from, and what a wrong one does."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
+from annotated_types import Le
 from pydantic import MongoDsn
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger, configure
+from llm_audit.errors import forget_logged
 from llm_audit.recorder import process
-from llm_audit.settings import Settings, changed_settings, get_settings
+from llm_audit.settings import Settings, changed_settings, get_settings, reset_settings
 from llm_audit.testing import RecordedCalls
 
 
@@ -186,6 +189,48 @@ def test_settings_change_nothing_when_refused() -> None:
     with pytest.raises(ConfigurationError):
         configure(batch_size=-1)
     assert get_settings() is before
+
+
+def numbers() -> list[str]:
+    """Name the settings that a number may be given for."""
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if re.search(r"\b(int|float)\b", str(field.annotation))
+    ]
+
+
+def test_every_number_has_bounds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What no machine can count, or is below zero, is a wrong variable and a wrong argument."""
+    assert len(numbers()) == 12
+    for name in numbers():
+        variable = f"LLM_AUDIT_{name.upper()}"
+        for wrong in ("9" * 20, "9" * 400, f"-{'9' * 400}", "-1", "-0.5"):
+            reset_settings()
+            forget_logged()
+            monkeypatch.setenv(variable, wrong)
+            assert getattr(get_settings(), name) == Settings.model_fields[name].default
+            assert caplog.messages.pop().startswith(f"{variable}: ")
+            with pytest.raises(ConfigurationError, match=f"^{name}: "):
+                configure(**{name: wrong})
+        monkeypatch.delenv(variable)
+
+
+def test_the_largest_numbers_do_not_stop_recording(tmp_path: Path) -> None:
+    """What is taken can also be worked with."""
+    largest = {
+        name: bound.le
+        for name in numbers()
+        for bound in Settings.model_fields[name].metadata
+        if isinstance(bound, Le)
+    }
+    assert largest.keys() == {*numbers()} - {"write_concern"}
+    configure(spool_dir=tmp_path, strict=True, write_concern=50, **largest)
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert list(tmp_path.rglob("*.bson"))
+    llm_audit.shutdown(0)
 
 
 def test_refused_changes_leave_no_trace() -> None:

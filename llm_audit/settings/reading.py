@@ -17,7 +17,7 @@ from llm_audit.settings.fields import PREFIX, Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
 
-_FIX_ARGUMENT = "Fix the argument of llm_audit.configure()."
+_FIX_ARGUMENT = "Fix the argument of llm_audit.configure(), or the option of the command."
 # Kubernetes sets these in every pod beside a service that is called llm-audit or llm-audit-...
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
 # Where a journal is impossible: a path that nobody can make, so calls stay in memory.

@@ -191,7 +191,7 @@ def test_a_wrong_url_is_one_line_without_its_secrets(url: str, shell: Shell) -> 
     ended = shell("--mongo-url", url, "calls")
 
     assert (ended.code, ended.output) == (2, "")
-    assert ended.errors.startswith("llm-audit: mongo_url is not a MongoDB connection string")
+    assert ended.errors.startswith("llm-audit: mongo_url: it is no MongoDB connection string")
     assert "s3cret" not in ended.errors
 
 

@@ -25,6 +25,7 @@ _CAUSES = {
         "LeaseExpired",
         "The process that made this call has shown no sign of life for the length of its lease.",
     ),
+    "process_exit": ("ProcessExit", "Recording ended in the moment in which this call began."),
     "record_lost": (
         "RecordLost",
         "The call has ended, but the record of how it ended was lost.",
@@ -57,7 +58,7 @@ class Closing:
 
         Args:
             nonce: The process.
-            ended_by: "worker_lost", "lease_expired" or "record_lost".
+            ended_by: "worker_lost", "lease_expired", "process_exit" or "record_lost".
             but_not: Calls to leave open.
 
         Raises:

@@ -283,6 +283,8 @@ class Shipper:
 
     def _say_goodbye(self) -> None:
         self._close_unrecorded()
+        if self._open_calls.ids():  # begun when those open had been ended; nobody looks later
+            self.closing.abandon(self._folder.nonce, ended_by="process_exit")
         self.heartbeat.end()
         self.ended_well = True
 

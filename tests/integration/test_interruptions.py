@@ -17,6 +17,7 @@ import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
 from llm_audit.journal import spool
+from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -118,6 +119,29 @@ def test_stopping_loses_no_call_of_another_thread(calls: Calls) -> None:
 
     assert llm_audit.flush(PATIENCE)
     assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == len(ids) == 600
+
+
+def test_a_call_begun_while_recording_stops_is_closed(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that begins after the others were ended is closed at goodbye; a real outcome counts."""
+    recording(pending_after_seconds=0)
+    stop = process.stop
+    late = []
+
+    def begin_one_more(*given: Any) -> Any:
+        late.append(LLMLogger.start(model="m", messages=MESSAGES))
+        return stop(*given)
+
+    LLMLogger.start(model="m", messages=MESSAGES)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "stop", begin_one_more)
+        assert llm_audit.shutdown(PATIENCE)
+    ends = [(call["status"], call.get("ended_by")) for call in calls.find().sort("_id")]
+    assert ends == [("INCOMPLETE", "shutdown"), ("ABANDONED", "process_exit")]
+
+    LLMLogger.complete(late[0])
+    assert arrived(calls, late[0])["status"] == "SUCCESS"
 
 
 def test_a_call_stopped_at_its_start_is_of_who_journals_it(

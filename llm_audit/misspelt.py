@@ -1,7 +1,7 @@
 """Arguments with a name that is not ours: told, because what they hold lands where nobody looks."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +13,13 @@ Function = Callable[..., Any]
 # Parameters of providers' requests that are like arguments of ours and mean something else.
 _OF_PROVIDERS = frozenset(
     (
-        *("inputs", "maxTokens", "max_new_tokens", "modelId", "model_id", "models", "providers"),
-        *("task", "trace", "user"),
+        *("inputs", "maxTokens", "max_new_tokens", "messageId", "message_id", "modelId"),
+        *("model_id", "models", "parent_id", "parent_message_id", "preview_id", "providers"),
+        *("session", "task", "tokens", "trace", "user"),
     )
 )
+# The same, of texts only: Cohere's first chat API has the user's words in it.
+_TEXTS_OF_PROVIDERS = frozenset({"message"})
 _LIKENESS = 0.8
 _LONGEST = 32  # characters: longer names are like none of ours, and comparing takes its time
 
@@ -39,17 +42,19 @@ def report_unknown(function: Function, names: Iterable[str]) -> None:
         )
 
 
-def report_near_misses(function: Function, request_params: Iterable[str]) -> None:
+def report_near_misses(function: Function, request_params: Mapping[str, Any]) -> None:
     """Report request parameters that are an argument of ours but for a few letters.
 
     Args:
         function: Of ours, which takes any other name for a request parameter.
-        request_params: The names.
+        request_params: Values by name.
 
     Raises:
         UsageError: In strict mode.
     """
-    for name in request_params:
+    for name, value in request_params.items():
+        if name in _TEXTS_OF_PROVIDERS and isinstance(value, str):
+            continue
         meant = _meant(function, name) if len(name) <= _LONGEST else None
         if meant is not None:
             report_mistake(

@@ -24,7 +24,7 @@ from llm_audit.settings import changed_settings
 from llm_audit.testing import RecordedCalls
 
 MISSPELT = {
-    "message": "messages",
+    "mesages": "messages",
     "modle": "model",
     "sytem_prompt": "system_prompt",
     "temprature": "temperature",
@@ -32,7 +32,6 @@ MISSPELT = {
     "tool": "tools",
     "tag": "tags",
     "traceId": "trace_id",
-    "session": "session_id",
     "userid": "user_id",
     "company": "company_id",
     "parent_call": "parent_call_id",
@@ -52,6 +51,7 @@ repetition_penalty presence_penalty length_penalty do_sample num_return_sequence
 guided_json logit_bias logprobs top_logprobs prompt_logprobs chat_template seed stream model_list
 api_base api_key api_version base_url custom_llm_provider fallbacks mock_response num_retries
 timeout extra_headers extra_body
+parent_id parent_message_id message_id messageId preview_id session tokens
 functions function_call response_format service_tier store modalities audio
 dimensions encoding_format normalized top_n metadata_ metadata_filter run_name callbacks thread_id
 assistant_id instructions input_audio input_items temperature_range language voice n x
@@ -85,6 +85,15 @@ def test_real_parameters_are_taken(llm_audit_records: RecordedCalls) -> None:
     LLMLogger.start(model="m", messages=[], **dict.fromkeys(names, 1))
     [call] = llm_audit_records
     assert call.request_params.keys() == names
+
+
+def test_message_is_a_parameter_where_it_is_a_text(llm_audit_records: RecordedCalls) -> None:
+    """Cohere's first chat API has the user's text in it; a list in it is a slip for messages."""
+    LLMLogger.start(model="m", messages=[], message="Hello")
+    assert llm_audit_records[-1].request_params == {"message": "Hello"}
+    for slip in ([{"role": "user", "content": "Hello"}], [], {"role": "user"}, None):
+        with pytest.raises(UsageError, match="Did you mean messages"):
+            LLMLogger.start(model="m", message=slip)
 
 
 def test_a_near_miss_is_told(
@@ -147,6 +156,6 @@ def test_helpers_pass_on_what_start_takes(llm_audit_records: RecordedCalls) -> N
 def test_names_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that passes on names from outside does not fill its memory with them."""
     monkeypatch.setattr(errors, "_LOGGED_MAX", 100)
-    misspelt.report_near_misses(LLMLogger.start, [f"message{n}" for n in range(300)])
-    misspelt.report_near_misses(LLMLogger.start, ["message" * 100_000])
+    misspelt.report_near_misses(LLMLogger.start, {f"message{n}": 1 for n in range(300)})
+    misspelt.report_near_misses(LLMLogger.start, {"message" * 100_000: 1})
     assert 0 < len(errors._logged) <= 100

@@ -82,14 +82,14 @@ class Write:
     def after_duplicate(self) -> "list[Write]":
         """Return what to send instead when the `_id` turned out to exist."""
         if self.form is Form.INSERT_START:
-            return [Write(Form.UPSERT_START, self.record)]
+            return [Write(Form.UPSERT_START, self.record, bare=self.bare)]
         if self.form is Form.INSERT_MERGED and self.outcome is not None:
             return [
                 Write(Form.UPSERT_START, self.record),
                 Write(Form.UPSERT_OWN, self.outcome),
             ]
         if self.form is Form.UPSERT_OTHER:
-            return [Write(Form.UPDATE_OTHER, self.record)]
+            return [Write(Form.UPDATE_OTHER, self.record, bare=self.bare)]
         return [self]  # an upsert by exactly `_id` raced with another and is simply sent again
 
     def statement(self, retention_days: float | None) -> Statement:

@@ -1,5 +1,6 @@
 """Send again what MongoDB refused, once its rules have been fixed."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bson.regex import Regex
 from pymongo import UpdateOne
 
 from llm_audit.errors import log_once
@@ -37,9 +39,9 @@ class _Kept(NamedTuple):
     record: Record
 
     @property
-    def note(self) -> str:
-        """What the call says of it."""
-        return bare(self.record, self.document["reason"]).notes[-1]
+    def notes(self) -> Regex[str]:
+        """What the call says of it, for whatever reasons it was refused."""
+        return Regex(f"^{re.escape(bare(self.record, '').notes[-1])}")
 
 
 class _StillRefused:
@@ -49,10 +51,13 @@ class _StillRefused:
         self.counted = Losses()
         self.records: list[Record] = []
 
-    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:  # noqa: ARG002
-        """Take note of it."""
-        self.records += [refusal.write.record for refusal in refused]
+    def instead(self, refusal: Refusal) -> list[Write]:
+        """Send nothing in its place, and take note of it."""
+        self.records.append(refusal.write.record)
         return []
+
+    def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:
+        """Leave it where it is."""
 
 
 def retry_rejected(settings: Settings) -> RetryResult:
@@ -112,7 +117,7 @@ def _send(
     if arrived:
         connection.calls().bulk_write(
             [
-                UpdateOne({"_id": kept.record.id}, {"$pull": {"encoding_notes": kept.note}})
+                UpdateOne({"_id": kept.record.id}, {"$pull": {"encoding_notes": kept.notes}})
                 for kept in arrived
             ],
             ordered=False,

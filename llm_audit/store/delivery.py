@@ -62,7 +62,8 @@ class Delivery:
         self._refusals = refusals
         self._lost_blobs: set[Path] = set()
         self._blob_folder = Path()
-        self._refused: set[int] = set()
+        self._refused: set[tuple[int, str]] = set()  # by number and call: of several processes
+        self._to_keep: defaultdict[Path, list[Refusal]] = defaultdict(list)
         self._losses = losses
         self._between = between
         self._settings = settings
@@ -89,6 +90,11 @@ class Delivery:
                 while groups:
                     self._between()
                     groups[-1:] = self._send_group(calls, groups[-1])
+                # last of all: once it is kept it may be sent again, and nothing may undo that
+                while self._to_keep:
+                    folder, refused = next(iter(self._to_keep.items()))
+                    self._refusals.keep(refused, folder)
+                    del self._to_keep[folder]
         finally:
             writes[:] = chain.from_iterable(groups)
 
@@ -182,25 +188,23 @@ class Delivery:
     def _without_refused(self, refused: Iterable[Refusal]) -> Group:
         """Return what can be sent in place of writes that the server refuses."""
         again: Group = []
-        whole: list[Refusal] = []
         for refusal in refused:
             write, reason, _ = refusal
             record = write.record
             if write.form is Form.INSERT_MERGED:
                 again += write.after_duplicate()  # apart, they show which half was refused
             elif write.bare:
-                continue  # the whole of it is kept already
+                continue  # the whole of it is kept
             elif write.form is Form.ADD_NOTES:
                 # the notes of a record that was refused itself come with the bare one
-                if record.seq not in self._refused:
+                if (record.seq, record.id) not in self._refused:
                     self._refusals.counted.add(NOTES, reason, seq=record.seq, call_ids=[record.id])
                 if record.blobs and record.notes:  # which media it refers to has to be known
                     again.append(Write(write.form, record._replace(notes=()), bare=write.bare))
             else:
-                self._refused.add(record.seq)
-                whole.append(refusal)
-        if whole:
-            again += self._refusals.take(whole, self._blob_folder)
+                self._refused.add((record.seq, record.id))
+                self._to_keep[self._blob_folder].append(refusal)
+                again += self._refusals.instead(refusal)
         return again
 
 

@@ -59,8 +59,12 @@ class Refusals(Protocol):
 
     counted: Losses
 
-    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:
-        """Return what to send in place of refused records.
+    def instead(self, refusal: Refusal) -> list[Write]:
+        """Return what to send in place of a refused record."""
+        ...
+
+    def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:
+        """Keep refused records, once what is sent in their place has arrived.
 
         Args:
             refused: Each the write of one record.
@@ -101,26 +105,29 @@ class Rejected:
         self._nonce = folder.nonce
         self._losses = losses
 
-    def take(self, refused: Sequence[Refusal], blob_folder: Path) -> list[Write]:
-        """Keep refused records; return what is sent of them: who, when and how much."""
+    def instead(self, refusal: Refusal) -> list[Write]:
+        """Return what is sent of a record without its content: who, when and how much."""
+        without_content = bare(refusal.write.record, refusal.reason)
+        return [
+            Write(refusal.write.form, without_content, bare=True),
+            Write(Form.ADD_NOTES, without_content, bare=True),
+        ]
+
+    def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:
+        """Keep records as they were, and count each once, whoever sends it."""
         documents = [self._document(refusal) for refusal in refused]
         # by an earlier try, by the process that recorded it, or by another that shipped it
         known = self._just_counted | _kept(self._connection.rejected(), documents)
         records: dict[str, Record] = {}
-        instead: list[Write] = []
         for document, (write, reason, _) in zip(documents, refused, strict=True):
             record = records[document["_id"]] = write.record
             if document["_id"] not in known and not self._path(document).exists():
                 self.counted.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
                 self._just_counted.add(document["_id"])
                 _say_refused(reason)
-            without_content = bare(record, reason)
-            instead.append(Write(write.form, without_content, bare=True))
-            instead.append(Write(Form.ADD_NOTES, without_content, bare=True))
         for document in _insert(self._connection.rejected(), documents, blob_folder):
             self._write(document, records[document["_id"]], blob_folder)
         self._just_counted.clear()
-        return instead
 
     def _document(self, refusal: Refusal) -> dict[str, Any]:
         record = refusal.write.record

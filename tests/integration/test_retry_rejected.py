@@ -12,6 +12,7 @@ import gridfs
 import pymongo
 import pytest
 from children import child
+from pymongo.collection import Collection
 from refused import refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived
 
@@ -204,6 +205,38 @@ def test_what_waited_in_the_spool_is_whole(recording: Recording, strict_calls: C
     call = restore_media_sync(arrived(strict_calls, call_id), database)
     assert call["messages"][0]["content"] == content
     assert not list(get_settings().spool_dir.glob("*/rejected/*"))
+
+
+def test_a_retry_while_it_is_shipped(strict_calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as a record is kept it may be sent again: nothing that is on its way undoes that."""
+    insert_many = Collection.insert_many
+    results = []
+
+    def keep_and_retry(self: Calls, *args: Any, **given: Any) -> Any:
+        result = insert_many(self, *args, **given)
+        mend(strict_calls)
+        results.append(llm_audit.retry_rejected())
+        return result
+
+    monkeypatch.setattr(Collection, "insert_many", keep_and_retry)
+    call_id = record()
+    assert llm_audit.flush(PATIENCE)
+    call = arrived(strict_calls, call_id)
+    assert (call["messages"], call["response_message"]) == (FORBIDDEN, FORBIDDEN_ANSWER)
+    assert "refused by MongoDB" not in notes(call)
+    assert results == [RetryResult(arrived=2, refused_again=0)]
+
+
+def test_every_note_of_a_refusal_goes(strict_calls: Calls) -> None:
+    """A record refused several times, for several reasons, has no note of any in the end."""
+    call_id = record(FORBIDDEN, ANSWER)
+    (note,) = arrived(strict_calls, call_id)["encoding_notes"]
+    earlier = f"{note.rpartition(': ')[0]}: code 10334"
+    strict_calls.update_one({"_id": call_id}, {"$push": {"encoding_notes": earlier}})
+
+    mend(strict_calls)
+    assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
+    assert arrived(strict_calls, call_id)["encoding_notes"] == []
 
 
 def test_what_is_refused_again_stays(strict_calls: Calls) -> None:

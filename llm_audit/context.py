@@ -92,8 +92,8 @@ def current_context() -> CallContext:
 
 def enter(context: CallContext) -> Frame:
     """Put a context in force here; hand the frame to `leave`."""
-    frame = Frame(CallContext, _current.get(), context)
-    _current.set(frame)
+    frame = Frame(CallContext, context=context)
+    put_in_force(frame)
     return frame
 
 
@@ -103,9 +103,15 @@ def enter_lazily(make: Callable[[], CallContext]) -> Frame:
     Args:
         make: Makes it; from several threads perhaps more than once, so each time the same.
     """
-    frame = Frame(make, _current.get())
-    _current.set(frame)
+    frame = Frame(make)
+    put_in_force(frame)
     return frame
+
+
+def put_in_force(frame: Frame) -> None:
+    """Put a frame in force here; hand it to `leave`, even if a time limit cuts this short."""
+    frame.outer = _current.get()
+    _current.set(frame)
 
 
 def leave(frame: Frame) -> None:
@@ -185,8 +191,9 @@ def audit_context(
     )
     shared = (outer.shared or SharedTrace()) if one_trace else None
     context = replace(inner, shared=shared)
-    frame = enter(context)
+    frame = Frame(CallContext, context=context)
     try:
+        put_in_force(frame)
         yield context
     finally:
         leave(frame)

@@ -15,7 +15,7 @@ import uuid_utils
 
 from llm_audit import arguments, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import CallContext, Frame, current_context, enter, leave
+from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.providers.response import read_response
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
@@ -280,10 +280,15 @@ class LoggedCall:
     def __enter__(self) -> CallReference:
         """Start the call, and make it the parent of the calls inside."""
         self._call_id = LLMLogger.start(**self._start_arguments)
-        inside = current_context().extended(
-            parent_call_id=str(self._call_id), trace_id=open_calls().trace_of(self._call_id)
-        )
-        self._frame = enter(inside)
+        try:
+            inside = current_context().extended(
+                parent_call_id=str(self._call_id), trace_id=open_calls().trace_of(self._call_id)
+            )
+            self._frame = Frame(CallContext, context=inside)
+            put_in_force(self._frame)
+        except BaseException as error:  # a time limit; then nobody calls `__exit__`
+            self.__exit__(type(error), error, None)
+            raise
         return self._call_id
 
     def __exit__(
@@ -293,8 +298,18 @@ class LoggedCall:
         trace: TracebackType | None,
     ) -> None:
         """End the call, if the block did not."""
+        try:
+            self._leave()
+            self._end(error)
+        except BaseException:  # a time limit may have struck before the context was left
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
         if self._frame is not None:
             leave(self._frame)
+
+    def _end(self, error: BaseException | None) -> None:
         call = open_calls().get(self._call_id)
         if call is None or call.over:
             return

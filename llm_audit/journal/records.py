@@ -44,12 +44,14 @@ _OPS = {
     for op, head in _HEADS.items()
 }
 
-_pack_int32 = struct.Struct("<i").pack
-_pack_int32_into = struct.Struct("<i").pack_into
-_pack_int64 = struct.Struct("<q").pack
-_pack_int64_into = struct.Struct("<q").pack_into
-_read_int64 = struct.Struct("<q").unpack_from
-read_length = struct.Struct("<i").unpack_from
+_INT32 = struct.Struct("<i")
+_INT64 = struct.Struct("<q")
+_pack_int32 = _INT32.pack
+_pack_int32_into = _INT32.pack_into
+_pack_int64 = _INT64.pack
+_pack_int64_into = _INT64.pack_into
+_read_int64 = _INT64.unpack_from
+read_length = _INT32.unpack_from
 
 
 class JournalVersionError(LLMAuditError):
@@ -107,6 +109,16 @@ def seal(record: bytearray, seq: int) -> None:
     """Give a record, as BSON, its number and its checksum."""
     _pack_int64_into(record, _SEQ_OFFSET, seq)
     _pack_int64_into(record, _CRC_OFFSET, crc32(memoryview(record)[_CRC_END:]))
+
+
+def unseal(record: bytearray) -> None:
+    """Take its number from a record: the journal has not taken it."""
+    _pack_int64_into(record, _SEQ_OFFSET, _UNKNOWN)
+
+
+def is_numbered(record: bytearray) -> bool:
+    """Tell whether a record has its number, which it keeps only if the journal has taken it."""
+    return seq_of(record) != _UNKNOWN
 
 
 def seq_of(record: bytearray) -> int:

@@ -16,7 +16,7 @@ from llm_audit.errors import LLMAuditError, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
-from llm_audit.journal.records import seal, seq_of
+from llm_audit.journal.records import seal, seq_of, unseal
 from llm_audit.journal.segments import SUFFIX, FileSegment, Segment
 
 MEMORY_MAX_BYTES = 8 * 2**20
@@ -275,15 +275,14 @@ class Journal:
 
     def _settle(self, record: bytearray) -> None:
         """Find out what an exception out of a signal handler, a time limit say, has cut short."""
-        if self._attempt is None or self._attempt[2] is not record:
-            return
-        segment, start, _ = self._attempt
-        if (
-            segment.open
-            and segment.settle(start, len(record))
-            and segment.last_seq < seq_of(record)
-        ):
-            self._appended(segment)
+        if self._attempt is not None and self._attempt[2] is record:
+            segment, start, _ = self._attempt
+            if segment.last_seq >= seq_of(record):
+                return
+            if segment.open and segment.settle(start, len(record)):
+                self._appended(segment)
+                return
+        unseal(record)
 
     def _file(self) -> Segment | None:
         if self.disk_refuses:

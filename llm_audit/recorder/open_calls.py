@@ -20,6 +20,7 @@ class OpenCall:
     trace_id: str
     unfinished: bool = False  # ended without a real outcome, which its owner may still give
     over: bool = False  # somebody has its outcome
+    outcome: object = None  # whose fields these are
     recorded: bool = False  # which is in the journal
 
 
@@ -51,14 +52,20 @@ class OpenCalls:
         call = self._calls.get(call_id)
         return None if call is None else call.trace_id
 
-    def take(self, call_id: str, call: OpenCall) -> bool:
+    def take(self, call_id: str, call: OpenCall, outcome: object) -> bool:
         """Tell whether this is a call's first outcome; who gives it notes when it is recorded."""
         with self._lock:
             if call.over:
                 return False
-            call.over, call.unfinished = True, False
+            call.over, call.unfinished, call.outcome = True, False, outcome
             self._forget_later(call_id)
         return True
+
+    def give_back(self, call: OpenCall, outcome: object) -> None:
+        """Let a call be ended anew, if it was this outcome's and that is not in the journal."""
+        with self._lock:
+            if call.outcome is outcome and not call.recorded:
+                call.over, call.outcome = False, None
 
     def give_up(self, call_id: str) -> OpenCall | None:
         """Note that a call ended without a real outcome; return it, if it is known and not over."""

@@ -24,7 +24,7 @@ from llm_audit.journal.operations import (
     without_content,
 )
 from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.journal.records import OTHER, OWN, START, VERDICT, pack
+from llm_audit.journal.records import OTHER, OWN, START, VERDICT, is_numbered, pack
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
@@ -114,14 +114,17 @@ class Recorder:
         """
         if call is None:
             self._end(call_id, None, fields, ended_ns, Rank.ELSEWHERE)
-        elif self.open_calls.take(call_id, call):
-            try:
+            return
+        try:
+            if self.open_calls.take(call_id, call, fields):
                 self._end(call_id, call, fields, ended_ns, Rank.OWNER)
-            finally:
-                call.recorded = True
-        else:
-            self.ended_twice += 1
-            log_once("A call was ended twice: the first complete() or fail() stands.")
+                call.outcome = None
+                return
+        except BaseException:  # a time limit may strike anywhere, and fail() comes next
+            self.open_calls.give_back(call, fields)
+            raise
+        self.ended_twice += 1
+        log_once("A call was ended twice: the first complete() or fail() stands.")
 
     def end_unfinished(self, call_id: str, fields: dict[str, Any]) -> None:
         """Journal that a call ended without its outcome being known; a real one still beats this.
@@ -130,8 +133,14 @@ class Recorder:
             call_id: The call.
             fields: What is known of its end.
         """
-        call = self.open_calls.give_up(call_id)
-        self._end(call_id, call, fields, time.monotonic_ns(), Rank.UNWINDING)
+        call = self.open_calls.get(call_id)
+        try:
+            known = self.open_calls.give_up(call_id)
+            self._end(call_id, known, fields, time.monotonic_ns(), Rank.UNWINDING)
+        except BaseException:
+            if call is not None:
+                call.unfinished = False  # at worst it is said twice
+            raise
 
     def pass_verdict(self, attempt_id: str, fields: dict[str, Any]) -> None:
         """Journal how an attempt of a task ended, and look soon at what its process has left.
@@ -147,7 +156,14 @@ class Recorder:
         self.shipper.recovery.look_often()
 
     def record(
-        self, op: str, call_id: str, key: int, fields: dict[str, Any], notes: Sequence[str]
+        self,
+        op: str,
+        call_id: str,
+        key: int,
+        fields: dict[str, Any],
+        notes: Sequence[str],
+        *,
+        ended: OpenCall | None = None,
     ) -> None:
         """Encode an operation once and journal it; it is on disk when this returns.
 
@@ -158,6 +174,7 @@ class Recorder:
             key: The outcome's precedence; 0 for a start.
             fields: The operation's fields.
             notes: What was changed in them before.
+            ended: Is told when the journal has its end.
         """
         if self.first_call_id is None and op != VERDICT:
             self.first_call_id = call_id
@@ -177,14 +194,20 @@ class Recorder:
             if media_lost is not None:
                 told = (*told, f"what moved to GridFS is lost: {media_lost} in the spool")
             lost = lost or media_lost
+        record = pack(op, call_id, key, doc, notes=told, blobs=names)
         try:
-            record = pack(op, call_id, key, doc, notes=told, blobs=names)
             self.journal.append(record, call_id, lost)
+            if ended is not None:
+                ended.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
             successor = self._successor()
             if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
                 fields = fields | {"process_nonce": successor.constants["process_nonce"]}
-            successor.record(op, call_id, key, fields, notes)
+            successor.record(op, call_id, key, fields, notes, ended=ended)
+        except BaseException:
+            if ended is not None:
+                ended.recorded = is_numbered(record)
+            raise
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
@@ -256,7 +279,10 @@ class Recorder:
         notes: Sequence[str] = ()
         if self.settings.redact is not None:
             fields, notes = redaction.apply(self.settings.redact, fields)
-        self.record(OWN if rank is Rank.OWNER else OTHER, call_id, key, fields, notes)
+        if rank is Rank.OWNER:
+            self.record(OWN, call_id, key, fields, notes, ended=call)
+        else:
+            self.record(OTHER, call_id, key, fields, notes)
 
     def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
         """Write blobs to the spool; return their names, or why they are lost."""

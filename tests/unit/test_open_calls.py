@@ -18,18 +18,18 @@ def test_a_call_ends_once() -> None:
     call = begin(calls, "a")
 
     assert calls.get("a") is call
-    assert calls.take("a", call)
-    assert not calls.take("a", call)
+    assert calls.take("a", call, "fields")
+    assert not calls.take("a", call, "fields")
     assert (call.over, calls.unended(None), calls.ids()) == (True, [], {"a"})
     call.recorded = True
-    assert not calls.take("a", call)
+    assert not calls.take("a", call, "fields")
     assert calls.ids() == set()
 
 
 def test_the_trace_outlives_the_call() -> None:
     """A call that has ended is still known as a parent."""
     calls = OpenCalls()
-    calls.take("a", begin(calls, "a"))
+    calls.take("a", begin(calls, "a"), "fields")
 
     assert calls.trace_of("a") == "trace of a"
     assert calls.trace_of("b") is None
@@ -41,7 +41,7 @@ def test_open_calls_are_found_by_their_attempt() -> None:
     begin(calls, "a", "one")
     begin(calls, "b", "two")
     begin(calls, "c")
-    calls.take("d", begin(calls, "d", "one"))
+    calls.take("d", begin(calls, "d", "one"), "fields")
 
     assert calls.unended("one") == ["a"]
     assert calls.unended(None) == ["a", "b", "c"]
@@ -54,7 +54,7 @@ def test_an_unfinished_call_is_not_ended_again_but_may_still_finish() -> None:
 
     assert calls.give_up("a") is call
     assert (call.over, calls.unended(None), calls.ids()) == (False, [], set())
-    assert calls.take("a", call)
+    assert calls.take("a", call, "fields")
     assert calls.give_up("a") is None
 
 
@@ -64,7 +64,7 @@ def test_the_table_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "ENDED_MAX", 2)
     calls = OpenCalls()
     for name in "abc":
-        calls.take(name, begin(calls, name))
+        calls.take(name, begin(calls, name), "fields")
     begin(calls, "d")
     calls.give_up("d")
     assert [name for name in "abcd" if calls.get(name)] == ["c", "d"]

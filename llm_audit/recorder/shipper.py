@@ -78,10 +78,11 @@ class Shipper:
         self._room = Every(beat_seconds, self._measure_room)
         # not all processes clean at once
         first_cleaning = CLEANING_SECONDS * random.random()  # noqa: S311
+        self._others = Every(beat_seconds, self._close_calls_of_the_silent)
         self._chores = (
             Every(SPOOL_SECONDS, self._look_after_spool),
             self.life,
-            Every(beat_seconds, self._close_calls_of_the_silent),
+            self._others,
             Every(settings.recovery_interval_seconds, self._bring_in_refused),
             Every(CLEANING_SECONDS, self._clean_media, first_after_seconds=first_cleaning),
         )
@@ -306,7 +307,8 @@ class Shipper:
                 self._where_calls_wait(),
             )
         self.unavailable = reason
-        self.life.soon()  # which tells when MongoDB is back, though there is nothing to ship
+        self.life.soon()
+        self._others.soon()  # which tells when MongoDB is back, though there is nothing to ship
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
 

@@ -60,6 +60,25 @@ def test_what_a_stopped_recorder_left_is_shipped_by_the_next(
     until(lambda: not folder.exists())
 
 
+def test_that_mongodb_is_back_is_seen_with_nothing_to_ship(
+    recording: Recording, settings: Settings, server: embedded.Mongod
+) -> None:
+    """Long before the next beat; a process that ends then has said goodbye, and leaves nothing."""
+    recording(**{**dict(settings), "heartbeat_seconds": 1_000, "lease_seconds": 10_000})
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    assert llm_audit.flush(PATIENCE)
+    shipper, folder = ours().shipper, own_folder()
+    until(lambda: shipper.heartbeat.shown)
+    server.kill()
+    shipper.life.soon()
+    until(lambda: shipper.unavailable)
+    server.restart()
+    until(lambda: not shipper.unavailable)
+    assert llm_audit.shutdown(PATIENCE)
+    assert shipper.ended_well
+    assert not folder.exists()
+
+
 def test_a_folder_is_ours_until_the_thread_has_ended(
     recording: Recording, server: embedded.Mongod, calls: Calls
 ) -> None:

@@ -210,19 +210,21 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
         PyMongoError: MongoDB does not answer now; call again.
         UnavailableError: As well.
     """
-    paths = files(target_folder)
-    for number, path in enumerate(paths):
+    left = 0
+    for path in files(target_folder):
         try:
             document = bson.decode(path.read_bytes(), _AWARE)
             if _insert(connection.rejected(), [document], media_folder(path)):
-                return len(paths) - number  # it will not take the others either
+                left += 1
+                continue
             path.unlink()
             shutil.rmtree(media_folder(path), ignore_errors=True)
         except FileNotFoundError:
             continue  # another process was faster
         except (OSError, BSONError) as error:
             log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
-    return 0
+            left += 1
+    return left
 
 
 def count_kept(database: Database[dict[str, Any]], target_folder: Path, nonce: str) -> int:

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
 from refused import content_of, raw_content_of, refusals
@@ -16,7 +17,9 @@ from llm_audit.journal.operations import Write
 from llm_audit.recorder import shipper
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
+from llm_audit.store.connection import Connection
 from llm_audit.store.indexes import REJECTED
+from llm_audit.store.rejected import bring_in, files
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"
 SECRET = "the content of a call"
@@ -119,6 +122,25 @@ def test_what_mongodb_will_not_even_keep_waits_in_the_spool(
     (refusal,) = refusals(calls)
     assert content_of(refusal)["messages"] == [{"forbidden": SECRET}]
     assert [entry["count"] for entry in llm_audit.stats()["rejected"]] == [1]
+
+
+def test_one_file_in_the_spool_holds_up_no_other(
+    calls: Calls, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What MongoDB takes of them moves; what it refuses, or nobody can read, is counted as left."""
+    rejected = calls.database.create_collection(REJECTED, validator={"bad": {"$exists": False}})
+    folder = tmp_path / "rejected"
+    folder.mkdir()
+    (folder / "a.1.bson").write_bytes(b"no BSON")
+    for name, fields in (("b", {"bad": 1}), ("c", {}), ("d", {"bad": 1}), ("e", {})):
+        (folder / f"{name}.1.bson").write_bytes(bson.encode({"_id": name, **fields}))
+    connection = Connection(get_settings())
+
+    assert bring_in(connection, tmp_path) == 3
+    connection.close()
+    assert {kept["_id"] for kept in rejected.find()} == {"c", "e"}
+    assert [path.name[0] for path in files(tmp_path)] == ["a", "b", "d"]
+    assert "cannot be read" in caplog.text
 
 
 def test_a_refused_finish_is_replaced_by_a_bare_one(calls: Calls) -> None:

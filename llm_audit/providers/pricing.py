@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_audit.errors import log_once
+
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -59,7 +61,11 @@ def estimate_cost(
     """
     if not isinstance(model, str) or not (provider is None or isinstance(provider, str)):
         return None
-    price = _price_of(provider, model)
+    try:
+        price = _price_of(provider, model)
+    except ImportError:  # a signal handler that records while its own thread imports the prices
+        log_once("The price of a call is unknown: the price list is not loaded.")
+        return None
     if price.snapshot is not _snapshot_getter()():  # genai_prices.UpdatePrices fetched newer ones
         _price_of.cache_clear()
         price = _price_of(provider, model)
@@ -159,20 +165,21 @@ def _token_counts(
     return prompt, completion, cached, written
 
 
+_loading = threading.RLock()  # a signal handler may record in the middle of it
+
+
 @cache
 def _snapshot_getter() -> "Callable[[], DataSnapshot]":
-    from genai_prices.data_snapshot import get_snapshot
+    with _loading:
+        from genai_prices.data_snapshot import get_snapshot
 
-    return get_snapshot
-
-
-_loading = threading.Lock()
+        get_snapshot()  # loads the price list
+        return get_snapshot
 
 
 def preload() -> None:
     """Load the price list, 0.4 s of work that the first call with tokens would wait for."""
-    with _loading:
-        _snapshot_getter()()
+    _snapshot_getter()
 
 
 # A child forked in the middle of an import waits for ever for a thread that it does not have.
@@ -183,9 +190,9 @@ os.register_at_fork(
 
 @lru_cache(maxsize=1024)
 def _price_of(provider: str | None, model: str) -> _Price:
+    snapshot = _snapshot_getter()()  # first: only here anything is imported that is not yet
     from genai_prices import __version__
 
-    snapshot = _snapshot_getter()()
     found = _find_model(snapshot, provider, model)
     if found is None:
         return _Price(snapshot)

@@ -158,6 +158,36 @@ def test_a_child_forked_while_prices_load_can_record(
     subprocess.run(command, env=environment, check=True, timeout=PATIENCE)
 
 
+def test_a_child_forked_while_a_call_loads_prices_can_record() -> None:
+    """Where no shipper has loaded them before, the first call that needs prices does."""
+    script = """
+        import os, sys, tempfile, threading, time
+        from pathlib import Path
+        from llm_audit import LLMLogger
+        from llm_audit.testing.records import recorded_nowhere
+
+        def call():
+            call_id = LLMLogger.start(model="gpt-4o", provider="openai", messages=[])
+            LLMLogger.complete(call_id, tokens={"prompt_tokens": 1, "completion_tokens": 1})
+
+        with tempfile.TemporaryDirectory() as folder, recorded_nowhere(Path(folder)):
+            LLMLogger.start(model="m")
+            thread = threading.Thread(target=call)
+            thread.start()
+            while "genai_prices" not in sys.modules:
+                time.sleep(0)
+            pid = os.fork()
+            if pid == 0:
+                call()
+                os._exit(0)
+            thread.join()
+            status = os.waitpid(pid, 0)[1]
+        raise SystemExit(status)
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+
+
 def test_recording_imports_nothing(recording: Recording) -> None:
     """A child forked in the middle of an import would wait for its end for ever."""
     script = """

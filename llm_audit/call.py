@@ -9,8 +9,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+)
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from llm_audit.open_enum import OpenEnum
 
@@ -41,6 +49,15 @@ def in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _in_json(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
+    try:
+        return handler(value)
+    except PydanticSerializationError:
+        return to_jsonable_python(value, fallback=str, bytes_mode="base64")
+
+
+# Whatever was recorded. In JSON the types that only MongoDB has, such as ObjectId, are texts.
+Anything = Annotated[Any, WrapSerializer(_in_json, when_used="json")]
 UTCDatetime = Annotated[datetime, AfterValidator(in_utc)]
 
 
@@ -89,6 +106,7 @@ class TaskFields(BaseModel):
     """The Celery task, and the attempt of it, that made a call."""
 
     model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Anything]
 
     name: str | None = None
     root_id: str | None = None
@@ -122,18 +140,20 @@ class StartFields(BaseModel):
     provider: Who[str | None] = None
     model: Who[str | None] = None
 
-    system_prompt: Said[Any] = Field(
+    system_prompt: Said[Anything] = Field(
         None, description="a string, or blocks as the Anthropic API has them"
     )
-    messages: Said[list[Any]] = Field(default_factory=list, description="as the API speaks them")
-    input: Said[Any] = Field(
+    messages: Said[list[Anything]] = Field(
+        default_factory=list, description="as the API speaks them"
+    )
+    input: Said[Anything] = Field(
         None, description="what embeddings and moderation take instead of messages"
     )
-    tools: Quotes[list[Any] | None] = None
-    tool_choice: Quotes[Any] = None
+    tools: Quotes[list[Anything] | None] = None
+    tool_choice: Quotes[Anything] = None
     temperature: Figure[float | None] = None
     max_tokens: Figure[int | None] = None
-    request_params: Quotes[dict[str, Any]] = Field(
+    request_params: Quotes[dict[str, Anything]] = Field(
         default_factory=dict, description="every other parameter of the request"
     )
 
@@ -147,7 +167,7 @@ class StartFields(BaseModel):
     task: Who[TaskFields | None] = None
 
     tags: Label[list[str]] = Field(default_factory=list)
-    metadata: Quotes[dict[str, Any]] = Field(default_factory=dict)
+    metadata: Quotes[dict[str, Anything]] = Field(default_factory=dict)
     environment: Who[str | None] = None
     service: Who[str | None] = None
 
@@ -166,8 +186,10 @@ class OutcomeFields(BaseModel):
 
     response_model: Who[str | None] = None
     response_id: Who[str | None] = None
-    response_message: Said[dict[str, Any] | None] = Field(None, description="as the API speaks it")
-    other_choices: Said[list[Any]] = Field(
+    response_message: Said[dict[str, Anything] | None] = Field(
+        None, description="as the API speaks it"
+    )
+    other_choices: Said[list[Anything]] = Field(
         default_factory=list, description="every choice after the first, where several were asked"
     )
     finish_reason: Figure[str | None] = None

@@ -11,9 +11,10 @@ from llm_audit.errors import log_once
 from llm_audit.settings import get_settings
 from llm_audit.store.indexes import call_indexes
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
+from llm_audit.tolerant import TolerantModel
 
 
-class LLMCall(CallFields, Document):
+class LLMCall(TolerantModel, CallFields, Document):
     """One recorded LLM call.
 
     `LLMCall.find(...)` and `LLMCall.aggregate(...)` work as on any Beanie document, after

@@ -90,6 +90,7 @@ def used(calls: list[Call]) -> dict[str, Any]:
         "calls": len(calls),
         **{field: total(calls, field) for field in TOKENS},
         **spent(calls),
+        "unreadable_calls": 0,
     }
 
 
@@ -129,6 +130,7 @@ def failure_summary(calls: list[Call]) -> dict[str, Any]:
         "cancelled": with_status(calls, "CANCELLED"),
         "incomplete": with_status(calls, "INCOMPLETE"),
         "pending": with_status(calls, "PENDING"),
+        "other": 0,
         "kinds": len(failure_groups(calls)),
         "groups": failure_groups(calls),
     }
@@ -187,6 +189,7 @@ def usage_over_time(calls: list[Call], bucket: str, zone: tzinfo = UTC) -> list[
             "cancelled": with_status(members, "CANCELLED"),
             "incomplete": with_status(members, "INCOMPLETE"),
             "pending": with_status(members, "PENDING"),
+            "other": 0,
             **used(members),
         }
         for start, members in sorted(

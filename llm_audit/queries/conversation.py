@@ -14,14 +14,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from llm_audit.call import UTCDatetime
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum, UTCDatetime
 from llm_audit.providers.blocks import ASSISTANT, SYSTEM
 from llm_audit.providers.messages import Part, read_answers, read_request
+from llm_audit.tolerant import TolerantModel
 
 LONG_KEY = 120  # characters: an answer that is repeated and this long was this call's
 
 
-class Turn(BaseModel):
+class Turn(TolerantModel):
     """One call of a conversation: what is new in its request, and the answer."""
 
     id: str
@@ -33,15 +34,15 @@ class Turn(BaseModel):
     other_answers: list[list[Part]] = Field(
         default_factory=list, description="the other choices, where several were asked for"
     )
-    status: str
-    call_type: str | None = None
+    status: LLMCallStatusEnum
+    call_type: LLMCallTypeEnum | None = None
     provider: str | None = None
     model: str | None = None
     trace_id: str | None = None
     task_id: str | None = None
     finish_reason: str | None = None
     error_type: str | None = None
-    error_message: Any = None
+    error_message: str | None = None
     ended_by: str | None = None
     total_tokens: int | None = None
     estimated_cost: float | None = Field(None, description="USD")
@@ -160,7 +161,7 @@ def _turn(row: Mapping[str, Any], memory: _Memory) -> Turn:
     system = [(part, part.key()) for part in asked if part.role == SYSTEM]
     others = [(part, part.key()) for part in asked if part.role != SYSTEM]
     said = _Said(
-        row["_id"],
+        str(row["_id"]),
         [key for _, key in system if key],
         [key for _, key in others if key],
         [key for part in answer if (key := part.key())],
@@ -177,7 +178,7 @@ def _turn(row: Mapping[str, Any], memory: _Memory) -> Turn:
     fields = {name: row[name] for name in Turn.model_fields if name in row}
     return Turn(
         **fields,
-        id=said.call_id,
+        id=row["_id"],
         continues=continues,
         new=new,
         answer=answer,

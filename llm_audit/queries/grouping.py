@@ -31,6 +31,8 @@ GroupBy = Literal[
 
 UTC = "UTC"
 FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+# From where to where a UUIDv7 can be ours: see `ids.py`.
+_FIRST_DATE, _LAST_DATE = {"$toDate": "1970-01-01"}, {"$toDate": "2109-01-01"}
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?(00|15|30|45))?")
 
 
@@ -61,8 +63,8 @@ def key(group_by: GroupBy, timezone: str) -> Any:
     """
     checked_timezone(timezone)
     if group_by in FORMATS:
-        return truncated("$created_at", group_by, timezone)
-    return or_null(_field(group_by))
+        return truncated(_date("$created_at"), group_by, timezone)
+    return text_or_null(_field(group_by))
 
 
 def first_key(group_by: GroupBy, timezone: str) -> Any:
@@ -70,7 +72,7 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
 
     What is dear to find for every call is left to `second_key`: days, weeks and months, and a time
     zone. They are made of hours, or of quarters of one, which begin alike in every zone. So is that
-    a missing field is like null.
+    a missing field, and one that is no text, is like null.
 
     Raises:
         UsageError: There is no such time zone.
@@ -79,13 +81,13 @@ def first_key(group_by: GroupBy, timezone: str) -> Any:
     if group_by not in FORMATS:
         return _field(group_by)
     if timezone == UTC:
-        return truncated("$created_at", "hour", UTC)
-    return {"$dateTrunc": {"date": "$created_at", "unit": "minute", "binSize": 15}}
+        return truncated(_date("$created_at"), "hour", UTC)
+    return {"$dateTrunc": {"date": _date("$created_at"), "unit": "minute", "binSize": 15}}
 
 
 def second_key(part: str, group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the group of a part."""
-    return truncated(part, group_by, timezone) if group_by in FORMATS else or_null(part)
+    return truncated(part, group_by, timezone) if group_by in FORMATS else text_or_null(part)
 
 
 def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) -> list[Expression]:
@@ -100,7 +102,7 @@ def named_and_sorted(group_by: GroupBy, timezone: str, order: dict[str, int]) ->
     return [{"$set": {"group": "$_id"}}, {"$unset": "_id"}, {"$sort": order | {"group": 1}}]
 
 
-def truncated(instant: str, bucket: str, timezone: str) -> Expression:
+def truncated(instant: str | Expression, bucket: str, timezone: str) -> Expression:
     """Return the expression for the instant at which the hour, day ... of another began there."""
     return {
         "$dateTrunc": {
@@ -142,6 +144,17 @@ def checked_timezone(timezone: object) -> str:
 def or_null(field: str) -> Expression:
     """Return the expression for a field that makes a missing one null, so both are one group."""
     return {"$ifNull": [field, None]}
+
+
+def text_or_null(field: str) -> Expression:
+    """Return the expression for a field that makes everything but text null."""
+    return {"$cond": [{"$eq": [{"$type": field}, "string"]}, field, None]}
+
+
+def _date(field: str) -> Expression:
+    """Return the expression for a date of a call, null where there is none that one can have."""
+    is_one = {"$and": [{"$gte": [field, _FIRST_DATE]}, {"$lt": [field, _LAST_DATE]}]}
+    return {"$cond": [is_one, field, None]}
 
 
 def _in_zone(timezone: str) -> dict[str, str]:

@@ -1,11 +1,24 @@
 """What the summaries return: one model for each kind of row."""
 
-from pydantic import BaseModel, Field
+import math
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from llm_audit.call import UTCDatetime
+from llm_audit.tolerant import TolerantModel
 
 
-class ToolUsage(BaseModel):
+def _rounded(value: object) -> object:
+    """Round a sum with a fraction in it: in mongosh, every number is a double."""
+    return round(value) if isinstance(value, float | Decimal) and math.isfinite(value) else value
+
+
+Tokens = Annotated[int, BeforeValidator(_rounded)]
+
+
+class ToolUsage(TolerantModel):
     """How one tool was used."""
 
     tool: str
@@ -20,7 +33,7 @@ class ToolUsage(BaseModel):
     calls_without_cost: int = Field(description="of these LLM calls, how many have no cost")
 
 
-class FailureGroup(BaseModel):
+class FailureGroup(TolerantModel):
     """The failures that share their kind, their cause, their model and their task."""
 
     status: str
@@ -38,7 +51,7 @@ class FailureGroup(BaseModel):
     )
 
 
-class FailureSummary(BaseModel):
+class FailureSummary(TolerantModel):
     """How calls ended, and what the failures among them have in common."""
 
     calls: int = 0
@@ -48,26 +61,30 @@ class FailureSummary(BaseModel):
     cancelled: int = Field(0, description="neither success nor failure, like the next two")
     incomplete: int = 0
     pending: int = 0
+    other: int = Field(0, description="with a status of a later version, or none")
     kinds: int = Field(0, description="how many groups of failures there are")
     groups: list[FailureGroup] = Field(
         default_factory=list, description="of the failures, the 1,000 most frequent, these first"
     )
 
 
-class CostSummary(BaseModel):
+class CostSummary(TolerantModel):
     """What the calls of one group used and cost."""
 
     group: str | None = Field(description="a value of `group_by`; None for calls without one")
     calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cached_tokens: int
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    total_tokens: Tokens
+    cached_tokens: Tokens
     estimated_cost: float = Field(description="USD, the sum of the costs that are known")
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+    unreadable_calls: int = Field(
+        description="how many calls no sum knows of, as a figure of theirs is no number"
+    )
 
 
-class Usage(BaseModel):
+class Usage(TolerantModel):
     """What the calls of one hour, day ... were, used and cost."""
 
     bucket: str | None = Field(description="its name in its zone; None for calls without a time")
@@ -79,27 +96,31 @@ class Usage(BaseModel):
     cancelled: int = Field(description="neither success nor failure, like the next two")
     incomplete: int
     pending: int
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    cached_tokens: int
+    other: int = Field(description="with a status of a later version, or none")
+    prompt_tokens: Tokens
+    completion_tokens: Tokens
+    total_tokens: Tokens
+    cached_tokens: Tokens
     estimated_cost: float = Field(description="USD, the sum of the costs that are known")
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+    unreadable_calls: int = Field(
+        description="how many calls no sum knows of, as a figure of theirs is no number"
+    )
 
 
-class RetrySpend(BaseModel):
+class RetrySpend(TolerantModel):
     """What the tasks of one name paid again, in attempts after a retry or a redelivery."""
 
     task_name: str | None
     tasks: int = Field(description="those with a later attempt that made a call")
     attempts: int = Field(description="the later ones that made a call")
     calls: int
-    total_tokens: int
+    total_tokens: Tokens
     estimated_cost: float = Field(description="USD, the sum of the costs that are known")
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
 
 
-class LatencySummary(BaseModel):
+class LatencySummary(TolerantModel):
     """How long the calls of one group took, in milliseconds."""
 
     group: str | None = Field(description="a value of `group_by`; None for calls without one")

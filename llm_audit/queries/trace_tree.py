@@ -12,26 +12,32 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum, UTCDatetime
+from llm_audit.call import (
+    FAILURE_STATUSES,
+    LLMCallStatusEnum,
+    LLMCallTypeEnum,
+    UTCDatetime,
+)
+from llm_audit.tolerant import TolerantModel
 
 Orphan = Literal["parent not in this trace", "parents in a circle"]
 
 SUMS = (
     *("calls", "failures", "pending", "prompt_tokens", "completion_tokens", "total_tokens"),
-    *("estimated_cost", "calls_without_cost"),
+    *("estimated_cost", "calls_without_cost", "unreadable_calls"),
 )
 _STILL_RUNNING = datetime.max.replace(tzinfo=UTC)
 
 
-class TraceCall(BaseModel):
+class TraceCall(TolerantModel):
     """One call of a trace, without what was said."""
 
     id: str
     parent_call_id: str | None = None
-    call_type: str | None = None
-    status: str
+    call_type: LLMCallTypeEnum | None = None
+    status: LLMCallStatusEnum
     provider: str | None = None
     model: str | None = None
     task_id: str | None = None
@@ -55,7 +61,8 @@ class Branch:
 
     `started_at` and `ended_at` are the first and the last moment that are known; while `pending`
     is not 0, there is more to come. `estimated_cost` is in USD and knows nothing of
-    `calls_without_cost`. `awaited` are the children that decided when this ended.
+    `calls_without_cost`; in `unreadable_calls` some field has a wrong type, and is as if missing.
+    `awaited` are the children that decided when this ended.
     """
 
     children: "list[TraceBranch]" = field(default_factory=list, repr=False)
@@ -67,6 +74,7 @@ class Branch:
     total_tokens: int = 0
     estimated_cost: float = 0.0
     calls_without_cost: int = 0
+    unreadable_calls: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
     awaited: "list[TraceBranch]" = field(default_factory=list, repr=False)
@@ -192,6 +200,7 @@ def _count(branch: TraceBranch) -> None:
     branch.total_tokens = call.total_tokens or 0
     branch.estimated_cost = call.estimated_cost or 0.0
     branch.calls_without_cost = int(call.estimated_cost is None)
+    branch.unreadable_calls = int(bool(call.unreadable))
     branch.started_at = call.created_at or call.completed_at
     branch.ended_at = call.completed_at or call.created_at
 

@@ -14,6 +14,7 @@ from llm_audit.queries.pipelines.stages import (
     if_,
     judged,
     matching,
+    other_outcomes,
     outcomes,
     share,
 )
@@ -37,11 +38,11 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
 
     Returns:
         Stages that give one document, none if no call matches: `{calls, successes, failures,
-        failure_rate, cancelled, incomplete, pending, kinds, groups: [{status, error_type, ended_by,
-        model, task_name, count, rate, first_seen, last_seen, sample_id}]}`, most frequent group
-        first (see `FailureSummary`). A group's rate is its share of the successes and failures of
-        the same model and task. Index: that of a filter's field, else summed_up, which covers it;
-        what the samples say is in `error_messages`.
+        failure_rate, cancelled, incomplete, pending, other, kinds, groups: [{status, error_type,
+        ended_by, model, task_name, count, rate, first_seen, last_seen, sample_id}]}`, most frequent
+        group first (see `FailureSummary`). A group's rate is its share of the successes and
+        failures of the same model and task. Index: that of a filter's field, else summed_up, which
+        covers it; what the samples say is in `error_messages`.
 
     Raises:
         UsageError: An argument is wrong.
@@ -78,6 +79,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
         {
             "$set": {
                 "failure_rate": failure_rate(),
+                "other": other_outcomes(),
                 "kinds": {"$size": "$groups"},
                 "groups": {"$slice": ["$groups", MOST_GROUPS]},
             }

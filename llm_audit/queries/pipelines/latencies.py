@@ -8,6 +8,7 @@ from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.stages import Pipeline, if_, matching
 
 PERCENTILES = (50, 90, 95, 99)
+LONGEST_MS = 1e15  # what is beyond is no latency
 BUCKETS_PER_E = 200  # latencies in one bucket differ by less than 0.51 %
 
 
@@ -38,7 +39,7 @@ def latency_summary(
     logarithm = {"$ln": {"$max": ["$latency_ms", 0.001]}}
     so_far: dict[str, Any] = {"$sum": "$calls", "window": {"documents": ["unbounded", "current"]}}
     return [
-        *matching(filters, {"latency_ms": {"$gte": 0}}),
+        *matching(filters, {"latency_ms": {"$gte": 0, "$lt": LONGEST_MS}}),
         *grouping.unwound(group_by),
         {
             "$group": {

@@ -7,13 +7,15 @@ from llm_audit.call import LATER_ATTEMPTS
 from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters, condition
-from llm_audit.queries.grouping import Bucket, GroupBy, or_null
+from llm_audit.queries.grouping import Bucket, GroupBy, or_null, text_or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
     costs,
     matching,
+    other_outcomes,
     outcomes,
     summed_up,
+    total,
 )
 
 
@@ -32,9 +34,9 @@ def cost_summary(
 
     Returns:
         Stages whose rows are `{group, calls, prompt_tokens, completion_tokens, total_tokens,
-        cached_tokens, estimated_cost, calls_without_cost}`, dearest first, time groups oldest
-        first (see `CostSummary`). Index: that of a filter's field, else summed_up, which covers
-        all groups but tags, sessions and traces.
+        cached_tokens, estimated_cost, calls_without_cost, unreadable_calls}`, dearest first, time
+        groups oldest first (see `CostSummary`). Index: that of a filter's field, else summed_up,
+        which covers all groups but tags, sessions and traces.
 
     Raises:
         UsageError: An argument is wrong.
@@ -63,10 +65,11 @@ def usage_over_time(
 
     Returns:
         Stages whose rows are `{bucket, start, calls, successes, failures, abandoned, cancelled,
-        incomplete, pending, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
-        estimated_cost, calls_without_cost}`, oldest first, none for a time without calls (see
-        `Usage`). The bucket is named in its zone, the start is its instant; failures include the
-        abandoned. Index: that of a filter's field, else summed_up, which covers it.
+        incomplete, pending, other, prompt_tokens, completion_tokens, total_tokens, cached_tokens,
+        estimated_cost, calls_without_cost, unreadable_calls}`, oldest first, none for a time
+        without calls (see `Usage`). The bucket is named in its zone, the start is its instant;
+        failures include the abandoned. Index: that of a filter's field, else summed_up, which
+        covers it.
 
     Raises:
         UsageError: An argument is wrong.
@@ -81,7 +84,13 @@ def usage_over_time(
             **outcomes("$_id.status", "$calls"),
         ),
         {"$sort": {"_id": 1}},
-        {"$set": {"bucket": grouping.label("$_id", bucket, timezone), "start": "$_id"}},
+        {
+            "$set": {
+                "bucket": grouping.label("$_id", bucket, timezone),
+                "start": "$_id",
+                "other": other_outcomes(),
+            }
+        },
         {"$unset": "_id"},
     ]
 
@@ -118,7 +127,7 @@ def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
             "$group": {
                 "_id": attempt,
                 "calls": {"$sum": 1},
-                "total_tokens": {"$sum": "$total_tokens"},
+                "total_tokens": total("total_tokens"),
                 **costs(),
             }
         },
@@ -131,7 +140,7 @@ def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
         },
         {
             "$group": {
-                "_id": "$_id.task_name",
+                "_id": text_or_null("$_id.task_name"),
                 "tasks": {"$sum": 1},
                 "attempts": {"$sum": "$attempts"},
                 **sums,

@@ -8,6 +8,9 @@ from llm_audit.queries.filters import condition
 
 Pipeline = list[dict[str, Any]]
 
+TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
+_LARGEST = 1e100  # beyond that, sums would become infinite
+
 
 def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> Pipeline:
     """Return the stage that selects what the filters and one more condition select, for a sum.
@@ -31,43 +34,50 @@ def per_tool(matched: dict[str, Any]) -> Pipeline:
     """Return the stages that make a call one document for each `tool` that it asks for."""
     return [
         {"$match": matched},
-        {"$set": {"tool": {"$setUnion": "$tools_called"}}},
+        {"$set": {"tool": {"$setUnion": [list_in("$tools_called")]}}},
         {"$unwind": "$tool"},
     ]
 
 
 def tokens() -> dict[str, Any]:
     """Return the accumulators of the tokens that are known."""
-    names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
-    return {name: {"$sum": f"${name}"} for name in names}
+    return {name: total(name) for name in TOKENS}
 
 
 def costs() -> dict[str, Any]:
     """Return the accumulators of what is known of costs, and of how many calls nothing is."""
     return {
-        "estimated_cost": {"$sum": "$estimated_cost"},
-        "calls_without_cost": count_if({"$not": is_known("$estimated_cost")}),
+        "estimated_cost": total("estimated_cost"),
+        "calls_without_cost": count_if({"$not": is_number("$estimated_cost")}),
     }
+
+
+def total(name: str) -> dict[str, Any]:
+    """Return the accumulator of a figure, which leaves out what is no number."""
+    return {"$sum": if_(is_number(f"${name}"), f"${name}", 0)}
 
 
 def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
     """Return the stages that add up calls, tokens and costs.
 
     They add up twice, because a test for every call is dearer than a group for each of its results:
-    first by a key that also tells whether a cost is known, then by what is wanted.
+    first by a key that also tells whether a cost is known and every figure readable, then by what
+    is wanted.
 
     Args:
         key: The parts of the first key; the second stage finds them in `$_id`.
         then_by: The expression for the second key.
         **more: Further accumulators of the second stage, over `$calls`.
     """
-    summed = tokens() | {"estimated_cost": {"$sum": "$estimated_cost"}}
+    names = (*TOKENS, "estimated_cost")
+    test = {"has_cost": is_known("$estimated_cost"), "unreadable": _is_no_number(names)}
+    unknown = {"$or": ["$_id.unreadable", {"$not": "$_id.has_cost"}]}
     return [
         {
             "$group": {
-                "_id": {**key, "has_cost": is_known("$estimated_cost")},
+                "_id": {**key, **test},
                 "calls": {"$sum": 1},
-                **summed,
+                **{name: {"$sum": f"${name}"} for name in names},
             }
         },
         {
@@ -75,11 +85,24 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
                 "_id": then_by,
                 "calls": {"$sum": "$calls"},
                 **more,
-                **summed,
-                "calls_without_cost": count_if({"$not": "$_id.has_cost"}, "$calls"),
+                **{name: {"$sum": if_("$_id.unreadable", 0, f"${name}")} for name in names},
+                "calls_without_cost": count_if(unknown, "$calls"),
+                "unreadable_calls": count_if("$_id.unreadable", "$calls"),
             }
         },
     ]
+
+
+def _is_no_number(names: Iterable[str]) -> dict[str, Any]:
+    """Return the test for a call with a figure that is there and no number, or none to add up."""
+    fields = [f"${name}" for name in names]
+    # MongoDB's order: missing, null, not a number, numbers, everything else
+    return {
+        "$or": [
+            {"$gt": [{"$max": [0, *fields]}, _LARGEST]},
+            {"$lt": [{"$min": [0, *fields]}, -_LARGEST]},
+        ]
+    }
 
 
 def outcomes(status: str = "$status", calls: int | str = 1) -> dict[str, Any]:
@@ -101,6 +124,12 @@ def outcomes(status: str = "$status", calls: int | str = 1) -> dict[str, Any]:
     }
 
 
+def other_outcomes() -> dict[str, Any]:
+    """Return the expression for how many calls `outcomes` counts nowhere: of another status."""
+    names = ("successes", "failures", "cancelled", "incomplete", "pending")
+    return {"$subtract": ["$calls", {"$add": [f"${name}" for name in names]}]}
+
+
 def failure_rate() -> dict[str, Any]:
     """Return the expression for the share of failures among successes and failures."""
     return share("$failures", {"$add": ["$successes", "$failures"]})
@@ -111,7 +140,7 @@ def share(part: Any, whole: Any) -> dict[str, Any]:
     return if_({"$gt": [whole, 0]}, {"$divide": [part, whole]}, None)
 
 
-def count_if(test: dict[str, Any], calls: int | str = 1) -> dict[str, Any]:
+def count_if(test: dict[str, Any] | str, calls: int | str = 1) -> dict[str, Any]:
     """Return the accumulator that counts the calls which pass a test.
 
     Args:
@@ -121,7 +150,7 @@ def count_if(test: dict[str, Any], calls: int | str = 1) -> dict[str, Any]:
     return {"$sum": if_(test, calls, 0)}
 
 
-def if_(test: dict[str, Any], then: Any, otherwise: Any) -> dict[str, Any]:
+def if_(test: dict[str, Any] | str, then: Any, otherwise: Any) -> dict[str, Any]:
     """Return the expression that chooses by a test."""
     return {"$cond": [test, then, otherwise]}
 
@@ -150,7 +179,17 @@ def is_known(field: str) -> dict[str, Any]:
     return {"$gt": [field, None]}  # every value sorts after null, and null after a missing field
 
 
+def is_number(field: str) -> dict[str, Any]:
+    """Return the test for a number that can be added up."""
+    return {"$and": [{"$gte": [field, -_LARGEST]}, {"$lte": [field, _LARGEST]}]}
+
+
+def list_in(field: str) -> dict[str, Any]:
+    """Return the expression for a field that makes everything but a list an empty one."""
+    return if_({"$isArray": [field]}, field, [])
+
+
 def times_in(names: str) -> dict[str, Any]:
     """Return the expression for how often `tool` is in a list of names."""
     this_tool = {"$eq": ["$$this", "$tool"]}
-    return {"$size": {"$filter": {"input": {"$ifNull": [names, []]}, "cond": this_tool}}}
+    return {"$size": {"$filter": {"input": list_in(names), "cond": this_tool}}}

@@ -1,0 +1,109 @@
+"""Rows as MongoDB has them, read whatever their fields hold.
+
+What the recorder writes has the right types. What an import, a message's header, a later version or
+somebody's own `insert_one` brought in need not have them, and one such row must not spoil a page.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any, Self, TypeAlias, get_args
+
+from bson.decimal128 import Decimal128
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from llm_audit.open_enum import OpenEnum
+
+UNKNOWN = "UNKNOWN"  # in place of a status that is no text
+
+_Types: TypeAlias = tuple[type, ...]
+
+
+class TolerantModel(BaseModel):
+    """A row that is read whatever it holds.
+
+    A field that holds something of a wrong type is as if it were missing, and `unreadable` names
+    it. Where there has to be an id, it is the text of what is there; for a status, UNKNOWN.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False, ser_json_bytes="base64")
+
+    unreadable: list[str] = Field(
+        default_factory=list, description="the fields that hold something of a wrong type"
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, row: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(row, Mapping):
+            return handler(row)
+        row = dict(row)
+        unreadable = _set_aside_misread(cls, row)
+        try:
+            model = handler(row)
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            unreadable += [_set_aside(cls, row, problem["loc"]) for problem in problems]
+            model = handler(row)
+        if unreadable:
+            model.unreadable = list(dict.fromkeys(unreadable))
+        return model
+
+
+def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]:
+    """Set aside what pydantic would read as something else than MongoDB does, e.g. "5" as 5."""
+    unreadable = []
+    for key, types in _misread(model):
+        value = row.get(key)
+        if isinstance(value, types):
+            unreadable.append(_set_aside(model, row, (key,)))
+        elif isinstance(value, Decimal128):
+            row[key] = value.to_decimal()
+    return unreadable
+
+
+def _set_aside(model: type[BaseModel], row: dict[str, Any], location: tuple[int | str, ...]) -> str:
+    """Take a value out of a row, and return the name of its field."""
+    key, *inner = map(str, location)
+    name, field = _fields(model)[key]
+    value = row.pop(key, None)
+    if inner and isinstance(value, Mapping) and inner[0] in value:  # a field of the task, say
+        row[key] = {other: value[other] for other in value if other != inner[0]}
+        return f"{name}.{inner[0]}"
+    if field.is_required():
+        row[key] = _stand_in(field.annotation, value)
+    return name
+
+
+def _stand_in(annotation: Any, value: object) -> object:
+    if not (isinstance(annotation, type) and issubclass(annotation, str)):
+        return 0
+    return UNKNOWN if value is None or issubclass(annotation, OpenEnum) else str(value)
+
+
+@cache
+def _fields(model: type[BaseModel]) -> dict[str, tuple[str, FieldInfo]]:
+    """Return the fields by the keys that a row may have for them."""
+    fields = model.model_fields.items()
+    return {key: (name, field) for name, field in fields for key in (name, field.alias) if key}
+
+
+@cache
+def _misread(model: type[BaseModel]) -> list[tuple[str, _Types]]:
+    """Return for each number and date what must not be taken for one."""
+    never: list[tuple[str, _Types]] = []
+    for key, (_, field) in _fields(model).items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if not kinds.isdisjoint({int, float}):
+            never.append((key, (str, bytes, bool)))
+        elif any(datetime in (kind, *get_args(kind)) for kind in kinds):
+            never.append((key, (int, float)))
+    return never

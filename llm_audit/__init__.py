@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llm_audit.lifecycle import flush, recover, retry_rejected, shutdown, stats
     from llm_audit.logger import LLMLogger
     from llm_audit.queries import pipelines
-    from llm_audit.queries.repository import LLMCallRepository
+    from llm_audit.queries.repository import LLMCallRepository, SyncLLMCallRepository
     from llm_audit.settings import configure
 
 __version__ = "0.1.0"
@@ -54,6 +54,7 @@ __all__ = [
     "LLMLogger",
     "MediaMissingError",
     "NotInitializedError",
+    "SyncLLMCallRepository",
     "UnavailableError",
     "UsageError",
     "audit_context",
@@ -96,7 +97,7 @@ _HOMES = {
     "llm_audit.helpers": tuple(name for name in __all__ if name.startswith("log_")),
     "llm_audit.lifecycle": ("flush", "recover", "retry_rejected", "shutdown", "stats"),
     "llm_audit.logger": ("LLMLogger",),
-    "llm_audit.queries.repository": ("LLMCallRepository",),
+    "llm_audit.queries.repository": ("LLMCallRepository", "SyncLLMCallRepository"),
     "llm_audit.settings": ("configure",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

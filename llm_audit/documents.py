@@ -9,6 +9,7 @@ from pymongo import AsyncMongoClient, IndexModel
 from llm_audit.call import CallFields
 from llm_audit.errors import log_once
 from llm_audit.settings import get_settings
+from llm_audit.store.connection import readable
 from llm_audit.store.indexes import call_indexes
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
 from llm_audit.tolerant import TolerantModel
@@ -36,12 +37,12 @@ class LLMCall(TolerantModel, CallFields, Document):
 
     @classmethod
     def get_pymongo_collection(cls) -> AsyncDocuments:
-        """Return the collection, after `init()` on a client of the running event loop.
+        """Return the collection; after `init()`, on a client of the running event loop.
 
         Raises:
             NotInitializedError: After an `init_beanie` in another event loop.
         """
-        return in_this_loop(super().get_pymongo_collection())
+        return readable(in_this_loop(super().get_pymongo_collection()))
 
     @classmethod
     async def custom_init(cls) -> None:

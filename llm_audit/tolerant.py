@@ -61,11 +61,14 @@ class TolerantModel(BaseModel):
 def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]:
     """Set aside what pydantic would read as something else than MongoDB does, e.g. "5" as 5."""
     unreadable = []
-    for key, types in _misread(model):
+    for location, types in _misread(model):
+        key, *inner = location
         value = row.get(key)
+        if inner and isinstance(value, Mapping):
+            value = value.get(inner[0])
         if isinstance(value, types):
-            unreadable.append(_set_aside(model, row, (key,)))
-        elif isinstance(value, Decimal128):
+            unreadable.append(_set_aside(model, row, location))
+        elif isinstance(value, Decimal128) and not inner:
             row[key] = value.to_decimal()
     return unreadable
 
@@ -97,13 +100,17 @@ def _fields(model: type[BaseModel]) -> dict[str, tuple[str, FieldInfo]]:
 
 
 @cache
-def _misread(model: type[BaseModel]) -> list[tuple[str, _Types]]:
-    """Return for each number and date what must not be taken for one."""
-    never: list[tuple[str, _Types]] = []
+def _misread(model: type[BaseModel]) -> list[tuple[tuple[str, ...], _Types]]:
+    """Return for each number and date, also of a model in it, what must not be taken for one."""
+    never: list[tuple[tuple[str, ...], _Types]] = []
     for key, (_, field) in _fields(model).items():
         kinds = {field.annotation, *get_args(field.annotation)}
+        kinds |= {inner for kind in kinds for inner in get_args(kind)}
         if not kinds.isdisjoint({int, float}):
-            never.append((key, (str, bytes, bool)))
-        elif any(datetime in (kind, *get_args(kind)) for kind in kinds):
-            never.append((key, (int, float)))
+            never.append(((key,), (str, bytes, bool)))
+        elif datetime in kinds:
+            never.append(((key,), (int, float)))
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                never += [((key, *inner), types) for inner, types in _misread(kind)]
     return never

@@ -13,18 +13,20 @@ from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
 from llm_audit.ids import EPOCH, LAST_ID, Id, first_id_from, id_text
 from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
+from llm_audit.settings import report_mistake
 
 T = TypeVar("T")
-OneOrMore: TypeAlias = T | Collection[T] | None
+OneOrMore: TypeAlias = T | Collection[T]
 
 
 class CallFilters(TypedDict, total=False):
-    """Which calls to look at; what is None or not given does not restrict.
+    """Which calls to look at; what is not given does not restrict.
 
-    Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids may
-    be UUID or int. A date without a zone is local time. `start_date` is included and `end_date` is
-    not, both in whole milliseconds; they are compared with the instant in a call's id, which is a
-    UUIDv7. Of calls that something else stored, those with ids of another kind seem to be of any
+    None, an empty text and an empty list are mistakes: `UsageError` in strict mode, else logged
+    once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
+    may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
+    is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
+    a UUIDv7. Of calls that something else stored, those with ids of another kind seem to be of any
     time, and most sums leave out those with ids that are no text.
     """
 
@@ -44,8 +46,8 @@ class CallFilters(TypedDict, total=False):
     tool: OneOrMore[str]
     environment: OneOrMore[str]
     service: OneOrMore[str]
-    start_date: datetime | None
-    end_date: datetime | None
+    start_date: datetime
+    end_date: datetime
 
 
 _ENUMS: dict[str, type[OpenEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
@@ -64,7 +66,8 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
         What `find` and `$match` take, in plain JSON types.
 
     Raises:
-        UsageError: A filter is unknown, or its value has the wrong type.
+        UsageError: A filter is unknown, or its value has the wrong type; in strict mode also one
+            that is None or empty.
     """
     unknown = filters.keys() - CallFilters.__annotations__.keys()
     if unknown:
@@ -73,6 +76,8 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
     matched: dict[str, Any] = {}
     for name in CallFilters.__annotations__:
         given = filters.get(name)
+        if name in filters:
+            _check_given(name, given)
         if given is not None and name not in _DATES:
             matched |= _field_condition(name, given)
     ids = _id_range(filters.get("start_date"), filters.get("end_date"), after)
@@ -97,6 +102,22 @@ def checked_limit(limit: object) -> None:
     """
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+
+
+def _check_given(name: str, given: object) -> None:
+    """Report a filter without a value: who meant the calls of one user would get everybody's."""
+    if given is None or given == "":
+        mistake = "None" if given is None else "empty"
+    elif isinstance(given, list | tuple | AbstractSet) and not given:
+        mistake = "an empty list"
+    elif isinstance(given, list | tuple | AbstractSet) and ("" in given or None in given):
+        mistake = "a list with None or an empty text in it"
+    else:
+        return
+    report_mistake(
+        f"The filter {name} is {mistake}: give it a value, or leave it out to mean every call. "
+        "Whose calls may be seen, for_company() and for_user() see to."
+    )
 
 
 def _field_condition(name: str, given: object) -> dict[str, Any]:

@@ -32,7 +32,7 @@ GroupBy = Literal[
 UTC = "UTC"
 FORMATS = {"hour": "%Y-%m-%dT%H:%M", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 # From where to where a UUIDv7 can be ours: see `ids.py`.
-_FIRST_DATE, _LAST_DATE = {"$toDate": "1970-01-01"}, {"$toDate": "2109-01-01"}
+_FIRST_DATE, _LAST_DATE = "1970-01-01", "2109-01-01"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?(00|15|30|45))?")
 
 
@@ -153,7 +153,8 @@ def text_or_null(field: str) -> Expression:
 
 def _date(field: str) -> Expression:
     """Return the expression for a date of a call, null where there is none that one can have."""
-    is_one = {"$and": [{"$gte": [field, _FIRST_DATE]}, {"$lt": [field, _LAST_DATE]}]}
+    first, last = {"$toDate": _FIRST_DATE}, {"$toDate": _LAST_DATE}
+    is_one = {"$and": [{"$gte": [field, first]}, {"$lt": [field, last]}]}
     return {"$cond": [is_one, field, None]}
 
 

@@ -1,266 +1,252 @@
-"""LLMCallRepository: the queries, run through Beanie, with typed results."""
+"""The two repositories, which ask every question there is: one in async code, one in sync code."""
 
-from typing import TypeVar, Unpack
+import copy
+import os
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
 
+import gridfs
 from beanie.exceptions import CollectionWasNotInitialized
-from pydantic import BaseModel
+from pydantic import SecretStr
+from pymongo import MongoClient
 
 from llm_audit.documents import LLMCall
-from llm_audit.errors import NotInitializedError
+from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
-from llm_audit.queries import pipelines
-from llm_audit.queries.conversation import Conversation, ConversationBuilder
-from llm_audit.queries.filters import CallFilters, checked_limit, condition
-from llm_audit.queries.grouping import UTC, Bucket, GroupBy
-from llm_audit.queries.media import restore_media
-from llm_audit.queries.results import (
-    CostSummary,
-    FailureSummary,
-    LatencySummary,
-    RetrySpend,
-    ToolUsage,
-    Usage,
-)
-from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
+from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.questions import Questions
+from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
+from llm_audit.store.connection import Documents, client_of, readable
+from llm_audit.store.loops import AsyncDocuments, in_this_loop
+from llm_audit.store.plain_errors import asking
 
-SAMPLE_MAX_CHARACTERS = 500
+P = ParamSpec("P")
+R = TypeVar("R")
+_NOT_WHOLE = (gridfs.errors.NoFile, gridfs.errors.CorruptGridFile)
 
-Row = TypeVar("Row", bound=BaseModel)
 
+class _Repository(Questions):
+    """What both have in common: the tenant that every question is bound to."""
 
-class LLMCallRepository:
-    """Finds and sums up recorded calls.
+    def __init__(self) -> None:
+        self._tenant: dict[str, str] = {}
 
-    Every method needs `await llm_audit.init()` before it, in the same event loop, and raises
-    `NotInitializedError` without, `UsageError` for a wrong argument. Filters are those of
-    `CallFilters`; ids may be str, UUID or int.
-    """
-
-    @staticmethod
-    async def get(call_id: Id, *, with_media: bool = False) -> LLMCall | None:
-        """Return one call, or None if there is no such call (yet).
+    def for_company(self, company_id: Id) -> Self:
+        """Return a repository that knows the calls of one company only, whatever it is asked.
 
         Args:
-            call_id: What `LLMLogger.start` returned.
-            with_media: Put back what moved to GridFS, as it was recorded, instead of references.
+            company_id: str, UUID or int, and never None or empty.
 
         Raises:
-            MediaMissingError: With `with_media`, if some of it is not in GridFS, or not whole.
+            UsageError: It is, or this repository is bound to another company.
         """
-        by_id = {"_id": id_text("call_id", call_id)}
-        if not with_media:
-            return await _calls().find_one(by_id)
-        calls = _calls().get_pymongo_collection()
-        call = await calls.find_one(by_id)
-        if call is None:
-            return None
-        return LLMCall.model_validate(await restore_media(call, calls.database))
+        return self._bound("company_id", company_id)
 
-    @staticmethod
-    async def list_by_filters(
-        *, limit: int | None = 100, after: Id | None = None, **filters: Unpack[CallFilters]
-    ) -> list[LLMCall]:
-        """Return the calls that match, newest first.
-
-        To page, pass the last call's id as `after` until a page comes back shorter than `limit`:
-        no call is skipped or seen twice, however many are recorded meanwhile.
+    def for_user(self, user_id: Id) -> Self:
+        """Return a repository that knows the calls of one user only, whatever it is asked.
 
         Args:
-            limit: How many calls at the most; None for all.
-            after: Only calls older than the one with this id.
-            **filters: See `CallFilters`.
-        """
-        checked_limit(limit)
-        query = _calls().find(condition(filters, after=after)).sort("-_id")
-        return await query.limit(limit).to_list()
+            user_id: str, UUID or int, and never None or empty.
 
-    @staticmethod
-    async def count_by_filters(**filters: Unpack[CallFilters]) -> int:
-        """Return how many calls match.
+        Raises:
+            UsageError: It is, or this repository is bound to another user.
+        """
+        return self._bound("user_id", user_id)
+
+    def _bound(self, field: str, value: Id) -> Self:
+        text = id_text(field, value)
+        if not text.strip():
+            raise UsageError(f"{field} is empty: every question would be about nobody's calls.")
+        if self._tenant.get(field, text) != text:
+            raise UsageError(f"This repository is bound to another {field}: start from a new one.")
+        bound = copy.copy(self)
+        bound._tenant = self._tenant | {field: text}  # noqa: SLF001  (it is one of these)
+        return bound
+
+    def _stages(self, pipeline: Pipeline) -> Pipeline:
+        """Return a pipeline that looks at the calls of the tenant only."""
+        if not self._tenant:
+            return pipeline
+        first, *others = pipeline
+        return [{"$match": {"$and": [self._tenant, first["$match"]]}}, *others]
+
+
+class LLMCallRepository(_Repository):
+    """Finds and sums up recorded calls, in async code.
+
+        await llm_audit.init()
+        calls = await LLMCallRepository.list_by_filters(user_id="u-1")
+
+    The class itself asks the collection that `LLMCall` is bound to, by `llm_audit.init()` or an
+    `init_beanie` that names it; so does an instance without a collection.
+
+    Args:
+        collection: Of PyMongo Async, to be asked instead.
+    """
+
+    def __init__(self, collection: AsyncDocuments | None = None) -> None:
+        super().__init__()
+        self._collection = collection
+
+    @classmethod
+    def asked(
+        cls, repository: Self | None, question: Question[P, R]
+    ) -> Callable[P, Coroutine[Any, Any, R]]:
+        """Return a question as a coroutine function.
 
         Args:
-            **filters: See `CallFilters`.
+            repository: Whom to ask; a new one if it is asked of the class.
+            question: What to ask.
         """
-        return await _calls().find(condition(filters)).count()
+        answers = cls() if repository is None else repository
 
-    @staticmethod
-    async def search(
-        text: str,
-        *,
-        limit: int | None = 100,
-        after: Id | None = None,
-        **filters: Unpack[CallFilters],
-    ) -> list[LLMCall]:
-        """Return the calls that said something, newest first, in pages like `list_by_filters`.
+        async def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+            return await answers.ask(question.steps(answers, *args, **kwargs))
 
-        Every text in system prompt, messages, input and response is looked at, tool arguments and
-        results included. The calls of the time range are read one by one, so keep it short; with
-        the setting `text_index` they are looked up, and only whole words are found.
+        return question.described(ask)
+
+    async def ask(self, steps: Steps[R]) -> R:
+        """Carry out the steps of any question, and return its result.
 
         Args:
-            text: What has to be in one of the texts, in capitals or not; nothing in it is special.
-            limit: How many calls at the most; None for all.
-            after: Only calls older than the one with this id.
-            **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or
-                now; with `text_index`, none.
+            steps: See `llm_audit.queries.steps`.
         """
-        indexed = get_settings().text_index
-        pipeline = pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters)
-        return await _run(pipeline, LLMCall)
+        collection = self._calls()
+        with asking(collection):
+            try:
+                step = next(steps)
+                while True:
+                    step = steps.send(await self._answer(collection, step))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
 
-    @staticmethod
-    async def get_calls_by_trace(trace_id: Id) -> list[LLMCall]:
-        """Return the calls of a trace, oldest first.
+    async def _answer(self, collection: AsyncDocuments, step: Each | Content) -> bytes | None:
+        if isinstance(step, Content):
+            return await _content_async(collection, step.sha256)
+        stages = self._stages(step.pipeline)
+        async for document in await collection.aggregate(stages, batchSize=step.batch_size):
+            step.take(document)
+        return None
+
+    def _calls(self) -> AsyncDocuments:
+        if self._collection is not None:
+            return readable(in_this_loop(self._collection))
+        try:
+            return LLMCall.get_pymongo_collection()
+        except CollectionWasNotInitialized:
+            raise NotInitializedError(
+                "LLMCall is not bound to a database yet: `await llm_audit.init()` first, e.g. in "
+                "the lifespan of your app. In code that is not async, there is "
+                "SyncLLMCallRepository, which needs no init()."
+            ) from None
+
+
+class SyncLLMCallRepository(_Repository):
+    """Finds and sums up recorded calls, in code that is not async: Celery, Django, a notebook.
+
+        with SyncLLMCallRepository() as calls:
+            print(calls.count_by_filters(user_id="u-1"))
+
+    Nothing has to be set up before. It connects with the first question, may be shared by threads,
+    and a forked child gets a connection of its own. Leaving the block, or `close()`, ends the
+    connection; a later question opens another one.
+
+    Args:
+        collection: Of PyMongo, to be asked instead of the one in the settings.
+    """
+
+    def __init__(self, collection: Documents | None = None) -> None:
+        super().__init__()
+        self._collection = collection
+        self._clients: dict[tuple[int, SecretStr], MongoClient[Document]] = {}  # by process and URL
+
+    @classmethod
+    def asked(cls, repository: Self | None, question: Question[P, R]) -> Callable[P, R]:
+        """Return a question as a function.
 
         Args:
-            trace_id: As given to `LLMLogger.start` or `audit_context`.
+            repository: Whom to ask.
+            question: What to ask.
         """
-        return await _run(pipelines.calls_by_trace(trace_id), LLMCall)
+        if repository is None:
+            return question.steps  # type: ignore[return-value]  # for help(), which asks nothing
 
-    @staticmethod
-    async def get_trace_tree(trace_id: Id) -> TraceTree:
-        """Return a trace as a tree, with calls, tokens, cost and time of each branch.
+        def ask(*args: P.args, **kwargs: P.kwargs) -> R:
+            return repository.ask(question.steps(repository, *args, **kwargs))
+
+        return question.described(ask)
+
+    def ask(self, steps: Steps[R]) -> R:
+        """Carry out the steps of any question, and return its result.
 
         Args:
-            trace_id: As given to `LLMLogger.start` or `audit_context`.
-
-        Returns:
-            The tree, without what was said; without roots if there is no such trace.
+            steps: See `llm_audit.queries.steps`.
         """
-        rows = await _calls().aggregate(pipelines.trace_tree(trace_id)).to_list()
-        return build_trace_tree(rows)
+        with asking(self._collection if self._collection is not None else get_settings()):
+            collection = self.collection
+            try:
+                step = next(steps)
+                while True:
+                    step = steps.send(self._answer(collection, step))
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
 
-    @staticmethod
-    async def get_session(session_id: Id) -> Conversation:
-        """Return the conversation of a session, turn by turn, without repeating its history.
+    @property
+    def collection(self) -> Documents:
+        """The collection that is asked.
 
-        Args:
-            session_id: As given to `LLMLogger.start` or `audit_context`.
-
-        Returns:
-            Every call of the session, oldest first, with what is new in its request, tool calls
-            and results included; without turns if there is no such session.
+        Raises:
+            UnavailableError: mongo_url cannot be used.
         """
-        builder = ConversationBuilder(id_text("session_id", session_id))
-        async for row in _calls().aggregate(pipelines.session(session_id)):
-            builder.add(row)
-        return builder.conversation
+        if self._collection is not None:
+            return readable(self._collection)
+        settings = get_settings()
+        key = (os.getpid(), settings.mongo_url)
+        client = self._clients.get(key)
+        if client is None:
+            opened = client_of(settings)
+            client = self._clients.setdefault(key, opened)
+            if client is not opened:  # another thread was a moment faster
+                opened.close()
+        return readable(client[settings.database][settings.collection])
 
-    @staticmethod
-    async def get_calls_by_task(task_id: Id) -> list[LLMCall]:
-        """Return the calls of a Celery task, all its attempts, oldest first.
+    def close(self) -> None:
+        """End the connection, unless the collection was given."""
+        for key in [key for key in self._clients if key[0] == os.getpid()]:
+            self._clients.pop(key).close()
 
-        Args:
-            task_id: Celery's; `call.task.attempt_id` tells the attempts apart.
-        """
-        return await _run(pipelines.calls_by_task(task_id), LLMCall)
+    def __enter__(self) -> Self:
+        return self
 
-    @staticmethod
-    async def get_workflow(workflow_id: Id) -> list[LLMCall]:
-        """Return the calls of a Celery canvas, all tasks and their attempts, oldest first.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
-        Args:
-            workflow_id: The id of its first task (its root), of a group in it, or of its trace.
-        """
-        return await _run(pipelines.workflow(workflow_id), LLMCall)
-
-    @staticmethod
-    async def tool_usage(**filters: Unpack[CallFilters]) -> list[ToolUsage]:
-        """Return how each tool was used, most often asked for first.
-
-        Args:
-            **filters: See `CallFilters`; with `tool`, only those tools are in the result.
-        """
-        return await _run(pipelines.tool_usage(**filters), ToolUsage)
-
-    @staticmethod
-    async def failure_summary(**filters: Unpack[CallFilters]) -> FailureSummary:
-        """Return how calls ended, and the failures by kind, cause, model and task.
-
-        Failures are ERROR, TIMEOUT and ABANDONED. CANCELLED, INCOMPLETE and PENDING calls are
-        counted apart and are no part of any rate: a rate is failures / (successes + failures).
-
-        Args:
-            **filters: See `CallFilters`; `status` would take away what rates are measured against.
-        """
-        rows = await _run(pipelines.failure_summary(**filters), FailureSummary)
-        if not rows:
-            return FailureSummary()
-        [summary] = rows
-        by_sample = {group.sample_id: group for group in summary.groups}
-        messages = pipelines.error_messages(list(by_sample))
-        for row in await _calls().aggregate(messages).to_list():
-            by_sample[row["id"]].sample_message = row["error_message"][:SAMPLE_MAX_CHARACTERS]
-        return summary
-
-    @staticmethod
-    async def cost_summary(
-        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
-    ) -> list[CostSummary]:
-        """Return what calls used and cost in each group, dearest first.
-
-        Args:
-            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
-            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
-            **filters: See `CallFilters`.
-        """
-        pipeline = pipelines.cost_summary(group_by, timezone=timezone, **filters)
-        return await _run(pipeline, CostSummary)
-
-    @staticmethod
-    async def usage_over_time(
-        bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
-    ) -> list[Usage]:
-        """Return calls, how they ended, tokens and cost over time, oldest first.
-
-        Args:
-            bucket: `hour`, `day`, `week` (from Monday) or `month`; one without calls has no row.
-            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
-            **filters: See `CallFilters`.
-        """
-        pipeline = pipelines.usage_over_time(bucket, timezone=timezone, **filters)
-        return await _run(pipeline, Usage)
-
-    @staticmethod
-    async def retry_spend(**filters: Unpack[CallFilters]) -> list[RetrySpend]:
-        """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
-
-        Args:
-            **filters: See `CallFilters`.
-        """
-        return await _run(pipelines.retry_spend(**filters), RetrySpend)
-
-    @staticmethod
-    async def latency_summary(
-        group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
-    ) -> list[LatencySummary]:
-        """Return how long calls took in each group, in milliseconds, slowest first.
-
-        A percentile is at most 0.51 % too high. Every call with a latency counts, however it
-        ended; `status="SUCCESS"` leaves out the others.
-
-        Args:
-            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
-            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
-            **filters: See `CallFilters`.
-        """
-        pipeline = pipelines.latency_summary(group_by, timezone=timezone, **filters)
-        return await _run(pipeline, LatencySummary)
+    def _answer(self, collection: Documents, step: Each | Content) -> bytes | None:
+        if isinstance(step, Content):
+            return _content(collection, step.sha256)
+        stages = self._stages(step.pipeline)
+        for document in collection.aggregate(stages, batchSize=step.batch_size):
+            step.take(document)
+        return None
 
 
-def _calls() -> type[LLMCall]:
-    """Return LLMCall if it is bound to a database."""
+def _content(collection: Documents, sha256: str) -> bytes | None:
     try:
-        LLMCall.get_settings()
-    except CollectionWasNotInitialized:
-        raise NotInitializedError(
-            "LLMCall is not bound to a database yet: `await llm_audit.init()` first, "
-            "e.g. in the lifespan of your app."
-        ) from None
-    return LLMCall
+        return gridfs.GridFSBucket(collection.database).open_download_stream(sha256).read()
+    except _NOT_WHOLE:
+        return None
 
 
-async def _run(pipeline: pipelines.Pipeline, row: type[Row]) -> list[Row]:
-    documents = await _calls().aggregate(pipeline).to_list()
-    return [row.model_validate(document) for document in documents]
+async def _content_async(collection: AsyncDocuments, sha256: str) -> bytes | None:
+    bucket = gridfs.AsyncGridFSBucket(collection.database)
+    try:
+        return await (await bucket.open_download_stream(sha256)).read()
+    except _NOT_WHOLE:
+        return None

@@ -16,6 +16,7 @@ from llm_audit.queries.pipelines.stages import (
     costs,
     count_if,
     failure_rate,
+    if_,
     is_known,
     outcomes,
     per_tool,
@@ -142,7 +143,9 @@ def v_traces() -> Definition:
         has. Index: trace_id_newest.
     """
     seen = {"started_at": {"$min": "$created_at"}, "ended_at": {"$max": "$completed_at"}}
-    duration = {"duration_ms": {"$subtract": ["$ended_at", "$started_at"]}}
+    are_dates = [{"$eq": [{"$type": f"${name}"}, "date"]} for name in seen]
+    length = {"$subtract": ["$ended_at", "$started_at"]}
+    duration = {"duration_ms": if_({"$and": are_dates}, length, None)}
     return _summed_up("trace_id", ("session_id", "user_id", "company_id"), seen, duration)
 
 

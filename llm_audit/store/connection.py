@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from bson.codec_options import DatetimeConversion
 from pymongo import MongoClient, ReadPreference, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -24,6 +26,7 @@ CLIENT_OPTIONS: dict[str, Any] = {  # of every client, sync and async
 }
 
 Documents = Collection[dict[str, Any]]
+Read = TypeVar("Read", Collection[dict[str, Any]], AsyncCollection[dict[str, Any]])
 
 
 @contextmanager
@@ -44,6 +47,21 @@ def server_time(database: Database[dict[str, Any]]) -> datetime:
     codec_options = database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
     hello = database.client.admin.command("hello", codec_options=codec_options)
     return cast("datetime", hello["localTime"])
+
+
+def readable(collection: Read) -> Read:
+    """Return a collection whose documents can be read whatever they hold: dates beyond year 9999.
+
+    Args:
+        collection: Of any client, sync or async; how it writes stays as it is.
+    """
+    options = collection.codec_options.with_options(
+        document_class=dict,
+        tz_aware=True,
+        datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+        unicode_decode_error_handler="replace",
+    )
+    return collection.with_options(codec_options=options)
 
 
 def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]:

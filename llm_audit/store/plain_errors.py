@@ -6,11 +6,14 @@ Recording only has to know that MongoDB is not available now, see `connection.re
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
 
 from bson.errors import BSONError
 from pymongo import errors as driver
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.collection import Collection
 
-from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
+from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.store.codes import (
@@ -20,18 +23,34 @@ from llm_audit.store.codes import (
     is_a_state,
     is_wrong_password,
 )
+from llm_audit.store.loops import LoopClient
 
 # MongoDB's texts go on with the whole command, which may hold content.
 _FORBIDDEN = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 _URL = "LLM_AUDIT_MONGO_URL, --mongo-url or llm_audit.configure(mongo_url=...)"
 
+# Who is asked: the collection in the settings, or one of a user's own client.
+Asked: TypeAlias = Settings | Collection[dict[str, Any]] | AsyncCollection[dict[str, Any]]
+
+
+class _Place(NamedTuple):
+    """Where MongoDB is, and what says so."""
+
+    hosts: str
+    collection: str
+    url: str
+    is_srv: bool = False
+
+    def __str__(self) -> str:
+        return f"MongoDB at {self.hosts or 'mongo_url'}"
+
 
 @contextmanager
-def asking(settings: Settings) -> Iterator[None]:
+def asking(asked: Asked) -> Iterator[None]:
     """Turn an error of the driver into one line, without credentials or documents in it.
 
     Args:
-        settings: Where MongoDB is.
+        asked: Where MongoDB is.
 
     Raises:
         UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
@@ -41,84 +60,99 @@ def asking(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (driver.PyMongoError, BSONError) as error:
-        raise explained(settings, error) from None
+        raise explained(asked, error) from None
     except UnavailableError as error:
         # where recording takes part, the driver's own error is behind that
         cause = error.__context__
         if isinstance(cause, driver.PyMongoError | ValueError | OSError):
-            raise explained(settings, cause) from None
-        raise _unavailable(settings, str(error)) from None
+            raise explained(asked, cause) from None
+        raise _unavailable(_place(asked), str(error)) from None
 
 
-def explained(settings: Settings, error: Exception) -> LLMAuditError:
+def explained(asked: Asked, error: Exception) -> LLMAuditError:
     """Return the error that says in one sentence what is wrong, and how to fix it.
 
     Args:
-        settings: Where MongoDB is.
+        asked: Where MongoDB is.
         error: Of the driver; or what a client raises that cannot use mongo_url.
     """
+    place = _place(asked)
+    plain: LLMAuditError
     match error:
         case driver.PyMongoError() if is_wrong_password(error):
-            return UnavailableError(
-                f"{_place(settings)} does not let us in: {describe(error)}. Mend {_URL}."
+            plain = UnavailableError(
+                f"{place} does not let us in: {describe(error)}. Mend {place.url}."
             )
         case driver.OperationFailure():
-            return _refused(settings, error)
+            plain = _refused(place, error)
         case driver.InvalidName():
             name = "database" if str(error).startswith("database") else "collection"
-            return ConfigurationError(
+            plain = ConfigurationError(
                 f"The setting {name} is wrong ({error}): mend LLM_AUDIT_{name.upper()} or --{name}."
             )
-        case driver.ConfigurationError() | ValueError() | OSError() if not _is_dns(settings, error):
+        case driver.ConfigurationError() | ValueError() | OSError() if not _is_dns(place, error):
             # of a URL that it cannot take apart, the driver may quote a part of the password
-            reason = error if settings.hosts() else MONGO_URL_SHAPE
-            return ConfigurationError(f"The setting mongo_url is wrong ({reason}): mend {_URL}.")
+            reason = error if place.hosts else MONGO_URL_SHAPE
+            plain = ConfigurationError(
+                f"The setting mongo_url is wrong ({reason}): mend {place.url}."
+            )
+        case driver.InvalidOperation():
+            plain = UsageError(
+                f"The client that reads {place.collection} was closed: give another one."
+            )
         case driver.PyMongoError():
-            return _unavailable(settings, describe(error))
-    return LLMAuditError(
-        f"{_place(settings)} holds what is no BSON that can be read ({type(error).__name__})."
-    )
+            plain = _unavailable(place, describe(error))
+        case _:
+            kind = type(error).__name__
+            plain = LLMAuditError(f"{place} holds what is no BSON that can be read ({kind}).")
+    return plain
 
 
-def _refused(settings: Settings, error: driver.OperationFailure) -> LLMAuditError:
-    where = _place(settings)
+def _refused(place: _Place, error: driver.OperationFailure) -> LLMAuditError:
     if error.code == UNAUTHORIZED:
-        return UnavailableError(f"{where} does not let us: {_missing_right(error)}")
+        return UnavailableError(f"{place} does not let us: {_missing_right(place, error)}")
     if is_a_state(error):
-        return _unavailable(settings, describe(error))
+        return _unavailable(place, describe(error))
     if error.code == INVALID_NAMESPACE:
         return ConfigurationError(
-            f"{settings.database}.{settings.collection} cannot be the name of a collection: mend "
-            "the setting database or collection."
+            f"{place.collection} cannot be the name of a collection: mend the setting database or "
+            "collection."
         )
     return LLMAuditError(
-        f"{where} refuses: {(error.details or {}).get('codeName') or describe(error)}."
+        f"{place} refuses: {(error.details or {}).get('codeName') or describe(error)}."
     )
 
 
-def _place(settings: Settings) -> str:
-    return f"MongoDB at {settings.hosts() or 'mongo_url'}"
+def _place(asked: Asked) -> _Place:
+    if isinstance(asked, Settings):
+        is_srv = asked.mongo_url.get_secret_value().startswith("mongodb+srv:")
+        return _Place(asked.hosts(), f"{asked.database}.{asked.collection}", _URL, is_srv)
+    client = asked.database.client
+    if isinstance(client, LoopClient):
+        return _place(client.settings)
+    servers = client.topology_description.server_descriptions()
+    hosts = ",".join(sorted(f"{host}:{port}" for host, port in servers))
+    return _Place(hosts, asked.full_name, "the URL of the client that was given")
 
 
-def _unavailable(settings: Settings, reason: str) -> UnavailableError:
+def _unavailable(place: _Place, reason: str) -> UnavailableError:
     return UnavailableError(
-        f"{_place(settings)} cannot be asked ({reason}): start it, or say where it is with {_URL}."
+        f"{place} cannot be asked ({reason}): start it, or say where it is with {place.url}."
     )
 
 
-def _missing_right(error: driver.OperationFailure) -> str:
+def _missing_right(place: _Place, error: driver.OperationFailure) -> str:
     """Name the right that a user lacks, as far as MongoDB says it."""
     found = _FORBIDDEN.search(str((error.details or {}).get("errmsg", "")))
     if found is None:
-        return f"it wants a user who has the right. Mend {_URL}."
+        return f"it wants a user who has the right. Mend {place.url}."
     return (
-        f"the user in mongo_url has no right to {found[2]} in the database {found[1]}. Let an "
+        f"the user has no right to {found[2]} in the database {found[1]}. Let an "
         "administrator grant a role that has it, such as readWrite there."
     )
 
 
-def _is_dns(settings: Settings, error: Exception) -> bool:
+def _is_dns(place: _Place, error: Exception) -> bool:
     """Tell whether a name was not found, which the driver reports as a wrong URL."""
-    is_srv = settings.mongo_url.get_secret_value().startswith("mongodb+srv:")
     is_url = isinstance(error, driver.InvalidURI)
-    return is_srv and isinstance(error, driver.ConfigurationError) and not is_url
+    return place.is_srv and isinstance(error, driver.ConfigurationError) and not is_url

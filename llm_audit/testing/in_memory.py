@@ -6,12 +6,15 @@ turn everything it cannot do into one error that says what can.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from itertools import islice
 from typing import Any, ClassVar, Self, cast
 
+from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
@@ -96,11 +99,9 @@ class _Client(_Imitation):
     def get_database(self, name: str) -> "_Database":
         return self[name]
 
-    def append_metadata(self, *_: object) -> None:
-        """Beanie tells the server its name."""
+    def append_metadata(self, *_: object) -> None: ...  # Beanie tells the server its name
 
-    async def close(self) -> None:
-        """Nothing is open."""
+    async def close(self) -> None: ...
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,6 +162,7 @@ class _Collection(_Imitation):
         self.database = database
         self.name: str = engine.name
         self.full_name: str = engine.full_name
+        self.codec_options = CodecOptions[Any](tz_aware=engine.codec_options.tz_aware)
 
     def __getitem__(self, name: str) -> "_Collection":
         return self.database[f"{self.name}.{name}"]
@@ -181,6 +183,7 @@ class _Collection(_Imitation):
         if effective:
             raise _refusal(f"aggregate({', '.join(effective)}=...)")
         stages = [part for stage in _plain(pipeline) for part in _uncounted(stage)]
+        stages = _with_dates(stages, UTC if self.codec_options.tz_aware else None)
         names = set(_keys(stages))
         wrong = sorted(_ANSWERED_WRONGLY & names)
         if "$facet" in names and "$count" in names:
@@ -267,6 +270,26 @@ def _of_none(stage: dict[str, Any]) -> dict[str, Any]:
     return stage
 
 
+def _with_dates(value: Any, zone: tzinfo | None) -> Any:
+    """Return stages with the dates that they name as they can be compared with those stored."""
+    if isinstance(value, list):
+        return [_with_dates(item, zone) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(date := value.get("$toDate"), str) and not date.startswith("$"):
+        return datetime.fromisoformat(date).replace(tzinfo=zone)
+    return {key: _with_dates(item, zone) for key, item in value.items()}
+
+
+def _without_missing(expression: dict[str, Any]) -> dict[str, Any]:
+    """Let the greatest of a number and of fields be found as MongoDB does: of those that exist."""
+    for name, least in (("$max", -math.inf), ("$min", math.inf)):
+        values = expression.get(name)
+        if isinstance(values, list) and any(isinstance(value, int | float) for value in values):
+            expression[name] = [{"$ifNull": [value, least]} for value in values]
+    return expression
+
+
 def _uncounted(stage: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what counts documents as MongoDB does: of none, nothing is said."""
     if "$count" not in stage:
@@ -293,7 +316,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return str.__str__(value)  # Beanie's fields and our references are subclasses
     if isinstance(value, Mapping):
-        return _of_none({_plain(key): _plain(item) for key, item in value.items()})
+        plain = {_plain(key): _plain(item) for key, item in value.items()}
+        return _without_missing(_of_none(plain))
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "_add_to_bulk"):  # InsertOne, UpdateOne ...
@@ -309,9 +333,7 @@ def _plain(value: Any) -> Any:
 def _refusing(what: str, but: type[Exception] | tuple[()] = PyMongoError) -> Iterator[None]:
     """Turn what mongomock-ng raises for what it cannot do into one clear error.
 
-    Args:
-        what: It was asked to do.
-        but: What it raises as a MongoDB would, a duplicate key say.
+    What a MongoDB would raise too, for a duplicate key say, is let through as `but`.
     """
     try:
         yield

@@ -98,7 +98,7 @@ def test_any_calls(  # noqa: PLR0917  (hypothesis passes what it drew by name)
     if calls:
         collection.insert_many(calls)
     some = [call for call in calls if environment in {None, call.get("environment")}]
-    only: Any = {"environment": environment}
+    only: Any = {"environment": environment} if environment else {}
     there = ZoneInfo(zone)
 
     def answer(pipeline: pipelines.Pipeline) -> list[Call]:

@@ -13,10 +13,8 @@ from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
-from llm_audit import LLMCall, LLMCallRepository, LLMLogger
-from llm_audit.call import CallFields
+from llm_audit import LLMCall, LLMCallRepository, LLMLogger, SyncLLMCallRepository
 from llm_audit.errors import MediaMissingError
-from llm_audit.queries.media import restore_media_sync
 from llm_audit.store.indexes import MEDIA_INDEX, PROCESSES, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove
 
@@ -116,15 +114,14 @@ async def test_a_call_comes_back_whole(calls: Calls, fields: dict[str, Any], ans
     response_message = {"role": "assistant", "content": answer}
     call_id = start(**fields)
     LLMLogger.complete(call_id, response_message=response_message)
-    document = arrived(calls, call_id)
+    arrived(calls, call_id)
 
     call = await LLMCallRepository.get(call_id, with_media=True)
     assert isinstance(call, LLMCall)
     assert call.id == call_id
     assert {name: getattr(call, name) for name in fields} == fields
     assert call.response_message == response_message
-    sync = CallFields.model_validate(restore_media_sync(document, calls.database))
-    assert sync.model_dump() == call.model_dump(exclude={"id", "revision_id"})
+    assert SyncLLMCallRepository(calls).get(call_id, with_media=True) == call
     assert all(len(stored(calls, sha256)) > 100_000 for sha256 in call.media)
 
 

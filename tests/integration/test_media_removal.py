@@ -8,7 +8,7 @@ from bson import ObjectId
 from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
 from waiting import Call, Calls, Recording, arrived
 
-from llm_audit.queries.media import restore_media_sync
+from llm_audit import SyncLLMCallRepository
 from llm_audit.store.gridfs import NEVER
 from llm_audit.store.indexes import MEDIA_INDEX, REJECTED, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove, remove_expired
@@ -131,8 +131,11 @@ def test_entries_of_other_applications_are_left_alone(calls: Calls) -> None:
     database["fs.chunks"].insert_one(unfinished)
     before = contents(calls)
 
-    call = arrived(calls, start())
-    assert restore_media_sync(call, database)["messages"] == MESSAGES
+    call_id = start()
+    arrived(calls, call_id)
+    call = SyncLLMCallRepository(calls).get(call_id, with_media=True)
+    assert call
+    assert call.messages == MESSAGES
     assert find_missing(calls) == {}
     calls.delete_many({})
     assert remove_expired(database, NEVER) == 0

@@ -54,7 +54,9 @@ def on_second_day() -> list[Call]:
 )
 async def test_tool_usage(filters: dict[str, Any], selected: list[Call]) -> None:
     """Each tool is counted as often as it was asked for, and by call and by trace."""
-    rows = [row.model_dump() for row in await LLMCallRepository.tool_usage(**filters)]
+    rows = [
+        row.model_dump(exclude_unset=True) for row in await LLMCallRepository.tool_usage(**filters)
+    ]
 
     assert {row["tool"]: row for row in rows} == plain_answers.tool_usage(selected)
     assert [row["calls"] for row in rows] == sorted((row["calls"] for row in rows), reverse=True)
@@ -62,7 +64,10 @@ async def test_tool_usage(filters: dict[str, Any], selected: list[Call]) -> None
 
 async def test_tool_usage_of_one_tool() -> None:
     """Asked for one tool, the others that the same calls asked for are left out."""
-    rows = [row.model_dump() for row in await LLMCallRepository.tool_usage(tool="search")]
+    rows = [
+        row.model_dump(exclude_unset=True)
+        for row in await LLMCallRepository.tool_usage(tool="search")
+    ]
 
     assert rows == [plain_answers.tool_usage(CALLS)["search"]]
 
@@ -77,9 +82,9 @@ async def test_failure_summary(filters: dict[str, Any], selected: list[Call]) ->
     expected = plain_answers.failure_summary(selected)
     for group in expected["groups"]:
         (sample,) = (call for call in selected if call["_id"] == group["sample_id"])
-        message = sample.get("error_message")
-        group["sample_message"] = None if message is None else message[:500]
-    assert summary.model_dump() == expected
+        if message := sample.get("error_message"):
+            group["sample_message"] = message[:500]
+    assert summary.model_dump(exclude_unset=True) == expected
     assert sum(group.count for group in summary.groups) == summary.failures > 0
 
 
@@ -126,7 +131,9 @@ async def test_a_client_without_zones_makes_no_difference(
 @pytest.mark.parametrize("group_by", GROUPINGS)
 async def test_cost_summary(group_by: GroupBy) -> None:
     """Tokens and costs add up in every grouping, and calls without a cost are counted."""
-    rows = [row.model_dump() for row in await LLMCallRepository.cost_summary(group_by)]
+    rows = [
+        row.model_dump(exclude_unset=True) for row in await LLMCallRepository.cost_summary(group_by)
+    ]
 
     assert {row["group"]: row for row in rows} == plain_answers.cost_summary(CALLS, group_by)
     assert_in_order(rows, group_by, "estimated_cost")
@@ -147,7 +154,7 @@ async def test_cost_summary_by_model_is_the_default() -> None:
 async def test_latency_summary(group_by: GroupBy, review: str | None) -> None:
     """A percentile is the smallest latency that so many percent do not exceed, within 0.51 %."""
     rows = [
-        row.model_dump()
+        row.model_dump(exclude_unset=True)
         for row in await LLMCallRepository.latency_summary(group_by, review_id=review)
     ]
     selected = [call for call in CALLS if review in (None, call.get("review_id"))]
@@ -168,7 +175,10 @@ def assert_in_order(rows: list[dict[str, Any]], group_by: str, measure: str) -> 
 @pytest.mark.parametrize("bucket", get_args(Bucket))
 async def test_usage_over_time(bucket: Bucket) -> None:
     """Each hour, day ... has its calls by how they ended, its tokens and its cost."""
-    rows = [row.model_dump() for row in await LLMCallRepository.usage_over_time(bucket)]
+    rows = [
+        row.model_dump(exclude_unset=True)
+        for row in await LLMCallRepository.usage_over_time(bucket)
+    ]
 
     assert rows == plain_answers.usage_over_time(CALLS, bucket)
 
@@ -178,7 +188,9 @@ async def test_usage_over_time(bucket: Bucket) -> None:
 )
 async def test_retry_spend(filters: dict[str, Any], selected: list[Call]) -> None:
     """What later attempts paid is summed up by task, dearest first."""
-    rows = [row.model_dump() for row in await LLMCallRepository.retry_spend(**filters)]
+    rows = [
+        row.model_dump(exclude_unset=True) for row in await LLMCallRepository.retry_spend(**filters)
+    ]
 
     assert {row["task_name"]: row for row in rows} == plain_answers.retry_spend(selected)
     costs = [row["estimated_cost"] for row in rows]

@@ -18,6 +18,7 @@ from llm_audit import (
     LLMLogger,
     MediaMissingError,
     NotInitializedError,
+    SyncLLMCallRepository,
     UnavailableError,
     UsageError,
     audit_context,
@@ -134,8 +135,23 @@ async def by_questions() -> None:
     assert_type(await LLMCallRepository.usage_over_time("day"), list[Usage])
     assert_type(await LLMCallRepository.retry_spend(), list[RetrySpend])
     assert_type(await LLMCallRepository.latency_summary("model"), list[LatencySummary])
+    of_company = LLMCallRepository().for_company("c")
+    assert_type(await of_company.search("needle", with_content=False), list[LLMCall])
     assert_type(await LLMCall.find(LLMCall.model == "gpt-4o").to_list(), list[LLMCall])
     await LLMCall.aggregate(pipelines.tool_usage(user_id="u")).to_list()
+
+
+def by_questions_in_plain_code() -> None:
+    """Ask without an event loop: the same questions, and one company's calls only."""
+    with SyncLLMCallRepository() as calls:
+        assert_type(calls.get("id", with_media=True), LLMCall | None)
+        of_company = calls.for_company(7).for_user("u")
+        assert_type(of_company, SyncLLMCallRepository)
+        assert_type(of_company.list_by_filters(limit=5, tags=["beta"]), list[LLMCall])
+        assert_type(of_company.get_trace_tree("t"), TraceTree)
+        assert_type(calls.cost_summary("day", timezone="UTC", model="m"), list[CostSummary])
+        calls.list_by_filters(compny_id="c")  # type: ignore[call-arg]
+        calls.get_session()  # type: ignore[call-arg]
 
 
 def where_it_goes_wrong(error: LLMAuditError) -> str:

@@ -190,6 +190,11 @@ async def iterated(cursor: AsyncCursor[dict[str, Any]]) -> None:
         pass
 
 
+async def with_media(database: Database) -> object:
+    await database["llm_calls"].update_one({"_id": "1"}, {"$set": {"media": ["0" * 64]}})
+    return await LLMCallRepository.get("1", with_media=True)
+
+
 SEARCH = {"$text": {"$search": "n"}}
 REFUSED: dict[str, Callable[[Database], Any]] = {
     "an expression": lambda database: database["llm_calls"].aggregate(
@@ -199,7 +204,7 @@ REFUSED: dict[str, Callable[[Database], Any]] = {
     "an option": lambda database: database["llm_calls"].aggregate([], let={"n": 1}),
     "an operator": lambda database: database["llm_calls"].find(SEARCH).to_list(),
     "iterating": lambda database: iterated(database["llm_calls"].find(SEARCH)),
-    "GridFS": lambda _: LLMCallRepository.get("1", with_media=True),
+    "GridFS": with_media,
     "a session": lambda database: database.client.start_session(),
     "a command": lambda database: database.command("serverStatus"),
     "changes": lambda database: database["llm_calls"].watch(),

@@ -1,6 +1,8 @@
 import json
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +13,7 @@ from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.references import CallReference
+from llm_audit.settings import changed_settings
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 EVERY_FILTER: dict[str, Any] = {
@@ -105,8 +108,27 @@ def test_values_are_exact_strings() -> None:
     assert {type(value) for value in values} == {str}
 
 
-def test_what_is_none_does_not_restrict() -> None:
-    """A filter that is None is no filter; neither is having to carry no tags."""
+@pytest.mark.parametrize("empty", [None, "", [], (), set(), ["u", None], ["u", ""]], ids=repr)
+def test_a_filter_without_a_value_is_a_mistake(
+    empty: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Strict mode refuses it, in every filter of every query; else it is logged once."""
+    for name in EVERY_FILTER:
+        given: Any = {name: empty}
+        with changed_settings(strict=True):
+            for query in (*SUMMARIES, partial(pipelines.search, "text")):
+                with pytest.raises(UsageError, match=rf"{name} is .*for_company\(\)"):
+                    query(**given)
+
+    with suppress(UsageError):  # None in a list is no id, strict or not
+        condition({"user_id": empty})
+    with suppress(UsageError):
+        condition({"user_id": empty})
+    assert [record.message.count("filter user_id") for record in caplog.records] == [1]
+
+
+def test_a_filter_without_a_value_where_nobody_is_strict() -> None:
+    """None is no filter, nor is having to carry no tags; of none of some values is no call."""
     assert condition(dict.fromkeys(EVERY_FILTER) | {"tags": []}) == {}
     assert condition({"model": []}) == {"model": {"$in": []}}
     assert condition({"model": {"a": 1}.keys()}) == {"model": {"$in": ["a"]}}

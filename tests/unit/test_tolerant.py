@@ -1,24 +1,18 @@
 """A row is read whatever its fields hold, and says which of them it could not read."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
+from odd_values import ODD
 
 from llm_audit.documents import LLMCall
 from llm_audit.queries.conversation import Turn
 from llm_audit.queries.trace_tree import TraceCall
 from llm_audit.tolerant import TolerantModel
 
-ODD: list[Any] = [
-    *(5, -5, 2.5, float("nan"), float("inf"), "5", "x" * 100, "", True, None, b"\xff"),
-    *([], [5], {}, {"gridfs_id": "0" * 64, "length": 9}, {"a": {"b": [None]}}),
-    *(datetime(2026, 5, 1, tzinfo=UTC), DatetimeMS(10**16), bson.ObjectId(), bson.Regex("x")),
-    *(bson.Decimal128("0.5"), bson.Decimal128("NaN"), bson.Int64(2**62), bson.MinKey()),
-]
 USUAL = {"_id": "1", "id": "1", "status": "SUCCESS", "new": [], "answer": [], "continues": None}
 
 

@@ -37,6 +37,7 @@ def latency_summary(
         UsageError: An argument is wrong.
     """
     logarithm = {"$ln": {"$max": ["$latency_ms", 0.001]}}
+    bucket = {"$floor": {"$multiply": [BUCKETS_PER_E, logarithm]}}
     so_far: dict[str, Any] = {"$sum": "$calls", "window": {"documents": ["unbounded", "current"]}}
     return [
         *matching(filters, {"latency_ms": {"$gte": 0, "$lt": LONGEST_MS}}),
@@ -45,12 +46,13 @@ def latency_summary(
             "$group": {
                 "_id": {
                     "group": grouping.key(group_by, timezone),
-                    "bucket": {"$floor": {"$multiply": [BUCKETS_PER_E, logarithm]}},
+                    "bucket": if_({"$isNumber": "$latency_ms"}, bucket, None),
                 },
                 "calls": {"$sum": 1},
                 "latency_ms": {"$max": "$latency_ms"},
             }
         },
+        {"$match": {"_id.bucket": {"$type": "number"}}},  # a list with a number in it has none
         {
             "$setWindowFields": {
                 "partitionBy": "$_id.group",

@@ -186,7 +186,7 @@ def is_number(field: str) -> dict[str, Any]:
 
 def list_in(field: str) -> dict[str, Any]:
     """Return the expression for a field that makes everything but a list an empty one."""
-    return if_({"$isArray": [field]}, field, [])
+    return if_({"$isArray": field}, field, [])
 
 
 def times_in(names: str) -> dict[str, Any]:

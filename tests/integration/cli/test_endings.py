@@ -158,7 +158,7 @@ def test_a_closed_pipe_is_quiet(
         (["calls", "--limit", "-1"], 2, "Invalid value for '--limit': "),
         (["cals"], 2, "No such command 'cals'. Did you mean 'calls'?"),
         (["calls", "--status", "fine"], 2, "Invalid value for '--status': 'fine' is not one "),
-        (["calls", "--type", ""], 2, "call_type '' is no text of 1 to 64 characters."),
+        (["calls", "--type", ""], 2, "The filter call_type is empty: give it a value"),
         (["costs", "--by", "colour"], 2, "Invalid value for '--by': 'colour' is not one "),
         (["show"], 2, "Missing argument 'ID'."),
         (["calls", "--limit", "9" * 20], 2, "Invalid value for '--limit': "),

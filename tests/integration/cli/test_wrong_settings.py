@@ -65,7 +65,7 @@ def test_a_missing_right_is_named(command: str, shell: Shell, guarded: GuardedMo
     ended = shell("--mongo-url", guarded.url, "--database", "other", command)
 
     assert ended.code == 3
-    assert "the user in mongo_url has no right to " in ended.errors
+    assert "the user has no right to " in ended.errors
     assert " in the database other. Let an administrator grant a role" in ended.errors
     assert DATABASE not in ended.errors
 

@@ -1,0 +1,281 @@
+"""Every question about calls, each written once for the async and for the sync repository."""
+
+from typing import Any, Unpack
+
+from llm_audit.call import Kind, columns
+from llm_audit.documents import LLMCall
+from llm_audit.ids import Id, id_text
+from llm_audit.queries import pipelines
+from llm_audit.queries.conversation import Conversation, ConversationBuilder
+from llm_audit.queries.filters import CallFilters, checked_limit, condition
+from llm_audit.queries.grouping import UTC, Bucket, GroupBy
+from llm_audit.queries.media import restored
+from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.results import (
+    CostSummary,
+    FailureSummary,
+    LatencySummary,
+    RetrySpend,
+    ToolUsage,
+    Usage,
+)
+from llm_audit.queries.steps import Each, Steps, question, rows
+from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
+from llm_audit.settings import get_settings
+
+SAMPLE_MAX_CHARACTERS = 500
+
+WITHOUT_CONTENT: dict[str, Any] = {
+    "$project": dict.fromkeys(columns(Kind.WHO, Kind.FIGURE, Kind.LABEL), 1)
+}
+
+
+class Questions:
+    """Finds and sums up recorded calls.
+
+    Filters are those of `CallFilters`; ids may be str, UUID or int. Every question raises
+    `UsageError` for a wrong argument, `UnavailableError` if MongoDB cannot be reached or does not
+    let us, and `ConfigurationError` for a setting that cannot be.
+
+    A call with a field of a wrong type is in the answer like any other: `call.unreadable` names the
+    field, and sums leave it out and count it.
+    """
+
+    @question
+    def get(self, call_id: Id, *, with_media: bool = False) -> Steps[LLMCall | None]:
+        """Return one call, or None if there is no such call (yet).
+
+        Args:
+            call_id: What `LLMLogger.start` returned.
+            with_media: Put back what moved to GridFS, as it was recorded, instead of references.
+
+        Raises:
+            MediaMissingError: With `with_media`, if some of it is not in GridFS, or not whole.
+        """
+        wanted = id_text("call_id", call_id)
+        documents = yield from rows([{"$match": {"_id": wanted}}], dict)
+        if not documents:
+            return None
+        document = (yield from restored(documents[0])) if with_media else documents[0]
+        return LLMCall.model_validate(document)
+
+    @question
+    def list_by_filters(
+        self,
+        *,
+        limit: int | None = 100,
+        after: Id | None = None,
+        with_content: bool = True,
+        **filters: Unpack[CallFilters],
+    ) -> Steps[list[LLMCall]]:
+        """Return the calls that match, newest first.
+
+        To page, pass the last call's id as `after` until a page comes back shorter than `limit`:
+        no call is skipped or seen twice, however many are recorded meanwhile.
+
+        Args:
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            with_content: False leaves out what was said, which may be megabytes.
+            **filters: See `CallFilters`.
+        """
+        checked_limit(limit)
+        pipeline: Pipeline = [
+            {"$match": condition(filters, after=after)},
+            {"$sort": {"_id": -1}},
+            *([] if limit is None else [{"$limit": limit}]),
+        ]
+        return (yield from calls(pipeline, with_content=with_content))
+
+    @question
+    def count_by_filters(self, **filters: Unpack[CallFilters]) -> Steps[int]:
+        """Return how many calls match.
+
+        Args:
+            **filters: See `CallFilters`.
+        """
+        pipeline: Pipeline = [{"$match": condition(filters)}, {"$count": "calls"}]
+        counted = yield from rows(pipeline, lambda row: int(row["calls"]))
+        return sum(counted)
+
+    @question
+    def search(
+        self,
+        text: str,
+        *,
+        limit: int | None = 100,
+        after: Id | None = None,
+        with_content: bool = True,
+        **filters: Unpack[CallFilters],
+    ) -> Steps[list[LLMCall]]:
+        """Return the calls that said something, newest first, in pages like `list_by_filters`.
+
+        Every text in system prompt, messages, input and response is looked at, tool arguments and
+        results included. The calls of the time range are read one by one, so keep it short; with
+        the setting `text_index` they are looked up, and only whole words are found.
+
+        Args:
+            text: What has to be in one of the texts, in capitals or not; nothing in it is special.
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            with_content: False leaves out what was said, which may be megabytes.
+            **filters: See `CallFilters`. Without `start_date` it is a week before `end_date`, or
+                now; with `text_index`, none.
+        """
+        indexed = get_settings().text_index
+        pipeline = pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters)
+        return (yield from calls(pipeline, with_content=with_content))
+
+    @question
+    def get_calls_by_trace(
+        self, trace_id: Id, *, with_content: bool = True
+    ) -> Steps[list[LLMCall]]:
+        """Return the calls of a trace, oldest first.
+
+        Args:
+            trace_id: As given to `LLMLogger.start` or `audit_context`.
+            with_content: False leaves out what was said, which may be megabytes.
+        """
+        return (yield from calls(pipelines.calls_by_trace(trace_id), with_content=with_content))
+
+    @question
+    def get_trace_tree(self, trace_id: Id) -> Steps[TraceTree]:
+        """Return a trace as a tree, with calls, tokens, cost and time of each branch.
+
+        Args:
+            trace_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            The tree, without what was said; without roots if there is no such trace.
+        """
+        return build_trace_tree((yield from rows(pipelines.trace_tree(trace_id), dict)))
+
+    @question
+    def get_session(self, session_id: Id) -> Steps[Conversation]:
+        """Return the conversation of a session, turn by turn, without repeating its history.
+
+        Args:
+            session_id: As given to `LLMLogger.start` or `audit_context`.
+
+        Returns:
+            Every call of the session, oldest first, with what is new in its request, tool calls
+            and results included; without turns if there is no such session.
+        """
+        builder = ConversationBuilder(id_text("session_id", session_id))
+        yield Each(pipelines.session(session_id), builder.add)
+        return builder.conversation
+
+    @question
+    def get_calls_by_task(self, task_id: Id, *, with_content: bool = True) -> Steps[list[LLMCall]]:
+        """Return the calls of a Celery task, all its attempts, oldest first.
+
+        Args:
+            task_id: Celery's; `call.task.attempt_id` tells the attempts apart.
+            with_content: False leaves out what was said, which may be megabytes.
+        """
+        return (yield from calls(pipelines.calls_by_task(task_id), with_content=with_content))
+
+    @question
+    def get_workflow(self, workflow_id: Id, *, with_content: bool = True) -> Steps[list[LLMCall]]:
+        """Return the calls of a Celery canvas, all tasks and their attempts, oldest first.
+
+        Args:
+            workflow_id: The id of its first task (its root), of a group in it, or of its trace.
+            with_content: False leaves out what was said, which may be megabytes.
+        """
+        return (yield from calls(pipelines.workflow(workflow_id), with_content=with_content))
+
+    @question
+    def tool_usage(self, **filters: Unpack[CallFilters]) -> Steps[list[ToolUsage]]:
+        """Return how each tool was used, most often asked for first.
+
+        Args:
+            **filters: See `CallFilters`; with `tool`, only those tools are in the result.
+        """
+        return (yield from rows(pipelines.tool_usage(**filters), ToolUsage.model_validate))
+
+    @question
+    def failure_summary(self, **filters: Unpack[CallFilters]) -> Steps[FailureSummary]:
+        """Return how calls ended, and the failures by kind, cause, model and task.
+
+        Failures are ERROR, TIMEOUT and ABANDONED. CANCELLED, INCOMPLETE and PENDING calls are
+        counted apart and are no part of any rate: a rate is failures / (successes + failures).
+
+        Args:
+            **filters: See `CallFilters`; `status` would take away what rates are measured against.
+        """
+        pipeline = pipelines.failure_summary(**filters)
+        summaries = yield from rows(pipeline, FailureSummary.model_validate)
+        if not summaries:
+            return FailureSummary()
+        [summary] = summaries
+        by_sample = {group.sample_id: group for group in summary.groups}
+        messages = yield from rows(pipelines.error_messages(list(by_sample)), dict)
+        for row in messages:
+            by_sample[row["id"]].sample_message = row["error_message"][:SAMPLE_MAX_CHARACTERS]
+        return summary
+
+    @question
+    def cost_summary(
+        self, group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[CostSummary]]:
+        """Return what calls used and cost in each group, dearest first.
+
+        Args:
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.cost_summary(group_by, timezone=timezone, **filters)
+        return (yield from rows(pipeline, CostSummary.model_validate))
+
+    @question
+    def usage_over_time(
+        self, bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[Usage]]:
+        """Return calls, how they ended, tokens and cost over time, oldest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`; one without calls has no row.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.usage_over_time(bucket, timezone=timezone, **filters)
+        return (yield from rows(pipeline, Usage.model_validate))
+
+    @question
+    def retry_spend(self, **filters: Unpack[CallFilters]) -> Steps[list[RetrySpend]]:
+        """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
+
+        Args:
+            **filters: See `CallFilters`.
+        """
+        return (yield from rows(pipelines.retry_spend(**filters), RetrySpend.model_validate))
+
+    @question
+    def latency_summary(
+        self, group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[LatencySummary]]:
+        """Return how long calls took in each group, in milliseconds, slowest first.
+
+        A percentile is at most 0.51 % too high. Every call with a latency counts, however it
+        ended; `status="SUCCESS"` leaves out the others.
+
+        Args:
+            group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.latency_summary(group_by, timezone=timezone, **filters)
+        return (yield from rows(pipeline, LatencySummary.model_validate))
+
+
+def calls(pipeline: Pipeline, *, with_content: bool = True) -> Steps[list[LLMCall]]:
+    """Return the calls that a pipeline gives.
+
+    Args:
+        pipeline: Its rows are whole calls.
+        with_content: False leaves out what was said.
+    """
+    stages = pipeline if with_content else [*pipeline, WITHOUT_CONTENT]
+    return (yield from rows(stages, LLMCall.model_validate))

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from pydantic import SecretStr
-
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 from llm_audit.settings.fields import Settings
-from llm_audit.settings.reading import read
+from llm_audit.settings.reading import hide_url, read
 
 __all__ = [
     "Settings",
@@ -75,7 +73,7 @@ def configure(**settings: Any) -> None:
         ConfigurationError: A name is unknown, a value is wrong, or it differs from the one under
             which calls are being recorded; in strict mode also for a wrong variable.
     """
-    _hide_url(settings)
+    settings = hide_url(settings)
     with _Home.lock:
         named = _Home.named | settings
         new = read(named | _Home.pinned)
@@ -83,13 +81,6 @@ def configure(**settings: Any) -> None:
             _refuse_changes(settings.keys(), new)
         else:
             _Home.named, _Home.settings = named, new
-
-
-def _hide_url(settings: dict[str, Any]) -> None:
-    """Put the secret where no frame of a traceback and no error shows it."""
-    url = settings.get("mongo_url", SecretStr(""))
-    if not isinstance(url, SecretStr):
-        settings["mongo_url"] = SecretStr(str(url))
 
 
 def _refuse_changes(names: Iterable[str], new: Settings) -> None:
@@ -125,7 +116,7 @@ def changed_settings(**changes: Any) -> Iterator[None]:
     Args:
         **changes: Values for fields of `Settings`, by name.
     """
-    _hide_url(changes)
+    changes = hide_url(changes)
     with _Home.lock:
         before = _Home.named, _Home.pinned, _Home.settings
         pinned = _Home.pinned | changes

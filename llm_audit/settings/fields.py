@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from llm_audit.settings.mongo_url import hosts_in
-
-PREFIX = "LLM_AUDIT_"
 
 
 def _in_utf8(text: str) -> str:
@@ -37,15 +34,11 @@ def _default_spool_dir() -> Path:
     return state / "spool"
 
 
-class Settings(BaseSettings):
-    """Every setting, each also read from the environment as `LLM_AUDIT_<NAME>`."""
+class Settings(BaseModel):
+    """Every setting; `reading` also takes each from the environment, as `LLM_AUDIT_<NAME>`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
     )
 
     enabled: bool = Field(default=True, description="false turns every recording call into a no-op")

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from llm_audit.errors import ConfigurationError, log_once
-from llm_audit.settings.fields import PREFIX, Settings
+from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
 
+PREFIX = "LLM_AUDIT_"
 _FIX_ARGUMENT = "Fix the argument of llm_audit.configure(), or the option of the command."
 # Kubernetes sets these in every pod beside a service that is called llm-audit or llm-audit-...
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
@@ -33,11 +34,13 @@ def read(given: dict[str, Any]) -> Settings:
     Raises:
         ConfigurationError: What is given is wrong; in strict mode also the environment.
     """
-    settings, problems = _validated(given)
+    environment = _from_environment()
+    settings, problems = _validated(environment | given)
     if mistakes := {name: problem for name, problem in problems.items() if name in given}:
         raise ConfigurationError(f"{_listed(mistakes)}. {_FIX_ARGUMENT}")
     if settings is None:
-        settings = Settings(**{name: _fallback(name) for name in problems} | given)
+        fallbacks = {name: _fallback(name) for name in problems}
+        settings = Settings(**environment | fallbacks | given)
     if not settings.hosts():
         problems["mongo_url"] = f"it is no MongoDB connection string: {MONGO_URL_SHAPE}"
     if "mongo_url" in problems.keys() & given.keys():
@@ -52,10 +55,26 @@ def read(given: dict[str, Any]) -> Settings:
     return settings
 
 
-def _validated(given: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]:
+def _from_environment() -> dict[str, Any]:
+    """Return the variables that are settings, in any case; an empty one counts as not given."""
+    variables = {variable.upper(): value for variable, value in os.environ.items() if value}
+    named = {name: variables.get(f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
+    found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    return hide_url(found)
+
+
+def hide_url(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the secret where no frame of a traceback and no error shows it."""
+    url = values.get("mongo_url", SecretStr(""))
+    if isinstance(url, SecretStr):
+        return values
+    return values | {"mongo_url": SecretStr(str(url))}
+
+
+def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]:
     """Return the settings, or what is wrong by name, without repeating any value."""
     try:
-        return Settings(**given), {}
+        return Settings(**values), {}
     except ValidationError as error:
         problems: dict[str, str] = {}
         for each in error.errors(include_url=False, include_context=False, include_input=False):

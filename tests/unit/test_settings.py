@@ -34,7 +34,7 @@ def test_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     """Without configure(), the settings come from the environment at first use."""
     monkeypatch.setenv("LLM_AUDIT_SPOOL_DIR", str(tmp_path))
     monkeypatch.setenv("LLM_AUDIT_ENABLED", "false")
-    monkeypatch.setenv("LLM_AUDIT_WRITE_CONCERN", "1")
+    monkeypatch.setenv("llm_audit_Write_Concern", "1")
     settings = get_settings()
 
     assert settings.spool_dir == tmp_path

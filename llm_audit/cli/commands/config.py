@@ -11,6 +11,7 @@ from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import without_secrets
+from llm_audit.settings.reading import read
 
 
 def config(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -32,7 +33,7 @@ def config(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _settings(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    settings = Settings(**options)
+    settings = read({**options})
     for name in Settings.model_fields:
         value = getattr(settings, name)
         if name in options:

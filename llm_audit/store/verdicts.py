@@ -6,17 +6,19 @@ there; who ships a call that its own process ended without knowing why, or close
 asks for the verdict on its attempt.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import bson
+from bson.int64 import Int64
 from pymongo import ReturnDocument
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
-from llm_audit.errors import log_once
+from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.records import OTHER, Record
 from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
@@ -53,10 +55,12 @@ class Verdicts:
         outcomes: list[Write] = []
         asking = []
         for write in writes:
-            if write.form is Form.KEEP_VERDICT:
-                outcomes += self._outcomes_of(self._kept(write.record))
-            else:
+            if write.form is Form.ASK_FOR_VERDICT:
                 asking.append(write.record.id)
+                continue
+            with _going_on():
+                verdict = self._kept(write.record)
+                outcomes += self._outcomes_of(verdict, _left_open_in(verdict))
         if asking:
             outcomes += self.on({"_id": {"$in": asking}, "ended_by": {"$in": _UNWINDING}})
         return outcomes
@@ -70,14 +74,22 @@ class Verdicts:
         Raises:
             PyMongoError: MongoDB cannot be reached now; call again.
         """
-        verdicts: list[dict[str, Any]] = []
+        outcomes: list[Write] = []
+        calls_of: defaultdict[str, list[str]] = defaultdict(list)  # by attempt
         with _going_on():
-            found = self._connection.primary_calls().find(query, {_ATTEMPT: 1, _OUTER_ATTEMPT: 1})
-            tasks = [call["task"] for call in found if call.get("task")]
-            attempts = {name for task in tasks for name in task.values() if isinstance(name, str)}
-            if attempts:
-                verdicts += self._connection.verdicts().find({"_id": {"$in": list(attempts)}})
-        return [outcome for verdict in verdicts for outcome in self._outcomes_of(verdict)]
+            for call in self._connection.primary_calls().find(
+                query, {_ATTEMPT: 1, _OUTER_ATTEMPT: 1}
+            ):
+                task = call.get("task")
+                for name in task.values() if isinstance(task, dict) else ():
+                    if isinstance(name, str):
+                        calls_of[name].append(call["_id"])
+            if calls_of:
+                for verdict in self._connection.verdicts().find({"_id": {"$in": list(calls_of)}}):
+                    with _going_on():
+                        these = {"_id": {"$in": calls_of[verdict["_id"]]}}
+                        outcomes += self._outcomes_of(verdict, these)
+        return outcomes
 
     def _kept(self, record: Record) -> dict[str, Any]:
         """Keep a verdict in MongoDB; the first on an attempt stands."""
@@ -93,29 +105,40 @@ class Verdicts:
             return kept or verdict
         return verdict
 
-    def _outcomes_of(self, verdict: Mapping[str, Any]) -> list[Write]:
-        """Return the ends of what an attempt left open, also in tasks that ran in place in it."""
+    def _outcomes_of(self, verdict: Mapping[str, Any], calls: Mapping[str, Any]) -> list[Write]:
+        """Return the ends of those calls that a verdict says more of than is known."""
         abandoned = LLMCallStatusEnum.ABANDONED
         concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
         if verdict["status"] != abandoned:  # else what the process itself said tells more
             concerned.append({"ended_by": {"$in": _UNWINDING}})
-        # an index finds the calls of the task, which are few
-        own = {"task_id": verdict["task_id"], _ATTEMPT: verdict["_id"]}
-        within = {OUTER_TASK: verdict["task_id"], _OUTER_ATTEMPT: verdict["_id"]}
-        query = {"$and": [{"$or": [own, within]}, {"$or": concerned}]}
-        key = verdict["outcome_key"]
+        query = {"$and": [calls, {"$or": concerned}]}
+        key = Int64(verdict["outcome_key"])
         raw = bson.encode({name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict})
-        with _going_on():
-            return [
-                Write(Form.UPDATE_OTHER, Record(OTHER, call["_id"], 0, key, raw, (), ()))
-                for call in self._connection.primary_calls().find(query, {"_id": 1})
-            ]
-        return []
+        return [
+            Write(Form.UPDATE_OTHER, Record(OTHER, call["_id"], 0, key, raw, (), ()))
+            for call in self._connection.primary_calls().find(query, {"_id": 1})
+        ]
+
+
+def _left_open_in(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what finds the calls of an attempt, also in tasks that ran in place in it.
+
+    An index finds those of the task, which are few, and those that are open: a call may name
+    another task than the one it was made in.
+    """
+    task_id, attempt_id = verdict["task_id"], verdict["_id"]
+    return {
+        "$or": [
+            {"task_id": task_id, _ATTEMPT: attempt_id},
+            {OUTER_TASK: task_id, _OUTER_ATTEMPT: attempt_id},
+            {"status": LLMCallStatusEnum.PENDING, _ATTEMPT: attempt_id},
+        ]
+    }
 
 
 @contextmanager
 def _going_on() -> Iterator[None]:
-    """Go on shipping where only this is refused: the calls then end by inference."""
+    """Go on shipping where only this is refused, or makes no sense: calls then end by inference."""
     try:
         yield
     except OperationFailure as error:
@@ -125,3 +148,7 @@ def _going_on() -> Iterator[None]:
             f"How tasks ended could not be said in MongoDB ({describe(error)}): give its user "
             "readWrite on the database."
         )
+    except (PyMongoError, UnavailableError):
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever others have left among the verdicts)
+        log_once(f"A verdict on an attempt of a task makes no sense ({type(error).__name__}).")

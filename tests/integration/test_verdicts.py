@@ -248,6 +248,48 @@ def test_tasks_that_ran_in_place_end_with_the_outer_attempt(calls: Calls) -> Non
 
 
 @pytest.mark.usefixtures("settings", "in_task")
+@pytest.mark.parametrize("first", ["call", "verdict"])
+def test_a_call_that_names_another_task_ends_with_its_attempt(calls: Calls, first: str) -> None:
+    """A `task_id` of the caller's own does not hide in which attempt the call was made."""
+    if first == "verdict":
+        end_attempt(TimeLimitExceeded(5))
+        assert llm_audit.flush(PATIENCE)
+    LLMLogger.start(model="m", messages=["usual"])
+    LLMLogger.start(model="m", messages=["own"], task_id="mine")
+    if first == "call":
+        end_attempt(TimeLimitExceeded(5))
+    LLMLogger.end_open_calls("attempt", error=Exit())
+    assert llm_audit.shutdown(PATIENCE)
+
+    expected = ("TIMEOUT", "hard_time_limit")
+    assert ends(calls) == {"usual": expected, "own": expected}
+
+
+@pytest.mark.usefixtures("settings", "in_task")
+def test_a_verdict_of_another_make_is_in_nobodys_way(calls: Calls) -> None:
+    """What a hand or a later release has left among the verdicts is passed over."""
+    odd = [{"outcome_key": "x"}, {"task_id": {"$odd": 1}, "status": "ERROR", "outcome_key": 5}]
+    for number, verdict in enumerate([{}, *odd]):
+        calls.database[VERDICTS].insert_one({"_id": f"odd {number}", **verdict})
+        frame = enter(replace(current_context(), task={"attempt_id": f"odd {number}"}))
+        LLMLogger.start(model="m", messages=[f"odd {number}"])
+        leave(frame)
+        LLMLogger.end_open_calls(f"odd {number}", error=Exit())
+        end_attempt(TimeLimitExceeded(5), f"odd {number}")
+    call_id = LLMLogger.start(model="m", messages=["after"])
+    LLMLogger.complete(call_id)
+    assert llm_audit.shutdown(PATIENCE)
+
+    found = ends(calls)
+    assert found.pop("after") == ("SUCCESS", None)
+    assert found == {
+        "odd 0": ("INCOMPLETE", "interrupted"),
+        "odd 1": ("INCOMPLETE", "interrupted"),
+        "odd 2": ("INCOMPLETE", "interrupted"),
+    }
+
+
+@pytest.mark.usefixtures("settings", "in_task")
 def test_a_verdict_that_mongodb_refuses_holds_nothing_up(calls: Calls) -> None:
     """Where verdicts may not be kept, the calls that are there are closed all the same."""
     calls.database.create_collection(VERDICTS, validator={"_id": {"$type": "int"}})

@@ -6,14 +6,13 @@ from typing import Any
 
 import bson
 
-from llm_audit.call import Kind, OutcomeFields, StartFields, TaskFields, named
+from llm_audit.call import OutcomeFields, StartFields, TaskFields, without_content
 from llm_audit.encoding.encode import encode
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings.fields import Redact
 
 # What makes a record a record; a rule that drops or changes it would lose the call.
 STRUCTURE = frozenset({"status", "outcome_key", "process_nonce", "completed_at"})
-CONTENT = frozenset(named(Kind.LABEL, Kind.SAID, Kind.QUOTES))  # what a rule may be there for
 
 
 def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -44,9 +43,9 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         log_once(
             f"redact failed with {type(error).__name__}: the function given to "
             "llm_audit.configure(redact=...) has to return the dict of fields, each of its own "
-            "type. Until it is mended, calls are recorded without their content."
+            "type. Until it is fixed, calls are recorded without their content."
         )
-        redacted = {name: value for name, value in plain.items() if name not in CONTENT}
+        redacted = without_content(plain)
     redacted |= structure
     return redacted, list(_notes(redacted, encoded.notes))
 

@@ -12,12 +12,16 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from llm_audit.call import without_content
 from llm_audit.errors import ConfigurationError, log_once
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
 
 PREFIX = "LLM_AUDIT_"
+_NO_FUNCTION = (
+    "a variable cannot hold a function: unset it, and call llm_audit.configure(redact=...)"
+)
 _FIX_ARGUMENT = "Fix the argument of llm_audit.configure(), or the option of the command."
 # Kubernetes sets these in every pod beside a service that is called llm-audit or llm-audit-...
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
@@ -39,6 +43,8 @@ def read(given: dict[str, Any]) -> Settings:
     if mistakes := {name: problem for name, problem in problems.items() if name in given}:
         raise ConfigurationError(f"{_listed(mistakes)}. {_FIX_ARGUMENT}")
     if settings is None:
+        if "redact" in problems:
+            problems["redact"] = _NO_FUNCTION
         fallbacks = {name: _fallback(name) for name in problems}
         settings = Settings(**environment | fallbacks | given)
     if not settings.hosts():
@@ -88,6 +94,8 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]
 
 def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
+    if name == "redact":
+        return without_content  # who sets it wants less to be stored, not all
     default = Settings.model_fields[name].get_default(call_default_factory=True)
     if name == "spool_dir":
         try:
@@ -100,6 +108,8 @@ def _fallback(name: str) -> Any:
 def _until_then(name: str, settings: Settings) -> str:
     if name == "mongo_url":
         return "calls wait in the spool"
+    if name == "redact":
+        return "calls are recorded without their content"
     if name == "spool_dir" and settings.spool_dir == _NOWHERE:
         return "calls are kept in memory only"
     return "its default is used"

@@ -6,12 +6,12 @@ import pytest
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.call import CallFields, Kind, columns, named
+from llm_audit.call import CONTENT, CallFields, Kind, columns, named
 from llm_audit.cli.files.export_lines import CSV_FIELDS
 from llm_audit.context import CallContext, enter, leave
 from llm_audit.journal.operations import BARE_FIELD_MAX_BYTES
 from llm_audit.queries.views import v_calls, v_failures
-from llm_audit.redaction import CONTENT, STRUCTURE
+from llm_audit.redaction import STRUCTURE
 from llm_audit.testing.records import RecordedCalls
 
 TASK = {"name": "app.summarize", "attempt_id": "a-1", "retries": 1}

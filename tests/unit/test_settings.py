@@ -337,6 +337,31 @@ def test_a_test_has_the_last_word(llm_audit_records: RecordedCalls, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_redact_variable_keeps_content_off_the_disk(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """No variable holds a function, but who sets it wants no content: it is left out and said."""
+    monkeypatch.setenv("LLM_AUDIT_REDACT", "app.rules.redact")
+    configure(spool_dir=tmp_path, exit_timeout_seconds=0)
+    call_id = LLMLogger.start(
+        model="m", messages=[{"content": "hunter2"}], metadata={"about": "hunter2"}
+    )
+    LLMLogger.complete(call_id, response_message={"content": "hunter2"})
+    [journal] = tmp_path.rglob("*.bson")
+    assert b"hunter2" not in journal.read_bytes()
+    assert b"latency_ms" in journal.read_bytes()
+    [line] = [line for line in caplog.messages if "REDACT" in line]
+    assert "llm_audit.configure(redact=...)" in line
+    assert "calls are recorded without their content" in line
+    assert "app.rules" not in line
+
+    llm_audit.shutdown(0)
+    with pytest.raises(ConfigurationError, match="LLM_AUDIT_REDACT: "):
+        configure(strict=True)
+    configure(redact=dict, strict=True)  # then the variable does not count
+    assert get_settings().redact is dict
+
+
 def test_an_unknown_variable_is_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,7 +7,7 @@ or thread, and copies them into no other message, as it does with the headers.
 
 import os
 from typing import ClassVar
-from weakref import WeakSet
+from weakref import ref
 
 from celery.app.task import Context
 from celery.worker.consumer import Consumer
@@ -18,7 +18,7 @@ _ATTEMPT = "x-llm-audit-attempt"
 
 
 class _Received:
-    requests: ClassVar["WeakSet[Request]"] = WeakSet()
+    requests: ClassVar["dict[str, tuple[ref[Request], ...]]"] = {}  # by task
     consumer: Consumer | None = None
     pid: int | None = None  # forked children know all this too, and are not the worker
 
@@ -28,7 +28,9 @@ def note(sender: Consumer, request: Request, **_: object) -> None:
     fields = request.request_dict
     # a copy: the message itself may go back into the queue
     fields["properties"] = {**(fields.get("properties") or {}), _ATTEMPT: str(uuid4())}
-    _Received.requests.add(request)
+    task_id = request.id
+    known = _Received.requests.get(task_id, ())
+    _Received.requests[task_id] = (*known, ref(request, lambda _: _forget(task_id)))
     _Received.consumer, _Received.pid = sender, os.getpid()
 
 
@@ -52,7 +54,8 @@ def requests_of(task_id: str | None) -> list[Request]:
     """Return the requests of a task that were received here: a message may come twice."""
     if _Received.pid != os.getpid():
         return []
-    return [request for request in tuple(_Received.requests) if request.id == task_id]
+    requests = [known() for known in _Received.requests.get(task_id or "", ())]
+    return [request for request in requests if request is not None]
 
 
 def message_of(task_id: str | None) -> Context | None:
@@ -60,3 +63,12 @@ def message_of(task_id: str | None) -> Context | None:
     for request in requests_of(task_id):
         return request._context  # noqa: SLF001  (Celery publishes by it)
     return None
+
+
+def _forget(task_id: str) -> None:
+    """Forget what Celery has forgotten; without a lock, which a forked child might find taken."""
+    left = tuple(known for known in _Received.requests.get(task_id, ()) if known() is not None)
+    if left:
+        _Received.requests[task_id] = left
+    else:
+        _Received.requests.pop(task_id, None)

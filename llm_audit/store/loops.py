@@ -57,7 +57,9 @@ def client_of_loop(settings: Settings) -> LoopClient:
     """
     client = _clients.get((asyncio.get_running_loop(), settings.mongo_url))
     if client is None:
-        for key in [key for key in _clients if key[0].is_closed()]:  # nobody else can close these
+        for key in [
+            key for key in tuple(_clients) if key[0].is_closed()
+        ]:  # nobody else can close these
             _clients.pop(key, None)
         try:
             client = LoopClient(settings)

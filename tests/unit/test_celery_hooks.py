@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -285,6 +287,64 @@ def test_of_two_requests_of_one_task_the_one_meant_is_found(app: Any) -> None:
     assert verdicts._the_one("another", lambda _: True) is None
     del early, waiting
     assert verdicts._the_one("task", lambda _: False) is late
+
+
+def test_what_is_received_may_be_asked_for_meanwhile(app: Any) -> None:
+    """Threads of a pool ask while the consumer receives and forgets; what is known is found."""
+    known = receive(app)
+
+    def receive_another(number: int) -> Request:
+        request = Request(known.message, app=app)
+        request.id = f"another {number}"
+        received.note(sender=None, request=request)
+        return request
+
+    waiting = [receive_another(number) for number in range(200)]
+    faults: list[Exception] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                assert received.requests_of("task") == [known]
+            except Exception as error:  # noqa: BLE001
+                faults.append(error)
+
+    asking = threading.Thread(target=ask)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    asking.start()
+    for number in range(2_000):
+        receive_another(number)
+    over.set()
+    asking.join()
+    sys.setswitchinterval(interval)
+    assert faults == []
+    assert all(received.requests_of(request.id) == [request] for request in waiting)
+
+
+def test_a_stream_that_is_not_read_to_its_end_keeps_no_context(app: Any) -> None:
+    """A suspended generator that entered a context in a task holds nothing in force after it."""
+    celery_hooks.install(app)
+    kept = []
+
+    def stream() -> Iterator[int]:
+        with audit_context(user_id="u"):
+            yield from range(2)
+
+    @app.task(shared=False)
+    def read_some() -> None:
+        assert current_context().user_id is None
+        kept.append(stream())
+        next(kept[-1])
+
+    run = build_tracer(read_some.name, read_some, app=app)
+    for number in range(3):
+        run(f"task {number}", (), {}, {"id": f"task {number}"})
+        assert current_context() is NOWHERE
+    while kept:
+        kept.pop(0).close()
+        assert current_context() is NOWHERE
 
 
 def test_a_celery_without_the_patch_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from uuid_utils import uuid4
 
 import llm_audit
 from celery_hooks import propagation, received
-from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, leave
+from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, put_back
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
 
@@ -130,7 +130,7 @@ def end(task: "Task", state: str | None = None, **_: Any) -> None:
     if attempt is None:
         return
     delattr(request, _ATTRIBUTE)
-    leave(attempt.frame)
+    put_back(attempt.frame)  # a generator that the body keeps may have left its context open
     if attempt.frame.context is None:
         return  # no call was made in it
     # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now

@@ -121,9 +121,14 @@ def leave(frame: Frame) -> None:
     `contextvars.Context`: a frame that is not the innermost here is only marked, and stepped over
     when the one inside it is left in the same place.
     """
-    if _current.get() is not frame:
+    if _current.get() is frame:
+        put_back(frame)
+    else:
         frame.left_at = _place()
-        return
+
+
+def put_back(frame: Frame) -> None:
+    """Put back what was in force before `enter`, also if something inside it was never left."""
     outer = frame.outer or _OUTERMOST
     while outer.outer is not None and outer.left_at is not None and outer.left_at == _place():
         outer = outer.outer

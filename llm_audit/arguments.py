@@ -14,7 +14,8 @@ import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import NOWHERE, CallContext, merge_metadata, unite_tags
-from llm_audit.encoding.safe_text import escape_surrogates, safe_repr
+from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
+from llm_audit.errors import UsageError, let_through
 from llm_audit.open_enum import NAME_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
 
@@ -40,9 +41,17 @@ def checked(given: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if value is not None:
             usual, careful = _ARGUMENTS[name]
-            if value.__class__ is usual and value:
+            if type(value) is usual and value:
                 fields[name] = value
-            elif (kept := careful(name, value, otherwise)) is not None:
+                continue
+            try:
+                kept = careful(name, value, otherwise)
+            except UsageError:
+                raise
+            except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+                let_through(error)
+                kept = careful(name, safe_repr(value), otherwise)
+            if kept is not None:
                 fields[name] = kept
     return fields
 
@@ -85,10 +94,15 @@ def identifier(name: str, value: object, _: dict[str, Any]) -> str | None:
 
 def call_identifier(value: object) -> str:
     """Return the id of a call that `start` returned; anything else becomes a call of its own."""
-    if isinstance(value, _CALL_ID_TYPES) and value != "":
-        call_id = str(value)
+    kind = type(value)  # not isinstance: a mock may claim any __class__
+    call_id = ""
+    if issubclass(kind, str):
+        call_id = str.__str__(value)
+    elif issubclass(kind, _CALL_ID_TYPES):
+        call_id = text(value)
+    if call_id:
         return call_id if call_id.isascii() else escape_surrogates(call_id)
-    given = "an empty str" if isinstance(value, str) else type(value).__name__
+    given = "an empty str" if issubclass(kind, str) else kind.__name__
     report_mistake(
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
         "a call of its own."
@@ -101,10 +115,10 @@ def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
 
     A text that is too long is cut, and anything else is OTHER.
     """
-    if (value.__class__ is str and value in _CALL_TYPES) or isinstance(value, LLMCallTypeEnum):
+    if (type(value) is str and value in _CALL_TYPES) or isinstance(value, LLMCallTypeEnum):
         return value
     given = value.value if isinstance(value, Enum) else value
-    kind = str.__str__(given).strip().upper() if isinstance(given, str) else ""
+    kind = text(given).strip().upper() if issubclass(type(given), str) else ""
     kept = LLMCallTypeEnum(kind[:NAME_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
     if kept != kind:
         otherwise[name] = value
@@ -119,7 +133,7 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
     """Return a terminal status; anything else becomes the one that is meant."""
     if value is meant:
         return meant
-    name = str(text(value)).upper()
+    name = text(value.value if isinstance(value, Enum) else value).upper()
     if name in LLMCallStatusEnum and name != LLMCallStatusEnum.PENDING:
         return LLMCallStatusEnum(name)
     terminal = ", ".join(s for s in LLMCallStatusEnum if s is not LLMCallStatusEnum.PENDING)
@@ -132,7 +146,7 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
 
 def array(name: str, value: object, _: dict[str, Any]) -> list[Any]:
     """Return a list as it is, a tuple as a list; anything else becomes the list's one element."""
-    if value.__class__ is list:
+    if type(value) is list:
         return value
     if isinstance(value, list | tuple):
         return list(value)
@@ -144,8 +158,9 @@ def array(name: str, value: object, _: dict[str, Any]) -> list[Any]:
 
 def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
     """Return a number; what is none is kept in `otherwise`, under its name."""
-    if value.__class__ is float or value.__class__ is int or isinstance(value, int | float):
-        return value
+    kind = type(value)  # not isinstance: a mock may claim any __class__
+    if kind is float or kind is int or issubclass(kind, (int, float)):
+        return value  # type: ignore[no-any-return]
     if type(value).__name__ not in _NOT_GIVEN:
         otherwise[name] = value
     return None
@@ -174,13 +189,6 @@ def milliseconds(name: str, value: Any, _: dict[str, Any]) -> float | None:
     return given
 
 
-def text(value: object) -> str:
-    """Return a value as a plain str."""
-    if value.__class__ is str:
-        return value
-    return str.__str__(value) if isinstance(value, str) else safe_repr(value, str)
-
-
 def name_of(_: str, value: object, __: dict[str, Any]) -> str | None:
     """Return the name of a provider, a model or a reason as a plain str; an empty one is none."""
     return text(value) or None
@@ -188,13 +196,13 @@ def name_of(_: str, value: object, __: dict[str, Any]) -> str | None:
 
 def tags(_: str, value: Any, __: dict[str, Any]) -> list[str] | None:
     """Return tags as a list of str, each once; where there are none, nothing."""
-    if not isinstance(value, (list, tuple, set)):
-        value = unite_tags((), value or ())
-    for tag in value:
-        if tag.__class__ is not str:
-            value = map(text, value)
-            break
-    return list(dict.fromkeys(value)) or None
+    if type(value) is list:
+        for tag in value:
+            if type(tag) is not str:
+                break
+        else:
+            return list(dict.fromkeys(value)) or None
+    return list(unite_tags((), value)) or None
 
 
 def metadata(_: str, value: Any, __: dict[str, Any]) -> dict[str, Any] | None:

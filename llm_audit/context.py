@@ -8,6 +8,8 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Never, ParamSpec, TypeVar
 
+from llm_audit.encoding.safe_text import safe_repr, text
+from llm_audit.errors import UsageError, let_through
 from llm_audit.misspelt import report_unknown
 from llm_audit.settings import report_mistake
 
@@ -192,7 +194,7 @@ def audit_context(
     inner = outer.extended(
         tags=tags,
         metadata=metadata,
-        **{name: str(value) for name, value in ids.items() if value is not None},
+        **{name: text(value) for name, value in ids.items() if value is not None},
     )
     shared = (outer.shared or SharedTrace()) if one_trace else None
     context = replace(inner, shared=shared)
@@ -226,14 +228,24 @@ def carry_context(function: Callable[P, R]) -> Callable[P, R]:
 
 def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:
     """Return the tags of both, each once, in the order they were first named."""
-    if not inner:
-        return outer
-    if isinstance(inner, str) or not isinstance(inner, Iterable):
-        report_mistake(
-            f"tags has to be a list of str, not {type(inner).__name__}; it is stored as one tag."
-        )
-        inner = (inner,)
-    return tuple(dict.fromkeys((*outer, *map(str, inner))))
+    try:
+        if isinstance(inner, str) or not isinstance(inner, Iterable):
+            named = _as_one_tag(inner) if inner else []
+        else:
+            named = [text(tag) for tag in inner]
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        named = [safe_repr(inner)]
+    return tuple(dict.fromkeys((*outer, *named)))
+
+
+def _as_one_tag(given: object) -> list[str]:
+    report_mistake(
+        f"tags has to be a list of str, not {type(given).__name__}; it is stored as one tag."
+    )
+    return [text(given)]
 
 
 def merge_metadata(outer: Mapping[str, Any], inner: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -246,4 +258,8 @@ def merge_metadata(outer: Mapping[str, Any], inner: Mapping[str, Any] | None) ->
             "{'value': ...}."
         )
         inner = {"value": inner}
-    return {**outer, **inner}
+    try:
+        return {**outer, **inner}
+    except Exception as error:  # noqa: BLE001  (a foreign mapping may raise anything)
+        let_through(error)
+        return {**outer, "value": safe_repr(inner)}

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from llm_audit import arguments
 from llm_audit.call import LLMCallTypeEnum
+from llm_audit.encoding import safe_text
 from llm_audit.logger import LLMLogger
 from llm_audit.references import CallReference
 
@@ -32,8 +32,8 @@ def _start(common: dict[str, Any], **built: Any) -> CallReference:
 def _joined(separator: str, parts: Any) -> str:
     """Join texts as far as they are a list of them: nothing may raise before a call is recorded."""
     if isinstance(parts, list | tuple):
-        return separator.join(str(arguments.text(part)) for part in parts)
-    return str(arguments.text(parts))
+        return separator.join(safe_text.text(part) for part in parts)
+    return safe_text.text(parts)
 
 
 def log_sentiment_analysis(

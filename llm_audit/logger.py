@@ -21,6 +21,8 @@ from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded
 
+_OF_RESPONSE = ("finish_reason", "response_model", "response_id", "other_choices")
+
 
 class LLMLogger:
     """Records LLM calls; every method may be called as it is or awaited."""
@@ -157,25 +159,21 @@ class LLMLogger:
                 misspelt.report_unknown(LLMLogger.complete, unknown)
             recording = recorder()
             call = recording.open_calls.get(call_id)
-            other_choices = None
+            fields = {}
             if response is not None:
                 known = read_response(response)
                 if response_message is None:
                     response_message = known.get("response_message")
                 if tokens is None:
                     tokens = known.get("usage")
-                finish_reason = finish_reason or known.get("finish_reason")
-                response_model = response_model or known.get("response_model")
-                response_id = response_id or known.get("response_id")
-                other_choices = known.get("other_choices")
+                fields = arguments.checked({name: known.get(name) for name in _OF_RESPONSE}, {})
             given = {
                 "finish_reason": finish_reason,
                 "response_model": response_model,
                 "response_id": response_id,
                 "time_to_first_token_ms": time_to_first_token_ms,
-                "other_choices": other_choices,
             }
-            fields = arguments.checked(given, {})
+            fields |= arguments.checked(given, {})
             fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
             fields |= outcomes.response_fields(
                 response_message,

@@ -102,11 +102,10 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         return LLMCallStatusEnum.ERROR, fields
     names = [cls.__name__ for cls in type(error).__mro__]
     cause = next(CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME)
-    trace = "".join(traceback.format_exception(error))
     fields = {
         "error_type": names[0],
         "error_message": _beginning(_text(error)),
-        "error_traceback": trace[-MAX_CHARACTERS:],
+        "error_traceback": _traceback(error)[-MAX_CHARACTERS:],
         "ended_by": cause,
     }
     return _status_of(error, names), fields
@@ -162,12 +161,22 @@ def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
 def _cost(value: object) -> float | None:
     try:
         cost = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ArithmeticError):
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
         cost = math.nan
     if math.isfinite(cost) and cost >= 0:
         return cost
     report_mistake("estimated_cost has to be a number of USD, zero or more; it is left out.")
     return None
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
+        let_through(fault)
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        return f"{frames}{type(error).__name__}: {_text(error)}\n"
 
 
 def _text(value: object) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import bson
+from bson.errors import BSONError
 
 from llm_audit.call import OutcomeFields, StartFields, TaskFields, without_content
-from llm_audit.encoding.encode import encode
+from llm_audit.encoding.encode import encode, encode_carefully
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings.fields import Redact
 
@@ -27,7 +28,11 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         fields: What would be recorded.
     """
     encoded = encode(fields, sys.maxsize, sys.maxsize)
-    plain = bson.decode(encoded.raw)
+    try:
+        plain = bson.decode(encoded.raw)
+    except BSONError:  # it can be written, not read: a date far beyond the year 9999, say
+        encoded = encode_carefully(fields, sys.maxsize, sys.maxsize)
+        plain = bson.decode(encoded.raw)
     structure = {name: fields[name] for name in STRUCTURE if name in fields}
     half = OutcomeFields if "status" in fields else StartFields
     try:

@@ -110,10 +110,10 @@ def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:
                 below.append(value.values())
             elif kind is list or kind is tuple:
                 below.append(value)
-            elif kind is str or kind is bytes:
+            elif kind is bytes or isinstance(value, str):
                 if len(value) > media_limit_bytes and is_media(value):
                     return False
-            elif kind not in _SINGLE_VALUES and not isinstance(value, (str, int, float)):
+            elif kind not in _SINGLE_VALUES and not isinstance(value, (int, float)):
                 return False
         if not below:
             return True

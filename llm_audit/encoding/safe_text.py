@@ -32,6 +32,14 @@ def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
     return escape_surrogates(text)
 
 
+def text(value: Any) -> str:
+    """Return a value as a plain str: a str of any kind as what it holds."""
+    kind = type(value)  # not isinstance: a mock may claim any __class__
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    return str.__str__(value) if issubclass(kind, str) else safe_repr(value, str)
+
+
 def safe_key(key: Any) -> tuple[str, str]:
     """Return a key as BSON takes it, and what was changed about it, if anything."""
     kind = type(key)

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import bson
+import uuid_utils
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
@@ -272,6 +273,9 @@ class _Sanitiser:
     def enum(self, value: Any) -> Any:
         return self._convert(value.value)
 
+    def uuid(self, value: Any) -> UUID:
+        return UUID(bytes=value.bytes)
+
     def dbref(self, value: Any) -> Any:
         return self._convert(value.as_doc())
 
@@ -293,6 +297,7 @@ _CONVERTERS: tuple[tuple[Any, Callable[[_Sanitiser, Any], Any]], ...] = (
     (Enum, _Sanitiser.enum),
     (str, _Sanitiser.text),
     ((NoneType, bool, float), _Sanitiser.unchanged),
+    (uuid_utils.UUID, _Sanitiser.uuid),
     (int, _Sanitiser.integer),
     (Mapping, _Sanitiser.mapping),
     ((list, tuple), _Sanitiser.sequence),

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 from waiting import Calls, Recording, arrived
 
 import llm_audit
@@ -224,3 +225,13 @@ def test_media_is_redacted_before_it_moves(recording: Recording, calls: Calls) -
     call = arrived(calls, LLMLogger.start(model="m", messages=[{"image": image}]))
     assert call["messages"] == []
     assert calls.database["fs.files"].count_documents({}) == 0
+
+
+def test_what_can_be_written_and_not_read_is_redacted_too(
+    recording: Recording, calls: Calls
+) -> None:
+    """A date beyond the year 9999 costs neither the call nor its redaction."""
+    recording(redact=mask)
+    call_id = LLMLogger.start(model="m", metadata={"at": DatetimeMS(2**60), "card": SECRET})
+
+    assert arrived(calls, call_id)["metadata"]["card"] == "[card]"

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 # Lowest first. A room imports from its own layer and from those before it, never from later ones.
 LAYERS = [
     {"errors", "open_enum", "spelling"},
-    {"call", "context", "ids", "misspelt", "settings", "tolerant"},
-    {"encoding", "providers"},
+    {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
+    {"providers"},
     {"arguments", "outcomes", "redaction"},
     {"journal"},
     {"store"},

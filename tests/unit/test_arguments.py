@@ -1,16 +1,27 @@
 """The arguments of the recording calls: what is taken, and what a wrong one becomes."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import openai
 import pytest
 import uuid_utils
 
-from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, arguments, configure
+from llm_audit import (
+    LLMCallStatusEnum,
+    LLMCallTypeEnum,
+    LLMLogger,
+    UsageError,
+    arguments,
+    audit_context,
+    configure,
+)
 from llm_audit.context import NOWHERE, CallContext
+from llm_audit.testing.records import recorded_nowhere
 
 Check = Callable[[Any], Any]
 
@@ -64,6 +75,7 @@ MISTAKES: list[tuple[str, Check, Any, Any]] = [
     ("call_type", call_type, 5, LLMCallTypeEnum.OTHER),
     ("call_type", call_type, Hostile(), LLMCallTypeEnum.OTHER),
     ("status", status, "PENDING", LLMCallStatusEnum.SUCCESS),
+    ("status", status, Model.FAST, LLMCallStatusEnum.SUCCESS),
     ("status", status, "done", LLMCallStatusEnum.SUCCESS),
     ("status", status, Hostile(), LLMCallStatusEnum.SUCCESS),
     ("time_to_first_token_ms", time_to_first_token, "12", None),
@@ -168,3 +180,73 @@ def test_a_name_may_be_anything_that_has_a_text() -> None:
     ):
         name = field("model")(given)
         assert (name, type(name)) == (expected, type(expected))
+
+
+class Raising(Mapping[str, Any]):
+    """An object whose every reading raises, its truth as that of a numpy array."""
+
+    def _raise(self, *_: object) -> Any:
+        raise ValueError("ambiguous")
+
+    __bool__ = __len__ = __iter__ = __getitem__ = __eq__ = __ne__ = __str__ = __float__ = _raise
+    __hash__ = Mapping.__hash__
+
+    def __repr__(self) -> str:
+        return "raising"
+
+
+class RaisingText(str):
+    """A text that cannot be asked for itself."""
+
+    __slots__ = ()
+    __str__ = __ne__ = __eq__ = Raising._raise
+    __hash__ = str.__hash__
+
+
+def raising_tags() -> Iterator[str]:
+    yield "a"
+    raise ValueError
+
+
+def test_what_cannot_be_read_costs_only_its_own_field() -> None:
+    """Whatever raises when it is looked at becomes its repr, and the rest is kept."""
+    hostile = (
+        Raising(),
+        raising_tags(),
+        Mock(spec=str),
+        Mock(spec=list),
+        Mock(spec=dict),
+        Hostile(),
+        10**5000,
+    )
+    configure(strict=False)
+    for value in hostile:
+        for name in arguments._ARGUMENTS:
+            arguments.start_fields({name: value}, {}, NOWHERE)
+        for name in ("provider", "model", "user_id", "finish_reason"):
+            assert type(arguments.start_fields({name: value}, {}, NOWHERE)[name]) is str
+        assert all(type(tag) is str for tag in tags(value))
+        assert metadata(value)["plan"] == "free"
+        with audit_context(user_id=value, tags=value, metadata=value) as context:
+            assert type(context.user_id) is str
+    assert tags(RaisingText("a")) == ["outer", "a"]
+    assert arguments.call_identifier(RaisingText("id")) == "id"
+
+
+def test_the_names_of_a_response_are_taken_where_one_given_cannot_be_read(tmp_path: Path) -> None:
+    """A reason that raises costs neither the outcome nor the rest of the response."""
+    response = {"model": "m-1", "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    with recorded_nowhere(tmp_path) as calls:
+        LLMLogger.complete(LLMLogger.start(), response=response, finish_reason=Raising())
+        LLMLogger.complete(LLMLogger.start(), response=response, finish_reason="")
+        outcomes = list(calls)
+    assert [call.finish_reason for call in outcomes] == ["<Raising: ValueError>", "stop"]
+    assert [call.response_model for call in outcomes] == ["m-1", "m-1"]
+    assert {call.status for call in outcomes} == {"SUCCESS"}
+
+
+def test_a_status_may_be_of_an_enum_of_the_users() -> None:
+    """The value of a plain Enum counts, as it does for a call type."""
+    outcome = Enum("outcome", {"BAD": "error"})
+
+    assert status(outcome.BAD) is LLMCallStatusEnum.ERROR

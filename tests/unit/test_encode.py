@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import bson
 import pytest
+import uuid_utils
 from pydantic import BaseModel, ConfigDict
 
 from llm_audit.encoding.encode import Encoded, encode, restore
@@ -203,10 +204,11 @@ def test_a_datetime_out_of_range_is_text() -> None:
 def test_uuids_are_binary_of_the_standard_subtype() -> None:
     """A UUID comes back as one to a reader who asks for the standard representation."""
     value = uuid.uuid4()
-    encoded = encode_value(value)
+    for given in (value, uuid_utils.UUID(bytes=value.bytes)):
+        encoded = encode_value(given)
 
-    assert stored(encoded) == bson.Binary.from_uuid(value)
-    assert encoded.notes == ()
+        assert stored(encoded) == bson.Binary.from_uuid(value)
+        assert encoded.notes == ()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,16 @@ def test_what_is_no_large_media_stays(value: str) -> None:
     assert encoded[1:] == ((), ())
 
 
+def test_media_in_a_text_of_a_users_type_moves_out() -> None:
+    """A subclass of str is looked at as a str is."""
+
+    class Text(str):
+        __slots__ = ()
+
+    value = "QUJD" * MEDIA_LIMIT_BYTES
+    assert len(encode_value(Text(value)).blobs) == len(encode_value(value).blobs) == 1
+
+
 def test_40_megabytes_of_base64_move_out_and_back() -> None:
     """A very large image leaves a small document and can be restored."""
     value = {"image_url": "data:image/png;base64," + "QUJD" * 10_000_000}

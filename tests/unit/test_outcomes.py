@@ -120,6 +120,14 @@ def test_an_exception_without_a_text_is_recorded() -> None:
     assert "RuntimeError" in fields["error_message"]
 
 
+def test_an_exception_whose_traceback_cannot_be_written_is_recorded() -> None:
+    """What Python's own formatting refuses has its frames, type and message all the same."""
+    _, fields = error_fields(SyntaxError("no text", ("a.py", "no line", "no column", 5)))
+
+    assert fields["error_type"] == "SyntaxError"
+    assert fields["error_traceback"] == "SyntaxError: no text (a.py)\n"
+
+
 @pytest.mark.parametrize("as_text", [False, True], ids=["exception", "text"])
 def test_a_long_message_is_cut(as_text: bool) -> None:
     """A message with a whole response body in it keeps its beginning and says how long it was."""

@@ -43,7 +43,7 @@ _RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
     (signals.worker_ready, coroutines.look_in_worker),
     (signals.worker_process_shutdown, lifecycle.deliver),
     (signals.worker_shutdown, lifecycle.deliver),
-    (test_worker_stopped, lifecycle.deliver),  # which ends without the one above
+    (test_worker_stopped, lifecycle.deliver_for_a_test),  # which ends without the one above
 )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 import llm_audit
+from llm_audit.lifecycle import rest
 from llm_audit.providers import pricing
 
 
@@ -28,3 +29,8 @@ def look_after_the_dead(sender: object, **_: Any) -> None:
 def deliver(**_: Any) -> None:
     """Flush with a deadline: Celery ends a pool child with os._exit, which runs no atexit."""
     llm_audit.shutdown()
+
+
+def deliver_for_a_test(**_: Any) -> None:
+    """Deliver what a worker in a thread of a test has made; the test's own calls go on."""
+    rest()

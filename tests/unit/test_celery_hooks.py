@@ -15,6 +15,7 @@ import pytest
 celery = pytest.importorskip("celery")
 
 from celery.app.trace import build_tracer  # noqa: E402
+from celery.contrib.testing.worker import test_worker_stopped  # noqa: E402
 from celery.worker import state  # noqa: E402
 from celery.worker.consumer import Consumer  # noqa: E402
 from celery.worker.request import Request  # noqa: E402
@@ -24,6 +25,7 @@ from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.attempts import _Tagged  # noqa: E402
 from llm_audit import LLMLogger  # noqa: E402
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
+from llm_audit.recorder.process import open_calls  # noqa: E402
 from llm_audit.testing import RecordedCalls  # noqa: E402
 
 
@@ -345,6 +347,19 @@ def test_a_stream_that_is_not_read_to_its_end_keeps_no_context(app: Any) -> None
     while kept:
         kept.pop(0).close()
         assert current_context() is NOWHERE
+
+
+def test_a_worker_in_a_test_ends_no_call_of_the_test(
+    app: Any, llm_audit_records: RecordedCalls
+) -> None:
+    """One that ran in a thread leaves alone what the test's own process has open."""
+    celery_hooks.install(app)
+    with LLMLogger.log_call(model="m", messages=[]) as call_id:
+        test_worker_stopped.send(sender=app)
+        assert call_id in open_calls().ids()
+        LLMLogger.complete(call_id)
+    (recorded,) = llm_audit_records
+    assert recorded.status == "SUCCESS"
 
 
 def test_a_celery_without_the_patch_point(monkeypatch: pytest.MonkeyPatch) -> None:

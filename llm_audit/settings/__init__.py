@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 from llm_audit.settings.fields import Settings
+from llm_audit.settings.mongo_url import meaning_of
 from llm_audit.settings.reading import hide_url, read
+from llm_audit.settings.sameness import same_function
 
 __all__ = [
     "Settings",
@@ -63,7 +65,8 @@ def configure(**settings: Any) -> None:
     """Put settings in force for this process; never touches the network.
 
     A later call changes what it names, and keeps what earlier calls named. From the first record
-    until `llm_audit.shutdown()` settings are kept: naming the same values again is fine.
+    until `llm_audit.shutdown()` settings are kept: naming the same values again is fine, also a
+    function that was made anew from the same code.
 
     Args:
         **settings: Any field of `Settings` by its name, e.g. `mongo_url`, `database`, `spool_dir`.
@@ -85,13 +88,21 @@ def configure(**settings: Any) -> None:
 
 def _refuse_changes(names: Iterable[str], new: Settings) -> None:
     in_force = get_settings()
-    changed = [name for name in names if getattr(new, name) != getattr(in_force, name)]
+    changed = [name for name in names if not _same(name, new, in_force)]
     if changed:
         raise ConfigurationError(
             f"{', '.join(changed)} cannot change now: this process records under other values. "
             "Call llm_audit.configure() before the first call is recorded, or "
             "llm_audit.shutdown() first."
         )
+
+
+def _same(name: str, one: Settings, other: Settings) -> bool:
+    if name == "mongo_url":
+        urls = one.mongo_url.get_secret_value(), other.mongo_url.get_secret_value()
+        return meaning_of(urls[0]) == meaning_of(urls[1])
+    values = getattr(one, name), getattr(other, name)
+    return same_function(*values) if name == "redact" else bool(values[0] == values[1])
 
 
 def freeze() -> Settings:

@@ -1,6 +1,7 @@
 """MongoDB's connection strings: which hosts they name, and how they look without secrets."""
 
 import re
+from urllib.parse import unquote
 
 _HOST = r"(\[[^][@/?#]+\]|[^][:,@/?#\ud800-\udfff]+)(:\d+)?"
 _MONGO_URL = re.compile(
@@ -40,6 +41,36 @@ def hosts_in(url: str) -> str:
     """
     match = _MONGO_URL.match(url)
     return ",".join(sorted(match["hosts"].lower().split(","))) if match else ""
+
+
+def meaning_of(url: str) -> object:
+    """Return what is equal for connection strings that lead to the same in the same way.
+
+    Args:
+        url: Where it is none, it means nothing but itself.
+    """
+    match = _MONGO_URL.match(url)
+    if not match:
+        return url
+    path, _, options = url[match.end("hosts") :].partition("?")
+    pairs = [option.partition("=")[::2] for option in _OPTION.findall(options)]
+    return (
+        match[1],
+        match["user"] and tuple(map(unquote, match["user"][:-1].partition(":"))),
+        tuple(sorted(_full_name(host, srv=bool(match[1])) for host in match["hosts"].split(","))),
+        unquote(path.removeprefix("/")),
+        # of an option that is there more than once, the order counts
+        tuple(
+            sorted(((name.lower(), unquote(value)) for name, value in pairs), key=lambda o: o[0])
+        ),
+    )
+
+
+def _full_name(host: str, *, srv: bool) -> str:
+    if "%" in host:  # the path of a socket
+        return unquote(host)
+    has_port = srv or re.search(r":\d+$", host)
+    return host.lower() if has_port else f"{host.lower()}:27017"
 
 
 def without_secrets(url: str) -> str:

@@ -20,11 +20,11 @@ class LLMAuditError(Exception):
 
 
 class UsageError(LLMAuditError, ValueError):
-    """An argument is wrong; the message names it and the mend."""
+    """An argument is wrong; the message names it and the fix."""
 
 
 class ConfigurationError(LLMAuditError, ValueError):
-    """A setting is wrong; the message names it and the mend."""
+    """A setting is wrong; the message names it and the fix."""
 
 
 class NotInitializedError(LLMAuditError, RuntimeError):

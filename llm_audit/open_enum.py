@@ -41,4 +41,6 @@ class OpenEnum(StrEnum, metaclass=_DeclaredOnly):
         cls, core_schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Name the declared ones to clients without forbidding others."""
-        return {"anyOf": [handler(core_schema), {"type": "string", "maxLength": 64}]}
+        return {
+            "anyOf": [handler(core_schema), {"type": "string", "maxLength": NAME_MAX_CHARACTERS}]
+        }

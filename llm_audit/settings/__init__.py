@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-class _Home:
+class _InForce:
     """The one place where the settings in force live."""
 
     lock = threading.RLock()
@@ -40,8 +40,8 @@ class _Home:
 
 
 def _after_fork_in_child() -> None:
-    _Home.lock = threading.RLock()  # a thread that the child does not have may hold the old one
-    _Home.frozen = False
+    _InForce.lock = threading.RLock()  # a thread that the child does not have may hold the old one
+    _InForce.frozen = False
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -53,11 +53,11 @@ def get_settings() -> Settings:
     Raises:
         ConfigurationError: In strict mode, when the environment is wrong.
     """
-    settings = _Home.settings
+    settings = _InForce.settings
     if settings is None:
-        with _Home.lock:
-            settings = _Home.settings or read(_Home.named | _Home.pinned)
-            _Home.settings = settings
+        with _InForce.lock:
+            settings = _InForce.settings or read(_InForce.named | _InForce.pinned)
+            _InForce.settings = settings
     return settings
 
 
@@ -77,13 +77,13 @@ def configure(**settings: Any) -> None:
             which calls are being recorded; in strict mode also for a wrong variable.
     """
     settings = hide_url(settings)
-    with _Home.lock:
-        named = _Home.named | settings
-        new = read(named | _Home.pinned)
-        if _Home.frozen:
+    with _InForce.lock:
+        named = _InForce.named | settings
+        new = read(named | _InForce.pinned)
+        if _InForce.frozen:
             _refuse_changes(settings.keys(), new)
         else:
-            _Home.named, _Home.settings = named, new
+            _InForce.named, _InForce.settings = named, new
 
 
 def _refuse_changes(names: Iterable[str], new: Settings) -> None:
@@ -107,15 +107,15 @@ def _same(name: str, one: Settings, other: Settings) -> bool:
 
 def freeze() -> Settings:
     """Return the settings in force, which no `configure()` changes until `thaw`."""
-    with _Home.lock:
+    with _InForce.lock:
         settings = get_settings()
-        _Home.frozen = True
+        _InForce.frozen = True
     return settings
 
 
 def thaw() -> None:
     """Let `configure()` change settings again."""
-    _Home.frozen = False
+    _InForce.frozen = False
 
 
 @contextmanager
@@ -128,27 +128,27 @@ def changed_settings(**changes: Any) -> Iterator[None]:
         **changes: Values for fields of `Settings`, by name.
     """
     changes = hide_url(changes)
-    with _Home.lock:
-        before = _Home.named, _Home.pinned, _Home.settings
-        pinned = _Home.pinned | changes
-        _Home.settings = read(_Home.named | pinned)
-        _Home.pinned = pinned
+    with _InForce.lock:
+        before = _InForce.named, _InForce.pinned, _InForce.settings
+        pinned = _InForce.pinned | changes
+        _InForce.settings = read(_InForce.named | pinned)
+        _InForce.pinned = pinned
     try:
         yield
     finally:
-        _Home.named, _Home.pinned, _Home.settings = before
+        _InForce.named, _InForce.pinned, _InForce.settings = before
 
 
 def reset_settings() -> None:
     """Forget what was configured; the next use reads the environment anew (for tests)."""
-    _Home.named, _Home.settings, _Home.frozen = {}, None, False
+    _InForce.named, _InForce.settings, _InForce.frozen = {}, None, False
 
 
 def report_mistake(message: str, *, error: type[UsageError] = UsageError) -> None:
     """Report a mistake in using the API: raise it in strict mode, else log it once.
 
     Args:
-        message: One sentence that names the field and the mend.
+        message: One sentence that names the field and the fix.
         error: What strict mode raises.
 
     Raises:

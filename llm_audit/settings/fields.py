@@ -57,7 +57,7 @@ class Settings(BaseModel):
     )
     text_index: bool = Field(
         default=False,
-        description="also index every word: search is fast, and writing several times as dear",
+        description="also index every word: search is fast, and writing several times as expensive",
     )
     write_concern: (
         Annotated[int, Field(ge=1, le=LARGEST_REPLICA_SET)]
@@ -147,7 +147,7 @@ class Settings(BaseModel):
         return absolute
 
     def beat_seconds(self) -> float:
-        """Return how often to show life: at least thrice in a lease."""
+        """Return how often to show life: at least three times in a lease."""
         return min(self.heartbeat_seconds, self.lease_seconds / 3)
 
     def hosts(self) -> str:

@@ -1,7 +1,7 @@
 """Reads the settings that a program gives together with those of the environment.
 
-What a program gives is code: a mistake in it raises. The environment of a process is somebody
-else's: what is wrong there is logged once, and never harms the audited code.
+What a program gives is code: a mistake in it raises. The environment of a process may come
+from others: what is wrong there is logged once, and never harms the audited code.
 """
 
 import os
@@ -23,10 +23,10 @@ _NO_FUNCTION = (
     "a variable cannot hold a function: unset it, and call llm_audit.configure(redact=...)"
 )
 _FIX_ARGUMENT = "Fix the argument of llm_audit.configure(), or the option of the command."
-# Kubernetes sets these in every pod beside a service that is called llm-audit or llm-audit-...
+# Kubernetes sets these in every pod next to a service called llm-audit or llm-audit-...
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
 # Where a journal is impossible: a path that nobody can make, so calls stay in memory.
-_NOWHERE = Path(os.devnull, "llm-audit")
+_IMPOSSIBLE_SPOOL = Path(os.devnull, "llm-audit")
 
 
 def read(given: dict[str, Any]) -> Settings:
@@ -101,7 +101,7 @@ def _fallback(name: str) -> Any:
         try:
             return default.expanduser().absolute()
         except (RuntimeError, OSError):
-            return _NOWHERE
+            return _IMPOSSIBLE_SPOOL
     return default
 
 
@@ -110,7 +110,7 @@ def _until_then(name: str, settings: Settings) -> str:
         return "calls wait in the spool"
     if name == "redact":
         return "calls are recorded without their content"
-    if name == "spool_dir" and settings.spool_dir == _NOWHERE:
+    if name == "spool_dir" and settings.spool_dir == _IMPOSSIBLE_SPOOL:
         return "calls are kept in memory only"
     return "its default is used"
 

@@ -24,7 +24,7 @@ from llm_audit.recorder.shipper import FlushResult, Shipper
 from llm_audit.settings import Settings, get_settings
 from llm_audit.testing.isolation import isolated
 
-NOWHERE = "mongodb://llm-audit-records.invalid"  # RFC 6761: no name server knows it
+UNREACHABLE_URL = "mongodb://llm-audit-records.invalid"  # RFC 6761: no name server knows it
 READ_BYTES = 2**20
 
 _CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -104,7 +104,7 @@ def recorded_nowhere(spool_dir: Path) -> Iterator[RecordedCalls]:
         return _Unshipped(settings, journal, folder, open_calls, stats)
 
     # the environment: other processes of the test have a shipper, which finds nobody
-    nowhere = {"mongo_url": NOWHERE, "exit_timeout_seconds": 0.0}
+    nowhere = {"mongo_url": UNREACHABLE_URL, "exit_timeout_seconds": 0.0}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, "Shipper", unshipped)  # until the last recorder has stopped
         with isolated(spool_dir, 0, **nowhere):

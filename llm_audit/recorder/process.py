@@ -35,10 +35,15 @@ def recorder() -> Recorder:
     with _Home.lock:
         if _Home.recorder is None:
             try:
-                _Home.recorder = Recorder(freeze(), _Home.open_calls, recorder)
+                made = Recorder(freeze(), _Home.open_calls, recorder)
             except BaseException:
-                thaw()
+                if _Home.recorder is None:
+                    thaw()
                 raise
+            if _Home.recorder is None:
+                _Home.recorder = made
+            else:  # a signal handler has recorded meanwhile
+                made.stop(0)
         return _Home.recorder
 
 
@@ -73,10 +78,11 @@ def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
         What is missing; where nothing was recorded since, what the last stop said.
     """
     current = _Home.recorder
-    # ids are in the order of time
-    if current is None or (call_id and call_id < (current.first_call_id or call_id + " ")):
+    if current is None:
         return _Home.last_stop
-    return current.shipper.flush(timeout_seconds)
+    result = current.shipper.flush(timeout_seconds)
+    is_older = call_id and call_id < (current.first_call_id or "~")  # ids are in the order of time
+    return _Home.last_stop if result and is_older else result
 
 
 def stop(timeout_seconds: float | None = None) -> FlushResult:

@@ -176,7 +176,7 @@ class Recorder:
             notes: What was changed in them before.
             ended: Is told when the journal has its end.
         """
-        if self.first_call_id is None and op != VERDICT:
+        if self.first_call_id is None and op == START:
             self.first_call_id = call_id
         max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
         media_limit_bytes = self.settings.media_limit_bytes

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from llm_audit.journal.records import OWN, START
 from llm_audit.journal.segments import find_segments
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
+from llm_audit.recorder.shipper import FlushResult
 from llm_audit.testing.records import recorded_nowhere
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -350,3 +352,38 @@ def test_journals_for_another_database_are_named(
 
     assert str(folder) in caplog.text
     assert folder.exists()
+
+
+def test_a_handler_that_records_while_the_recorder_is_made_shares_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process has one recorder, and one folder, whoever was the first to record."""
+    inner: list[str] = []
+    host = socket.gethostname()
+
+    def record_meanwhile() -> str:
+        if not inner:
+            inner.append("")
+            inner[0] = LLMLogger.start(model="inner")
+        return host
+
+    with recorded_nowhere(tmp_path) as calls:
+        monkeypatch.setattr(socket, "gethostname", record_meanwhile)
+        outer = LLMLogger.start(model="outer")
+        process.flush(0)
+        assert {call.id for call in calls} == {*inner, outer}
+        assert {call.process_nonce for call in calls} == {recorder().constants["process_nonce"]}
+
+
+def test_an_older_call_has_arrived_when_its_end_has(recording: Recording, calls: Calls) -> None:
+    """The end of a call that began before a shutdown is waited for as any other."""
+    recording()
+    older = LLMLogger.start(model="m")
+    assert llm_audit.shutdown(PATIENCE)
+    LLMLogger.start(model="m")
+    shipping = recorder().shipper
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipping, "flush", lambda _: FlushResult(1))
+        LLMLogger.complete(older)
+        assert not older.wait(0)
+    assert arrived(calls, older)["status"] == "SUCCESS"

@@ -3,18 +3,14 @@
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from annotated_types import Le
-from pydantic import MongoDsn
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger, configure
 from llm_audit.errors import forget_logged
-from llm_audit.recorder import process
 from llm_audit.settings import Settings, changed_settings, get_settings, reset_settings
-from llm_audit.settings.mongo_url import meaning_of
 from llm_audit.testing import RecordedCalls
 
 
@@ -98,92 +94,6 @@ def test_a_wrong_value_is_refused(name: str, value: object) -> None:
         configure(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("localhost:27017", "http://localhost", "mongodb://", "", "mongodb://host:port"),
-        *("mongodb://user:secret@/db", "mongodb://user:secret/@host", "mongodb://[::1"),
-        *("mongodb://user:secret@?@host", "mongodb://user:@secret@host", "mongodb://a,,b"),
-    ],
-)
-def test_a_broken_url_is_refused(url: str) -> None:
-    """A mongo_url that cannot be one is refused, without repeating it."""
-    with pytest.raises(ConfigurationError, match="mongo_url") as caught:
-        configure(mongo_url=url)
-    assert "secret" not in str(caught.value)
-
-
-def test_a_broken_url_in_the_environment_is_logged_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Outside strict mode it is in force all the same: calls go to no other database instead."""
-    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "localhost:27017")
-    for _ in range(2):
-        configure(service="billing")
-
-    assert get_settings().mongo_url.get_secret_value() == "localhost:27017"
-    (line,) = caplog.messages
-    assert "LLM_AUDIT_MONGO_URL" in line
-
-
-def test_a_broken_url_in_the_environment_is_an_error_in_strict_mode(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A broken LLM_AUDIT_MONGO_URL is reported at each use, not only at the first."""
-    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "localhost")
-    monkeypatch.setenv("LLM_AUDIT_STRICT", "true")
-    for _ in range(2):
-        with pytest.raises(ConfigurationError, match="LLM_AUDIT_MONGO_URL"):
-            get_settings()
-
-
-def test_the_target_knows_no_credentials() -> None:
-    """The same collection has one target whatever user asks, in whatever order hosts stand."""
-    urls = [
-        "mongodb://one:secret@a:27017,b:27017/?replicaSet=rs",
-        "mongodb://two:other@B:27017,A:27017/admin",
-        "mongodb://b:27017,a:27017",
-    ]
-    targets = {Settings(mongo_url=url).target() for url in urls}
-
-    assert len(targets) == 1
-    assert targets.pop().isalnum()
-
-
-@pytest.mark.parametrize(
-    ("url", "hosts"),
-    [
-        ("mongodb://localhost", "localhost"),
-        ("mongodb://b:2,a:1/db?replicaSet=rs", "a:1,b:2"),
-        ("mongodb://u:p%40ss@Host:27017/?appName=x@y", "host:27017"),
-        ("mongodb+srv://u:p@cluster.example.net/?w=1", "cluster.example.net"),
-        ("mongodb://u@[::1]:27017,%2Ftmp%2Fmongodb.sock", "%2ftmp%2fmongodb.sock,[::1]:27017"),
-        *(("mongodb://u:pass/word@host", ""), ("mongodb://u:12/word@host/db", "")),
-        *(("mongodb://u:12?w=ord@host", ""), ("mongodb://host/?tls=true", "host")),
-    ],
-)
-def test_the_hosts_know_no_credentials(url: str, hosts: str) -> None:
-    """The hosts of a URL may be logged: nothing else of it is in them."""
-    assert Settings(mongo_url=url).hosts() == hosts
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"mongo_url": "mongodb://b"}, {"database": "other"}, {"collection": "other"}],
-    ids=lambda other: next(iter(other)),
-)
-def test_another_collection_is_another_target(other: dict[str, str]) -> None:
-    """Host, database and collection each make another target."""
-    usual = {"mongo_url": "mongodb://a"}
-    assert Settings(**usual | other).target() != Settings(**usual).target()
-
-
-@pytest.mark.parametrize("url", ["mongodb://[::1", "mongodb://u:pass/word@host", "nonsense"])
-def test_every_url_has_a_target(url: str) -> None:
-    """Even a broken mongo_url has a folder in the spool, where calls wait for a better one."""
-    assert Settings(mongo_url=url).target()
-
-
 def test_settings_change_nothing_when_refused() -> None:
     """After a refused configure() the earlier settings are still in force."""
     configure(service="kept")
@@ -264,12 +174,6 @@ def test_a_wrong_argument_counts_more_than_a_wrong_variable(
         configure(strict=True)
 
 
-def test_a_url_may_be_an_object() -> None:
-    """What other libraries have for URLs is taken by its text."""
-    configure(mongo_url=MongoDsn("mongodb://user:secret@db.example:27017/"))
-    assert get_settings().hosts() == "db.example:27017"
-
-
 def test_later_calls_keep_what_earlier_ones_named() -> None:
     """configure() changes what it names; nothing else is dropped, a redact rule least of all."""
     assert configure(redact=dict, service="a") is None  # type: ignore[func-returns-value]
@@ -288,134 +192,6 @@ def test_what_the_environment_says_is_read_at_each_call(monkeypatch: pytest.Monk
     monkeypatch.setenv("LLM_AUDIT_DATABASE", "late")
     configure(service="b")
     assert get_settings().database == "late"
-
-
-def test_settings_are_kept_from_the_first_record_on(
-    llm_audit_records: RecordedCalls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Other values are one clear error; equal ones are fine; shutdown() ends it."""
-    configure(service="a", redact=dict)
-    LLMLogger.start(model="m", messages=[])
-    recorder = process.running()
-    monkeypatch.setenv("LLM_AUDIT_DATABASE", "other")  # not named below, so not compared
-    for equal in ({}, {"service": "a"}, {"redact": dict}, {"database": "llm_audit"}):
-        configure(**equal)
-    for other, names in (
-        ({"service": "b"}, "service"),
-        ({"service": "a", "redact": None}, "redact"),
-        ({"collection": "b", "database": "b", "service": "a"}, "collection, database"),
-    ):
-        message = rf"^{names} cannot change now.*before the first.*llm_audit\.shutdown\(\)"
-        with pytest.raises(ConfigurationError, match=message):
-            configure(**other)
-    LLMLogger.start(model="m", messages=[])
-    assert process.running() is recorder
-    assert {call.service for call in llm_audit_records} == {"a"}
-
-    llm_audit.shutdown()
-    configure(service="b")
-    LLMLogger.start(model="m", messages=[])
-    assert llm_audit_records[-1].service == "b"
-    assert get_settings().redact is dict
-
-
-RULES = """
-import re
-from functools import partial
-
-WORDS = ("a", "b")
-SECRET = re.compile("x")
-SHARED = ["a"]
-
-def inner(text): return SECRET.sub("", text)
-def outer(fields): return {name: inner(text) for name, text in fields.items() if name in WORDS}
-def shared(fields): return {name: fields[name] for name in SHARED}
-def keyed(fields, key="k", *, other=None): return fields
-def made(*words):
-    def rule(fields): return {word: fields[word] for word in words}
-    return rule
-def recursive(fields): return recursive(fields["next"]) if "next" in fields else fields
-closed, bound, lambda_ = made("a"), partial(keyed, key="a"), lambda fields: fields
-by_list = made(["a"])
-"""
-
-
-def rules(source: str = RULES) -> dict[str, Any]:
-    """Run the module as an import would, which makes every function in it anew."""
-    namespace: dict[str, Any] = {"__name__": "rules"}
-    exec(compile(source, "rules.py", "exec"), namespace)
-    return namespace
-
-
-@pytest.mark.usefixtures("llm_audit_records")
-def test_the_same_rule_may_be_configured_twice() -> None:
-    """A function that is made anew is the same; one that may do something else is not."""
-    first = rules()
-    changed = {
-        "outer": ('re.compile("x")', 're.compile("y")'),
-        "inner": ('re.compile("x")', 're.compile("x", re.I)'),
-        "keyed": ('key="k"', 'key="l"'),
-        "closed": ('made("a")', 'made("b")'),
-        "bound": ('key="a"', 'key="b"'),
-        "lambda_": ("fields: fields", "fields: {}"),
-        "recursive": ("else fields", "else {}"),
-    }
-    for name, (was, is_) in changed.items():
-        llm_audit.shutdown()
-        configure(redact=first[name])
-        LLMLogger.start(model="m", messages=[])
-        configure(redact=rules()[name])
-        with pytest.raises(ConfigurationError, match="redact cannot change now"):
-            configure(redact=rules(RULES.replace(was, is_))[name])
-        for other in changed.keys() - {name}:
-            with pytest.raises(ConfigurationError, match="redact cannot change now"):
-                configure(redact=first[other])
-        with pytest.raises(ConfigurationError, match="redact cannot change now"):
-            configure(redact=None)
-    for name in ("shared", "by_list"):  # what a list holds may change
-        llm_audit.shutdown()
-        configure(redact=first[name])
-        LLMLogger.start(model="m", messages=[])
-        configure(redact=first[name])
-        with pytest.raises(ConfigurationError, match="redact cannot change now"):
-            configure(redact=rules()[name])
-
-
-def test_the_same_url_may_be_written_in_another_way(tmp_path: Path) -> None:
-    """What leads to the same hosts with the same credentials and options is the same."""
-    same = (
-        ("mongodb://h", "mongodb://h/", "mongodb://H:27017", "mongodb://h:27017/?", "mongodb://h?"),
-        ("mongodb://b,a:1/db?w=1&tls=true", "mongodb://a:1,b/db?TLS=true&W=1"),
-        ("mongodb://u:p%40@h/", "mongodb://%75:%70%40@h"),
-        ("mongodb://h/?readPreferenceTags=a:1&readPreferenceTags=b:2",),
-        ("mongodb://h/?readPreferenceTags=b:2&readPreferenceTags=a:1",),
-        *(("mongodb://u@h",), ("mongodb://u:@h",), ("mongodb://U@h",), ("mongodb://u:q@h",)),
-        *(("mongodb://h/db",), ("mongodb://h/DB",), ("mongodb://h:27018",), ("mongodb+srv://h",)),
-        *(("mongodb://h/?w=1",), ("mongodb://h/?w=2",), ("mongodb://h/?tls=true&w=1",)),
-        *(("mongodb://h/?appName=a%26w=1",), ("mongodb://%2Ftmp%2FA.sock",)),
-        ("mongodb://%2Ftmp%2Fa.sock",),
-    )
-    meanings = [{meaning_of(url) for url in urls} for urls in same]
-    assert [len(each) for each in meanings] == [1] * len(same)
-    assert len(set().union(*meanings)) == len(same)
-
-    configure(mongo_url="mongodb://u:hunter2@127.0.0.1:9", spool_dir=tmp_path)
-    configure(exit_timeout_seconds=0)
-    LLMLogger.start(model="m", messages=[])
-    configure(mongo_url="mongodb://u:hunter2@127.0.0.1:9/")
-    with pytest.raises(ConfigurationError, match="mongo_url cannot change now") as caught:
-        configure(mongo_url="mongodb://u:hunter3@127.0.0.1:9/")
-    assert "hunter" not in str(caught.value)
-
-
-def test_a_failed_start_keeps_nothing(tmp_path: Path) -> None:
-    """Where the recorder could not be made, the settings can still be put right."""
-    in_the_way = tmp_path / "file"
-    in_the_way.touch()
-    configure(spool_dir=in_the_way, strict=True)
-    with pytest.raises(ConfigurationError, match="spool_dir"):
-        LLMLogger.start(model="m", messages=[])
-    configure(spool_dir=tmp_path / "spool")
 
 
 def test_a_test_has_the_last_word(llm_audit_records: RecordedCalls, tmp_path: Path) -> None:

@@ -11,34 +11,21 @@ from llm_audit.providers.shapes import ANY
 _WHERE_CALLS_ARE = frozenset({*ANY.calls, *ANY.contents, "data", "kwargs"} - {"content"})
 
 
-def tools_called(response_message: object) -> list[str]:
-    """Return the names of the tools that a response asks for, in order, repeats kept.
+def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
+    """Return the names of the tools that a response asks for, and which with malformed arguments.
 
-    A tool that the provider runs itself goes by its name where it has one, else by the type of
-    its item: `web_search_call` (OpenAI), `FILE_SEARCH` or `code_execution` (Gemini).
-
-    Args:
-        response_message: The message as a dict in any provider's shape, or as the SDK's object;
-            a list is taken for the message's content. Anything else asks for no tools.
-    """
-    return tools_asked_for(response_message)[0]
-
-
-def malformed_tool_calls(response_message: object) -> list[str]:
-    """Return the names of the tools that a response asks for with arguments that are no object.
+    Both are in order, repeats kept. A tool that the provider runs itself goes by its name where it
+    has one, else by the type of its item: `web_search_call` (OpenAI), `FILE_SEARCH` or
+    `code_execution` (Gemini).
 
     Most APIs give arguments as a text that has to be a JSON object, and a model may write
     anything; others give the object. A call without arguments, or of a tool that takes free text,
     is well-formed.
 
     Args:
-        response_message: As for `tools_called`.
+        response_message: The message as a dict in any provider's shape, or as the SDK's object;
+            a list is taken for the message's content. Anything else asks for no tools.
     """
-    return tools_asked_for(response_message)[1]
-
-
-def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
-    """Return what `tools_called` and `malformed_tool_calls` do, at once."""
     fields = fields_of(response_message)
     if _is_text_alone(fields):
         return [], []
@@ -54,6 +41,8 @@ def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
 def _is_text_alone(fields: Mapping[str, Any]) -> bool:
     """Tell by a quick look what most answers are."""
     if type(fields.get("content")) is not str:
+        return False
+    if "type" in fields and "role" not in fields:  # perhaps one block, not a message
         return False
     for name, value in fields.items():
         if name in _WHERE_CALLS_ARE and value is not None:

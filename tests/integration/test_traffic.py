@@ -16,7 +16,7 @@ import llm_audit
 from llm_audit import LLMCall, LLMLogger, embedded
 from llm_audit.encoding.encode import restore
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tool_calls import tools_called
+from llm_audit.providers.tool_calls import tools_asked_for
 
 DATABASE = "test_traffic"
 
@@ -145,7 +145,7 @@ def test_responses_come_out_equal(sent: dict[str, Sent], stored: dict[str, dict[
         received = received_by(call)
         for name in ("response_message", "other_choices"):
             assert stored[call_id].get(name) == as_stored(received.get(name)), call_id
-        tools = tools_called(received.get("response_message"))
+        tools = tools_asked_for(received.get("response_message"))[0]
         assert stored[call_id].get("tools_called", []) == tools, call_id
         assert stored[call_id]["status"] == "SUCCESS"
 

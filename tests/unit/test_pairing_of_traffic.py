@@ -10,7 +10,7 @@ import pytest
 
 from llm_audit.providers.messages import read_answers, read_request
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tool_calls import tools_called
+from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.queries.pairing import pair
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
@@ -39,7 +39,7 @@ def test_tools_asked_for_are_those_that_recording_finds() -> None:
     for stored, call in recorded():
         answer, *_ = read_answers(stored)
         names = [part.name for part in answer if part.type == "tool_call"]
-        assert names == tools_called(stored.get("response_message")), call["id"]
+        assert names == tools_asked_for(stored.get("response_message"))[0], call["id"]
         compared += bool(names)
     assert compared > 200
 

@@ -10,7 +10,7 @@ from properties import given, st
 from pydantic.alias_generators import to_camel
 
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tool_calls import malformed_tool_calls, tools_called
+from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.usage import read_usage
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -454,18 +454,22 @@ def test_gemini_objects_become_what_the_api_sent() -> None:
         ),
         ({"content": "x", "executed_tools": [{"type": "search", "index": 0}]}, ["search"]),
         ([{"type": "tool_use", "name": "a"}], ["a"]),
+        ({"type": "function_call", "name": "a", "content": "x"}, ["a"]),
+        ({"type": "tool_use", "name": "a", "input": {}, "content": "x"}, ["a"]),
+        ({"type": "web_search_call", "content": "x"}, ["web_search_call"]),
         (Content(parts=[Part(function_call=FunctionCall(name="a"))]), ["a"]),
         (SimpleNamespace(tool_calls=[SimpleNamespace(function=SimpleNamespace(name="a"))]), ["a"]),
     ],
     ids=[
         *("plain", "no-tool-calls", "openai", "openai-with-text", "cohere-v1", "openai-legacy"),
         *("anthropic", "openai-responses", "gemini", "bedrock", "groq", "blocks-alone"),
+        *("call-alone", "use-alone", "search-alone"),
         *("gemini-objects", "plain-objects"),
     ],
 )
 def test_tools_called_by_shape(message: object, names: list[str]) -> None:
     """The tools that a message asks for are named in order, with repeats, results left out."""
-    assert tools_called(message) == names
+    assert tools_asked_for(message)[0] == names
 
 
 @pytest.mark.parametrize(
@@ -490,8 +494,8 @@ def test_tools_called_by_shape(message: object, names: list[str]) -> None:
 )
 def test_rubbish_asks_for_no_tools(message: object) -> None:
     """Something that is no message asks for no tools, and raises no error."""
-    assert tools_called(message) == []
-    assert malformed_tool_calls(message) == []
+    assert tools_asked_for(message)[0] == []
+    assert tools_asked_for(message)[1] == []
 
 
 def in_every_shape(arguments: object) -> dict[str, dict[str, Any]]:
@@ -522,8 +526,8 @@ def test_malformed_arguments_are_told() -> None:
     """In every provider's shape, arguments have to be an object, or a text that is one in JSON."""
     for arguments, told in [*product(WELL_FORMED, [[]]), *product(MALFORMED, [["f"]])]:
         for shape, message in in_every_shape(arguments).items():
-            assert tools_called(message) == ["f"], (shape, arguments)
-            assert malformed_tool_calls(message) == told, (shape, arguments)
+            assert tools_asked_for(message)[0] == ["f"], (shape, arguments)
+            assert tools_asked_for(message)[1] == told, (shape, arguments)
 
 
 def test_free_text_is_not_malformed() -> None:
@@ -536,8 +540,8 @@ def test_free_text_is_not_malformed() -> None:
         ],
     }
 
-    assert tools_called(message) == ["shell", "web_search_call", "shell"]
-    assert malformed_tool_calls(message) == []
+    assert tools_asked_for(message)[0] == ["shell", "web_search_call", "shell"]
+    assert tools_asked_for(message)[1] == []
 
 
 NAMES = st.sampled_from(
@@ -561,6 +565,6 @@ def test_any_json_is_survived(body: object) -> None:
 
     assert isinstance(found.get("response_message", {}), dict)
     assert isinstance(found.get("finish_reason", ""), str)
-    assert all(isinstance(name, str) for name in tools_called(body))
-    assert set(malformed_tool_calls(body)) <= set(tools_called(body))
-    assert all(isinstance(name, str) for name in tools_called(found.get("response_message")))
+    assert all(isinstance(name, str) for name in tools_asked_for(body)[0])
+    assert set(tools_asked_for(body)[1]) <= set(tools_asked_for(body)[0])
+    assert all(isinstance(name, str) for name in tools_asked_for(found.get("response_message"))[0])

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 
 from llm_audit.providers.pricing import estimate_cost
 from llm_audit.providers.response import read_response
-from llm_audit.providers.tool_calls import tools_called
+from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.usage import read_usage
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
@@ -141,7 +141,7 @@ def test_recorded_tool_calls_are_named(records: list[dict[str, Any]]) -> None:
     """Every tool that a real response asks for is named, and none where there is none."""
     wrong, with_tools = [], 0
     for record in records:
-        names = tools_called(read_response(record["response"]).get("response_message"))
+        names = tools_asked_for(read_response(record["response"]).get("response_message"))[0]
         with_tools += "tool_call" in record["features"]
         if names != list(calls_in(answer_in(record["response"]))) or (
             "tool_call" in record["features"] and not names
@@ -226,7 +226,7 @@ def test_sdk_objects_read_like_their_json(
         assert read_usage(usage) == read_usage(expected_usage)
         if choices := getattr(response, "choices", None):
             message = getattr(choices[0], "message", None)
-            assert tools_called(message) == tools_called(expected["response_message"])
+            assert tools_asked_for(message)[0] == tools_asked_for(expected["response_message"])[0]
 
     assert checked >= at_least
 

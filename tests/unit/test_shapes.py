@@ -10,7 +10,7 @@ from recorded_traffic import TRAFFIC, recorded_calls
 from llm_audit.providers.messages import read_answers, read_messages
 from llm_audit.providers.response import read_response
 from llm_audit.providers.shapes import ANY, SHAPES, shape_of
-from llm_audit.providers.tool_calls import malformed_tool_calls, tools_called
+from llm_audit.providers.tool_calls import tools_asked_for
 
 CALL = {"type": "tool_call", "id": "1", "name": "a", "args": {}}
 WORDS = sorted(
@@ -43,8 +43,8 @@ def names_of(message: dict[str, Any]) -> list[str]:
 @given(st.dictionaries(st.sampled_from(WORDS), ANYTHING))
 def test_parts_and_names_agree(message: dict[str, Any]) -> None:
     """Whatever a message looks like, its tool calls have the names of the field `tools_called`."""
-    assert tools_called(message) == names_of(message)
-    assert set(malformed_tool_calls(message)) <= set(tools_called(message))
+    assert tools_asked_for(message)[0] == names_of(message)
+    assert set(tools_asked_for(message)[1]) <= set(tools_asked_for(message)[0])
 
 
 @pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
@@ -59,10 +59,12 @@ def test_parts_and_names_agree_on_what_was_recorded() -> None:
         messages = [message for one in sent if isinstance(one, list) for message in one]
         for message in (*messages, answer, call["response"]):
             if isinstance(message, dict):
-                assert tools_called(message) == names_of(message), (call["id"], message)
+                assert tools_asked_for(message)[0] == names_of(message), (call["id"], message)
                 compared += bool(names_of(message))
         parts, *_ = read_answers(found)
-        assert [part.name for part in parts if part.type == "tool_call"] == tools_called(answer)
+        assert [part.name for part in parts if part.type == "tool_call"] == tools_asked_for(answer)[
+            0
+        ]
     assert compared > 500
 
 
@@ -90,8 +92,8 @@ def test_messages_of_frameworks(
     message: dict[str, Any], names: list[str], malformed: list[str]
 ) -> None:
     """What LangChain dumps asks for each tool once, however often it says so."""
-    assert tools_called(message) == names_of(message) == names
-    assert malformed_tool_calls(message) == malformed
+    assert tools_asked_for(message)[0] == names_of(message) == names
+    assert tools_asked_for(message)[1] == malformed
 
 
 def test_langchains_answer_is_read() -> None:
@@ -118,7 +120,7 @@ def test_deep_nesting_is_survived(levels: int) -> None:
         deep = [deep] if number % 2 else {"content": deep}
     message = {"role": "assistant", "content": deep, "tool_calls": [CALL]}
 
-    assert tools_called(message) == names_of(message) == ["a"]
+    assert tools_asked_for(message)[0] == names_of(message) == ["a"]
 
 
 def test_names_of_apis_are_unique() -> None:

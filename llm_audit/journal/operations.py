@@ -29,7 +29,7 @@ from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
 from llm_audit.encoding.encode import encode
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.precedence import is_unwinding
+from llm_audit.journal.precedence import Rank, rank_of
 from llm_audit.journal.records import OTHER, OWN, START, VERDICT, Record
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
@@ -130,7 +130,7 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     writes = [Write(form, record, outcome)]
     if record.op == VERDICT:  # there is no document that could have its notes
         return writes
-    if record.op == OTHER and is_unwinding(record.key):
+    if record.op == OTHER and rank_of(record.key) == Rank.UNWINDING:
         writes.append(Write(Form.ASK_FOR_VERDICT, record))
     writes += [
         Write(Form.ADD_NOTES, part) for part in (record, outcome) if part is not None and part.notes

@@ -19,13 +19,13 @@ class Rank(IntEnum):
     INFERENCE = 1
 
 
-def is_unwinding(key: int) -> bool:
-    """Tell whether an outcome was said by a process that may not have known why it ended.
+def rank_of(key: int) -> int:
+    """Return who spoke: a `Rank`, or what a later release has made one.
 
     Args:
         key: The outcome's precedence.
     """
-    return key >> (_TIME_BITS + _TIE_BITS) == Rank.UNWINDING
+    return key >> (_TIME_BITS + _TIE_BITS)
 
 
 def outcome_key(rank: Rank, at: float) -> Int64:

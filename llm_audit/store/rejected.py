@@ -12,8 +12,10 @@ Only while MongoDB refuses such a document too, it waits as a file in the spool:
 `rejected/<process>.<hash>.bson`, its media in the folder `rejected/<process>.<hash>.media`.
 """
 
+import fcntl
 import hashlib
 import logging
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +33,7 @@ from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.operations import Form, Write, bare, expires_at
+from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import Record, pack, seal
 from llm_audit.journal.segments import SUFFIX
 from llm_audit.journal.spool import REJECTED as FOLDER
@@ -134,10 +137,10 @@ class Rejected:
         notes, blobs = record.notes, record.blobs
         raw = pack(record.op, record.id, record.key, bytes(record.doc), notes=notes, blobs=blobs)
         seal(raw, record.seq)
-        # what this process says of others' calls has no number, and each time another key
-        number = record.seq or f"key {record.key}"
+        # what is said of others' calls has no number, and may be said by several, again and again
+        said_by = f"{self._nonce} {record.seq}" if record.seq else f"rank {rank_of(record.key)}"
         document = {
-            "_id": f"{self._nonce} {number} {record.id}",
+            "_id": f"{said_by} {record.id}",
             "call_id": record.id,
             "process_nonce": self._nonce,
             "collection": self._settings.collection,
@@ -213,14 +216,20 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
     left = 0
     for path in files(target_folder):
         try:
-            document = bson.decode(path.read_bytes(), _AWARE)
-            if _insert(connection.rejected(), [document], media_folder(path)):
-                left += 1
-                continue
-            path.unlink()
-            shutil.rmtree(media_folder(path), ignore_errors=True)
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(file.fileno()).st_nlink:
+                    continue  # another process was faster
+                document = bson.decode(file.read(), _AWARE)
+                if _insert(connection.rejected(), [document], media_folder(path)):
+                    left += 1
+                    continue
+                path.unlink()
+                shutil.rmtree(media_folder(path), ignore_errors=True)
         except FileNotFoundError:
-            continue  # another process was faster
+            continue
+        except BlockingIOError:
+            left += 1  # another process is at it: what it brings may be sent again at once
         except (OSError, BSONError) as error:
             log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
             left += 1

@@ -7,19 +7,24 @@ from typing import Any
 import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
+from pymongo.collection import Collection
 from refused import content_of, raw_content_of, refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
+from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import Write
+from llm_audit.journal.spool import ProcessFolder
 from llm_audit.recorder import shipper
+from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
 from llm_audit.store.connection import Connection
+from llm_audit.store.delivery import Delivery
 from llm_audit.store.indexes import REJECTED
-from llm_audit.store.rejected import bring_in, files
+from llm_audit.store.rejected import Rejected, bring_in, files
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"
 SECRET = "the content of a call"
@@ -141,6 +146,48 @@ def test_one_file_in_the_spool_holds_up_no_other(
     assert {kept["_id"] for kept in rejected.find()} == {"c", "e"}
     assert [path.name[0] for path in files(tmp_path)] == ["a", "b", "d"]
     assert "cannot be read" in caplog.text
+
+
+def test_what_two_bring_in_at_once_is_brought_once(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process has brought, and another has sent again, is not brought back by a third."""
+    rejected = calls.database[REJECTED]
+    insert_many = Collection.insert_many
+    sent_again = []
+
+    def insert_after_another(self: Calls, *args: Any, **given: Any) -> Any:
+        monkeypatch.setattr(Collection, "insert_many", insert_many)
+        bring_in(connection, tmp_path)
+        sent_again.append(rejected.delete_many({}).deleted_count)
+        return insert_many(self, *args, **given)
+
+    (tmp_path / "rejected").mkdir()
+    (tmp_path / "rejected" / "a.1.bson").write_bytes(bson.encode({"_id": "a"}))
+    connection = Connection(get_settings())
+    monkeypatch.setattr(Collection, "insert_many", insert_after_another)
+    assert bring_in(connection, tmp_path) == 0
+    connection.close()
+    assert sent_again[0] + rejected.count_documents({}) == 1
+    assert files(tmp_path) == []
+
+
+def test_a_refused_closing_is_kept_once(calls: Calls, tmp_path: Path) -> None:
+    """Whoever closes a call of the dead, however often: one document says that it is refused."""
+    only_for(calls, {"status": {"$ne": "ABANDONED"}})
+    calls.insert_one({"_id": "call", "process_nonce": "dead", "status": "PENDING"})
+    settings = get_settings()
+    connection = Connection(settings)
+    for nonce in ("one", "another"):
+        refusals_of = Rejected(settings, connection, ProcessFolder(tmp_path / nonce), Losses())
+        delivery = Delivery(settings, connection, refusals_of, Losses())
+        for _ in range(2):
+            Closing(settings, connection, delivery, tmp_path).abandon(
+                "dead", ended_by="worker_lost"
+            )
+    connection.close()
+    (refusal,) = refusals(calls)
+    assert (refusal["call_id"], refusal["process_nonce"]) == ("call", "one")
 
 
 def test_a_refused_finish_is_replaced_by_a_bare_one(calls: Calls) -> None:

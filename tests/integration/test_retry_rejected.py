@@ -17,9 +17,8 @@ from refused import refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived
 
 import llm_audit
-from llm_audit import LLMLogger, UnavailableError, embedded
+from llm_audit import LLMLogger, SyncLLMCallRepository, UnavailableError, embedded
 from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.queries.media import restore_media_sync
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
 from llm_audit.store.indexes import PROCESSES, REJECTED
@@ -202,8 +201,11 @@ def test_what_waited_in_the_spool_is_whole(recording: Recording, strict_calls: C
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
     database.command("collMod", REJECTED, validator={})
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
-    call = restore_media_sync(arrived(strict_calls, call_id), database)
-    assert call["messages"][0]["content"] == content
+    arrived(strict_calls, call_id)
+    call = SyncLLMCallRepository(strict_calls).get(call_id, with_media=True)
+    assert call is not None
+    assert call.messages is not None
+    assert call.messages[0]["content"] == content
     assert not list(get_settings().spool_dir.glob("*/rejected/*"))
 
 

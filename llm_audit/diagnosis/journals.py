@@ -32,7 +32,7 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
 def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the files of what MongoDB refused, and of what could not be read."""
     target_folder = settings.spool_dir / settings.target()
-    damaged = (target_folder / spool.REJECTED).glob(f"*{DAMAGED}")
+    damaged = (target_folder / spool.REJECTED_FOLDER).glob(f"*{DAMAGED}")
     return [str(path) for path in rejected.files(target_folder)], sorted(map(str, damaged))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llm_audit.journal import spool
 from llm_audit.journal.sightings import Sightings
-from llm_audit.journal.spool import LOCK, NEW, REJECTED, Held, ProcessFolder
+from llm_audit.journal.spool import LOCK, NEW, REJECTED_FOLDER, Held, ProcessFolder
 
 UNFINISHED_SECONDS = 3600.0
 
@@ -64,7 +64,7 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
     for name in names:
         if name.startswith(NEW):
             _remove_unfinished(target_folder / name)
-        if name == REJECTED or name.startswith(NEW):
+        if name == REJECTED_FOLDER or name.startswith(NEW):
             continue
         with Held.lock:
             if name in Held.owners:

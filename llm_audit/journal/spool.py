@@ -27,7 +27,7 @@ from uuid_utils import uuid4
 
 from llm_audit.errors import log_once
 
-REJECTED = "rejected"
+REJECTED_FOLDER = "rejected"
 LOCK = "lock"
 NEW = ".new-"  # of a folder that is being made, or removed
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
@@ -112,7 +112,7 @@ class ProcessFolder:
 
     def remove(self) -> None:
         """Remove the folder once everything in it is in MongoDB, and free the lock."""
-        rejected = self.path.parent / REJECTED
+        rejected = self.path.parent / REJECTED_FOLDER
         with suppress(OSError):
             if any(rejected.glob(f"{self.nonce}-*")):  # damaged segments may name these
                 for blob in self.path.glob("*.blob"):
@@ -184,7 +184,7 @@ def room_bytes(status: os.stat_result) -> int:
 
 def rejected_folder(target_folder: Path) -> Path:
     """Return the folder for what MongoDB refused, made if missing."""
-    folder = target_folder / REJECTED
+    folder = target_folder / REJECTED_FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 
@@ -237,7 +237,9 @@ def folders_in(parent: Path) -> list[Path]:
         paths = sorted(parent.iterdir())
     except OSError:
         return []  # no spool, or none that this process may read
-    return [path for path in paths if path.name != REJECTED and not path.name.startswith(NEW)]
+    return [
+        path for path in paths if path.name != REJECTED_FOLDER and not path.name.startswith(NEW)
+    ]
 
 
 def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:

@@ -3,10 +3,13 @@
 See https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+
+from llm_audit.errors import log_once
 
 BAD_VALUE = 2  # also: there is no index of that name
 UNAUTHORIZED = 13
@@ -29,16 +32,37 @@ REFUSALS = frozenset(
 # BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
 BATCH_REFUSALS = frozenset({15, 22, 10334})
 # What it says of its own state, whatever the document: unreachable or stepped-down members, a
-# shutdown, no disk space, no time, no lock, no rights. Never a refusal.
+# shutdown, no disk space, no time, no lock. Never a refusal.
 STATES = frozenset(
-    {6, 7, UNAUTHORIZED, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
+    {6, 7, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
     | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
 )
 
 
 def is_a_state(error: OperationFailure) -> bool:
     """Tell whether MongoDB says that it does not work now, and not that it never will."""
-    return error.code in STATES and error.code != UNAUTHORIZED
+    return error.code in STATES
+
+
+def only_this_is_refused(error: OperationFailure) -> bool:
+    """Tell whether MongoDB works and lets us in, and only does not take or allow this."""
+    return not is_a_state(error) and error.code != AUTHENTICATION_FAILED
+
+
+@contextmanager
+def going_on(what: str, fix: str) -> Iterator[None]:
+    """Go on, and say so once, where MongoDB refuses nothing but what is done in the block.
+
+    Args:
+        what: What was not done.
+        fix: What to do about it.
+    """
+    try:
+        yield
+    except OperationFailure as error:
+        if not only_this_is_refused(error):
+            raise
+        log_once(f"{what} ({describe(error)}): {fix}")
 
 
 def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from llm_audit.store.codes import (
     BATCH_REFUSALS,
     REFUSALS,
     STATES,
+    UNAUTHORIZED,
     describe,
     is_duplicate_id,
 )
@@ -160,7 +161,7 @@ class Delivery:
             write.errors += 1
             # only where something arrives is it sure that MongoDB works: else one write at a time
             given_up = (
-                code not in STATES
+                code not in {*STATES, UNAUTHORIZED}
                 and write.errors >= TRIES
                 and not write.bare
                 and not (nothing_arrived and (again or refused))

@@ -12,15 +12,12 @@ from typing import Any, NamedTuple, TypeAlias
 from pymongo import TEXT, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
 
 from llm_audit.errors import log_once
 from llm_audit.store.codes import (
-    AUTHENTICATION_FAILED,
     NAMESPACE_EXISTS,
     NAMESPACE_NOT_FOUND,
-    describe,
-    is_a_state,
+    going_on,
 )
 
 _EXPECTED = (NAMESPACE_NOT_FOUND, NAMESPACE_EXISTS)
@@ -123,15 +120,11 @@ def going_on_without(collection: str) -> Iterator[list[Conflict]]:
         pymongo.errors.PyMongoError: MongoDB cannot be reached now, or does not let us in.
     """
     conflicts: list[Conflict] = []
-    try:
+    with going_on(
+        f"The collection {collection} could not be created with its indexes",
+        "let an administrator run `llm-audit indexes --create`.",
+    ):
         yield conflicts
-    except OperationFailure as error:
-        if error.code == AUTHENTICATION_FAILED or is_a_state(error):
-            raise
-        log_once(
-            f"The collection {collection} could not be created with its indexes "
-            f"({describe(error)}): let an administrator run `llm-audit indexes --create`."
-        )
     for declared, existing in conflicts:
         log_once(
             f"The index {declared} of {collection} was not created, because it conflicts with the "

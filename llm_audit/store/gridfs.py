@@ -32,15 +32,10 @@ from llm_audit.store.connection import Documents
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import CHUNKS, FILES, media_indexes
 
-SUFFIX = ".blob"
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # later than any date, so that $max keeps it
 CHUNK_BYTES = 255 * 1024  # for good: an upload goes on with the chunks of a killed one
 CHUNKS_AT_ONCE = 16
 OURS = {"metadata.uploads": {"$exists": True}}  # other applications may use the bucket too
-
-# The file last written with a content, by folder and sha256; forgotten all at once when many.
-_written: dict[tuple[Path, str], str] = {}
-_WRITTEN_MAX = 256
 
 
 class Bucket(NamedTuple):

@@ -10,17 +10,15 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from pymongo.errors import OperationFailure
-
-from llm_audit.errors import log_once
 from llm_audit.journal.losses import RECORD, Account, Losses
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
-from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
+from llm_audit.store.codes import going_on
 from llm_audit.store.connection import Connection, Documents, reaching
 from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import count_kept
 
+# Of processes and verdicts: their calls may be in the journal of a machine that is switched off.
 KEPT = timedelta(days=30)
 
 
@@ -40,16 +38,12 @@ def documents(connection: Connection) -> Iterator[Documents]:
     Raises:
         UnavailableError: MongoDB cannot be reached.
     """
-    with reaching():
-        try:
-            yield connection.processes()
-        except OperationFailure as error:
-            if error.code == AUTHENTICATION_FAILED or is_a_state(error):
-                raise
-            log_once(
-                "What becomes of processes and their calls could not be noted in MongoDB "
-                f"({describe(error)}): give the user of mongo_url readWrite on the database."
-            )
+    noting = going_on(
+        "What becomes of processes and their calls could not be noted in MongoDB",
+        "give the user of mongo_url readWrite on the database.",
+    )
+    with reaching(), noting:
+        yield connection.processes()
 
 
 def note_lost(processes: Documents, nonce: str, beat: int) -> None:

@@ -36,11 +36,10 @@ from llm_audit.journal.operations import Form, Write, bare, expires_at
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import Record, pack, seal
 from llm_audit.journal.segments import SUFFIX
-from llm_audit.journal.spool import REJECTED as FOLDER
-from llm_audit.journal.spool import ProcessFolder, rejected_folder
+from llm_audit.journal.spool import REJECTED_FOLDER, ProcessFolder, rejected_folder
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs
-from llm_audit.store.codes import AUTHENTICATION_FAILED, is_a_state, is_duplicate_id
+from llm_audit.store.codes import is_duplicate_id, only_this_is_refused
 from llm_audit.store.connection import Connection, Documents
 from llm_audit.store.indexes import REJECTED
 
@@ -155,7 +154,7 @@ class Rejected:
 
     def _path(self, document: Mapping[str, Any]) -> Path:
         name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
-        return self._target_folder / FOLDER / f"{self._nonce}.{name}{SUFFIX}"
+        return self._target_folder / REJECTED_FOLDER / f"{self._nonce}.{name}{SUFFIX}"
 
     def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
         """Have a record wait in the spool, whole or not at all."""
@@ -198,7 +197,7 @@ def _say_refused(reason: str) -> None:
 
 def files(target_folder: Path) -> list[Path]:
     """Return the files in the spool that hold what MongoDB would not take in any way."""
-    return sorted((target_folder / FOLDER).glob(f"*{SUFFIX}"))
+    return sorted((target_folder / REJECTED_FOLDER).glob(f"*{SUFFIX}"))
 
 
 def media_folder(path: Path) -> Path:
@@ -280,5 +279,5 @@ def _insert(
 
 
 def _raise_if_unavailable(error: OperationFailure) -> None:
-    if is_a_state(error) or error.code == AUTHENTICATION_FAILED:
+    if not only_this_is_refused(error):
         raise error

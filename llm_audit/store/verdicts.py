@@ -9,23 +9,22 @@ asks for the verdict on its attempt.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
 from bson.int64 import Int64
 from pymongo import ReturnDocument
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.records import OTHER, Record
-from llm_audit.store.codes import AUTHENTICATION_FAILED, describe, is_a_state
+from llm_audit.store.codes import going_on
 from llm_audit.store.connection import Connection
 from llm_audit.store.indexes import OUTER_TASK
-
-KEPT = timedelta(days=30)  # the calls may be in the journal of a machine that is switched off
+from llm_audit.store.processes import KEPT
 
 _ATTEMPT, _OUTER_ATTEMPT = "task.attempt_id", "task.outer_attempt_id"
 # Said by a process that was being ended and could not know why; all else that it says, it knows.
@@ -139,15 +138,12 @@ def _left_open_in(verdict: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _going_on() -> Iterator[None]:
     """Go on shipping where only this is refused, or makes no sense: calls then end by inference."""
+    saying = going_on(
+        "How tasks ended could not be said in MongoDB", "give its user readWrite on the database."
+    )
     try:
-        yield
-    except OperationFailure as error:
-        if error.code == AUTHENTICATION_FAILED or is_a_state(error):
-            raise
-        log_once(
-            f"How tasks ended could not be said in MongoDB ({describe(error)}): give its user "
-            "readWrite on the database."
-        )
+        with saying:
+            yield
     except (PyMongoError, UnavailableError):
         raise
     except Exception as error:  # noqa: BLE001  (whatever others have left among the verdicts)

@@ -162,9 +162,9 @@ def test_a_fork_while_a_folder_is_freed(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_what_is_no_process_folder_is_left_alone(tmp_path: Path) -> None:
     """Half-made folders, the rejected journal and foreign files are not adopted."""
-    for name in (f"{spool.NEW}half", spool.REJECTED, "foreign"):
+    for name in (f"{spool.NEW}half", spool.REJECTED_FOLDER, "foreign"):
         (tmp_path / name).mkdir()
-    (tmp_path / spool.REJECTED / "lock").touch()
+    (tmp_path / spool.REJECTED_FOLDER / "lock").touch()
     (tmp_path / f"{spool.NEW}half" / "lock").touch()
     (tmp_path / "file").touch()
     assert adopted(tmp_path) == []

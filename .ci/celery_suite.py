@@ -20,9 +20,10 @@ UV = str(ROOT / ".ci" / "uv")
 REQUIREMENTS = ("requirements/test.txt", "requirements/test-ci-base.txt")
 # Each with what pytest is given: t/integration has one worker in its own process for all tests.
 SUITES = {
-    "t/unit": ["t/unit", "-n", "2"],
+    "t/unit": ["t/unit"],  # one process: some of these tests end a process of pytest-xdist
     "t/integration": [f"t/integration/test_{name}.py" for name in ("tasks", "canvas", "inspect")],
 }
+FINISHED = (0, 1)  # pytest has run every test; some may have failed
 OPTIONS = ("-q", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider")
 
 # These two hooks make this module a plugin of the runs: it says in a file what became of each test.
@@ -38,8 +39,7 @@ def pytest_configure() -> None:
 
 def pytest_runtest_logreport(report: Any) -> None:
     """Note what became of a part of a test."""
-    in_worker = "PYTEST_XDIST_WORKER" in os.environ  # then the main process notes it too
-    if not in_worker and (report.when == "call" or not report.passed):
+    if report.when == "call" or not report.passed:
         with Path(os.environ["OUTCOMES"]).open("a") as outcomes:
             outcomes.write(f"{report.when} {report.outcome}\t{report.nodeid}\n")
 
@@ -84,7 +84,7 @@ class CelerySuite:
         requirements = [f"--requirements={self._source / name}" for name in REQUIREMENTS]
         subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, str(venv)], check=True)
         install = [UV, "pip", "install", "--quiet", "--python", python]
-        ours = ["--editable", f"{ROOT}[celery]", str(self._source), "pytest-xdist"]
+        ours = ["--editable", f"{ROOT}[celery]", str(self._source)]
         subprocess.run([*install, *ours, *requirements], check=True)
         return python
 
@@ -93,7 +93,10 @@ class CelerySuite:
         file.write_text("")
         asked = {"OUTCOMES": str(file)} | ({"WITH_HOOKS": "yes"} if hooks else {})
         command = [self._python, "-m", "pytest", "-p", Path(__file__).stem, *OPTIONS, *arguments]
-        subprocess.run(command, cwd=self._source, env={**self._environment, **asked}, check=False)
+        environment = {**self._environment, **asked}
+        code = subprocess.run(command, cwd=self._source, env=environment, check=False).returncode
+        if code not in FINISHED:
+            raise SystemExit(f"pytest ended with {code}: no comparison of {arguments}")
         outcomes: dict[str, list[str]] = defaultdict(list)
         for line in file.read_text().splitlines():
             outcome, _, test = line.partition("\t")
@@ -102,7 +105,7 @@ class CelerySuite:
 
 
 def main() -> int:
-    """Run the suites; return how many tests differ."""
+    """Run the suites that are named, or all; return how many tests differ."""
     from llm_audit import embedded
 
     found = 0
@@ -118,11 +121,11 @@ def main() -> int:
             "TEST_BACKEND": redis.url,
         }
         suite = CelerySuite(Path(place), servers)
-        for name, arguments in SUITES.items():
-            count, differ = suite.differing(arguments)
+        for name in sys.argv[1:] or SUITES:
+            count, differ = suite.differing(SUITES[name])
             if differ:
                 _, differ = suite.differing(list(differ))
-            print(f"{name}: {count} tests, {len(differ)} differ with the hooks")
+            print(f"{name}: {count} tests, {len(differ)} differ with the hooks", flush=True)
             for test, (without, with_hooks) in sorted(differ.items()):
                 print(f"  {test}\n    without: {without}\n    with:    {with_hooks}")
             found += len(differ)

@@ -18,20 +18,21 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 UV = str(ROOT / ".ci" / "uv")
 REQUIREMENTS = ("requirements/test.txt", "requirements/test-ci-base.txt")
-# Each with what pytest is given: t/integration has one worker in its own process for all tests.
+# Each with what pytest is given. In one process each, so that both runs have the same order.
 SUITES = {
-    "t/unit": ["t/unit"],  # one process: some of these tests end a process of pytest-xdist
+    "t/unit": ["t/unit"],
     "t/integration": [f"t/integration/test_{name}.py" for name in ("tasks", "canvas", "inspect")],
 }
 FINISHED = (0, 1)  # pytest has run every test; some may have failed
 OPTIONS = ("-q", "--tb=no", "--no-header", "--no-summary", "-p", "no:cacheprovider")
 
 # These two hooks make this module a plugin of the runs: it says in a file what became of each test.
+ASKED = dict(os.environ)  # some of Celery's tests empty the environment
 
 
 def pytest_configure() -> None:
     """Install the hooks, in a run that is to have them."""
-    if "WITH_HOOKS" in os.environ:
+    if "WITH_HOOKS" in ASKED:
         import celery_hooks
 
         celery_hooks.install()
@@ -40,7 +41,7 @@ def pytest_configure() -> None:
 def pytest_runtest_logreport(report: Any) -> None:
     """Note what became of a part of a test."""
     if report.when == "call" or not report.passed:
-        with Path(os.environ["OUTCOMES"]).open("a") as outcomes:
+        with Path(ASKED["OUTCOMES"]).open("a") as outcomes:
             outcomes.write(f"{report.when} {report.outcome}\t{report.nodeid}\n")
 
 

@@ -23,6 +23,7 @@ Shell = Callable[..., Any]
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "llm_audit.cli"]
 SINCE = ("--since", "2026-04-30")
+NOWHERE = "mongodb://127.0.0.1:1"
 COMMANDS = [
     ("calls", "--limit", "50"),
     ("failures", *SINCE),
@@ -45,24 +46,19 @@ def arguments(mongod: embedded.Mongod, database: Database[Call]) -> list[str]:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+@pytest.mark.usefixtures("made_up")
 def test_output_in_a_pipe_is_plain_and_narrow(
-    words: tuple[str, ...], mongod: embedded.Mongod, made_up: Database[Call]
+    words: tuple[str, ...], shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No colours, no line over 80 columns, nothing on stderr."""
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    done = subprocess.run(
-        [*arguments(mongod, made_up), *words],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        check=False,
-        env=environment | {"TERM": "xterm-256color"},
-    )
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    ended = shell(*words)
 
-    assert (done.returncode, done.stderr) == (1 if words == ("doctor",) else 0, "")
-    assert len(done.stdout.splitlines()) >= 1
-    assert "\x1b" not in done.stdout
-    assert max(map(cell_len, done.stdout.splitlines())) <= 80
+    assert (ended.code, ended.errors) == (1 if words == ("doctor",) else 0, "")
+    assert len(ended.lines) >= 1
+    assert "\x1b" not in ended.output
+    assert max(map(cell_len, ended.lines)) <= 80
 
 
 @pytest.mark.parametrize("words", [*COMMANDS, ()], ids=lambda words: (words or ["all"])[0])
@@ -170,19 +166,28 @@ def test_a_closed_pipe_is_quiet(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_wrong_is_one_line(words: list[str], code: int, complaint: str) -> None:
+def test_what_is_wrong_is_one_line(
+    words: list[str], code: int, complaint: str, shell: Shell
+) -> None:
     """No traceback: what is wrong and the mend, on stderr, with an exit code."""
-    done = subprocess.run(
-        [*PROGRAM, "--mongo-url", "mongodb://127.0.0.1:1", *words],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        check=False,
+    ended = shell("--mongo-url", NOWHERE, *words)
+
+    assert (ended.code, ended.output) == (code, "")
+    assert ended.errors.startswith(f"llm-audit: {complaint}")
+    assert len(ended.errors.splitlines()) == 1
+
+
+def test_a_process_ends_like_its_command(mongod: embedded.Mongod, made_up: Database[Call]) -> None:
+    """As a program, what is right is all on stdout and what is wrong is one line on stderr."""
+    right, wrong = (
+        subprocess.run(words, capture_output=True, text=True, check=False)
+        for words in ([*arguments(mongod, made_up), "costs", *SINCE], [*PROGRAM, "cals"])
     )
 
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr.startswith(f"llm-audit: {complaint}")
-    assert len(done.stderr.splitlines()) == 1
+    assert (right.returncode, right.stderr) == (0, "")
+    assert right.stdout
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == "llm-audit: No such command 'cals'. Did you mean 'calls'?\n"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mongodb://user:s3cret@"])

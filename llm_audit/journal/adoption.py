@@ -30,7 +30,7 @@ class OtherKernels:
     def __init__(self, lease_seconds: float, watch_seconds: float) -> None:
         self._lease_seconds = lease_seconds
         self._watch_seconds = watch_seconds
-        self._touches = Sightings()
+        self.touches = Sightings()  # by folder
 
     def is_dead(self, path: Path, touched_at: float) -> bool:
         """Tell whether the owner of a folder is dead.
@@ -39,10 +39,14 @@ class OtherKernels:
             path: The folder.
             touched_at: Its lock file's modification time.
         """
-        unchanged_seconds = self._touches.unchanged_seconds(path.name, touched_at)
+        unchanged_seconds = self.touches.unchanged_seconds(str(path), touched_at)
         os.utime(path.parent)
         untouched_seconds = path.parent.stat().st_mtime - touched_at
         return untouched_seconds > self._lease_seconds and unchanged_seconds >= self._watch_seconds
+
+    def forget_removed(self) -> None:
+        """Forget the owners whose folders are no longer there."""
+        self.touches.keep(folder for folder in self.touches if Path(folder).exists())
 
 
 def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[ProcessFolder]:

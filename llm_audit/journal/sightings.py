@@ -5,7 +5,7 @@ living look dead.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -27,6 +27,10 @@ class Sightings:
         if sighting is None or sighting.value != value:
             self._sightings[name] = sighting = _Sighting(value, now)
         return now - sighting.since
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the names it knows."""
+        return iter(self._sightings)
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all names but these."""

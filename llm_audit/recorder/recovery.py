@@ -133,6 +133,7 @@ class Recovery:
 
     def _begin_look(self) -> None:
         settings, target = self._settings, self._target_folder.name
+        self._other_kernels.forget_removed()
         for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
             log_once(
                 f"{folder.path} holds calls for {folder.owner().get('target')}: only a process "

@@ -233,6 +233,17 @@ def test_calls_for_other_targets_are_found(tmp_path: Path) -> None:
     assert adopted_by_another_process(other) == 2
 
 
+def test_who_has_gone_is_forgotten(tmp_path: Path) -> None:
+    """A process that looks for months remembers nothing of the folders that were removed."""
+    other_kernels = OtherKernels(LEASE_SECONDS, watch_seconds=20)
+    locks = [from_another_boot(create_process_folder(tmp_path), 0) for _ in range(3)]
+    assert adopted(tmp_path, other_kernels) == []
+    for lock in locks[1:]:
+        shutil.rmtree(lock.parent)
+    other_kernels.forget_removed()
+    assert list(other_kernels.touches) == [str(locks[0].parent)]
+
+
 def test_what_the_spool_holds_is_measured(tmp_path: Path) -> None:
     """Everything counts, for whatever target and process; a spool that is not there is empty."""
     for name in ("a/nonce/00000001.bson", "a/nonce/1.blob", "b/rejected/nonce.bson"):

@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Self, TypeAlias, get_args
 
-from bson.decimal128 import Decimal128
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -63,12 +62,12 @@ def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]
     unreadable = []
     for location, types in _misread(model):
         key, *inner = location
-        value = row.get(key)
+        value: Any = row.get(key)
         if inner and isinstance(value, Mapping):
             value = value.get(inner[0])
         if isinstance(value, types):
             unreadable.append(_set_aside(model, row, location))
-        elif isinstance(value, Decimal128) and not inner:
+        elif type(value).__name__ == "Decimal128" and not inner:  # --help does without bson
             row[key] = value.to_decimal()
     return unreadable
 

@@ -209,10 +209,11 @@ class Questions:
         if not summaries:
             return FailureSummary()
         [summary] = summaries
-        by_sample = {group.sample_id: group for group in summary.groups}
-        messages = yield from rows(pipelines.error_messages(list(by_sample)), dict)
-        for row in messages:
-            by_sample[row["id"]].sample_message = row["error_message"][:SAMPLE_MAX_CHARACTERS]
+        samples = [group.sample_id for group in summary.groups]
+        found = yield from rows(pipelines.error_messages(samples), dict)
+        messages = {row["id"]: row["error_message"][:SAMPLE_MAX_CHARACTERS] for row in found}
+        for group in summary.groups:
+            group.sample_message = messages.get(group.sample_id)
         return summary
 
     @question

@@ -2,7 +2,8 @@
 
 import copy
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -10,11 +11,11 @@ import gridfs
 from beanie.exceptions import CollectionWasNotInitialized
 from pydantic import SecretStr
 from pymongo import MongoClient
+from pymongo.errors import ExecutionTimeout
 
 from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
-from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
@@ -65,12 +66,14 @@ class _Repository(Questions):
         bound._tenant = self._tenant | {field: text}  # noqa: SLF001  (it is one of these)
         return bound
 
-    def _stages(self, pipeline: Pipeline) -> Pipeline:
-        """Return a pipeline that looks at the calls of the tenant only."""
-        if not self._tenant:
-            return pipeline
-        first, *others = pipeline
-        return [{"$match": {"$and": [self._tenant, first["$match"]]}}, *others]
+    def _command(self, step: Each) -> dict[str, Any]:
+        """Return how a collection is asked, for the calls of the tenant only."""
+        first, *others = step.pipeline
+        if self._tenant:
+            first = {"$match": {"$and": [self._tenant, first["$match"]]}}
+        options = {"batchSize": step.batch_size, "maxTimeMS": step.patience_ms}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"pipeline": [first, *others], **given}
 
 
 class LLMCallRepository(_Repository):
@@ -125,9 +128,9 @@ class LLMCallRepository(_Repository):
     async def _answer(self, collection: AsyncDocuments, step: Each | Content) -> bytes | None:
         if isinstance(step, Content):
             return await _content_async(collection, step.sha256)
-        stages = self._stages(step.pipeline)
-        async for document in await collection.aggregate(stages, batchSize=step.batch_size):
-            step.take(document)
+        with _patiently(step):
+            async for document in await collection.aggregate(**self._command(step)):
+                step.take(document)
         return None
 
     def _calls(self) -> AsyncDocuments:
@@ -231,10 +234,20 @@ class SyncLLMCallRepository(_Repository):
     def _answer(self, collection: Documents, step: Each | Content) -> bytes | None:
         if isinstance(step, Content):
             return _content(collection, step.sha256)
-        stages = self._stages(step.pipeline)
-        for document in collection.aggregate(stages, batchSize=step.batch_size):
-            step.take(document)
+        with _patiently(step):
+            for document in collection.aggregate(**self._command(step)):
+                step.take(document)
         return None
+
+
+@contextmanager
+def _patiently(step: Each) -> Iterator[None]:
+    """Be content with what has come when a step's time is over."""
+    try:
+        yield
+    except ExecutionTimeout:
+        if step.patience_ms is None:
+            raise
 
 
 def _content(collection: Documents, sha256: str) -> bytes | None:

@@ -41,6 +41,7 @@ class Each(NamedTuple):
     pipeline: Pipeline
     take: Callable[[Document], object]
     batch_size: int | None = None  # as MongoDB likes
+    patience_ms: int | None = None  # then what has come is all
 
 
 class Content(NamedTuple):
@@ -62,6 +63,19 @@ def rows(pipeline: Pipeline, read: Callable[[Document], T]) -> Steps[list[T]]:
     found: list[T] = []
     yield Each(pipeline, lambda document: found.append(read(document)))
     return found
+
+
+def each(
+    pipeline: Pipeline, take: Callable[[Document], object], *, batch_size: int | None = None
+) -> Steps[None]:
+    """Hand out what a pipeline gives, one document after the other, and keep none.
+
+    Args:
+        pipeline: Its stages, a `$match` first.
+        take: Is called with each document as it comes.
+        batch_size: How many MongoDB sends at once.
+    """
+    yield Each(pipeline, take, batch_size)
 
 
 class Question(Generic[P, R]):

@@ -1,18 +1,16 @@
 """Calls that hold odd values: every question is answered, and every answer counts them."""
 
-import copy
 import json
 from typing import Any
 
 import pytest
 from bson import ObjectId
 from bson.decimal128 import Decimal128
-from made_up_calls import CALLS, START, Call, bound
-from odd_values import ODD
+from made_up_calls import START, Call, bound
+from odd_values import FIELDS, IDS, ODD, USUAL, with_odd
 from pymongo.collection import Collection
 
 from llm_audit import LLMCall, SyncLLMCallRepository, embedded
-from llm_audit.call import Kind, columns
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.latencies import LONGEST_MS
 from llm_audit.queries.pipelines.stages import TOKENS
@@ -21,38 +19,6 @@ from llm_audit.queries.views import VIEWS
 from llm_audit.store.connection import readable
 
 FRACTIONS = (2.5, Decimal128("0.5"))  # of a token: no call has them, but they can be added up
-USUAL: Call = {
-    **next(call for call in CALLS if call["status"] == "SUCCESS" and call.get("tools_called")),
-    "_id": "01a00000-0000-7000-8000-000000000000",
-    "trace_id": "t",
-    "session_id": "s",
-    "company_id": "c",
-    "task_id": "task",
-    "task": {"name": "tasks.ask", "retries": 1, "root_id": "t"},
-    "estimated_cost": 0.25,
-    "total_tokens": 15,
-    "latency_ms": 100.0,
-    "response_message": {"role": "assistant", "content": "What now?"},
-}
-FIELDS = [
-    *(field for field in LLMCall.model_fields if field not in {"id", "revision_id", "unreadable"}),
-    *(path for path in columns(Kind.WHO) if path.startswith("task.")),
-]
-IDS = [f"01a00000-00{number:02}-7000-8000-000000000000" for number in range(1, 1 + len(ODD))]
-
-
-def with_odd(field: str) -> list[Call]:
-    """Return calls like the usual one, each with another odd value in a field."""
-    calls = []
-    for call_id, value in zip(IDS, ODD, strict=True):
-        call = copy.deepcopy(USUAL) | {"_id": call_id}
-        parent, dot, child = field.partition(".")
-        if dot:
-            call[parent][child] = value
-        else:
-            call[field] = value
-        calls.append(call)
-    return calls
 
 
 @pytest.mark.parametrize("part", range(4))

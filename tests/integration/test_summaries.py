@@ -82,8 +82,8 @@ async def test_failure_summary(filters: dict[str, Any], selected: list[Call]) ->
     expected = plain_answers.failure_summary(selected)
     for group in expected["groups"]:
         (sample,) = (call for call in selected if call["_id"] == group["sample_id"])
-        if message := sample.get("error_message"):
-            group["sample_message"] = message[:500]
+        message = sample.get("error_message")
+        group["sample_message"] = None if message is None else message[:500]
     assert summary.model_dump(exclude_unset=True) == expected
     assert sum(group.count for group in summary.groups) == summary.failures > 0
 

@@ -26,6 +26,10 @@ LAYERS = [
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},
 ]
 
+# What stands above and is not imported all the same: who asks goes through `queries`, and each user
+# interface stands alone.
+FORBIDDEN = {"cli": {"journal", "recorder", "web"}, "web": {"cli", "journal", "recorder"}}
+
 # Who may import what, where not everyone may.
 FOREIGN = {
     "anthropic": {"integrations"},
@@ -125,6 +129,17 @@ def test_imports_go_downwards() -> None:
     ]
 
     assert upwards == []
+
+
+def test_user_interfaces_keep_to_what_is_for_them() -> None:
+    """Neither reads a journal or knows the recording process, nor leans on the other."""
+    wrong = [
+        f"{path} imports {other}"
+        for path in FILES
+        for other in rooms_imported(path) & FORBIDDEN.get(room_of_file(path), set())
+    ]
+
+    assert wrong == []
 
 
 def test_frameworks_stay_in_their_rooms() -> None:

@@ -1,32 +1,26 @@
 """`llm-audit calls` and `llm-audit task`: lists of calls, also as they come in."""
 
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from llm_audit.call import TaskFields
 from llm_audit.cli.commands.watching import Watch, news_forever
-from llm_audit.cli.connection import collection_of_calls, find_call, not_found
+from llm_audit.cli.connection import find_call, not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.options import LIMIT_MAX, AsJson, described, filtered
 from llm_audit.errors import UsageError
-from llm_audit.queries import pipelines
-from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:
-    from llm_audit.cli.connection import Documents
-
-# Without what was said: a page of bodies would be megabytes.
-SHOWN = (
-    *("status", "call_type", "provider", "model", "created_at", "completed_at", "latency_ms"),
-    *("total_tokens", "estimated_cost", "trace_id", "session_id", "user_id", "company_id"),
-    *("task_id", "task", "tags", "tools_called", "error_type", "ended_by"),
-)
+    from llm_audit.queries.repository import SyncLLMCallRepository
+    from llm_audit.queries.steps import Steps
 
 
 @filtered()
@@ -59,11 +53,11 @@ def calls(
         raise UsageError("--watch shows what comes in: leave out --after and --until.")
     if not watch and not limit:
         raise UsageError("--limit 0 shows nothing: it is for --watch.")
-    with collection_of_calls() as collection:
+    with repository() as questions:
         if watch:
-            _watch(collection, filters, limit, as_json=as_json)
+            _watch(questions, filters, limit, as_json=as_json)
         else:
-            _list(collection, filters, limit, after, as_json=as_json)
+            _list(questions, filters, limit, after, as_json=as_json)
 
 
 def task(
@@ -72,24 +66,23 @@ def task(
     as_json: AsJson = False,
 ) -> None:
     """Show the calls that a Celery task made, in all its attempts, oldest first."""
-    with collection_of_calls() as collection:
-        stages = [*pipelines.calls_by_task(task_id), {"$project": dict.fromkeys(SHOWN, 1)}]
-        found = list(collection.aggregate(stages))
+    with repository() as questions:
+        found = questions.get_calls_by_task(task_id, with_content=False)
         if not found:
-            raise not_found(collection, "task", "task_id", task_id)
+            raise questions.ask(not_found("task", "task_id", task_id))
     if as_json:
         print_json_rows(found)
         return
     console = terminal.console()
-    name = terminal.cell((found[0].get("task") or {}).get("name"))
+    name = terminal.cell(found[0].task and found[0].task.name)
     console.print(terminal.heading(name, terminal.cell(task_id)))
-    table = CallTable(console, [call["_id"] for call in found])
+    table = CallTable(console, [call.id for call in found])
     table.print([], header=True)
     attempt: object = None
     for number, call in enumerate(found):
-        ran = call.get("task") or {}
-        if number == 0 or (ran.get("retries"), ran.get("attempt_id")) != attempt:
-            attempt = (ran.get("retries"), ran.get("attempt_id"))
+        ran = call.task or TaskFields()
+        if number == 0 or (ran.retries, ran.attempt_id) != attempt:
+            attempt = (ran.retries, ran.attempt_id)
             console.print(_attempt(ran))
         table.print([call])
 
@@ -100,7 +93,7 @@ def print_next_page(console: Console, call_id: str) -> None:
     console.print(f"The next ones: --after {after}", style="dim", soft_wrap=True)
 
 
-def with_whole_parents(collection: "Documents", filters: CallFilters) -> CallFilters:
+def with_whole_parents(filters: CallFilters) -> "Steps[CallFilters]":
     """Return filters with the whole id of each parent of which the beginning was given.
 
     Raises:
@@ -109,22 +102,36 @@ def with_whole_parents(collection: "Documents", filters: CallFilters) -> CallFil
     given = filters.get("parent_call_id")
     if not given:
         return filters
-    parents = [str(one) for one in given] if isinstance(given, list) else [str(given)]
-    return {**filters, "parent_call_id": [_whole_parent(collection, one) for one in parents]}
+    whole = []
+    for parent in given if isinstance(given, list) else [given]:
+        whole.append((yield from _whole_parent(str(parent))))  # noqa: PERF401  (it yields)
+    return {**filters, "parent_call_id": whole}
 
 
-def _whole_parent(collection: "Documents", given: str) -> str:
-    if collection.find_one({"parent_call_id": given}, ["_id"]):
+def _whole_parent(given: str) -> "Steps[str]":
+    from llm_audit.queries.steps import rows
+
+    named: Pipeline = [
+        {"$match": {"parent_call_id": given}},
+        {"$limit": 1},
+        {"$project": {"_id": 1}},
+    ]
+    if (yield from rows(named, dict)):
         return given  # which need not have been recorded itself
-    return str(find_call(collection, given)["_id"])
+    return str((yield from find_call(given))["_id"])
 
 
 def _list(
-    collection: "Documents", filters: CallFilters, limit: int, after: str | None, *, as_json: bool
+    questions: "SyncLLMCallRepository",
+    filters: CallFilters,
+    limit: int,
+    after: str | None,
+    *,
+    as_json: bool,
 ) -> None:
-    last = None if after is None else find_call(collection, after)["_id"]
-    wanted = condition(with_whole_parents(collection, filters), after=last)
-    found = list(collection.find(wanted, SHOWN).sort("_id", -1).limit(limit))
+    last = None if after is None else questions.ask(find_call(after))["_id"]
+    wanted = questions.ask(with_whole_parents(filters))
+    found = questions.list_by_filters(limit=limit, after=last, with_content=False, **wanted)
     if as_json:
         print_json_rows(found)
         return
@@ -132,15 +139,17 @@ def _list(
     if not found:
         console.print(f"No calls ({terminal.cell(described(filters))}).", style="dim")
         return
-    CallTable(console, [call["_id"] for call in found]).print(found, header=True)
+    CallTable(console, [call.id for call in found]).print(found, header=True)
     if len(found) == limit:
-        print_next_page(console, found[-1]["_id"])
+        print_next_page(console, found[-1].id)
 
 
-def _watch(collection: "Documents", filters: CallFilters, limit: int, *, as_json: bool) -> None:
-    watch = Watch(collection, filters, SHOWN)
-    newest = collection.find(condition(filters), SHOWN).sort("_id", -1).limit(limit)
-    before = list(newest)[::-1] if limit else []  # to MongoDB, 0 is no limit
+def _watch(
+    questions: "SyncLLMCallRepository", filters: CallFilters, limit: int, *, as_json: bool
+) -> None:
+    watch = Watch(questions, filters)
+    before = questions.list_by_filters(limit=limit or 1, with_content=False, **filters)[::-1]
+    before = before if limit else []
     watch.note(before)
     table = CallTable(terminal.console())
     if as_json:
@@ -154,9 +163,8 @@ def _watch(collection: "Documents", filters: CallFilters, limit: int, *, as_json
             table.print(found)
 
 
-def _attempt(ran: Mapping[str, Any]) -> Text:
-    retries = ran.get("retries")
-    attempt = f"attempt {retries + 1}" if isinstance(retries, int) else "attempt"
-    worker = f"{terminal.cell(ran.get('worker'))}, pid {terminal.cell(ran.get('pid'))}"
-    redelivered = ", redelivered" if ran.get("redelivered") else ""
+def _attempt(ran: TaskFields) -> Text:
+    attempt = "attempt" if ran.retries is None else f"attempt {ran.retries + 1}"
+    worker = f"{terminal.cell(ran.worker)}, pid {terminal.cell(ran.pid)}"
+    redelivered = ", redelivered" if ran.redelivered else ""
     return Text.assemble(attempt, (f"  {worker}{redelivered}", "dim"))

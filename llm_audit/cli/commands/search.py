@@ -1,6 +1,5 @@
 """`llm-audit search`: which calls said something, and how."""
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -9,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_audit.call import SAID
-from llm_audit.cli.commands.calls import SHOWN, print_next_page, with_whole_parents
-from llm_audit.cli.connection import Call, collection_of_calls, find_call
+from llm_audit.cli.commands.calls import print_next_page, with_whole_parents
+from llm_audit.cli.connection import Call, find_call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_lines import json_row, print_json_rows
 from llm_audit.cli.drawing.parts import role_style
 from llm_audit.cli.drawing.passages import Passage, find_passages
 from llm_audit.cli.drawing.rows import WEEK
@@ -48,44 +47,58 @@ def search(
     Without the setting text_index the calls of the time range are read one by one; with it they are
     looked up, and only whole words are found.
     """
-    with collection_of_calls() as collection:
-        filters = with_whole_parents(collection, filters)
-        last = None if after is None else find_call(collection, after)["_id"]
-        pipeline = [
-            *pipelines.search(
-                text, text_index=get_settings().text_index, limit=limit, after=last, **filters
-            ),
-            {"$project": dict.fromkeys((*SHOWN, *SAID), 1)},
-        ]
-        calls = collection.aggregate(pipeline, batchSize=1)  # each is shown as soon as it is found
-        if as_json:
-            for call in calls:
-                _print_json(call, text)
-        else:
-            _print_calls(calls, text, filters, limit)
+    from llm_audit.queries.questions import WITHOUT_CONTENT
+    from llm_audit.queries.steps import each
+
+    with repository() as questions:
+        filters = questions.ask(with_whole_parents(filters))
+        last = None if after is None else questions.ask(find_call(after))["_id"]
+        pipeline = pipelines.search(
+            text, text_index=get_settings().text_index, limit=limit, after=last, **filters
+        )
+        shown = _Shown(text, filters, limit, as_json=as_json)
+        fields = {"$project": WITHOUT_CONTENT["$project"] | dict.fromkeys(SAID, 1)}
+        questions.ask(each([*pipeline, fields], shown.add, batch_size=1))  # as soon as it is found
+        shown.end()
 
 
-def _print_json(call: Call, text: str) -> None:
-    passages = find_passages(call, text, around=AROUND)
-    shown = {name: call[name] for name in ("_id", *SHOWN) if name in call}
-    print_json_rows([shown | {"passages": list(map(_document, passages))}])
+class _Shown:
+    """The calls that are found, one below the other."""
 
+    def __init__(self, text: str, filters: CallFilters, limit: int, *, as_json: bool) -> None:
+        self._text = text
+        self._limit = limit
+        self._as_json = as_json
+        self._console = terminal.console()
+        self._table = CallTable(self._console)
+        self._found, self._last_id = 0, ""
+        if not as_json:
+            title = f"Calls that say {terminal.cell(text)!r}"
+            self._console.print(terminal.heading(title, terminal.cell(described(filters))))
 
-def _print_calls(calls: Iterable[Call], text: str, filters: CallFilters, limit: int) -> None:
-    console = terminal.console()
-    title = f"Calls that say {terminal.cell(text)!r}"
-    console.print(terminal.heading(title, terminal.cell(described(filters))))
-    table = CallTable(console)
-    found, last_id = 0, ""
-    for call in calls:
-        table.print([call], header=not found)
-        if passages := find_passages(call, text, around=console.width):
-            console.print(_line(console, passages[-1], further=len(passages) - 1))
-        found, last_id = found + 1, call["_id"]
-    if not found:
-        console.print("No such calls.")
-    elif found == limit:
-        print_next_page(console, last_id)
+    def add(self, document: Call) -> None:
+        """Show a call, with where in it the text is."""
+        from llm_audit.documents import LLMCall
+
+        said = {name: document.pop(name) for name in SAID if name in document}
+        call = LLMCall.model_validate(document)
+        if self._as_json:
+            passages = find_passages(said, self._text, around=AROUND)
+            print_json_rows([json_row(call) | {"passages": list(map(_document, passages))}])
+            return
+        self._table.print([call], header=not self._found)
+        if passages := find_passages(said, self._text, around=self._console.width):
+            self._console.print(_line(self._console, passages[-1], further=len(passages) - 1))
+        self._found, self._last_id = self._found + 1, call.id
+
+    def end(self) -> None:
+        """Say that there are none, or how to go on."""
+        if self._as_json:
+            return
+        if not self._found:
+            self._console.print("No such calls.")
+        elif self._found == self._limit:
+            print_next_page(self._console, self._last_id)
 
 
 def _document(passage: Passage) -> dict[str, str]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
-from llm_audit.cli.connection import collection_of_calls, not_found
+from llm_audit.cli.connection import not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import WHOLE_ID, distinct_width
 from llm_audit.cli.drawing.json_lines import print_json_rows
@@ -17,8 +17,7 @@ from llm_audit.cli.drawing.parts import print_error, print_exchange
 from llm_audit.cli.options import AsJson
 from llm_audit.providers.blocks import ASSISTANT, TEXT
 from llm_audit.providers.messages import Part
-from llm_audit.queries import pipelines
-from llm_audit.queries.conversation import Turn, build_conversation
+from llm_audit.queries.conversation import Turn
 from llm_audit.queries.pairing import pair
 
 WITH_WHOLE_IDS = 80  # columns of a terminal that has room for them beside a model's name
@@ -35,11 +34,10 @@ def session(
     Each call is a turn: what is new in its request, then the answer. What a tool gave back stands
     with what was asked of it, also where a later turn brought it.
     """
-    with collection_of_calls() as collection:
-        rows = collection.aggregate(pipelines.session(session_id))
-        turns = build_conversation(session_id, rows).turns
+    with repository() as questions:
+        turns = questions.get_session(session_id).turns
         if not turns:
-            raise not_found(collection, "session", "session_id", session_id)
+            raise questions.ask(not_found("session", "session_id", session_id))
     if as_json:
         print_json_rows(turns)
         return

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llm_audit.call import LLMCallStatusEnum
-from llm_audit.cli.connection import Call, collection_of_calls, find_call
+from llm_audit.call import SAID, LLMCallStatusEnum
+from llm_audit.cli.connection import Call, find_call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import extended_json, print_json
 from llm_audit.cli.drawing.parts import answers_of, folded, print_error, print_exchange, request_of
@@ -50,32 +50,36 @@ def show(
     """Show one call: what was said, which tools were asked for and what they gave back."""
     if raw and as_json:
         raise UsageError("--raw and --json exclude each other.")
-    with collection_of_calls() as collection:
-        call = find_call(collection, call_id)
+    with repository() as questions:
+        document = questions.ask(find_call(call_id))
     if as_json:
-        print_json(call)
+        print_json(document)
     elif raw:
-        print(extended_json(call, indent=2))
+        print(extended_json(document, indent=2))
     else:
-        _print_call(terminal.console(), call, full=full)
+        _print_call(terminal.console(), document, full=full)
 
 
-def _print_call(console: Console, call: Call, *, full: bool) -> None:
+def _print_call(console: Console, document: Call, *, full: bool) -> None:
+    from llm_audit.documents import LLMCall
+
+    call = LLMCall.model_validate(document).model_dump(exclude=set(SAID))
     console.print(
         Text.assemble(
-            (terminal.cell(call.get("call_type")), "bold"),
-            " ",
-            terminal.status_text(call.get("status")),
+            (terminal.cell(call["call_type"]), "bold"), " ", terminal.status_text(call["status"])
         )
     )
     console.print(_facts(call, full=full))
-    request, *answers = pair(request_of(call), *answers_of(call))
+    request, *answers = pair(request_of(document), *answers_of(document))
     print_exchange(console, request, answers, full=full)
     print_error(console, call, full=full)
-    for note in call.get("encoding_notes") or ():
+    for note in call["encoding_notes"]:
         console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
-    if call.get("media"):
+    if call["media"]:
         console.print(Text(WHOLE_CONTENT, "dim"))
+    if call["unreadable"]:
+        names = ", ".join(call["unreadable"])
+        console.print(Text(f"of another type than usual: {names}; --raw shows it", "yellow"))
 
 
 def _facts(call: Call, *, full: bool) -> Table:
@@ -90,7 +94,7 @@ def _facts(call: Call, *, full: bool) -> Table:
 
 
 def _known(call: Call) -> Iterator[tuple[str, object]]:
-    yield "id", call["_id"]
+    yield "id", call["id"]
     yield from _measures(call)
     task = call.get("task") or {}
     if call.get("task_id"):

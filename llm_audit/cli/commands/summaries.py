@@ -9,16 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.pictures import Course, Line
 from llm_audit.cli.drawing.rows import (
     WEEK,
-    Ask,
     LimitOfRows,
-    Row,
-    ask,
-    asking,
     cost_of,
     print_further,
     print_heading,
@@ -28,10 +25,15 @@ from llm_audit.cli.drawing.rows import (
 from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.times import Timezone, chosen_timezone, group_name
 from llm_audit.errors import UsageError
-from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
-from llm_audit.queries.results import LatencySummary
+from llm_audit.queries.results import (
+    CostSummary,
+    FailureGroup,
+    FailureSummary,
+    LatencySummary,
+    ToolUsage,
+)
 
 By = Annotated[
     GroupBy, typer.Option(metavar="FIELD", help=f"One of {', '.join(get_args(GroupBy))}.")
@@ -50,37 +52,35 @@ def failures(
     Failures are ERROR, TIMEOUT and ABANDONED; a rate is failures / (successes + failures), of the
     same model and task. CANCELLED, INCOMPLETE and PENDING calls are no part of any rate.
     """
-    with asking() as ask_both:
-        rows = ask_both(pipelines.failure_summary(**filters))
-        for row in rows:
-            row["groups"] = row["groups"][:limit]
-            _add_messages(row["groups"], ask_both)
+    with repository() as questions:
+        summary = questions.failure_summary(**filters)
+    summary.groups = summary.groups[:limit]
+    found = [summary] if summary.calls else []
     if as_json:
-        print_json_rows(rows)
+        print_json_rows(found)
         return
     console = terminal.console()
-    if not print_heading(console, "Failures", filters, rows):
+    if not print_heading(console, "Failures", filters, found):
         return
-    [summary] = rows
     console.print(_outcomes(summary))
-    groups = summary["groups"]
+    groups = summary.groups
     if not groups:
         return
     console.print(_kinds(console, groups))
-    print_further(console, summary["kinds"] - len(groups), "kind")
+    print_further(console, summary.kinds - len(groups), "kind")
     console.print(Text("\nThe newest of each", "bold"))
     for number, group in enumerate(groups, start=1):
-        newest = (terminal.cell(group["sample_id"]), "cyan")
-        task = f"  {terminal.cell(group['task_name'])}" if group["task_name"] else ""
+        newest = (terminal.cell(group.sample_id), "cyan")
+        task = f"  {terminal.cell(group.task_name)}" if group.task_name else ""
         console.print(Text.assemble(f"{number:>2} ", newest, (task, "dim"), overflow="fold"))
-        if group["sample_message"]:
-            message = terminal.cell(group["sample_message"])[: 2 * console.width]
+        if group.sample_message:
+            message = terminal.cell(group.sample_message)[: 2 * console.width]
             console.print(
                 Padding(Text(message, "dim", overflow="fold"), (0, 0, 0, 3), expand=False)
             )
 
 
-def _kinds(console: Console, groups: Sequence[Row]) -> Table:
+def _kinds(console: Console, groups: Sequence[FailureGroup]) -> Table:
     """Return the table of kinds of failures, numbered; tasks are shown from their end."""
     table = terminal.table(
         *("#", "count", "rate", "status", "error", "ended by", "model", "task", "last"),
@@ -90,14 +90,14 @@ def _kinds(console: Console, groups: Sequence[Row]) -> Table:
     for number, group in enumerate(groups, start=1):
         table.add_row(
             str(number),
-            terminal.number(group["count"]),
-            terminal.share(group["rate"]),
-            terminal.status_text(group["status"]),
-            terminal.words(group["error_type"]),
-            terminal.words(group["ended_by"]),
-            terminal.words(group["model"]),
-            terminal.EndOf(group["task_name"]),
-            terminal.moment(group["last_seen"]),
+            terminal.number(group.count),
+            terminal.share(group.rate),
+            terminal.status_text(group.status),
+            terminal.words(group.error_type),
+            terminal.words(group.ended_by),
+            terminal.words(group.model),
+            terminal.EndOf(group.task_name),
+            terminal.moment(group.last_seen),
         )
     return terminal.fitted(table, console)
 
@@ -108,9 +108,10 @@ def tools(*, filters: CallFilters, limit: LimitOfRows = None, as_json: AsJson = 
 
     A call that asks for two tools counts, with its whole cost, for both.
     """
-    rows = ask(pipelines.tool_usage(**filters))
-    largest = max((row["calls"] for row in rows), default=0)
-    any_malformed = any(row["malformed_calls"] for row in rows)
+    with repository() as questions:
+        rows = questions.tool_usage(**filters)
+    largest = max((row.calls for row in rows), default=0)
+    any_malformed = any(row.malformed_calls for row in rows)
     table = terminal.table(
         *("tool", "calls", "", "traces", "failed", "cost", "no cost"),
         *(["malformed"] if any_malformed else []),
@@ -118,14 +119,14 @@ def tools(*, filters: CallFilters, limit: LimitOfRows = None, as_json: AsJson = 
         right="calls traces failed cost",
     )
 
-    def cells(row: Row) -> Iterator[RenderableType]:
-        yield terminal.words(row["tool"])
-        yield terminal.number(row["calls"])
-        yield terminal.bar(row["calls"], largest)
-        yield terminal.number(row["traces"])
-        yield terminal.share(row["failure_rate"])
-        yield cost_of(row, row["llm_calls"])
-        yield without_cost(row, row["llm_calls"])
+    def cells(row: ToolUsage) -> Iterator[RenderableType]:
+        yield terminal.words(row.tool)
+        yield terminal.number(row.calls)
+        yield terminal.bar(row.calls, largest)
+        yield terminal.number(row.traces)
+        yield terminal.share(row.failure_rate)
+        yield cost_of(row, row.llm_calls)
+        yield without_cost(row, row.llm_calls)
         if any_malformed:
             yield _malformed(row)
 
@@ -148,24 +149,25 @@ def costs(
     """
     _check_limit(by, limit)
     zone = chosen_timezone(timezone)
-    rows = ask(pipelines.cost_summary(by, timezone=zone, **filters))
-    largest = max((row["estimated_cost"] for row in rows), default=0)
+    with repository() as questions:
+        rows = questions.cost_summary(by, timezone=zone, **filters)
+    largest = max((row.estimated_cost for row in rows), default=0)
     table = terminal.table(
         *(by, "calls", "tokens", "cached", "cost", "", "no cost"),
         cut=by,
         right="calls tokens cached cost",
     )
 
-    def cells(row: Row) -> Iterator[RenderableType]:
-        yield _name(by, row["group"])
-        yield terminal.number(row["calls"])
-        yield terminal.number(row["total_tokens"])
-        yield terminal.number(row["cached_tokens"])
-        yield cost_of(row, row["calls"])
-        yield terminal.bar(row["estimated_cost"], largest)
-        yield without_cost(row, row["calls"])
+    def cells(row: CostSummary) -> Iterator[RenderableType]:
+        yield _name(by, row.group)
+        yield terminal.number(row.calls)
+        yield terminal.number(row.total_tokens)
+        yield terminal.number(row.cached_tokens)
+        yield cost_of(row, row.calls)
+        yield terminal.bar(row.estimated_cost, largest)
+        yield without_cost(row, row.calls)
 
-    most = max((row["total_tokens"] for row in rows), default=0)
+    most = max((row.total_tokens for row in rows), default=0)
     lines = [
         Line("tokens", "total_tokens", f"up to {terminal.number(most)}"),
         Line("cost", "estimated_cost", f"up to {terminal.money(largest)}"),
@@ -201,22 +203,23 @@ def latency(
     """
     _check_limit(by, limit)
     zone = chosen_timezone(timezone)
-    rows = ask(pipelines.latency_summary(by, timezone=zone, **filters))
-    largest = max((row["p95"] for row in rows), default=0)
+    with repository() as questions:
+        rows = questions.latency_summary(by, timezone=zone, **filters)
+    largest = max((row.p95 for row in rows), default=0)
     percentiles = [name for name in LatencySummary.model_fields if name.startswith("p")]
     table = terminal.table(
         *(by, "calls", *percentiles, ""), cut=by, right=f"calls {' '.join(percentiles)}"
     )
 
-    def cells(row: Row) -> Iterator[RenderableType]:
-        yield _name(by, row["group"])
-        yield terminal.number(row["calls"])
-        yield from (terminal.duration(row[percentile]) for percentile in percentiles)
-        yield terminal.bar(row["p95"], largest)
+    def cells(row: LatencySummary) -> Iterator[RenderableType]:
+        yield _name(by, row.group)
+        yield terminal.number(row.calls)
+        yield from (terminal.duration(getattr(row, percentile)) for percentile in percentiles)
+        yield terminal.bar(row.p95, largest)
 
     course = _course(by, rows, zone, filters)
     lines = [
-        Line(name, name, f"up to {terminal.duration(max(row[name] for row in rows))}")
+        Line(name, name, f"up to {terminal.duration(max(getattr(row, name) for row in rows))}")
         for name in ("p50", "p95")
         if rows
     ]
@@ -238,7 +241,7 @@ def _check_limit(by: GroupBy, limit: int | None) -> None:
         raise UsageError("Hours, days, weeks and months are all shown: leave out --limit.")
 
 
-def _course(by: str, rows: Sequence[Row], timezone: str, filters: CallFilters) -> Course | None:
+def _course(by: str, rows: Sequence[Any], timezone: str, filters: CallFilters) -> Course | None:
     """Return how rows lie in time, if that is what they are grouped by."""
     if by not in get_args(Bucket):
         return None
@@ -254,27 +257,20 @@ def _title(title: str, course: Course | None) -> str:
     return f"{title} by {course.bucket}, {course.timezone}" if course else title
 
 
-def _malformed(row: Row) -> str:
-    malformed = row["malformed_calls"]
-    return f"{malformed:,} of {row['calls']:,}" if malformed else ""
+def _malformed(row: ToolUsage) -> str:
+    malformed = row.malformed_calls
+    return f"{malformed:,} of {row.calls:,}" if malformed else ""
 
 
-def _add_messages(groups: list[dict[str, Any]], ask_too: Ask) -> None:
-    messages = ask_too(pipelines.error_messages([group["sample_id"] for group in groups]))
-    by_id = {row["id"]: row["error_message"] for row in messages}
-    for group in groups:
-        group["sample_message"] = by_id.get(group["sample_id"])
-
-
-def _outcomes(summary: Row) -> Text:
-    judged = summary["successes"] + summary["failures"]
+def _outcomes(summary: FailureSummary) -> Text:
+    judged = summary.successes + summary.failures
     others = ", ".join(
-        f"{summary[name]:,} {name}"
-        for name in ("cancelled", "incomplete", "pending")
-        if summary[name]
+        f"{getattr(summary, name):,} {name}"
+        for name in ("cancelled", "incomplete", "pending", "other")
+        if getattr(summary, name)
     )
     return Text.assemble(
-        (f"{summary['failures']:,} of {terminal.counted(judged, 'call')} failed", terminal.FAILURE),
-        f", {terminal.share(summary['failure_rate'])}",
+        (f"{summary.failures:,} of {terminal.counted(judged, 'call')} failed", terminal.FAILURE),
+        f", {terminal.share(summary.failure_rate)}",
         (f"; beside them {others}" if others else "", "dim"),
     )

@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_audit.call import FAILURE_STATUSES
-from llm_audit.cli.connection import collection_of_calls, not_found
+from llm_audit.cli.connection import not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.drawing.waterfall import length_ms
 from llm_audit.cli.options import AsJson
-from llm_audit.queries import pipelines
-from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree, build_trace_tree
+from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree
 
 FAILURES_SHOWN = 10
 PARENTS_NAMED = 3
@@ -33,10 +32,10 @@ def trace(
 
     In the bars, what is drawn bold is the call itself, what is thin the calls below it.
     """
-    with collection_of_calls() as collection:
-        tree = build_trace_tree(collection.aggregate(pipelines.trace_tree(trace_id)))
+    with repository() as questions:
+        tree = questions.get_trace_tree(trace_id)
         if not tree.children:
-            raise not_found(collection, "trace", "trace_id", trace_id)
+            raise questions.ask(not_found("trace", "trace_id", trace_id))
     critical = {call.id for call in tree.critical_path()}
     if as_json:
         print_json_rows(_row(branch, critical) for branch in tree.walk())
@@ -52,7 +51,7 @@ def trace(
 def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
     """Return a call as a document, with the sums of its branch."""
     return {
-        **branch.call.model_dump(),
+        **branch.call.model_dump(exclude=None if branch.call.unreadable else {"unreadable"}),
         "depth": branch.depth,
         "orphan": branch.orphan,
         "critical": branch.call.id in critical,

@@ -2,21 +2,23 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.pictures import FAILED_CELL, Course, Line, bar_with_failures
-from llm_audit.cli.drawing.rows import WEEK, Row, ask, cost_of, print_heading, without_cost
+from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cost
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.times import Timezone, chosen_timezone, group_name
-from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
+from llm_audit.queries.results import Usage
 
 WIDE_BAR = 24
 LONGEST: dict[Bucket, timedelta] = {  # so that a table is a page or two
@@ -45,7 +47,8 @@ def usage(
     is a time without calls.
     """
     chosen, zone = bucket or fitting_bucket(filters), chosen_timezone(timezone)
-    rows = ask(pipelines.usage_over_time(chosen, timezone=zone, **filters))
+    with repository() as questions:
+        rows = questions.usage_over_time(chosen, timezone=zone, **filters)
     if as_json:
         print_json_rows(rows)
         return
@@ -65,45 +68,43 @@ def fitting_bucket(filters: CallFilters) -> Bucket:
     return next(fitting, "month")
 
 
-def _table(rows: Sequence[Row], course: Course) -> Table:
-    largest = max(row["calls"] for row in rows)
+def _table(rows: Sequence[Usage], course: Course) -> Table:
+    largest = max(row.calls for row in rows)
     table = terminal.table(
         *(course.bucket, "calls", "", "failed", "tokens", "cost"),
         right="calls failed tokens cost",
     )
     before: str | None = None
     for row in rows:
-        name = row["bucket"]
-        if before and (gap := course.gap_between(before, name)):
+        name = row.bucket
+        if before and name and (gap := course.gap_between(before, name)):
             table.add_row(Text(f"  {gap:,} {course.bucket}{'s' * (gap > 1)} without", "dim"))
         table.add_row(
             terminal.words(group_name(course.bucket, name)),
-            terminal.number(row["calls"]),
-            bar_with_failures(row["calls"], row["failures"], largest, WIDE_BAR),
+            terminal.number(row.calls),
+            bar_with_failures(row.calls, row.failures, largest, WIDE_BAR),
             terminal.share(_failure_rate(row)),
-            terminal.number(row["total_tokens"]),
-            cost_of(row, row["calls"]),
+            terminal.number(row.total_tokens),
+            cost_of(row, row.calls),
         )
         before = name or before
     return table
 
 
-def _lines(rows: Sequence[Row]) -> list[Line]:
-    sums = {
-        name: sum(row[name] for row in rows)
-        for name in ("calls", "failures", "total_tokens", "estimated_cost", "calls_without_cost")
-    }
-    unknown = without_cost(sums, sums["calls"])
-    cost = f"{cost_of(sums, sums['calls'])}{f', unknown {unknown}' if unknown else ''}"
-    failed = f"{terminal.number(sums['failures'])} ({FAILED_CELL})"
+def _lines(rows: Sequence[Usage]) -> list[Line]:
+    summed = ("calls", "failures", "total_tokens", "estimated_cost", "calls_without_cost")
+    sums = SimpleNamespace(**{name: sum(getattr(row, name) for row in rows) for name in summed})
+    unknown = without_cost(sums, sums.calls)
+    cost = f"{cost_of(sums, sums.calls)}{f', unknown {unknown}' if unknown else ''}"
+    failed = f"{terminal.number(sums.failures)} ({FAILED_CELL})"
     return [
-        Line("calls", "calls", terminal.number(sums["calls"])),
+        Line("calls", "calls", terminal.number(sums.calls)),
         Line("failed", "failures", failed, terminal.FAILURE),
-        Line("tokens", "total_tokens", terminal.number(sums["total_tokens"])),
+        Line("tokens", "total_tokens", terminal.number(sums.total_tokens)),
         Line("cost", "estimated_cost", cost),
     ]
 
 
-def _failure_rate(row: Row) -> float | None:
-    judged = row["successes"] + row["failures"]
-    return row["failures"] / judged if judged else None
+def _failure_rate(row: Usage) -> float | None:
+    judged = row.successes + row.failures
+    return row.failures / judged if judged else None

@@ -1,19 +1,21 @@
 """`llm-audit calls --watch`: which calls come in, and how they end."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.cli.connection import Call
 from llm_audit.cli.exits import say
+from llm_audit.errors import UnavailableError
 from llm_audit.ids import EPOCH, created_at
 from llm_audit.queries.filters import CallFilters, condition
-from llm_audit.settings import get_settings
+from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:
-    from llm_audit.cli.connection import Documents
+    from llm_audit.documents import LLMCall
+    from llm_audit.queries.repository import SyncLLMCallRepository
+    from llm_audit.queries.steps import Steps
 
 POLL_SECONDS = 1.0
 LATE = timedelta(minutes=1)  # a call's id is made when it starts, its document when it is shipped
@@ -31,74 +33,77 @@ class Watch:
     of its end. Time is the server's, or that of the newest call where that is behind.
     """
 
-    def __init__(
-        self, collection: "Documents", filters: CallFilters, shown: Collection[str]
-    ) -> None:
+    def __init__(self, questions: "SyncLLMCallRepository", filters: CallFilters) -> None:
         """Take note of the calls that there are.
 
         Args:
-            collection: Where they come in.
+            questions: Whom to ask.
             filters: Which of them are wanted.
-            shown: The fields to return of each.
         """
-        self._collection = collection
-        self._shown = shown
+        self._questions = questions
         self._wanted = condition(_without(filters, *_DATES))
         self._at_start = _without(filters, *_DATES, *_KNOWN_AT_THE_END)
-        self._until = self._now()
+        self._until = questions.ask(_now())
         running = condition({**self._at_start, "status": LLMCallStatusEnum.PENDING})
         self._seen = self._statuses(running) | self._recent()
 
-    def news(self) -> list[dict[str, Any]]:
+    def news(self) -> "list[LLMCall]":
         """Return the calls that have come in since, and those that have ended, oldest first."""
-        until = self._now()
+        from llm_audit.queries.questions import calls
+
+        until = self._questions.ask(_now())
         running = [name for name, status in self._seen.items() if _runs(status)]
         now = self._statuses({"_id": {"$in": running}}) | self._recent()
         changed = [name for name, status in now.items() if self._seen.get(name) != status]
-        wanted = self._wanted | {"_id": {"$in": changed}}
-        calls = list(self._collection.find(wanted, self._shown).sort("_id", 1)) if changed else []
-        self._seen = now | {call["_id"]: call.get("status") for call in calls}
+        found = []
+        if changed:
+            wanted = self._wanted | {"_id": {"$in": changed}}
+            pipeline: Pipeline = [{"$match": wanted}, {"$sort": {"_id": 1}}]
+            found = self._questions.ask(calls(pipeline, with_content=False))
+        self._seen = now
+        self.note(found)
         self._until = max(self._until, until)  # the clock of another member may be behind
-        return calls
+        return found
 
-    def note(self, calls: Iterable[Call]) -> None:
+    def note(self, calls: "Iterable[LLMCall]") -> None:
         """Take calls for seen that are shown otherwise."""
-        self._seen |= {call["_id"]: call.get("status") for call in calls}
+        self._seen |= {call.id: call.status for call in calls}
 
     def _recent(self) -> dict[str, Any]:
         """Return how the calls stand that may have come in since the last look."""
         return self._statuses(condition({**self._at_start, "start_date": self._until - LATE}))
 
     def _statuses(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        found = self._collection.find(wanted, ["status"]).sort("_id", -1).limit(FOLLOWED_MAX)
-        return {call["_id"]: call.get("status") for call in found}
+        from llm_audit.queries.steps import rows
 
-    def _now(self) -> datetime:
-        from llm_audit.store.connection import server_time
-
-        by_server = server_time(self._collection.database)
-        ours = condition({"start_date": EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
-        newest = self._collection.find_one({"_id": ours}, ["_id"], sort=[("_id", -1)])
-        by_id = newest and created_at(newest["_id"])
-        return min(by_server, by_id) if by_id else by_server
+        newest: Pipeline = [{"$match": wanted}, {"$sort": {"_id": -1}}, {"$limit": FOLLOWED_MAX}]
+        found = rows([*newest, {"$project": {"status": 1}}], dict)
+        return {str(call["_id"]): call.get("status") for call in self._questions.ask(found)}
 
 
-def news_forever(watch: Watch) -> Iterator[list[dict[str, Any]]]:
+def _now() -> "Steps[datetime]":
+    """Return the server's time, or that of the newest call where that is behind."""
+    from llm_audit.queries.steps import rows
+
+    ours = condition({"start_date": EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
+    newest: Pipeline = [{"$match": {"_id": ours}}, {"$sort": {"_id": -1}}, {"$limit": 1}]
+    now = {"$unionWith": {"pipeline": [{"$documents": [{"now": "$$NOW"}]}]}}
+    *calls, server = yield from rows([*newest, {"$project": {"_id": 1}}, now], dict)
+    by_server: datetime = server["now"]
+    by_id = created_at(calls[0]["_id"]) if calls else None
+    return min(by_server, by_id) if by_id else by_server
+
+
+def news_forever(watch: Watch) -> "Iterator[list[LLMCall]]":
     """Yield what comes in, until Ctrl-C; wait where MongoDB is away, and say so once."""
-    from pymongo.errors import ConnectionFailure, OperationFailure
-
-    from llm_audit.store.codes import is_a_state
-
     is_away = False
     while True:
         time.sleep(POLL_SECONDS)
         try:
             calls = watch.news()
-        except (ConnectionFailure, OperationFailure) as error:
-            if isinstance(error, OperationFailure) and not is_a_state(error):
-                raise
+        except UnavailableError as error:
             if not is_away:
-                say(f"MongoDB at {get_settings().hosts()} is away; watching goes on.")
+                say(f"{error} Watching goes on.")
             is_away = True
             continue
         is_away = False

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
+
+if TYPE_CHECKING:
+    from llm_audit.documents import LLMCall
 
 WHOLE_ID = 36
 STREAMED_ID = 28  # of a UUIDv7: its millisecond, and what counts the calls in it
@@ -35,7 +37,7 @@ class CallTable:
         others = sum(_WIDTHS.values()) - _WIDTHS["model"] + MODEL_WITH_WHOLE_ID + len(_WIDTHS) - 1
         self._widths = _fitting(console.width, whole if console.width >= whole + others else needed)
 
-    def print(self, calls: Sequence[Call], *, header: bool = False) -> None:
+    def print(self, calls: "Sequence[LLMCall]", *, header: bool = False) -> None:
         """Print calls, and what the columns are if they are the first."""
         names = [name for name in _SHOWN if name in self._widths]
         table = terminal.table(*names, right="tokens cost latency", show_header=header)
@@ -43,13 +45,13 @@ class CallTable:
             column.width = self._widths[name]
         for call in calls:
             cells = {
-                "time": terminal.moment(call.get("created_at")),
-                "id": terminal.cell(call["_id"])[: self._widths["id"]],
-                "status": terminal.status_text(call.get("status")),
-                "model": terminal.words(call.get("model")),
-                "tokens": terminal.number(call.get("total_tokens")),
-                "cost": terminal.money(call.get("estimated_cost")),
-                "latency": terminal.duration(call.get("latency_ms")),
+                "time": terminal.moment(call.created_at),
+                "id": terminal.cell(call.id)[: self._widths["id"]],
+                "status": terminal.status_text(call.status),
+                "model": terminal.words(call.model),
+                "tokens": terminal.number(call.total_tokens),
+                "cost": terminal.money(call.estimated_cost),
+                "latency": terminal.duration(call.latency_ms),
             }
             table.add_row(*(self._number(cells[name], name) for name in names))
         self._console.print(table)

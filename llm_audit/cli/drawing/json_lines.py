@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from llm_audit.tolerant import TolerantModel
+
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from bson.json_util import JSONOptions
 
@@ -28,7 +30,7 @@ def print_json(row: Mapping[str, Any] | BaseModel) -> None:
     Args:
         row: Whatever MongoDB returned, or a result of ours.
     """
-    print(json_line(row.model_dump() if isinstance(row, BaseModel) else row))
+    print(json_line(json_row(row) if isinstance(row, BaseModel) else row))
 
 
 def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
@@ -69,6 +71,12 @@ def from_extended_json(line: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise TypeError
     return document
+
+
+def json_row(row: BaseModel) -> dict[str, Any]:
+    """Return a row as MongoDB gave it, which says nothing of what was not there."""
+    as_stored = isinstance(row, TolerantModel)
+    return row.model_dump(by_alias=as_stored, exclude_unset=as_stored)
 
 
 def escaped(text: str) -> str:

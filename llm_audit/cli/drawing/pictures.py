@@ -1,6 +1,6 @@
 """Pictures of what happens over time: lines of small bars, with gaps where nothing happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -37,7 +37,7 @@ class Course:
     def __init__(
         self,
         bucket: Bucket,
-        rows: Sequence[Mapping[str, Any]],
+        rows: Sequence[Any],
         *,
         named: str,
         timezone: str,
@@ -54,7 +54,8 @@ class Course:
         """
         self.bucket = bucket
         self.timezone = timezone
-        self._rows = {_ordinal(bucket, row[named]): row for row in rows if row[named]}
+        names = {getattr(row, named): row for row in rows}
+        self._rows = {_ordinal(bucket, name): row for name, row in names.items() if name}
         edges = [*self._rows]
         start, end = filters.get("start_date"), filters.get("end_date")
         if self._rows and start:
@@ -64,7 +65,7 @@ class Course:
 
     def values(self, field: str) -> list[float | None]:
         """Return a number of each hour, day ...; None where there is no row."""
-        return [self._rows[n][field] if n in self._rows else None for n in self._places]
+        return [getattr(self._rows.get(place), field, None) for place in self._places]
 
     def gap_between(self, earlier: str, later: str) -> int:
         """Return how many hours, days ... lie between two rows, given by their names."""

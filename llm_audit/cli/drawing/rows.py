@@ -1,23 +1,28 @@
-"""What the summaries share: a pipeline is asked, and its rows are printed."""
+"""What the summaries share: how their rows are printed."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Protocol, TypeVar
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.pictures import Course, Line
 from llm_audit.cli.options import LIMIT_MAX, described
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.pipelines import Pipeline
+from llm_audit.tolerant import TolerantModel
 
-Row = Mapping[str, Any]
-Ask = Callable[[Pipeline], list[dict[str, Any]]]
+Row = TypeVar("Row", bound=TolerantModel)
+
+
+class Spent(Protocol):
+    """A row with a sum of costs."""
+
+    estimated_cost: float
+    calls_without_cost: int
+
 
 WEEK = "7d"
 FIRST_ROWS = 20  # what is dearest, slowest ... comes first
@@ -31,19 +36,6 @@ LimitOfRows = Annotated[
         help=f"How many at the most; if not given, {FIRST_ROWS}, or all of them with --json.",
     ),
 ]
-
-
-@contextmanager
-def asking() -> Iterator[Ask]:
-    """Give a function that returns the rows of a pipeline: one connection for several of them."""
-    with collection_of_calls() as collection:
-        yield lambda pipeline: list(collection.aggregate(pipeline))
-
-
-def ask(pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Return the rows of a pipeline."""
-    with asking() as ask_once:
-        return ask_once(pipeline)
 
 
 def print_rows(
@@ -84,6 +76,9 @@ def print_rows(
     print_further(console, len(rows) - len(shown), "row")
     if course:
         course.print(console, lines)
+    if unreadable := sum(getattr(row, "unreadable_calls", 0) for row in rows):
+        calls = terminal.counted(unreadable, "call")
+        console.print(f"No sum knows of {calls} with a figure that is no number.", style="yellow")
 
 
 def print_further(console: Console, count: int, what: str) -> None:
@@ -103,12 +98,12 @@ def print_heading(
     return bool(rows)
 
 
-def cost_of(row: Row, calls: int) -> str:
+def cost_of(row: Spent, calls: int) -> str:
     """Return what calls cost; `-` where that is known of none of them."""
-    return terminal.cost(row["estimated_cost"], without=row["calls_without_cost"], calls=calls)
+    return terminal.cost(row.estimated_cost, without=row.calls_without_cost, calls=calls)
 
 
-def without_cost(row: Row, calls: int) -> str:
+def without_cost(row: Spent, calls: int) -> str:
     """Say how many of the calls a sum of costs knows nothing of; nothing if it knows all."""
-    without = row["calls_without_cost"]
+    without = row.calls_without_cost
     return "" if not without else f"{without:,} of {calls:,}" if without < calls else "all"

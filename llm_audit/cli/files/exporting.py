@@ -4,14 +4,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.progress import track
+from rich.progress import Progress
 
-from llm_audit.cli.connection import Call, collection_of_calls
+from llm_audit.cli.connection import Call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import extended_json
 from llm_audit.cli.exits import say
@@ -20,9 +19,10 @@ from llm_audit.cli.files.fine_tuning import fine_tuning_example
 from llm_audit.cli.options import filtered, flag
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:
-    from llm_audit.cli.connection import Documents
+    from llm_audit.queries.repository import SyncLLMCallRepository
 
 STDOUT = Path("-")
 NOTHING = Place(0, None)
@@ -77,24 +77,31 @@ def export(
     there is mongodump, whose files `import` reads too. In CSV a text that begins with = + - or @
     gets a ' before it, so that no spreadsheet takes it for a formula.
     """
+    from llm_audit.queries.steps import each, rows
+
     output = None if output == STDOUT else output
     _check_files(form, output, resume)
     place = place_to_go_on(resume, form) if resume and resume.exists() else NOTHING
-    selected = condition(filters)
     wanted = condition(_of_format(filters, form))
     if place.last_id is not None:
         wanted = {"$and": [wanted, {"_id": {"$gt": place.last_id}}]}
     written = 0
-    with collection_of_calls() as collection:
-        of_all = collection.count_documents(selected) if form is Format.OPENAI else 0
-        lines = _begun(_lines(collection, wanted, form))
-        with _opened(output, resume, place) as into:
+    with repository() as questions:
+        of_all = questions.count_by_filters(**filters) if form is Format.OPENAI else 0
+        # most of what fails does so here, before a file is touched
+        questions.ask(rows([{"$match": wanted}, {"$limit": 1}], dict))
+        with _opened(output, resume, place) as into, _progress(questions, wanted, into) as advance:
             if form is Format.CSV and not place.end:
                 into.write(f"{CSV_HEADER}\n")
-            for line in _with_progress(lines, collection, wanted, into):
-                if line is not None:
+
+            def write(call: Call) -> None:
+                nonlocal written
+                if (line := _LINE_OF[form](call)) is not None:
                     into.write(f"{line}\n")
                     written += 1
+                advance()
+
+            questions.ask(each(_oldest_first(wanted, form), write, batch_size=_BATCH))
     _report(written, of_all, output or resume)
 
 
@@ -133,25 +140,26 @@ def _of_format(filters: CallFilters, form: Format) -> CallFilters:
     return {**filters, **_FINE_TUNING}
 
 
-def _lines(collection: "Documents", wanted: dict[str, Any], form: Format) -> Iterator[str | None]:
-    """Yield a line for each call; None for those that the format has no words for."""
-    projection = CSV_FIELDS if form is Format.CSV else None
-    for call in collection.find(wanted, projection, batch_size=_BATCH).sort("_id", 1):
-        yield _LINE_OF[form](call)
+def _oldest_first(wanted: dict[str, Any], form: Format) -> Pipeline:
+    fields = {"$project": dict.fromkeys(CSV_FIELDS, 1)}
+    shown = [fields] if form is Format.CSV else []
+    return [{"$match": wanted}, {"$sort": {"_id": 1}}, *shown]
 
 
-def _begun(lines: Iterator[str | None]) -> Iterator[str | None]:
-    """Have the first line before a file is touched: most of what fails does so before it."""
-    return chain(list(islice(lines, 1)), lines)
+@contextmanager
+def _progress(
+    questions: "SyncLLMCallRepository", wanted: dict[str, Any], into: TextIO
+) -> Iterator[Callable[[], object]]:
+    """Show how far the export is, where somebody looks at stderr; give what moves it on."""
+    from llm_audit.queries.steps import rows
 
-
-def _with_progress(
-    lines: Iterator[str | None], collection: "Documents", wanted: dict[str, Any], into: TextIO
-) -> Iterator[str | None]:
     if not sys.stderr.isatty() or into.isatty():
-        return lines
-    total = collection.count_documents(wanted)
-    return iter(track(lines, "Exporting", total, console=terminal.console(stderr=True)))
+        yield lambda: None
+        return
+    counted = rows([{"$match": wanted}, {"$count": "calls"}], lambda row: int(row["calls"]))
+    with Progress(console=terminal.console(stderr=True)) as progress:
+        task = progress.add_task("Exporting", total=sum(questions.ask(counted)))
+        yield lambda: progress.advance(task)
 
 
 @contextmanager

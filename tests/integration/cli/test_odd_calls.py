@@ -1,0 +1,76 @@
+"""Calls that hold odd values: no command stumbles over them."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from made_up_calls import Call
+from odd_values import FIELDS, IDS, ODD, USUAL, with_odd
+from pymongo.database import Database
+
+Shell = Callable[..., Any]
+LISTS = [
+    *("calls --limit 9999", "calls --limit 9999 --json", "task task", "task task --json"),
+    *("trace t --full", "trace t --json", "session s --full", "session s --json"),
+    *("search what --limit 9999", "search what --limit 9999 --json"),
+    *("export", "export --format csv", "export --format openai"),
+]
+SUMS = ["tools", "failures", "retries", "usage", "costs", "costs --by task_name", "costs --by day"]
+SUMS += ["latency", "latency --by hour", "usage --bucket hour"]
+
+
+@pytest.fixture
+def odd(database: Database[Call]) -> list[Call]:
+    """Store calls with an odd value in a field each, for every field and every value."""
+    calls = [USUAL]
+    for number, field in enumerate(FIELDS):
+        calls += [call | {"_id": f"{call['_id']}{number:03}"} for call in with_odd(field)]
+    database["llm_calls"].insert_many(calls)
+    return calls
+
+
+def test_lists(odd: list[Call], shell: Shell) -> None:
+    """Every call is listed, as text and as JSON, but where the odd value is what is asked for."""
+    for command in LISTS:
+        words = command.split()
+        words += ["--since", "2000-01-01"] if words[0] == "search" else []
+        ended = shell(*words)
+
+        assert (ended.code, "mistake in" in ended.errors) == (0, False), ended.errors
+        if "--json" in words:
+            rows = [json.loads(line) for line in ended.lines]
+            assert len(odd) - len(ODD) <= len(rows) <= len(odd), command
+            assert len({row.get("_id") or row.get("id") for row in rows}) == len(rows), command
+
+
+def test_sums(odd: list[Call], shell: Shell) -> None:
+    """Every sum is printed, and counts."""
+    for command in SUMS:
+        words = [*command.split(), "--since", "2000-01-01"]
+        shown, as_json = shell(*words), shell(*words, "--json")
+
+        assert (shown.code, as_json.code) == (0, 0), shown.errors + as_json.errors
+        rows = [json.loads(line) for line in as_json.lines]
+        assert rows, command
+        if words[0] in {"usage", "costs", "failures"}:
+            assert sum(row["calls"] for row in rows) == len(odd), command
+        if words[0] == "costs":
+            assert "No sum knows of" in shown.output
+
+
+def test_one_call(database: Database[Call], shell: Shell) -> None:
+    """A call is shown whatever all of its fields hold."""
+    everything: list[Call] = [{"_id": call_id} for call_id in IDS]
+    for field in FIELDS:
+        if "." not in field:
+            for call, odd in zip(everything, with_odd(field), strict=True):
+                call[field] = copy.deepcopy(odd[field])
+    database["llm_calls"].insert_many(everything)
+
+    for call_id in IDS:
+        for how in ([], ["--full"], ["--json"], ["--raw"]):
+            ended = shell("show", call_id, *how)
+            assert ended.code == 0, ended.errors
+            assert call_id in ended.output

@@ -30,8 +30,8 @@ class MemorySegment(Segment):
         """How many of its records MongoDB has not acknowledged."""
         return self.records - self.taken + self.unacknowledged
 
-    def save(self) -> None:
-        """Have a copy on disk, whole or not at all, in case the process ends.
+    def copy(self) -> None:
+        """Write a copy to disk, whole or not at all, in case the process ends.
 
         Raises:
             OSError: The disk refuses it, too.
@@ -40,7 +40,13 @@ class MemorySegment(Segment):
         new.touch(mode=0o600)
         new.write_bytes(self._records)
         new.replace(self._path)
-        self.saved = True
+
+    def keep_copy(self) -> bool:
+        """Keep the copy, unless MongoDB has everything meanwhile; return whether it is kept."""
+        self.saved = self.missing > 0
+        if not self.saved:
+            self._path.unlink(missing_ok=True)
+        return self.saved
 
     def append(self, record: bytearray) -> None:
         """Keep a record."""

@@ -23,10 +23,8 @@ MEMORY_MAX_BYTES = 8 * 2**20
 MEMORY_SEGMENT_BYTES = 2**20
 CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its content
 REOPEN_AFTER_SECONDS = 1.0
-
 QUOTA = "spool_max_bytes"
 MEMORY_FULL = "disk and memory are full"
-
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
 
@@ -66,7 +64,7 @@ class Journal:
         self._unsaid: dict[str, str] = {}
         self._note = LossNote()
         self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
-        self._lock = threading.RLock()
+        self._lock, self._saving = threading.RLock(), threading.RLock()
         self._arriving: deque[_Arriving] = deque()
         self._appending = False
         self._closed = False
@@ -139,8 +137,7 @@ class Journal:
             written_before: What `written_bytes` was before counting began.
         """
         with self._lock:
-            meanwhile = self.written_bytes - written_before
-            self._room_bytes = self._max_bytes - used_bytes - meanwhile
+            self._room_bytes = self._max_bytes - used_bytes - self.written_bytes + written_before
 
     def take_room(self, size_bytes: int) -> bool:
         """Reserve room for content beside the journal; return whether there is any."""
@@ -185,21 +182,19 @@ class Journal:
 
     def save_memory(self) -> None:
         """Write to disk what is in memory only, if the disk takes it by now."""
-        with self._lock:
-            in_memory = unsaved(self.segments)
-            if not in_memory or self._appending:
-                return
+        with self._saving:
             try:
-                self._make_folder()
-                for segment in in_memory:
-                    if segment is self._current:
-                        self._end_current()
-                    if segment.end <= self._room_bytes:
-                        segment.save()
-                        self._room_bytes -= segment.end
-                        self.written_bytes += segment.end
+                for segment in self._to_save():
+                    if segment.end > self._room_bytes:
+                        continue
+                    segment.copy()  # up to 8 MiB, for which no `append` waits
+                    with self._lock:
+                        if segment.keep_copy():
+                            self._room_bytes -= segment.end
+                            self.written_bytes += segment.end
             except OSError as error:
-                self._disk_refused(error)
+                with self._lock:
+                    self._disk_refused(error)
 
     def close(self) -> None:
         """Take no more records, so that everything can be shipped and the folder removed."""
@@ -211,6 +206,15 @@ class Journal:
         """Close an inherited journal in a forked child; the parent's file stays as it is."""
         for segment in self.segments:
             segment.close()
+
+    def _to_save(self) -> list[MemorySegment]:
+        with self._lock:
+            if self._appending or not (in_memory := unsaved(self.segments)):
+                return []
+            self._make_folder()
+            if self._current in in_memory:
+                self._end_current()
+            return in_memory
 
     def _write_arrived(self) -> BaseException | None:
         """Write what signal handlers left to the holder of the lock; return what one raised."""

@@ -1,14 +1,17 @@
 """A journal without room: the disk refuses, the memory is full, the quota is reached."""
 
+import threading
 from itertools import count
 from pathlib import Path
 
 import pytest
 from made_up_records import LARGE, Folder, append, ids, packed, read
+from patience import PATIENCE
 
 from llm_audit.journal import writer as journals
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
+from llm_audit.journal.segments import find_segments
 from llm_audit.journal.writer import MEMORY_FULL, QUOTA, Journal
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
@@ -33,6 +36,45 @@ def test_memory_is_bounded_at_eight_mebibytes(
     assert (entry["first_seq"], entry["last_seq"]) == (len(held) + 1, 300)
     assert entry["call_ids"] == [str(number) for number in range(len(held), len(held) + 10)]
     assert len(caplog.messages) == 2  # that the disk refuses, and that there is no room
+
+
+@pytest.mark.parametrize("acknowledged", [False, True])
+def test_nothing_waits_while_memory_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acknowledged: bool
+) -> None:
+    """While a copy is written calls are recorded, and MongoDB may take what it is made of."""
+    folder = tmp_path / "journal"
+    journal = Journal(folder, LARGE, LARGE)
+    append(journal, 1)
+    held = JournalReader(
+        journal.segments,
+        pending_after_seconds=0,
+        batch_size=10,
+        losses=Losses(),
+        before_delete=journal.deleted,
+    )
+    first = journal.segments[0]
+    room = journal._room_bytes
+    write = Path.write_bytes
+
+    def write_meanwhile(path: Path, data: bytes) -> int:
+        if path.stem != Path(first.name).stem:
+            return write(path, data)
+        thread = threading.Thread(target=append, args=(journal, 2))
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        if acknowledged:
+            assert held.next_batch(everything=True) is not None
+            held.acknowledge()
+        return write(path, data)
+
+    folder.mkdir()
+    monkeypatch.setattr(Path, "write_bytes", write_meanwhile)
+    journal.save_memory()
+    on_disk = [segment.name for segment in find_segments(folder)]
+    assert (first.name in on_disk) is not acknowledged
+    assert journal.written_bytes == room - journal._room_bytes
 
 
 def test_memory_is_freed_as_it_is_acknowledged(tmp_path: Path) -> None:

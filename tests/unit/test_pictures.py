@@ -1,6 +1,7 @@
 import io
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,7 +40,9 @@ def test_a_line_of_bars(values: list[float | None], width: int, shown: str) -> N
 @pytest.mark.parametrize("columns", [60, 80, 300])
 def test_a_picture_has_as_much_room_as_what_stands_beside_it_leaves(columns: int) -> None:
     """Each number stays one line, however narrow the terminal is and however long its remark."""
-    rows = [{"bucket": f"{2000 + n // 12}-{n % 12 + 1:02}", "calls": n} for n in range(240)]
+    rows = [
+        SimpleNamespace(bucket=f"{2000 + n // 12}-{n % 12 + 1:02}", calls=n) for n in range(240)
+    ]
     course = Course("month", rows, named="bucket", timezone="UTC", filters={})
     console = Console(width=columns, file=io.StringIO(), color_system=None)
 
@@ -84,7 +87,10 @@ def test_failures_are_told_apart(calls: int, failures: int, shown: str) -> None:
 )
 def test_a_time_without_calls_is_a_gap(bucket: Bucket, names: list[str], gaps: str) -> None:
     """As many places are empty as hours, days ... are without a row, also where clocks change."""
-    rows = [{"bucket": None, "calls": 1}, *({"bucket": name, "calls": 1} for name in names)]
+    rows = [
+        SimpleNamespace(bucket=None, calls=1),
+        *(SimpleNamespace(bucket=name, calls=1) for name in names),
+    ]
 
     course = Course(bucket, rows, named="bucket", timezone="UTC", filters={})
 
@@ -106,7 +112,7 @@ def test_a_course_goes_from_since_to_until(
 ) -> None:
     """Where the first and the last hours have no calls, that is a gap, too."""
     filters = CallFilters(start_date=NOON, end_date=NOON.replace(hour=16))
-    rows = [{"bucket": name, "calls": 1}]
+    rows = [SimpleNamespace(bucket=name, calls=1)]
 
     course = Course(bucket, rows, named="bucket", timezone=timezone, filters=filters)
 

@@ -139,7 +139,11 @@ def _read(tokens: object, problems: list[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     on_top: dict[str, int] = {}
     _collect(usage, _FIELD_BY_SPELLING, counts, on_top, problems)
-    return _completed(counts, on_top, includes_cache="prompt_tokens" in usage)
+    counts = _completed(counts, on_top, includes_cache="prompt_tokens" in usage)
+    for name in [name for name, count in counts.items() if count > _INT64_MAX]:
+        del counts[name]
+        problems.append(f"tokens add up to {name} beyond 2**63 - 1: it is left out")
+    return counts
 
 
 def _collect(

@@ -144,18 +144,17 @@ def reset_settings() -> None:
     _InForce.named, _InForce.settings, _InForce.frozen = {}, None, False
 
 
-def report_mistake(message: str, *, error: type[UsageError] = UsageError) -> None:
+def report_mistake(message: str) -> None:
     """Report a mistake in using the API: raise it in strict mode, else log it once.
 
     Args:
         message: One sentence that names the field and the fix.
-        error: What strict mode raises.
 
     Raises:
         UsageError: In strict mode.
     """
     if get_settings().strict:
-        raise error(message)
+        raise UsageError(message)
     log_once(message)
 
 

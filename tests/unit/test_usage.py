@@ -332,3 +332,12 @@ def test_fields_of_an_object_that_dumps_itself() -> None:
             return THREE
 
     assert fields_of(Dumping()) == THREE
+
+
+def test_counts_that_add_up_to_too_much_are_left_out() -> None:
+    """A total that 64 bits cannot hold is no count; its parts are kept."""
+    problems: list[str] = []
+    parts = {"prompt_tokens": 2**63 - 1, "completion_tokens": 1}
+
+    assert read_usage(parts, problems) == parts
+    assert ["total_tokens" in problem for problem in problems] == [True]

@@ -357,7 +357,7 @@ def test_journals_for_another_database_are_named(
 def test_a_handler_that_records_while_the_recorder_is_made_shares_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process has one recorder, and one folder, whoever was the first to record."""
+    """A process has one recorder, whoever was the first to record."""
     inner: list[str] = []
     host = socket.gethostname()
 

@@ -52,12 +52,14 @@ def in_utc(moment: datetime) -> datetime:
 def _in_json(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
     try:
         return handler(value)
-    except PydanticSerializationError:
-        return to_jsonable_python(value, fallback=str, bytes_mode="base64")
+    except (PydanticSerializationError, UnicodeDecodeError):
+        models = isinstance(value, list) and all(isinstance(item, BaseModel) for item in value)
+        plain = [item.model_dump() for item in value] if models else value
+        return to_jsonable_python(plain, fallback=str, bytes_mode="base64")
 
 
-# Whatever was recorded. In JSON the types that only MongoDB has, such as ObjectId, are texts.
-Anything = Annotated[Any, WrapSerializer(_in_json, when_used="json")]
+IN_JSON = WrapSerializer(_in_json, when_used="json")  # MongoDB's own types as text, e.g. ObjectId
+Anything = Annotated[Any, IN_JSON]  # whatever was recorded
 UTCDatetime = Annotated[datetime, AfterValidator(in_utc)]
 
 

@@ -10,16 +10,19 @@ was said is compared, not how: history that went through another provider's shap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum, UTCDatetime
+from llm_audit.call import IN_JSON, LLMCallStatusEnum, LLMCallTypeEnum, UTCDatetime
 from llm_audit.providers.blocks import ASSISTANT, SYSTEM
 from llm_audit.providers.messages import Part, read_answers, read_request
 from llm_audit.tolerant import TolerantModel
 
 LONG_KEY = 120  # characters: an answer that is repeated and this long was this call's
+
+
+Parts = Annotated[list[Part], IN_JSON]
 
 
 class Turn(TolerantModel):
@@ -29,9 +32,9 @@ class Turn(TolerantModel):
     continues: str | None = Field(
         description="the call whose conversation goes on here; None for a new beginning"
     )
-    new: list[Part] = Field(description="in the request; empty if the same was asked before")
-    answer: list[Part]
-    other_answers: list[list[Part]] = Field(
+    new: Parts = Field(description="in the request; empty if the same was asked before")
+    answer: Parts
+    other_answers: list[Parts] = Field(
         default_factory=list, description="the other choices, where several were asked for"
     )
     status: LLMCallStatusEnum

@@ -48,7 +48,9 @@ def assert_what_belongs_together(
 ) -> None:
     """Assert that a call is with those it belongs to unless the odd value is about that."""
     everything = {call.id for call in found}
-    turns = questions.get_session("s").turns
+    conversation = questions.get_session("s")
+    turns = conversation.turns
+    assert len(json.loads(conversation.model_dump_json())["turns"]) == len(turns), field
     branches = list(questions.get_trace_tree("t").walk())
     for about, ids in {
         "session_id": [turn.id for turn in turns],

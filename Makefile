@@ -34,7 +34,7 @@ test: setup ## Run every test, against a real mongod and redis-server; TESTS=tes
 	@$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 coverage: setup ## Measure which lines tests/unit and tests/integration run; there is a floor
-	@$(BIN)/python -m pytest -n 3 --dist worksteal --cov tests/unit tests/integration
+	@$(BIN)/python -m pytest -n 3 --dist worksteal tests/unit tests/integration --cov
 
 faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults

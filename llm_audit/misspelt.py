@@ -13,9 +13,9 @@ Function = Callable[..., Any]
 # Parameters of providers' requests that are like arguments of ours and mean something else.
 _OF_PROVIDERS = frozenset(
     (
-        *("inputs", "maxTokens", "max_new_tokens", "messageId", "message_id", "modelId"),
-        *("model_id", "models", "parent_id", "parent_message_id", "preview_id", "providers"),
-        *("session", "task", "tokens", "trace", "user"),
+        *("inputs", "maxTokens", "max_new_tokens", "maximum_tokens", "messageId", "message_id"),
+        *("modelId", "model_id", "models", "parent_id", "parent_message_id", "preview_id"),
+        *("providers", "session", "task", "tokens", "trace", "user"),
     )
 )
 # The same, of texts only: Cohere's first chat API has the user's words in it.

@@ -51,7 +51,7 @@ repetition_penalty presence_penalty length_penalty do_sample num_return_sequence
 guided_json logit_bias logprobs top_logprobs prompt_logprobs chat_template seed stream model_list
 api_base api_key api_version base_url custom_llm_provider fallbacks mock_response num_retries
 timeout extra_headers extra_body
-parent_id parent_message_id message_id messageId preview_id session tokens
+maximum_tokens parent_id parent_message_id message_id messageId preview_id session tokens
 functions function_call response_format service_tier store modalities audio
 dimensions encoding_format normalized top_n metadata_ metadata_filter run_name callbacks thread_id
 assistant_id instructions input_audio input_items temperature_range language voice n x

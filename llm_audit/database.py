@@ -16,7 +16,7 @@ from llm_audit.settings import Settings, get_settings
 from llm_audit.store.ensure import ensure_async, going_on_without
 from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.loops import LoopClient, client_of_loop
-from llm_audit.store.plain_errors import asking, explained
+from llm_audit.store.plain_errors import explained, plain_errors
 
 START_PATIENCE_SECONDS = 5.0  # what the start of an app can bear
 FIRST_PAUSE_SECONDS = 1.0
@@ -45,7 +45,7 @@ async def init() -> AsyncDatabase[dict[str, Any]]:
         ConfigurationError: A setting names what cannot be: mongo_url, database or collection.
     """
     settings = get_settings()
-    with asking(settings):
+    with plain_errors(settings):
         client = client_of_loop(settings)
         database = client[settings.database]
         LLMCall.Settings.name = database[settings.collection].name  # unless it cannot be one

@@ -50,9 +50,9 @@ def collection_of_calls() -> "Iterator[Documents]":
         ConfigurationError: A setting names what cannot be.
         LLMAuditError: MongoDB refuses what was asked of it.
     """
-    from llm_audit.store.plain_errors import asking
+    from llm_audit.store.plain_errors import plain_errors
 
-    with asking(get_settings()), repository() as calls:
+    with plain_errors(get_settings()), repository() as calls:
         yield calls.collection
 
 

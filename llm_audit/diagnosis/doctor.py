@@ -8,13 +8,13 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.diagnosis.journals import examine_journals, kept_aside
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import connect, examine_processes
-from llm_audit.diagnosis.results import Diagnosis, OpenCalls, Refused
+from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused
 from llm_audit.settings import get_settings
 from llm_audit.store import media
 from llm_audit.store.connection import Connection, Documents
 from llm_audit.store.ensure import IndexState, compare
 from llm_audit.store.indexes import declared_indexes
-from llm_audit.store.plain_errors import asking
+from llm_audit.store.plain_errors import plain_errors
 
 SAMPLE = 10
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
@@ -44,7 +44,7 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
     diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
     connection = Connection(settings.model_copy(update={"create_collection": False}))
     try:
-        with asking(settings):
+        with plain_errors(settings):
             calls, processes = connection.calls(), connection.processes()
             diagnosis.processes = examine_processes(processes, settings.collection)
             diagnosis.refused = _refused(connection.rejected(), settings.collection)
@@ -89,11 +89,11 @@ def _refused(rejected: Documents, collection: str) -> Refused:
     )
 
 
-def _open_calls(calls: Documents, pending_seconds: float) -> OpenCalls:
+def _open_calls(calls: Documents, pending_seconds: float) -> PendingCalls:
     """Find the calls that have been open for long."""
     before = datetime.now(UTC) - timedelta(seconds=pending_seconds)
     condition = {"status": LLMCallStatusEnum.PENDING, "created_at": {"$lt": before}}
-    found = OpenCalls()
+    found = PendingCalls()
     groups = calls.aggregate(
         [
             {"$match": condition},

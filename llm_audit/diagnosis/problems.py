@@ -76,11 +76,11 @@ def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
     for process in diagnosis.processes:
         name = f"Process {process.nonce} (pid {process.pid} on {process.host})"
         if process.everything_arrived is False:
-            yield f"{name} did not deliver everything: {process.verdict}."
+            yield f"{name} did not deliver everything: {process.summary}."
         elif process.state in (SILENT, ProcessState.LOST):
-            yield f"{name} is {process.state}: {process.verdict}."
+            yield f"{name} is {process.state}: {process.summary}."
         elif process.everything_arrived is None and process.state == ProcessState.RECOVERED:
-            yield f"{name} was recovered, but {process.verdict}."
+            yield f"{name} was recovered, but {process.summary}."
 
 
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:

@@ -37,7 +37,7 @@ def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
     lease = timedelta(seconds=document.get("lease_seconds", 0))
     if report.state == ProcessState.ALIVE and now - document.get("beat_at", now) > lease:
         report.state = SILENT
-    report.everything_arrived, report.verdict = _judge(report, document.get("not_journaled", 0))
+    report.everything_arrived, report.summary = _judge(report, document.get("not_journaled", 0))
     return report
 
 
@@ -80,9 +80,9 @@ def connect(diagnosis: Diagnosis) -> None:
             process.state = DEAD
             waiting = "what it had not shipped waits in its journal here"
             shipped = "all of its journal is shipped, but the calls it left open are not closed yet"
-            process.verdict = f"it has died; {waiting if journal.segments else shipped}"
+            process.summary = f"it has died; {waiting if journal.segments else shipped}"
         elif process.state in (SILENT, ProcessState.LOST) and journal.state == IN_USE:
-            process.verdict = (
+            process.summary = (
                 f"it has shown no sign of life since {_local_time(process.beat_at)}, but "
                 "holds its lock on this machine: it is frozen, or cut off from MongoDB"
             )

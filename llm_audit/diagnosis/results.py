@@ -44,7 +44,7 @@ class ProcessReport(BaseModel):
     everything_arrived: bool | None = Field(
         None, description="of what it recorded; None for the living, and where it cannot be known"
     )
-    verdict: str = Field("", description="the same in words")
+    summary: str = Field("", description="the same in words")
 
 
 class JournalReport(BaseModel):
@@ -74,7 +74,7 @@ class Refused(BaseModel):
     call_ids: list[str] = Field(default_factory=list, description="the oldest ten")
 
 
-class OpenCalls(BaseModel):
+class PendingCalls(BaseModel):
     """Calls that have been PENDING for longer than the limit."""
 
     count: int = 0
@@ -98,7 +98,7 @@ class Diagnosis(BaseModel):
     damaged_files: list[str] = Field(
         default_factory=list, description="what could not be read of journals"
     )
-    open_calls: OpenCalls = Field(default_factory=OpenCalls)
+    open_calls: PendingCalls = Field(default_factory=PendingCalls)
     unreferenced_media: list[str] = Field(
         default_factory=list, description="GridFS entries that no call refers to"
     )

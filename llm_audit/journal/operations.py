@@ -143,7 +143,7 @@ def bare(record: Record, reason: str) -> Record:
 
     It yields to the whole record, should that be sent again once the server takes it.
     """
-    kept, note = without_content(_fields(record), f"{REFUSED}: {reason}")
+    kept, note = strip_content(_fields(record), f"{REFUSED}: {reason}")
     key = record.key
     if record.op == OTHER:
         kept["outcome_key"] = key = Int64(key - 1)
@@ -155,7 +155,7 @@ def _fields(record: Record) -> dict[str, Any]:
     return dict(RawBSONDocument(bytes(record.doc)).items())
 
 
-def without_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
+def strip_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
     """Return the fields that say who, when and how much, and a note that names the others."""
     kept = {
         name: value for name, value in fields.items() if name in BARE_FIELDS and _is_small(value)

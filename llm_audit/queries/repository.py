@@ -21,7 +21,7 @@ from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
 from llm_audit.store.connection import Documents, client_of, readable
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
-from llm_audit.store.plain_errors import asking
+from llm_audit.store.plain_errors import plain_errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +117,7 @@ class LLMCallRepository(_Repository):
             steps: See `llm_audit.queries.steps`.
         """
         collection = self._calls()
-        with asking(collection):
+        with plain_errors(collection):
             try:
                 step = next(steps)
                 while True:
@@ -187,7 +187,7 @@ class SyncLLMCallRepository(_Repository):
         Args:
             steps: See `llm_audit.queries.steps`.
         """
-        with asking(self._collection if self._collection is not None else get_settings()):
+        with plain_errors(self._collection if self._collection is not None else get_settings()):
             collection = self.collection
             try:
                 step = next(steps)

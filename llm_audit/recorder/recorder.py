@@ -21,7 +21,7 @@ from llm_audit.journal.memory import give_up
 from llm_audit.journal.operations import (
     OUTCOME_MAX_BYTES,
     START_MAX_BYTES,
-    without_content,
+    strip_content,
 )
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, OWN, START, VERDICT, is_numbered, pack
@@ -184,7 +184,7 @@ class Recorder:
         kept, told = fields, notes
         names: Sequence[str] = ()
         if lost is not None:
-            kept, note = without_content(fields, f"dropped: {lost}")
+            kept, note = strip_content(fields, f"dropped: {lost}")
             told = (*notes, note)
         doc = encode_plain(kept, max_bytes, media_limit_bytes)
         if doc is None:

@@ -19,7 +19,7 @@ from llm_audit.journal.records import DamagedRecordError, JournalVersionError, R
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
-from llm_audit.store.plain_errors import asking
+from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import documents, note_retried
 from llm_audit.store.rejected import Refusal, bring_in
 
@@ -75,7 +75,7 @@ def retry_rejected(settings: Settings) -> RetryResult:
     connection = Connection(settings)
     arrived = 0
     try:
-        with asking(settings):
+        with plain_errors(settings):
             target_folder = settings.spool_dir / settings.target()
             left = bring_in(connection, target_folder)
             for some in _batches(connection, settings):

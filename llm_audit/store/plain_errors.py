@@ -46,7 +46,7 @@ class _Place(NamedTuple):
 
 
 @contextmanager
-def asking(asked: Asked) -> Iterator[None]:
+def plain_errors(asked: Asked) -> Iterator[None]:
     """Turn an error of the driver into one line, without credentials or documents in it.
 
     Args:

@@ -128,7 +128,7 @@ def test_a_healthy_system_has_no_problems() -> None:
     assert diagnosis.problems == []
     (report,) = diagnosis.processes
     assert (report.nonce, report.state) == (nonce, "ended")
-    assert (report.everything_arrived, report.verdict) == (True, "all 6 operations arrived")
+    assert (report.everything_arrived, report.summary) == (True, "all 6 operations arrived")
     assert diagnosis.model_dump(exclude={"processes"}) == Diagnosis().model_dump(
         exclude={"processes"}
     )
@@ -157,7 +157,7 @@ def test_an_ended_process_has_delivered(recording: Recording) -> None:
     (nonce,) = output_of(RECORD_AND_END, recording())
     report, problems = report_of(nonce)
     assert (report.state, report.everything_arrived) == ("ended", True)
-    assert report.verdict == "all 6 operations arrived"
+    assert report.summary == "all 6 operations arrived"
     assert problems == []
 
 
@@ -171,18 +171,18 @@ def test_a_killed_process_has_delivered_once_recovered(recording: Recording, cal
     llm_audit.recover()
     until(lambda: report_of(nonce)[0].state == "recovered")
     report, problems = report_of(nonce)
-    assert (report.everything_arrived, report.verdict) == (True, "all 6 operations arrived")
+    assert (report.everything_arrived, report.summary) == (True, "all 6 operations arrived")
     assert problems == []
     assert calls.count_documents({"status": "SUCCESS"}) == 3
 
 
 def test_what_was_rejected_is_named(recording: Recording, calls: Calls) -> None:
-    """Of a process whose record MongoDB refused, the verdict says how many and why."""
+    """Of a process whose record MongoDB refused, the summary says how many and why."""
     calls.database.create_collection(calls.name, validator=RULE)
     nonce, call_id = output_of(RECORD_WHAT_IS_REFUSED, recording())
     report, problems = report_of(nonce)
     assert (report.state, report.everything_arrived) == ("ended", False)
-    assert report.verdict == "1 operations rejected (code 121)"
+    assert report.summary == "1 operations rejected (code 121)"
     assert report.rejected[0].call_ids == [call_id]
     (problem,) = problems
     assert "1 operations rejected (code 121)" in problem
@@ -201,7 +201,7 @@ def test_what_was_refused_waits_to_be_sent_again(recording: Recording, calls: Ca
 
 
 def test_what_was_dropped_is_named(recording: Recording) -> None:
-    """Of a process that ran out of room, the verdict says what it dropped and why."""
+    """Of a process that ran out of room, the summary says what it dropped and why."""
     (nonce,) = output_of(RECORD_BEYOND_THE_QUOTA, recording(strict=False))
     report, problems = report_of(nonce)
     assert (report.state, report.everything_arrived) == ("ended", False)
@@ -209,7 +209,7 @@ def test_what_was_dropped_is_named(recording: Recording) -> None:
     assert set(dropped) == {"content", "record"}
     assert {entry.reason for entry in report.dropped} == {"spool_max_bytes"}
     assert report.recorded == 200
-    assert f"{dropped['record'].count} operations dropped (spool_max_bytes)" in report.verdict
+    assert f"{dropped['record'].count} operations dropped (spool_max_bytes)" in report.summary
     assert len(problems) == 1
 
 
@@ -253,8 +253,8 @@ def test_a_silent_process_is_a_problem(processes: Calls) -> None:
     processes.insert_one(say({"_id": "slow"}, beat_at=beat_at, lease_seconds=3600.0))
     report, problems = report_of("quiet")
     assert (report.state, report.everything_arrived) == ("silent", None)
-    assert "5 operations" in report.verdict
-    assert f"{beat_at:%H:%M:%S}" in report.verdict
+    assert "5 operations" in report.summary
+    assert f"{beat_at:%H:%M:%S}" in report.summary
     assert len(problems) == 1
     assert report_of("slow")[0].state == "alive"
 

@@ -19,7 +19,7 @@ from llm_audit import database as binding
 from llm_audit.settings import get_settings
 from llm_audit.store import loops
 from llm_audit.store.indexes import call_indexes
-from llm_audit.store.plain_errors import asking
+from llm_audit.store.plain_errors import plain_errors
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ async def lifespan() -> AsyncIterator[None]:
 
 
 async def query() -> None:
-    with asking(get_settings()):
+    with plain_errors(get_settings()):
         assert await LLMCallRepository.list_by_filters() == []
 
 

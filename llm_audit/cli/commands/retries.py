@@ -52,7 +52,7 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
         _add(table, Text("all tasks", "bold"), total, whole_total)
     console.print(terminal.fitted(table, console))
     console.print()
-    console.print(_verdict(total, whole_total))
+    console.print(_conclusion(total, whole_total))
 
 
 def _add(table: Table, name: RenderableType, row: RetrySpend, whole: float | None) -> None:
@@ -68,7 +68,7 @@ def _add(table: Table, name: RenderableType, row: RetrySpend, whole: float | Non
     )
 
 
-def _verdict(total: RetrySpend, whole: float | None) -> Text:
+def _conclusion(total: RetrySpend, whole: float | None) -> Text:
     again, share = cost_of(total, total.calls), _share(total, whole)
     return Text.assemble(
         (

@@ -63,14 +63,14 @@ def import_calls(
     refused.
     """
     from llm_audit.store.connection import Connection
-    from llm_audit.store.plain_errors import asking
+    from llm_audit.store.plain_errors import plain_errors
 
     _check(files)
     settings = get_settings()
     result = Imported()
     connection = Connection(settings)
     try:
-        with asking(settings):
+        with plain_errors(settings):
             collection = connection.calls()
             for path in files:
                 with _opened(path) as stream:

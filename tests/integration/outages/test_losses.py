@@ -68,7 +68,7 @@ def test_what_the_quota_has_dropped_is_known(
     assert dropped.keys() == {QUOTA}
     assert missing / 2 <= dropped[QUOTA] <= missing  # written whenever the count had doubled
     assert report.everything_arrived is False
-    assert QUOTA in report.verdict
+    assert QUOTA in report.summary
 
 
 def test_what_was_in_memory_only_is_missed(
@@ -81,7 +81,7 @@ def test_what_was_in_memory_only_is_missed(
     assert calls.count_documents({"_id": {"$in": promised}}) == len(promised) - 5 == 10
     assert counts(document["dropped"], RECORD) == {"missing from the journal": 5}
     assert (document["recorded"], report.everything_arrived) == (15, False)
-    assert MEMORY_FULL not in report.verdict
+    assert MEMORY_FULL not in report.summary
 
 
 def test_what_was_in_memory_goes_to_disk(

@@ -4,7 +4,7 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.settings import Settings
-from llm_audit.store.plain_errors import asking
+from llm_audit.store.plain_errors import plain_errors
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from llm_audit.store.plain_errors import asking
 )
 def test_a_state_is_no_refusal(code: int, is_state: bool) -> None:
     """What a router says of members that it cannot reach is like not reaching MongoDB oneself."""
-    with pytest.raises(LLMAuditError) as raised, asking(Settings()):
+    with pytest.raises(LLMAuditError) as raised, plain_errors(Settings()):
         raise OperationFailure("", code)
 
     assert isinstance(raised.value, UnavailableError) is is_state
@@ -24,7 +24,10 @@ def test_a_state_is_no_refusal(code: int, is_state: bool) -> None:
 def test_a_wrong_url_is_not_quoted(url: str) -> None:
     """The driver takes a part of a password that is not encoded for the name of a database."""
     settings = Settings(mongo_url=url)
-    with pytest.raises(ConfigurationError, match="percent-encoded") as raised, asking(settings):
+    with (
+        pytest.raises(ConfigurationError, match="percent-encoded") as raised,
+        plain_errors(settings),
+    ):
         MongoClient(url)
 
     assert "s3cret" not in str(raised.value)

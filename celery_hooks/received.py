@@ -6,7 +6,8 @@ or thread, and copies them into no other message, as it does with the headers.
 """
 
 import os
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from weakref import ref
 
 from celery.app.task import Context
@@ -27,7 +28,7 @@ def note(sender: Consumer, request: Request, **_: object) -> None:
     """Name the attempt that what is received will be; it is forgotten when Celery forgets it."""
     fields = request.request_dict
     # a copy: the message itself may go back into the queue
-    fields["properties"] = {**(fields.get("properties") or {}), _ATTEMPT: str(uuid4())}
+    fields["properties"] = {**_mapping(fields.get("properties")), _ATTEMPT: str(uuid4())}
     task_id = request.id
     known = _Received.requests.get(task_id, ())
     _Received.requests[task_id] = (*known, ref(request, lambda _: _forget(task_id)))
@@ -42,7 +43,13 @@ def attempt_of(request: Context | Request) -> str | None:
     """
     is_received = isinstance(request, Request)
     properties = request.request_dict["properties"] if is_received else request.properties
-    return (properties or {}).get(_ATTEMPT)
+    attempt_id = _mapping(properties).get(_ATTEMPT)
+    return attempt_id if isinstance(attempt_id, str) else None
+
+
+def _mapping(properties: object) -> Mapping[str, Any]:
+    """Return the properties of a message, none where they are something else."""
+    return properties if isinstance(properties, Mapping) else {}
 
 
 def consumer() -> Consumer | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -289,6 +290,17 @@ def test_of_two_requests_of_one_task_the_one_meant_is_found(app: Any) -> None:
     assert verdicts._the_one("another", lambda _: True) is None
     del early, waiting
     assert verdicts._the_one("task", lambda _: False) is late
+
+
+def test_a_message_may_have_any_properties(app: Any) -> None:
+    """What others say in them is no name of an attempt, and no attempt goes without its own."""
+    known = receive(app)
+    for properties in (None, "text", MagicMock(), {"x-llm-audit-attempt": 5}):
+        request = Request(known.message, app=app)
+        request.request_dict["properties"] = properties
+        assert received.attempt_of(request) is None, properties
+        received.note(sender=None, request=request)
+        assert received.attempt_of(request), properties
 
 
 def test_what_is_received_may_be_asked_for_meanwhile(app: Any) -> None:

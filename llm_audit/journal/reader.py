@@ -189,13 +189,19 @@ class JournalReader:
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)
             elif record.op == OWN and record.id in self._waiting:
-                start = self._waiting.pop(record.id)
-                self._waiting_bytes -= len(start.record.doc)
-                self._make_ready((start.record, start.segment), (record, segment))
+                self._make_ready(self._take_waiting(record.id), (record, segment))
             else:
                 if record.op == VERDICT:  # the calls that it is about go before it
                     self._release_waiting(everything=True)
+                elif record.id in self._waiting:  # its start says in which attempt it was made
+                    self._make_ready(self._take_waiting(record.id), None)
                 self._make_ready((record, segment), None)
+
+    def _take_waiting(self, call_id: str) -> Origin:
+        """Return a start that waits for its outcome no longer."""
+        start = self._waiting.pop(call_id)
+        self._waiting_bytes -= len(start.record.doc)
+        return start.record, start.segment
 
     def _count_lost(self, segment: Segment, reason: str) -> None:
         """Go on without the rest of a segment."""
@@ -220,9 +226,7 @@ class JournalReader:
             too_many = self._waiting_bytes > WINDOW_MAX_BYTES
             if not (everything or too_many or waiting.since <= due_before):
                 return
-            del self._waiting[call_id]
-            self._waiting_bytes -= len(waiting.record.doc)
-            self._make_ready((waiting.record, waiting.segment), None)
+            self._make_ready(self._take_waiting(call_id), None)
 
     def _make_ready(self, first: Origin, outcome: Origin | None) -> None:
         self._ready.append((first, outcome))

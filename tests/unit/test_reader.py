@@ -70,6 +70,13 @@ def test_a_start_waits_for_its_outcome(tmp_path: Path) -> None:
     assert (held.acknowledged_through, held.empty) == (3, True)
 
 
+def test_a_start_waits_no_longer_than_for_what_others_say(tmp_path: Path) -> None:
+    """An outcome of another goes after the start, whose attempt a verdict is asked for by."""
+    records = [packed(2, op=op) for op in (START, OTHER)]
+    (batch,) = batches(reader_of(journal_of(tmp_path, records), pending_after_seconds=LATER))
+    assert forms(batch) == [(Form.INSERT_START, "2"), (Form.UPSERT_OTHER, "2")]
+
+
 def test_the_same_batch_is_due_until_it_is_acknowledged(tmp_path: Path) -> None:
     """What could not be sent is given again, and counts as unacknowledged."""
     held = reader_of(journal_of(tmp_path, [packed(1)]))

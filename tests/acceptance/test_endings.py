@@ -150,10 +150,10 @@ def test_a_warm_shutdown(own_queue: Deployment, flight: Flight, options: tuple[s
     ("options", "names"),
     [
         (PREFORK, EARLY_AND_LATE),
-        (GEVENT, EARLY_AND_LATE),
-        *((PREFORK_ALONE, (name,)) for name in EARLY_AND_LATE),
+        # Where gevent's hub runs the signal handler, Celery fails at the first task it cancels.
+        *((pool, (name,)) for pool in (GEVENT, PREFORK_ALONE) for name in EARLY_AND_LATE),
     ],
-    ids=["prefork", "gevent", "alone, early", "alone, late"],
+    ids=["prefork", "gevent, early", "gevent, late", "alone, early", "alone, late"],
 )
 def test_a_cold_shutdown(
     own_queue: Deployment,

@@ -3,6 +3,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+PROCESSES ?= 3 # that run tests at a time; they wait as much as they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
@@ -31,10 +32,10 @@ unit: setup ## Run the tests that need no server
 
 TESTS := tests
 test: setup ## Run every test, against a real mongod and redis-server; TESTS=tests/faults some
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(TESTS)
 
 coverage: setup ## Measure which lines tests/unit and tests/integration run; there is a floor
-	@$(BIN)/python -m pytest -n 3 --dist worksteal tests/unit tests/integration --cov
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal tests/unit tests/integration --cov
 
 faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults

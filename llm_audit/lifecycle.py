@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llm_audit import outcomes
+from llm_audit import failures
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
@@ -96,7 +96,7 @@ def end_calls_of_attempt(
     """
     if not get_settings().enabled:
         return
-    meant, outcome = outcomes.error_fields(error)
+    meant, outcome = failures.error_fields(error)
     outcome.pop("error_traceback", None)  # of this process, not of the task
     outcome |= {"task_id": task_id, "status": status or meant}
     if ended_by is not None:

@@ -13,7 +13,7 @@ from typing import Any, Never
 
 import uuid_utils
 
-from llm_audit import arguments, misspelt, outcomes
+from llm_audit import arguments, failures, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.providers.response import read_response
@@ -221,11 +221,11 @@ class LLMLogger:
             if unknown:
                 misspelt.report_unknown(LLMLogger.fail, unknown)
             if isinstance(error, BaseException):
-                error = outcomes.behind(error)
-                if status is None and not outcomes.owner_knows(error):
+                error = failures.behind(error)
+                if status is None and not failures.owner_knows(error):
                     _end_unfinished(call_id, error, None)
                     return CallReference(call_id)
-            meant, fields = outcomes.error_fields(error)
+            meant, fields = failures.error_fields(error)
             fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
             recording = recorder()
             recording.end(call_id, recording.open_calls.get(call_id), fields, ended_ns)
@@ -359,7 +359,7 @@ def _end_unfinished(call_id: str, error: BaseException | None, ended_by: str | N
     try:
         status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
         if error is not None:
-            status, fields = outcomes.error_fields(error)
+            status, fields = failures.error_fields(error)
         if ended_by is not None:
             fields["ended_by"] = ended_by
         recorder().end_unfinished(call_id, {**fields, "status": status})

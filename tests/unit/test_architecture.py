@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "open_enum", "spelling"},
     {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
     {"providers"},
-    {"arguments", "outcomes", "redaction"},
+    {"arguments", "failures", "outcomes", "redaction"},
     {"journal"},
     {"store"},
     {"recorder"},

@@ -1,0 +1,113 @@
+"""How a call ended, as fields: from an exception or a text."""
+
+import asyncio
+import concurrent.futures
+import sys
+import traceback
+from typing import Any
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import is_soft_time_limit, let_through
+from llm_audit.settings import report_mistake
+
+MAX_CHARACTERS = 20_000
+# The providers' and clients' timeouts have no common base; these names stand for all of them.
+TIMEOUT_NAMES = frozenset(
+    {
+        *("APITimeoutError", "APIConnectTimeoutError", "TimeoutException", "Timeout"),
+        *("ReadTimeout", "ConnectTimeout", "ReadTimeoutError", "ConnectTimeoutError"),
+        *("DeadlineExceeded", "SoftTimeLimitExceeded", "TimeLimitExceeded"),
+    }
+)
+CAUSE_BY_NAME = {
+    "SoftTimeLimitExceeded": "soft_time_limit",
+    "TimeLimitExceeded": "hard_time_limit",
+    "WorkerLostError": "worker_lost",
+    "SystemExit": "process_exit",
+    "KeyboardInterrupt": "process_exit",
+    **dict.fromkeys(("Exception", "CancelledError", "GeneratorExit"), "exception"),
+    "BaseException": "interrupted",
+}
+EXCEPTION = "exception"
+
+
+def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
+    """Return the status that an error means, and what is stored of it.
+
+    A text that is the message of the exception being handled right now, as in
+    `except Exception as e: fail(call_id, str(e))`, brings that exception's type and traceback.
+
+    Args:
+        error: An exception, or a text.
+    """
+    if isinstance(error, str):
+        handled = sys.exc_info()[1]
+        if handled is None or _text(handled) != error:
+            fields = {"error_message": _beginning(error), "ended_by": EXCEPTION}
+            return LLMCallStatusEnum.ERROR, fields
+        error = handled
+    if not isinstance(error, BaseException):
+        report_mistake("error has to be an exception or a str.")
+        fields = {"error_message": _beginning(_text(error)), "ended_by": EXCEPTION}
+        return LLMCallStatusEnum.ERROR, fields
+    names = [cls.__name__ for cls in type(error).__mro__]
+    cause = next(CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME)
+    fields = {
+        "error_type": names[0],
+        "error_message": _beginning(_text(error)),
+        "error_traceback": _traceback(error)[-MAX_CHARACTERS:],
+        "ended_by": cause,
+    }
+    return _status_of(error, names), fields
+
+
+def behind(error: BaseException) -> BaseException:
+    """Return what a cancellation is really about, where asyncio has made one of something else.
+
+    When a time limit or the end of the process strikes `asyncio.run`, it cancels what still runs:
+    the coroutine sees the cancellation, and the cause as its context.
+    """
+    cause: BaseException | None = error
+    while isinstance(cause, asyncio.CancelledError):
+        cause = cause.__context__
+    if cause is None or (owner_knows(cause) and not is_soft_time_limit(cause)):
+        return error
+    return cause
+
+
+def owner_knows(error: BaseException) -> bool:
+    """Tell whether an exception says how a call ended; of SystemExit and the like others may."""
+    return isinstance(error, Exception | asyncio.CancelledError)
+
+
+def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
+    if isinstance(error, TimeoutError) or not TIMEOUT_NAMES.isdisjoint(names):
+        return LLMCallStatusEnum.TIMEOUT
+    if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError):
+        return LLMCallStatusEnum.CANCELLED
+    if isinstance(error, Exception):
+        return LLMCallStatusEnum.ERROR
+    return LLMCallStatusEnum.INCOMPLETE
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
+        let_through(fault)
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        return f"{frames}{type(error).__name__}: {_text(error)}\n"
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
+        let_through(error)
+        return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[:MAX_CHARACTERS]}… ({len(text)} characters)"

@@ -5,7 +5,7 @@ possible.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from types import NoneType
 from typing import Any
@@ -14,6 +14,8 @@ import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import NOWHERE, CallContext, merge_metadata, unite_tags
+from llm_audit.encoding.absent import is_absent, without_absent
+from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
 from llm_audit.errors import UsageError, let_through
 from llm_audit.open_enum import NAME_MAX_CHARACTERS
@@ -21,7 +23,6 @@ from llm_audit.settings import report_mistake
 
 _CALL_ID_TYPES = (str, uuid.UUID, uuid_utils.UUID)
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
-_NOT_GIVEN = frozenset({"NotGiven", "Omit"})  # what the providers' clients put for "not given"
 
 _INHERITED = (
     *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
@@ -43,6 +44,8 @@ def checked(given: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
             usual, careful = _ARGUMENTS[name]
             if type(value) is usual and value:
                 fields[name] = value
+                continue
+            if is_absent(value):
                 continue
             try:
                 kept = careful(name, value, otherwise)
@@ -66,6 +69,8 @@ def start_fields(
         request_params: Its other arguments; what cannot be stored in its own field is added.
         context: What the call inherits.
     """
+    if request_params:
+        request_params = without_absent(request_params)
     fields = checked(given, request_params)
     if request_params:
         fields["request_params"] = request_params
@@ -144,12 +149,19 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
     return meant
 
 
-def array(name: str, value: object, _: dict[str, Any]) -> list[Any]:
-    """Return a list as it is, a tuple as a list; anything else becomes the list's one element."""
+def array(name: str, value: object, otherwise: dict[str, Any]) -> list[Any] | None:
+    """Return a list as it is, and what else holds items as a list of them.
+
+    What can be read only once is the app's to read; it is kept in `otherwise`, under its name.
+    Anything that holds no items becomes the list's one element.
+    """
     if type(value) is list:
         return value
-    if isinstance(value, list | tuple):
-        return list(value)
+    if (items := rereadable(value)) is not None:
+        return list(items)
+    if issubclass(type(value), Iterator):
+        otherwise[name] = value
+        return None
     report_mistake(f"{name} has to be a list, not {type(value).__name__}; it is stored as one.")
     if name == "messages" and isinstance(value, str):
         return [{"role": "user", "content": value}]
@@ -161,8 +173,7 @@ def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
     kind = type(value)  # not isinstance: a mock may claim any __class__
     if kind is float or kind is int or issubclass(kind, (int, float)):
         return value  # type: ignore[no-any-return]
-    if type(value).__name__ not in _NOT_GIVEN:
-        otherwise[name] = value
+    otherwise[name] = value
     return None
 
 

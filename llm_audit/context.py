@@ -8,6 +8,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Never, ParamSpec, TypeVar
 
+from llm_audit.encoding.absent import is_absent
 from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import UsageError, let_through
 from llm_audit.misspelt import report_unknown
@@ -192,9 +193,13 @@ def audit_context(
     }
     outer = current_context()
     inner = outer.extended(
-        tags=tags,
-        metadata=metadata,
-        **{name: text(value) for name, value in ids.items() if value is not None},
+        tags=() if is_absent(tags) else tags,
+        metadata=None if is_absent(metadata) else metadata,
+        **{
+            name: text(value)
+            for name, value in ids.items()
+            if value is not None and not is_absent(value)
+        },
     )
     shared = (outer.shared or SharedTrace()) if one_trace else None
     context = replace(inner, shared=shared)

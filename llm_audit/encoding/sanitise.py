@@ -10,7 +10,16 @@ import os
 import re
 import reprlib
 from collections import UserString
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -25,8 +34,11 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
+from llm_audit.encoding.absent import is_absent
+from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
+from llm_audit.encoding.schemas import has_schema, name_of, sent_for
 from llm_audit.errors import let_through
 
 CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -95,7 +107,7 @@ class _Sanitiser:
             return self._container(value, self._model)
         if callable(getattr(kind, "tolist", None)):
             return self._container(value, self._array)
-        return self.as_repr(value)
+        return self._schema(value) if has_schema(value, self._path) else self.as_repr(value)
 
     # Containers
 
@@ -131,7 +143,7 @@ class _Sanitiser:
         return text
 
     def _items(self, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-        pairs = list(items)
+        pairs = [(key, value) for key, value in items if not is_absent(value)]
         # Keys that may stay as they are go first: {1: a, "1": b} keeps b under "1".
         taken = {key for key, _ in pairs if type(key) is str}
         document: dict[str, Any] = {}
@@ -162,8 +174,8 @@ class _Sanitiser:
         return {ESCAPED_ID if key == "$id" else key: value for key, value in document.items()}
 
     def _elements(self, values: Iterable[Any]) -> list[Any]:
-        elements = []
-        for index, value in enumerate(values):
+        elements: list[Any] = []
+        for index, value in enumerate(one for one in values if not is_absent(one)):
             self._path.append(str(index))
             try:
                 elements.append(self.value(value))
@@ -188,6 +200,13 @@ class _Sanitiser:
         self._note(f"{type_name(value)} stored as list")
         return self._elements(islice(value, MAX_FOREIGN_ITEMS))
 
+    def iterator(self, value: Any) -> Any:
+        rest = rereadable(value)
+        if rest is not None:
+            return self._container(value, lambda _: self._elements(islice(rest, MAX_FOREIGN_ITEMS)))
+        self._note(f"{type_name(value)} not read: it can be read only once, and that is the app's")
+        return f"<{type_name(value)}: not read>"
+
     def _set(self, value: Any) -> list[Any]:
         self._note(f"{type_name(value)} stored as list, sorted by repr")
         return self._elements(sorted(value, key=safe_repr))
@@ -203,6 +222,15 @@ class _Sanitiser:
             self._note(f"{type_name(value)}.model_dump failed ({type_name(error)}), fields kept")
             fields = {**vars(value), **(getattr(value, "model_extra", None) or {})}
         return self._convert(fields)
+
+    def _schema(self, value: Any) -> Any:
+        try:
+            document = sent_for(value, self._path)
+        except Exception as error:  # noqa: BLE001  (a class without a schema, or hostile code)
+            let_through(error)
+            return self.as_repr(value)
+        self._note(f"{escape_surrogates(name_of(value))} stored as its JSON schema")
+        return self._convert(document)
 
     def _array(self, value: Any) -> Any:
         elements = value.tolist()
@@ -312,4 +340,6 @@ _CONVERTERS: tuple[tuple[Any, Callable[[_Sanitiser, Any], Any]], ...] = (
     (os.PathLike, _Sanitiser.path),
     ((range, UserString), _Sanitiser.as_repr),
     (Sequence, _Sanitiser.sequence),
+    ((KeysView, ValuesView, ItemsView), _Sanitiser.sequence),
+    (Iterator, _Sanitiser.iterator),
 )

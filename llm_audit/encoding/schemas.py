@@ -1,0 +1,102 @@
+"""Classes and functions in a request -> the JSON schema that the client makes of them.
+
+`response_format=Answer`, `tools=[get_weather]`, `response_schema=list[Recipe]`: the client sends a
+schema, so that is what is stored. OpenAI's and Anthropic's clients change what pydantic gives;
+they are asked themselves, as far as the app has imported them.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from types import GenericAlias, UnionType
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+_REQUEST = frozenset({"tools", "tool_choice", "request_params"})
+_SCHEMA_SOURCES = (type, GenericAlias, UnionType, TypeAdapter)
+
+
+def has_schema(value: object, path: Sequence[str]) -> bool:
+    """Tell whether a value in a call is a class or a function for which a schema is sent.
+
+    Args:
+        value: Anything.
+        path: Where it is in the call's fields.
+    """
+    if not path or path[0] not in _REQUEST:
+        return False
+    if inspect.isroutine(value):
+        return "tools" in path
+    kind = type(value)
+    return issubclass(kind, _SCHEMA_SOURCES) or kind.__module__ == "typing"
+
+
+def sent_for(value: Any, path: Sequence[str]) -> dict[str, Any]:
+    """Return what a client sends for a class or a function; see `has_schema`.
+
+    Raises:
+        Exception: Whatever pydantic or the class itself raises where there is no schema.
+    """
+    name = next((name for name in path if name in _SENT_AS), "")
+    return _sent_as(value, "tools" if "tools" in path else name)
+
+
+def name_of(value: Any) -> str:
+    """Return the name of a class, a function or an alias, for a note."""
+    return str(getattr(value, "__name__", None) or value)
+
+
+@lru_cache(maxsize=128)  # a schema takes pydantic 300 µs
+def _sent_as(value: Any, argument: str) -> dict[str, Any]:
+    return _SENT_AS.get(argument, _schema)(value)
+
+
+def _schema(value: Any) -> dict[str, Any]:
+    if isinstance(value, TypeAdapter):
+        return value.json_schema()
+    return TypeAdapter(value).json_schema()
+
+
+def _strict(value: Any) -> dict[str, Any]:
+    openai = sys.modules.get("openai")
+    if openai is None or not issubclass(value, BaseModel):
+        return _schema(value)
+    return dict(openai.pydantic_function_tool(value)["function"]["parameters"])
+
+
+def _response_format(value: Any) -> dict[str, Any]:
+    """Return what OpenAI's chat completions are sent; LiteLLM, Mistral and Groq do the same."""
+    schema = {"name": name_of(value), "schema": _strict(value), "strict": True}
+    return {"type": "json_schema", "json_schema": schema}
+
+
+def _text_format(value: Any) -> dict[str, Any]:
+    """Return what OpenAI's Responses are sent."""
+    return {"type": "json_schema", "strict": True, "name": name_of(value), "schema": _strict(value)}
+
+
+def _output_format(value: Any) -> dict[str, Any]:
+    """Return what Anthropic is sent."""
+    anthropic = sys.modules.get("anthropic")
+    schema = _schema(value)
+    return {
+        "type": "json_schema",
+        "schema": anthropic.transform_schema(schema) if anthropic else schema,
+    }
+
+
+def _tool(value: Any) -> dict[str, Any]:
+    described = {"description": text} if (text := inspect.getdoc(value)) else {}
+    function = {"name": name_of(value), **described, "parameters": _schema(value)}
+    return {"type": "function", "function": function}
+
+
+# What is sent for a class, by the argument that it is given as; its plain schema in any other.
+_SENT_AS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "tools": _tool,
+    "response_format": _response_format,
+    "text_format": _text_format,
+    "output_format": _output_format,
+}

@@ -101,13 +101,19 @@ class _Sanitiser:
         for kinds, convert in _CONVERTERS:
             if issubclass(kind, kinds):
                 return convert(self, value)
+        return self._foreign(value)
+
+    def _foreign(self, value: Any) -> Any:
+        kind = type(value)
+        if has_schema(value, self._path):
+            return self._schema(value)
         if dataclasses.is_dataclass(kind):
             return self._container(value, self._dataclass)
         if callable(getattr(kind, "model_dump", None)):
             return self._container(value, self._model)
         if callable(getattr(kind, "tolist", None)):
             return self._container(value, self._array)
-        return self._schema(value) if has_schema(value, self._path) else self.as_repr(value)
+        return self.as_repr(value)
 
     # Containers
 

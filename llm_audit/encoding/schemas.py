@@ -1,4 +1,4 @@
-"""Classes and functions in a request -> the JSON schema that the client makes of them.
+"""Classes, functions and tools in a request -> the JSON schema that the client makes of them.
 
 `response_format=Answer`, `tools=[get_weather]`, `response_schema=list[Recipe]`: the client sends a
 schema, so that is what is stored. OpenAI's and Anthropic's clients change what pydantic gives;
@@ -16,6 +16,8 @@ from pydantic import BaseModel, TypeAdapter
 
 _REQUEST = frozenset({"tools", "tool_choice", "request_params"})
 _SCHEMA_SOURCES = (type, GenericAlias, UnionType, TypeAdapter)
+# Where a tool that is an object has its parameters: LangChain's, the OpenAI Agents SDK's.
+_PARAMETERS = ("tool_call_schema", "args_schema", "params_json_schema")
 
 
 def has_schema(value: object, path: Sequence[str]) -> bool:
@@ -29,23 +31,45 @@ def has_schema(value: object, path: Sequence[str]) -> bool:
         return False
     if inspect.isroutine(value):
         return "tools" in path
+    if "tools" in path[-2:-1] and _is_tool(value):
+        return True
     kind = type(value)
     return issubclass(kind, _SCHEMA_SOURCES) or kind.__module__ == "typing"
 
 
 def sent_for(value: Any, path: Sequence[str]) -> dict[str, Any]:
-    """Return what a client sends for a class or a function; see `has_schema`.
+    """Return what a client sends for a class, a function or a tool; see `has_schema`.
 
     Raises:
         Exception: Whatever pydantic or the class itself raises where there is no schema.
     """
+    if "tools" in path[-2:-1] and _is_tool(value):
+        return _tool_object(value)
     name = next((name for name in path if name in _SENT_AS), "")
     return _sent_as(value, "tools" if "tools" in path else name)
 
 
 def name_of(value: Any) -> str:
-    """Return the name of a class, a function or an alias, for a note."""
-    return str(getattr(value, "__name__", None) or value)
+    """Return the name of a class, a function, an alias or a tool, for a note."""
+    if isinstance(value, type) or inspect.isroutine(value):
+        return value.__name__
+    return str(getattr(value, "name", value))
+
+
+def _is_tool(value: object) -> bool:
+    """Tell whether it is a tool as a framework or a client makes one of a function."""
+    kind = type(value)
+    return not issubclass(kind, (dict, type)) and any(
+        hasattr(value, name) for name in ("to_dict", *_PARAMETERS)
+    )
+
+
+def _tool_object(tool: Any) -> dict[str, Any]:
+    if callable(getattr(tool, "to_dict", None)):  # Anthropic's
+        return dict(tool.to_dict())
+    parameters = next(getattr(tool, name) for name in _PARAMETERS if hasattr(tool, name))
+    schema = parameters if isinstance(parameters, dict) else _schema(parameters)
+    return _function(tool.name, tool.description, schema)
 
 
 @lru_cache(maxsize=128)  # a schema takes pydantic 300 µs
@@ -88,9 +112,15 @@ def _output_format(value: Any) -> dict[str, Any]:
 
 
 def _tool(value: Any) -> dict[str, Any]:
-    described = {"description": text} if (text := inspect.getdoc(value)) else {}
-    function = {"name": name_of(value), **described, "parameters": _schema(value)}
-    return {"type": "function", "function": function}
+    return _function(name_of(value), inspect.getdoc(value), _schema(value))
+
+
+def _function(name: str, description: str | None, parameters: dict[str, Any]) -> dict[str, Any]:
+    described = {"description": description} if description else {}
+    return {
+        "type": "function",
+        "function": {"name": name, **described, "parameters": parameters},
+    }
 
 
 # What is sent for a class, by the argument that it is given as; its plain schema in any other.

@@ -222,3 +222,34 @@ def test_messages_that_pydantic_has_validated() -> None:
         assert stored["messages"] == messages
         assert notes == ()
         assert next(iter(validated[1]["tool_calls"]))["id"] == "t"
+
+
+def test_a_tool_that_is_an_object_is_stored_as_what_is_sent_for_it() -> None:
+    """Its parameters are what it says they are, under the names that frameworks have for them."""
+
+    @anthropic.beta_tool
+    def get_time(city: str) -> str:
+        """Tell the time."""
+        raise AssertionError(city)
+
+    @dataclass
+    class AgentTool:
+        name: str
+        description: str
+        params_json_schema: dict[str, Any]
+
+    class ChainTool(BaseModel):
+        name: str
+        description: str
+        args_schema: Any
+
+    schema = Weather.model_json_schema()
+    tools = [
+        AgentTool("w", "weather", schema),
+        ChainTool(name="w", description="weather", args_schema=Weather),
+    ]
+    stored, notes = start(tools=[get_time, *tools])
+    function = {"name": "w", "description": "weather", "parameters": schema}
+    assert stored["tools"][1:] == [{"type": "function", "function": function}] * 2
+    assert stored["tools"][0] == get_time.to_dict()
+    assert len(notes) == 3

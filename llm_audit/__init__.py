@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from llm_audit.lifecycle import flush, recover, retry_rejected, shutdown, stats
     from llm_audit.logger import LLMLogger
+    from llm_audit.providers.whole import response_of
     from llm_audit.queries import pipelines
     from llm_audit.queries.repository import LLMCallRepository, SyncLLMCallRepository
     from llm_audit.settings import configure
@@ -75,6 +76,7 @@ __all__ = [
     "log_translation",
     "pipelines",
     "recover",
+    "response_of",
     "retry_rejected",
     "shutdown",
     "stats",
@@ -97,6 +99,7 @@ _HOMES = {
     "llm_audit.helpers": tuple(name for name in __all__ if name.startswith("log_")),
     "llm_audit.lifecycle": ("flush", "recover", "retry_rejected", "shutdown", "stats"),
     "llm_audit.logger": ("LLMLogger",),
+    "llm_audit.providers.whole": ("response_of",),
     "llm_audit.queries.repository": ("LLMCallRepository", "SyncLLMCallRepository"),
     "llm_audit.settings": ("configure",),
 }

@@ -231,8 +231,9 @@ def anything(_: str, value: Any, __: dict[str, Any]) -> Any:
 _ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = {
     "call_type": (LLMCallTypeEnum, call_type),
     **dict.fromkeys(("provider", "model"), (str, name_of)),
-    **dict.fromkeys(("messages", "tools", "other_choices"), (list, array)),
+    **dict.fromkeys(("messages", "tools"), (list, array)),
     **dict.fromkeys(("input", "system_prompt", "tool_choice"), (str, anything)),
+    "response_message": (dict, anything),
     **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, identifier)),
     **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, identifier)),
     "tags": (NoneType, tags),

@@ -186,6 +186,9 @@ class OutcomeFields(BaseModel):
         None, description="precedence: the highest outcome stands"
     )
 
+    api: Who[str | None] = Field(
+        None, description="the shape of the response, e.g. openai.chat or anthropic.messages"
+    )
     response_model: Who[str | None] = None
     response_id: Who[str | None] = None
     response_message: Said[dict[str, Anything] | None] = Field(
@@ -193,6 +196,11 @@ class OutcomeFields(BaseModel):
     )
     other_choices: Said[list[Anything]] = Field(
         default_factory=list, description="every choice after the first, where several were asked"
+    )
+    response_extra: Quotes[dict[str, Anything]] = Field(
+        default_factory=dict,
+        description="everything else of the response, in its own structure; "
+        "llm_audit.response_of puts both together again",
     )
     finish_reason: Figure[str | None] = None
     tools_called: Label[list[str]] = Field(
@@ -202,6 +210,9 @@ class OutcomeFields(BaseModel):
         default_factory=list, description="of these, those whose arguments are no JSON object"
     )
 
+    usage: Quotes[dict[str, Anything]] = Field(
+        default_factory=dict, description="exactly as reported, whatever it holds"
+    )
     prompt_tokens: Figure[int | None] = Field(
         None, description="input tokens, cached ones included"
     )

@@ -16,12 +16,9 @@ import uuid_utils
 from llm_audit import arguments, failures, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
-from llm_audit.providers.response import read_response
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded
-
-_OF_RESPONSE = ("finish_reason", "response_model", "response_id", "other_choices")
 
 
 class LLMLogger:
@@ -159,29 +156,19 @@ class LLMLogger:
                 misspelt.report_unknown(LLMLogger.complete, unknown)
             recording = recorder()
             call = recording.open_calls.get(call_id)
-            fields = {}
-            if response is not None:
-                known = read_response(response)
-                if response_message is None:
-                    response_message = known.get("response_message")
-                if tokens is None:
-                    tokens = known.get("usage")
-                fields = arguments.checked({name: known.get(name) for name in _OF_RESPONSE}, {})
             given = {
+                "response_message": response_message,
                 "finish_reason": finish_reason,
                 "response_model": response_model,
                 "response_id": response_id,
-                "time_to_first_token_ms": time_to_first_token_ms,
             }
-            fields |= arguments.checked(given, {})
-            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
-            fields |= outcomes.response_fields(
-                response_message,
-                tokens,
-                estimated_cost,
-                call.provider if call else None,
-                (call.model if call else None, fields.get("response_model")),
+            asked = (call.provider, call.model) if call else (None, None)
+            fields = outcomes.response_fields(
+                response, arguments.checked(given, {}), tokens, estimated_cost, asked
             )
+            measured = {"time_to_first_token_ms": time_to_first_token_ms}
+            fields |= arguments.checked(measured, {})
+            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
             recording.end(call_id, call, fields, ended_ns)
         except Exception as error:  # noqa: BLE001
             not_recorded("complete", error)

@@ -6,54 +6,77 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from llm_audit.errors import let_through
-from llm_audit.providers.fields import fields_of
+from llm_audit.providers.fields import fields_of, native
 from llm_audit.providers.pricing import estimate_cost
+from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.usage import read_usage
-from llm_audit.settings import report_mistake
+from llm_audit.settings import get_settings, report_mistake
 
 
 def response_fields(
-    response_message: object,
+    response: object,
+    given: Mapping[str, Any],
     tokens: object,
     estimated_cost: object,
-    provider: str | None,
-    models: tuple[str | None, ...],
+    asked: tuple[str | None, str | None],
 ) -> dict[str, Any]:
-    """Return message, tools called, tokens and cost of a response.
+    """Return everything that is stored of a response.
 
     Args:
-        response_message: As the API gave it: a dict, or the SDK's object.
-        tokens: Anything that `read_usage` takes.
+        response: An SDK's response object or a body; None if there is none.
+        given: Those fields of it that are known otherwise, and stand instead; `response_message` as
+            the API gave it, the others as `arguments.checked` returns them.
+        tokens: Anything that `read_usage` takes; None reads the response's.
         estimated_cost: USD; None computes it from the model's price.
-        provider: For the price.
-        models: For the price: as requested, then as answered; the first that has a price counts.
+        asked: The provider and the model that were asked, for the price; of the model as requested
+            and as answered the first that has a price counts.
     """
-    fields: dict[str, Any] = {}
-    if response_message is not None:
-        response_message = _message(response_message)
-        fields["response_message"] = response_message
-        names, malformed = tools_asked_for(response_message)
-        if names:
-            fields["tools_called"] = names
-        if malformed:
-            fields["malformed_tool_calls"] = malformed
+    fields = dict(given)
+    if fields.get("response_message") is not None:
+        fields["response_message"] = _message(fields["response_message"])
+    if tokens is not None and type(usage := native(tokens)) is dict:
+        fields["usage"] = usage
+    if response is not None:
+        vectors = get_settings().embedding_vectors
+        fields = read_response(response, fields, embedding_vectors=vectors)
+    fields |= _asked_for(fields.get("response_message"))
+    tokens = fields.get("usage") if tokens is None else tokens
     if tokens is not None:
         problems: list[str] = []
         fields |= read_usage(tokens, problems)
         for problem in problems:
             report_mistake(problem)
+    fields |= _costs(estimated_cost, fields, tokens, asked)
+    return fields
+
+
+def _asked_for(message: object) -> dict[str, list[str]]:
+    """Return the tools that a message asks for."""
+    if message is None:
+        return {}
+    names, malformed = tools_asked_for(message)
+    found = {"tools_called": names, "malformed_tool_calls": malformed}
+    return {name: tools for name, tools in found.items() if tools}
+
+
+def _costs(
+    estimated_cost: object,
+    fields: Mapping[str, Any],
+    tokens: object,
+    asked: tuple[str | None, str | None],
+) -> dict[str, Any]:
+    """Return what a response cost, and who says so."""
     cost = None if estimated_cost is None else _cost(estimated_cost)
     if cost is not None:
-        fields["estimated_cost"] = cost
-        fields["cost_source"] = "caller"
-    elif tokens is not None:
-        for model in models:
-            priced = estimate_cost(provider, model, fields)
+        return {"estimated_cost": cost, "cost_source": "caller"}
+    if tokens is not None:
+        provider, requested = asked
+        for name in (requested, fields.get("response_model")):
+            priced = estimate_cost(provider, name, fields)
             if priced is not None:
-                fields["estimated_cost"], fields["cost_source"] = priced
-                break
-    return fields
+                return {"estimated_cost": priced[0], "cost_source": priced[1]}
+    return {}
 
 
 def _message(given: object) -> object:

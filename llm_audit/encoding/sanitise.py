@@ -35,6 +35,7 @@ from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
 from llm_audit.encoding.absent import is_absent
+from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
@@ -222,7 +223,7 @@ class _Sanitiser:
 
     def _model(self, value: Any) -> Any:
         try:
-            fields = value.model_dump(mode="python", warnings=False)
+            fields = dumped(value)
         except Exception as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
             let_through(error)
             self._note(f"{type_name(value)}.model_dump failed ({type_name(error)}), fields kept")

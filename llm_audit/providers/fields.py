@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from llm_audit.encoding.dumping import dumped
 from llm_audit.errors import let_through, log_once
 
 LISTS = (list, tuple)
@@ -39,21 +40,21 @@ def fields_of(value: object) -> dict[str, Any]:
     return fields if type(fields) is dict else {}
 
 
-def native(value: object) -> object:
-    """Return an SDK's object as the dict that its API sent; anything else as it is."""
+def native(value: object, exclude: Mapping[str, Any] | None = None) -> object:
+    """Return an SDK's object as the dict that its API sent; anything else as it is.
+
+    Args:
+        value: Anything.
+        exclude: What to leave out, as pydantic takes it.
+    """
     if isinstance(value, _NATIVE_TYPES):
         return value
-    for mode in ("json", "python"):  # JSON cannot hold every object's bytes
-        try:
-            if not callable(dump := getattr(value, "model_dump", None)):
-                break
-            dumped = dump(mode=mode, by_alias=True, exclude_unset=True, warnings=False)
-        except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
-            let_through(error)
-            log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
-        else:
-            if isinstance(dumped, dict):
-                return dumped
+    try:
+        if callable(getattr(value, "model_dump", None)):
+            return dumped(value, exclude)
+    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+        let_through(error)
+        log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
     return fields_of(value) or value
 
 

@@ -1,4 +1,4 @@
-"""What a provider answered: message, usage, finish reason, id and model.
+"""What a provider answered: message, usage, finish reason, id and model, and all the rest.
 
 Works on the SDKs' response objects and on the same as plain dicts, and never raises: what is
 missing, empty or an error inside an HTTP 200 is left out.
@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_audit.providers.fields import LISTS, at, fields_of, first_at, native, spelled
-from llm_audit.providers.shapes import Shape, shape_of
+from llm_audit.providers.shapes import ANY, Shape, shape_of
 from llm_audit.providers.usage import COUNT_SPELLINGS
+from llm_audit.providers.vectors import count_vectors, exclusion, without_vectors
+from llm_audit.providers.whole import OURS, VECTORS, extra_of
+
+_DEEPEST = 20  # objects in each other; what is deeper is left to the encoder
 
 
-def read_response(response: object) -> dict[str, Any]:
+def read_response(
+    response: object, given: Mapping[str, Any] | None = None, *, embedding_vectors: bool = False
+) -> dict[str, Any]:
     """Read out of a provider's response what a call's outcome records.
 
     Args:
@@ -20,9 +26,12 @@ def read_response(response: object) -> dict[str, Any]:
             (chat completions, Responses, legacy completions, embeddings) and all who speak it,
             Anthropic, Gemini, Bedrock (Converse and InvokeModel), Cohere, Mistral, Ollama,
             watsonx and Aleph Alpha, and messages of LangChain.
+        given: Those of the fields below that are known otherwise and stand instead.
+        embedding_vectors: Whether they are kept, too.
 
     Returns:
-        Those of these keys that were found:
+        Those of these fields that were found or given:
+        `api`: which row of the table of shapes it is.
         `response_message`: the message, a dict in the API's own shape. An API that answers with a
         list gives `{"role": "assistant", "content": [...]}` (Anthropic) or
         `{"role": "assistant", "output": [...]}` (OpenAI Responses); one without messages gives
@@ -30,20 +39,41 @@ def read_response(response: object) -> dict[str, Any]:
         `other_choices`: with n > 1, the choices after the first, each whole, as the API gave it.
         `finish_reason`: a str, spelled as the provider does.
         `response_id`, `response_model`: str.
-        `usage`: what the provider reported, untouched, for `read_usage`.
+        `usage`: what the provider reported, untouched.
+        `response_extra`: everything else of the response, and what was given otherwise, see
+        `whole`.
     """
-    body = fields_of(response)
-    shape = shape_of(body)
+    outside = fields_of(response)
+    shape = shape_of(outside)
+    vectors = {} if embedding_vectors or not shape.vectors else count_vectors(outside, shape)
+    body: Any = response
+    if type(response) is not dict:
+        body = _plain(response, exclusion(outside, shape) if vectors else None)
+    if type(body) is not dict:
+        return dict(given or {})
+    if shape is ANY:
+        shape = shape_of(body)
+    if vectors:
+        body = without_vectors(body, shape)
+    found: dict[str, Any] = {**_read(body, shape), **(given or {})}
+    extra = extra_of(body, shape, found)
+    if vectors:
+        extra = {**extra, OURS: {**extra.get(OURS, {}), VECTORS: vectors}}
+    if extra:
+        found["response_extra"] = extra
+    return found
+
+
+def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
     lists = (_items(body.get(name)) for name in shape.answers)
-    answers = next((listed for listed in lists if listed), [response])
+    answers = next((listed for listed in lists if listed), [body])
     answer = fields_of(answers[0])
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"api": shape.api or None}
     if message := _message(answers[0], answer, shape):
         found["response_message"] = message
         if len(answers) > 1:
             found["other_choices"] = [native(other) for other in answers[1:]]
-    reason = spelled(first_at(answer, shape.finish_reason))
-    found["finish_reason"] = reason or spelled(first_at(body, shape.finish_reason))
+    found["finish_reason"] = spelled(first_at(body, shape.finish_reason))
     found["response_id"] = spelled(first_at(body, shape.id))
     found["response_model"] = spelled(first_at(body, shape.model))
     found["usage"] = _usage(body, answer, shape)
@@ -67,7 +97,8 @@ def _message(given: object, answer: Mapping[str, Any], shape: Shape) -> dict[str
 
 def _usage(body: Mapping[str, Any], answer: Mapping[str, Any], shape: Shape) -> object:
     if (usage := first_at(body, shape.usage)) is not None:
-        return usage
+        usage = native(usage)
+        return usage if type(usage) is dict else None
     counts = {
         name: value
         for fields in (body, answer)
@@ -75,6 +106,18 @@ def _usage(body: Mapping[str, Any], answer: Mapping[str, Any], shape: Shape) -> 
         if name in COUNT_SPELLINGS
     }
     return counts or None
+
+
+def _plain(value: Any, exclude: Mapping[str, Any] | None = None, levels: int = _DEEPEST) -> Any:
+    """Return an object, and all objects in it, as the dicts that its API sent."""
+    dump = native(value, exclude) if levels else value
+    if dump is value and not isinstance(value, dict | list | tuple):
+        return value
+    if type(dump) is dict and not callable(getattr(value, "model_dump", None)):
+        return {name: _plain(item, None, levels - 1) for name, item in dump.items()}
+    if isinstance(dump, LISTS):
+        return [_plain(item, None, levels - 1) for item in dump]
+    return dump
 
 
 def _natives(value: object) -> object:

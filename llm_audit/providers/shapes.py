@@ -21,14 +21,17 @@ class Shape:
 
     Attributes:
         api: Its name.
-        known_by: Paths in a body; where one of them leads to something, it is this API's.
+        known_by: Paths in a body; where one of them leads to something, it is this API's. With a
+            `=`, it has to lead to this text.
         answers: Lists of a body that hold the answers; without one, the body is the answer.
         message: Paths from the answer to its message, or to the list that is its content; "" is
             the answer itself. Without one, its texts and tool calls are the message.
-        finish_reason: Paths from the answer, else from the body.
+        finish_reason: Paths in the body.
         id: Paths in the body.
         model: Paths in the body.
         usage: Paths in the body; without one, the counts lie openly in body or answer.
+        vectors: Paths in the body to the vectors of embeddings; of a list on the way, every item
+            may have some.
         contents: Names in a message of what holds its blocks, or its text.
         texts: Names of a text in a message or block.
         thoughts: Names in a message of what the model thought before.
@@ -49,6 +52,7 @@ class Shape:
     id: Names = ()
     model: Names = ()
     usage: Names = ()
+    vectors: Names = ()
     contents: Names = ()
     texts: Names = ()
     thoughts: Names = ()
@@ -64,10 +68,10 @@ class Shape:
 SHAPES = (
     Shape(  # and all who speak it: Azure, DeepSeek, Groq, Mistral, OpenRouter, Snowflake, vLLM …
         api="openai.chat",
-        known_by=("choices.message",),
+        known_by=("choices.message", "object=chat.completion"),
         answers=("choices",),
         message=("message",),
-        finish_reason=("finish_reason",),
+        finish_reason=("choices.finish_reason",),
         id=("id",),
         model=("model",),
         usage=("usage",),
@@ -80,7 +84,7 @@ SHAPES = (
     ),
     Shape(
         api="openai.responses",
-        known_by=("output.type",),
+        known_by=("output.type", "object=response"),
         message=("output",),
         finish_reason=("incomplete_details.reason", "status"),
         id=("id",),
@@ -97,7 +101,7 @@ SHAPES = (
         known_by=("choices.text",),
         answers=("choices",),
         message=("",),
-        finish_reason=("finish_reason",),
+        finish_reason=("choices.finish_reason",),
         id=("id",),
         model=("model",),
         usage=("usage",),
@@ -109,7 +113,7 @@ SHAPES = (
         answers=("candidates",),
         message=("content",),
         finish_reason=(
-            *("finishReason", "finish_reason"),
+            *("candidates.finishReason", "candidates.finish_reason"),
             *("promptFeedback.blockReason", "prompt_feedback.block_reason"),
         ),
         id=("responseId", "response_id"),
@@ -143,7 +147,7 @@ SHAPES = (
         known_by=("results.outputText",),
         answers=("results",),
         message=("",),
-        finish_reason=("completionReason",),
+        finish_reason=("results.completionReason",),
         texts=("outputText",),
     ),
     Shape(
@@ -157,7 +161,7 @@ SHAPES = (
         known_by=("results.generated_text",),
         answers=("results",),
         message=("",),
-        finish_reason=("stop_reason",),
+        finish_reason=("results.stop_reason",),
         model=("model_id",),
         texts=("generated_text",),
     ),
@@ -166,7 +170,7 @@ SHAPES = (
         known_by=("completions.completion",),
         answers=("completions",),
         message=("",),
-        finish_reason=("finish_reason",),
+        finish_reason=("completions.finish_reason",),
         model=("model_version",),
         texts=("completion",),
     ),
@@ -175,7 +179,7 @@ SHAPES = (
         known_by=("completions.data",),
         answers=("completions",),
         message=("data",),
-        finish_reason=("finishReason",),
+        finish_reason=("completions.finishReason",),
         id=("id",),
         texts=("text",),
     ),
@@ -192,12 +196,45 @@ SHAPES = (
         known_by=("generations",),
         answers=("generations",),
         message=("",),
-        finish_reason=("finish_reason",),
+        finish_reason=("generations.finish_reason",),
         id=("id",),
         usage=("meta",),
         texts=("text",),
     ),
-    Shape(  # Chat, and what has nothing to say: Rerank, Embed
+    Shape(  # all that have nothing to say
+        api="openai.embeddings",  # Azure, Mistral, Voyage, vLLM …
+        known_by=("data.embedding",),
+        id=("id",),
+        model=("model",),
+        usage=("usage",),
+        vectors=("data.embedding",),
+    ),
+    Shape(
+        api="google.embed_content",  # and Vertex' predict
+        known_by=("embeddings.values", "embedding.values", "predictions.embeddings.values"),
+        usage=("usageMetadata", "usage_metadata"),
+        vectors=("embeddings.values", "embedding.values", "predictions.embeddings.values"),
+    ),
+    Shape(
+        api="cohere.embed",
+        known_by=("response_type=embeddings_floats", "response_type=embeddings_by_type"),
+        id=("id",),
+        usage=("meta",),
+        vectors=("embeddings",),
+    ),
+    Shape(
+        api="embeddings",  # Bedrock's Titan and Nova, Ollama, Hugging Face …
+        known_by=("embedding", "embeddings"),
+        model=("model",),
+        vectors=("embeddings.embedding", "embeddings", "embedding", "embeddingsByType"),
+    ),
+    Shape(
+        api="cohere.rerank",
+        known_by=("results.relevance_score",),
+        id=("id",),
+        usage=("meta",),
+    ),
+    Shape(
         api="cohere.v1",
         known_by=("generation_id", "meta.billed_units", "meta.tokens"),
         finish_reason=("finish_reason",),
@@ -272,9 +309,13 @@ def _all_together() -> dict[str, Any]:
 # What is read as if any of them had sent it; what it calls "data" may be embeddings.
 ANY = Shape(
     **_all_together()
-    | {"known_by": (), "message": ("message", "output.message", "output", "content")}
+    | {"known_by": (), "vectors": (), "message": ("message", "output.message", "output", "content")}
 )
-_MARKS = [(path.partition(".")[0], (path,), shape) for shape in SHAPES for path in shape.known_by]
+_MARKS = [
+    (path.partition(".")[0], (path,), text or None, shape)
+    for shape in SHAPES
+    for path, _, text in (mark.partition("=") for mark in shape.known_by)
+]
 
 
 def shape_of(body: Mapping[str, Any]) -> Shape:
@@ -283,7 +324,9 @@ def shape_of(body: Mapping[str, Any]) -> Shape:
     Args:
         body: The fields of the response.
     """
-    for name, path, shape in _MARKS:
-        if name in body and first_at(body, path) is not None:
-            return shape
+    for name, path, text, shape in _MARKS:
+        if name in body:
+            found = first_at(body, path)
+            if found is not None and text in (None, found):
+                return shape
     return ANY

@@ -77,6 +77,10 @@ class Settings(BaseModel):
         None, description="called with the fields of a call before anything is written"
     )
 
+    embedding_vectors: bool = Field(
+        default=False, description="also store the vectors that embedding calls return"
+    )
+
     spool_dir: Path = Field(
         default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
     )

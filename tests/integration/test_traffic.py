@@ -49,6 +49,7 @@ def sent(mongod: embedded.Mongod) -> Iterator[dict[str, Sent]]:
         llm_audit.configure(
             mongo_url=mongod.url,
             database=DATABASE,
+            embedding_vectors=True,
             create_collection=False,
             spool_dir=spool,
             strict=True,
@@ -106,7 +107,7 @@ def as_stored(value: Any) -> Any:
 def received_by(call: Sent) -> dict[str, Any]:
     """Return what has to be stored of a response."""
     if "response" in call.outcome:
-        return read_response(call.outcome["response"])
+        return read_response(call.outcome["response"], embedding_vectors=True)
     return call.outcome
 
 
@@ -143,11 +144,23 @@ def test_responses_come_out_equal(sent: dict[str, Sent], stored: dict[str, dict[
     """A message given, or read out of a response given, is stored as it was."""
     for call_id, call in sent.items():
         received = received_by(call)
-        for name in ("response_message", "other_choices"):
+        for name in ("api", "response_message", "other_choices", "usage"):
             assert stored[call_id].get(name) == as_stored(received.get(name)), call_id
         tools = tools_asked_for(received.get("response_message"))[0]
         assert stored[call_id].get("tools_called", []) == tools, call_id
         assert stored[call_id]["status"] == "SUCCESS"
+
+
+def test_responses_can_be_put_together_again(
+    sent: dict[str, Sent], stored: dict[str, dict[str, Any]]
+) -> None:
+    """From the document of a call comes the body of its response, equal."""
+    whole = 0
+    for call_id, call in sent.items():
+        if response := call.outcome.get("response"):
+            assert llm_audit.response_of(stored[call_id]) == as_stored(response), call_id
+            whole += 1
+    assert whole > 950
 
 
 def test_notes_name_what_changed_and_nothing_else(
@@ -159,7 +172,7 @@ def test_notes_name_what_changed_and_nothing_else(
         notes = stored[call_id].get("encoding_notes", [])
         beyond = [note for note in notes if note.endswith("int beyond 64 bits stored as str")]
         received = received_by(call)
-        kept = [received.get(name) for name in ("response_message", "other_choices")]
+        kept = [received.get(name) for name in ("response_message", "response_extra")]
         assert bool(beyond) == changed([call.start, call.request_params, *kept]), call_id
         whats |= {note.rpartition(": ")[2].partition("moved to GridFS")[1] for note in notes}
     assert whats == {"", "moved to GridFS"}

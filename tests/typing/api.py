@@ -34,6 +34,7 @@ from llm_audit import (
     log_summarization,
     log_translation,
     pipelines,
+    response_of,
 )
 from llm_audit.queries.conversation import Conversation
 from llm_audit.queries.results import (
@@ -150,6 +151,8 @@ def by_questions_in_plain_code() -> None:
         assert_type(of_company.list_by_filters(limit=5, tags=["beta"]), list[LLMCall])
         assert_type(of_company.get_trace_tree("t"), TraceTree)
         assert_type(calls.cost_summary("day", timezone="UTC", model="m"), list[CostSummary])
+        if found := calls.get("id"):
+            assert_type(response_of(found), dict[str, Any] | None)
         calls.list_by_filters(compny_id="c")  # type: ignore[call-arg]
         calls.get_session()  # type: ignore[call-arg]
 

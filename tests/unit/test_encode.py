@@ -117,7 +117,7 @@ def test_an_ordinary_call_comes_back_equal() -> None:
         (_Part("text", [_Part("x", [])]), {"kind": "text", "items": [{"kind": "x", "items": []}]}),
         (
             _Message(role=_Role.USER, parts=[_Part("t", [])], unknown=[1]),
-            {"role": "user", "parts": [{"kind": "t", "items": []}], "reply": None, "unknown": [1]},
+            {"role": "user", "parts": [{"kind": "t", "items": []}], "unknown": [1]},
         ),
         (collections.UserDict({"a": 1}), {"a": 1}),
         (collections.defaultdict(list, {"a": [1]}), {"a": [1]}),

@@ -66,7 +66,7 @@ def test_who_and_how_much_stay_where_the_spool_is_full(full_spool: RecordedCalls
     }
     assert call.encoding_notes == [
         "messages, metadata: dropped: spool_max_bytes",
-        "response_message: dropped: spool_max_bytes",
+        "response_message, usage: dropped: spool_max_bytes",
     ]
 
 

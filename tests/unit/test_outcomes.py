@@ -15,8 +15,8 @@ from llm_audit.outcomes import response_fields
 
 
 def fields_of_response(**given: Any) -> dict[str, Any]:
-    arguments = {"response_message": None, "tokens": None, "estimated_cost": None}
-    return response_fields(**(arguments | given), provider="openai", models=("gpt-4o",))
+    rest = {name: given.pop(name, None) for name in ("response", "tokens", "estimated_cost")}
+    return response_fields(given=given, asked=("openai", "gpt-4o"), **rest)
 
 
 @dataclasses.dataclass(slots=True)

@@ -105,6 +105,7 @@ def test_langchains_answer_is_read() -> None:
 
     assert found.pop("response_message").items() >= answer.items()
     assert found == {
+        "api": "langchain",
         "finish_reason": "stop",
         "response_id": "chatcmpl-1",
         "response_model": "gpt-4o",

@@ -97,6 +97,7 @@ def test_both_paths_record_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     with audit_context(session_id="s", tags=["outer"], metadata={"plan": "free", "x": 1}):
         short = pair(USUAL)
         said_otherwise = pair(UNUSUAL)
+        del said_otherwise[1]["api"], said_otherwise[1]["response_extra"]  # a response was given
         monkeypatch.setattr(recorders, "encode_plain", lambda *_: None)
         encoded_otherwise = pair(USUAL)
 

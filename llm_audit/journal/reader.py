@@ -5,9 +5,11 @@ Memory is bounded by the window of starts that wait for their outcome, not by th
 """
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from llm_audit.errors import log_once
@@ -89,6 +91,7 @@ class JournalReader:
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
+        self._fault: Exception | None = None  # of reading ahead
         self.last_read_seq = known["last_read_seq"] if known else 0
         self.missing = known["missing"] if known else 0  # numbers up to there without a record
         self.damaged = set(known["damaged"] if known else ())  # segments whose loss is counted
@@ -131,14 +134,10 @@ class JournalReader:
         """
         if self._in_flight is not None:
             return self._in_flight
-        while (
-            len(self._ready) < self._batch_size
-            and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
-            and self._read_on()
-        ):
-            last = self._segments[-1]
-            if self._ready and last.open and last.end - last.read < CHASE_MIN_BYTES:
-                break
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        self._read_enough()
         self._release_waiting(everything=everything and self.read)
         batch = Batch()
         while (
@@ -160,6 +159,38 @@ class JournalReader:
         while self._segments and self._segments[0].finished:
             self._before_delete(self._segments[0])
             self._segments.popleft().delete()
+
+    @contextmanager
+    def reading_ahead(self) -> Iterator[None]:
+        """Read the next batch in a thread while this one waits for MongoDB, if much is left."""
+        thread = threading.Thread(target=self._read_ahead, name="llm-audit-reader", daemon=True)
+        started = False
+        if sum(segment.end - segment.read for segment in tuple(self._segments)) >= READ_BYTES:
+            with suppress(RuntimeError):  # at the end of the interpreter; then it is read later
+                thread.start()
+                started = True
+        try:
+            yield
+        finally:
+            if started:
+                thread.join()
+
+    def _read_ahead(self) -> None:
+        try:
+            self._read_enough()
+        except Exception as error:  # noqa: BLE001  (`next_batch` raises it)
+            self._fault = error
+
+    def _read_enough(self) -> None:
+        """Read until a batch is ready, the window is full or nothing is left."""
+        while (
+            len(self._ready) < self._batch_size
+            and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
+            and self._read_on()
+        ):
+            last = self._segments[-1]
+            if self._ready and last.open and last.end - last.read < CHASE_MIN_BYTES:
+                return
 
     def _read_on(self) -> bool:
         for segment in tuple(self._segments):

@@ -78,7 +78,8 @@ class Shipment:
         """
         batch = self.reader.next_batch(everything=everything)
         if batch is not None:
-            self.delivery.send(batch.writes, self.folder.path)
+            with self.reader.reading_ahead():
+                self.delivery.send(batch.writes, self.folder.path)
         self.reader.acknowledge()
         return batch is not None
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from descriptor_limit import descriptor_limit
 from file_size_limit import file_size_limit
-from made_up_records import LARGE, Folder, append, ids, packed, read
+from made_up_records import LARGE, Folder, append, ids, journal_of, packed, read
 
+from llm_audit.journal import reader
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
+from llm_audit.journal.records import OWN
 from llm_audit.journal.writer import Journal
 
 SIZE = len(packed(100))
@@ -41,6 +43,32 @@ def test_too_many_open_files_lose_nothing(tmp_path: Path) -> None:
     assert arrived(held) == list(range(100, 110))
     assert (journal.losses.entries(), held.acknowledged_through) == ([], 10)
     assert list(tmp_path.glob("*.bson")) == []
+
+
+def test_an_error_of_reading_ahead_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read while a batch waits for MongoDB may fail, too: the next batch says so."""
+    monkeypatch.setattr(reader, "READ_BYTES", SIZE)
+    outcomes = [packed(number, op=OWN) for number in range(100, 110)]
+    journal = journal_of(tmp_path, outcomes, segment_max_bytes=len(outcomes[0]))
+    held = JournalReader(
+        journal.segments, pending_after_seconds=0, batch_size=2, losses=journal.losses
+    )
+    held.next_batch(everything=True)
+    with held.reading_ahead():
+        pass
+    assert held.last_read_seq == 4, "the second batch has been read"
+    held.acknowledge()
+    held.next_batch(everything=True)
+    with descriptor_limit(), held.reading_ahead():
+        pass
+    held.acknowledge()
+    with pytest.raises(OSError, match="Too many open files"):
+        held.next_batch(everything=True)
+
+    assert arrived(held) == list(range(104, 110))
+    assert (journal.losses.entries(), held.acknowledged_through) == ([], 10)
 
 
 def test_a_copy_that_found_no_room_loses_nothing(tmp_path: Path) -> None:

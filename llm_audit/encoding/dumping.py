@@ -85,5 +85,5 @@ def _in_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date | time):
-        return value.isoformat()
+        return value.isoformat().replace("+00:00", "Z")
     return value

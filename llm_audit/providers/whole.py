@@ -3,25 +3,24 @@
 Message, other choices, finish reason, id, model and usage have fields of their own. What is left
 of the response is its `response_extra`, in the structure that it came in. Where the fields belong
 in it is said by the row of the table of shapes that the document's `api` names: each goes to the
-first of the row's places at which nothing is. Under `llm_audit` it says what this rule does not
-tell:
+first of the row's places that the response has, if nothing is there. Under `llm_audit` it says
+what this rule does not tell:
 
     elsewhere: fields that are not put back: the response does not have them, or not there
     vectors: how many were left out by design, and of how many dimensions
 """
 
-from collections.abc import Container, Iterable, Mapping
-from functools import cache
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from llm_audit.errors import let_through
+from llm_audit.providers.fields import LISTS
 from llm_audit.providers.shapes import ANY, SHAPES, Names, Shape
 
 OURS = "llm_audit"
 ELSEWHERE, VECTORS = "elsewhere", "vectors"
-_BY_API = {shape.api: shape for shape in SHAPES}
 _MESSAGE, _CHOICES = "response_message", "other_choices"
 _COLUMNS = {  # the table's, by the field that is read from them
     "finish_reason": "finish_reason",
@@ -29,7 +28,48 @@ _COLUMNS = {  # the table's, by the field that is read from them
     "response_model": "model",
     "usage": "usage",
 }
-_PLACED = (_MESSAGE, _CHOICES, *_COLUMNS)
+
+
+class _Place(NamedTuple):
+    """Where a field is: in the answer or the body, the way to what holds it, and its name there."""
+
+    in_answer: bool
+    way: Names
+    name: str
+
+
+class _Row(NamedTuple):
+    """A row of the table as this module looks at it."""
+
+    answers: str | None
+    message: _Place | None  # None: it is the answer, or what the answer says
+    is_answer: bool  # the message
+    texts: frozenset[str]
+    columns: tuple[tuple[str, tuple[_Place, ...]], ...]
+
+
+def _place(path: str, answers: str | None) -> _Place:
+    *way, name = path.split(".")
+    in_answer = bool(way) and way[0] == answers
+    return _Place(in_answer, tuple(way[in_answer:]), name)
+
+
+def _row(shape: Shape) -> _Row:
+    answers = next(iter(shape.answers), None)
+    path = next(iter(shape.message), "")
+    return _Row(
+        answers,
+        _place(path, answers)._replace(in_answer=True) if path else None,
+        shape.message == ("",),
+        frozenset(shape.texts),
+        tuple(
+            (field, tuple(_place(path, answers) for path in getattr(shape, column)))
+            for field, column in _COLUMNS.items()
+        ),
+    )
+
+
+_ROWS = {shape.api: _row(shape) for shape in SHAPES}
 
 
 def response_of(call: Mapping[str, Any] | BaseModel) -> dict[str, Any] | None:
@@ -44,16 +84,17 @@ def response_of(call: Mapping[str, Any] | BaseModel) -> dict[str, Any] | None:
         stored, and the vectors of embeddings are left out. None if no response was given.
     """
     document = dict(call)
-    extra = document.get("response_extra")
-    shape = _BY_API.get(document.get("api") or "")
-    if not extra and shape is None:
+    extra = document.get("response_extra") or {}
+    row = _ROWS.get(document.get("api") or "")
+    if not extra and row is None:
         return None
-    body = {name: value for name, value in (extra or {}).items() if name != OURS}
-    if shape is None:
+    body = {name: value for name, value in extra.items() if name != OURS}
+    if row is None:
         return body
-    ours = (extra or {}).get(OURS) or {}
-    elsewhere = ours.get(ELSEWHERE) or ()
-    return _together(body, shape, _stored(document, elsewhere))
+    elsewhere = (extra.get(OURS) or {}).get(ELSEWHERE) or ()
+    return _put_back(
+        body, row, {name: document[name] for name in document if name not in elsewhere}
+    )
 
 
 def extra_of(body: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,125 +105,142 @@ def extra_of(body: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> d
         shape: Its row.
         fields: What is stored of it, or instead of it.
     """
+    extra = dict(body)
     if shape is ANY:
-        return dict(body)
-    stored = _stored(fields)
-    extra = _apart(body, shape, stored)
-    if _same(_together(extra, shape, stored), body):
         return extra
-    placed: dict[str, Any] = {}
-    for name, value in stored.items():
-        tried = {**placed, name: value}
-        if _same(_together(_apart(body, shape, tried), shape, tried), body):
-            placed = tried
-    extra = _apart(body, shape, placed)
-    ours = extra.get(OURS) or {}
-    return {**extra, OURS: {**ours, ELSEWHERE: [name for name in stored if name not in placed]}}
+    row = _ROWS[shape.api]
+    answer = _answer(extra, row)
+    message = fields.get(_MESSAGE)
+    if row.is_answer and answer is extra and _same(message, body):
+        return {}
+    said = answer
+    if row.is_answer and row.answers and answer is not extra:
+        said = body[row.answers][0]  # what is in it is not taken out by itself
+    elsewhere = [*_take_message(answer, row, message), *_take_columns(extra, said, row, fields)]
+    if _CHOICES in fields and row.answers:
+        extra[row.answers] = extra[row.answers][:1]
+    if elsewhere:
+        extra[OURS] = {ELSEWHERE: elsewhere}
+    return extra
 
 
-def _stored(document: Mapping[str, Any], but: Container[str] = ()) -> dict[str, Any]:
-    return {name: value for name in _PLACED if name not in but and (value := document.get(name))}
+def _take_message(answer: dict[str, Any] | None, row: _Row, message: object) -> Iterator[str]:
+    """Take the message out of its answer; name it if it would be put where it never was."""
+    if not message or answer is None:
+        return
+    places = _places(answer, row, message) if isinstance(message, dict) else None
+    if places is None:  # an object of the caller's
+        yield _MESSAGE
+    elif all(name in inner and _same(inner[name], value) for inner, name, value in places):
+        for inner, name, _ in places:
+            del inner[name]
+    elif _have_room(places):
+        yield _MESSAGE
+
+
+def _put_message(answer: dict[str, Any] | None, row: _Row, message: object) -> None:
+    if isinstance(message, dict) and answer is not None:
+        places = _places(answer, row, message)
+        if _have_room(places):
+            for inner, name, value in places:
+                inner[name] = value
+
+
+def _have_room(places: Sequence[tuple[dict[str, Any], str, Any]]) -> bool:
+    return all(name not in inner for inner, name, _ in places)
+
+
+def _places(
+    answer: dict[str, Any], row: _Row, message: dict[str, Any]
+) -> list[tuple[dict[str, Any], str, Any]]:
+    """Return where in its answer a message stands, and as what: what holds it, its name, itself."""
+    if row.message is None or not message.keys() - row.texts:
+        return [(answer, name, value) for name, value in message.items()]
+    name = row.message.name
+    inner = _opened(answer, row.message.way)
+    if inner is None:
+        return []
+    # an API that answers with a list
+    value = message[name] if message.keys() == {"role", name} else message
+    return [(inner, name, value)]
+
+
+def _take_columns(
+    extra: dict[str, Any], answer: dict[str, Any] | None, row: _Row, fields: Mapping[str, Any]
+) -> Iterator[str]:
+    """Take the other fields out of a body; name those that would be put where they never were."""
+    for field, places in row.columns:
+        if value := fields.get(field):
+            holder, name = _first(extra, answer, places)
+            if holder is None:
+                continue
+            if name not in holder:
+                yield field
+            elif _same(holder[name], value) and not (row.is_answer and holder is answer):
+                del holder[name]
+
+
+def _put_back(body: dict[str, Any], row: _Row, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is left of a body with the fields where nothing is."""
+    answer = _answer(body, row)
+    if row.is_answer and answer is body and not body:
+        return dict(fields.get(_MESSAGE) or {})
+    _put_message(answer, row, fields.get(_MESSAGE))
+    others = fields.get(_CHOICES)
+    if others and row.answers and isinstance(first := body.get(row.answers), list):
+        body[row.answers] = [*first[:1], *others]
+    for field, places in row.columns:
+        if value := fields.get(field):
+            holder, name = _first(body, answer, places)
+            if holder is not None:
+                holder.setdefault(name, value)
+    return body
+
+
+def _answer(body: dict[str, Any], row: _Row) -> dict[str, Any] | None:
+    """Return the answer in a body, the first of several, after copying all that leads to it."""
+    answers = body.get(row.answers) if row.answers else None
+    if not answers or not isinstance(answers, LISTS):
+        return body
+    first, *others = answers
+    if type(first) is not dict:
+        return None
+    first = dict(first)
+    body[row.answers] = [first, *others]  # type: ignore[index]
+    return first
+
+
+def _first(
+    body: dict[str, Any], answer: dict[str, Any] | None, places: Iterable[_Place]
+) -> tuple[dict[str, Any] | None, str]:
+    """Return the first place of a field that there is, unless it says null: its holder and name."""
+    for place in places:
+        if not place.in_answer:
+            holder = _opened(body, place.way)
+        elif answer is None or answer is body:
+            holder = None
+        else:
+            holder = _opened(answer, place.way)
+        if holder is not None and holder.get(place.name, "") is not None:
+            return holder, place.name
+    return None, ""
+
+
+def _opened(inner: dict[str, Any], way: Names) -> dict[str, Any] | None:
+    """Return what is at the end of a way, after copying all that leads to it."""
+    for name in way:
+        value = inner.get(name)
+        if type(value) is not dict:
+            return None
+        inner[name] = inner = dict(value)
+    return inner
 
 
 def _same(one: object, other: object) -> bool:
+    if one is other:
+        return True
     try:
         return bool(one == other)
     except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
         let_through(error)
         return False
-
-
-def _apart(body: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a body without what these fields hold of it."""
-    extra = dict(body)
-    answers = _answers(shape, extra)
-    if _CHOICES in fields and answers and _same(extra[answers[0]][1:], fields[_CHOICES]):
-        extra[answers[0]] = extra[answers[0]][:1]
-    message = fields.get(_MESSAGE)
-    if isinstance(message, dict):
-        for path, value in _places(message, shape):
-            if path:
-                _take(extra, (*answers, *path), value)
-            elif answers:
-                extra[answers[0]] = [{}, *extra[answers[0]][1:]]
-            else:
-                return {}
-    for name, column in _COLUMNS.items():
-        if name in fields:
-            any(_take(extra, path, fields[name]) for path in _paths(shape, column))
-    return extra
-
-
-def _together(extra: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of what is left of a body with the fields put back."""
-    body = dict(extra)
-    answers = _answers(shape, body)
-    message = fields.get(_MESSAGE)
-    if isinstance(message, dict):
-        for path, value in _places(message, shape):
-            if path:
-                _put(body, (*answers, *path), value)
-            elif answers and body[answers[0]][0] == {}:
-                body[answers[0]] = [message, *body[answers[0]][1:]]
-            elif not answers and not body:
-                return dict(message)
-    if _CHOICES in fields and answers and len(body[answers[0]]) == 1:
-        body[answers[0]] = [*body[answers[0]], *fields[_CHOICES]]
-    for name, column in _COLUMNS.items():
-        if name in fields:
-            any(_put(body, path, fields[name]) for path in _paths(shape, column))
-    return body
-
-
-def _places(message: dict[str, Any], shape: Shape) -> Iterable[tuple[Names, Any]]:
-    """Return where in its answer a message stands, or what it was made of."""
-    if not shape.message or not message.keys() - {*shape.texts}:
-        return [((name,), value) for name, value in message.items()]
-    (path,) = _paths(shape, "message")
-    if path and message.keys() == {"role", path[-1]}:
-        return [(path, message[path[-1]])]  # of an API that answers with a list
-    return [(path, message)]
-
-
-@cache
-def _paths(shape: Shape, column: str) -> tuple[Names, ...]:
-    return tuple(tuple(filter(None, path.split("."))) for path in getattr(shape, column))
-
-
-def _answers(shape: Shape, body: Mapping[str, Any]) -> Names:
-    """Return the name of the list of answers that a body has, alone; nothing if it has none."""
-    return tuple(name for name in shape.answers if body.get(name) and type(body[name]) is list)
-
-
-def _put(body: dict[str, Any], path: Names, value: object) -> bool:
-    """Put a value at a path, if nothing is there but all that leads to it; tell whether it was."""
-    inner = _opened(body, path)
-    if inner is None or path[-1] in inner:
-        return False
-    inner[path[-1]] = value
-    return True
-
-
-def _take(body: dict[str, Any], path: Names, value: object) -> bool:
-    """Take a value away from a path, if just this is there; tell whether it was."""
-    inner = _opened(body, path)
-    if inner is None or path[-1] not in inner or not _same(inner[path[-1]], value):
-        return False
-    del inner[path[-1]]
-    return True
-
-
-def _opened(body: dict[str, Any], path: Names) -> dict[str, Any] | None:
-    """Return what holds the end of a path, after copying all that leads to it."""
-    inner = body
-    for name in path[:-1]:
-        value = inner.get(name)
-        if type(value) is list and value and type(value[0]) is dict:
-            first = dict(value[0])
-            inner[name] = [first, *value[1:]]
-            inner = first
-        elif type(value) is dict:
-            inner[name] = inner = dict(value)
-        else:
-            return None
-    return inner

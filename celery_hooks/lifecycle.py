@@ -5,13 +5,13 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 import llm_audit
+from llm_audit import prices
 from llm_audit.lifecycle import rest
-from llm_audit.providers import pricing
 
 
 def preload(**_: Any) -> None:
     """Load the price list before the pool is forked, once for all its children."""
-    pricing.preload()
+    prices.preload()
 
 
 def look_after_the_dead(sender: object, **_: Any) -> None:

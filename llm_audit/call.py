@@ -226,7 +226,12 @@ class OutcomeFields(BaseModel):
     )
     reasoning_tokens: Figure[int | None] = None
     estimated_cost: Figure[float | None] = Field(None, description="USD")
-    cost_source: Figure[str | None] = None
+    cost_source: Figure[str | None] = Field(
+        None, description="who says so: caller, billed: <field>, own: <price>, or the price list"
+    )
+    cost_details: Figure[dict[str, Anything]] = Field(
+        default_factory=dict, description="USD by part, adding up: input, cached, output, searches"
+    )
     latency_ms: Figure[float | None] = None
     time_to_first_token_ms: Figure[float | None] = None
 

@@ -6,8 +6,8 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from llm_audit.errors import let_through
+from llm_audit.prices import Sale, cost_of
 from llm_audit.providers.fields import fields_of, native
-from llm_audit.providers.pricing import estimate_cost
 from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.usage import read_usage
@@ -28,9 +28,8 @@ def response_fields(
         given: Those fields of it that are known otherwise, and stand instead; `response_message` as
             the API gave it, the others as `arguments.checked` returns them.
         tokens: Anything that `read_usage` takes; None reads the response's.
-        estimated_cost: USD; None computes it from the model's price.
-        asked: The provider and the model that were asked, for the price; of the model as requested
-            and as answered the first that has a price counts.
+        estimated_cost: USD; None takes what the response says that it cost, else computes it.
+        asked: The provider and the model that were asked, for the price.
     """
     fields = dict(given)
     if fields.get("response_message") is not None:
@@ -47,7 +46,11 @@ def response_fields(
         fields |= read_usage(tokens, problems)
         for problem in problems:
             report_mistake(problem)
-    fields |= _costs(estimated_cost, fields, tokens, asked)
+    cost = None if estimated_cost is None else _cost(estimated_cost)
+    if cost is not None:
+        fields |= {"estimated_cost": cost, "cost_source": "caller"}
+    elif tokens is not None:
+        fields |= _computed_cost(fields, response, asked)
     return fields
 
 
@@ -60,23 +63,27 @@ def _asked_for(message: object) -> dict[str, list[str]]:
     return {name: tools for name, tools in found.items() if tools}
 
 
-def _costs(
-    estimated_cost: object,
-    fields: Mapping[str, Any],
-    tokens: object,
-    asked: tuple[str | None, str | None],
+def _computed_cost(
+    fields: Mapping[str, Any], response: object, asked: tuple[str | None, str | None]
 ) -> dict[str, Any]:
-    """Return what a response cost, and who says so."""
-    cost = None if estimated_cost is None else _cost(estimated_cost)
-    if cost is not None:
-        return {"estimated_cost": cost, "cost_source": "caller"}
-    if tokens is not None:
-        provider, requested = asked
-        for name in (requested, fields.get("response_model")):
-            priced = estimate_cost(provider, name, fields)
-            if priced is not None:
-                return {"estimated_cost": priced[0], "cost_source": priced[1]}
-    return {}
+    """Return what a call cost, who says so, and the parts of it."""
+    said = fields.get("response_extra") or {}
+    if hidden := _hidden_by_litellm(response):
+        said = {**said, "_hidden_params": hidden}
+    cost = cost_of(Sale.of(fields, said, asked))
+    if cost is None:
+        return {}
+    return {"estimated_cost": cost.usd, "cost_source": cost.source, "cost_details": cost.parts}
+
+
+def _hidden_by_litellm(response: object) -> dict[str, Any]:
+    if response is None or type(response) is dict:
+        return {}
+    try:
+        return fields_of(getattr(response, "_hidden_params", None))
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        return {}
 
 
 def _message(given: object) -> object:

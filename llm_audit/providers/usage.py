@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.providers.fields import FIELDLESS, fields_of
+from llm_audit.providers.fields import FIELDLESS, LISTS, fields_of
 
 _INT64_MAX = 2**63 - 1
 
@@ -51,6 +51,7 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "completion_token_details": _OUTPUT_DETAILS,
     "cached_tokens": "cached_tokens",
     "cache_write_tokens": "cache_write_tokens",
+    "cache_read_tokens": "cached_tokens",  # pydantic-ai
     "reasoning_tokens": "reasoning_tokens",
     "num_cached_tokens": "cached_tokens",  # Mistral
     "prompt_cache_hit_tokens": "cached_tokens",  # DeepSeek
@@ -85,6 +86,8 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "generation_token_count": "completion_tokens",
     "inputTextTokenCount": "prompt_tokens",
     "tokenCount": "completion_tokens",
+    "inputTokenCount": "prompt_tokens",  # the metrics at the end of a stream
+    "outputTokenCount": "completion_tokens",
     # Cohere
     "tokens": _INPUT_AND_OUTPUT,
     # Ollama
@@ -140,10 +143,27 @@ def _read(tokens: object, problems: list[str]) -> dict[str, int]:
     on_top: dict[str, int] = {}
     _collect(usage, _FIELD_BY_SPELLING, counts, on_top, problems)
     counts = _completed(counts, on_top, includes_cache="prompt_tokens" in usage)
+    for each in apart(usage):
+        for name, count in _read(each, problems).items():
+            counts[name] = counts.get(name, 0) + count
     for name in [name for name, count in counts.items() if count > _INT64_MAX]:
         del counts[name]
         problems.append(f"tokens add up to {name} beyond 2**63 - 1: it is left out")
     return counts
+
+
+_OWN = {None, "message"}  # the requests that a response's own counts add up
+
+
+def apart(usage: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the usages of further requests behind a response, which its own counts leave out.
+
+    Anthropic makes them where it compacts the context or asks an advisor.
+    """
+    iterations = usage.get("iterations")
+    if not isinstance(iterations, LISTS):
+        return []
+    return [each for each in map(fields_of, iterations) if each.get("type") not in _OWN]
 
 
 def _collect(
@@ -206,6 +226,9 @@ def _completed(
         total = counts.setdefault("total_tokens", prompt + completion)
         if reasoning and total == prompt + completion + reasoning:  # xAI keeps them apart
             counts["completion_tokens"] = completion + reasoning
+        elif reasoning > completion:  # Perplexity, even in the total
+            counts["completion_tokens"] = completion + reasoning
+            counts["total_tokens"] = prompt + completion + reasoning
     return counts
 
 

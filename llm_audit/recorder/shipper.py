@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from llm_audit import prices
 from llm_audit.errors import UnavailableError, log, log_fault, log_once
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
-from llm_audit.providers import pricing
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
@@ -160,7 +160,7 @@ class Shipper:
                 self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
-        self._try(pricing.preload)  # what the first end of a call needs
+        self._try(prices.preload)  # what the first end of a call needs
         while not self._stopping:
             self._pause(self._try(self._work_once))
         if self.unavailable is None:

@@ -32,7 +32,7 @@ _FORKSERVER.set_forkserver_preload(
     [
         "llm_audit.logger",
         "llm_audit.lifecycle",
-        "llm_audit.providers.pricing",
+        "llm_audit.prices.price_list",
         "genai_prices",
         "pymongo",
     ]

@@ -14,6 +14,7 @@ LAYERS = [
     {"errors", "open_enum", "spelling"},
     {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
     {"providers"},
+    {"prices"},
     {"arguments", "failures", "outcomes", "redaction"},
     {"journal"},
     {"store"},

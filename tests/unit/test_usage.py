@@ -341,3 +341,58 @@ def test_counts_that_add_up_to_too_much_are_left_out() -> None:
 
     assert read_usage(parts, problems) == parts
     assert ["total_tokens" in problem for problem in problems] == [True]
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {
+                "input_tokens": 100,
+                "output_tokens": 10,
+                "iterations": [
+                    {"type": "message", "input_tokens": 100, "output_tokens": 10},
+                    {
+                        "type": "compaction",
+                        "input_tokens": 900,
+                        "output_tokens": 5,
+                        "cache_read_input_tokens": 50,
+                    },
+                ],
+            },
+            {
+                "prompt_tokens": 1050,
+                "completion_tokens": 15,
+                "total_tokens": 1065,
+                "cached_tokens": 50,
+            },
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "reasoning_tokens": 70,
+            },
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 75,
+                "total_tokens": 85,
+                "reasoning_tokens": 70,
+            },
+        ),
+        (
+            {"input_tokens": 121, "output_tokens": 5, "cache_read_tokens": 20},
+            {
+                "prompt_tokens": 121,
+                "completion_tokens": 5,
+                "total_tokens": 126,
+                "cached_tokens": 20,
+            },
+        ),
+    ],
+    ids=["compaction", "reasoning-apart", "pydantic-ai"],
+)
+def test_what_is_counted_apart_is_added(usage: dict[str, Any], expected: dict[str, int]) -> None:
+    """Further requests behind a response, and reasoning outside of the output, are counted."""
+    assert read_usage(usage) == expected

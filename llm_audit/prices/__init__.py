@@ -1,0 +1,17 @@
+"""What a call cost, in USD, and who says so.
+
+The first of these that knows it: the response's own bill (`billed`), the user's own prices
+(`own`), the public price list (`price_list`), which finds the seller and the model (`sellers`), the
+units that were used (`units`) and the conditions they were sold at (`conditions`).
+"""
+
+from llm_audit.prices.billed import billed_cost
+from llm_audit.prices.cost import Cost, Sale
+from llm_audit.prices.price_list import list_cost, preload
+
+__all__ = ["Cost", "Sale", "cost_of", "preload"]
+
+
+def cost_of(sale: Sale) -> Cost | None:
+    """Return what a call cost that ended as the sale says; None where nobody knows."""
+    return billed_cost(sale) or list_cost(sale)

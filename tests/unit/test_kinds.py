@@ -6,8 +6,8 @@ import pytest
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.call import CONTENT, CallFields, Kind, columns, named
-from llm_audit.cli.files.export_lines import CSV_FIELDS
+from llm_audit.call import CONTENT, CallFields, Kind, named
+from llm_audit.cli.files.columns import ALL_COLUMNS, PLAIN_COLUMNS
 from llm_audit.context import CallContext, enter, leave
 from llm_audit.journal.operations import BARE_FIELD_MAX_BYTES
 from llm_audit.queries.views import v_calls, v_failures
@@ -96,11 +96,15 @@ def test_views_show_every_field_that_is_no_body(view: Any) -> None:
 
 
 def test_csv_has_every_field_that_is_no_body() -> None:
-    """The columns are those of the views, the task's fields apart, and why a call failed."""
-    assert {*CSV_FIELDS} == {
-        "_id",
-        *columns(Kind.WHO, Kind.FIGURE, Kind.LABEL),
-        "error_message",
-    }
-    assert "task.attempt_id" in CSV_FIELDS
-    assert len(CSV_FIELDS) == len({*CSV_FIELDS})
+    """The columns are the fields of the views, why a call failed, and what was said as text."""
+    fields = {column.partition(".")[0] for column in PLAIN_COLUMNS}
+    plain = named(Kind.WHO, Kind.FIGURE, Kind.LABEL)
+    assert fields == {"id", *plain, "error_message", "prompt", "answer"}
+    assert "task.attempt_id" in PLAIN_COLUMNS
+    assert len(PLAIN_COLUMNS) == len({*PLAIN_COLUMNS})
+
+
+def test_every_field_is_a_column() -> None:
+    """Who adds a field has it in exports that hold everything."""
+    fields = {column.partition(".")[0] for column in ALL_COLUMNS}
+    assert fields == {"id", *CallFields.model_fields, "prompt", "answer"}

@@ -1,6 +1,7 @@
-"""JSON in and out: what `--json` prints, and MongoDB's Extended JSON; one document a line.
+"""JSON in and out: plain JSON, and MongoDB's Extended JSON; one document a line.
 
-Plain JSON has dates in ISO 8601, UTC. Extended JSON brings every type back that MongoDB has.
+Plain JSON is what `--json` prints and `export` writes: dates in ISO 8601, UTC, and a call's id as
+`id`, as in Python. Extended JSON brings every type back that MongoDB has, and has `_id`, as there.
 """
 
 import base64
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # `llm-audit --help` needs no driver
 # Python and some shells take these for ends of lines, and terminals obey some of them.
 _NOT_IN_A_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
+ID, STORED_ID = "id", "_id"
+
 
 def print_json(row: Mapping[str, Any] | BaseModel) -> None:
     """Print one row as one line.
@@ -30,7 +33,7 @@ def print_json(row: Mapping[str, Any] | BaseModel) -> None:
     Args:
         row: Whatever MongoDB returned, or a result of ours.
     """
-    print(json_line(json_row(row) if isinstance(row, BaseModel) else row))
+    print(json_line(json_row(row)))
 
 
 def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
@@ -40,9 +43,13 @@ def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
     sys.stdout.flush()
 
 
-def json_line(row: Mapping[str, Any]) -> str:
-    """Return one row as one line of strict JSON."""
-    return escaped(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_text_of))
+def json_line(value: Any) -> str:
+    """Return a row, or any other value, as one line of strict JSON."""
+    write = functools.partial(json.dumps, ensure_ascii=False, allow_nan=False, default=_in_json)
+    try:
+        return escaped(write(value))
+    except (ValueError, TypeError):  # NaN, or keys that are no texts
+        return escaped(write(_finite(value)))
 
 
 def extended_json(document: Mapping[str, Any], *, indent: int | None = None) -> str:
@@ -59,24 +66,33 @@ def extended_json(document: Mapping[str, Any], *, indent: int | None = None) -> 
     )
 
 
-def from_extended_json(line: str) -> dict[str, Any]:
-    """Return the document that a line of Extended JSON means.
+def from_json(line: str) -> tuple[dict[str, Any], bool]:
+    """Return the document that a line means, and whether it is plain JSON, not Extended JSON.
+
+    Which it is shows in the name of its id.
 
     Raises:
         ValueError, TypeError, ArithmeticError, RecursionError, BSONError: It means none.
     """
     from bson.json_util import loads
 
-    document = loads(line, json_options=_extended_options())
+    document = json.loads(line)
     if not isinstance(document, dict):
         raise TypeError
-    return document
+    if ID in document and STORED_ID not in document:
+        return {STORED_ID if name == ID else name: item for name, item in document.items()}, True
+    return loads(line, json_options=_extended_options()), False
 
 
-def json_row(row: BaseModel) -> dict[str, Any]:
-    """Return a row as MongoDB gave it, which says nothing of what was not there."""
-    as_stored = isinstance(row, TolerantModel)
-    return row.model_dump(by_alias=as_stored, exclude_unset=as_stored)
+def json_row(row: Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+    """Return a row for plain JSON: it says nothing of what was not there, and has one name for ids.
+
+    Args:
+        row: Whatever MongoDB returned, or a result of ours.
+    """
+    if isinstance(row, BaseModel):
+        return row.model_dump(exclude_unset=isinstance(row, TolerantModel))
+    return {ID if name == STORED_ID else name: value for name, value in row.items()}
 
 
 def escaped(text: str) -> str:
@@ -112,7 +128,9 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _text_of(value: object) -> str:
+def _in_json(value: object) -> Any:
     if isinstance(value, datetime):
         return iso_utc(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)

@@ -1,6 +1,6 @@
 """How things look in a terminal: tables, money, durations, times, bars, colours of statuses."""
 
-import unicodedata
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Self, TypeVar
@@ -37,7 +37,8 @@ _CENT = 0.01
 _SMALLEST_USD = 0.000001
 _SHORTENED = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12))
 _WORTH_SHORTENING = 10**4
-_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What a terminal obeys; some turn around the text that follows.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Figure(str):
@@ -128,9 +129,7 @@ def totals(
 
 def safe(value: object) -> str:
     """Return recorded text without what would steer the terminal instead of being shown."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if _steers(letter) else letter for letter in str(value)
-    )
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", str(value))
 
 
 def cell(value: object) -> str:
@@ -262,13 +261,6 @@ def _width(table: Table, console: Console) -> int:
 def bar(value: float | None, largest: float, style: str = "cyan") -> Bar:
     """Return a bar as long as a value's share of the largest."""
     return Bar(largest or 1, 0, value or 0, width=BAR_WIDTH, color=style)
-
-
-def _steers(letter: str) -> bool:
-    """Tell whether a terminal obeys a character; some turn around the text that follows."""
-    if letter in "\n\t":
-        return False
-    return unicodedata.category(letter) == "Cc" or letter in _BIDIRECTIONAL
 
 
 def _shortened(count: float) -> str:

@@ -6,75 +6,66 @@ from typing import Any
 
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing.json_lines import escaped
+from llm_audit.cli.files.openai_messages import NO_CHAT, NoExampleError, OpenAIChat, openai_tools
+from llm_audit.providers.blocks import ASSISTANT, SYSTEM, TOOL
+
+IN_GRIDFS = "are partly in GridFS"
+NO_JSON = "hold what JSON does not know"
+NO_PAIR = "have a tool's call without its result, or the other way round"
 
 _MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-_CONTENT_TYPES = frozenset({"text", "image_url", "refusal", "input_audio", "file"})
-_FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
+_SAID = ("content", "tool_calls", "function_call")
 
 
-def fine_tuning_example(call: Call) -> str | None:
-    """Return the example; None if the call is no chat as OpenAI's API has it, or not all here."""
-    system = call.get("system_prompt")
-    messages: list[Any] = [{"role": "system", "content": system}] if system else []
-    messages += [*(call.get("messages") or ()), call.get("response_message")]
-    if len(messages) < 2 or not all(map(_is_openai, messages)):  # noqa: PLR2004
-        return None
-    if messages[-1].get("role") != "assistant":
-        return None
-    tools = _tools(call.get("tools") or [])
-    if tools is None:
-        return None
-    kept = [
-        {name: message[name] for name in _MESSAGE_FIELDS if message.get(name) is not None}
-        for message in messages
-    ]
-    example = {"messages": kept, **tools}
-    if _is_partly_in_gridfs(example):
-        return None
+def fine_tuning_example(call: Call) -> str:
+    """Return the example.
+
+    Args:
+        call: A successful one, of whatever type and provider.
+
+    Raises:
+        NoExampleError: It is no chat, or cannot be told as one of OpenAI's API.
+    """
+    if _is_partly_in_gridfs([call.get(name) for name in ("messages", "input", "tools")]):
+        raise NoExampleError(IN_GRIDFS)
+    if _is_partly_in_gridfs([call.get(name) for name in ("system_prompt", "response_message")]):
+        raise NoExampleError(IN_GRIDFS)
+    asked = call.get("messages") or call.get("input")
+    if not asked or not call.get("response_message"):
+        raise NoExampleError(NO_CHAT)
+    chat = OpenAIChat()
     try:
+        chat.add(call.get("system_prompt") or [], role=SYSTEM)
+        chat.add(asked)
+        before = len(chat.messages)
+        chat.add(call["response_message"], role=ASSISTANT)
+        example = {"messages": list(map(_kept, chat.messages)), **openai_tools(call.get("tools"))}
+        _check(example["messages"], before)
         return escaped(json.dumps(example, ensure_ascii=False, allow_nan=False))
     except (TypeError, ValueError):  # dates, bytes, UUIDs, NaN: never were in JSON
-        return None
+        raise NoExampleError(NO_JSON) from None
 
 
-def _is_openai(message: Any) -> bool:
-    if not isinstance(message, Mapping) or message.get("role") not in _ROLES:
-        return False
-    content = message.get("content")
-    if isinstance(content, list):
-        return all(isinstance(b, Mapping) and b.get("type") in _CONTENT_TYPES for b in content)
-    asks = message.get("tool_calls") or message.get("function_call")
-    return isinstance(content, str) or (content is None and bool(asks))
+def _kept(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: message[name] for name in _MESSAGE_FIELDS if message.get(name) is not None}
 
 
-def _tools(tools: Any) -> dict[str, Any] | None:
-    """Return the tools of a request under their name in the API; None for those of another API."""
-    if not tools:
-        return {}
-    if not isinstance(tools, list):
-        return None
-    if all(map(_is_tool, tools)):
-        return {"tools": tools}
-    return {"functions": tools} if all(map(_is_function, tools)) else None
-
-
-def _is_tool(tool: Any) -> bool:
-    return (
-        isinstance(tool, Mapping)
-        and tool.get("type") == "function"
-        and isinstance(tool.get("function"), Mapping)
-        and isinstance(tool["function"].get("name"), str)
-    )
-
-
-def _is_function(tool: Any) -> bool:
-    return (
-        isinstance(tool, Mapping)
-        and isinstance(tool.get("name"), str)
-        and isinstance(tool.get("parameters"), Mapping)
-        and tool.keys() <= _FUNCTION_FIELDS
-    )
+def _check(messages: list[dict[str, Any]], before: int) -> None:
+    """Look that there is one answer, to something, and that calls of tools have their results."""
+    answer = messages[before:]
+    is_answered = len(answer) == 1 and answer[0]["role"] == ASSISTANT
+    if not before or not is_answered or not any(answer[0].get(name) for name in _SAID):
+        raise NoExampleError(NO_CHAT)
+    waiting: set[object] = set()
+    for message in messages:
+        if message["role"] == TOOL:
+            if message.get("tool_call_id") not in waiting:
+                raise NoExampleError(NO_PAIR)
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            raise NoExampleError(NO_PAIR)
+        else:
+            waiting = {asked.get("id") for asked in message.get("tool_calls") or ()}
 
 
 def _is_partly_in_gridfs(value: Any) -> bool:

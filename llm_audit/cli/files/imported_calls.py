@@ -4,12 +4,23 @@ import gzip
 import math
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_audit.call import LLMCallStatusEnum
-from llm_audit.cli.drawing.json_lines import from_extended_json
+from pydantic import BaseModel
+
+from llm_audit.call import (
+    OUTCOME_FIELD_NAMES,
+    SAID,
+    CallFields,
+    Kind,
+    LLMCallStatusEnum,
+    named,
+)
+from llm_audit.cli.drawing.json_lines import from_json
+from llm_audit.cli.files.field_types import models_in, types_of
 
 if TYPE_CHECKING:
     from bson import CodecOptions
@@ -17,19 +28,21 @@ if TYPE_CHECKING:
 
 DOCUMENT_MAX_BYTES = 16 * 2**20
 
-_DATES = ("created_at", "completed_at", "expires_at")
-_TOKENS = (
-    *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
-    *("cache_write_tokens", "reasoning_tokens"),
-)
-_NUMBERS = (*_TOKENS, "estimated_cost", "latency_ms", "time_to_first_token_ms")
+# What every list and sum reads: the dates, the figures of how a call ended, the names in it.
+_DATES = tuple(name for name, kind in types_of().items() if kind is datetime)
+_FIGURES = {
+    name: types_of()[name]
+    for name in named(Kind.FIGURE)
+    if name in OUTCOME_FIELD_NAMES and types_of()[name] in {int, float}
+}
+_LISTS = tuple(name for name in named(Kind.LABEL) if name in OUTCOME_FIELD_NAMES)
 _STATUSES = frozenset(LLMCallStatusEnum)
 _LENGTH_BYTES = 4
 _SMALLEST = 5  # bytes of a document without fields
 _LARGEST = 2**25  # what mongodump writes is half as large
 
 Refuse = Callable[[str], None]
-Read = Iterator[tuple[str, "RawBSONDocument", dict[str, Any]]]
+Read = Iterator[tuple["CallInFile", dict[str, Any]]]
 
 
 class CallInFile(NamedTuple):
@@ -37,6 +50,7 @@ class CallInFile(NamedTuple):
 
     place: str
     document: "RawBSONDocument"
+    is_of_a_list: bool = False  # perhaps: plain JSON in which nothing is said
 
 
 def calls_in(stream: BufferedReader, name: str, refuse: Refuse) -> Iterator[CallInFile]:
@@ -52,11 +66,12 @@ def calls_in(stream: BufferedReader, name: str, refuse: Refuse) -> Iterator[Call
         # a BSON document begins with its length, below 2**25; JSON holds no such characters
         is_bson = stream.peek(_LENGTH_BYTES)[3:4] in {b"\x00", b"\x01"}
         read = _from_bson if is_bson else _from_json
-        for place, raw, document in read(stream, lambda reason: refuse(f"{name}, {reason}")):
-            if problem := next(_problems(document, len(raw.raw)), None):
+        for call, document in read(stream, lambda reason: refuse(f"{name}, {reason}")):
+            place = call.place
+            if problem := next(_problems(document, len(call.document.raw)), None):
                 refuse(f"{name}, {place}: {problem}")
             else:
-                yield CallInFile(place, raw)
+                yield call
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         after = f" after {place}" if place else ""
         refuse(f"{name} cannot be read{after} ({type(error).__name__})")
@@ -74,12 +89,15 @@ def _from_json(stream: BufferedReader, refuse: Refuse) -> Read:
         place = f"line {number}"
         try:
             # some editors begin a file with a byte order mark
-            document = from_extended_json(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            document, is_plain = from_json(text)
+            if is_plain:
+                _read_dates(document)
             raw = RawBSONDocument(bson.encode(document, codec_options=options))
         except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
-            refuse(f"{place}: no Extended JSON ({type(error).__name__})")
+            refuse(f"{place}: no JSON of a call ({type(error).__name__})")
         else:
-            yield place, raw, document
+            yield CallInFile(place, raw, is_plain and document.keys().isdisjoint(SAID)), document
 
 
 def _from_bson(stream: BufferedReader, refuse: Refuse) -> Read:
@@ -97,7 +115,7 @@ def _from_bson(stream: BufferedReader, refuse: Refuse) -> Read:
         except (BSONError, ValueError, OverflowError) as error:
             refuse(f"{place}: it cannot be read ({type(error).__name__})")
         else:
-            yield place, raw, document
+            yield CallInFile(place, raw), document
 
 
 def _documents(stream: BufferedReader) -> Iterator[bytes]:
@@ -137,18 +155,19 @@ def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
         if not isinstance(document.get(name), datetime | None):
             yield f"{name} is no date; llm-audit export makes what import takes"
     yield from _wrong_numbers(document)
-    if not isinstance(document.get("tools_called"), list | None):
-        yield "tools_called is no list"
+    for name in _LISTS:
+        if not isinstance(document.get(name), list | None):
+            yield f"{name} is no list"
     if size > DOCUMENT_MAX_BYTES:
         yield "it is larger than 16 MiB"
 
 
 def _wrong_numbers(document: dict[str, Any]) -> Iterator[str]:
-    for name in _NUMBERS:
+    for name, kind in _FIGURES.items():
         value = document.get(name)
         if not _is_number(value):
             yield f"{name} is no number"
-        elif name in _TOKENS and value and value % 1:
+        elif kind is int and value and value % 1:
             yield f"{name} is no whole number"
 
 
@@ -156,3 +175,14 @@ def _is_number(value: object) -> bool:
     if value is None:
         return True
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _read_dates(document: dict[str, Any], model: type[BaseModel] = CallFields) -> None:
+    """Make dates of the texts in ISO 8601 that plain JSON has for them."""
+    for name, kind in types_of(model).items():
+        value = document.get(name)
+        if kind is datetime and isinstance(value, str):
+            with suppress(ValueError):  # then it is no date, and refused as such
+                document[name] = datetime.fromisoformat(value)
+        for inner, item in models_in(value, kind):
+            _read_dates(item, inner)

@@ -40,6 +40,7 @@ class Imported:
     imported: int = 0
     already_there: int = 0
     refused: int = 0
+    only_of_lists: bool = False
     reasons: list[str] = field(default_factory=list)
 
     def refuse(self, reason: str) -> None:
@@ -47,6 +48,12 @@ class Imported:
         self.refused += 1
         if len(self.reasons) < SHOWN_REASONS:
             self.reasons.append(reason)
+
+    def looked_at(self, calls: Iterator[CallInFile]) -> Iterator[CallInFile]:
+        """Look whether all calls may be lines of a list, whose content is elsewhere."""
+        for number, call in enumerate(calls):
+            self.only_of_lists = call.is_of_a_list and (number == 0 or self.only_of_lists)
+            yield call
 
 
 def import_calls(
@@ -74,7 +81,9 @@ def import_calls(
             collection = connection.calls()
             for path in files:
                 with _opened(path) as stream:
-                    for batch in _batches(calls_in(stream, str(path), result.refuse)):
+                    for batch in _batches(
+                        result.looked_at(calls_in(stream, str(path), result.refuse))
+                    ):
                         _insert(collection, batch, result)
     finally:
         connection.close()
@@ -84,6 +93,9 @@ def import_calls(
         imported = terminal.counted(result.imported, "call")
         left_out = f"{result.already_there:,} there already, {result.refused:,} refused"
         say(f"{imported} imported, {left_out}.")
+        if result.only_of_lists:
+            lists = "lists such as `calls --json` leave it out, `export` does not"
+            say(f"None of them holds anything that was said: {lists}.")
     for reason in result.reasons:
         say(f"refused: {reason}")
     if result.refused:

@@ -50,7 +50,7 @@ def test_each_filter_is_an_option(
 
     ended = shell("calls", *words, "--limit", 1000, "--json")
 
-    ids = [json.loads(line)["_id"] for line in ended.lines]
+    ids = [json.loads(line)["id"] for line in ended.lines]
     assert ids == [call["_id"] for call in wanted]
     assert 0 < len(ids) < len(CALLS)
 
@@ -62,7 +62,7 @@ def test_pages_go_on_where_the_last_one_ended(shell: Shell) -> None:
     while True:
         after = ["--after", seen[-1]] if seen else []
         page = shell("calls", "--limit", 100, "--json", *after).lines
-        seen += [json.loads(line)["_id"] for line in page]
+        seen += [json.loads(line)["id"] for line in page]
         if len(page) < 100:
             break
 
@@ -107,7 +107,7 @@ def test_a_task_shows_its_attempts(shell: Shell) -> None:
     ended = shell("task", task_id)
     rows = [json.loads(line) for line in shell("task", task_id, "--json").lines]
 
-    assert [row["_id"] for row in rows] == wanted
+    assert [row["id"] for row in rows] == wanted
     assert ended.lines[0].endswith(task_id)
     assert "attempt" in ended.lines[2]
     assert sum(call_id[:18] in ended.output for call_id in wanted) == len(wanted)
@@ -145,7 +145,7 @@ def test_a_short_id_says_whose_children(shell: Shell, calls: Calls) -> None:
     for words in (["calls"], ["search", "hello", "--since", "2020-01-01"]):
         for given, (child, _) in (("parent", of_parent), ("lost", of_lost)):
             [row] = map(json.loads, shell(*words, "--parent-call", given, "--json").lines)
-            assert row["_id"] == child
+            assert row["id"] == child
         assert shell(*words, "--parent-call", "nobody").code == 1
 
 

@@ -1,6 +1,7 @@
 """What an export must not harm: the file, the terminal, the spreadsheet, the next import."""
 
 import csv
+import io
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def test_a_uuid_goes_out_and_comes_back(shell: Shell, calls: Calls, tmp_path: Pa
     file = tmp_path / "calls.jsonl"
 
     shown = shell("show", call_id, "--raw")
-    exported = shell("export", "--output", file)
+    exported = shell("export", "--extended-json", "--output", file)
     imported = shell("--collection", "copy", "import", file)
 
     assert (shown.code, exported.code, imported.code) == (0, 0, 0), shown.errors
@@ -48,7 +49,10 @@ def test_a_date_beyond_the_year_9999_goes_out_and_comes_back(
     file = tmp_path / "calls.jsonl"
 
     codes = [shell("show", "a").code, shell("show", "a", "--json").code]
-    codes += [shell("export", "--output", file).code, shell("export", "--format", "csv").code]
+    codes += [
+        shell("export", "--extended-json", "--output", file).code,
+        shell("export", "--format", "csv").code,
+    ]
     codes += [shell("--collection", "copy", "import", file).code]
 
     options: Any = bson.CodecOptions(
@@ -63,10 +67,11 @@ def test_a_date_beyond_the_year_9999_goes_out_and_comes_back(
     [
         (b"my precious notes", "jsonl"),
         (b"my precious notes", "csv"),
-        (b'{"_id": "a"}\nmy precious notes', "jsonl"),
+        (b'{"id": "a"}\nmy precious notes', "jsonl"),
+        (b'{"_id": "a"}\n', "jsonl"),
         (b"a,b\n1,2\n", "csv"),
-        (b'{"_id": 7}\n', "jsonl"),
-        (b'{"_id": "\xff"}\n', "jsonl"),
+        (b'{"id": 7}\n', "jsonl"),
+        (b'{"id": "\xff"}\n', "jsonl"),
         (b"\xff\n", "csv"),
     ],
 )
@@ -104,7 +109,7 @@ def test_a_hyphen_is_stdout(
 
     ended = shell("export", "--output", "-")
 
-    assert (ended.lines, ended.errors) == (['{"_id": "a", "status": "SUCCESS", "model": "m"}'], "")
+    assert (ended.lines, ended.errors) == (['{"id": "a", "status": "SUCCESS", "model": "m"}'], "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -124,14 +129,16 @@ def test_no_line_steers_a_terminal(words: tuple[str, ...], shell: Shell, calls: 
         assert "\\u009b31m" in output
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "'=1", "\t=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "'=1", "\t=1", "\r=1", "\uff1d1"])
 def test_no_text_in_csv_is_a_formula(text: str, shell: Shell, calls: Calls) -> None:
     """A spreadsheet gets a ' first; numbers stay numbers."""
     calls.insert_many([{**CALL, "_id": text, "latency_ms": -1.5}, {**CALL, "_id": "~"}])
 
-    [row, _] = csv.DictReader(shell("export", "--format", "csv").lines)
+    output = shell("export", "--format", "csv").output
+    rows = csv.DictReader(io.StringIO(output, newline=""))
+    [row] = (row for row in rows if row["id"] != "~")
 
-    assert (row["_id"], row["latency_ms"]) == (f"'{text}", "-1.5")
+    assert (row["id"], row["latency_ms"]) == ("'" + text.replace("\r", "\n"), "-1.5")
 
 
 def test_resume_knows_an_id_that_looked_like_a_formula(

@@ -14,7 +14,7 @@ from made_up_calls import CALLS, Call
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.cli.files.export_lines import CSV_FIELDS
+from llm_audit.cli.files.columns import PLAIN_COLUMNS
 from llm_audit.store.indexes import call_indexes
 
 Shell = Callable[..., Any]
@@ -30,6 +30,13 @@ CHAT = {
     "response_message": {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []},
 }
 
+FORMS = [
+    [],
+    ["--extended-json"],
+    ["--columns", "model,id,prompt"],
+    ["--format", "csv"],
+    ["--format", "csv", "--columns", "prompt,id"],
+]
 EXPORT_AND_MEASURE = """
 import sys, tracemalloc
 from llm_audit.cli import main
@@ -51,19 +58,20 @@ def import_into(shell: Shell, database: Database[Call], *arguments: object) -> t
     return ended, database["copy"]
 
 
+@pytest.mark.parametrize(("form", "name"), [([], "id"), (["--extended-json"], "_id")])
 def test_what_is_exported_comes_back_equal(
-    shell: Shell, made_up: Database[Call], tmp_path: Path
+    form: list[str], name: str, shell: Shell, made_up: Database[Call], tmp_path: Path
 ) -> None:
     """Every call goes out as a line, oldest first, and comes in as it was, indexes included."""
     file = tmp_path / "calls.jsonl"
 
-    exported = shell("export", "--output", file)
+    exported = shell("export", *form, "--output", file)
     imported, copy = import_into(shell, made_up, file)
 
     lines = file.read_text().splitlines()
     said = f"llm-audit: {len(CALLS)} calls exported to {file}.\n"
     assert (exported.code, exported.output, exported.errors) == (0, "", said)
-    assert [json.loads(line)["_id"] for line in lines] == [call["_id"] for call in OLDEST_FIRST]
+    assert [json.loads(line)[name] for line in lines] == [call["_id"] for call in OLDEST_FIRST]
     said = f"llm-audit: {len(CALLS)} calls imported, 0 there already, 0 refused.\n"
     assert (imported.output, imported.errors) == ("", said)
     assert documents(copy) == documents(made_up["llm_calls"])
@@ -87,18 +95,18 @@ def test_importing_again_changes_nothing(
     assert documents(copy) == changed
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
 @pytest.mark.parametrize("cut_at", [0, 1, 9_000, 20_001, -1, None])
 @pytest.mark.usefixtures("made_up")
 def test_an_export_that_was_cut_off_goes_on(
-    form: str, cut_at: int | None, shell: Shell, tmp_path: Path
+    form: list[str], cut_at: int | None, shell: Shell, tmp_path: Path
 ) -> None:
     """--resume makes the file what one go would have made it, wherever it was cut."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    shell("export", "--format", form, "--output", whole)
+    shell("export", *form, "--output", whole)
     cut.write_bytes(whole.read_bytes()[:cut_at])
 
-    ended = shell("export", "--format", form, "--resume", cut)
+    ended = shell("export", *form, "--resume", cut)
 
     assert ended.code == 0
     assert cut.read_bytes() == whole.read_bytes()
@@ -163,33 +171,46 @@ def test_csv_has_the_plain_fields(shell: Shell) -> None:
     """A row for each call, lists joined, tasks' fields with a dot, no bodies."""
     rows = list(csv.DictReader(shell("export", "--format", "csv").lines))
 
-    assert list(rows[0]) == list(CSV_FIELDS)
-    assert [row["_id"] for row in rows] == [call["_id"] for call in OLDEST_FIRST]
+    assert list(rows[0]) == list(PLAIN_COLUMNS)
+    assert [row["id"] for row in rows] == [call["_id"] for call in OLDEST_FIRST]
     for row, call in zip(rows, OLDEST_FIRST, strict=True):
         assert row["tags"] == ";".join(call.get("tags", []))
         assert row["task.name"] == call.get("task", {}).get("name", "")
         assert row["estimated_cost"] == str(call.get("estimated_cost", ""))
 
 
-def test_csv_is_one_line_for_each_call(shell: Shell, calls: Calls) -> None:
-    """Line breaks in a message become spaces."""
-    calls.insert_one({"_id": "a", "status": "ERROR", "error_message": 'one,\n"two"\r\nthree'})
+def test_csv_keeps_what_was_said_as_it_was(shell: Shell, calls: Calls, tmp_path: Path) -> None:
+    """Lines of a text stay lines, between quotes; what no text may have is replaced."""
+    calls.insert_many(
+        {"_id": call_id, "status": "ERROR", "error_message": 'one,\n"two"\r\nthr\0ee'}
+        for call_id in "ab"
+    )
+    file = tmp_path / "calls.csv"
+    shell("export", "--format", "csv", "--output", file)
 
-    header, row = shell("export", "--format", "csv").lines
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
 
-    assert next(csv.DictReader([header, row]))["error_message"] == 'one, "two" three'
+    said = 'one,\n"two"\nthr\N{REPLACEMENT CHARACTER}ee'
+    assert [(row["id"], row["error_message"]) for row in rows] == [("a", said), ("b", said)]
+    whole = file.read_bytes()
+    for end in range(0, len(whole), 7):
+        file.write_bytes(whole[:end])
+        assert shell("export", "--format", "csv", "--resume", file).code == 0
+        assert file.read_bytes() == whole, end
 
 
 def test_chats_go_out_to_fine_tune_with(shell: Shell, calls: Calls) -> None:
-    """Successful chats as OpenAI has them, with the answer last; others are counted."""
+    """Successful chats of any type, with the answer last; others are counted, with the reason."""
     blocks = [{"type": "tool_result", "tool_use_id": "1", "content": "x"}]
     calls.insert_many(
         [
             CHAT,
             {**CHAT, "_id": "failed", "status": "ERROR"},
-            {**CHAT, "_id": "embedding", "call_type": "EMBEDDING"},
-            {**CHAT, "_id": "anthropic", "messages": [{"role": "user", "content": blocks}]},
+            {"_id": "embedding", "status": "SUCCESS", "call_type": "EMBEDDING", "input": "x"},
+            {**CHAT, "_id": "unasked", "messages": [{"role": "user", "content": blocks}]},
             {**CHAT, "_id": "no answer", "response_message": None},
+            {**CHAT, "_id": "z", "call_type": "RAG_QUERY", "provider": "anthropic"},
         ]
     )
 
@@ -204,8 +225,12 @@ def test_chats_go_out_to_fine_tune_with(shell: Shell, calls: Calls) -> None:
             ],
             "tools": CHAT["tools"],
         }
-    ]
-    assert "4 of 5 calls are left out" in ended.errors
+    ] * 2
+    assert ended.errors == (
+        "llm-audit: 4 of 6 calls are left out: 2 have no messages or no answer, 1 did not succeed, "
+        "1 have a tool's call without its result, or the other way round.\n"
+    )
+    assert len(shell("export", "--format", "openai", "--type", "chat").lines) == 1
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -244,10 +269,10 @@ def test_what_is_no_call_is_refused_and_the_rest_comes_in(
     assert said == "llm-audit: 2 calls imported, 0 there already, 4 refused."
     assert [call["_id"] for call in documents(copy)] == ["a", "c"]
     assert [line.partition(": ")[2] for line in refused] == [
-        f"refused: {file}, line 3: no Extended JSON (JSONDecodeError)",
+        f"refused: {file}, line 3: no JSON of a call (JSONDecodeError)",
         f"refused: {file}, line 4: it has no _id of a call",
         f"refused: {file}, line 5: it has no status of a call",
-        f"refused: {file}, line 6: no Extended JSON (InvalidId)",
+        f"refused: {file}, line 6: no JSON of a call (InvalidId)",
     ]
 
 

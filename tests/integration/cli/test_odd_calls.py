@@ -42,7 +42,7 @@ def test_lists(odd: list[Call], shell: Shell) -> None:
         if "--json" in words:
             rows = [json.loads(line) for line in ended.lines]
             assert len(odd) - len(ODD) <= len(rows) <= len(odd), command
-            assert len({row.get("_id") or row.get("id") for row in rows}) == len(rows), command
+            assert len({row["id"] for row in rows}) == len(rows), command
 
 
 def test_sums(odd: list[Call], shell: Shell) -> None:

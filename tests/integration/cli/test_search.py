@@ -39,8 +39,8 @@ def test_the_last_week_is_looked_at(shell: Shell, calls: Calls) -> None:
     week = shell("search", "vienna", "--json")
     month = shell("search", "vienna", "--since", "30d", "--json")
 
-    assert [json.loads(line)["_id"] for line in week.lines] == [new["_id"], older["_id"]]
-    assert json.loads(month.lines[-1])["_id"] == old["_id"]
+    assert [json.loads(line)["id"] for line in week.lines] == [new["_id"], older["_id"]]
+    assert json.loads(month.lines[-1])["id"] == old["_id"]
 
 
 def test_the_passage_is_shown_with_its_role(shell: Shell, calls: Calls) -> None:
@@ -106,7 +106,7 @@ def test_pages_go_on_where_the_last_one_ended(shell: Shell, calls: Calls) -> Non
     rest = shell("search", "vienna", "--after", first["_id"], "--json")
 
     assert page.lines[-1] == f"The next ones: --after {first['_id']}"
-    assert [json.loads(line)["_id"] for line in rest.lines] == [second["_id"]]
+    assert [json.loads(line)["id"] for line in rest.lines] == [second["_id"]]
 
 
 def test_nothing_found_is_no_failure(shell: Shell, calls: Calls) -> None:

@@ -112,7 +112,9 @@ def test_the_stored_document_is_extended_json(shell: Shell, weather: Call) -> No
     as_json = shell("show", weather["_id"], "--json")
 
     assert json_util.loads(raw) == weather
-    assert [json.loads(line) for line in as_json.lines] == [weather]
+    assert [json.loads(line) for line in as_json.lines] == [
+        {"id" if name == "_id" else name: value for name, value in weather.items()}
+    ]
 
 
 def test_failures_say_why(shell: Shell, calls: Calls) -> None:

@@ -70,15 +70,15 @@ def test_watch_shows_calls_as_they_come_and_end(
     first, late, newer = started(model="m"), started(model="m"), started(model="m")
     calls.insert_many([started(model="another"), first])
     with tail(mongod, database, "--model", "m") as watched:
-        assert watched.next()["_id"] == first["_id"]
+        assert watched.next()["id"] == first["_id"]
 
         calls.insert_one(newer)
-        assert watched.next()["_id"] == newer["_id"]
+        assert watched.next()["id"] == newer["_id"]
         calls.insert_one(late)
-        assert watched.next()["_id"] == late["_id"]
+        assert watched.next()["id"] == late["_id"]
         calls.update_one({"_id": first["_id"]}, {"$set": {"status": "SUCCESS"}})
         ended = watched.next()
-        assert (ended["_id"], ended["status"]) == (first["_id"], "SUCCESS")
+        assert (ended["id"], ended["status"]) == (first["_id"], "SUCCESS")
 
         watched.process.send_signal(signal.SIGINT)
         rest, errors = watched.process.communicate(timeout=PATIENCE)

@@ -49,7 +49,7 @@ def response_fields(
     cost = None if estimated_cost is None else _cost(estimated_cost)
     if cost is not None:
         fields |= {"estimated_cost": cost, "cost_source": "caller"}
-    elif tokens is not None:
+    elif tokens is not None or response is not None:
         fields |= _computed_cost(fields, response, asked)
     return fields
 

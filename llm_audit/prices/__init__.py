@@ -7,11 +7,20 @@ units that were used (`units`) and the conditions they were sold at (`conditions
 
 from llm_audit.prices.billed import billed_cost
 from llm_audit.prices.cost import Cost, Sale
+from llm_audit.prices.own import own_cost
 from llm_audit.prices.price_list import list_cost, preload
+from llm_audit.settings import get_settings
 
 __all__ = ["Cost", "Sale", "cost_of", "preload"]
 
 
 def cost_of(sale: Sale) -> Cost | None:
     """Return what a call cost that ended as the sale says; None where nobody knows."""
-    return billed_cost(sale) or list_cost(sale)
+    if bill := billed_cost(sale):
+        return bill
+    prices = get_settings().prices
+    if prices is not None:
+        is_own, cost = own_cost(prices, sale)
+        if is_own:
+            return cost
+    return list_cost(sale)

@@ -36,7 +36,7 @@ def list_cost(sale: Sale) -> Cost | None:
         that do not add up (a total larger than its parts hides tokens); a model billed by the
         hour, page or character of which none are reported.
     """
-    if not all(isinstance(name, str | None) for name in sale[:3]):
+    if not sale.usage or not all(isinstance(name, str | None) for name in sale[:3]):
         return None
     try:
         price = _price_of(sale.provider, sale.requested, sale.answered)

@@ -102,7 +102,8 @@ def _same(name: str, one: Settings, other: Settings) -> bool:
         urls = one.mongo_url.get_secret_value(), other.mongo_url.get_secret_value()
         return meaning_of(urls[0]) == meaning_of(urls[1])
     values = getattr(one, name), getattr(other, name)
-    return same_function(*values) if name == "redact" else bool(values[0] == values[1])
+    either = name in {"redact", "prices"}
+    return same_function(*values) if either else bool(values[0] == values[1])
 
 
 def freeze() -> Settings:

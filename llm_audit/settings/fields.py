@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
 
 from llm_audit.settings.mongo_url import hosts_in
+from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
 
 
 def _in_utf8(text: str) -> str:
@@ -77,6 +86,10 @@ class Settings(BaseModel):
         None, description="called with the fields of a call before anything is written"
     )
 
+    prices: Annotated[OwnPrices | PriceFunction | None, BeforeValidator(read_prices)] = Field(
+        None,
+        description="prices of your own, before the public list: a TOML file, or a function",
+    )
     embedding_vectors: bool = Field(
         default=False, description="also store the vectors that embedding calls return"
     )

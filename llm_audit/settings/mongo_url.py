@@ -73,6 +73,12 @@ def _full_name(host: str, *, srv: bool) -> str:
     return host.lower() if has_port else f"{host.lower()}:27017"
 
 
+def option_names(url: str) -> frozenset[str]:
+    """Return the names of the options in a connection string, in lower case."""
+    _, _, options = url.partition("?")
+    return frozenset(option.partition("=")[0].lower() for option in _OPTION.findall(options))
+
+
 def without_secrets(url: str) -> str:
     """Return a connection string without its password and the options that may hold secrets."""
     if not hosts_in(url):  # the password may be anywhere in it

@@ -14,16 +14,13 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
+from llm_audit.settings.mongo_url import option_names
 from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
 
-CLIENT_OPTIONS: dict[str, Any] = {  # of every client, sync and async
-    "appname": "llm-audit",
-    "serverSelectionTimeoutMS": 3000,
-    "tz_aware": True,
-    "uuidRepresentation": "standard",
-}
+CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
+UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}
 
 Documents = Collection[dict[str, Any]]
 Read = TypeVar("Read", Collection[dict[str, Any]], AsyncCollection[dict[str, Any]])
@@ -64,6 +61,17 @@ def readable(collection: Read) -> Read:
     return collection.with_options(codec_options=options)
 
 
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of every client of ours, sync and async.
+
+    Args:
+        settings: Where to. The driver would put these options before those in the URL.
+    """
+    named = option_names(settings.mongo_url.get_secret_value())
+    ours = {name: UNLESS_IN_THE_URL[name] for name in UNLESS_IN_THE_URL if name.lower() not in named}
+    return CLIENT_OPTIONS | ours
+
+
 def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]:
     """Return a client, which looks for the server in threads of its own.
 
@@ -75,8 +83,9 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
         UnavailableError: mongo_url cannot be used.
         PyMongoError: As well.
     """
+    ours = client_options(settings)
     try:
-        return MongoClient(settings.mongo_url.get_secret_value(), **CLIENT_OPTIONS, **options)
+        return MongoClient(settings.mongo_url.get_secret_value(), **ours, **options)
     except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
         raise UnavailableError(f"mongo_url: {error}") from None
 

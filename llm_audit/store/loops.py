@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from llm_audit.errors import NotInitializedError, UnavailableError
 from llm_audit.settings import Settings
-from llm_audit.store.connection import CLIENT_OPTIONS
+from llm_audit.store.connection import client_options
 
 AsyncDocuments: TypeAlias = AsyncCollection[dict[str, Any]]
 
@@ -26,7 +26,7 @@ class LoopClient(AsyncMongoClient[dict[str, Any]]):
     """A client of the running event loop. Closing it more than once does no harm."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings.mongo_url.get_secret_value(), **CLIENT_OPTIONS)
+        super().__init__(settings.mongo_url.get_secret_value(), **client_options(settings))
         self.settings = settings
         self.closed = asyncio.Event()
         self.key: _Key = (asyncio.get_running_loop(), settings.mongo_url)

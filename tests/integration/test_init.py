@@ -17,7 +17,7 @@ import llm_audit
 from llm_audit import ConfigurationError, LLMCall, LLMCallRepository, UnavailableError, embedded
 from llm_audit import database as binding
 from llm_audit.settings import get_settings
-from llm_audit.store import loops
+from llm_audit.store import connection
 from llm_audit.store.indexes import call_indexes
 from llm_audit.store.plain_errors import plain_errors
 
@@ -25,7 +25,7 @@ from llm_audit.store.plain_errors import plain_errors
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for a server that is away for a moment only, and look again soon."""
-    monkeypatch.setitem(loops.CLIENT_OPTIONS, "serverSelectionTimeoutMS", 300)
+    monkeypatch.setitem(connection.UNLESS_IN_THE_URL, "serverSelectionTimeoutMS", 300)
     monkeypatch.setattr(binding, "FIRST_PAUSE_SECONDS", 0.05)
 
 

@@ -12,7 +12,8 @@ from patience import PATIENCE
 
 from llm_audit.settings import Settings
 
-# Runs one part of an app in a forked child for each surrounding, and prints what became of it.
+# Runs one part of an app in a forked child for each surrounding, all at once, and prints what
+# became of each.
 RUN = """
 import io, json, logging, os, pwd, resource, socket, sys, tempfile, threading, traceback
 import llm_audit
@@ -85,14 +86,12 @@ def app():
     return answer
 
 
+results = []
 for case in cases:
     reader, writer = os.pipe()
     if child := os.fork():
         os.close(writer)
-        with open(reader) as result:
-            said = result.read()
-        _, status = os.waitpid(child, 0)
-        print(json.dumps([case, said, status]), flush=True)
+        results.append((case, reader, child))
         continue
     os.dup2(writer, 2)  # what the end of the interpreter complains of is said there, too
     for name, value in case["environment"].items():
@@ -107,6 +106,11 @@ for case in cases:
         said = traceback.format_exc()
     os.write(writer, f"{said}\\n{log.getvalue()}".encode(errors="replace"))
     sys.exit()
+for case, reader, child in results:
+    with open(reader) as result:
+        said = result.read()
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([case, said, status]), flush=True)
 """
 
 

@@ -6,6 +6,13 @@ import pytest
 from passing_time import clock_of
 
 from llm_audit.journal import sightings
+from llm_audit.store import connection
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for a server only for a moment: none is there."""
+    monkeypatch.setitem(connection.UNLESS_IN_THE_URL, "serverSelectionTimeoutMS", 1)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pydantic import MongoDsn
 
 from llm_audit import ConfigurationError, configure
 from llm_audit.settings import Settings, get_settings
+from llm_audit.store.connection import client_of
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,16 @@ def test_a_url_may_be_an_object() -> None:
     """What other libraries have for URLs is taken by its text."""
     configure(mongo_url=MongoDsn("mongodb://user:secret@db.example:27017/"))
     assert get_settings().hosts() == "db.example:27017"
+
+
+def test_what_a_url_says_of_the_client_holds() -> None:
+    """Options in the URL come before ours, in sync and async code; the others stay."""
+    url = "mongodb://127.0.0.1:1/?serverselectiontimeoutms=70&appName=theirs"
+    with client_of(Settings(mongo_url=url, database="d")) as client:
+        options = client.options
+    assert options.server_selection_timeout == 0.07
+    assert options.pool_options.appname == "theirs"
+    assert options.codec_options.tz_aware
+
+    with client_of(Settings(mongo_url="mongodb://127.0.0.1:1")) as client:
+        assert client.options.pool_options.appname == "llm-audit"

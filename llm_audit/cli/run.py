@@ -9,8 +9,11 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
+from typing import cast
 
 import typer
+from typer.core import TyperGroup
 
 from llm_audit.cli.app import app
 from llm_audit.cli.exits import FAILED, NAME, NO_SERVER, SIGNALLED, WRONG, say
@@ -48,14 +51,18 @@ def run_here(name: str, *arguments: str) -> None:
         name: The command's.
         *arguments: What is typed after it.
     """
-    command = typer.main.get_group(app).commands[name]
+    command = _command_line().commands[name]
     command.main([*arguments], prog_name=f"{NAME} {name}", standalone_mode=False)
 
 
+@cache  # typer takes 15 ms to read the signatures of all commands
+def _command_line() -> TyperGroup:
+    return cast("TyperGroup", typer.main.get_command(app))
+
+
 def _run(arguments: Sequence[str] | None) -> int:
-    command = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name=NAME, standalone_mode=False)
+        code = _command_line().main(arguments, prog_name=NAME, standalone_mode=False)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001  (whatever it is, it ends with a line and a code)

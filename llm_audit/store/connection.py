@@ -68,7 +68,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
         settings: Where to. The driver would put these options before those in the URL.
     """
     named = option_names(settings.mongo_url.get_secret_value())
-    ours = {name: UNLESS_IN_THE_URL[name] for name in UNLESS_IN_THE_URL if name.lower() not in named}
+    ours = {name: is_ for name, is_ in UNLESS_IN_THE_URL.items() if name.lower() not in named}
     return CLIENT_OPTIONS | ours
 
 

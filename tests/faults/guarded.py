@@ -23,8 +23,12 @@ class GuardedMongod(embedded.Mongod):
         return self.url_with(PASSWORD)
 
     def url_with(self, password: str, user: str = USER) -> str:
-        """Return the connection string with some password."""
-        return f"mongodb://{user}:{password}@{embedded.HOST}:{self.port}/?authSource=admin"
+        """Return the connection string with some password.
+
+        After a refusal the driver waits for its next heartbeat, which is here soon.
+        """
+        options = "authSource=admin&heartbeatFrequencyMS=500"
+        return f"mongodb://{user}:{password}@{embedded.HOST}:{self.port}/?{options}"
 
     def create_users(self) -> None:
         """Make an administrator, as anybody local may in an empty server, and the recording user.

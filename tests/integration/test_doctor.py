@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from children import child, output_of
+from nowhere import NOWHERE
 from refused import refusals
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
@@ -398,7 +399,7 @@ def test_an_empty_database_stays_empty(calls: Calls) -> None:
 
 def test_without_a_server(recording: Recording) -> None:
     """Without MongoDB the doctor cannot answer, and says so with an error of ours."""
-    recording(mongo_url="mongodb://127.0.0.1:9")
+    recording(mongo_url=NOWHERE)
     with pytest.raises(UnavailableError):
         llm_audit.doctor()
 

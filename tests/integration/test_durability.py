@@ -14,6 +14,7 @@ import bson
 import pymongo
 import pytest
 from children import output_of
+from nowhere import NOWHERE
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
@@ -23,7 +24,6 @@ from llm_audit.references import CallReference
 
 MESSAGES = [{"role": "user", "content": "x" * 300}]
 ANSWER = {"role": "assistant", "content": "y" * 300}
-NOWHERE = "mongodb://127.0.0.1:9"
 
 # A parent and its forked child each await what they record; each looks before it ends.
 AWAIT_AFTER_FORK = """

@@ -5,6 +5,7 @@ from pathlib import Path
 import pymongo
 import pytest
 from children import child
+from nowhere import NOWHERE
 from waiting import PATIENCE, Call, Calls, Recording
 
 import llm_audit
@@ -52,7 +53,7 @@ def without_disk(recording: Recording, tmp_path: Path) -> Settings:
     """Record where nobody listens, with a file in place of the spool."""
     spool = tmp_path / "in the way"
     spool.touch()
-    return recording(mongo_url="mongodb://127.0.0.1:9", spool_dir=spool, strict=False)
+    return recording(mongo_url=NOWHERE, spool_dir=spool, strict=False)
 
 
 def output(script: str, settings: Settings) -> str:

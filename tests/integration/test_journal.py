@@ -11,6 +11,7 @@ import bson
 import pytest
 from children import child
 from made_up_records import create_process_folder
+from nowhere import NOWHERE
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
@@ -252,7 +253,7 @@ def test_the_spool_is_for_the_owner_only(recording: Recording) -> None:
     """Folders have mode 0700, files 0600, whatever the umask: they hold prompts in plain text."""
     before = os.umask(0)
     try:
-        settings = recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0)
+        settings = recording(mongo_url=NOWHERE, exit_timeout_seconds=0)
         LLMLogger.start(model="m", messages=[{"image": "QUJD" * 100_000}])
     finally:
         os.umask(before)

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from children import child
 from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
+from nowhere import NOWHERE
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
@@ -182,7 +183,7 @@ def test_an_index_finds_the_calls_of_a_content(calls: Calls) -> None:
 
 def test_a_shared_image_is_in_the_spool_once(recording: Recording) -> None:
     """A thousand calls with one image take its disk space once while MongoDB is away."""
-    settings = recording(mongo_url="mongodb://127.0.0.1:1/", exit_timeout_seconds=0)
+    settings = recording(mongo_url=NOWHERE, exit_timeout_seconds=0)
     for _ in range(1_000):
         start()
     files = {path.stat().st_ino: path.stat() for path in settings.spool_dir.rglob("*.blob")}

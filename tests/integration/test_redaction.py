@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from bson.datetime_ms import DatetimeMS
+from nowhere import NOWHERE
 from waiting import Calls, Recording, arrived
 
 import llm_audit
@@ -62,7 +63,7 @@ def unreachable(recording: Recording) -> Iterator[Recording]:
     """Record with no MongoDB to ship to, so that the journal stays."""
 
     def configure(**changes: Any) -> Settings:
-        return recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0, **changes)
+        return recording(mongo_url=NOWHERE, exit_timeout_seconds=0, **changes)
 
     yield configure
     llm_audit.shutdown(timeout_seconds=0)

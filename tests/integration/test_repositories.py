@@ -13,6 +13,7 @@ import pymongo
 import pytest
 import pytest_asyncio
 from made_up_calls import CALLS, Call, store
+from nowhere import NOWHERE
 from pydantic import BaseModel
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -214,7 +215,6 @@ def test_closed_and_asked_again(sync: SyncLLMCallRepository) -> None:
     assert sync.count_by_filters() == len(CALLS)
 
 
-NOWHERE = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=50"
 AWAY = (
     r"MongoDB at 127\.0\.0\.1:1 cannot be asked \(ServerSelectionTimeoutError\): start it, or say "
 )

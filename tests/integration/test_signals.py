@@ -10,11 +10,12 @@ STRIKE = """
 import faulthandler, logging, sys, threading
 import llm_audit
 from llm_audit import LLMLogger
+from nowhere import NOWHERE
 from patience import PATIENCE
 
 faulthandler.dump_traceback_later(PATIENCE, exit=True)
 logging.disable()  # that MongoDB is not available is known
-llm_audit.configure(mongo_url="mongodb://127.0.0.1:1", exit_timeout_seconds=0)
+llm_audit.configure(mongo_url=NOWHERE, exit_timeout_seconds=0)
 call_id = LLMLogger.start(model="m", messages=[])
 
 class SoftTimeLimitExceeded(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nowhere import NOWHERE
 from patience import PATIENCE
 
 from llm_audit.settings import Settings
@@ -118,7 +119,7 @@ def became_of(cases: list[dict[str, Any]], folder: Path) -> list[tuple[dict[str,
     """Run the app in each surrounding, and return what it and its log said, and its status."""
     environment = {name: value for name, value in os.environ.items() if "LLM_AUDIT" not in name}
     environment |= {
-        "LLM_AUDIT_MONGO_URL": "mongodb://127.0.0.1:9",
+        "LLM_AUDIT_MONGO_URL": NOWHERE,
         "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
         "LLM_AUDIT_EXIT_TIMEOUT_SECONDS": "0",
         "HOME": str(folder),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from made_up_calls import Call
+from nowhere import NOWHERE
 from pymongo.database import Database
 from rich.cells import cell_len
 from waiting import PATIENCE, Calls
@@ -23,7 +24,6 @@ Shell = Callable[..., Any]
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "llm_audit.cli"]
 SINCE = ("--since", "2026-04-30")
-NOWHERE = "mongodb://127.0.0.1:1"
 COMMANDS = [
     ("calls", "--limit", "50"),
     ("failures", *SINCE),

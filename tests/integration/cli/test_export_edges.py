@@ -11,6 +11,7 @@ import bson
 import pytest
 from bson import SON, Binary, json_util
 from bson.datetime_ms import DatetimeMS
+from nowhere import NOWHERE
 from waiting import PATIENCE, Calls
 
 import llm_audit
@@ -94,7 +95,7 @@ def test_an_export_that_could_not_begin_is_not_in_the_way(shell: Shell, tmp_path
     """No file is left by one that MongoDB did not answer, so the next takes the same name."""
     file = tmp_path / "calls"
 
-    failed = shell("--mongo-url", "mongodb://127.0.0.1:1", "export", "--output", file)
+    failed = shell("--mongo-url", NOWHERE, "export", "--output", file)
 
     assert (failed.code, file.exists()) == (3, False)
     assert shell("export", "--output", file).code == 0

@@ -9,6 +9,7 @@ import pymongo
 import pytest
 from faults.guarded import DATABASE, GuardedMongod
 from made_up_calls import CALLS, Call, store
+from nowhere import NOWHERE
 from pymongo.database import Database
 from waiting import Calls
 
@@ -176,5 +177,5 @@ def test_a_pipeline_is_printed_or_explained(shell: Shell) -> None:
     words = ["pipeline", "tool-usage", "--explain"]
 
     assert shell(*words, "--mongosh").code == 2
-    assert shell("--mongo-url", "mongodb://127.0.0.1:1", *words).code == 3
+    assert shell("--mongo-url", NOWHERE, *words).code == 3
     assert "nothing is there" in shell(*words).lines[1]

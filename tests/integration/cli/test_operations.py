@@ -9,6 +9,7 @@ from children import child
 from dead_processes import SCRIPT
 from local_time import local_time
 from made_up_calls import Call
+from nowhere import NOWHERE
 from pymongo.database import Database
 from waiting import PATIENCE, Calls
 
@@ -154,7 +155,7 @@ def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) ->
 
 def test_draining_needs_a_server(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without MongoDB `drain` does not wait for its time to be over."""
-    ended = shell("--mongo-url", "mongodb://127.0.0.1:1", "spool", "drain")
+    ended = shell("--mongo-url", NOWHERE, "spool", "drain")
 
     assert ended.code == 3
     assert ended.errors.startswith("llm-audit: MongoDB at 127.0.0.1:1 cannot be asked")
@@ -237,7 +238,7 @@ def test_a_wrong_setting_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPat
 )
 def test_a_pipeline_is_printed_as_it_is(words: str, stages: list[Call], shell: Shell) -> None:
     """As JSON, and ready for mongosh; MongoDB is not needed."""
-    as_json = shell("--mongo-url", "mongodb://127.0.0.1:1", "pipeline", *words.split())
+    as_json = shell("--mongo-url", NOWHERE, "pipeline", *words.split())
     for_mongosh = shell("pipeline", *words.split(), "--mongosh").output
 
     assert json.loads(as_json.output) == stages

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from made_up_calls import CALLS, Call
+from nowhere import NOWHERE
 from pymongo.database import Database
 
 from llm_audit.queries.publishing import analyst_role
@@ -52,7 +53,7 @@ def test_without_calls_there_are_no_views(shell: Shell) -> None:
 @pytest.mark.parametrize("name", ["llm_audit_analyst", "readers"])
 def test_the_role_is_ready_for_mongosh(name: str, shell: Shell) -> None:
     """It is printed without a server, for the database of the calls."""
-    words = ["--mongo-url", "mongodb://127.0.0.1:1", "--database", "other", "views", "role"]
+    words = ["--mongo-url", NOWHERE, "--database", "other", "views", "role"]
 
     shown = shell(*words, "--name", name)
     as_json = shell(*words, "--name", name, "--json")

@@ -12,6 +12,7 @@ import pymongo
 import pytest
 from children import output_of
 from file_size_limit import file_size_limit
+from nowhere import NOWHERE
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
@@ -131,7 +132,7 @@ def test_a_frozen_server_delays_and_loses_nothing(server: embedded.Mongod, calls
 
 def test_flush_says_what_is_missing_and_why(recording: Recording) -> None:
     """A flush that meets its deadline is false, and says how many operations are left and why."""
-    recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0)
+    recording(mongo_url=NOWHERE, exit_timeout_seconds=0)
     record(3)
     first = llm_audit.flush(0)
     assert not first
@@ -158,7 +159,7 @@ def test_a_broken_url_keeps_calls_in_the_journal(
 
 def test_memory_stays_flat(recording: Recording) -> None:
     """Twenty thousand calls of an outage are on disk, not in memory."""
-    settings = recording(mongo_url="mongodb://127.0.0.1:9", exit_timeout_seconds=0)
+    settings = recording(mongo_url=NOWHERE, exit_timeout_seconds=0)
     grown, counts = output_of(RECORD_MANY, settings)
     on_disk = sum(path.stat().st_size for path in settings.spool_dir.rglob("*.bson"))
 

@@ -1,14 +1,13 @@
 """`llm-audit export`: calls into a file, oldest first, in constant memory."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
@@ -17,7 +16,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli.connection import Call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.exits import say
-from llm_audit.cli.files.columns import PLAIN_COLUMNS, checked_columns
+from llm_audit.cli.files.columns import ALL_COLUMNS, PLAIN_COLUMNS, checked_columns, fields_for
 from llm_audit.cli.files.line_formats import (
     LineFormat,
     csv_lines,
@@ -26,7 +25,8 @@ from llm_audit.cli.files.line_formats import (
     plain_json_lines,
 )
 from llm_audit.cli.files.openai_messages import NoExampleError
-from llm_audit.cli.files.resuming import NOTHING, Place, place_to_go_on
+from llm_audit.cli.files.resuming import Place, place_to_go_on
+from llm_audit.cli.files.writing import lines_into, rows_into
 from llm_audit.cli.options import LIMIT_MAX, filtered
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters, condition
@@ -46,6 +46,7 @@ class Format(StrEnum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
     OPENAI = "openai"
 
 
@@ -59,7 +60,8 @@ def export(
             "--format",
             metavar="FORMAT",
             help="jsonl: whole calls in plain JSON, one a line; csv: their plain fields, "
-            "prompt and answer; openai: successful chats, to fine-tune a model.",
+            "prompt and answer; parquet: all fields, prompt and answer, as columns with types; "
+            "openai: successful chats, to fine-tune a model.",
         ),
     ] = Format.JSONL,
     extended_json: Annotated[
@@ -100,9 +102,10 @@ def export(
     from llm_audit.queries.steps import each, rows
 
     output = None if output == STDOUT else output
-    lines = _lines(form, columns, extended_json=extended_json)
+    names = None if columns is None else checked_columns(columns)
+    lines = _lines(form, names, extended_json=extended_json)
     _check_files(lines, output, resume)
-    place = place_to_go_on(resume, lines) if resume else NOTHING
+    place = place_to_go_on(resume, lines) if resume and lines else None
     wanted = _wanted(filters, form, place, limit)
     done = _Done()
     with repository() as questions:
@@ -111,20 +114,21 @@ def export(
         # most of what fails does so here, before a file is touched
         questions.ask(rows([*wanted[:1], {"$limit": 1}], dict))
         with (
-            _opened(output, resume, place, lines) as into,
-            _progress(questions, wanted, into) as on,
+            _opened(lines, names or ALL_COLUMNS, resume or output, place, done) as write,
+            _progress(questions, wanted, resume or output) as go_on,
         ):
 
-            def write(call: Call) -> None:
+            def take(call: Call) -> None:
                 try:
-                    into.write(f"{lines.line(call)}\n")
+                    write(call)
                     done.calls += 1
                 except NoExampleError as error:
                     done.left_out[str(error)] += 1
-                on()
+                go_on()
 
-            questions.ask(each([*wanted, *lines.stages], write, batch_size=_BATCH))
-    done.report(output or resume)
+            shown = lines.stages if lines else [{"$project": fields_for(names or ALL_COLUMNS)}]
+            questions.ask(each([*wanted, *shown], take, batch_size=_BATCH))
+    done.report(resume or output)
 
 
 @dataclass
@@ -133,42 +137,57 @@ class _Done:
 
     calls: int = 0
     left_out: Counter[str] = field(default_factory=Counter)  # by reason
+    misfits: Counter[str] = field(default_factory=Counter)  # values, by column
 
     def report(self, path: Path | None) -> None:
         """Say how many calls are in the file, and why others are not."""
         if path:
             say(f"{terminal.counted(self.calls, 'call')} exported to {path}.")
         if count := self.left_out.total():
-            reasons = (f"{number:,} {reason}" for reason, number in self.left_out.most_common())
-            known = f"{count:,} of {count + self.calls:,} calls are left out"
-            say(f"{known}: {', '.join(reason for reason in reasons if reason[:2] != '0 ')}.")
+            reasons = _counted(+self.left_out, "")
+            say(f"{count:,} of {count + self.calls:,} calls are left out: {reasons}.")
+        if self.misfits:
+            where = _counted(self.misfits, "in ")
+            say(f"Values of another type than their column are left empty: {where}.")
 
 
-def _lines(form: Format, given: str | None, *, extended_json: bool) -> LineFormat:
-    if extended_json and (form is not Format.JSONL or given is not None):
+def _counted(counts: Counter[str], before: str) -> str:
+    return ", ".join(f"{count:,} {before}{what}" for what, count in counts.most_common())
+
+
+def _lines(
+    form: Format, columns: tuple[str, ...] | None, *, extended_json: bool
+) -> LineFormat | None:
+    """Return what a line is; None if the file has none."""
+    if extended_json and (form is not Format.JSONL or columns):
         raise UsageError("--extended-json is for whole calls in jsonl: leave out the rest of it.")
-    if form is Format.OPENAI:
-        if given is not None:
-            raise UsageError("--format openai has no columns: leave out --columns.")
-        return fine_tuning_lines()
-    columns = None if given is None else checked_columns(given)
-    if form is Format.CSV:
-        return csv_lines(columns or PLAIN_COLUMNS)
+    if form is Format.OPENAI and columns:
+        raise UsageError("--format openai has no columns: leave out --columns.")
+    match form:
+        case Format.PARQUET:
+            return None
+        case Format.OPENAI:
+            return fine_tuning_lines()
+        case Format.CSV:
+            return csv_lines(columns or PLAIN_COLUMNS)
     return extended_json_lines() if extended_json else plain_json_lines(columns)
 
 
-def _check_files(lines: LineFormat, output: Path | None, resume: Path | None) -> None:
+def _check_files(lines: LineFormat | None, output: Path | None, resume: Path | None) -> None:
     if output and resume:
         raise UsageError("--resume names the file itself: leave out --output.")
+    if lines is None and not output:
+        raise UsageError("--format parquet is written as a whole: name a new file with --output.")
     if output and output.exists():
-        fix = f"--resume {output} goes on with it" if lines.id_of else "name a new file"
+        can_go_on = lines is not None and lines.id_of
+        fix = f"--resume {output} goes on with it" if can_go_on else "name a new file"
         raise UsageError(f"{output} is there already: {fix}.")
 
 
-def _wanted(filters: CallFilters, form: Format, place: Place, limit: int | None) -> Pipeline:
+def _wanted(filters: CallFilters, form: Format, place: Place | None, limit: int | None) -> Pipeline:
     """Return the stages that find the calls, a `$match` first."""
     matched = condition(_of_format(filters, form))
-    if place.last_id is not None:
+    if place and place.last_id is not None:
         matched = {"$and": [matched, {"_id": {"$gt": place.last_id}}]}
     return [{"$match": matched}, {"$sort": {"_id": 1}}, *([{"$limit": limit}] if limit else [])]
 
@@ -194,51 +213,34 @@ def _failed(questions: "SyncLLMCallRepository", filters: CallFilters) -> int:
 
 
 @contextmanager
+def _opened(
+    lines: LineFormat | None,
+    columns: tuple[str, ...],
+    path: Path | None,
+    place: Place | None,
+    done: _Done,
+) -> Iterator[Callable[[Call], object]]:
+    """Open what is written into, and give what writes a call."""
+    if lines or path is None:
+        with lines_into(path, lines or plain_json_lines(columns), place) as write:
+            yield write
+        return
+    with rows_into(path, columns) as rows:
+        done.misfits = rows.misfits
+        yield rows.add
+
+
+@contextmanager
 def _progress(
-    questions: "SyncLLMCallRepository", wanted: Pipeline, into: TextIO
+    questions: "SyncLLMCallRepository", wanted: Pipeline, path: Path | None
 ) -> Iterator[Callable[[], object]]:
     """Show how far the export is, where somebody looks at stderr; give what moves it on."""
     from llm_audit.queries.steps import rows
 
-    if not sys.stderr.isatty() or into.isatty():
+    if not sys.stderr.isatty() or (path is None and sys.stdout.isatty()):
         yield lambda: None
         return
     counted = rows([*wanted, {"$count": "calls"}], lambda row: int(row["calls"]))
     with Progress(console=terminal.console(stderr=True)) as progress:
         task = progress.add_task("Exporting", total=sum(questions.ask(counted)))
         yield lambda: progress.advance(task)
-
-
-@contextmanager
-def _opened(
-    output: Path | None, resume: Path | None, place: Place, lines: LineFormat
-) -> Iterator[TextIO]:
-    """Open a new file, or one to go on with after its last whole line, or stdout."""
-    with ExitStack() as stack:
-        if resume:
-            into: TextIO = stack.enter_context(_text_file(resume, "a"))
-            into.truncate(place.end)
-        elif output is None:
-            into = sys.stdout
-        elif lines.id_of:  # what is there when it is cut off can go on
-            into = stack.enter_context(_text_file(output, "x"))
-        else:
-            into = stack.enter_context(_text_file(stack.enter_context(whole(output)), "x"))
-        if lines.header and not place.end:
-            into.write(f"{lines.header}\n")
-        yield into
-
-
-def _text_file(path: Path, mode: str) -> TextIO:
-    return cast("TextIO", path.open(mode, encoding="utf-8", newline="\n"))
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Have a file under its name only when it is whole; give the name to write it under."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from llm_audit.cli.commands import (
     doctor,
     indexes,
     pipeline,
+    reprice,
     retries,
     search,
     session,
@@ -54,6 +55,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Operations": {
         "doctor": doctor.doctor,
         "indexes": indexes.indexes,
+        "reprice": reprice.reprice,
         "config": config.config,
         "demo": demo.demo,
     },

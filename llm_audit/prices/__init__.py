@@ -14,9 +14,14 @@ from llm_audit.settings import get_settings
 __all__ = ["Cost", "Sale", "cost_of", "preload"]
 
 
-def cost_of(sale: Sale) -> Cost | None:
-    """Return what a call cost that ended as the sale says; None where nobody knows."""
-    if bill := billed_cost(sale):
+def cost_of(sale: Sale, *, without_bill: bool = False) -> Cost | None:
+    """Return what a call cost that ended as the sale says; None where nobody knows.
+
+    Args:
+        sale: What is known of it.
+        without_bill: Whether a bill in the response counts for nothing.
+    """
+    if not without_bill and (bill := billed_cost(sale)):
         return bill
     prices = get_settings().prices
     if prices is not None:

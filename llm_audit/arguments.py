@@ -99,20 +99,26 @@ def identifier(name: str, value: object, _: dict[str, Any]) -> str | None:
 
 def call_identifier(value: object) -> str:
     """Return the id of a call that `start` returned; anything else becomes a call of its own."""
-    kind = type(value)  # not isinstance: a mock may claim any __class__
-    call_id = ""
-    if issubclass(kind, str):
-        call_id = str.__str__(value)
-    elif issubclass(kind, _CALL_ID_TYPES):
-        call_id = text(value)
-    if call_id:
-        return call_id if call_id.isascii() else escape_surrogates(call_id)
+    if call_id := known_identifier(value):
+        return call_id
+    kind = type(value)
     given = "an empty str" if issubclass(kind, str) else kind.__name__
     report_mistake(
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
         "a call of its own."
     )
     return str(uuid_utils.uuid7())
+
+
+def known_identifier(value: object) -> str:
+    """Return the id of a call that `start` returned; of anything else an empty text."""
+    kind = type(value)  # not isinstance: a mock may claim any __class__
+    call_id = ""
+    if issubclass(kind, str):
+        call_id = str.__str__(value)
+    elif issubclass(kind, _CALL_ID_TYPES):
+        call_id = text(value)
+    return call_id if call_id.isascii() else escape_surrogates(call_id)
 
 
 def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:

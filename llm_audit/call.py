@@ -1,7 +1,8 @@
 """The fields of one recorded LLM call, as plain pydantic models that need no database.
 
 Two halves that share no field: what is known when a call starts, and how it ended.
-Because they are disjoint, the two can reach MongoDB in any order and still make one document.
+Because they are disjoint, the two can reach MongoDB in any order and still make one document. What
+is said of a call later has fields of its own; it also adds to tags and metadata.
 """
 
 from collections.abc import Iterator
@@ -242,8 +243,44 @@ class OutcomeFields(BaseModel):
     completed_at: Figure[UTCDatetime | None] = Field(None, description="UTC, milliseconds")
 
 
-class CallFields(StartFields, OutcomeFields):
-    """One LLM call: its start, its outcome, and what both sides write alike."""
+class Score(BaseModel):
+    """What one source says of a call under one name; what it says last stands."""
+
+    name: str
+    value: bool | int | float | str
+    source: str | None = Field(None, description="who says so: a user, an evaluator, a reviewer")
+    comment: Quotes[str | None] = None
+    at: UTCDatetime | None = Field(None, description="when it was said, UTC, milliseconds")
+    key: int | None = Field(None, description="its order: the highest of a name and source stands")
+
+
+class Annotation(BaseModel):
+    """A key of the metadata that was given after the start; what was given last stands."""
+
+    name: str
+    key: int | None = Field(None, description="its order: the highest of a name stands")
+
+
+class LaterFields(BaseModel):
+    """What is said of a call later, by whoever knows its id."""
+
+    scores: Label[list[Score]] = Field(
+        default_factory=list, description="one for each name and source, the last said last"
+    )
+    annotations: Quotes[list[Annotation]] = Field(
+        default_factory=list, description="which keys of the metadata were given later"
+    )
+
+
+class SaidLater(LaterFields):
+    """One saying of that kind, as it is recorded."""
+
+    tags: Label[list[str]] = Field(default_factory=list)
+    metadata: Quotes[dict[str, Anything]] = Field(default_factory=dict)
+
+
+class CallFields(StartFields, OutcomeFields, LaterFields):
+    """One LLM call: its start, its outcome, what is said later, and what all write alike."""
 
     created_at: Figure[UTCDatetime | None] = Field(
         None, description="UTC, milliseconds: the id's instant"
@@ -277,7 +314,11 @@ def columns(*kinds: Kind) -> tuple[str, ...]:
 def _paths(name: str, field: FieldInfo) -> Iterator[str]:
     for kind in get_args(field.annotation):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from (f"{name}.{inner}" for inner in kind.model_fields)
+            own = [mark for mark in field.metadata if isinstance(mark, Kind)]
+            for inner, inner_field in kind.model_fields.items():
+                marks = [mark for mark in inner_field.metadata if isinstance(mark, Kind)]
+                if marks in ([], own):  # one of a kind of its own is no part of its field's
+                    yield f"{name}.{inner}"
             return
     yield name
 

@@ -126,8 +126,9 @@ def stats() -> Mapping[str, Any]:
         By name: recorded, the number of the last operation; acked_through, up to where everything
         is in MongoDB, save what is named below; backlog_bytes and backlog_age_seconds of the
         journal; not_journaled, kept in memory only; ended_twice; superseded by outcomes of higher
-        precedence; closed_for_the_dead; rejected by MongoDB and dropped, each a list with one entry
-        for each kind and reason. After `shutdown` what it came to; empty if nothing was recorded.
+        precedence; of_no_call, scores whose call is gone; closed_for_the_dead; rejected by MongoDB
+        and dropped, each a list with one entry for each kind and reason. After `shutdown` what it
+        came to; empty if nothing was recorded.
     """
     recorder = process.last()
     return {} if recorder is None else recorder.stats()

@@ -7,18 +7,18 @@ the call's id, a `str`, and may be awaited.
 import atexit
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Never
 
 import uuid_utils
 
-from llm_audit import arguments, failures, misspelt, outcomes
+from llm_audit import arguments, failures, misspelt, outcomes, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
-from llm_audit.settings import get_settings, not_recorded
+from llm_audit.settings import get_settings, not_recorded, report_mistake
 
 
 class LLMLogger:
@@ -221,6 +221,73 @@ class LLMLogger:
         return CallReference(call_id)
 
     @staticmethod
+    def score(
+        call_id: str,
+        name: str,
+        value: bool | float | str,  # noqa: FBT001 - a thumb is said as True or False
+        *,
+        comment: str | None = None,
+        source: str | None = None,
+        **unknown: Never,
+    ) -> CallReference:
+        """Record what somebody or something thinks of a call; it is on disk when this returns.
+
+        The call may be another process's, and may be over. It keeps one score for each name and
+        source: what is said last stands.
+
+        Args:
+            call_id: The call.
+            name: What is judged, e.g. "helpful".
+            value: True or False, a number, or a label.
+            comment: Why.
+            source: Who judges, e.g. "user", or the name of an evaluator.
+            **unknown: Nothing: a misspelt argument is a mistake, and is left out.
+
+        Returns:
+            The call's id; await it or not.
+
+        Raises:
+            UsageError: In strict mode, when an argument is wrong.
+        """
+
+        def fields() -> dict[str, Any]:
+            if unknown:
+                misspelt.report_unknown(LLMLogger.score, unknown)
+            return scores.score_fields(name, value, comment, source)
+
+        return _say_later("score", call_id, fields)
+
+    @staticmethod
+    def annotate(
+        call_id: str,
+        *,
+        tags: Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **unknown: Never,
+    ) -> CallReference:
+        """Add tags and metadata to a call, whoever made it; it is on disk when this returns.
+
+        Args:
+            call_id: The call.
+            tags: Added to those that it has.
+            metadata: Merged over what it has, key by key: what is given last stands.
+            **unknown: Nothing: a misspelt argument is a mistake, and is left out.
+
+        Returns:
+            The call's id; await it or not.
+
+        Raises:
+            UsageError: In strict mode, when an argument is wrong.
+        """
+
+        def fields() -> dict[str, Any]:
+            if unknown:
+                misspelt.report_unknown(LLMLogger.annotate, unknown)
+            return scores.annotation_fields(tags, metadata)
+
+        return _say_later("annotate", call_id, fields)
+
+    @staticmethod
     def log_call(**start_arguments: Any) -> "LoggedCall":
         """Record a call around a block, with `with` or `async with`; it gives the call's id.
 
@@ -333,6 +400,19 @@ def _start(
         fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
     attempt_id = context.task.get("attempt_id") if context.task else None
     recording.start(call_id, created_ms, fields, attempt_id)
+
+
+def _say_later(doing: str, call_id: str, fields: Callable[[], dict[str, Any]]) -> CallReference:
+    known = arguments.known_identifier(call_id)
+    if not known:
+        report_mistake(f"call_id has to be what LLMLogger.start returned; {doing} records nothing.")
+    elif get_settings().enabled:
+        try:
+            if said := fields():
+                recorder().say_later(known, said)
+        except Exception as error:  # noqa: BLE001
+            not_recorded(doing, error)
+    return CallReference(known)
 
 
 def _end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import bson
 from bson.errors import BSONError
 
-from llm_audit.call import OutcomeFields, StartFields, TaskFields, without_content
+from llm_audit.call import OutcomeFields, SaidLater, StartFields, TaskFields, without_content
 from llm_audit.encoding.encode import encode, encode_carefully
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings.fields import Redact
@@ -24,7 +24,8 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
     out: better a call without its text than a secret on disk.
 
     Args:
-        redact: Takes and returns the fields of a call's start, and later those of its outcome.
+        redact: Takes and returns the fields of a call's start, later those of its outcome, and
+            those of what is said of it after that.
         fields: What would be recorded.
     """
     encoded = encode(fields, sys.maxsize, sys.maxsize)
@@ -34,7 +35,7 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         encoded = encode_carefully(fields, sys.maxsize, sys.maxsize)
         plain = bson.decode(encoded.raw)
     structure = {name: fields[name] for name in STRUCTURE if name in fields}
-    half = OutcomeFields if "status" in fields else StartFields
+    half = _model_of(fields)
     try:
         redacted = {
             name: value
@@ -53,6 +54,12 @@ def apply(redact: Redact, fields: dict[str, Any]) -> tuple[dict[str, Any], list[
         redacted = without_content(plain)
     redacted |= structure
     return redacted, list(_notes(redacted, encoded.notes))
+
+
+def _model_of(fields: dict[str, Any]) -> type[StartFields | OutcomeFields | SaidLater]:
+    if "status" in fields:
+        return OutcomeFields
+    return StartFields if "schema_version" in fields else SaidLater
 
 
 def _stored(typed: Any, redacted: Any) -> Any:

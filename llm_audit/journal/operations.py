@@ -5,6 +5,7 @@
     other       an outcome from elsewhere, which yields to one of equal or higher precedence
     verdict     how an attempt of a task ended: an `other` for every call that it left open
     merged      start and own outcome that met on the way: one insert of the whole call
+    later       scores, tags and metadata that are added, whether or not the call has ended
 
 Every statement may be sent again at any time without harm. A duplicate `_id` says which form to
 take next. Each outcome sets its fields and unsets the other outcome fields, so a loser leaves
@@ -29,8 +30,9 @@ from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
 from llm_audit.encoding.encode import encode
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.precedence import Rank, rank_of
-from llm_audit.journal.records import OTHER, OWN, START, VERDICT, Record
+from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
@@ -43,6 +45,7 @@ BARE_FIELD_MAX_BYTES = 2048
 # together they fit into the 16 MB that MongoDB allows a document
 START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
+LATER_MAX_BYTES = 2**18
 REFUSED = "refused by MongoDB"  # in the note of a bare record
 
 
@@ -56,8 +59,9 @@ class Form(Enum):
     UPSERT_OTHER = 5
     UPDATE_OTHER = 6
     ADD_NOTES = 7
-    KEEP_VERDICT = 8  # these two are no statement about one call, see store/verdicts.py
-    ASK_FOR_VERDICT = 9
+    ADD_LATER = 8
+    KEEP_VERDICT = 9  # these two are no statement about one call, see store/verdicts.py
+    ASK_FOR_VERDICT = 10
 
 
 ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an Enum is slow
@@ -66,6 +70,7 @@ _FIRST_FORM = {
     OWN: Form.UPSERT_OWN,
     OTHER: Form.UPSERT_OTHER,
     VERDICT: Form.KEEP_VERDICT,
+    LATER: Form.ADD_LATER,
 }
 
 
@@ -111,17 +116,26 @@ class Write:
                 "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
-            return UpdateOne({"_id": record.id}, update, upsert=True)
+            return UpdateOne({"_id": record.id}, update, upsert=self._may_insert(retention_days))
         fields = RawBSONDocument(bytes(record.doc))
-        if self.form is Form.UPSERT_START:
-            pending = {**on_insert, "status": LLMCallStatusEnum.PENDING}
-            update = {"$set": fields, "$setOnInsert": pending}
-            return UpdateOne({"_id": record.id}, update, upsert=True)
+        if self.form in (Form.UPSERT_START, Form.ADD_LATER):
+            on_insert["status"] = LLMCallStatusEnum.PENDING
+            stages = (
+                start_beside(fields, on_insert)
+                if self.form is Form.UPSERT_START
+                else said_later(fields, record.key, on_insert)
+            )
+            return UpdateOne({"_id": record.id}, stages, upsert=self._may_insert(retention_days))
         update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
         if self.form is Form.UPSERT_OWN:
             return UpdateOne({"_id": record.id}, update, upsert=True)
         unless_newer = {"_id": record.id, "outcome_key": {"$not": {"$gte": record.key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)
+
+    def _may_insert(self, retention_days: float | None) -> bool:
+        """Tell whether this may make a document: not of a call that was removed long ago."""
+        record = self.record
+        return record.op != LATER or may_be_on_its_way(record.id, retention_days)
 
 
 def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:

@@ -1,4 +1,4 @@
-"""The order of outcomes: who speaks, then who spoke first; and the instant in a call's id."""
+"""The order of outcomes: who speaks, then who spoke first. What is said later: the last stands."""
 
 import random
 from enum import IntEnum
@@ -38,3 +38,12 @@ def outcome_key(rank: Rank, at: float) -> Int64:
     earlier_first = (1 << _TIME_BITS) - 1 - int(at * 1e6)
     tie = random.getrandbits(_TIE_BITS)
     return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
+
+
+def later_key(at: float) -> Int64:
+    """Return the order of what is said of a call later: by time, then by lot; the highest stands.
+
+    Args:
+        at: When it was said, in seconds of the epoch.
+    """
+    return Int64((int(at * 1e6) << _TIE_BITS) | random.getrandbits(_TIE_BITS))

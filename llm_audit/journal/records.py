@@ -20,6 +20,7 @@ START = "start"
 OWN = "own"
 OTHER = "other"
 VERDICT = "verdict"
+LATER = "later"
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends
@@ -37,7 +38,7 @@ _DOC = b"\x03doc\0"
 # A record as `bson.encode` would make it, up to its id; what of that is the same in each tells op.
 _HEADS = {
     op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1] + _ID
-    for op in (START, OWN, OTHER, VERDICT)
+    for op in (START, OWN, OTHER, VERDICT, LATER)
 }
 _OPS = {
     head[LENGTH_BYTES:_CRC_OFFSET] + head[_CRC_END:_SEQ_OFFSET] + head[_SEQ_END:]: op
@@ -86,9 +87,9 @@ def pack(
     """Return a record, still without its number and checksum.
 
     Args:
-        op: START, OWN, OTHER or VERDICT.
+        op: START, OWN, OTHER, VERDICT or LATER.
         call_id: The call's id; of a verdict, that of the attempt of a task that it is about.
-        key: The outcome's precedence; 0 for a start.
+        key: The outcome's precedence, or the order of what is said later; 0 for a start.
         doc: The operation's fields, as BSON.
         notes: What encoding changed in them.
         blobs: Names of the files beside the journal that hold what was too large for it.

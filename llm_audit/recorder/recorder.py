@@ -19,16 +19,19 @@ from llm_audit.journal.blob_files import missing_bytes, write_blobs
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
 from llm_audit.journal.memory import give_up
 from llm_audit.journal.operations import (
+    LATER_MAX_BYTES,
     OUTCOME_MAX_BYTES,
     START_MAX_BYTES,
     strip_content,
 )
-from llm_audit.journal.precedence import Rank, outcome_key
-from llm_audit.journal.records import OTHER, OWN, START, VERDICT, is_numbered, pack
+from llm_audit.journal.precedence import Rank, later_key, outcome_key
+from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.settings import Settings
+
+_MAX_BYTES = {START: START_MAX_BYTES, LATER: LATER_MAX_BYTES}
 
 
 class Recorder:
@@ -155,6 +158,23 @@ class Recorder:
         self.record(VERDICT, attempt_id, key, fields, ())
         self.shipper.recovery.look_often()
 
+    def say_later(self, call_id: str, fields: dict[str, Any]) -> None:
+        """Journal what is said of a call, whether or not it is of this process or has ended.
+
+        Args:
+            call_id: The call.
+            fields: Of `SaidLater`.
+        """
+        now = datetime.now(UTC)
+        key = later_key(now.timestamp())
+        notes: Sequence[str] = ()
+        if self.settings.redact is not None:
+            fields, notes = redaction.apply(self.settings.redact, fields)
+        if scores := fields.get("scores"):
+            fields["scores"] = [{**score, "at": now, "key": key} for score in scores]
+        if fields:
+            self.record(LATER, call_id, key, fields, notes)
+
     def record(
         self,
         op: str,
@@ -169,16 +189,16 @@ class Recorder:
 
         Args:
             op: START; OWN, if this process holds the call open and ends it for the first time;
-                VERDICT, on an attempt of a task; else OTHER.
+                VERDICT, on an attempt of a task; LATER, a score, say; else OTHER.
             call_id: The call, or the attempt.
-            key: The outcome's precedence; 0 for a start.
+            key: The outcome's precedence, the order of what is said later; 0 for a start.
             fields: The operation's fields.
             notes: What was changed in them before.
             ended: Is told when the journal has its end.
         """
         if self.first_call_id is None and op == START:
             self.first_call_id = call_id
-        max_bytes = START_MAX_BYTES if op == START else OUTCOME_MAX_BYTES
+        max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         media_limit_bytes = self.settings.media_limit_bytes
         lost = self.journal.full
         kept, told = fields, notes
@@ -252,6 +272,7 @@ class Recorder:
             "not_journaled": journal.not_journaled,
             "ended_twice": self.ended_twice,
             "superseded": shipper.own.delivery.superseded,
+            "of_no_call": shipper.own.delivery.of_no_call,
             "closed_for_the_dead": shipper.closing.closed,
             "rejected": shipper.own.rejected.counted.entries(),
             "dropped": journal.losses.entries(),

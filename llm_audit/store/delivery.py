@@ -14,7 +14,7 @@ from typing import Any
 from bson.errors import BSONError
 from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
 
-from llm_audit.errors import UnavailableError
+from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, Losses
 from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write, expires_at
@@ -60,6 +60,7 @@ class Delivery:
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.superseded = 0
+        self.of_no_call = 0
         self._refusals = refusals
         self._lost_blobs: set[Path] = set()
         self._blob_folder = Path()
@@ -141,9 +142,19 @@ class Delivery:
             if error.code not in BATCH_REFUSALS:
                 raise
             return self._halve(group, describe(error))
-        if group and group[0].form is Form.UPDATE_OTHER:
+        if group[0].form is Form.UPDATE_OTHER:
             self.superseded += len(group) - result.matched_count
+        elif group[0].form is Form.ADD_LATER:
+            self._count_of_no_call(len(group) - result.matched_count - result.upserted_count)
         return []
+
+    def _count_of_no_call(self, count: int) -> None:
+        if count:
+            self.of_no_call += count
+            log_once(
+                "A score or an annotation is of a call that is not in MongoDB, and too old to come "
+                "yet: it is dropped, and counted in llm_audit.stats() under of_no_call."
+            )
 
     def _sort_out(self, details: Mapping[str, Any], group: Group) -> list[Group]:
         """Say what the failed writes of a bulk become; all the others have arrived."""
@@ -210,15 +221,17 @@ class Delivery:
 
 
 def _apart(writes: Group) -> list[Group]:
-    """Let updates of `other` outcomes go by themselves: their count says what was superseded.
+    """Let updates whose count tells something go by themselves: what was superseded, say.
 
     The last group goes first: what is about attempts asks what became of the calls.
     """
-    by_itself: tuple[Group, Group, Group] = ([], [], [])
+    by_itself: tuple[Group, Group, Group, Group] = ([], [], [], [])
     for write in writes:
-        about_attempts, others, rest = by_itself
+        about_attempts, later, others, rest = by_itself
         if write.form in ABOUT_ATTEMPTS:
             about_attempts.append(write)
+        elif write.form is Form.ADD_LATER:
+            later.append(write)
         elif write.form is Form.UPDATE_OTHER:
             others.append(write)
         else:

@@ -14,7 +14,7 @@ from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.operations import expires_at
-from llm_audit.journal.records import START, VERDICT, Record
+from llm_audit.journal.records import LATER, START, VERDICT, Record
 from llm_audit.journal.segments import find_segments
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.journal.writer import Journal
@@ -120,6 +120,7 @@ def merged(records: Iterable[Record]) -> list[RecordedCall]:
     retention_days = get_settings().retention_days
     calls: dict[str, dict[str, Any]] = {}
     outcomes: dict[str, tuple[int, dict[str, Any]]] = {}
+    later: list[tuple[Record, dict[str, Any]]] = []
     for record in records:
         if record.op == VERDICT:  # about calls of other processes
             continue
@@ -129,14 +130,37 @@ def merged(records: Iterable[Record]) -> list[RecordedCall]:
         fields = bson.decode(record.doc, _CODEC_OPTIONS)
         if record.op == START:
             call |= fields
+        elif record.op == LATER:
+            later.append((record, fields))
         elif record.key > outcomes.get(record.id, (-1, {}))[0]:
             outcomes[record.id] = (record.key, fields)
     for call_id, (_, outcome) in outcomes.items():
         calls[call_id] |= outcome
+    for record, said in sorted(later, key=lambda one: one[0].key):
+        _add_later(calls[record.id], said, record.key)
     return [
         RecordedCall(**call | {name: list(call[name]) for name in ("encoding_notes", "media")})
         for _, call in sorted(calls.items())
     ]
+
+
+def _add_later(call: dict[str, Any], said: dict[str, Any], key: int) -> None:
+    """Add what is said of a call later to what it has: the same as `journal.later` in MongoDB."""
+    tags, more = call.get("tags", []), said.get("tags", [])
+    if not {*more} <= {*tags}:
+        call["tags"] = sorted({*tags, *more})
+    if metadata := said.get("metadata"):
+        call["metadata"] = call.get("metadata", {}) | metadata
+        known = [one for one in call.get("annotations", []) if one["name"] not in metadata]
+        call["annotations"] = known + [{"name": name, "key": key} for name in sorted(metadata)]
+    for score in said.get("scores", []):
+        who = [score.get(name) for name in ("name", "source")]
+        others = (
+            other
+            for other in call.get("scores", [])
+            if [other.get(name) for name in ("name", "source")] != who
+        )
+        call["scores"] = [*others, score]
 
 
 def _empty(call_id: str, retention_days: float | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from llm_audit.ids import created_at
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.precedence import Rank
-from llm_audit.journal.records import OTHER, OWN, START, Record
+from llm_audit.journal.records import LATER, OTHER, OWN, START, Record
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
@@ -38,7 +38,8 @@ STARTS = st.fixed_dictionaries(
             st.dictionaries(st.sampled_from(["role", "$ref", "a.b", ""]), st.text(max_size=3)),
             max_size=2,
         ),
-        "tags": st.lists(st.text(max_size=3), max_size=2),
+        "tags": st.lists(st.text(max_size=2), max_size=2, unique=True),
+        "metadata": st.dictionaries(st.sampled_from(["a", "b", "$a"]), st.integers(4, 6)),
     },
 )
 OUTCOMES = st.fixed_dictionaries(
@@ -53,6 +54,23 @@ OUTCOMES = st.fixed_dictionaries(
         "tools_called": st.lists(st.text(max_size=3), max_size=2),
     },
 )
+LATERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "scores": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from("ab"), "value": st.integers(0, 3)},
+                optional={"source": st.sampled_from(["me", "$you"])},
+            ),
+            min_size=1,
+            max_size=1,
+        ),
+        "tags": st.lists(st.text(max_size=2), min_size=1, max_size=2, unique=True),
+        "metadata": st.dictionaries(
+            st.sampled_from(["a", "a.b", "$a", ""]), st.integers(0, 3), min_size=1
+        ),
+    },
+).filter(bool)
 NOTES = st.lists(st.sampled_from(["messages: a", "messages: b", "input: c"]), max_size=2)
 
 
@@ -63,7 +81,9 @@ def calls(draw: st.DrawFn) -> list[list[Record]]:
     keys = itertools.count(draw(st.integers(0, 3)))
 
     def record(op: str, fields: dict[str, Any], key: int) -> Record:
-        doc = fields if op == START else {**fields, "outcome_key": Int64(key)}
+        doc = {**fields, "outcome_key": Int64(key)} if op in {OWN, OTHER} else {**fields}
+        if "scores" in doc:
+            doc["scores"] = [{**score, "key": key} for score in doc["scores"]]
         return Record(op, call_id, 0, key, bson.encode(doc), draw(NOTES), ())
 
     records = []
@@ -73,6 +93,7 @@ def calls(draw: st.DrawFn) -> list[list[Record]]:
         records.append(record(OWN, draw(OUTCOMES), Rank.OWNER << 60))
     ranks = st.lists(st.sampled_from([r for r in Rank if r is not Rank.OWNER]), max_size=3)
     records += [record(OTHER, draw(OUTCOMES), (rank << 60) + next(keys)) for rank in draw(ranks)]
+    records += [record(LATER, said, next(keys)) for said in draw(st.lists(LATERS, max_size=4))]
     copies = [draw(st.integers(1, 2)) for _ in records]
     sent = [[one] for one, count in zip(records, copies, strict=True) for _ in range(count)]
     merged = [one for one in records if one.op in {START, OWN}]
@@ -101,11 +122,33 @@ def fold(records: list[Record]) -> dict[str, Any]:
     for record in records:
         if record.op == START:
             document |= bson.decode(record.doc)
-    outcomes = [record for record in records if record.op != START]
+    outcomes = [record for record in records if record.op in {OWN, OTHER}]
     if outcomes:
         document |= bson.decode(max(outcomes, key=lambda outcome: outcome.key).doc)
+    later = sorted((record for record in records if record.op == LATER), key=lambda one: one.key)
+    for key, said in ((record.key, bson.decode(record.doc)) for record in later):
+        add_later(document, said, key)
     notes = {note for record in records for note in record.notes}
     return document | ({"encoding_notes": notes} if notes else {})
+
+
+def add_later(document: dict[str, Any], said: dict[str, Any], key: int) -> None:
+    """Say what a document has to be after something was said of the call later."""
+    if not set(said.get("tags", ())) <= set(document.get("tags", ())):
+        document["tags"] = sorted({*document.get("tags", ()), *said["tags"]})
+    for name, value in said.get("metadata", {}).items():
+        document.setdefault("metadata", {})[name] = value
+        others = [one for one in document.get("annotations", ()) if one["name"] != name]
+        document["annotations"] = sorted(
+            [*others, {"name": name, "key": key}], key=lambda one: (one["key"], one["name"])
+        )
+    for score in said.get("scores", ()):
+        others = [
+            one
+            for one in document.get("scores", ())
+            if (one["name"], one.get("source")) != (score["name"], score.get("source"))
+        ]
+        document["scores"] = [*others, score]
 
 
 @pytest.fixture(scope="module")

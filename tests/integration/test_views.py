@@ -150,12 +150,15 @@ def test_calls_are_shown_without_bodies(published: Database[Call]) -> None:
 def test_what_a_call_shows_is_decided(database: Database[Call]) -> None:
     """Of a call with every field there is, and with one that is not known, SHOWN is shown."""
     task = {"name": "tasks.ask", "retries": 0, "args": ["secret"]}
-    call = dict.fromkeys(CallFields.model_fields, "any") | {"_id": "1", "task": task}
+    scores = [{"name": "helpful", "value": True, "comment": "secret"}]
+    call = dict.fromkeys(CallFields.model_fields, "any")
+    call |= {"_id": "1", "task": task, "scores": scores}
     database["llm_calls"].insert_one({**call, "a_later_version": "secret"})
     create_views(database, "llm_calls")
     (row,) = database["v_calls"].find()
 
     assert row["task"] == {"name": "tasks.ask", "retries": 0}
+    assert row["scores"] == [{"name": "helpful", "value": True}]
     assert row.keys() == SHOWN
 
 

@@ -16,6 +16,7 @@ LAYERS = [
     {"providers"},
     {"prices"},
     {"arguments", "failures", "outcomes", "redaction"},
+    {"scores"},
     {"journal"},
     {"store"},
     {"recorder"},

@@ -239,6 +239,13 @@ class OutcomeFields(BaseModel):
     error_type: Figure[str | None] = None
     error_message: Quotes[str | None] = None
     error_traceback: Quotes[str | None] = None
+    http_status: Figure[int | None] = Field(None, description="of the provider's error")
+    provider_request_id: Who[str | None] = Field(
+        None, description="what the provider's support asks for"
+    )
+    error_details: Quotes[dict[str, Anything]] = Field(
+        default_factory=dict, description="of the provider's error: code, retry_after, body"
+    )
     ended_by: Figure[str | None] = Field(None, description="what ended a call that did not succeed")
     completed_at: Figure[UTCDatetime | None] = Field(None, description="UTC, milliseconds")
 

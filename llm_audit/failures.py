@@ -8,17 +8,12 @@ from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
+from llm_audit.providers.errors import ErrorSeen
 from llm_audit.settings import report_mistake
 
 MAX_CHARACTERS = 20_000
-# The providers' and clients' timeouts have no common base; these names stand for all of them.
-TIMEOUT_NAMES = frozenset(
-    {
-        *("APITimeoutError", "APIConnectTimeoutError", "TimeoutException", "Timeout"),
-        *("ReadTimeout", "ConnectTimeout", "ReadTimeoutError", "ConnectTimeoutError"),
-        *("DeadlineExceeded", "SoftTimeLimitExceeded", "TimeLimitExceeded"),
-    }
-)
+_CAUSES_MAX = 8
+_TELLING_CHARACTERS = 8  # a shorter text may be in another by chance
 CAUSE_BY_NAME = {
     "SoftTimeLimitExceeded": "soft_time_limit",
     "TimeLimitExceeded": "hard_time_limit",
@@ -52,13 +47,15 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         return LLMCallStatusEnum.ERROR, fields
     names = [cls.__name__ for cls in type(error).__mro__]
     cause = next(CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME)
+    causes = [ErrorSeen(one) for one in _causes(error)]
     fields = {
         "error_type": names[0],
         "error_message": _beginning(_text(error)),
         "error_traceback": _traceback(error)[-MAX_CHARACTERS:],
         "ended_by": cause,
+        **_said_by(causes),
     }
-    return _status_of(error, names), fields
+    return _status_of(error, causes), fields
 
 
 def behind(error: BaseException) -> BaseException:
@@ -80,14 +77,64 @@ def owner_knows(error: BaseException) -> bool:
     return isinstance(error, Exception | asyncio.CancelledError)
 
 
-def _status_of(error: BaseException, names: list[str]) -> LLMCallStatusEnum:
-    if isinstance(error, TimeoutError) or not TIMEOUT_NAMES.isdisjoint(names):
-        return LLMCallStatusEnum.TIMEOUT
+def _status_of(error: BaseException, causes: list[ErrorSeen]) -> LLMCallStatusEnum:
+    for seen in causes:
+        if seen.is_timeout():
+            return LLMCallStatusEnum.TIMEOUT
+        if seen.http_status:  # the provider has answered
+            break
     if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError):
         return LLMCallStatusEnum.CANCELLED
     if isinstance(error, Exception):
         return LLMCallStatusEnum.ERROR
     return LLMCallStatusEnum.INCOMPLETE
+
+
+def _said_by(causes: list[ErrorSeen]) -> dict[str, Any]:
+    """Return what exceptions say of one failure, the outer ones before those that they wrap."""
+    said: dict[str, Any] = {}
+    for seen in causes:
+        if said.get("http_status") and seen.http_status not in {None, said["http_status"]}:
+            break  # of another failure
+        fields = seen.fields()
+        details = fields.get("error_details", {}) | said.get("error_details", {})
+        said = fields | said | ({"error_details": details} if details else {})
+    return said
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return an exception and what it wraps: its cause, or what its text or arguments repeat.
+
+    A cancellation, or the end of the process, is not about what was being handled when it came.
+    """
+    causes = [error]
+    if isinstance(error, concurrent.futures.CancelledError) or not isinstance(error, Exception):
+        return causes
+    while len(causes) < _CAUSES_MAX:
+        inner = _wrapped_in(causes[-1])
+        if inner is None or any(inner is seen for seen in causes):
+            break
+        causes.append(inner)
+    return causes
+
+
+def _wrapped_in(error: BaseException) -> BaseException | None:
+    try:
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            return error.exceptions[0]
+        if isinstance(cause := error.__cause__, BaseException):
+            return cause
+        context = error.__context__
+        if error.__suppress_context__ or not isinstance(context, Exception):
+            return None
+        repeated = any(context is given for given in error.args)
+        text = _text(context)
+        if len(text) >= _TELLING_CHARACTERS and text in _text(error):
+            repeated = True
+    except Exception as fault:  # noqa: BLE001  (a hostile exception)
+        let_through(fault)
+        return None
+    return context if repeated else None
 
 
 def _traceback(error: BaseException) -> str:

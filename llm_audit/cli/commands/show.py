@@ -31,6 +31,8 @@ _FACTS = {
     "response id": "response_id",
     "finish reason": "finish_reason",
     "ended by": "ended_by",
+    "HTTP status": "http_status",
+    "provider's request": "provider_request_id",
 }
 WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"
 _NAMES_OF_TOOLS = ("function", "custom", "toolSpec")

@@ -60,6 +60,10 @@ def print_error(console: Console, call: Call, *, full: bool) -> None:
     label = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
     for shown in _folded(message, terminal.FAILURE, full=full, indent=0, before=label):
         console.print(shown)
+    if details := call.get("error_details"):
+        told = json.dumps(details, ensure_ascii=False, default=str)
+        for shown in _folded(told, "dim", full=full):
+            console.print(shown)
     traceback = str(call.get("error_traceback") or "")
     # of an exception that was not raised it is its last line alone, which stands here already
     if "\n" in traceback.strip() or not traceback.strip().endswith(message.strip()):

@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from llm_audit.errors import let_through
+from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
-from llm_audit.providers.fields import fields_of, native
+from llm_audit.providers.fields import fields_of
+from llm_audit.providers.received import plain, received
 from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for
+from llm_audit.providers.unread import unread
 from llm_audit.providers.usage import read_usage
 from llm_audit.settings import get_settings, report_mistake
+
+_NAMES_MAX = 10  # in a note
 
 
 def response_fields(
@@ -32,26 +36,49 @@ def response_fields(
         asked: The provider and the model that were asked, for the price.
     """
     fields = dict(given)
+    problems: list[str] = []
     if fields.get("response_message") is not None:
         fields["response_message"] = _message(fields["response_message"])
-    if tokens is not None and type(usage := native(tokens)) is dict:
+    if tokens is not None and (usage := _usage(tokens)):
         fields["usage"] = usage
     if response is not None:
         vectors = get_settings().embedding_vectors
-        fields = read_response(response, fields, embedding_vectors=vectors)
+        fields = read_response(response, fields, embedding_vectors=vectors, problems=problems)
     fields |= _asked_for(fields.get("response_message"))
-    tokens = fields.get("usage") if tokens is None else tokens
-    if tokens is not None:
-        problems: list[str] = []
-        fields |= read_usage(tokens, problems)
-        for problem in problems:
-            report_mistake(problem)
+    reported = fields.get("usage") if tokens is None else tokens
+    if reported is not None:
+        counts = read_usage(reported, problems)
+        fields |= counts
+        if doubt := _doubt(counts, fields.get("usage")):
+            fields["encoding_notes"] = [*fields.get("encoding_notes", ()), f"usage: {doubt}"]
+            if tokens is not None and not counts:
+                problems.append(f"tokens: {doubt}; give the usage as the provider reported it.")
+            else:
+                log_once(f"usage: {doubt}; it is stored as it came.")
+    for problem in problems:
+        report_mistake(problem)
     cost = None if estimated_cost is None else _cost(estimated_cost)
     if cost is not None:
         fields |= {"estimated_cost": cost, "cost_source": "caller"}
-    elif tokens is not None or response is not None:
+    elif reported is not None or response is not None:
         fields |= _computed_cost(fields, response, asked)
     return fields
+
+
+def _usage(tokens: object) -> dict[str, Any] | None:
+    """Return a usage that was given as its provider reported it, if it can be read."""
+    came = received(tokens)
+    usage = plain(came.value) if came.mistake is None else None
+    return usage if type(usage) is dict else None
+
+
+def _doubt(counts: Mapping[str, int], usage: Mapping[str, Any] | None) -> str | None:
+    """Say what of a reported usage was not understood."""
+    if not usage or (counts and counts.keys() == usage.keys()):
+        return None
+    if names := unread(usage):
+        return f"not everything was understood: {', '.join(names[:_NAMES_MAX])}"
+    return None if counts else "no count of tokens was understood"
 
 
 def _asked_for(message: object) -> dict[str, list[str]]:

@@ -48,6 +48,7 @@ def dumped(model: Any, exclude: Mapping[str, Any] | None = None) -> Any:
             return model.model_dump(mode="json", exclude_unset=True, **options)
         except UnicodeDecodeError:  # JSON cannot hold every object's bytes
             return model.model_dump(exclude_unset=True, **options)
+    options["serialize_as_any"] = package not in _NOT_SENT  # subclasses have fields of their own
     found = model.model_dump(exclude_unset=True, **options)
     if package not in _NOT_SENT:
         found = _united(found, model.model_dump(exclude_none=True, **options))

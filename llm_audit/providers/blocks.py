@@ -22,6 +22,8 @@ SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 
 ID_NAMES = ("call_id", "toolUseId", "tool_use_id", "tool_call_id", "id")
 TYPE_NAMES = ("type", "toolType", "tool_type")
+NAME_NAMES = ("name", "tool_name")
+_KIND_NAMES = ("type", "part_kind", "kind")
 CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
 
 _ROLES = {
@@ -36,6 +38,11 @@ _ROLE_BY_TYPE = {
     **_ROLES,
     **{f"{name}MessageChunk": _ROLES[name.lower()] for name in ("AI", "Human", "System", "Tool")},
     "FunctionMessageChunk": TOOL,
+    # pydantic-ai says it in the kind of a message, or of a part
+    "request": USER,
+    "response": ASSISTANT,
+    "user-prompt": USER,
+    "system-prompt": SYSTEM,
 }
 _AROUND_A_MESSAGE = ("data", "kwargs")
 _CONSTRUCTOR = "constructor"
@@ -106,7 +113,7 @@ class ToolCall:
     @property
     def name(self) -> str | None:
         """The tool's; of one that the provider runs itself perhaps the type of the call."""
-        name = self.fields.get("name")
+        name = first(self.fields, NAME_NAMES)
         if isinstance(name, str) and name:
             return name
         kind = self._type
@@ -139,8 +146,8 @@ def role_of(message: object, role: str) -> str:
     """
     fields = fields_of(message)
     if named := text_of(fields.get("role")):
-        return _ROLES.get(named.lower(), named)
-    return _ROLE_BY_TYPE.get(text_of(fields.get("type")) or "", role)
+        return _ROLES.get(named.lower().removeprefix("role_"), named)  # xAI says ROLE_USER
+    return _ROLE_BY_TYPE.get(text_of(first(fields, _KIND_NAMES)) or "", role)
 
 
 def text_of(value: object) -> str | None:
@@ -175,13 +182,13 @@ def _look_through(items: Sequence[object], role: str, found: list[Block], level:
 
 def _look_into(fields: dict[str, Any], role: str, found: list[Block], level: int) -> None:
     """Find what a mapping is: a message, or a block of one."""
-    kind = fields.get("type")
+    kind = fields.get("type") or fields.get("part_kind")
     if "role" in fields:
         _look_into_message(fields, role_of(fields, role), found, level)
     elif isinstance(kind, str) and kind:
         _look_into_typed(fields, kind, role, found, level)
     elif not _IN_A_MESSAGE.isdisjoint(fields):
-        _look_into_message(fields, role, found, level)
+        _look_into_message(fields, role_of(fields, role), found, level)
     elif block := _block_by_keys(fields):
         found.append(block)
     elif isinstance(text := first(fields, ANY.texts), str):

@@ -69,7 +69,7 @@ def first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
 def at(value: object, path: str) -> Any:
     """Return what is at a path, its names joined by dots; of a list on the way its first item."""
     for name in path.split("."):
-        if isinstance(value, LISTS):
+        while isinstance(value, LISTS):
             value = value[0] if value else None
         value = fields_of(value).get(name)
     return value

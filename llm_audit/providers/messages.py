@@ -17,6 +17,7 @@ from llm_audit.providers.blocks import (
     CALL,
     CODE,
     ID_NAMES,
+    NAME_NAMES,
     REASONING,
     RESPONSE,
     SYSTEM,
@@ -32,8 +33,7 @@ from llm_audit.providers.blocks import (
 from llm_audit.providers.fields import first, rest
 
 _NOT_COMPARED = frozenset({REASONING, "cachePoint"})
-_TOOL_NAMES = ("name", "tool_name")
-_ABOUT_A_TOOL = frozenset({*ID_NAMES, *TYPE_NAMES, *_TOOL_NAMES, "role", "status", "index"})
+_ABOUT_A_TOOL = frozenset({*ID_NAMES, *TYPE_NAMES, *NAME_NAMES, "role", "status", "index"})
 _OWN_RESULT_NAMES = ("output", "outputs", "results", "result", "error")
 _RESULT_NAMES = ("content", "output", "response", "result", "outputs", "outcome")
 _FAILURE_MARKS = {"is_error": True, "isError": True, "status": "error"}
@@ -147,7 +147,7 @@ def _call(value: object) -> Iterator[Part]:
 
 def _response(result: Mapping[str, Any]) -> Part:
     content = first(result, _RESULT_NAMES)
-    name = first(result, _TOOL_NAMES) or (CODE if "outcome" in result else None)
+    name = first(result, NAME_NAMES) or (CODE if "outcome" in result else None)
     return Part(
         role=TOOL,
         type=RESPONSE,

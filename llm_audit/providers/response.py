@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_audit.providers.fields import LISTS, at, fields_of, first_at, native, spelled
+from llm_audit.providers.received import Received, plain, received
 from llm_audit.providers.shapes import ANY, Shape, shape_of
 from llm_audit.providers.usage import COUNT_SPELLINGS
 from llm_audit.providers.vectors import count_vectors, exclusion, without_vectors
-from llm_audit.providers.whole import OURS, VECTORS, extra_of
-
-_DEEPEST = 20  # objects in each other; what is deeper is left to the encoder
+from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of
 
 
 def read_response(
-    response: object, given: Mapping[str, Any] | None = None, *, embedding_vectors: bool = False
+    response: object,
+    given: Mapping[str, Any] | None = None,
+    *,
+    embedding_vectors: bool = False,
+    problems: list[str] | None = None,
 ) -> dict[str, Any]:
     """Read out of a provider's response what a call's outcome records.
 
@@ -28,6 +31,7 @@ def read_response(
             watsonx and Aleph Alpha, and messages of LangChain.
         given: Those of the fields below that are known otherwise and stand instead.
         embedding_vectors: Whether they are kept, too.
+        problems: Is told, in one sentence, of what is no response.
 
     Returns:
         Those of these fields that were found or given:
@@ -42,31 +46,58 @@ def read_response(
         `usage`: what the provider reported, untouched.
         `response_extra`: everything else of the response, and what was given otherwise, see
         `whole`.
+        `encoding_notes`: that it could not be read, or not as what it is.
     """
-    outside = fields_of(response)
-    shape = shape_of(outside)
-    vectors = {} if embedding_vectors or not shape.vectors else count_vectors(outside, shape)
-    body: Any = response
-    if type(response) is not dict:
-        body = _plain(response, exclusion(outside, shape) if vectors else None)
-    if type(body) is not dict:
-        return dict(given or {})
-    if shape is ANY:
-        shape = shape_of(body)
-    if vectors:
-        body = without_vectors(body, shape)
-    found: dict[str, Any] = {**_read(body, shape), **(given or {})}
+    came = received(response)
+    body, shape, ours = _taken(came, embedding_vectors=embedding_vectors)
+    known = dict(given or {})
+    if came.message:
+        known.setdefault("response_message", came.message)
+    found: dict[str, Any] = {**_read(body, shape), **known}
     extra = extra_of(body, shape, found)
-    if vectors:
-        extra = {**extra, OURS: {**extra.get(OURS, {}), VECTORS: vectors}}
+    if ours:
+        extra[OURS] = {**extra.get(OURS, {}), **ours}
     if extra:
         found["response_extra"] = extra
+    if note := came.note or _doubt(found):
+        found["encoding_notes"] = [f"response: {note}"]
+    if came.mistake and problems is not None:
+        problems.append(came.mistake)
     return found
+
+
+def _taken(
+    came: Received, *, embedding_vectors: bool
+) -> tuple[dict[str, Any], Shape, dict[str, Any]]:
+    """Return the body of what came, its row, and what is to be said of it beside the body."""
+    outside = fields_of(came.value)
+    shape = shape_of(outside)
+    vectors = {} if embedding_vectors or not shape.vectors else count_vectors(outside, shape)
+    ours: dict[str, Any] = {VECTORS: vectors} if vectors else {}
+    if came.beside:
+        ours[BESIDE] = list(came.beside)
+    body: Any = came.value
+    if type(body) is not dict:
+        body = plain(body, exclusion(outside, shape) if vectors else None)
+    if type(body) is not dict:
+        return {}, ANY, {**ours, NO_OBJECT: body}
+    if shape is ANY:
+        shape = shape_of(body)
+    return without_vectors(body, shape) if vectors else body, shape, ours
+
+
+def _doubt(found: Mapping[str, Any]) -> str | None:
+    """Say that a response was not understood, of which nothing else would tell."""
+    if "api" in found or "response_message" in found or not found.get("response_extra"):
+        return None
+    return "of no known shape, kept in response_extra"
 
 
 def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
     lists = (_items(body.get(name)) for name in shape.answers)
     answers = next((listed for listed in lists if listed), [body])
+    while isinstance(answers[0], LISTS) and answers[0]:  # LangChain's, a list for each prompt
+        answers = list(answers[0])
     answer = fields_of(answers[0])
     found: dict[str, Any] = {"api": shape.api or None}
     if message := _message(answers[0], answer, shape):
@@ -106,18 +137,6 @@ def _usage(body: Mapping[str, Any], answer: Mapping[str, Any], shape: Shape) -> 
         if name in COUNT_SPELLINGS
     }
     return counts or None
-
-
-def _plain(value: Any, exclude: Mapping[str, Any] | None = None, levels: int = _DEEPEST) -> Any:
-    """Return an object, and all objects in it, as the dicts that its API sent."""
-    dump = native(value, exclude) if levels else value
-    if dump is value and not isinstance(value, dict | list | tuple):
-        return value
-    if type(dump) is dict and not callable(getattr(value, "model_dump", None)):
-        return {name: _plain(item, None, levels - 1) for name, item in dump.items()}
-    if isinstance(dump, LISTS):
-        return [_plain(item, None, levels - 1) for item in dump]
-    return dump
 
 
 def _natives(value: object) -> object:

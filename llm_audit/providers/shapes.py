@@ -68,13 +68,13 @@ class Shape:
 SHAPES = (
     Shape(  # and all who speak it: Azure, DeepSeek, Groq, Mistral, OpenRouter, Snowflake, vLLM …
         api="openai.chat",
-        known_by=("choices.message", "object=chat.completion"),
+        known_by=("choices.message", "object=chat.completion", "object=chat.completion.chunk"),
         answers=("choices",),
         message=("message",),
         finish_reason=("choices.finish_reason",),
         id=("id",),
         model=("model",),
-        usage=("usage",),
+        usage=("usage", "x_groq.usage"),
         contents=("content",),
         texts=("refusal",),
         thoughts=("reasoning_content", "reasoning"),
@@ -106,6 +106,20 @@ SHAPES = (
         model=("model",),
         usage=("usage",),
         texts=("text",),
+    ),
+    Shape(
+        api="xai.chat",  # over gRPC
+        known_by=("outputs.message",),
+        answers=("outputs",),
+        message=("message",),
+        finish_reason=("outputs.finish_reason",),
+        id=("id",),
+        model=("model",),
+        usage=("usage",),
+        contents=("content",),
+        thoughts=("reasoning_content",),
+        calls=("tool_calls",),
+        call_keys=("function",),
     ),
     Shape(
         api="google.generate_content",
@@ -192,6 +206,21 @@ SHAPES = (
         texts=("response",),
     ),
     Shape(
+        api="langchain.result",  # LLMResult, ChatResult
+        known_by=("type=LLMResult", "generations.message"),
+        answers=("generations",),
+        message=("message",),
+        finish_reason=(
+            *("generations.message.response_metadata.finish_reason",),
+            *("generations.message.response_metadata.stop_reason",),
+            *("generations.generation_info.finish_reason",),
+        ),
+        id=("generations.message.response_metadata.id", "generations.message.id"),
+        model=("generations.message.response_metadata.model_name", "llm_output.model_name"),
+        usage=("generations.message.usage_metadata", "llm_output.token_usage"),
+        texts=("text",),
+    ),
+    Shape(
         api="cohere.generate",
         known_by=("generations",),
         answers=("generations",),
@@ -227,6 +256,17 @@ SHAPES = (
         known_by=("embedding", "embeddings"),
         model=("model",),
         vectors=("embeddings.embedding", "embeddings", "embedding", "embeddingsByType"),
+    ),
+    Shape(
+        api="openai.moderation",
+        known_by=("results.flagged",),
+        id=("id",),
+        model=("model",),
+    ),
+    Shape(
+        api="openai.images",
+        known_by=("data.b64_json", "data.url"),
+        usage=("usage",),
     ),
     Shape(
         api="cohere.rerank",
@@ -272,6 +312,20 @@ SHAPES = (
         result_types=("tool_result",),
         text_types=("text",),
         thought_types=("reasoning",),
+    ),
+    Shape(
+        api="pydantic_ai",
+        known_by=("kind=response",),
+        message=("parts",),
+        finish_reason=("finish_reason",),
+        id=("provider_response_id",),
+        model=("model_name",),
+        usage=("usage",),
+        contents=("parts",),
+        call_types=("tool-call",),
+        result_types=("tool-return",),
+        text_types=("text",),
+        thought_types=("thinking",),
     ),
     Shape(
         api="opentelemetry",

@@ -100,6 +100,14 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "num_tokens_generated": "completion_tokens",
 }
 
+SPELLINGS = frozenset(
+    spelling
+    for names in (_FIELD_BY_SPELLING, _INPUT_DETAILS, _OUTPUT_DETAILS)
+    for spelling, field in names.items()
+    if not isinstance(field, dict)
+)
+"""The names under which a provider may report a count, also among details."""
+
 COUNT_SPELLINGS = frozenset(
     spelling for spelling, field in _FIELD_BY_SPELLING.items() if isinstance(field, str)
 )

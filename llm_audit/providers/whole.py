@@ -8,6 +8,8 @@ what this rule does not tell:
 
     elsewhere: fields that are not put back: the response does not have them, or not there
     vectors: how many were left out by design, and of how many dimensions
+    beside: what came in a list or tuple with the response
+    value: what was given as a response, if it is no object
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ from llm_audit.providers.fields import LISTS
 from llm_audit.providers.shapes import ANY, SHAPES, Names, Shape
 
 OURS = "llm_audit"
-ELSEWHERE, VECTORS = "elsewhere", "vectors"
+ELSEWHERE, VECTORS, BESIDE, NO_OBJECT = "elsewhere", "vectors", "beside", "value"
 _MESSAGE, _CHOICES = "response_message", "other_choices"
 _COLUMNS = {  # the table's, by the field that is read from them
     "finish_reason": "finish_reason",
@@ -36,6 +38,7 @@ class _Place(NamedTuple):
     in_answer: bool
     way: Names
     name: str
+    in_message: bool = False
 
 
 class _Row(NamedTuple):
@@ -43,32 +46,34 @@ class _Row(NamedTuple):
 
     answers: str | None
     message: _Place | None  # None: it is the answer, or what the answer says
-    is_answer: bool  # the message
+    is_answer: bool  # the message is the answer
     texts: frozenset[str]
     columns: tuple[tuple[str, tuple[_Place, ...]], ...]
 
 
-def _place(path: str, answers: str | None) -> _Place:
+def _place(path: str, shape: Shape) -> _Place:
     *way, name = path.split(".")
-    in_answer = bool(way) and way[0] == answers
-    return _Place(in_answer, tuple(way[in_answer:]), name)
+    in_answer = bool(way) and way[0] in shape.answers
+    way = way[in_answer:]
+    in_message = in_answer and shape.message in {("",), tuple(way[:1])}
+    return _Place(in_answer, tuple(way), name, in_message)
 
 
 def _row(shape: Shape) -> _Row:
-    answers = next(iter(shape.answers), None)
     path = next(iter(shape.message), "")
     return _Row(
-        answers,
-        _place(path, answers)._replace(in_answer=True) if path else None,
+        next(iter(shape.answers), None),
+        _place(path, shape)._replace(in_answer=True) if path else None,
         shape.message == ("",),
         frozenset(shape.texts),
         tuple(
-            (field, tuple(_place(path, answers) for path in getattr(shape, column)))
+            (field, tuple(_place(path, shape) for path in getattr(shape, column)))
             for field, column in _COLUMNS.items()
         ),
     )
 
 
+_NOWHERE = _Place(in_answer=False, way=(), name="")
 _ROWS = {shape.api: _row(shape) for shape in SHAPES}
 
 
@@ -113,11 +118,8 @@ def extra_of(body: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> d
     message = fields.get(_MESSAGE)
     if row.is_answer and answer is extra and _same(message, body):
         return {}
-    said = answer
-    if row.is_answer and row.answers and answer is not extra:
-        said = body[row.answers][0]  # what is in it is not taken out by itself
-    elsewhere = [*_take_message(answer, row, message), *_take_columns(extra, said, row, fields)]
-    if _CHOICES in fields and row.answers:
+    elsewhere = [*_take_columns(extra, answer, row, fields), *_take_message(answer, row, message)]
+    if _CHOICES in fields and row.answers and answer is not None:
         extra[row.answers] = extra[row.answers][:1]
     if elsewhere:
         extra[OURS] = {ELSEWHERE: elsewhere}
@@ -171,13 +173,13 @@ def _take_columns(
     """Take the other fields out of a body; name those that would be put where they never were."""
     for field, places in row.columns:
         if value := fields.get(field):
-            holder, name = _first(extra, answer, places)
+            holder, place = _first(extra, answer, places)
             if holder is None:
                 continue
-            if name not in holder:
+            if place.name not in holder:
                 yield field
-            elif _same(holder[name], value) and not (row.is_answer and holder is answer):
-                del holder[name]
+            elif _same(holder[place.name], value) and not place.in_message:
+                del holder[place.name]
 
 
 def _put_back(body: dict[str, Any], row: _Row, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,13 +189,18 @@ def _put_back(body: dict[str, Any], row: _Row, fields: Mapping[str, Any]) -> dic
         return dict(fields.get(_MESSAGE) or {})
     _put_message(answer, row, fields.get(_MESSAGE))
     others = fields.get(_CHOICES)
-    if others and row.answers and isinstance(first := body.get(row.answers), list):
+    if (
+        others
+        and answer is not None
+        and row.answers
+        and isinstance(first := body.get(row.answers), list)
+    ):
         body[row.answers] = [*first[:1], *others]
     for field, places in row.columns:
         if value := fields.get(field):
-            holder, name = _first(body, answer, places)
+            holder, place = _first(body, answer, places)
             if holder is not None:
-                holder.setdefault(name, value)
+                holder.setdefault(place.name, value)
     return body
 
 
@@ -212,8 +219,8 @@ def _answer(body: dict[str, Any], row: _Row) -> dict[str, Any] | None:
 
 def _first(
     body: dict[str, Any], answer: dict[str, Any] | None, places: Iterable[_Place]
-) -> tuple[dict[str, Any] | None, str]:
-    """Return the first place of a field that there is, unless it says null: its holder and name."""
+) -> tuple[dict[str, Any] | None, _Place]:
+    """Return the first place of a field that there is, unless it says null, and what holds it."""
     for place in places:
         if not place.in_answer:
             holder = _opened(body, place.way)
@@ -222,8 +229,8 @@ def _first(
         else:
             holder = _opened(answer, place.way)
         if holder is not None and holder.get(place.name, "") is not None:
-            return holder, place.name
-    return None, ""
+            return holder, place
+    return None, _NOWHERE
 
 
 def _opened(inner: dict[str, Any], way: Names) -> dict[str, Any] | None:

@@ -297,9 +297,10 @@ class Recorder:
                 fields["latency_ms"] = max(0.0, round((ended_at - began.timestamp()) * 1000, 3))
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
         fields["outcome_key"] = key = outcome_key(rank, ended_at)
-        notes: Sequence[str] = ()
+        notes: Sequence[str] = fields.pop("encoding_notes", ())
         if self.settings.redact is not None:
-            fields, notes = redaction.apply(self.settings.redact, fields)
+            fields, more = redaction.apply(self.settings.redact, fields)
+            notes = (*notes, *more)
         if rank is Rank.OWNER:
             self.record(OWN, call_id, key, fields, notes, ended=call)
         else:

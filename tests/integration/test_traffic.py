@@ -175,6 +175,8 @@ def test_notes_name_what_changed_and_nothing_else(
         kept = [received.get(name) for name in ("response_message", "response_extra")]
         assert bool(beyond) == changed([call.start, call.request_params, *kept]), call_id
         whats |= {note.rpartition(": ")[2].partition("moved to GridFS")[1] for note in notes}
+        told = [note for note in notes if note.startswith(("response: ", "usage: "))]
+        assert told == received.get("encoding_notes", []) or told[0].startswith("usage: ")
     assert whats == {"", "moved to GridFS"}
 
 

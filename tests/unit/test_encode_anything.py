@@ -140,7 +140,6 @@ def test_cycles_are_cut() -> None:
     ]
     assert encoded.notes == (
         "value.0.1.again: cyclic reference left out",
-        "value.1: _Message.model_dump failed (ValueError), fields kept",
         "value.1.reply: cyclic reference left out",
     )
 

@@ -1,0 +1,53 @@
+"""What a reported usage says beyond the counts that are read out of it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llm_audit.providers.usage import SPELLINGS
+
+# Numbers that are parts of a count that is read, or say it again, and what no count of tokens is.
+_PARTS = frozenset(
+    {
+        *("audio_tokens", "text_tokens", "image_tokens", "video_tokens", "document_tokens"),
+        *("accepted_prediction_tokens", "rejected_prediction_tokens", "prompt_cache_miss_tokens"),
+        *("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"),
+        *("ephemeral_5m_input", "ephemeral_1h_input", "audio"),  # LangChain
+        *("cacheReadInputTokenCount", "cacheWriteInputTokenCount"),
+        *("input_audio_tokens", "output_audio_tokens", "cache_audio_read_tokens"),
+        *("prompt_text_tokens", "prompt_image_tokens", "cached_prompt_text_tokens"),  # xAI
+        *("web_search_requests", "web_fetch_requests", "code_execution_requests"),
+        *("num_sources_used", "tool_calls_requested", "tool_calls_executed"),
+        *("search_units", "classifications", "images", "requests", "request_count"),
+        *("prompt_audio_seconds", "seconds", "invocationLatency", "firstByteLatency"),
+    }
+)
+_NO_COUNTS = ("time", "duration", "cost", "price", "ticks")  # of what it took
+_DEEPEST = 6
+
+
+def unread(usage: Mapping[str, Any]) -> list[str]:
+    """Return the names of the numbers in a usage that nobody has read, dots between the levels.
+
+    A zero says nothing.
+
+    Args:
+        usage: As reported.
+    """
+    return list(dict.fromkeys(_unread(usage, "", 0)))
+
+
+def _unread(value: Any, path: str, level: int) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if level < _DEEPEST:
+            for name, inner in value.items():
+                if inner and name not in _PARTS and not (name in SPELLINGS and _is_number(inner)):
+                    yield from _unread(inner, f"{path}.{name}" if path else str(name), level + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _unread(item, path, level)
+    elif _is_number(value) and not any(word in path.lower() for word in _NO_COUNTS):
+        yield path
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -87,6 +87,13 @@ def _recorded(lot: random.Random) -> Call:
     return {name: value for name, value in call.items() if value is not None}
 
 
+def _scores(lot: random.Random) -> list[Call]:
+    """Make up what is said of a call later: a thumb of a user, and what a judge says."""
+    thumb = {"name": "helpful", "value": lot.choice([True, False]), "source": "user"}
+    judged = {"name": "helpful", "value": lot.choice([0.25, 0.5, 1, "odd"]), "source": "judge"}
+    return [score | {"key": key} for key, score in enumerate([thumb, judged])]
+
+
 def _make_up() -> list[Call]:
     lot = random.Random(5)
     only_finished = [
@@ -94,7 +101,10 @@ def _make_up() -> list[Call]:
         for n in range(5)
     ]
     id_not_ours = {"_id": str(uuid.UUID(int=2**127, version=4)), "status": "ERROR"}
-    calls = [*(_recorded(lot) for _ in range(500)), *only_finished, id_not_ours]
+    recorded = [_recorded(lot) for _ in range(500)]
+    for call in recorded[::2]:
+        call["scores"] = _scores(lot)
+    calls = [*recorded, *only_finished, id_not_ours]
     return sorted(calls, key=lambda call: call["_id"], reverse=True)
 
 

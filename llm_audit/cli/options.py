@@ -28,6 +28,7 @@ _HELP = {
     "status": "SUCCESS, ERROR, TIMEOUT, ABANDONED, CANCELLED, INCOMPLETE or PENDING.",
     "tags": "Calls that carry all of these tags.",
     "tool": "Calls that asked for this tool.",
+    "score": "Calls that have a score of this name.",
     "task_id": "Celery's.",
     "task_name": "Such as app.tasks.summarize.",
     "parent_call_id": "Calls that this one caused.",

@@ -44,6 +44,7 @@ class CallFilters(TypedDict, total=False):
     parent_call_id: OneOrMore[Id]
     tags: OneOrMore[str]
     tool: OneOrMore[str]
+    score: OneOrMore[str]
     environment: OneOrMore[str]
     service: OneOrMore[str]
     start_date: datetime
@@ -51,7 +52,12 @@ class CallFilters(TypedDict, total=False):
 
 
 _ENUMS: dict[str, type[OpenEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
-STORED_AS = {"task_name": "task.name", "tool": "tools_called", "tag": "tags"}
+STORED_AS = {
+    "task_name": "task.name",
+    "tool": "tools_called",
+    "score": "scores.name",
+    "tag": "tags",
+}
 _DATES = ("start_date", "end_date")
 
 

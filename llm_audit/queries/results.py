@@ -120,6 +120,27 @@ class RetrySpend(TolerantModel):
     calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
 
 
+class LabelCount(TolerantModel):
+    """How often one label was given."""
+
+    label: str
+    count: int
+
+
+class ScoreSummary(TolerantModel):
+    """What the scores of one name say of the calls of one group."""
+
+    group: str | None = Field(description="a value of `group_by`; None for calls without one")
+    scores: int
+    yes: int = Field(description="how many are True")
+    no: int = Field(description="how many are False")
+    numbers: int = Field(description="how many are numbers, as the next three are")
+    mean: float | None
+    least: float | None
+    most: float | None
+    labels: list[LabelCount] = Field(description="the 20 most frequent, these first")
+
+
 class LatencySummary(TolerantModel):
     """How long the calls of one group took, in milliseconds."""
 

@@ -37,6 +37,7 @@ LOOKED_UP = {  # and what for
     "task.name": "the calls of a task's name",
     "tags": "the calls with a tag",
     "tools_called": "who asked for a tool",
+    "scores.name": "the calls with a score",
     "task.root_id": "the calls of a canvas",
     "task.group_id": "the calls of a group",
 }

@@ -62,6 +62,12 @@ ANSWERED: dict[str, Question] = {
         )
         for group_by in GROUPINGS
     },
+    **{
+        f"scores by {group_by}": lambda group_by=group_by: Repository.score_summary(
+            "helpful", group_by, source="user"
+        )
+        for group_by in GROUPINGS
+    },
 }
 REFUSED: dict[str, Question] = {
     "a call without a date": Repository.usage_over_time,

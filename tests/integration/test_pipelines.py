@@ -25,6 +25,7 @@ PIPELINES = {
     "cost_summary": pipelines.cost_summary("tag"),
     "usage_over_time": pipelines.usage_over_time("hour", timezone="Asia/Kathmandu"),
     "retry_spend": pipelines.retry_spend(environment="test"),
+    "score_summary": pipelines.score_summary("helpful", "day", source="user"),
     "latency_summary": pipelines.latency_summary("day", user_id=USERS[1]),
 }
 

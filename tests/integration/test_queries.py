@@ -156,7 +156,7 @@ async def test_dates_without_a_zone_are_local() -> None:
 def value_of(call: Call, path: str) -> Any:
     value: Any = call
     for name in path.split("."):
-        value = value.get(name, {})
+        value = (value[0] if isinstance(value, list) else value).get(name, {})
     return value
 
 
@@ -167,7 +167,8 @@ async def test_indexes_serve_the_filters(
 ) -> None:
     """An indexed filter, also with dates, reads its index in order: nothing is sorted."""
     value = "TIMEOUT" if field == "status" else next(v for c in CALLS if (v := value_of(c, field)))
-    name = {"tools_called": "tool", "task.name": "task_name"}.get(field, field)
+    renamed = {"tools_called": "tool", "task.name": "task_name", "scores.name": "score"}
+    name = renamed.get(field, field)
     filters = {name: value[0] if isinstance(value, list) else value, **dates}
     await LLMCallRepository.list_by_filters(**filters)
     plan = plan_of(made_up, asked)
@@ -375,7 +376,7 @@ def test_queries_before_init_say_what_to_do() -> None:
         for name in sorted(vars(Questions)):
             if not name.startswith("_"):
                 try:
-                    arguments = ["x"] if name.startswith(("get", "search")) else []
+                    arguments = ["x"] if name.startswith(("get", "s")) else []
                     asyncio.run(getattr(LLMCallRepository, name)(*arguments))
                 except NotInitializedError as error:
                     assert "await llm_audit.init()" in str(error)

@@ -43,6 +43,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "get_session": (CALL["session_id"],),
     "get_calls_by_task": (CALL["task_id"],),
     "get_workflow": ("group 1",),
+    "score_summary": ("helpful",),
 }
 MORE = {"search": {"end_date": CALL["created_at"]}}
 

@@ -13,8 +13,9 @@ from uuid_utils import uuid7
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
-from llm_audit import LLMLogger, SyncLLMCallRepository, UsageError
+from llm_audit import LLMLogger, SyncLLMCallRepository, UsageError, pipelines
 from llm_audit.ids import first_id_at
+from llm_audit.queries.filters import condition
 from llm_audit.scores import COMMENT_MAX_CHARACTERS, LABEL_MAX_CHARACTERS, NAME_MAX_CHARACTERS
 
 SCORE_AND_DIE = """
@@ -213,3 +214,72 @@ def test_what_is_no_score_is_a_mistake(recording: Recording, calls: Calls) -> No
     ]
     assert len(call["scores"][0]["name"]) == NAME_MAX_CHARACTERS
     assert os.getpid() == call["pid"]
+
+
+def test_scores_are_found_and_summed_up(recording: Recording, calls: Calls) -> None:
+    """By a filter, in both repositories, and by every group: shares, means and labels."""
+    recording(create_collection=True)
+    given = {
+        "a": [("helpful", True, "user"), ("helpful", 0.5, "judge"), ("tone", "rude", None)],
+        "b": [("helpful", False, "user"), ("tone", "rude", None)],
+        "c": [("helpful", True, "user"), ("tone", "kind", None)],
+        "d": [("helpful", 1, "judge"), ("helpful", "odd", "user")],
+        "e": [],
+    }
+    ids = {}
+    for name, scores in given.items():
+        ids[name] = LLMLogger.start(model="m" if name < "d" else "n", messages=[], tags=["t", "u"])
+        LLMLogger.complete(ids[name])
+        for score, value, source in scores:
+            LLMLogger.score(ids[name], score, value, source=source)
+    assert llm_audit.flush(PATIENCE)
+    questions = SyncLLMCallRepository(calls)
+
+    assert {call.id for call in questions.list_by_filters(score="tone")} == {
+        ids[name] for name in "abc"
+    }
+    assert questions.count_by_filters(score=["tone", "helpful"], model="n") == 1
+
+    of_m, of_n = (
+        row.model_dump(exclude={"unreadable"}) for row in questions.score_summary("helpful")
+    )
+    assert of_m == {
+        "group": "m",
+        "scores": 4,
+        "yes": 2,
+        "no": 1,
+        "numbers": 1,
+        "mean": 0.5,
+        "least": 0.5,
+        "most": 0.5,
+        "labels": [],
+    }
+    assert of_n == {
+        "group": "n",
+        "scores": 2,
+        "yes": 0,
+        "no": 0,
+        "numbers": 1,
+        "mean": 1.0,
+        "least": 1.0,
+        "most": 1.0,
+        "labels": [{"label": "odd", "count": 1, "unreadable": []}],
+    }
+    [tone] = questions.score_summary("tone")
+    assert [(each.label, each.count) for each in tone.labels] == [("rude", 2), ("kind", 1)]
+    assert tone.mean is None
+    by_tag = questions.score_summary("helpful", "tag", source="judge")
+    assert [(row.group, row.scores, row.mean) for row in by_tag] == [("t", 2, 0.75), ("u", 2, 0.75)]
+    [narrow] = questions.score_summary("helpful", "day", score="tone", source="user")
+    assert (narrow.scores, narrow.yes, narrow.no) == (3, 2, 1)
+    for stages in (
+        pipelines.score_summary("helpful"),
+        [{"$match": condition({"score": "tone"})}],
+    ):
+        assert "scores.name_newest" in str(
+            calls.database.command(
+                "explain", {"aggregate": calls.name, "pipeline": stages, "cursor": {}}
+            )
+        )
+    with pytest.raises(UsageError, match="name"):
+        questions.score_summary("")

@@ -42,6 +42,7 @@ from llm_audit.queries.results import (
     FailureSummary,
     LatencySummary,
     RetrySpend,
+    ScoreSummary,
     ToolUsage,
     Usage,
 )
@@ -136,6 +137,7 @@ async def by_questions() -> None:
     assert_type(await LLMCallRepository.usage_over_time("day"), list[Usage])
     assert_type(await LLMCallRepository.retry_spend(), list[RetrySpend])
     assert_type(await LLMCallRepository.latency_summary("model"), list[LatencySummary])
+    assert_type(await LLMCallRepository.score_summary("helpful"), list[ScoreSummary])
     of_company = LLMCallRepository().for_company("c")
     assert_type(await of_company.search("needle", with_content=False), list[LLMCall])
     assert_type(await LLMCall.find(LLMCall.model == "gpt-4o").to_list(), list[LLMCall])

@@ -31,6 +31,7 @@ EVERY_FILTER: dict[str, Any] = {
     "parent_call_id": uuid_utils.UUID(int=7),
     "tags": ["rag", "hidden"],
     "tool": ["search", "read"],
+    "score": ["helpful", "tone"],
     "environment": "production",
     "service": ["api", "worker"],
     "start_date": NOON - timedelta(days=1),
@@ -43,6 +44,7 @@ SUMMARIES = [
     pipelines.latency_summary,
     pipelines.usage_over_time,
     pipelines.retry_spend,
+    partial(pipelines.score_summary, "helpful"),
 ]
 
 
@@ -94,6 +96,7 @@ def test_every_filter_becomes_a_condition() -> None:
         "parent_call_id": "00000000-0000-0000-0000-000000000007",
         "tags": {"$all": ["rag", "hidden"]},
         "tools_called": {"$in": ["search", "read"]},
+        "scores.name": {"$in": ["helpful", "tone"]},
         "environment": "production",
         "service": {"$in": ["api", "worker"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600"},

@@ -19,6 +19,7 @@ from llm_audit.queries.pipelines.related import (
     trace_tree,
     workflow,
 )
+from llm_audit.queries.pipelines.scores import score_summary
 from llm_audit.queries.pipelines.spending import cost_summary, retry_spend, usage_over_time
 from llm_audit.queries.pipelines.stages import Pipeline
 from llm_audit.queries.pipelines.tools import tool_usage
@@ -32,6 +33,7 @@ __all__ = [
     "failure_summary",
     "latency_summary",
     "retry_spend",
+    "score_summary",
     "search",
     "session",
     "tool_usage",

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import is_soft_time_limit, let_through
-from llm_audit.providers.errors import ErrorSeen
+from llm_audit.providers.errors import ErrorSeen, is_of_a_store, is_of_the_call
 from llm_audit.settings import report_mistake
 
 MAX_CHARACTERS = 20_000
@@ -106,16 +106,18 @@ def _causes(error: BaseException) -> list[BaseException]:
     """Return an exception and what it wraps: its cause, or what its text or arguments repeat.
 
     A cancellation, or the end of the process, is not about what was being handled when it came.
+    Those of the app's surroundings are left out: that its database is slow is no timeout of the
+    call, and what it answers itself is not what the provider answered.
     """
     causes = [error]
     if isinstance(error, concurrent.futures.CancelledError) or not isinstance(error, Exception):
         return causes
-    while len(causes) < _CAUSES_MAX:
+    while len(causes) < _CAUSES_MAX and not is_of_a_store(causes[-1]):
         inner = _wrapped_in(causes[-1])
         if inner is None or any(inner is seen for seen in causes):
             break
         causes.append(inner)
-    return causes
+    return [cause for cause in causes if is_of_the_call(cause)]
 
 
 def _wrapped_in(error: BaseException) -> BaseException | None:

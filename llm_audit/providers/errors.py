@@ -60,6 +60,17 @@ _BODIES = (
     *("response._content", "raw_response._content", "response._body"),  # what has been read
 )
 _METHODS = frozenset({"code", "trailing_metadata", "initial_metadata"})  # gRPC's
+# Packages whose exceptions speak of the app's surroundings: of its database and its broker, and of
+# what it answers itself.
+_STORES = (
+    *("pymongo.", "redis.", "kombu.", "amqp.", "sqlalchemy.", "psycopg.", "psycopg2.", "asyncpg."),
+    *("aiosqlite.", "sqlite3.", "MySQLdb.", "pymysql.", "elasticsearch.", "cassandra."),
+)
+_WEB_FRAMEWORKS = (
+    *("starlette.", "fastapi.", "werkzeug.", "flask.", "quart.", "django.", "rest_framework."),
+    *("ninja.", "litestar.", "sanic.", "falcon.", "tornado.web.", "aiohttp.web_exceptions."),
+)
+_REFUSED = "NewConnectionError"  # urllib3's, which derives it from a timeout
 _COMPLETIONS = ("completion", "last_completion", "raw_message")  # openai, instructor, langchain
 
 
@@ -245,3 +256,19 @@ def _bounded(body: object) -> object:
     if body is None or not isinstance(text, str) or len(text) <= BODY_MAX_CHARACTERS:
         return body
     return f"{text[:BODY_MAX_CHARACTERS]}… ({len(text)} characters)"
+
+
+def is_of_a_store(error: BaseException) -> bool:
+    """Tell whether an exception is of a database or a broker."""
+    return _is_from(_STORES, error)
+
+
+def is_of_the_call(error: BaseException) -> bool:
+    """Tell whether an exception may say what the provider answered, or that it did not in time."""
+    names = (cls.__name__ for cls in type(error).__mro__)
+    return _REFUSED not in names and not _is_from((*_STORES, *_WEB_FRAMEWORKS), error)
+
+
+def _is_from(packages: tuple[str, ...], error: BaseException) -> bool:
+    modules = (cls.__dict__.get("__module__") for cls in type(error).__mro__)
+    return any(type(name) is str and f"{name}.".startswith(packages) for name in modules)

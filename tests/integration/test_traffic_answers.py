@@ -12,13 +12,18 @@ import plain_answers
 import pymongo
 import pytest
 from made_up_calls import START, Call, call_id
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import TypeAdapter
 from pymongo.collection import Collection
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded, pipelines
-from llm_audit.providers.messages import read_messages
+from llm_audit.cli.files.fine_tuning import fine_tuning_example
+from llm_audit.cli.files.openai_messages import NoExampleError
+from llm_audit.providers.blocks import CALL, RESPONSE, TEXT
+from llm_audit.providers.messages import Part, read_answers, read_messages, read_request
 from llm_audit.queries.conversation import build_conversation
 from llm_audit.queries.trace_tree import build_trace_tree
 
@@ -151,3 +156,37 @@ def test_agent_traces(collection: Collection[Call]) -> None:
         assert {root.call.id for root in tree.children if root.orphan} == orphans
         with_orphans += bool(orphans)
     assert with_orphans == 2
+
+
+def said(parts: Iterable[Part]) -> tuple[dict[str, str], list[Any]]:
+    """Return all texts by role, and in order what was asked of tools and given back."""
+    texts: dict[str, str] = {}
+    tools = []
+    for part in parts:
+        if part.type == TEXT:
+            texts[part.role] = texts.get(part.role, "") + part.content
+        elif part.type == CALL:
+            tools.append((part.name, part.arguments or {}))
+        elif part.type == RESPONSE:
+            tools.append((RESPONSE, part.response))
+    return texts, tools
+
+
+def test_examples_to_fine_tune_with_say_the_same(calls: list[Call]) -> None:
+    """A chat of any API becomes one that OpenAI's client takes, and nothing is missing in it."""
+    of_openai = TypeAdapter(list[ChatCompletionMessageParam])
+    examples, left_out = 0, Counter[str]()
+    for call in calls:
+        if call["status"] != "SUCCESS":
+            continue
+        try:
+            example = json.loads(fine_tuning_example(call))
+        except NoExampleError as error:
+            left_out[str(error)] += 1
+            continue
+        examples += 1
+        of_openai.validate_python(example["messages"])
+        whole = [*read_request(call), *read_answers(call)[0]]
+        assert said(read_messages(example["messages"])) == said(whole), call["_id"]
+    assert examples > 500, left_out
+    assert len(left_out) > 3

@@ -13,7 +13,6 @@ IN_GRIDFS = "are partly in GridFS"
 NO_JSON = "hold what JSON does not know"
 NO_PAIR = "have a tool's call without its result, or the other way round"
 
-_MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
 _SAID = ("content", "tool_calls", "function_call")
 
 
@@ -39,15 +38,11 @@ def fine_tuning_example(call: Call) -> str:
         chat.add(asked)
         before = len(chat.messages)
         chat.add(call["response_message"], role=ASSISTANT)
-        example = {"messages": list(map(_kept, chat.messages)), **openai_tools(call.get("tools"))}
-        _check(example["messages"], before)
+        _check(chat.messages, before)
+        example = {"messages": chat.messages, **openai_tools(call.get("tools"))}
         return escaped(json.dumps(example, ensure_ascii=False, allow_nan=False))
     except (TypeError, ValueError):  # dates, bytes, UUIDs, NaN: never were in JSON
         raise NoExampleError(NO_JSON) from None
-
-
-def _kept(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: message[name] for name in _MESSAGE_FIELDS if message.get(name) is not None}
 
 
 def _check(messages: list[dict[str, Any]], before: int) -> None:
@@ -56,16 +51,16 @@ def _check(messages: list[dict[str, Any]], before: int) -> None:
     is_answered = len(answer) == 1 and answer[0]["role"] == ASSISTANT
     if not before or not is_answered or not any(answer[0].get(name) for name in _SAID):
         raise NoExampleError(NO_CHAT)
-    waiting: set[object] = set()
+    waiting: set[str] = set()
     for message in messages:
         if message["role"] == TOOL:
             if message.get("tool_call_id") not in waiting:
                 raise NoExampleError(NO_PAIR)
-            waiting.remove(message["tool_call_id"])
+            waiting.discard(message["tool_call_id"])
         elif waiting:
             raise NoExampleError(NO_PAIR)
         else:
-            waiting = {asked.get("id") for asked in message.get("tool_calls") or ()}
+            waiting = {asked["id"] for asked in message.get("tool_calls") or ()}
 
 
 def _is_partly_in_gridfs(value: Any) -> bool:

@@ -17,6 +17,7 @@ from llm_audit.providers.blocks import (
 )
 from llm_audit.providers.messages import Part, read_messages
 
+_MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "function_call")
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CONTENT_FIELDS = {
     "text": {"type", "text"},
@@ -25,6 +26,8 @@ _CONTENT_FIELDS = {
     "input_audio": {"type", "input_audio"},
     "file": {"type", "file"},
 }
+_LEFT_OUT = frozenset({REASONING, "cachePoint"})
+_CALL_FIELDS = ("name", "arguments")
 _FUNCTION_FIELDS = frozenset({"name", "description", "parameters", "strict"})
 _GEMINI_DECLARED = ("functionDeclarations", "function_declarations")
 _SCHEMAS = (
@@ -48,7 +51,7 @@ class OpenAIChat:
 
     Attributes:
         messages: Those of OpenAI's API are as they were. Those of another one are made of what they
-            say; what the model thought is left out.
+            say; what the model thought is left out, and marks for its cache.
     """
 
     def __init__(self) -> None:
@@ -66,18 +69,20 @@ class OpenAIChat:
         Raises:
             NoExampleError: They hold what OpenAI's have no form for.
         """
+        begin = len(self.messages)
         for message in messages if isinstance(messages, list) else [messages]:
             if isinstance(message, Mapping) and _is_openai(message):
-                self.messages.append(dict(message))
+                self.messages.append(_kept(message))
                 continue
-            may_go_on = not (isinstance(message, Mapping) and "role" in message)
+            has_role = isinstance(message, Mapping) and "role" in message
+            may_go_on = len(self.messages) > begin and not has_role
             for part in read_messages(message, role=role):
                 said_by = SYSTEM if role == SYSTEM else part.role
                 may_go_on = self._add_part(part, said_by, may_go_on=may_go_on)
 
     def _add_part(self, part: Part, role: str, *, may_go_on: bool) -> bool:
         """Add what one part says, to the last message if it may go on; return whether that may."""
-        if part.type == REASONING:
+        if part.type in _LEFT_OUT:
             return may_go_on
         last = self.messages[-1] if self.messages and may_go_on else {}
         if part.type == TEXT and role == ASSISTANT == last.get("role"):
@@ -88,7 +93,7 @@ class OpenAIChat:
             self.messages.append({"role": role, "content": part.content})
         elif part.type == CALL:
             if last.get("role") != ASSISTANT:
-                last = {"role": ASSISTANT, "content": None}
+                last = {"role": ASSISTANT}
                 self.messages.append(last)
             last.setdefault("tool_calls", []).append(self._call(part))
         elif part.type == RESPONSE and not part.is_error:
@@ -135,11 +140,35 @@ def openai_tools(tools: object) -> dict[str, Any]:
 def _is_openai(message: Mapping[str, Any]) -> bool:
     if message.get("role") not in _ROLES:
         return False
+    if message["role"] == TOOL and not isinstance(message.get("tool_call_id"), str):
+        return False
     content = message.get("content")
-    if isinstance(content, list):
-        return all(_is_openai_block(block) for block in content)
-    asks = message.get("tool_calls") or message.get("function_call")
-    return isinstance(content, str) or (content is None and bool(asks))
+    if isinstance(content, list) and not all(map(_is_openai_block, content)):
+        return False
+    asked = message.get("tool_calls") or []
+    if not isinstance(asked, list) or not all(map(_is_openai_call, asked)):
+        return False
+    asks = asked or message.get("function_call")
+    return isinstance(content, str | list) or (content is None and bool(asks))
+
+
+def _kept(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI's without what examples do not have, if that says nothing."""
+    kept = {name: message[name] for name in _MESSAGE_FIELDS if message.get(name) is not None}
+    if len(kept) < len(message) and _said(kept) != _said(message):  # tools that Groq runs, say
+        raise NoExampleError(OTHER_CONTENT)
+    return kept
+
+
+def _said(message: Mapping[str, Any]) -> list[str]:
+    return [part.type for part in read_messages(message) if part.type not in _LEFT_OUT]
+
+
+def _is_openai_call(call: object) -> bool:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(call, Mapping) or not isinstance(function, Mapping):
+        return False
+    return all(isinstance(text, str) for text in (call.get("id"), *map(function.get, _CALL_FIELDS)))
 
 
 def _is_openai_block(block: object) -> bool:
@@ -160,11 +189,11 @@ def _result(response: object) -> str:
 def _tools(tool: object) -> Iterable[dict[str, Any]]:
     if not isinstance(tool, Mapping):
         raise NoExampleError(OTHER_TOOLS)
-    if tool.get("type") == "function" and isinstance(tool.get("function"), Mapping):
-        return [dict(tool)]
+    if tool.get("type", "function") == "function" and isinstance(tool.get("function"), Mapping):
+        return [{"type": "function", "function": tool["function"]}]
     for name in _GEMINI_DECLARED:
         if tool.keys() == {name}:
-            return [_tool(declared) for declared in tool[name]]
+            return [_tool(declared) for declared in tool[name] or ()]
     is_function = tool.get("type", "custom") in {"function", "custom"}
     wrapped = tool.get("toolSpec")
     if not wrapped and not is_function:

@@ -251,3 +251,30 @@ def test_what_openai_has_no_form_for_is_no_example(
 
     assert (ended.code, ended.output) == (0, "")
     assert "1 of 1 calls are left out: 1 hold what OpenAI's chats have no form for" in ended.errors
+
+
+def test_odd_tools_are_told_as_openai_has_them_or_left_out(shell: Shell, calls: Calls) -> None:
+    """Arguments that are an object become text; calls without ids have no results to tell apart."""
+    asked = {"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    answered = {"role": "tool", "content": "x"}
+    asks = {"role": "assistant", "content": None, "tool_calls": [asked]}
+    groq = {**CHAT["response_message"], "executed_tools": [{"name": "search", "arguments": "{}"}]}
+    calls.insert_many(
+        [
+            {"_id": "1", **CHAT, "response_message": asks},
+            {"_id": "2", **CHAT, "messages": [*CHAT["messages"], asks, answered]},
+            {"_id": "3", **CHAT, "response_message": groq},
+            {
+                "_id": "4",
+                **CHAT,
+                "messages": [*CHAT["messages"], asks, {"role": "user", "content": "?"}],
+            },
+        ]
+    )
+
+    ended = shell("export", "--format", "openai")
+
+    [example] = map(json.loads, ended.lines)
+    [call] = example["messages"][-1]["tool_calls"]
+    assert call["function"] == {"name": "f", "arguments": '{"a": 1}'}
+    assert "3 of 4 calls are left out" in ended.errors

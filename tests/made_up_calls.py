@@ -112,9 +112,15 @@ CALLS = _make_up()
 """Newest first. Five of them only a finish has reached; one has an id that is no UUIDv7."""
 
 
-def store(database: Database[Call]) -> None:
-    """Store the calls, with the indexes that a real collection has."""
-    database["llm_calls"].create_indexes(call_indexes())
+def store(database: Database[Call], *, indexed: bool = False) -> None:
+    """Store the calls.
+
+    Args:
+        database: Where to.
+        indexed: With the indexes that a real collection has, which take longer than most tests.
+    """
+    if indexed:
+        database["llm_calls"].create_indexes(call_indexes())
     database["llm_calls"].insert_many(CALLS)
 
 

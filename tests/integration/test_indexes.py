@@ -255,7 +255,7 @@ def reports(database: Database[Call]) -> dict[tuple[str, str], IndexReport]:
 
 def test_each_index_is_reported(database: Database[Call]) -> None:
     """State, size and use of every index are told: of ours, of others, and of those not there."""
-    store(database)
+    store(database, indexed=True)
     calls = database["llm_calls"]
     calls.drop_index("model_newest")
     calls.drop_index("expiry")
@@ -296,7 +296,7 @@ def test_each_index_is_reported(database: Database[Call]) -> None:
 
 def test_the_index_of_the_views_is_reported_with_them(database: Database[Call]) -> None:
     """Without views nobody misses their index; with them it is one of ours."""
-    store(database)
+    store(database, indexed=True)
     assert ("llm_calls", VIEWS_INDEX) not in reports(database)
     create_views(database, "llm_calls")
     assert reports(database)["llm_calls", VIEWS_INDEX].state == "there"
@@ -306,7 +306,7 @@ def test_without_the_right_to_statistics() -> None:
     """A user who may only read and write learns the states and sizes, and not the uses."""
     with GuardedMongod() as server:
         server.create_users()
-        server.as_root(lambda client: store(client[DATABASE]))
+        server.as_root(lambda client: store(client[DATABASE], indexed=True))
         with pymongo.MongoClient[Call](server.url) as client:
             row = reports(client[DATABASE])["llm_calls", "trace_id_newest"]
 

@@ -53,7 +53,7 @@ async def test_every_driver_runs_the_pipelines(
     """Beanie, PyMongo, PyMongo Async and Motor take the same stages and give the same rows."""
     motor = pytest.importorskip("motor.motor_asyncio")
     stages = PIPELINES[name]
-    store(database)
+    store(database, indexed=True)
     rows = list(database["llm_calls"].aggregate(stages))
     client: pymongo.AsyncMongoClient[Call]
     async with pymongo.AsyncMongoClient(mongod.url, tz_aware=True) as client:
@@ -109,7 +109,7 @@ def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]
 ) -> None:
     """The index that a pipeline's docstring names serves it, the order of time included."""
-    store(database)
+    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipeline, "cursor": {}}
     plan = database.command("explain", sent)
     winning = str((plan.get("stages") or [{"$cursor": plan}])[0]["$cursor"]["queryPlanner"])
@@ -120,7 +120,7 @@ def test_pipelines_use_their_index(
 
 def test_a_workflow_merges_its_indexes(database: Database[Call]) -> None:
     """Root, group and trace are looked up in an index each; nothing is sorted."""
-    store(database)
+    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipelines.workflow("group 1"), "cursor": {}}
     winning = str(database.command("explain", sent)["queryPlanner"]["winningPlan"])
 
@@ -134,7 +134,7 @@ def test_a_workflow_merges_its_indexes(database: Database[Call]) -> None:
 @pytest.mark.parametrize("name", COVERED)
 def test_summaries_read_no_call(name: str, dates: dict[str, Any], database: Database[Call]) -> None:
     """What is summed up over time comes from an index alone, all of it or between dates."""
-    store(database)
+    store(database, indexed=True)
     explained = database.command(
         "explain",
         {"aggregate": "llm_calls", "pipeline": COVERED[name](**dates), "cursor": {}},
@@ -148,7 +148,7 @@ def test_summaries_read_no_call(name: str, dates: dict[str, Any], database: Data
 
 def test_later_attempts_are_looked_up(database: Database[Call]) -> None:
     """What retries paid is found without a look at first attempts."""
-    store(database)
+    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipelines.retry_spend(), "cursor": {}}
     explained = str(database.command("explain", sent))
 

@@ -69,7 +69,7 @@ SHOWN = {"_id", *named(Kind.WHO, Kind.FIGURE, Kind.LABEL)}
 def published(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
     """Store the calls and publish their views once, for the tests that only read."""
     database = mongo_client[f"test_{uuid.uuid4().hex}"]
-    store(database)
+    store(database, indexed=True)
     database["llm_calls"].insert_many(CORNERS)
     create_views(database, "llm_calls")
     yield database

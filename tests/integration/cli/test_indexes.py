@@ -20,6 +20,13 @@ Shell = Callable[..., Any]
 OURS = {index.document["name"] for index in call_indexes()}
 
 
+@pytest.fixture
+def made_up(database: Database[Call]) -> Database[Call]:
+    """Give the made-up calls with their indexes."""
+    store(database, indexed=True)
+    return database
+
+
 @pytest.mark.usefixtures("made_up")
 def test_each_index_says_what_it_is_there_for(shell: Shell, calls: Calls) -> None:
     """State, size, uses and purpose, a line for each; those of others with their keys."""
@@ -118,7 +125,7 @@ def test_without_the_right_to_statistics_the_rest_is_shown(shell: Shell) -> None
     """Whoever may only read and write learns the states and sizes, and that uses are not known."""
     with GuardedMongod() as server:
         server.create_users()
-        server.as_root(lambda client: store(client[DATABASE]))
+        server.as_root(lambda client: store(client[DATABASE], indexed=True))
         with pymongo.MongoClient[Call](server.url):
             ended = shell("--mongo-url", server.url, "--database", DATABASE, "indexes")
 

@@ -12,11 +12,16 @@ _TIE_BITS = 8
 class Rank(IntEnum):
     """Who speaks of an outcome; the higher is believed."""
 
-    OWNER = 5
-    ELSEWHERE = 4
+    OWNER = 6
+    ELSEWHERE = 5
+    LEFT = 4
     MAIN_PROCESS = 3
     UNWINDING = 2
     INFERENCE = 1
+
+
+# Causes that a process names while it is ended from outside; it cannot know more.
+UNWINDING_CAUSES = ("process_exit", "interrupted", "shutdown")
 
 
 def rank_of(key: int) -> int:

@@ -24,7 +24,7 @@ from llm_audit.journal.operations import (
     START_MAX_BYTES,
     strip_content,
 )
-from llm_audit.journal.precedence import Rank, later_key, outcome_key
+from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
 from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
@@ -137,9 +137,10 @@ class Recorder:
             fields: What is known of its end.
         """
         call = self.open_calls.get(call_id)
+        rank = Rank.UNWINDING if fields.get("ended_by") in UNWINDING_CAUSES else Rank.LEFT
         try:
             known = self.open_calls.give_up(call_id)
-            self._end(call_id, known, fields, time.monotonic_ns(), Rank.UNWINDING)
+            self._end(call_id, known, fields, time.monotonic_ns(), rank)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.operations import Form, Write
+from llm_audit.journal.precedence import UNWINDING_CAUSES
 from llm_audit.journal.records import OTHER, Record
 from llm_audit.store.codes import going_on
 from llm_audit.store.connection import Connection
@@ -27,8 +28,6 @@ from llm_audit.store.indexes import OUTER_TASK
 from llm_audit.store.processes import KEPT
 
 _ATTEMPT, _OUTER_ATTEMPT = "task.attempt_id", "task.outer_attempt_id"
-# Said by a process that was being ended and could not know why; all else that it says, it knows.
-_UNWINDING = ("process_exit", "interrupted", "shutdown")
 _UTC: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
 
 
@@ -61,7 +60,7 @@ class Verdicts:
                 verdict = self._kept(write.record)
                 outcomes += self._outcomes_of(verdict, _left_open_in(verdict))
         if asking:
-            outcomes += self.on({"_id": {"$in": asking}, "ended_by": {"$in": _UNWINDING}})
+            outcomes += self.on({"_id": {"$in": asking}, "ended_by": {"$in": UNWINDING_CAUSES}})
         return outcomes
 
     def on(self, query: Mapping[str, Any]) -> list[Write]:
@@ -109,7 +108,7 @@ class Verdicts:
         abandoned = LLMCallStatusEnum.ABANDONED
         concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
         if verdict["status"] != abandoned:  # else what the process itself said tells more
-            concerned.append({"ended_by": {"$in": _UNWINDING}})
+            concerned.append({"ended_by": {"$in": UNWINDING_CAUSES}})
         query = {"$and": [calls, {"$or": concerned}]}
         key = Int64(verdict["outcome_key"])
         raw = bson.encode({name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict})

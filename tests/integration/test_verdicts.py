@@ -186,14 +186,17 @@ def test_a_verdict_outlives_who_passed_it(
         until(lambda: ends(found).get("of another attempt") == ("ABANDONED", "worker_lost"))
 
 
-@pytest.mark.parametrize("unwound", [True, False], ids=["unwound", "killed"])
+@pytest.mark.parametrize("said", ["process_exit", "block_ended", None])
 def test_the_order_of_arrival_does_not_matter(
-    recording: Recording, calls: Calls, tmp_path: Path, *, unwound: bool
+    recording: Recording, calls: Calls, tmp_path: Path, said: str | None
 ) -> None:
     """A call, what its process said as it ended, and the verdict: whichever comes last, all agree.
 
-    Where the process said nothing, whoever closes its calls by inference comes in between, too.
+    What had ended before stays. Where the process said nothing, whoever closes its calls by
+    inference comes in between, too.
     """
+    rank = Rank.LEFT if said == "block_ended" else Rank.UNWINDING
+    expected = ("INCOMPLETE", said) if said == "block_ended" else ("CANCELLED", "revoked")
     settings = recording()
     connection = Connection(settings)
     refusals = Rejected(settings, connection, ProcessFolder(tmp_path / "nonce"), Losses())
@@ -208,9 +211,9 @@ def test_the_order_of_arrival_does_not_matter(
     for number, order in enumerate(orders):
         call_id, attempt_id, nonce = f"call {number}", f"attempt {number}", f"nonce {number}"
         task = {"attempt_id": attempt_id}
-        own, outside = outcome_key(Rank.UNWINDING, 1.0), outcome_key(Rank.MAIN_PROCESS, 2.0)
+        own, outside = outcome_key(rank, 1.0), outcome_key(Rank.MAIN_PROCESS, 2.0)
         start = {"task_id": "task", "task": task, "process_nonce": nonce}
-        end = {"status": "INCOMPLETE", "ended_by": "process_exit"}
+        end = {"status": "INCOMPLETE", "ended_by": said}
         verdict = {"task_id": "task", "status": "CANCELLED", "ended_by": "revoked"}
         sent = {
             "start": record(START, call_id, **start),
@@ -218,16 +221,16 @@ def test_the_order_of_arrival_does_not_matter(
             "verdict": record(VERDICT, attempt_id, outside, **verdict),
         }
         for name in (*order, *order[:1]):  # the first comes twice
-            if name == "end" and not unwound:
+            if name == "end" and not said:
                 closing.abandon(nonce, ended_by="worker_lost")
             else:
                 delivery.send(writes_for(sent[name]), tmp_path)
-        if not unwound:
+        if not said:
             closing.abandon(nonce, ended_by="worker_lost")
     connection.close()
 
     found = {call["_id"]: (call["status"], call["ended_by"]) for call in calls.find()}
-    assert found == {f"call {number}": ("CANCELLED", "revoked") for number in range(len(orders))}
+    assert found == {f"call {number}": expected for number in range(len(orders))}
 
 
 @pytest.mark.usefixtures("settings")

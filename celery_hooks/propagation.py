@@ -14,7 +14,7 @@ from uuid_utils import uuid4
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
 from llm_audit.errors import log_once
-from llm_audit.logger import trace_here
+from llm_audit.recording import trace_here
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096

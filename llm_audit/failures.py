@@ -35,12 +35,10 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
     Args:
         error: An exception, or a text.
     """
+    error = _meant(error)
     if isinstance(error, str):
-        handled = sys.exc_info()[1]
-        if handled is None or _text(handled) != error:
-            fields = {"error_message": _beginning(error), "ended_by": EXCEPTION}
-            return LLMCallStatusEnum.ERROR, fields
-        error = handled
+        fields = {"error_message": _beginning(error), "ended_by": EXCEPTION}
+        return LLMCallStatusEnum.ERROR, fields
     if not isinstance(error, BaseException):
         report_mistake("error has to be an exception or a str.")
         fields = {"error_message": _beginning(_text(error)), "ended_by": EXCEPTION}
@@ -56,6 +54,34 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
         **_said_by(causes),
     }
     return _status_of(error, causes), fields
+
+
+def cause_handled(status: LLMCallStatusEnum) -> str | None:
+    """Return the cause that the exception being handled right now means, if it means this status.
+
+    Args:
+        status: The status that a call was given without an error.
+    """
+    handled = sys.exc_info()[1]
+    if handled is None:
+        return None
+    meant, fields = error_fields(behind(handled))
+    return fields["ended_by"] if meant is status else None
+
+
+def completion_in(error: object) -> tuple[object, object]:
+    """Return the response that an exception carries, or one that it wraps, and its usage.
+
+    Args:
+        error: What `error_fields` takes; None for what is not there.
+    """
+    error = _meant(error)
+    if isinstance(error, BaseException):
+        for cause in _causes(error):
+            completion, usage = ErrorSeen(cause).completion()
+            if completion is not None:
+                return completion, usage
+    return None, None
 
 
 def behind(error: BaseException) -> BaseException:
@@ -75,6 +101,13 @@ def behind(error: BaseException) -> BaseException:
 def owner_knows(error: BaseException) -> bool:
     """Tell whether an exception says how a call ended; of SystemExit and the like others may."""
     return isinstance(error, Exception | asyncio.CancelledError)
+
+
+def _meant(error: object) -> object:
+    """Return the exception being handled right now for its text; anything else as it is."""
+    handled = sys.exc_info()[1]
+    repeated = isinstance(error, str) and handled is not None and _text(handled) == error
+    return handled if repeated else error
 
 
 def _status_of(error: BaseException, causes: list[ErrorSeen]) -> LLMCallStatusEnum:

@@ -5,20 +5,17 @@ the call's id, a `str`, and may be awaited.
 """
 
 import atexit
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Never
 
-import uuid_utils
-
-from llm_audit import arguments, failures, misspelt, outcomes, scores
+from llm_audit import misspelt, recording, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
-from llm_audit.recorder.process import open_calls, recorder
+from llm_audit.encoding.absent import is_absent
+from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
-from llm_audit.settings import get_settings, not_recorded, report_mistake
 
 
 class LLMLogger:
@@ -103,13 +100,7 @@ class LLMLogger:
             "temperature": temperature,
             "max_tokens": max_tokens,
         }
-        call_uuid = uuid_utils.uuid7()
-        call_id = str(call_uuid)
-        try:
-            _start(call_id, call_uuid.timestamp, given, request_params)
-        except Exception as error:  # noqa: BLE001
-            not_recorded("start", error)
-        return CallReference(call_id)
+        return recording.start(LLMLogger.start, given, request_params)
 
     @staticmethod
     def complete(
@@ -123,7 +114,8 @@ class LLMLogger:
         response_model: str | None = None,
         response_id: str | None = None,
         time_to_first_token_ms: float | None = None,
-        status: LLMCallStatusEnum | str = LLMCallStatusEnum.SUCCESS,
+        error: BaseException | str | None = None,
+        status: LLMCallStatusEnum | str | None = None,
         **unknown: Never,
     ) -> CallReference:
         """Record that a call ended with a response; it is on disk when this returns.
@@ -138,7 +130,8 @@ class LLMLogger:
             response_model: The model that answered.
             response_id: The provider's id of the response.
             time_to_first_token_ms: For streams.
-            status: A terminal status, SUCCESS by default.
+            error: What went wrong all the same, an exception or a text: see `fail`.
+            status: A terminal status instead of SUCCESS, or of the one that the error means.
             **unknown: Nothing: a misspelt argument is a mistake, and is left out.
 
         Returns:
@@ -148,37 +141,34 @@ class LLMLogger:
             UsageError: In strict mode, when an argument is wrong.
         """
         ended_ns = time.monotonic_ns()
-        call_id = arguments.call_identifier(call_id)
-        if not get_settings().enabled:
-            return CallReference(call_id)
-        try:
-            if unknown:
-                misspelt.report_unknown(LLMLogger.complete, unknown)
-            recording = recorder()
-            call = recording.open_calls.get(call_id)
-            given = {
-                "response_message": response_message,
-                "finish_reason": finish_reason,
-                "response_model": response_model,
-                "response_id": response_id,
-            }
-            asked = (call.provider, call.model) if call else (None, None)
-            fields = outcomes.response_fields(
-                response, arguments.checked(given, {}), tokens, estimated_cost, asked
-            )
-            measured = {"time_to_first_token_ms": time_to_first_token_ms}
-            fields |= arguments.checked(measured, {})
-            fields["status"] = arguments.terminal_status(status, LLMCallStatusEnum.SUCCESS)
-            recording.end(call_id, call, fields, ended_ns)
-        except Exception as error:  # noqa: BLE001
-            not_recorded("complete", error)
-        return CallReference(call_id)
+        given = {
+            "response_message": response_message,
+            "tokens": tokens,
+            "estimated_cost": estimated_cost,
+            "finish_reason": finish_reason,
+            "response": response,
+            "response_model": response_model,
+            "response_id": response_id,
+            "time_to_first_token_ms": time_to_first_token_ms,
+            "status": status,
+        }
+        if error is not None and not is_absent(error):
+            given["error"] = error
+        return recording.end(LLMLogger.complete, call_id, given, unknown, ended_ns)
 
     @staticmethod
     def fail(
         call_id: str,
         error: BaseException | str,
         *,
+        response_message: Any = None,
+        tokens: Any = None,
+        estimated_cost: float | None = None,
+        finish_reason: str | None = None,
+        response: Any = None,
+        response_model: str | None = None,
+        response_id: str | None = None,
+        time_to_first_token_ms: float | None = None,
         status: LLMCallStatusEnum | str | None = None,
         **unknown: Never,
     ) -> CallReference:
@@ -190,7 +180,16 @@ class LLMLogger:
 
         Args:
             call_id: What `start` returned.
-            error: The exception (type, message and traceback are kept), or a text.
+            error: The exception (type, message, traceback, and what it says of the provider's
+                error are kept), or a text. If it carries a response, that is read.
+            response_message: What had been said until then, as the API gives it.
+            tokens: As in `complete`.
+            estimated_cost: As in `complete`.
+            finish_reason: As in `complete`.
+            response: As in `complete`.
+            response_model: As in `complete`.
+            response_id: As in `complete`.
+            time_to_first_token_ms: As in `complete`.
             status: A terminal status instead of the one the error means.
             **unknown: Nothing: a misspelt argument is a mistake, and is left out.
 
@@ -201,24 +200,19 @@ class LLMLogger:
             UsageError: In strict mode, when an argument is wrong.
         """
         ended_ns = time.monotonic_ns()
-        call_id = arguments.call_identifier(call_id)
-        if not get_settings().enabled:
-            return CallReference(call_id)
-        try:
-            if unknown:
-                misspelt.report_unknown(LLMLogger.fail, unknown)
-            if isinstance(error, BaseException):
-                error = failures.behind(error)
-                if status is None and not failures.owner_knows(error):
-                    _end_unfinished(call_id, error, None)
-                    return CallReference(call_id)
-            meant, fields = failures.error_fields(error)
-            fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
-            recording = recorder()
-            recording.end(call_id, recording.open_calls.get(call_id), fields, ended_ns)
-        except Exception as fault:  # noqa: BLE001
-            not_recorded("fail", fault)
-        return CallReference(call_id)
+        given = {
+            "response_message": response_message,
+            "tokens": tokens,
+            "estimated_cost": estimated_cost,
+            "finish_reason": finish_reason,
+            "response": response,
+            "response_model": response_model,
+            "response_id": response_id,
+            "time_to_first_token_ms": time_to_first_token_ms,
+            "status": status,
+            "error": error,
+        }
+        return recording.end(LLMLogger.fail, call_id, given, unknown, ended_ns)
 
     @staticmethod
     def score(
@@ -255,7 +249,7 @@ class LLMLogger:
                 misspelt.report_unknown(LLMLogger.score, unknown)
             return scores.score_fields(name, value, comment, source)
 
-        return _say_later("score", call_id, fields)
+        return recording.say_later("score", call_id, fields)
 
     @staticmethod
     def annotate(
@@ -285,7 +279,7 @@ class LLMLogger:
                 misspelt.report_unknown(LLMLogger.annotate, unknown)
             return scores.annotation_fields(tags, metadata)
 
-        return _say_later("annotate", call_id, fields)
+        return recording.say_later("annotate", call_id, fields)
 
     @staticmethod
     def log_call(**start_arguments: Any) -> "LoggedCall":
@@ -317,7 +311,7 @@ class LLMLogger:
         """
         call_ids = open_calls().unended(attempt_id)
         for call_id in call_ids:
-            _end_unfinished(call_id, error, ended_by)
+            recording.end_unfinished(call_id, error, ended_by)
         return len(call_ids)
 
 
@@ -368,7 +362,7 @@ class LoggedCall:
         if error is not None:
             LLMLogger.fail(self._call_id, error)
         else:
-            _end_unfinished(self._call_id, None, "block_ended")
+            recording.end_unfinished(self._call_id, None, "block_ended")
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""
@@ -383,86 +377,6 @@ class LoggedCall:
         """Do what `__exit__` does."""
         self.__exit__(kind, error, trace)
         await self._call_id
-
-
-def _start(
-    call_id: str, created_ms: int, given: dict[str, Any], request_params: dict[str, Any]
-) -> None:
-    settings = get_settings()
-    if not settings.enabled:
-        return
-    if request_params:
-        misspelt.report_near_misses(LLMLogger.start, request_params)
-    context = current_context()
-    fields = arguments.start_fields(given, request_params, context)
-    recording = recorder()
-    if "trace_id" not in fields:
-        fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
-    attempt_id = context.task.get("attempt_id") if context.task else None
-    recording.start(call_id, created_ms, fields, attempt_id)
-
-
-def _say_later(doing: str, call_id: str, fields: Callable[[], dict[str, Any]]) -> CallReference:
-    known = arguments.known_identifier(call_id)
-    if not known:
-        report_mistake(f"call_id has to be what LLMLogger.start returned; {doing} records nothing.")
-    elif get_settings().enabled:
-        try:
-            if said := fields():
-                recorder().say_later(known, said)
-        except Exception as error:  # noqa: BLE001
-            not_recorded(doing, error)
-    return CallReference(known)
-
-
-def _end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
-    """Record that a call ended without its outcome being known.
-
-    Args:
-        call_id: The call.
-        error: What ended it, if it was an exception.
-        ended_by: The cause; by default what the exception means, else "task_ended".
-    """
-    try:
-        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
-        if error is not None:
-            status, fields = failures.error_fields(error)
-        if ended_by is not None:
-            fields["ended_by"] = ended_by
-        recorder().end_unfinished(call_id, {**fields, "status": status})
-    except Exception as fault:  # noqa: BLE001
-        not_recorded("ending a call", fault)
-
-
-def trace_here(first: str) -> str | None:
-    """Return the trace that a call made here would join, or None where it would begin its own.
-
-    Args:
-        first: Names the trace of the `audit_context` around, if nothing has happened in it yet.
-    """
-    context = current_context()
-    if context.trace_id is None and (context.shared or context.parent_call_id):
-        return _trace_of(context.parent_call_id, context, first)
-    return context.trace_id
-
-
-def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
-    """Return the trace of a call where none is named.
-
-    That is its parent's, OpenTelemetry's, the one that its `audit_context` shares, or a new one. A
-    new trace is named after its first call, so a child finds it even in another process that has
-    never seen its parent.
-    """
-    if parent_call_id is not None:
-        known = open_calls().trace_of(parent_call_id)
-        if known is not None:
-            return known
-    opentelemetry = sys.modules.get("opentelemetry.trace")
-    if opentelemetry is not None:
-        span = opentelemetry.get_current_span().get_span_context()
-        if span.is_valid:
-            return f"{span.trace_id:032x}"
-    return parent_call_id or context.shared_trace(call_id) or call_id
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.

@@ -1,10 +1,13 @@
-"""How a call ended, as fields: from a response and from usage."""
+"""How a call ended, as fields: from a response, from usage, and from an error."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
+from llm_audit import arguments, failures
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.encoding.absent import without_absent
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
 from llm_audit.providers.fields import fields_of
@@ -16,6 +19,36 @@ from llm_audit.providers.usage import read_usage
 from llm_audit.settings import get_settings, report_mistake
 
 _NAMES_MAX = 10  # in a note
+BY_CALLER = "caller"  # in `ended_by`: a status was given, and no error
+
+
+def outcome_fields(
+    given: Mapping[str, Any], asked: tuple[str | None, str | None]
+) -> dict[str, Any]:
+    """Return everything that is stored of how a call ended.
+
+    Args:
+        given: The arguments of `complete` or `fail` by name; an `error` only if there is one. What
+            was answered all the same may be in that.
+        asked: The provider and the model that were asked, for the price.
+    """
+    told = without_absent({name: value for name, value in given.items() if value is not None})
+    error, status = told.pop("error", None), told.pop("status", None)
+    response, tokens = told.pop("response", None), told.pop("tokens", None)
+    cost = told.pop("estimated_cost", None)
+    failed = "error" in given
+    if failed and response is None and "response_message" not in told:
+        response, usage = failures.completion_in(error)
+        tokens = usage if tokens is None else tokens
+    fields = response_fields(response, arguments.checked(told, {}), tokens, cost, asked)
+    meant = LLMCallStatusEnum.SUCCESS
+    if failed:
+        meant, said = failures.error_fields(error)
+        fields |= said
+    fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
+    if not failed and fields["status"] is not LLMCallStatusEnum.SUCCESS:
+        fields["ended_by"] = failures.cause_handled(fields["status"]) or BY_CALLER
+    return fields
 
 
 def response_fields(

@@ -86,7 +86,7 @@ class ErrorSeen:
         # what ends the process has a code of its own
         self._source = error if isinstance(error, Exception) else None
         self._body = _decoded(_all_at(self._source, _BODIES), _at(self._source, "response"))
-        self.http_status = next(filter(None, map(_status, self._all(_STATUS))), None)
+        self.http_status = next(filter(None, map(status_in, self._all(_STATUS))), None)
 
     def fields(self) -> dict[str, Any]:
         """Return what a call's outcome records of the provider's error.
@@ -104,7 +104,7 @@ class ErrorSeen:
         details = {
             "code": next(self._codes(), None),
             "retry_after": self._retry_after(headers),
-            "body": _bounded(self._body),
+            "body": bounded(self._body),
         }
         found = {
             "http_status": self.http_status,
@@ -115,12 +115,10 @@ class ErrorSeen:
 
     def is_timeout(self) -> bool:
         """Tell whether time was up: by class, status or code, never by a text for people."""
-        if self.http_status == _RATE_LIMITED:
-            return False
-        if isinstance(self.error, TimeoutError) or self.http_status in _TIMEOUT_STATUSES:
-            return True
-        names = (*(cls.__name__ for cls in type(self.error).__mro__), *self._codes())
-        return any(_TIMEOUT.search(re.sub(r"[\W_]", "", name).lower()) for name in names)
+        classes = (cls.__name__ for cls in type(self.error).__mro__)
+        return isinstance(self.error, TimeoutError) or means_timeout(
+            self.http_status, (*classes, *self._codes())
+        )
 
     def completion(self) -> tuple[object, object]:
         """Return the response that the exception carries, and its usage; None for what is not.
@@ -141,7 +139,7 @@ class ErrorSeen:
 
     def _codes(self) -> Iterator[str]:
         found = ((said, _name(said)) for said in self._all(_CODES))
-        return (code for said, code in found if code and _status(said) is None)
+        return (code for said, code in found if code and status_in(said) is None)
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | str | None:
         if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
@@ -154,6 +152,25 @@ class ErrorSeen:
             if name := _name(said):
                 return name
         return None
+
+
+def means_timeout(http_status: int | None, names: Iterable[str]) -> bool:
+    """Tell whether an HTTP status, or the name of a class or a code, says that time was up."""
+    if http_status is not None and http_status in _TIMEOUT_STATUSES:
+        return True
+    if http_status == _RATE_LIMITED:
+        return False
+    return any(_TIMEOUT.search(re.sub(r"[\W_]", "", name).lower()) for name in names)
+
+
+def status_in(value: object) -> int | None:
+    """Return an HTTP status, also one in digits; None for anything else."""
+    kind = type(value)
+    if issubclass(kind, str) and str(value).isdecimal() and len(str(value)) == len("500"):
+        value = int(str(value))
+    elif kind is bool or not issubclass(kind, int):
+        return None
+    return int(value) if value in _STATUSES else None  # type: ignore[call-overload]
 
 
 def _at(value: Any, path: str) -> Any:
@@ -172,15 +189,6 @@ def _all_at(error: Exception | None, paths: Iterable[str], body: object = None) 
     for path in paths:
         before, _, within = path.partition("body.")
         yield _at(error, path) if before or not within else _at(body, within)
-
-
-def _status(value: object) -> int | None:
-    kind = type(value)
-    if issubclass(kind, str) and str(value).isdecimal() and len(str(value)) == len("500"):
-        value = int(str(value))
-    elif kind is bool or not issubclass(kind, int):
-        return None
-    return int(value) if value in _STATUSES else None  # type: ignore[call-overload]
 
 
 def _name(value: object) -> str | None:
@@ -244,7 +252,7 @@ def _from_json(text: str) -> object:
     return found if isinstance(found, dict | list) else text
 
 
-def _bounded(body: object) -> object:
+def bounded(body: object) -> object:
     """Return a body, or the beginning of its text if that is long."""
     text = body
     if not isinstance(body, str):

@@ -21,6 +21,7 @@ LAYERS = [
     {"store"},
     {"recorder"},
     {"references"},
+    {"recording"},
     {"logger"},
     {"diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},

@@ -48,7 +48,8 @@ class RpcError(Like):
     """As gRPC's clients raise it: its attributes are methods."""
 
     def __init__(self, name: str, **metadata: str) -> None:
-        (self._code,) = enum.Enum("StatusCode", {name: (4, name.lower())})  # type: ignore[var-annotated]
+        codes: Any = enum.Enum("StatusCode", {name: (4, name.lower())})  # type: ignore[misc]
+        self._code = codes[name]
         self._metadata = tuple(metadata.items())
 
     def code(self) -> Any:

@@ -1,0 +1,157 @@
+"""What the methods of `LLMLogger` have in common: how a start, an end or a remark is recorded."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uuid_utils
+
+from llm_audit import arguments, failures, misspelt, outcomes
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.context import CallContext, current_context
+from llm_audit.recorder.process import open_calls, recorder
+from llm_audit.references import CallReference
+from llm_audit.settings import get_settings, not_recorded, report_mistake
+
+Method = Callable[..., CallReference]
+
+
+def start(method: Method, given: dict[str, Any], request_params: dict[str, Any]) -> CallReference:
+    """Record that a call begins.
+
+    Args:
+        method: `LLMLogger.start`.
+        given: Its arguments by name.
+        request_params: Every other argument.
+    """
+    call_uuid = uuid_utils.uuid7()
+    call_id = str(call_uuid)
+    try:
+        if get_settings().enabled:
+            if request_params:
+                misspelt.report_near_misses(method, request_params)
+            _start(call_id, call_uuid.timestamp, given, request_params)
+    except Exception as error:  # noqa: BLE001
+        not_recorded("start", error)
+    return CallReference(call_id)
+
+
+def _start(
+    call_id: str, created_ms: int, given: dict[str, Any], request_params: dict[str, Any]
+) -> None:
+    context = current_context()
+    fields = arguments.start_fields(given, request_params, context)
+    recording = recorder()
+    if "trace_id" not in fields:
+        fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
+    attempt_id = context.task.get("attempt_id") if context.task else None
+    recording.start(call_id, created_ms, fields, attempt_id)
+
+
+def say_later(doing: str, call_id: str, fields: Callable[[], dict[str, Any]]) -> CallReference:
+    """Record what is said of a call beside its start and its end.
+
+    Args:
+        doing: The method's name.
+        call_id: What was given as such.
+        fields: Returns what is said.
+    """
+    known = arguments.known_identifier(call_id)
+    if not known:
+        report_mistake(f"call_id has to be what LLMLogger.start returned; {doing} records nothing.")
+    elif get_settings().enabled:
+        try:
+            if said := fields():
+                recorder().say_later(known, said)
+        except Exception as error:  # noqa: BLE001
+            not_recorded(doing, error)
+    return CallReference(known)
+
+
+def end(
+    method: Method,
+    call_id: str,
+    given: dict[str, Any],
+    unknown: Mapping[str, Any],
+    ended_ns: int,
+) -> CallReference:
+    """Record how a call ended, for `complete` and `fail`.
+
+    Args:
+        method: Which of them.
+        call_id: What was given as such.
+        given: Its arguments by name, the error only if there is one.
+        unknown: Arguments that it does not take.
+        ended_ns: When, on the monotonic clock.
+    """
+    call_id = arguments.call_identifier(call_id)
+    if not get_settings().enabled:
+        return CallReference(call_id)
+    try:
+        if unknown:
+            misspelt.report_unknown(method, unknown)
+        known = True
+        if isinstance(error := given.get("error"), BaseException):
+            given["error"] = error = failures.behind(error)
+            known = given["status"] is not None or failures.owner_knows(error)
+        recording = recorder()
+        call = recording.open_calls.get(call_id)
+        asked = (call.provider, call.model) if call else (None, None)
+        fields = outcomes.outcome_fields(given, asked)
+        if known:
+            recording.end(call_id, call, fields, ended_ns)
+        else:
+            recording.end_unfinished(call_id, fields)
+    except Exception as fault:  # noqa: BLE001
+        not_recorded(method.__name__, fault)
+    return CallReference(call_id)
+
+
+def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
+    """Record that a call ended without its outcome being known.
+
+    Args:
+        call_id: The call.
+        error: What ended it, if it was an exception.
+        ended_by: The cause; by default what the exception means, else "task_ended".
+    """
+    try:
+        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
+        if error is not None:
+            status, fields = failures.error_fields(error)
+        if ended_by is not None:
+            fields["ended_by"] = ended_by
+        recorder().end_unfinished(call_id, {**fields, "status": status})
+    except Exception as fault:  # noqa: BLE001
+        not_recorded("ending a call", fault)
+
+
+def trace_here(first: str) -> str | None:
+    """Return the trace that a call made here would join, or None where it would begin its own.
+
+    Args:
+        first: Names the trace of the `audit_context` around, if nothing has happened in it yet.
+    """
+    context = current_context()
+    if context.trace_id is None and (context.shared or context.parent_call_id):
+        return _trace_of(context.parent_call_id, context, first)
+    return context.trace_id
+
+
+def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
+    """Return the trace of a call where none is named.
+
+    That is its parent's, OpenTelemetry's, the one that its `audit_context` shares, or a new one. A
+    new trace is named after its first call, so a child finds it even in another process that has
+    never seen its parent.
+    """
+    if parent_call_id is not None:
+        known = open_calls().trace_of(parent_call_id)
+        if known is not None:
+            return known
+    opentelemetry = sys.modules.get("opentelemetry.trace")
+    if opentelemetry is not None:
+        span = opentelemetry.get_current_span().get_span_context()
+        if span.is_valid:
+            return f"{span.trace_id:032x}"
+    return parent_call_id or context.shared_trace(call_id) or call_id

@@ -108,6 +108,10 @@ def _known(call: Call) -> Iterator[tuple[str, object]]:
             yield name, call[stored]
     if call.get("tags"):
         yield "tags", ", ".join(map(str, call["tags"]))
+    for score in call.get("scores") or ():
+        source = f" ({score['source']})" if score["source"] else ""
+        comment = f": {score['comment']}" if score["comment"] else ""
+        yield "score", f"{score['name']} {score['value']}{source}{comment}"
     asked = {name: call.get(name) for name in ("temperature", "max_tokens", "tool_choice")}
     asked |= {"metadata": call.get("metadata"), **(call.get("request_params") or {})}
     for name, value in asked.items():

@@ -329,3 +329,14 @@ def test_recorded_text_turns_nothing_around(shell: Shell, calls: Calls) -> None:
         output = shell(*words).output
         assert output
         assert not set(output) & {"\x1b", "\u202e", "\u2066"}, words
+
+
+def test_what_is_said_of_the_call_is_shown(shell: Shell, calls: Calls) -> None:
+    """Each score has a line: what was judged, by whom, and why."""
+    user = {"name": "helpful", "value": False, "source": "user", "comment": "wrong\x1b[31m city"}
+    calls.insert_one(WEATHER | {"scores": [user, {"name": "tone", "value": "kind"}]})
+
+    lines = shell("show", WEATHER["_id"]).lines
+
+    shown = [line.split(maxsplit=1)[1].strip() for line in lines if line.startswith("score")]
+    assert shown == ["helpful False (user): wrong\ufffd[31m city", "tone kind"]

@@ -84,12 +84,12 @@ def fields_for(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def value_in(call: Call, name: str) -> Any:
-    """Return what a call has in a column, None if nothing."""
+    """Return what a call has in a column, None if nothing; of a list what is in each item."""
     if make := _MADE.get(name):
         return make(call)
     value: Any = call
     for key in _stored(name).split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
+        value = _inside(value, key)
     return value
 
 
@@ -107,6 +107,12 @@ def type_in(name: str) -> Any:
 
 def _text(parts: list[Part]) -> str | None:
     return "\n".join(part.content for part in parts if part.type == TEXT) or None
+
+
+def _inside(value: Any, key: str) -> Any:
+    if isinstance(value, list):
+        return [_inside(item, key) for item in value]
+    return value.get(key) if isinstance(value, Mapping) else None
 
 
 def _stored(name: str) -> str:

@@ -14,7 +14,7 @@ from llm_audit.cli.files.columns import value_in
 
 # Spreadsheets take a text that begins so for a formula; with ' before it they do not. One that
 # has such a ' of its own gets another, so that it can be told what was written.
-_FORMULA = re.compile("'*[=+\\-@\t\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = re.compile("'*(\t|[\n ]*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _LINE_BREAK = re.compile("\r\n?")
 
 

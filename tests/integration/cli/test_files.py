@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,29 @@ def test_chats_go_out_to_fine_tune_with(shell: Shell, calls: Calls) -> None:
         "1 have a tool's call without its result, or the other way round.\n"
     )
     assert len(shell("export", "--format", "openai", "--type", "chat").lines) == 1
+
+
+def test_what_was_said_later_comes_back_with_its_dates(
+    shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """Dates inside a field that has fields are dates again, whatever field of the model it is."""
+    at = datetime(2026, 5, 1, 12, 30, 0, 123_000, UTC)
+    later = {
+        "scores": [{"name": "thumbs", "value": 1, "source": "u", "at": at, "key": 7}],
+        "annotations": [{"name": "plan", "key": 8}],
+    }
+    calls.insert_one(CHAT | {"created_at": at} | later)
+    file = tmp_path / "calls.jsonl"
+    shell("export", "--output", file)
+
+    _, copy = import_into(shell, calls.database, file)
+
+    assert documents(copy) == documents(calls)
+    words = ["--columns", "id,scores.name,scores.value"]
+    assert shell("export", *words).lines == [
+        '{"id": "chat", "scores.name": ["thumbs"], "scores.value": [1]}'
+    ]
+    assert shell("export", "--format", "csv", *words).lines[1] == "chat,thumbs,[1]"
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])

@@ -21,6 +21,7 @@ WORDS = {
     "task": ["{task}"],
     "search": ["hello", *ALL_TIMES],
     **dict.fromkeys(("failures", "tools", "costs", "latency", "usage", "retries"), ALL_TIMES),
+    "scores": ["thumbs", *ALL_TIMES],
     "pipeline": ["cost-summary", "--explain"],
     "import": ["{file}"],
 }
@@ -53,6 +54,8 @@ def test_every_command_names_ids_alike(
         {"trace_id": {"$ne": None}, "session_id": {"$ne": None}, "task_id": {"$ne": None}}
     )
     assert call
+    scores = {"scores": [{"name": "thumbs", "value": 1}]}
+    made_up["llm_calls"].update_one({"_id": call["_id"]}, {"$set": scores})
     file = tmp_path / "calls"
     shell("export", "--output", file)
     given = {"call": call["_id"], "file": str(file)}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llm_audit.providers.fields import at, fields_of, spelled
+from llm_audit.providers.fields import at, spelled
 
 # Where usages and responses say it, and how the price list calls that.
 _DIMENSION_BY_PATH = {
@@ -18,7 +18,10 @@ _DIMENSION_BY_PATH = {
     "speed": "speed",
     "inference_geo": "region",
 }
-NAMES = frozenset(path.partition(".")[0] for path in _DIMENSION_BY_PATH)
+_PATHS_BY_NAME: dict[str, list[tuple[str, str]]] = {}
+for _path, _dimension in _DIMENSION_BY_PATH.items():
+    _PATHS_BY_NAME.setdefault(_path.partition(".")[0], []).append((_path, _dimension))
+NAMES = frozenset(_PATHS_BY_NAME)
 """The fields of a usage or response that say it."""
 
 STANDARD = frozenset(
@@ -47,22 +50,13 @@ def conditions_of(*said: Mapping[str, Any]) -> dict[str, str]:
         *said: The usage, and what else is known of the response; the first that says it counts.
     """
     found: dict[str, str] = {}
-    settled: set[str] = set()
     for fields in said:
-        if NAMES.isdisjoint(fields):
-            continue
-        for path, dimension in _DIMENSION_BY_PATH.items():
-            value = fields.get(path) if "." not in path else _inner(fields, path)
-            word = (spelled(value) or "").lower()
-            if not word or dimension in settled:
+        for name in NAMES.intersection(fields):
+            value = fields[name]
+            if type(value) is str and value in STANDARD:
                 continue
-            settled.add(dimension)
-            if word not in STANDARD:
-                name, condition = _CONDITION_BY_WORD.get(word, (dimension, word))
-                found[name] = condition
+            for path, dimension in _PATHS_BY_NAME[name]:
+                word = (spelled(at(fields, path)) or "standard").lower()
+                if word not in STANDARD:
+                    found.setdefault(*_CONDITION_BY_WORD.get(word, (dimension, word)))
     return found
-
-
-def _inner(fields: Mapping[str, Any], path: str) -> object:
-    outer = fields.get(path.partition(".")[0])
-    return at(fields, path) if fields_of(outer) else None

@@ -65,11 +65,12 @@ class Sale(NamedTuple):
             when: None is now.
         """
         provider, requested = asked
-        if provider is not None and provider.lower() == "litellm" and "_hidden_params" in said:
+        if "_hidden_params" in said and provider is not None and provider.lower() == "litellm":
             provider = said["_hidden_params"].get("custom_llm_provider") or provider
         usage = fields.get("usage") or {n: fields[n] for n in _COUNTS if n in fields}
         answered = fields.get("response_model")
-        return cls(provider, requested, answered, usage, fields, said, _searches(fields), when)
+        searches = _searches(fields) if "tools_called" in fields else {}
+        return cls(provider, requested, answered, usage, fields, said, searches, when)
 
 
 def _searches(fields: Mapping[str, Any]) -> dict[str, int]:

@@ -36,10 +36,12 @@ def list_cost(sale: Sale) -> Cost | None:
         that do not add up (a total larger than its parts hides tokens); a model billed by the
         hour, page or character of which none are reported.
     """
-    if not sale.usage or not all(isinstance(name, str | None) for name in sale[:3]):
+    if not sale.usage:
         return None
     try:
         price = _price_of(sale.provider, sale.requested, sale.answered)
+    except TypeError:  # a name that is none, a list say
+        return None
     except ImportError:  # a signal handler that records while its own thread imports the prices
         log_once("The price of a call is unknown: the price list is not loaded.")
         return None
@@ -100,6 +102,8 @@ def _price_of(provider: str | None, requested: str | None, answered: str | None)
     snapshot = _snapshot_getter()()  # first: only here anything is imported that is not yet
     from genai_prices import __version__
 
+    if not all(name is None or isinstance(name, str) for name in (provider, requested, answered)):
+        return _Price(snapshot)
     offer = find_offer(snapshot.providers, provider, requested, answered)
     if offer is None:
         return _Price(snapshot)

@@ -130,7 +130,12 @@ def _computed_cost(
     said = fields.get("response_extra") or {}
     if hidden := _hidden_by_litellm(response):
         said = {**said, "_hidden_params": hidden}
-    cost = cost_of(Sale.of(fields, said, asked))
+    try:
+        cost = cost_of(Sale.of(fields, said, asked))
+    except Exception as error:  # noqa: BLE001  (a usage may hold anything; its call is recorded)
+        let_through(error)
+        log_once(f"the cost of a call could not be computed: {type(error).__name__}")
+        return {}
     if cost is None:
         return {}
     return {"estimated_cost": cost.usd, "cost_source": cost.source, "cost_details": cost.parts}

@@ -94,7 +94,11 @@ def _calculated(seller: "Provider", model: "ModelInfo", used: _Used) -> dict[str
             price_context=used.conditions or None,
         )
         parts = _parts_of(prices, usage, used.units.get("input_tokens", 0))
-    except (KeyError, ValueError):  # more of a part than of the whole, or a price of a new kind
+    except (
+        ArithmeticError,
+        KeyError,
+        ValueError,
+    ):  # more of a part than of the whole, or a price of a new kind
         return None
     total = float(bill.total_price)
     rest = total - math.fsum(parts.values())

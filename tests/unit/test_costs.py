@@ -281,6 +281,43 @@ def test_what_a_call_cost_then_is_known_later() -> None:
     assert changed > 0
 
 
+_NAMES = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens"),
+    *("prompt_tokens_details", "promptTokensDetails", "completion_tokens_details", "modality"),
+    *("cached_tokens", "audio_tokens", "cache_creation", "ephemeral_1h_input_tokens", "tokenCount"),
+    *("server_tool_use", "web_search_requests", "iterations", "type", "model", "service_tier"),
+    *("serviceTier", "speed", "cost", "total_cost", "cost_details", "is_byok", "billed_units"),
+)
+_LEAVES = st.none() | st.booleans() | st.integers(-5, 10**20) | st.floats() | st.text(max_size=3)
+_WORDS = st.sampled_from(["TEXT", "AUDIO", "flex", "batch", "compaction", "gpt-4o", 100, 1000])
+_ANYTHING = st.recursive(
+    _LEAVES | _WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+_MODELS = (
+    *(("openai", "gpt-4o"), ("openai", "gpt-audio"), ("anthropic", CLAUDE), ("gemini", FLASH)),
+    *(("perplexity", "sonar-deep-research"), ("groq", "whisper-large-v3"), ("xai", "grok-4-0709")),
+)
+
+
+@given(
+    st.sampled_from(_MODELS),
+    st.dictionaries(st.sampled_from(_NAMES), _ANYTHING, max_size=8),
+    st.dictionaries(st.sampled_from(_NAMES), _ANYTHING, max_size=3),
+)
+def test_no_usage_raises(
+    asked: tuple[str, str], usage: dict[str, Any], said: dict[str, Any]
+) -> None:
+    """Whatever a usage holds gives an amount of money or none."""
+    fields = {"usage": usage, **read_usage(usage, [])}
+    found = cost_of(Sale.of(fields, said, asked))
+
+    assert found is None or 0 <= found.usd < math.inf
+
+
 _n = st.integers(0, 300_000)
 
 

@@ -33,9 +33,11 @@ _STATUS = (
     "status_code",  # openai, anthropic, groq, mistralai, cohere, litellm, pydantic-ai
     *("response.status_code", "raw_response.status_code"),  # httpx, httpx2, requests
     "response.ResponseMetadata.HTTPStatusCode",  # boto3
-    *("http_status", "status", "code"),  # aiohttp; google-genai, urllib
-    *("body.code", "body.error.code"),  # of an error within a stream, e.g. OpenRouter's
+    *("http_status", "body.code", "body.error.code"),  # the last two in a stream, as OpenRouter's
 )
+# Anything may have a code: these count only beside one of _ANSWERS. aiohttp; google-genai, urllib.
+_STATUS_OF_ANSWERS = ("status", "code")
+_ANSWERS = ("response", "headers")
 _REQUEST_ID = (
     *("request_id", "_request_id", "body.request_id"),
     "response.ResponseMetadata.RequestId",
@@ -70,6 +72,7 @@ _WEB_FRAMEWORKS = (
     *("starlette.", "fastapi.", "werkzeug.", "flask.", "quart.", "django.", "rest_framework."),
     *("ninja.", "litestar.", "sanic.", "falcon.", "tornado.web.", "aiohttp.web_exceptions."),
 )
+_UNANSWERED = "APIConnectionError"  # LiteLLM gives it a status all the same
 _REFUSED = "NewConnectionError"  # urllib3's, which derives it from a timeout
 _COMPLETIONS = ("completion", "last_completion", "raw_message")  # openai, instructor, langchain
 
@@ -86,7 +89,7 @@ class ErrorSeen:
         # what ends the process has a code of its own
         self._source = error if isinstance(error, Exception) else None
         self._body = _decoded(_all_at(self._source, _BODIES), _at(self._source, "response"))
-        self.http_status = next(filter(None, map(status_in, self._all(_STATUS))), None)
+        self.http_status = next(filter(None, map(status_in, self._statuses())), None)
 
     def fields(self) -> dict[str, Any]:
         """Return what a call's outcome records of the provider's error.
@@ -133,6 +136,14 @@ class ErrorSeen:
             answered = shape_of(self._body) is not ANY
             return self._body if answered else None, None
         return None, None
+
+    def _statuses(self) -> Iterator[Any]:
+        unanswered = any(cls.__name__ == _UNANSWERED for cls in type(self.error).__mro__)
+        if unanswered and _at(self._source, "response") is None:
+            return
+        yield from self._all(_STATUS)
+        if any(_has(self._source, name) for name in _ANSWERS):
+            yield from self._all(_STATUS_OF_ANSWERS)
 
     def _all(self, paths: Iterable[str]) -> Iterator[Any]:
         return _all_at(self._source, paths, self._body)
@@ -183,6 +194,14 @@ def _at(value: Any, path: str) -> Any:
             let_through(error)
             return None
     return value
+
+
+def _has(value: object, name: str) -> bool:
+    try:
+        return hasattr(value, name)
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        return True
 
 
 def _all_at(error: Exception | None, paths: Iterable[str], body: object = None) -> Iterator[Any]:

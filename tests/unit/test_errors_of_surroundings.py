@@ -28,6 +28,18 @@ class RefusedError(HTTPException):
     """An app's own kind of it."""
 
 
+class ParseError(Exception):
+    """An app's own exception, with a code of its own."""
+
+    code = 404
+
+
+class APIConnectionError(Exception):
+    """LiteLLM's, which has a status though no server answered."""
+
+    status_code = 500
+
+
 def because(error: Exception, cause: BaseException) -> Exception:
     error.__cause__ = cause
     return error
@@ -43,6 +55,8 @@ def because(error: Exception, cause: BaseException) -> Exception:
         because(redis.exceptions.TimeoutError("slow"), TimeoutError()),
         HTTPException(504),
         RefusedError(408),
+        ParseError("no JSON"),
+        APIConnectionError("refused"),
         urllib3.exceptions.NewConnectionError(None, "refused"),  # type: ignore[arg-type]
     ],
     ids=lambda error: type(error).__name__,

@@ -179,7 +179,8 @@ def named(name: str, base: type[BaseException] = Exception) -> Any:
 
 
 TIMEOUTS = [
-    *(status_error(408), status_error(504), Like(code=504, details=GOOGLE), Like(status=524)),
+    *(status_error(408), status_error(504), Like(code=504, response=None)),
+    Like(status=524, headers=None),
     *(RpcError("DEADLINE_EXCEEDED"), Like(code=500, status="DEADLINE_EXCEEDED")),
     Like(response={"Error": {"Code": "ModelTimeoutException"}}),
     Like(response={"Error": {"Code": "RequestTimeout"}}),

@@ -11,6 +11,7 @@ from made_up_calls import START, Call, call_id
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from waiting import Calls
 
+from llm_audit.call import SAID
 from llm_audit.providers.response import read_response
 from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import build_conversation
@@ -193,7 +194,8 @@ def test_real_conversations_are_shown_whole(shell: Shell, calls: Calls) -> None:
     sizes: Counter[str] = Counter()
     for call in recorded_calls():
         start, rest = split(call)
-        answer = read_response(call["response"] or {})
+        response = read_response(call["response"] or {})
+        answer = {name: response[name] for name in SAID if name in response}
         document = {"_id": call_id(START, lot), "session_id": call["group"], "status": "SUCCESS"}
         calls.insert_one({**document, **start, "request_params": rest, **answer})
         sizes[call["group"]] += 1

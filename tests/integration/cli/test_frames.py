@@ -220,3 +220,18 @@ def test_plain_json_and_csv_become_frames(
         assert (row["created_at"].to_pydatetime(), row["user_id"]) == (AT, "42")
         assert row["total_tokens"] == 12
         assert row["prompt"].endswith('- one\n=two, "three"')
+
+
+def test_without_the_extra_it_is_named(
+    shell: Shell, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has no pyarrow gets one line with what to install, and no file."""
+    monkeypatch.delitem(sys.modules, "llm_audit.cli.files.parquet", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+    ended = shell("export", "--format", "parquet", "--output", file)
+
+    assert (ended.code, file.exists()) == (2, False)
+    assert ended.errors == (
+        "llm-audit: --format parquet needs an extra: pip install 'llm-audit[cli,parquet]'.\n"
+    )

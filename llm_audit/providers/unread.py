@@ -17,6 +17,8 @@ _PARTS = frozenset(
         *("prompt_text_tokens", "prompt_image_tokens", "cached_prompt_text_tokens"),  # xAI
         *("web_search_requests", "web_fetch_requests", "code_execution_requests"),
         *("num_sources_used", "tool_calls_requested", "tool_calls_executed"),
+        *("cache_creation_tokens", "multimodal_tokens", "token_count", "tokenCount"),
+        *("citation_tokens", "num_search_queries", "pages_processed"),
         *("search_units", "classifications", "images", "requests", "request_count"),
         *("prompt_audio_seconds", "seconds", "invocationLatency", "firstByteLatency"),
     }

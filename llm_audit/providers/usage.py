@@ -25,11 +25,14 @@ class _OnTop(NamedTuple):
 
 _Field = str | _OnTop | dict[str, Any]
 
-_INPUT_DETAILS = {
+_INPUT_DETAILS: dict[str, _Field] = {
     "cached_tokens": "cached_tokens",
     "cache_write_tokens": "cache_write_tokens",
     "cache_read": "cached_tokens",
     "cache_creation": "cache_write_tokens",
+    # LangChain says 0 for what is written to Anthropic's cache where it has these
+    "ephemeral_5m_input_tokens": _OnTop("cache_write_tokens", None),
+    "ephemeral_1h_input_tokens": _OnTop("cache_write_tokens", None),
 }
 _OUTPUT_DETAILS = {
     "reasoning_tokens": "reasoning_tokens",
@@ -222,6 +225,8 @@ def _completed(
     # LiteLLM reports Anthropic's cache counts beside a prompt_tokens that has them already.
     if "prompt_tokens" in counts and not includes_cache:
         counts["prompt_tokens"] += on_top.get("prompt_tokens", 0)
+    if written := on_top.get("cache_write_tokens", 0):
+        counts["cache_write_tokens"] = max(counts.get("cache_write_tokens", 0), written)
     # Gemini leaves out a count that is 0.
     if "completion_tokens" in on_top:
         counts["completion_tokens"] = (

@@ -97,6 +97,30 @@ AUDIO = [{"modality": "AUDIO", "tokenCount": 900}, {"modality": "TEXT", "tokenCo
             {**A, "server_tool_use": {"web_search_requests": 3}},
             {"input": 1000 * 3, "output": 500 * 15, "searches": 30_000},
         ),
+        (  # LangChain's names for the same
+            "anthropic",
+            CLAUDE,
+            {
+                "input_tokens": 11000,
+                "output_tokens": 500,
+                "input_token_details": {"cache_read": 0, "cache_creation": 0, **HOUR},
+            },
+            {"input": 1000 * 3, "written": 2000 * 3.75 + 8000 * 6, "output": 500 * 15},
+        ),
+        (  # at Bedrock
+            "bedrock",
+            BEDROCK,
+            {
+                "inputTokens": 1000,
+                "outputTokens": 500,
+                "cacheWriteInputTokens": 10000,
+                "cacheDetails": [
+                    {"ttl": "5m", "inputTokens": 2000},
+                    {"ttl": "1h", "inputTokens": 8000},
+                ],
+            },
+            {"input": 1000 * 3.3, "written": 2000 * 4.125 + 8000 * 6.6, "output": 500 * 16.5},
+        ),
         (  # LiteLLM's names for the same
             "anthropic",
             CLAUDE,

@@ -382,6 +382,23 @@ def test_counts_that_add_up_to_too_much_are_left_out() -> None:
             },
         ),
         (
+            {
+                "input_tokens": 121,
+                "output_tokens": 5,
+                "input_token_details": {
+                    "cache_creation": 0,
+                    "ephemeral_5m_input_tokens": 20,
+                    "ephemeral_1h_input_tokens": 30,
+                },
+            },
+            {
+                "prompt_tokens": 121,
+                "completion_tokens": 5,
+                "total_tokens": 126,
+                "cache_write_tokens": 50,
+            },
+        ),
+        (
             {"input_tokens": 121, "output_tokens": 5, "cache_read_tokens": 20},
             {
                 "prompt_tokens": 121,
@@ -391,7 +408,7 @@ def test_counts_that_add_up_to_too_much_are_left_out() -> None:
             },
         ),
     ],
-    ids=["compaction", "reasoning-apart", "pydantic-ai"],
+    ids=["compaction", "reasoning-apart", "langchain", "pydantic-ai"],
 )
 def test_what_is_counted_apart_is_added(usage: dict[str, Any], expected: dict[str, int]) -> None:
     """Further requests behind a response, and reasoning outside of the output, are counted."""

@@ -28,6 +28,8 @@ from llm_audit.store import media, rejected
 from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.processes import note_lost
 
+# Each look at the journal competes with the threads that record, for the interpreter and caches.
+LOOK_SECONDS = 0.25
 POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0
 SPOOL_SECONDS = 1.0
@@ -176,7 +178,7 @@ class Shipper:
     def _try(self, work: Callable[[], object]) -> float:
         """Do some of the work; return for how many seconds there is nothing more to do."""
         try:
-            return 0.0 if work() else POLL_SECONDS
+            return 0.0 if work() else LOOK_SECONDS
         except UnavailableError as error:
             return self._went_away(str(error))
         except Exception as error:  # noqa: BLE001

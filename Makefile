@@ -3,7 +3,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-PROCESSES ?= 3 # that run tests at a time; they wait as much as they work
+PROCESSES ?= 5 # that run tests at a time; they wait more than they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group lint --group docs --group bench --group build
 
@@ -34,8 +34,8 @@ TESTS := tests
 test: setup ## Run every test, against a real mongod and redis-server; TESTS=tests/faults some
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(TESTS)
 
-coverage: setup ## Measure which lines tests/unit and tests/integration run; there is a floor
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal tests/unit tests/integration --cov
+coverage: setup ## Run every test, and measure which lines are run; there is a floor
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov
 
 faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults

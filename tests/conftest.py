@@ -21,6 +21,7 @@ from llm_audit.recorder import process
 from llm_audit.recorder.shipper import FlushResult
 from llm_audit.settings import Settings, get_settings, reset_settings
 
+MEASURED = {"unit", "integration"}  # folders
 pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
 os.environ.setdefault("PYTEST_TIMEOUT", str(TEST_PATIENCE))
@@ -28,6 +29,14 @@ sys.dont_write_bytecode = False  # else each of some hundred processes compiles 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)  # Hypothesis has marked its own
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage where inputs are many or processes others: it would double the time."""
+    for item in items:
+        if item.get_closest_marker("hypothesis") or MEASURED.isdisjoint(item.path.parts):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session", autouse=True)

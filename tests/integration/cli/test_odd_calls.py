@@ -10,6 +10,7 @@ from made_up_calls import Call
 from odd_values import FIELDS, IDS, ODD, USUAL, with_odd
 from pymongo.database import Database
 
+pytestmark = pytest.mark.no_cover  # a thousand rows through the same lines
 Shell = Callable[..., Any]
 LISTS = [
     *("calls --limit 9999", "calls --limit 9999 --json", "task task", "task task --json"),

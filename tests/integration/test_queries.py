@@ -49,7 +49,7 @@ def asked() -> Asked:
 def made_up(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
     """Store the made-up calls once, for the tests that only read."""
     database = mongo_client[f"test_{uuid.uuid4().hex}"]
-    store(database)
+    store(database, indexed=True)
     yield database
     mongo_client.drop_database(database)
 
@@ -66,7 +66,7 @@ async def calls(
 @pytest_asyncio.fixture
 async def own(mongod: embedded.Mongod, database: Database[Call]) -> AsyncIterator[Database[Call]]:
     """Bind LLMCall to a copy of the made-up calls that the test may add to."""
-    store(database)
+    store(database, indexed=True)
     async with bound(mongod.url, database):
         yield database
 

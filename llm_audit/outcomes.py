@@ -72,13 +72,14 @@ def response_fields(
     problems: list[str] = []
     if fields.get("response_message") is not None:
         fields["response_message"] = _message(fields["response_message"])
-    if tokens is not None and (usage := _usage(tokens)):
+    usage = None if tokens is None else _usage(tokens)
+    if usage:
         fields["usage"] = usage
     if response is not None:
         vectors = get_settings().embedding_vectors
         fields = read_response(response, fields, embedding_vectors=vectors, problems=problems)
     fields |= _asked_for(fields.get("response_message"))
-    reported = fields.get("usage") if tokens is None else tokens
+    reported = fields.get("usage") if tokens is None else usage or tokens
     if reported is not None:
         counts = read_usage(reported, problems)
         fields |= counts

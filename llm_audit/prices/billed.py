@@ -52,6 +52,7 @@ _OF_RESPONSE = (
     _Bill("_hidden_params.additional_headers.llm_provider-x-litellm-response-cost"),
     _Bill("provider_metadata.gateway.cost"),  # Vercel AI Gateway
     _Bill("providerMetadata.gateway.cost"),
+    _Bill("response_metadata.token_usage.cost"),  # OpenRouter, through LangChain
     _Bill("costDollars.total"),  # Exa
 )
 _NAMES_IN_USAGE = frozenset(bill.path.partition(".")[0] for bill in _OF_USAGE)

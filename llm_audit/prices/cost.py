@@ -67,6 +67,9 @@ class Sale(NamedTuple):
         provider, requested = asked
         if "_hidden_params" in said and provider is not None and provider.lower() == "litellm":
             provider = said["_hidden_params"].get("custom_llm_provider") or provider
+        message = fields.get("response_message")
+        if type(message) is dict and "response_metadata" in message:  # LangChain's
+            said = {**said, "response_metadata": message["response_metadata"]}
         usage = fields.get("usage") or {n: fields[n] for n in _COUNTS if n in fields}
         answered = fields.get("response_model")
         searches = _searches(fields) if "tools_called" in fields else {}

@@ -58,6 +58,7 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "reasoning_tokens": "reasoning_tokens",
     "num_cached_tokens": "cached_tokens",  # Mistral
     "prompt_cache_hit_tokens": "cached_tokens",  # DeepSeek
+    "cached_prompt_text_tokens": "cached_tokens",  # xAI's SDK
     # OpenAI Responses, Anthropic, LangChain's usage_metadata
     **_INPUT_AND_OUTPUT,
     "input_tokens_details": _INPUT_DETAILS,

@@ -25,6 +25,7 @@ SHOWN: dict[str, Any] = dict.fromkeys(
     (
         *("provider", "model", "response_model", "usage", "tools_called", "outcome_key"),
         *("response_message.output.type", "response_message.output.action.type"),
+        "response_message.response_metadata",
         *(f"response_extra.{name}" for name in (*sorted(CONDITIONS), *_BILLS)),
         *("created_at", "completed_at", *_OF_COST, *_COUNTS),
     ),

@@ -233,6 +233,19 @@ def test_searches_that_stand_in_the_answer_are_in_it() -> None:
     assert (found.parts["searches"], found.parts["file_searches"]) == pytest.approx((0.02, 0.0025))
 
 
+def test_what_langchain_keeps_of_a_response_counts() -> None:
+    """Its messages hold the tier, and OpenRouter's bill, among their metadata."""
+    message: dict[str, Any] = {"content": "hi", "response_metadata": {"service_tier": "flex"}}
+    fields = {"usage": A, "response_message": message, **read_usage(A)}
+    flex = cost_of(Sale.of(fields, {}, ("openai", MINI)))
+    message["response_metadata"] = {"token_usage": {"cost": 0.25}}
+    billed = cost_of(Sale.of(fields, {}, ("openrouter", "acme/model")))
+
+    assert flex is not None
+    assert billed is not None
+    assert (flex.usd, billed.usd) == (pytest.approx((1000 * 0.125 + 500 * 1) / 1e6), 0.25)
+
+
 BILLS: dict[str, tuple[float, dict[str, Any], dict[str, Any]]] = {
     "billed: usage.cost": (0.0123, {**U, "cost": 0.0123, "is_byok": False}, {}),
     "billed: usage.cost + usage.cost_details.upstream_inference_cost": (

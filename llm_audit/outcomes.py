@@ -78,7 +78,7 @@ def response_fields(
     if response is not None:
         vectors = get_settings().embedding_vectors
         fields = read_response(response, fields, embedding_vectors=vectors, problems=problems)
-    fields |= _asked_for(fields.get("response_message"))
+    fields |= _asked_for(fields)
     reported = fields.get("usage") if tokens is None else usage or tokens
     if reported is not None:
         counts = read_usage(reported, problems)
@@ -115,11 +115,12 @@ def _doubt(counts: Mapping[str, int], usage: Mapping[str, Any] | None) -> str | 
     return None if counts else "no count of tokens was understood"
 
 
-def _asked_for(message: object) -> dict[str, list[str]]:
-    """Return the tools that a message asks for."""
+def _asked_for(fields: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the tools that a response asks for, in any of its choices."""
+    message = fields.get("response_message")
     if message is None:
         return {}
-    names, malformed = tools_asked_for(message)
+    names, malformed = tools_asked_for(message, fields.get("other_choices") or ())
     found = {"tools_called": names, "malformed_tool_calls": malformed}
     return {name: tools for name, tools in found.items() if tools}
 

@@ -137,6 +137,11 @@ class ToolCall:
         return spelled(kind) or ""
 
 
+def message_in(choice: object) -> object:
+    """Return the message of one of several choices, else the choice itself."""
+    return first(fields_of(choice), ("message", "content")) or choice
+
+
 def role_of(message: object, role: str) -> str:
     """Return whose a message is.
 

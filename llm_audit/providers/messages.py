@@ -28,6 +28,7 @@ from llm_audit.providers.blocks import (
     Block,
     ToolCall,
     blocks_of,
+    message_in,
     text_of,
 )
 from llm_audit.providers.fields import first, rest
@@ -91,11 +92,9 @@ def read_answers(call: Mapping[str, Any]) -> list[list[Part]]:
     Args:
         call: A document as read from MongoDB.
     """
-    answers = [read_messages(call.get("response_message"), role=ASSISTANT)]
-    for choice in _items(call.get("other_choices")):
-        message = first(choice, ("message", "content")) if isinstance(choice, Mapping) else None
-        answers.append(read_messages(message or choice, role=ASSISTANT))
-    return answers
+    others = (message_in(choice) for choice in _items(call.get("other_choices")))
+    said = (call.get("response_message"), *others)
+    return [read_messages(message, role=ASSISTANT) for message in said]
 
 
 def read_messages(messages: object, *, role: str = USER) -> list[Part]:

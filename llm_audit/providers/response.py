@@ -9,7 +9,8 @@ from typing import Any
 
 from llm_audit.providers.fields import LISTS, at, fields_of, first_at, native, spelled
 from llm_audit.providers.received import Received, plain, received
-from llm_audit.providers.shapes import ANY, Shape, shape_of
+from llm_audit.providers.shape import Shape
+from llm_audit.providers.shapes import ANY, shape_of
 from llm_audit.providers.usage import COUNT_SPELLINGS
 from llm_audit.providers.vectors import count_vectors, exclusion, without_vectors
 from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of

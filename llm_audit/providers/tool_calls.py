@@ -1,17 +1,19 @@
 """The tools that a response asks for, by name."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llm_audit.providers.blocks import ASSISTANT, CALL, ToolCall, blocks_of
+from llm_audit.providers.blocks import ASSISTANT, CALL, ToolCall, blocks_of, message_in
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.shapes import ANY
 
 _WHERE_CALLS_ARE = frozenset({*ANY.calls, *ANY.contents, "data", "kwargs"} - {"content"})
 
 
-def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
+def tools_asked_for(
+    response_message: object, other_choices: Iterable[object] = ()
+) -> tuple[list[str], list[str]]:
     """Return the names of the tools that a response asks for, and which with malformed arguments.
 
     Both are in order, repeats kept. A tool that the provider runs itself goes by its name where it
@@ -25,17 +27,25 @@ def tools_asked_for(response_message: object) -> tuple[list[str], list[str]]:
     Args:
         response_message: The message as a dict in any provider's shape, or as the SDK's object;
             a list is taken for the message's content. Anything else asks for no tools.
+        other_choices: The choices after the first, each whole.
     """
+    names: list[str] = []
+    malformed: list[str] = []
+    _find(response_message, names, malformed)
+    for choice in other_choices:
+        _find(message_in(choice), names, malformed)
+    return names, malformed
+
+
+def _find(response_message: object, names: list[str], malformed: list[str]) -> None:
     fields = fields_of(response_message)
     if _is_text_alone(fields):
-        return [], []
-    names, malformed = [], []
+        return
     for what, _, value in blocks_of(fields or response_message, ASSISTANT):
         if what == CALL and (name := (call := ToolCall(value)).name):
             names.append(name)
             if not _is_well_formed(call):
                 malformed.append(name)
-    return names, malformed
 
 
 def _is_text_alone(fields: Mapping[str, Any]) -> bool:

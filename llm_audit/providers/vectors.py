@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from llm_audit.providers.fields import LISTS, fields_of
-from llm_audit.providers.shapes import Shape
+from llm_audit.providers.shape import Shape
 
 _BYTES_A_NUMBER = 4  # of what is in base64
 

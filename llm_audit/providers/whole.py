@@ -19,7 +19,8 @@ from pydantic import BaseModel
 
 from llm_audit.errors import let_through
 from llm_audit.providers.fields import LISTS
-from llm_audit.providers.shapes import ANY, SHAPES, Names, Shape
+from llm_audit.providers.shape import Names, Shape
+from llm_audit.providers.shapes import ANY, SHAPES
 
 OURS = "llm_audit"
 ELSEWHERE, VECTORS, BESIDE, NO_OBJECT = "elsewhere", "vectors", "beside", "value"

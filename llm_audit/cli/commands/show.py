@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,15 @@ from llm_audit.call import SAID, LLMCallStatusEnum
 from llm_audit.cli.connection import Call, find_call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import extended_json, print_json
-from llm_audit.cli.drawing.parts import answers_of, folded, print_error, print_exchange, request_of
+from llm_audit.cli.drawing.parts import (
+    answers_of,
+    folded,
+    print_error,
+    print_exchange,
+    print_rest,
+    request_of,
+)
+from llm_audit.cli.drawing.rest import left_over
 from llm_audit.cli.options import AsJson
 from llm_audit.errors import UsageError
 from llm_audit.queries.pairing import pair
@@ -34,6 +43,17 @@ _FACTS = {
     "HTTP status": "http_status",
     "provider's request": "provider_request_id",
 }
+# What is drawn whole; whatever else is stored is left over, see `rest`.
+_DRAWN = frozenset(
+    {
+        *("_id", "id", "call_type", "status", "provider", "model", "response_model", "task_id"),
+        *("created_at", "latency_ms", "time_to_first_token_ms", "estimated_cost", "cost_source"),
+        *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
+        *("temperature", "max_tokens", "tool_choice", "metadata", "request_params", "tags"),
+        *("error_type", "error_message", "error_traceback", "encoding_notes"),
+        *_FACTS.values(),
+    }
+)
 WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"
 _NAMES_OF_TOOLS = ("function", "custom", "toolSpec")
 
@@ -43,7 +63,9 @@ def show(
         str, typer.Argument(metavar="ID", help="Of the call; its beginning will do.")
     ],
     *,
-    full: Annotated[bool, typer.Option("--full", help="Fold nothing.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Fold nothing, and leave nothing out.")
+    ] = False,
     raw: Annotated[
         bool, typer.Option("--raw", help="The stored document, as MongoDB's Extended JSON.")
     ] = False,
@@ -59,10 +81,17 @@ def show(
     elif raw:
         print(extended_json(document, indent=2))
     else:
-        _print_call(terminal.console(), document, full=full)
+        print_call(terminal.console(), document, full=full)
 
 
-def _print_call(console: Console, document: Call, *, full: bool) -> None:
+def print_call(console: Console, document: Call, *, full: bool) -> None:
+    """Print one call.
+
+    Args:
+        console: Where to.
+        document: The call, as read from MongoDB.
+        full: Fold nothing, and leave nothing out.
+    """
     from llm_audit.documents import LLMCall
 
     call = LLMCall.model_validate(document).model_dump(exclude=set(SAID))
@@ -72,9 +101,12 @@ def _print_call(console: Console, document: Call, *, full: bool) -> None:
         )
     )
     console.print(_facts(call, full=full))
-    request, *answers = pair(request_of(document), *answers_of(document))
+    said = [list(request_of(document)), *map(list, answers_of(document))]
+    request, *answers = pair(*said)
     print_exchange(console, request, answers, full=full)
     print_error(console, call, full=full)
+    rest = left_over(document, _DRAWN, chain.from_iterable(said))
+    print_rest(console, rest, full=full)
     for note in call["encoding_notes"]:
         console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
     if call["media"]:

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
 from llm_audit.providers.blocks import (
@@ -30,6 +31,7 @@ FOLDED_LINES = 12
 SHORTEST_FOLD = 200  # characters: fewer are shown
 ONE_LINE = 60  # characters of JSON that stay in a line
 EMPTY = "(empty)"
+NAMED_PATHS = 5  # of what is not shown
 
 ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
@@ -69,6 +71,32 @@ def print_error(console: Console, call: Call, *, full: bool) -> None:
     if "\n" in traceback.strip() or not traceback.strip().endswith(message.strip()):
         for shown in _folded(traceback, "dim", full=full, keep_end=True):
             console.print(shown)
+
+
+def print_rest(console: Console, rest: Mapping[str, Any], *, full: bool) -> None:
+    """Print what is stored beside all this, by its path; of what was said name it at least.
+
+    Args:
+        console: Where to.
+        rest: As `left_over` returns it.
+        full: Print all of it.
+    """
+    said = [path for path in rest if path.partition(".")[0] in SAID and _says_much(rest[path])]
+    if said and not full:
+        named = ", ".join(terminal.cell(path) for path in said[:NAMED_PATHS])
+        more = f" and {len(said) - NAMED_PATHS} more" if len(said) > NAMED_PATHS else ""
+        console.print(Text(f"not shown: {named}{more}: --full", "dim"))
+    if rest and full:
+        console.print()
+        console.print(Text("also stored", "bold"))
+        for path, value in rest.items():
+            for shown in _labelled("·", path, None, value, full=True):
+                console.print(shown)
+
+
+def _says_much(value: Any) -> bool:
+    """Tell whether a value is more than an id, a number or a state."""
+    return isinstance(value, dict | list) or (isinstance(value, str) and " " in value)
 
 
 def _print_parts(

@@ -1,0 +1,117 @@
+"""What is stored of a call and was not drawn: so that nothing is left out."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from llm_audit.call import SAID
+from llm_audit.cli.connection import Call
+from llm_audit.providers.messages import Part
+
+_NAMED_BY_ITS_SIGN = frozenset({"role", "type", "part_kind"})
+_DEEPEST = 100
+
+
+class _Drawn(NamedTuple):
+    """What was shown of what was said."""
+
+    text: str
+    values: frozenset[tuple[type, Any]]
+
+
+class _Whole:
+    """Stands for a value of which nothing was shown."""
+
+
+class _Empty:
+    """Stands for a value in which there is nothing to be shown."""
+
+
+def left_over(document: Call, drawn_fields: Iterable[str], parts: Iterable[Part]) -> dict[str, Any]:
+    """Return everything that is stored and was not drawn, by its path.
+
+    Args:
+        document: The call, as read from MongoDB.
+        drawn_fields: The names of fields that were drawn whole.
+        parts: What was drawn of what was said.
+    """
+    drawn = _drawn(parts)
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in SAID:
+            left = _left(value, name, drawn, 0)
+            found |= {name: value} if left is _Whole else dict(_listed(left))
+        elif name not in drawn_fields and value not in (None, [], {}):
+            found[name] = value
+    return found
+
+
+def _drawn(parts: Iterable[Part]) -> _Drawn:
+    leaves = [
+        leaf
+        for part in parts
+        for name, value in part
+        if name != "is_error"
+        for leaf in _leaves(value)
+    ]
+    texts = (leaf for leaf in leaves if isinstance(leaf, str))
+    values = ((type(leaf), leaf) for leaf in leaves if isinstance(leaf, int | float))
+    return _Drawn("\0".join(texts), frozenset(values))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield name
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _left(value: Any, path: str, drawn: _Drawn, level: int) -> Any:
+    """Return what is left of a value: a list of paths and values, `_Whole`, or `_Empty`."""
+    if not isinstance(value, dict | list) or level > _DEEPEST:
+        return _of_leaf(value, drawn)
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    inner = [
+        (f"{path}.{name}", item, _left(item, f"{path}.{name}", drawn, level + 1))
+        for name, item in items
+        if name not in _NAMED_BY_ITS_SIGN or not isinstance(item, str)
+    ]
+    states = [left for _, _, left in inner if left is not _Empty]
+    if not states:
+        return _Empty
+    if all(left is _Whole for left in states):
+        return _Whole
+    found: list[tuple[str, Any]] = []
+    for where, item, left in inner:
+        found += [(where, item)] if left is _Whole else _listed(left)
+    return found
+
+
+def _of_leaf(value: Any, drawn: _Drawn) -> Any:
+    if value is None or value == "":
+        return _Empty
+    if isinstance(value, str):
+        return [] if value in drawn.text or _meaning_is_drawn(value, drawn) else _Whole
+    if isinstance(value, int | float):
+        return [] if (type(value), value) in drawn.values else _Whole
+    return _Whole
+
+
+def _meaning_is_drawn(text: str, drawn: _Drawn) -> bool:
+    """Tell whether what a text of JSON means was shown, such as a tool's arguments."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text.strip() in drawn.text
+    try:
+        meant = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return not _listed(_left(meant, "", drawn, 0)) and _left(meant, "", drawn, 0) is not _Whole
+
+
+def _listed(left: Any) -> list[tuple[str, Any]]:
+    return left if isinstance(left, list) else []

@@ -54,9 +54,9 @@ def read_prices(given: Any) -> Any:
         raise ValueError(  # noqa: TRY004 - pydantic makes one error of it
             "give the path of a TOML file, or a function that takes a call and returns USD"
         )
-    path = Path(given).expanduser()
+    path = str(given).encode(errors="replace").decode()  # it may be no text, and is shown
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        content = tomllib.loads(Path(given).expanduser().read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -69,9 +69,7 @@ def read_prices(given: Any) -> Any:
     if not isinstance(tables, list) or not tables:
         raise ValueError(f"{path} has no [[{_TABLE}]]")
     numbered = enumerate(tables, 1)
-    return OwnPrices(
-        str(path), tuple(_price(table, f"{path}, {_TABLE} {n}") for n, table in numbered)
-    )
+    return OwnPrices(path, tuple(_price(table, f"{path}, {_TABLE} {n}") for n, table in numbered))
 
 
 def _price(table: Any, where: str) -> OwnPrice:

@@ -316,8 +316,8 @@ def test_an_unknown_shape_is_kept_and_told() -> None:
         ({"prompt_tokens": 1, "prompt_tokens_details": {"audio_tokens": 1, "x": 0}}, None),
         ({"prompt_tokens": 1, "cost": 0.5, "queue_time": 0.1, "service_tier": "flex"}, None),
         (
-            {"prompt_tokens": 1, "citation_tokens": 9, "details": {"odd": [{"n": 2}]}},
-            "usage: not everything was understood: citation_tokens, details.odd.n",
+            {"prompt_tokens": 1, "odd_tokens": 9, "details": {"odd": [{"n": 2}]}},
+            "usage: not everything was understood: odd_tokens, details.odd.n",
         ),
         ({"search_units": 7}, "usage: no count of tokens was understood"),
         ({"words": 7}, "usage: not everything was understood: words"),

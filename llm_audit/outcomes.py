@@ -10,6 +10,8 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.absent import without_absent
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
+from llm_audit.providers.error_bodies import ERROR_FIELDS
+from llm_audit.providers.errors import means_timeout
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.received import plain, received
 from llm_audit.providers.response import read_response
@@ -19,7 +21,8 @@ from llm_audit.providers.usage import read_usage
 from llm_audit.settings import get_settings, report_mistake
 
 _NAMES_MAX = 10  # in a note
-BY_CALLER = "caller"  # in `ended_by`: a status was given, and no error
+BY_RESPONSE = "response"  # in `ended_by`: the error is in the response
+BY_CALLER = "caller"  # a status was given, and no error
 
 
 def outcome_fields(
@@ -41,14 +44,28 @@ def outcome_fields(
         response, usage = failures.completion_in(error)
         tokens = usage if tokens is None else tokens
     fields = response_fields(response, arguments.checked(told, {}), tokens, cost, asked)
-    meant = LLMCallStatusEnum.SUCCESS
+    meant = _meant_by_response(fields)
     if failed:
         meant, said = failures.error_fields(error)
         fields |= said
-    fields["status"] = meant if status is None else arguments.terminal_status(status, meant)
-    if not failed and fields["status"] is not LLMCallStatusEnum.SUCCESS:
-        fields["ended_by"] = failures.cause_handled(fields["status"]) or BY_CALLER
+    ended = meant if status is None else arguments.terminal_status(status, meant)
+    if not failed and ended is not LLMCallStatusEnum.SUCCESS:
+        by_response = BY_RESPONSE if meant is ended else None
+        fields["ended_by"] = by_response or failures.cause_handled(ended) or BY_CALLER
+    elif not failed and meant is not ended:  # who ends a call knows best
+        fields = {name: value for name, value in fields.items() if name not in ERROR_FIELDS}
+    fields["status"] = ended
     return fields
+
+
+def _meant_by_response(fields: Mapping[str, Any]) -> LLMCallStatusEnum:
+    """Return the status that a response means by itself."""
+    if fields.keys().isdisjoint(ERROR_FIELDS):
+        return LLMCallStatusEnum.SUCCESS
+    kind = fields.get("error_type", "")
+    if means_timeout(fields.get("http_status"), (kind,)):
+        return LLMCallStatusEnum.TIMEOUT
+    return LLMCallStatusEnum.CANCELLED if kind == "cancelled" else LLMCallStatusEnum.ERROR
 
 
 def response_fields(

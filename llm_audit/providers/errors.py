@@ -273,16 +273,28 @@ def _from_json(text: str) -> object:
 
 def bounded(body: object) -> object:
     """Return a body, or the beginning of its text if that is long."""
-    text = body
-    if not isinstance(body, str):
-        try:
-            text = json.dumps(body, default=safe_repr, ensure_ascii=False)
-        except Exception as error:  # noqa: BLE001  (it may hold itself, or anything)
-            let_through(error)
-            return safe_repr(body)
-    if body is None or not isinstance(text, str) or len(text) <= BODY_MAX_CHARACTERS:
-        return body
+    if body is None:
+        return None
+    text = as_text(body)
+    return body if len(text) <= BODY_MAX_CHARACTERS else shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning, and how long it is."""
+    if len(text) <= BODY_MAX_CHARACTERS:
+        return text
     return f"{text[:BODY_MAX_CHARACTERS]}… ({len(text)} characters)"
+
+
+def as_text(said: object) -> str:
+    """Return a text as it is, and anything else as JSON."""
+    if isinstance(said, str):
+        return said
+    try:
+        return json.dumps(said, default=safe_repr, ensure_ascii=False)
+    except Exception as error:  # noqa: BLE001  (it may hold itself, or anything)
+        let_through(error)
+        return safe_repr(said)
 
 
 def is_of_a_store(error: BaseException) -> bool:

@@ -1,12 +1,13 @@
 """What a provider answered: message, usage, finish reason, id and model, and all the rest.
 
 Works on the SDKs' response objects and on the same as plain dicts, and never raises: what is
-missing, empty or an error inside an HTTP 200 is left out.
+missing or empty is left out.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
 from llm_audit.providers.fields import LISTS, at, fields_of, first_at, native, spelled
 from llm_audit.providers.received import Received, plain, received
 from llm_audit.providers.shape import Shape
@@ -47,6 +48,8 @@ def read_response(
         `usage`: what the provider reported, untouched.
         `response_extra`: everything else of the response, and what was given otherwise, see
         `whole`.
+        `error_type`, `error_message`, `http_status`: of the error that it holds, see
+        `error_bodies`.
         `encoding_notes`: that it could not be read, or not as what it is.
     """
     came = received(response)
@@ -89,7 +92,7 @@ def _taken(
 
 def _doubt(found: Mapping[str, Any]) -> str | None:
     """Say that a response was not understood, of which nothing else would tell."""
-    if "api" in found or "response_message" in found or not found.get("response_extra"):
+    if {"api", "response_message", *ERROR_FIELDS} & found.keys() or "response_extra" not in found:
         return None
     return "of no known shape, kept in response_extra"
 
@@ -109,6 +112,8 @@ def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
     found["response_id"] = spelled(first_at(body, shape.id))
     found["response_model"] = spelled(first_at(body, shape.model))
     found["usage"] = _usage(body, answer, shape)
+    answered = "response_message" in found
+    found |= error_in(body, shape, found["finish_reason"], answered=answered)
     return {name: value for name, value in found.items() if value is not None}
 
 

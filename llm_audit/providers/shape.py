@@ -21,6 +21,9 @@ class Shape:
         finish_reason: Paths in the body.
         id: Paths in the body.
         model: Paths in the body.
+        error: Paths in the body to the error that it holds instead of an answer, to the error's
+            type, or, with a `=`, to this text in a body that is an error itself. One named `error`
+            may be beside an answer, too.
         usage: Paths in the body; without one, the counts lie openly in body or answer.
         vectors: Paths in the body to the vectors of embeddings; of a list on the way, every item
             may have some.
@@ -43,6 +46,7 @@ class Shape:
     finish_reason: Names = ()
     id: Names = ()
     model: Names = ()
+    error: Names = ("error",)
     usage: Names = ()
     vectors: Names = ()
     contents: Names = ()

@@ -20,6 +20,7 @@ SHAPES = (
         finish_reason=("choices.finish_reason",),
         id=("id",),
         model=("model",),
+        error=("error", "choices.error"),
         usage=("usage", "x_groq.usage"),
         contents=("content",),
         texts=("refusal",),
@@ -78,6 +79,7 @@ SHAPES = (
         ),
         id=("responseId", "response_id"),
         model=("modelVersion", "model_version"),
+        error=("error", "promptFeedback.blockReason", "prompt_feedback.block_reason"),
         usage=("usageMetadata", "usage_metadata"),
         contents=("parts",),
         texts=("text",),
@@ -96,6 +98,11 @@ SHAPES = (
         message=("output.message",),
         finish_reason=("stopReason",),
         id=("ResponseMetadata.RequestId",),
+        error=(
+            *("internalServerException", "modelStreamErrorException", "modelTimeoutException"),
+            *("serviceUnavailableException", "throttlingException", "validationException"),
+            "__type",
+        ),
         usage=("usage",),
         contents=("content",),
         texts=("text",),
@@ -307,10 +314,12 @@ def _all_together() -> dict[str, Any]:
     return {name: tuple(dict.fromkeys(words)) for name, words in said.items()}
 
 
+_TOGETHER = _all_together()
 # What is read as if any of them had sent it; what it calls "data" may be embeddings.
 ANY = Shape(
-    **_all_together()
+    **_TOGETHER
     | {"known_by": (), "vectors": (), "message": ("message", "output.message", "output", "content")}
+    | {"error": (*_TOGETHER["error"], "errors", "error_code", "type=error", "object=error")}
 )
 _MARKS = [
     (path.partition(".")[0], (path,), text or None, shape)

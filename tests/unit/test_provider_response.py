@@ -189,7 +189,7 @@ def chat(**choice: object) -> dict[str, Any]:
         ),
         pytest.param(
             {"promptFeedback": {"blockReason": "SAFETY"}},
-            {"finish_reason": "SAFETY"},
+            {"finish_reason": "SAFETY", "error_type": "SAFETY"},
             id="gemini-blocked-prompt",
         ),
         pytest.param(
@@ -298,7 +298,11 @@ def chat(**choice: object) -> dict[str, Any]:
             id="rerank",
         ),
         pytest.param({**CHAT, "choices": [], "usage": None}, HEAD, id="no-choices"),
-        pytest.param({"error": {"message": "overloaded", "code": 502}}, {}, id="error-in-a-200"),
+        pytest.param(
+            {"error": {"message": "overloaded", "code": 502}},
+            {"error_type": "502", "error_message": "overloaded", "http_status": 502},
+            id="error-in-a-200",
+        ),
         pytest.param({"message": "Too many tokens"}, {}, id="error-of-aws"),
         pytest.param(
             {"choices": None, "candidates": [None], "output": 5, "content": 7, "message": [1]},

@@ -174,6 +174,17 @@ def _measures(call: Call) -> Iterator[tuple[str, object]]:
     if call.get("estimated_cost") is not None:
         source = f" ({call['cost_source']})" if call.get("cost_source") else ""
         yield "cost", f"{terminal.money(call['estimated_cost'])}{source}"
+    if parts := _parts_of_the_cost(call):
+        yield "parts", parts
+
+
+def _parts_of_the_cost(call: Call) -> str:
+    details = call.get("cost_details")
+    numbers = details.items() if isinstance(details, dict) else ()
+    parts = {name: usd for name, usd in numbers if isinstance(usd, int | float) and usd}
+    if len(parts) < 2:  # noqa: PLR2004 - one part is the whole
+        return ""
+    return ", ".join(f"{name} {terminal.money(usd)}" for name, usd in parts.items())
 
 
 def _tokens(call: Call) -> str:

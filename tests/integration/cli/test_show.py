@@ -41,6 +41,7 @@ WEATHER = {
     "prompt_tokens": 1200,
     "completion_tokens": 7,
     "estimated_cost": 0.00123,
+    "cost_details": {"input": 0.0012, "output": 0.00003, "searches": 0.0, "previous": []},
     "latency_ms": 1234.5,
 }
 
@@ -83,6 +84,7 @@ def test_a_call_reads_from_top_to_bottom(messages: Any, shell: Shell, calls: Cal
     facts = dict(line.split(maxsplit=1) for line in shown[1 : shown.index("system")])
     assert facts["tokens"] == "1,200 in, 7 out"
     assert facts["cost"] == "$0.001230"
+    assert facts["parts"] == "input $0.001200, output $0.000030"
     assert facts["took"] == "1.2 s"
 
 

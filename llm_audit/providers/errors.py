@@ -75,6 +75,7 @@ _WEB_FRAMEWORKS = (
 _UNANSWERED = "APIConnectionError"  # LiteLLM gives it a status all the same
 _REFUSED = "NewConnectionError"  # urllib3's, which derives it from a timeout
 _COMPLETIONS = ("completion", "last_completion", "raw_message")  # openai, instructor, langchain
+_ANSWERED_TEXTS = ("llm_output", "generated_content")  # langchain's parsers, litellm
 
 
 class ErrorSeen:
@@ -132,6 +133,13 @@ class ErrorSeen:
         for path in _COMPLETIONS:
             if (found := _at(self._source, path)) is not None:
                 return found, _at(self._source, "total_usage")
+        if isinstance(
+            _at(self._source, "response.parts"), list | tuple
+        ):  # of a run of pydantic-ai that was cut off
+            return _at(self._source, "response"), _at(self._source, "usage")
+        for path in _ANSWERED_TEXTS:
+            if type(text := _at(self._source, path)) is str and text:
+                return {"message": {"role": "assistant", "content": text}}, None
         if self.http_status in _ANSWERED and type(self._body) is dict:
             answered = shape_of(self._body) is not ANY
             return self._body if answered else None, None

@@ -1,6 +1,7 @@
 """A call that has both: an error, and what was answered all the same."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import anthropic
@@ -136,6 +137,32 @@ def test_what_is_given_stands_over_what_the_exception_carries(
     call = llm_audit_records[-1]
     assert call.response_message == {"role": "assistant", "content": "mine"}
     assert tokens_of(call) == (None, None)
+
+
+class ParserError(ValueError):
+    """As langchain raises it: with the text that it cannot parse."""
+
+    llm_output = PARTIAL["content"]
+
+
+class RunTimedOut(TimeoutError):  # noqa: N818
+    """As pydantic-ai raises it: with the last response of the run, and what all of it used."""
+
+    response = SimpleNamespace(parts=[{"part_kind": "text", "content": "half"}], kind="response")
+    usage = SimpleNamespace(input_tokens=10, output_tokens=5)
+
+
+def test_an_answer_that_an_exception_repeats_is_kept(
+    call_id: str, llm_audit_records: RecordedCalls
+) -> None:
+    """What a framework's exception says that the model said is the call's message."""
+    LLMLogger.fail(call_id, ParserError("no JSON"))
+    assert llm_audit_records[-1].response_message == PARTIAL
+
+    LLMLogger.fail(LLMLogger.start(provider="openai", model="gpt-4o"), RunTimedOut())
+    call = llm_audit_records[-1]
+    assert (call.status, tokens_of(call)) == ("TIMEOUT", (10, 5))
+    assert "half" in str(call.response_message)
 
 
 def test_a_response_that_does_not_validate_is_kept(

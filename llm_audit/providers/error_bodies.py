@@ -1,6 +1,7 @@
 """The error inside a response: instead of an answer, or beside one that it cut off."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from llm_audit.providers.errors import as_text, shortened, status_in
@@ -49,8 +50,7 @@ def _errors(
 ) -> Iterator[tuple[Mapping[str, Any], object]]:
     """Yield the fields of each error, and what its message is if they do not say."""
     for mark in shape.error:
-        path, _, text = mark.partition("=")
-        way, _, name = path.rpartition(".")
+        way, name, text = _taken_apart(mark)
         holder = fields_of(_first_of(at(body, way) if way else body))
         error = _first_of(holder.get(name))
         if not error or (text and error != text) or (answered and name != "error"):
@@ -64,6 +64,14 @@ def _errors(
             yield (beside if error is True else {"type": beside["type"]}), error
         else:
             yield {**holder, "type": error}, None
+
+
+@cache
+def _taken_apart(mark: str) -> tuple[str, str, str]:
+    """Return the way to what holds an error, its name there, and the text that it has to be."""
+    path, _, text = mark.partition("=")
+    way, _, name = path.rpartition(".")
+    return way, name, text
 
 
 def _first_of(value: Any) -> Any:

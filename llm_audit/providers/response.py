@@ -16,6 +16,8 @@ from llm_audit.providers.usage import COUNT_SPELLINGS
 from llm_audit.providers.vectors import count_vectors, exclusion, without_vectors
 from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of
 
+_UNDERSTOOD = frozenset({"api", "response_message", *ERROR_FIELDS})  # any of them is enough
+
 
 def read_response(
     response: object,
@@ -92,9 +94,9 @@ def _taken(
 
 def _doubt(found: Mapping[str, Any]) -> str | None:
     """Say that a response was not understood, of which nothing else would tell."""
-    if {"api", "response_message", *ERROR_FIELDS} & found.keys() or "response_extra" not in found:
-        return None
-    return "of no known shape, kept in response_extra"
+    if "response_extra" in found and _UNDERSTOOD.isdisjoint(found):
+        return "of no known shape, kept in response_extra"
+    return None
 
 
 def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What a reported usage says beyond the counts that are read out of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from llm_audit.providers.fields import LISTS, fields_of
 from llm_audit.providers.usage import SPELLINGS
 
 # Numbers that are parts of a count that is read, or say it again, and what no count of tokens is.
@@ -35,21 +36,23 @@ def unread(usage: Mapping[str, Any]) -> list[str]:
     Args:
         usage: As reported.
     """
-    return list(dict.fromkeys(_unread(usage, "", 0)))
+    found: list[str] = []
+    _look(usage, "", 0, found)
+    return list(dict.fromkeys(found))
 
 
-def _unread(value: Any, path: str, level: int) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        if level < _DEEPEST:
-            for name, inner in value.items():
-                if inner and name not in _PARTS and not (name in SPELLINGS and _is_number(inner)):
-                    yield from _unread(inner, f"{path}.{name}" if path else str(name), level + 1)
-    elif isinstance(value, list | tuple):
+def _look(value: Any, path: str, level: int, found: list[str]) -> None:
+    if _is_number(value):
+        if not any(word in path.lower() for word in _NO_COUNTS):
+            found.append(path)
+    elif isinstance(value, LISTS):
         for item in value:
-            yield from _unread(item, path, level)
-    elif _is_number(value) and not any(word in path.lower() for word in _NO_COUNTS):
-        yield path
+            _look(item, path, level, found)
+    elif level < _DEEPEST:
+        for name, inner in fields_of(value).items():
+            if inner and name not in _PARTS and not (name in SPELLINGS and _is_number(inner)):
+                _look(inner, f"{path}.{name}" if path else str(name), level + 1, found)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

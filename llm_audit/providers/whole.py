@@ -157,7 +157,7 @@ def _places(
     answer: dict[str, Any], row: _Row, message: dict[str, Any]
 ) -> list[tuple[dict[str, Any], str, Any]]:
     """Return where in its answer a message stands, and as what: what holds it, its name, itself."""
-    if row.message is None or not message.keys() - row.texts:
+    if row.message is None or row.texts.issuperset(message):
         return [(answer, name, value) for name, value in message.items()]
     name = row.message.name
     inner = _opened(answer, row.message.way)

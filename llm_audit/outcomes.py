@@ -138,8 +138,9 @@ def _asked_for(fields: Mapping[str, Any]) -> dict[str, list[str]]:
     if message is None:
         return {}
     names, malformed = tools_asked_for(message, fields.get("other_choices") or ())
-    found = {"tools_called": names, "malformed_tool_calls": malformed}
-    return {name: tools for name, tools in found.items() if tools}
+    if not malformed:
+        return {"tools_called": names} if names else {}
+    return {"tools_called": names, "malformed_tool_calls": malformed}
 
 
 def _computed_cost(

@@ -17,6 +17,7 @@ from llm_audit.errors import let_through
 from llm_audit.providers.fields import LISTS, fields_of, native
 from llm_audit.providers.shapes import ANY, shape_of
 
+_SINGLE = (str, int, float, type(None))
 _DEEPEST = 20  # objects in each other; what is deeper is left to the encoder
 _FIX = "give complete() the response object of the provider's client, or its body as a dict"
 
@@ -63,6 +64,8 @@ def plain(value: Any, exclude: Mapping[str, Any] | None = None, levels: int = _D
         exclude: What to leave out of a pydantic object, as pydantic takes it.
         levels: How many objects may be in each other.
     """
+    if isinstance(value, _SINGLE):
+        return value
     dump = native(value, exclude) if levels else value
     if dump is value and not isinstance(value, dict | list | tuple):
         return value

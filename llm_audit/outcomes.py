@@ -8,6 +8,7 @@ from typing import Any
 from llm_audit import arguments, failures
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.absent import without_absent
+from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
 from llm_audit.providers.error_bodies import ERROR_FIELDS
@@ -18,6 +19,7 @@ from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.unread import unread
 from llm_audit.providers.usage import read_usage
+from llm_audit.providers.whole import GIVEN, OURS
 from llm_audit.settings import get_settings, report_mistake
 
 _NAMES_MAX = 10  # in a note
@@ -55,6 +57,33 @@ def outcome_fields(
     elif not failed and meant is not ended:  # who ends a call knows best
         fields = {name: value for name, value in fields.items() if name not in ERROR_FIELDS}
     fields["status"] = ended
+    return fields
+
+
+def unread_fields(given: Mapping[str, Any], fault: Exception) -> dict[str, Any]:
+    """Return what is stored of how a call ended if that cannot be read: what was given, as it is.
+
+    Args:
+        given: What `outcome_fields` takes.
+        fault: What was raised by reading it.
+    """
+    kept = {name: value for name, value in given.items() if value is not None}
+    message, error = kept.pop("response_message", None), kept.pop("error", None)
+    meant = LLMCallStatusEnum.ERROR if "error" in given else LLMCallStatusEnum.SUCCESS
+    said = issubclass(type(kept.get("status")), str)
+    fields: dict[str, Any] = {
+        "status": arguments.terminal_status(kept.pop("status"), meant) if said else meant,
+        "response_extra": {OURS: {GIVEN: kept}},
+        "encoding_notes": [f"not read ({type(fault).__name__}), kept in response_extra as given"],
+    }
+    if message is not None:
+        is_one = issubclass(type(message), dict)
+        content = {"role": "assistant", "content": message}
+        fields["response_message"] = message if is_one else content
+    if "error" in given:
+        fields |= {"error_message": safe_repr(error, str), "ended_by": failures.EXCEPTION}
+        if issubclass(type(error), BaseException):
+            fields["error_type"] = type(error).__name__
     return fields
 
 

@@ -9,6 +9,7 @@ import uuid_utils
 from llm_audit import arguments, failures, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
+from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded, report_mistake
@@ -91,13 +92,15 @@ def end(
         if unknown:
             misspelt.report_unknown(method, unknown)
         known = True
-        if isinstance(error := given.get("error"), BaseException):
-            given["error"] = error = failures.behind(error)
+        if issubclass(
+            type(given.get("error")), BaseException
+        ):  # not its __class__, which may raise
+            given["error"] = error = failures.behind(given["error"])
             known = given["status"] is not None or failures.owner_knows(error)
         recording = recorder()
         call = recording.open_calls.get(call_id)
         asked = (call.provider, call.model) if call else (None, None)
-        fields = outcomes.outcome_fields(given, asked)
+        fields = _outcome_of(given, asked)
         if known:
             recording.end(call_id, call, fields, ended_ns)
         else:
@@ -105,6 +108,17 @@ def end(
     except Exception as fault:  # noqa: BLE001
         not_recorded(method.__name__, fault)
     return CallReference(call_id)
+
+
+def _outcome_of(given: dict[str, Any], asked: tuple[str | None, str | None]) -> dict[str, Any]:
+    """Return how a call ended; if that cannot be read, what was given as it is."""
+    try:
+        return outcomes.outcome_fields(given, asked)
+    except (UsageError, ConfigurationError):
+        raise
+    except Exception as fault:  # noqa: BLE001  (a foreign object may raise anything)
+        not_recorded("reading how it ended", fault)
+        return outcomes.unread_fields(given, fault)
 
 
 def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:

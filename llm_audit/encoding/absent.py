@@ -38,6 +38,11 @@ def without_absent(given: dict[str, Any]) -> dict[str, Any]:
 
 def _holds_anything(value: object) -> bool:
     """Tell whether it has content, as a user's own class of such a name may."""
-    if hasattr(type(value), "__len__"):
+    kind = type(value)
+    if (
+        issubclass(kind, BaseException)
+        or hasattr(kind, "__len__")
+        or kind.__dict__.get("__slots__")
+    ):
         return True
     return any(not name.startswith("_") for name in getattr(value, "__dict__", ()))

@@ -9,6 +9,7 @@ from llm_audit.errors import let_through, log_once
 
 LISTS = (list, tuple)
 FIELDLESS = (str, bytes, int, float, list, tuple, set)
+_LISTS_IN_EACH_OTHER = 8  # a list may hold itself
 _NATIVE_TYPES = (dict, list, tuple, str, int, float, type(None))
 
 
@@ -69,7 +70,9 @@ def first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
 def at(value: object, path: str) -> Any:
     """Return what is at a path, its names joined by dots; of a list on the way its first item."""
     for name in path.split("."):
-        while isinstance(value, LISTS):
+        for _ in range(_LISTS_IN_EACH_OTHER):
+            if not isinstance(value, LISTS):
+                break
             value = value[0] if value else None
         value = fields_of(value).get(name)
     return value

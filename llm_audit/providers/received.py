@@ -56,23 +56,29 @@ def received(response: object) -> Received:
         return _no_response(response, f"cannot be read: {type(error).__name__}")
 
 
-def plain(value: Any, exclude: Mapping[str, Any] | None = None, levels: int = _DEEPEST) -> Any:
+def plain(
+    value: Any, exclude: Mapping[str, Any] | None = None, inside: tuple[int, ...] = ()
+) -> Any:
     """Return an object, and all objects in it, as the dicts that its API sent.
 
     Args:
         value: Anything.
         exclude: What to leave out of a pydantic object, as pydantic takes it.
-        levels: How many objects may be in each other.
+        inside: What it is in, by `id`: an object may hold itself.
+
+    Returns:
+        The dicts; what is in itself, or too deep, is as it was.
     """
-    if isinstance(value, _SINGLE):
+    if isinstance(value, _SINGLE) or len(inside) >= _DEEPEST or id(value) in inside:
         return value
-    dump = native(value, exclude) if levels else value
+    inside = (*inside, id(value))
+    dump = native(value, exclude)
     if dump is value and not isinstance(value, dict | list | tuple):
         return value
     if type(dump) is dict and not callable(getattr(value, "model_dump", None)):
-        return {name: plain(item, None, levels - 1) for name, item in dump.items()}
+        return {name: plain(item, None, inside) for name, item in dump.items()}
     if isinstance(dump, LISTS):
-        return [plain(item, None, levels - 1) for item in dump]
+        return [plain(item, None, inside) for item in dump]
     return dump
 
 
@@ -110,6 +116,8 @@ def _of_text(text: str | bytes) -> Received:
 def _of_list(items: list[Any] | tuple[Any, ...]) -> Received:
     """Return the response that is in a list or tuple, as instructor gives one; or all of it."""
     for number, item in enumerate(items):
+        if isinstance(item, LISTS):  # it may hold itself
+            continue
         found = received(item)
         if shape_of(fields_of(found.value)) is not ANY:
             beside = tuple(plain(other) for at, other in enumerate(items) if at != number)

@@ -102,7 +102,7 @@ def _doubt(found: Mapping[str, Any]) -> str | None:
 def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
     lists = (_items(body.get(name)) for name in shape.answers)
     answers = next((listed for listed in lists if listed), [body])
-    while isinstance(answers[0], LISTS) and answers[0]:  # LangChain's, a list for each prompt
+    if isinstance(answers[0], LISTS) and answers[0]:  # LangChain's, a list for each prompt
         answers = list(answers[0])
     answer = fields_of(answers[0])
     found: dict[str, Any] = {"api": shape.api or None}

@@ -25,7 +25,7 @@ _PARTS = frozenset(
     }
 )
 _NO_COUNTS = ("time", "duration", "cost", "price", "ticks")  # of what it took
-_DEEPEST = 6
+_DEEPEST = 8
 
 
 def unread(usage: Mapping[str, Any]) -> list[str]:
@@ -45,10 +45,12 @@ def _look(value: Any, path: str, level: int, found: list[str]) -> None:
     if _is_number(value):
         if not any(word in path.lower() for word in _NO_COUNTS):
             found.append(path)
-    elif isinstance(value, LISTS):
+    elif level >= _DEEPEST:
+        return
+    elif isinstance(value, LISTS):  # it may hold itself
         for item in value:
-            _look(item, path, level, found)
-    elif level < _DEEPEST:
+            _look(item, path, level + 1, found)
+    else:
         for name, inner in fields_of(value).items():
             if inner and name not in _PARTS and not (name in SPELLINGS and _is_number(inner)):
                 _look(inner, f"{path}.{name}" if path else str(name), level + 1, found)

@@ -7,6 +7,7 @@ possible.
 import uuid
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import islice
 from types import NoneType
 from typing import Any
 
@@ -28,6 +29,7 @@ _INHERITED = (
     *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
     *("task_id", "task"),
 )
+ITEMS_MAX = 100_000  # that are copied out of what is no list
 _CALL_TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
 
 
@@ -158,14 +160,16 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
 def array(name: str, value: object, otherwise: dict[str, Any]) -> list[Any] | None:
     """Return a list as it is, and what else holds items as a list of them.
 
-    What can be read only once is the app's to read; it is kept in `otherwise`, under its name.
+    What can be read only once is the app's to read, and what never ends is nobody's; they are kept
+    in `otherwise`, under their name.
     Anything that holds no items becomes the list's one element.
     """
     if type(value) is list:
         return value
-    if (items := rereadable(value)) is not None:
-        return list(items)
-    if issubclass(type(value), Iterator):
+    items = rereadable(value)
+    if items is not None and len(copied := list(islice(items, ITEMS_MAX + 1))) <= ITEMS_MAX:
+        return copied
+    if items is not None or issubclass(type(value), Iterator):
         otherwise[name] = value
         return None
     report_mistake(f"{name} has to be a list, not {type(value).__name__}; it is stored as one.")

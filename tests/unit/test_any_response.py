@@ -350,3 +350,17 @@ def test_objects_are_dumped_as_the_api_speaks() -> None:
         "tool_calls": [],
         "usage_metadata": None,
     }
+
+
+def test_what_holds_itself_is_recorded(llm_audit_records: RecordedCalls) -> None:
+    """A cycle in a response or a usage costs the cycle only, not the record."""
+    cyclic: list[Any] = [1]
+    cyclic.append(cyclic)
+    for given in (
+        {"response": {"id": "r", "of": cyclic}},
+        {"tokens": {"total_tokens": 3, "of": cyclic}},
+    ):
+        with changed_settings(strict=False):
+            call_id = LLMLogger.start(model="m", messages=[])
+            LLMLogger.complete(call_id, **given)
+        assert next(call for call in llm_audit_records if call.id == call_id).status == "SUCCESS"

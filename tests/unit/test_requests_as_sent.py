@@ -1,5 +1,6 @@
 """A request is stored as the client sends it: no word for "not given", a schema for a class."""
 
+import itertools
 import sys
 from collections import UserList, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -95,9 +96,26 @@ def test_what_was_not_given_is_nowhere() -> None:
 
 def test_a_class_of_such_a_name_with_content_is_kept() -> None:
     """Only a value without content says that nothing was given."""
-    stored, [note] = start(person=Missing())
-    assert "Missing" in stored["request_params"]["person"]
-    assert note.startswith("request_params.person:")
+
+    @dataclass(slots=True)
+    class Omit:
+        x: int
+
+    class Undefined(Exception):  # noqa: N818
+        pass
+
+    class NotSet(int):
+        pass
+
+    class Omitted:
+        @property
+        def __dict__(self) -> Any:
+            raise RuntimeError("no")
+
+    for given in (Missing(), Omit(1), Undefined("boom"), NotSet(5), Omitted()):
+        stored, _ = start(person=given, metadata={"deep": [given]})
+        assert stored["request_params"]["person"] is not None
+        assert stored["request_params"]["metadata"]["deep"] != []
 
 
 def test_a_class_is_stored_as_the_schema_that_the_client_sends() -> None:
@@ -204,6 +222,18 @@ def test_what_can_be_read_only_once_is_left_to_the_app() -> None:
     assert stored == {"request_params": {"messages": "<generator: not read>"}}
     assert note.startswith("request_params.messages: generator not read")
     assert list(given) == [MESSAGE]
+
+
+def test_what_never_ends_stops_nobody() -> None:
+    """An iterable without an end, or with millions of items, is not copied."""
+
+    class Endless:
+        def __iter__(self) -> Iterator[int]:
+            return itertools.count()
+
+    stored, [note] = start(messages=Endless())
+    assert "messages" not in stored
+    assert note.startswith("request_params.messages:")
 
 
 def test_messages_that_pydantic_has_validated() -> None:

@@ -111,7 +111,7 @@ def restore(value: Any, fetch: Callable[[str], bytes]) -> Any:
         A copy of the value without references.
     """
     if isinstance(value, dict):
-        if _is_reference(value):
+        if is_reference(value):
             return restore(_content(value, fetch), fetch)
         escaped = isinstance(value.get("$ref"), str)
         return {
@@ -119,7 +119,7 @@ def restore(value: Any, fetch: Callable[[str], bytes]) -> Any:
             for key, item in value.items()
         }
     if isinstance(value, list):
-        if len(value) == 1 and _is_reference(value[0]) and value[0]["kind"] == "list":
+        if len(value) == 1 and is_reference(value[0]) and value[0]["kind"] == "list":
             return restore(_content(value[0], fetch), fetch)
         return [restore(item, fetch) for item in value]
     return value
@@ -168,7 +168,8 @@ def _move(place: _Place, blobs: dict[str, Blob], notes: Notes) -> None:
     notes.add(place.path, f"{len(data)} bytes moved to GridFS {sha256[:12]}")
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
+    """Tell whether a value stands for one that was moved."""
     return (
         isinstance(value, dict)
         and value.keys() - {"preview"} == {"gridfs_id", "length", "kind"}

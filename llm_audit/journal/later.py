@@ -13,10 +13,12 @@ from typing import Any
 
 from bson.int64 import Int64
 
+from llm_audit.encoding.externalise import is_reference
 from llm_audit.ids import created_at
 
 SCORES_MAX = 100  # of one call
 TOO_MANY = f"scores: the newest {SCORES_MAX} are kept"
+LARGE_ANNOTATION = "annotation"  # the key that has an annotation which moved to GridFS whole
 # So long after a call was made its start may still come, out of the journal of a process that had
 # no MongoDB. Of an older call there is no document because it has been removed.
 START_COMES_WITHIN = timedelta(days=7)
@@ -127,7 +129,10 @@ def _newest_scores() -> Expression:
 
 def _annotated(fields: Mapping[str, Any], key: int) -> Expression:
     """Return metadata with what is given later, but for keys that were given again after that."""
-    names = list(fields["metadata"])
+    metadata = fields["metadata"]
+    if is_reference(dict(metadata)):  # it is too large, and has moved to GridFS whole
+        metadata = {LARGE_ANNOTATION: metadata}
+    names = list(metadata)
     known = _list("$annotations")
     is_ours = {"$in": ["$$this.name", _literal(names)]}
     is_newer = {"$and": [is_ours, {"$gt": ["$$this.key", Int64(key)]}]}
@@ -143,7 +148,7 @@ def _annotated(fields: Mapping[str, Any], key: int) -> Expression:
         is_last = {"$not": {"$in": [f"$$this.{name}", newer]}}
         return {"$filter": {"input": _literal(items), "as": "this", "cond": is_last}}
 
-    pairs = [{"k": name, "v": fields["metadata"][name]} for name in names]
+    pairs = [{"k": name, "v": metadata[name]} for name in names]
     given = {"$arrayToObject": without_newer(pairs, "k")}
     is_kept = {"$or": [{"$not": is_ours}, {"$gt": ["$$this.key", Int64(key)]}]}
     others = {"$filter": {"input": known, "as": "this", "cond": is_kept}}

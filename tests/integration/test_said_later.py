@@ -156,6 +156,20 @@ def test_a_call_has_a_bounded_number_of_scores(calls: Calls) -> None:
     assert call["encoding_notes"] == ["scores: the newest 100 are kept"]
 
 
+def test_an_annotation_that_is_too_large_stays_whole(calls: Calls) -> None:
+    """Where it moves to GridFS as a whole, it has a key of its own, and comes back under that."""
+    call_id = LLMLogger.start(model="m", metadata={"kept": 1})
+    large = {f"k{number}": "x" * 500 for number in range(1000)}
+    LLMLogger.annotate(call_id, metadata=large)
+    LLMLogger.annotate(call_id, metadata={"more": 2})
+    assert arrived(calls, call_id)["metadata"].keys() == {"kept", "annotation", "more"}
+
+    with SyncLLMCallRepository(calls) as repository:
+        call = repository.get(call_id, with_media=True)
+    assert call is not None
+    assert call.metadata == {"kept": 1, "annotation": large, "more": 2}
+
+
 def test_the_rule_of_redaction_is_for_what_is_said_later_too(
     recording: Recording, calls: Calls
 ) -> None:

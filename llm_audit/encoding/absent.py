@@ -7,6 +7,7 @@ from types import EllipsisType, NoneType
 from typing import Any
 
 from llm_audit.encoding.safe_text import type_name
+from llm_audit.errors import let_through
 
 # By name, without underscores and "Type": no client is imported, and each has classes of its own.
 # openai, anthropic, groq, litellm: NotGiven, Omit. mistralai, msgspec: Unset. httpx:
@@ -39,10 +40,12 @@ def without_absent(given: dict[str, Any]) -> dict[str, Any]:
 def _holds_anything(value: object) -> bool:
     """Tell whether it has content, as a user's own class of such a name may."""
     kind = type(value)
-    if (
-        issubclass(kind, BaseException)
-        or hasattr(kind, "__len__")
-        or kind.__dict__.get("__slots__")
-    ):
+    if issubclass(kind, (str, bytes, int, float, BaseException)) or hasattr(kind, "__len__"):
         return True
-    return any(not name.startswith("_") for name in getattr(value, "__dict__", ()))
+    slots = (slot for base in kind.__mro__ for slot in base.__dict__.get("__slots__", ()))
+    try:
+        names = (*slots, *getattr(value, "__dict__", ()))
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        return True
+    return any(not name.startswith("_") for name in names)

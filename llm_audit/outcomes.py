@@ -220,7 +220,7 @@ def _message(given: object) -> object:
 
 def _cost(value: object) -> float | None:
     try:
-        cost = float(value)  # type: ignore[arg-type]
+        cost = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         cost = math.nan

@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_audit import arguments
 from llm_audit.encoding.safe_text import safe_repr, text
+from llm_audit.errors import let_through
 from llm_audit.settings import report_mistake
 
 NAME_MAX_CHARACTERS = 128
@@ -50,22 +51,29 @@ def annotation_fields(
 
 def _value(given: object) -> bool | int | float | str | None:
     """Return a verdict, a number or a label; anything else is none."""
+    try:
+        value = _judged(given)
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        value = None
+    if value is None:
+        report_mistake(
+            "value has to be True or False, a finite number of at most 64 bits or a label, not "
+            f"{safe_repr(given):.50}; the score is left out."
+        )
+    return _cut("value", value, LABEL_MAX_CHARACTERS) if isinstance(value, str) else value
+
+
+def _judged(given: object) -> bool | int | float | str | None:
     value = given.value if isinstance(given, Enum) else given
     if callable(item := getattr(type(value), "item", None)):  # numpy's
         value = item(value)
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value:
-        return _cut("value", value, LABEL_MAX_CHARACTERS)
+    if isinstance(value, bool | str):
+        return value if value != "" else None
     if isinstance(value, Integral):
-        if -_INT64 <= int(value) < _INT64:
-            return int(value)
-    elif isinstance(value, Real | Decimal) and math.isfinite(value):
+        return int(value) if -_INT64 <= int(value) < _INT64 else None
+    if isinstance(value, Real | Decimal) and math.isfinite(value):
         return float(value)
-    report_mistake(
-        "value has to be True or False, a finite number of at most 64 bits or a label, not "
-        f"{safe_repr(given):.50}; the score is left out."
-    )
     return None
 
 

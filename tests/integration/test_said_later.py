@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -201,6 +202,8 @@ def test_what_is_no_score_is_a_mistake(recording: Recording, calls: Calls) -> No
         ("value", {"name": "n", "value": None}),
         ("value", {"name": "n", "value": float("nan")}),
         ("value", {"name": "n", "value": 2**70}),
+        ("value", {"name": "n", "value": Decimal("sNaN")}),
+        ("value", {"name": "n", "value": Fraction(10**400)}),
         ("value", {"name": "n", "value": ["good"]}),
         ("value", {"name": "n", "value": "x" * (LABEL_MAX_CHARACTERS + 1)}),
         ("name", {"name": "", "value": 1}),

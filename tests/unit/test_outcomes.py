@@ -117,7 +117,7 @@ def test_a_cost_not_given_is_computed() -> None:
     assert fields["cost_source"].startswith("genai-prices")
 
 
-@pytest.mark.parametrize("cost", [-1, math.nan, math.inf, 10**400, "much", object()])
+@pytest.mark.parametrize("cost", [-1, math.nan, math.inf, 10**400, "much", True, object()])
 def test_what_is_no_cost_is_a_mistake(cost: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A cost that cannot be raises in strict mode; else there is none."""
     configure(strict=True)

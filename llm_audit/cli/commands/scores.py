@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from llm_audit.cli.commands.summaries import By
+from llm_audit.cli.commands.summaries import By, group_cell
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import WEEK, LimitOfRows, print_rows
 from llm_audit.cli.options import AsJson, filtered
-from llm_audit.cli.times import Timezone, chosen_timezone, group_name
+from llm_audit.cli.times import Timezone, chosen_timezone
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.results import ScoreSummary
 
@@ -44,7 +44,7 @@ def scores(
     )
 
     def cells(row: ScoreSummary) -> Iterator[RenderableType]:
-        yield terminal.words(group_name(by, row.group))
+        yield group_cell(by, row.group)
         yield terminal.number(row.scores)
         yield terminal.share(row.yes / (row.yes + row.no) if row.yes + row.no else None)
         for number in (row.mean, row.least, row.most):

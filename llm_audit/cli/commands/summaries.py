@@ -159,7 +159,7 @@ def costs(
     )
 
     def cells(row: CostSummary) -> Iterator[RenderableType]:
-        yield _name(by, row.group)
+        yield group_cell(by, row.group)
         yield terminal.number(row.calls)
         yield terminal.number(row.total_tokens)
         yield terminal.number(row.cached_tokens)
@@ -212,7 +212,7 @@ def latency(
     )
 
     def cells(row: LatencySummary) -> Iterator[RenderableType]:
-        yield _name(by, row.group)
+        yield group_cell(by, row.group)
         yield terminal.number(row.calls)
         yield from (terminal.duration(getattr(row, percentile)) for percentile in percentiles)
         yield terminal.bar(row.p95, largest)
@@ -248,7 +248,8 @@ def _course(by: str, rows: Sequence[Any], timezone: str, filters: CallFilters) -
     return Course(cast("Bucket", by), rows, named="group", timezone=timezone, filters=filters)
 
 
-def _name(by: str, group: str | None) -> RenderableType:
+def group_cell(by: str, group: str | None) -> RenderableType:
+    """Return the name of a group for a table; a task's is shown from its end."""
     return terminal.EndOf(group) if by == "task_name" else terminal.words(group_name(by, group))
 
 

@@ -39,7 +39,7 @@ from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
-from llm_audit.encoding.schemas import has_schema, name_of, sent_for
+from llm_audit.encoding.schemas import name_of, schema_maker
 from llm_audit.errors import let_through
 
 CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -106,8 +106,8 @@ class _Sanitiser:
 
     def _foreign(self, value: Any) -> Any:
         kind = type(value)
-        if has_schema(value, self._path):
-            return self._schema(value)
+        if (schema_of := schema_maker(value, self._path)) is not None:
+            return self._schema(value, schema_of)
         if dataclasses.is_dataclass(kind):
             return self._container(value, self._dataclass)
         if callable(getattr(kind, "model_dump", None)):
@@ -230,9 +230,9 @@ class _Sanitiser:
             fields = {**vars(value), **(getattr(value, "model_extra", None) or {})}
         return self._convert(fields)
 
-    def _schema(self, value: Any) -> Any:
+    def _schema(self, value: Any, schema_of: Callable[[Any], dict[str, Any]]) -> Any:
         try:
-            document = sent_for(value, self._path)
+            document = schema_of(value)
         except Exception as error:  # noqa: BLE001  (a class without a schema, or hostile code)
             let_through(error)
             return self.as_repr(value)

@@ -8,7 +8,7 @@ they are asked themselves, as far as the app has imported them.
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import GenericAlias, UnionType
 from typing import Any
 
@@ -20,33 +20,28 @@ _SCHEMA_SOURCES = (type, GenericAlias, UnionType, TypeAdapter)
 _PARAMETERS = ("tool_call_schema", "args_schema", "params_json_schema")
 
 
-def has_schema(value: object, path: Sequence[str]) -> bool:
-    """Tell whether a value in a call is a class or a function for which a schema is sent.
+def schema_maker(value: object, path: Sequence[str]) -> Callable[[Any], dict[str, Any]] | None:
+    """Return what makes the schema that is sent for a class, a function or a tool in a call.
 
     Args:
         value: Anything.
         path: Where it is in the call's fields.
+
+    Returns:
+        A function of the value, which raises whatever pydantic or the class itself raises where
+        there is no schema; None for a value that is sent as it is.
     """
     if not path or path[0] not in _REQUEST:
-        return False
+        return None
     if inspect.isroutine(value):
-        return "tools" in path
+        return partial(_sent_as, "tools") if "tools" in path else None
     if "tools" in path[-2:-1] and _is_tool(value):
-        return True
+        return _tool_object
     kind = type(value)
-    return issubclass(kind, _SCHEMA_SOURCES) or kind.__module__ == "typing"
-
-
-def sent_for(value: Any, path: Sequence[str]) -> dict[str, Any]:
-    """Return what a client sends for a class, a function or a tool; see `has_schema`.
-
-    Raises:
-        Exception: Whatever pydantic or the class itself raises where there is no schema.
-    """
-    if "tools" in path[-2:-1] and _is_tool(value):
-        return _tool_object(value)
-    name = next((name for name in path if name in _SENT_AS), "")
-    return _sent_as(value, "tools" if "tools" in path else name)
+    if not issubclass(kind, _SCHEMA_SOURCES) and kind.__module__ != "typing":
+        return None
+    argument = next((name for name in path if name in _SENT_AS), "")
+    return partial(_sent_as, "tools" if "tools" in path else argument)
 
 
 def name_of(value: Any) -> str:
@@ -73,7 +68,7 @@ def _tool_object(tool: Any) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=128)  # a schema takes pydantic 300 µs
-def _sent_as(value: Any, argument: str) -> dict[str, Any]:
+def _sent_as(argument: str, value: Any) -> dict[str, Any]:
     return _SENT_AS.get(argument, _schema)(value)
 
 

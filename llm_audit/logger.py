@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Never
 
-from llm_audit import misspelt, recording, scores
+from llm_audit import recording, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.encoding.absent import is_absent
@@ -243,13 +243,12 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-
-        def fields() -> dict[str, Any]:
-            if unknown:
-                misspelt.report_unknown(LLMLogger.score, unknown)
-            return scores.score_fields(name, value, comment, source)
-
-        return recording.say_later("score", call_id, fields)
+        return recording.say_later(
+            LLMLogger.score,
+            call_id,
+            unknown,
+            lambda: scores.score_fields(name, value, comment, source),
+        )
 
     @staticmethod
     def annotate(
@@ -273,13 +272,12 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-
-        def fields() -> dict[str, Any]:
-            if unknown:
-                misspelt.report_unknown(LLMLogger.annotate, unknown)
-            return scores.annotation_fields(tags, metadata)
-
-        return recording.say_later("annotate", call_id, fields)
+        return recording.say_later(
+            LLMLogger.annotate,
+            call_id,
+            unknown,
+            lambda: scores.annotation_fields(tags, metadata),
+        )
 
     @staticmethod
     def log_call(**start_arguments: Any) -> "LoggedCall":

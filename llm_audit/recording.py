@@ -49,19 +49,27 @@ def _start(
     recording.start(call_id, created_ms, fields, attempt_id)
 
 
-def say_later(doing: str, call_id: str, fields: Callable[[], dict[str, Any]]) -> CallReference:
+def say_later(
+    method: Method,
+    call_id: str,
+    unknown: Mapping[str, Any],
+    fields: Callable[[], dict[str, Any]],
+) -> CallReference:
     """Record what is said of a call beside its start and its end.
 
     Args:
-        doing: The method's name.
+        method: `LLMLogger.score` or `annotate`.
         call_id: What was given as such.
+        unknown: Arguments that it does not take.
         fields: Returns what is said.
     """
-    known = arguments.known_identifier(call_id)
+    known, doing = arguments.known_identifier(call_id), method.__name__
     if not known:
         report_mistake(f"call_id has to be what LLMLogger.start returned; {doing} records nothing.")
     elif get_settings().enabled:
         try:
+            if unknown:
+                misspelt.report_unknown(method, unknown)
             if said := fields():
                 recorder().say_later(known, said)
         except Exception as error:  # noqa: BLE001
@@ -92,10 +100,9 @@ def end(
         if unknown:
             misspelt.report_unknown(method, unknown)
         known = True
-        if issubclass(
-            type(given.get("error")), BaseException
-        ):  # not its __class__, which may raise
-            given["error"] = error = failures.behind(given["error"])
+        error: Any = given.get("error")
+        if issubclass(type(error), BaseException):  # not isinstance: its __class__ may raise
+            given["error"] = error = failures.behind(error)
             known = given["status"] is not None or failures.owner_knows(error)
         recording = recorder()
         call = recording.open_calls.get(call_id)

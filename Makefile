@@ -7,8 +7,8 @@ PROCESSES ?= 5 # that run tests at a time; they wait more than they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test coverage faults celery-suite compat lint types bench figures docs \
-	wheel-test constraints
+.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours lint types bench \
+	figures docs wheel-test constraints
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -46,6 +46,9 @@ celery-suite: setup ## Run Celery's own tests with and without the hooks, and pr
 
 compat: setup ## Run the core rows of the Celery tests on every Celery that is supported
 	@.ci/compat
+
+neighbours: setup ## Run the tests beside what needs a venv of its own: arq, ddtrace, Django, flower …
+	@.ci/neighbours
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

@@ -13,7 +13,7 @@ from uuid_utils import uuid4
 
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.recording import trace_here
 
 HEADER = "x-llm-audit-ctx"
@@ -65,6 +65,7 @@ def load(request: Any) -> CallContext:
             metadata=dict(carried.get("metadata", {})),
         )
     except (TypeError, ValueError, AttributeError) as error:
+        let_through(error)
         log_once(f"A message's {HEADER} header is unreadable: {type(error).__name__}.")
         return CallContext()
 
@@ -101,6 +102,7 @@ def canvas_id_of(request: Any) -> str | None:
     try:
         group_id = _outermost_group({"options": options})
     except (TypeError, AttributeError, RecursionError) as error:  # whatever a message may hold
+        let_through(error)
         log_once(f"The canvas of a message is unreadable: {type(error).__name__}.")
         group_id = None
     return str(group_id) if group_id else request.root_id or request.id
@@ -147,7 +149,8 @@ def _size(name: str, value: Any) -> int | None:
     """Return what a part of the context takes up in the header, or None if it cannot travel."""
     try:
         return len(_json({name: value}))
-    except Exception:  # noqa: BLE001  (circular, nested without end, or what its str() raises)
+    except Exception as error:  # noqa: BLE001  (circular, too deep, or what its str() raises)
+        let_through(error)
         return None
 
 

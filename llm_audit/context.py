@@ -142,7 +142,8 @@ def _place() -> object:
     """Name the thread or asyncio task that is running."""
     try:
         task = asyncio.current_task()
-    except RuntimeError:
+    except RuntimeError as error:
+        let_through(error)
         task = None
     return task or threading.get_ident()
 

@@ -12,6 +12,8 @@ LLMAuditError
 import logging
 import traceback
 
+from llm_audit.interruption import from_outside
+
 logger = logging.getLogger("llm_audit")
 
 
@@ -56,13 +58,14 @@ def log(level: int, message: str, *arguments: object) -> None:
 
 
 def let_through(error: BaseException) -> None:
-    """Raise again what did not come from our work but from a signal handler that interrupted it.
+    """Raise again what did not come out of our work, but struck it from outside: a time limit.
 
     Args:
         error: What was caught where anything may be raised.
     """
-    if is_soft_time_limit(error):
-        raise error
+    struck = error if is_soft_time_limit(error) else from_outside(error)
+    if struck is not None:
+        raise struck
 
 
 def is_soft_time_limit(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 from uuid import UUID
 
-from llm_audit.errors import UsageError
+from llm_audit.errors import UsageError, let_through
 
 Id: TypeAlias = str | int | UUID
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,7 +20,8 @@ def created_at(call_id: str) -> datetime | None:
     try:
         milliseconds = int(call_id[:8] + call_id[9:13], 16)
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError) as error:
+        let_through(error)
         return None
 
 

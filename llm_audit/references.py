@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 
@@ -49,7 +49,8 @@ async def _acknowledged() -> None:
         return
     try:
         loop = asyncio.get_running_loop()
-    except RuntimeError:
+    except RuntimeError as error:
+        let_through(error)
         log_once("Awaiting a call waits for MongoDB only in asyncio: here it returns at once.")
         return
     future: asyncio.Future[None] = loop.create_future()
@@ -61,9 +62,10 @@ async def _acknowledged() -> None:
     acknowledged = running.shipper.acknowledged
     acknowledged.call(running.journal.last_seq, arrived)
     try:
-        with suppress(TimeoutError):  # the record is in the journal and will be shipped
-            async with asyncio.timeout(get_settings().acknowledged_timeout_seconds):
-                await future
+        async with asyncio.timeout(get_settings().acknowledged_timeout_seconds):
+            await future
+    except TimeoutError as error:  # ours: the record is in the journal and will be shipped
+        let_through(error)
     finally:
         acknowledged.call_no_more(arrived)
 

@@ -272,13 +272,15 @@ class _Sanitiser:
         self._note("int beyond 64 bits stored as str")
         try:
             return str(number)
-        except ValueError:  # longer than sys.get_int_max_str_digits()
+        except ValueError as error:  # longer than sys.get_int_max_str_digits()
+            let_through(error)
             return hex(number)
 
     def decimal(self, value: Any) -> Any:
         try:
             number = bson.Decimal128(value)
-        except ArithmeticError:  # more than 34 digits, or the exponent too large
+        except ArithmeticError as error:  # more than 34 digits, or the exponent too large
+            let_through(error)
             self._note("Decimal stored as str")
             return str(value)
         self._note("Decimal stored as Decimal128")

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid_utils import uuid4
 
 from llm_audit.encoding.encode import Blob
+from llm_audit.errors import let_through
 
 SUFFIX = ".blob"
 
@@ -51,7 +52,8 @@ def sha256_of(name: str) -> str:
 def _write(folder: Path, name: str, blob: Blob) -> None:
     try:
         os.link(folder / _written[folder, blob.sha256], folder / name)
-    except (KeyError, OSError):  # not written, gone with its segment, too many links, no links here
+    except (KeyError, OSError) as error:
+        let_through(error)  # else not written, gone with its segment, too many links, no links here
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with open(os.open(folder / name, flags, 0o600), "wb") as file:  # noqa: PTH123  (the mode)
             file.write(blob.data)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any, TypedDict
 
 import bson
 from bson.errors import BSONError
+
+from llm_audit.errors import let_through
 
 CALL_IDS_MAX = 10
 
@@ -148,10 +149,12 @@ class LossNote:
         if lost == self.lost or not due:
             return
         self._next, self._tried = time.monotonic() + NOTE_SECONDS, lost
-        with suppress(OSError):  # that the disk refuses has been said
+        try:
             entries = losses.entries()
             leave(folder, recorded=recorded, not_journaled=not_journaled, dropped=entries)
             self.lost = lost
+        except OSError as error:  # that the disk refuses has been said
+            let_through(error)
 
 
 def find_left(folder: Path) -> dict[str, Any]:

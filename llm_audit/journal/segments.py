@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.journal.records import (
     LENGTH_BYTES,
     SHORTEST_BYTES,
@@ -222,9 +222,11 @@ class FileSegment(Segment):
     def close(self) -> None:
         """Take nothing more; from now on the file is read by its name, if it still has one."""
         super().close()
-        with suppress(OSError):  # else it may be unreachable by its name: keep the descriptor
+        try:
             if self.path.exists():
                 self._descriptor = None
+        except OSError as error:  # it may be unreachable by its name: keep the descriptor
+            let_through(error)
 
     def delete(self) -> None:
         """Remove the file, and the blobs that only its records name."""

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from uuid_utils import uuid4
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 
 REJECTED_FOLDER = "rejected"
 LOCK = "lock"
@@ -141,7 +141,8 @@ class ProcessFolder:
     def _is_linked(self, descriptor: int) -> bool:
         try:
             return (self.path / LOCK).stat().st_ino == os.fstat(descriptor).st_ino
-        except OSError:
+        except OSError as error:
+            let_through(error)
             return False
 
 
@@ -195,7 +196,8 @@ def boot_id() -> str:
     try:
         # bytes: a codec would be imported, while another thread may fork
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return socket.gethostname()  # no /proc: a reboot then looks like the same kernel
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from llm_audit.errors import LLMAuditError, log_once
+from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
@@ -193,6 +193,7 @@ class Journal:
                             self._room_bytes -= segment.end
                             self.written_bytes += segment.end
             except OSError as error:
+                let_through(error)
                 with self._lock:
                     self._disk_refused(error)
 
@@ -245,6 +246,7 @@ class Journal:
             try:
                 self._append(segment, record)
             except OSError as error:
+                let_through(error)
                 self._disk_refused(error)
             else:
                 self._room_bytes -= len(record)
@@ -296,6 +298,7 @@ class Journal:
             self._make_folder()
             segment = FileSegment.create(path)
         except OSError as error:
+            let_through(error)
             self._disk_refused(error)
             return None
         return self._begin(segment)
@@ -317,6 +320,7 @@ class Journal:
             if self._current is not None and self._current.stay_in(self.folder):
                 self._unsaid["made anew"] = complaints.made_anew(self.folder)
         except OSError as error:
+            let_through(error)
             self._disk_refused(error)
 
     def _begin(self, segment: Segment) -> Segment:
@@ -345,6 +349,7 @@ class Journal:
         while self._unsaid:
             try:
                 key, message = self._unsaid.popitem()
-            except KeyError:
+            except KeyError as error:
+                let_through(error)
                 return  # another thread has said it
             log_once(message, level=logging.ERROR, key=key)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from llm_audit.errors import let_through
 from llm_audit.prices.cost import Cost, Sale
 from llm_audit.providers.fields import at
 
@@ -95,6 +96,7 @@ def _usd(value: object, per_usd: int) -> float | None:
         return None
     try:
         usd = float(Decimal(str(value)) / per_usd)
-    except (InvalidOperation, OverflowError):
+    except (InvalidOperation, OverflowError) as error:
+        let_through(error)
         return None
     return usd if math.isfinite(usd) and usd >= 0 else None

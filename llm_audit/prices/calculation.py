@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from llm_audit.errors import let_through
 from llm_audit.prices.conditions import conditions_of
 from llm_audit.prices.cost import Sale
 from llm_audit.prices.plain_rates import listed_prices, token_counts
@@ -94,11 +95,8 @@ def _calculated(seller: "Provider", model: "ModelInfo", used: _Used) -> dict[str
             price_context=used.conditions or None,
         )
         parts = _parts_of(prices, usage, used.units.get("input_tokens", 0))
-    except (
-        ArithmeticError,
-        KeyError,
-        ValueError,
-    ):  # more of a part than of the whole, or a price of a new kind
+    except (ArithmeticError, KeyError, ValueError) as error:
+        let_through(error)  # else more of a part than of the whole, or a price of a new kind
         return None
     total = float(bill.total_price)
     rest = total - math.fsum(parts.values())

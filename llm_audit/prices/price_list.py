@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from llm_audit.errors import log_once
+from llm_audit.errors import let_through, log_once
 from llm_audit.prices.calculation import LibraryPrice
 from llm_audit.prices.conditions import conditions_of
 from llm_audit.prices.cost import Cost, Sale
@@ -40,9 +40,11 @@ def list_cost(sale: Sale) -> Cost | None:
         return None
     try:
         price = _price_of(sale.provider, sale.requested, sale.answered)
-    except TypeError:  # a name that is none, a list say
+    except TypeError as error:  # a name that is none, a list say
+        let_through(error)
         return None
-    except ImportError:  # a signal handler that records while its own thread imports the prices
+    except ImportError as error:
+        let_through(error)  # else a signal handler that records while its own thread imports them
         log_once("The price of a call is unknown: the price list is not loaded.")
         return None
     if price.snapshot is not _snapshot_getter()():  # genai_prices.UpdatePrices fetched newer ones

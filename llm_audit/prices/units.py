@@ -5,10 +5,10 @@ frameworks make of usages (LiteLLM, LangChain, pydantic-ai, snake_case) is read 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from llm_audit.errors import let_through
 from llm_audit.prices.conditions import NAMES as CONDITIONS
 from llm_audit.prices.conditions import STANDARD
 from llm_audit.providers.fields import LISTS, fields_of, spelled
@@ -164,11 +164,12 @@ def _extracted(seller: "Provider", usage: Mapping[str, Any]) -> Iterator[Units]:
         # the usage itself lies at the root, or at its beginning: "usage.billed_units"
         for step in reversed(root[:-1] if root[-1] in usage else root):
             body = {step: body}
-        with suppress(AttributeError, TypeError, ValueError):  # another API's usage
+        try:
             _, found = extractor.extract(body)
-            yield {
-                name: value for name, value in vars(found).items() if type(value) in {int, float}
-            }
+        except (AttributeError, TypeError, ValueError) as error:  # another API's usage
+            let_through(error)
+            continue
+        yield {name: value for name, value in vars(found).items() if type(value) in {int, float}}
 
 
 def _is_at_one(units: Units, counts: Mapping[str, int], named: Units) -> bool:

@@ -234,7 +234,8 @@ def _seconds(value: object) -> float | None:
     if issubclass(type(text), str | int | float) and type(text) is not bool:
         try:
             seconds = float(text)  # type: ignore[arg-type]
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError) as error:
+            let_through(error)
             return None
         return seconds if math.isfinite(seconds) else None
     return None
@@ -274,7 +275,8 @@ def _decoded(bodies: Iterable[Any], boto: object) -> object:
 def _from_json(text: str) -> object:
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        let_through(error)
         return text
     return found if isinstance(found, dict | list) else text
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from llm_audit.errors import let_through
 from llm_audit.providers.blocks import (
     ASSISTANT,
     CALL,
@@ -186,7 +187,8 @@ def _parsed(value: object) -> Any:
         return value
     try:
         meant = json.loads(value)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        let_through(error)
         return value
     readable = isinstance(meant, dict | list) and not _is_deeper(meant, _DEEPEST)
     return meant if readable else value

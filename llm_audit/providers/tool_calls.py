@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from llm_audit.errors import let_through
 from llm_audit.providers.blocks import ASSISTANT, CALL, ToolCall, blocks_of, message_in
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.shapes import ANY
@@ -68,7 +69,8 @@ def _is_well_formed(call: ToolCall) -> bool:
         return bool(fields_of(arguments))
     try:
         is_object = isinstance(_strict_json.decode(arguments), dict)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        let_through(error)
         is_object = False
     return is_object or call.takes_text
 

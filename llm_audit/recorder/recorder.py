@@ -12,7 +12,7 @@ from uuid import uuid4
 from llm_audit import redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
-from llm_audit.errors import ConfigurationError, log, log_once
+from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
@@ -313,6 +313,7 @@ class Recorder:
             if not blobs or self.journal.take_room(missing_bytes(self.journal.folder, blobs)):
                 return write_blobs(self.journal.folder, blobs), None
         except OSError as error:
+            let_through(error)
             return [], str(error.strerror)
         return [], QUOTA
 
@@ -321,6 +322,7 @@ def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
     try:
         folder.ensure()
     except OSError as error:
+        let_through(error)
         message = (
             f"spool_dir {settings.spool_dir} cannot be written ({error.strerror}): give this "
             "process a writable folder on a local disk through llm_audit.configure(spool_dir=...) "

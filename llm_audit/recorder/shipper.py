@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from llm_audit import prices
-from llm_audit.errors import UnavailableError, log, log_fault, log_once
+from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
@@ -124,6 +124,7 @@ class Shipper:
         try:
             self._thread.start()
         except RuntimeError as error:
+            let_through(error)
             log_once(f"The shipper could not be started ({error}): {self._where_calls_wait()}.")
             self.acknowledged.end()
 

@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
 )
 
+from llm_audit.errors import let_through
 from llm_audit.settings.mongo_url import hosts_in
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
 
@@ -38,7 +39,8 @@ Redact = Callable[[dict[str, Any]], dict[str, Any]]
 def _default_spool_dir() -> Path:
     try:
         state = platformdirs.user_state_path("llm-audit")
-    except RuntimeError:  # there is no home folder, which the validator says
+    except RuntimeError as error:  # there is no home folder, which the validator says
+        let_through(error)
         state = Path("~/.local/state/llm-audit")
     return state / "spool"
 
@@ -152,13 +154,16 @@ class Settings(BaseModel):
             raise ValueError("no path holds a null byte")
         try:
             absolute = folder.expanduser().absolute()
-        except RuntimeError:
+        except RuntimeError as error:
+            let_through(error)
             raise ValueError(f"there is no home folder for {folder}") from None
-        except OSError:
+        except OSError as error:
+            let_through(error)
             raise ValueError(f"{folder} is relative to a folder that is gone") from None
         try:
             absolute.lstat()
         except OSError as error:
+            let_through(error)
             if error.errno == errno.ENAMETOOLONG:
                 raise ValueError("the path is too long") from None
         return absolute

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llm_audit.errors import let_through
 from llm_audit.spelling import did_you_mean, nearest
 
 Rate = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
@@ -58,10 +59,12 @@ def read_prices(given: Any) -> Any:
     try:
         content = tomllib.loads(Path(given).expanduser().read_text("utf-8"))
     except OSError as error:
+        let_through(error)
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from None
     except (RuntimeError, ValueError) as error:  # no home folder, a null byte
+        let_through(error)
         raise ValueError(f"cannot read {path!r}: {error}") from None
     if unknown := content.keys() - {_TABLE}:
         raise ValueError(f"{path}: {min(unknown)!r:.50} is not [[{_TABLE}]], which each price is")

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from llm_audit.call import without_content
-from llm_audit.errors import ConfigurationError, log_once
+from llm_audit.errors import ConfigurationError, let_through, log_once
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
@@ -100,7 +100,8 @@ def _fallback(name: str) -> Any:
     if name == "spool_dir":
         try:
             return default.expanduser().absolute()
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError) as error:
+            let_through(error)
             return _IMPOSSIBLE_SPOOL
     return default
 

@@ -1,0 +1,277 @@
+"""What strikes from outside goes through every guard; what objects of the user's raise does not."""
+
+import ctypes
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, model_serializer
+
+import llm_audit
+from llm_audit import LLMLogger, audit_context
+from llm_audit.settings import changed_settings
+from llm_audit.testing.records import RecordedCalls, recorded_nowhere
+
+
+class JobTimeoutException(Exception):  # noqa: N818  (RQ's name)
+    """A limit that is no error of Celery's, and an `Exception`."""
+
+
+LIMITS: list[type[Exception]] = [JobTimeoutException, TimeoutError, ValueError, KeyError, OSError]
+
+
+class Asked:
+    """An object of the user's in whose every method something happens."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+
+    def __repr__(self) -> str:
+        return str(self._happens())
+
+    __str__ = __repr__
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._happens()])
+
+    def model_dump(self, **_: object) -> object:
+        """Dump, as pydantic's models do."""
+        return self._happens()
+
+    def keys(self) -> object:
+        """Name what it holds, as mappings do."""
+        return self._happens()
+
+
+class Model(BaseModel):
+    """A pydantic model with a serializer of its own, whose faults pydantic wraps."""
+
+    asked: Any
+
+    @model_serializer
+    def serialised(self) -> object:
+        """Ask what it holds."""
+        return self.asked.model_dump()
+
+
+@pytest.fixture(autouse=True)
+def calls(tmp_path: Path) -> Iterator[RecordedCalls]:
+    """Record where nobody ships, and as in production."""
+    with recorded_nowhere(tmp_path) as calls, changed_settings(strict=False):
+        yield calls
+
+
+def works(happens: Callable[[], object]) -> Iterator[Callable[[], object]]:
+    """Give everything that asks objects of the user's."""
+    asked: Any = Asked(happens)
+    call_id = LLMLogger.start(model="m")
+
+    def in_context(**given: Any) -> None:
+        with audit_context(**given):
+            pass
+
+    def redacted() -> None:
+        try:
+            llm_audit.shutdown(0)
+            llm_audit.configure(redact=lambda _: happens())
+            LLMLogger.start(model="m")
+        finally:
+            llm_audit.shutdown(0)
+            llm_audit.configure(redact=None)
+
+    yield partial(LLMLogger.start, messages=[{"content": asked}])
+    yield partial(LLMLogger.start, messages=asked, model=asked, metadata={"a": Model(asked=asked)})
+    yield partial(LLMLogger.start, tags=asked, user_id=asked)
+    yield partial(LLMLogger.complete, call_id, response=asked)
+    yield partial(LLMLogger.complete, call_id, response_message={"content": asked})
+    yield partial(LLMLogger.complete, call_id, response=Model(asked=asked))
+    yield partial(LLMLogger.complete, call_id, tokens=asked)
+    yield partial(LLMLogger.fail, call_id, JobTimeoutException(asked))
+    yield partial(LLMLogger.score, call_id, "name", asked, comment=asked)
+    yield partial(LLMLogger.annotate, call_id, metadata={"value": asked})
+    yield partial(in_context, user_id=asked)
+    yield partial(in_context, tags=asked)
+    yield redacted
+
+
+class Limit:
+    """Handlers of every form that a signal may have."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self.kind = kind
+
+    def method(self, _: int, __: FrameType | None) -> None:
+        """Raise it at once."""
+        raise self.kind
+
+    def __call__(self, *_: object) -> None:
+        """Raise it with a text."""
+        raise self.kind("said")
+
+    def disarming(self, number: int, _: FrameType | None) -> None:
+        """Strike once, and have another function raise it."""
+        signal.signal(number, signal.SIG_DFL)
+        raises(self.kind())
+
+    def told_more(self, _: str, *, said: str, number: int = 0) -> None:
+        """Raise it where the arguments are no signal's."""
+        raise self.kind(said, number)
+
+    def handlers(self) -> list[Callable[..., object]]:
+        """Return all of them."""
+        return [
+            *(self.method, self, self.disarming, partial(Limit.method, self)),
+            lambda number, _: self.told_more("", said="said", number=number),
+            lambda *_, said="said": self.told_more("", said=said),
+        ]
+
+
+@contextmanager
+def handled(handler: Callable[..., object]) -> Iterator[None]:
+    earlier = signal.signal(signal.SIGUSR1, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+
+
+def by_signal() -> str:
+    signal.raise_signal(signal.SIGUSR1)
+    return "text"
+
+
+def by_signal_in_c() -> str:
+    return "".join(map(str, sorted([2, 1], key=lambda _: by_signal())))
+
+
+def test_what_a_signal_handler_raises_comes_out(calls: RecordedCalls) -> None:
+    """Whichever form the handler has, whatever it raises, and whomever it interrupts."""
+    for kind in LIMITS:
+        for handler in Limit(kind).handlers():
+            for happens in (by_signal, by_signal_in_c):
+                for work in works(happens):
+                    with handled(handler), pytest.raises(kind) as raised:
+                        work()
+                    assert type(raised.value) is kind, (kind, handler, work)
+    assert {call.model for call in calls} >= {"m"}
+
+
+def test_what_another_thread_sets_comes_out() -> None:
+    """An exception that was raised nowhere is nobody's fault."""
+
+    def set_here(kind: type[Exception]) -> str:
+        this = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(this, ctypes.py_object(kind))
+        return "text"
+
+    for kind in (JobTimeoutException, TimeoutError):
+        for work in works(partial(set_here, kind)):
+            with pytest.raises(kind):
+                work()
+
+
+def test_a_limit_that_an_object_wraps_comes_out() -> None:
+    """An object of the user's that makes another error of a limit does not hide it."""
+
+    def wrapped(*, cause: bool) -> None:
+        try:
+            by_signal()
+        except JobTimeoutException as error:
+            raise RuntimeError("no") from error if cause else None
+        raise AssertionError
+
+    def in_passing() -> None:
+        try:
+            by_signal()
+        except JobTimeoutException:
+            {}["missing"]
+
+    for happens in (partial(wrapped, cause=True), in_passing):
+        for work in works(happens):
+            with handled(Limit(JobTimeoutException)), pytest.raises(JobTimeoutException):
+                work()
+
+
+def raises(error: BaseException) -> None:
+    raise error
+
+
+def thrown(error: BaseException) -> None:
+    (_ for _ in ()).throw(error)
+
+
+def looks_at_itself() -> None:
+    import inspect
+
+    inspect.getargvalues(sys._getframe())
+    given_its_caller(sys._getframe(), "name")
+
+
+def given_its_caller(frame: FrameType, name: str) -> None:
+    raise JobTimeoutException(frame, name)
+
+
+def hostile() -> None:
+    class Strange(Exception):  # noqa: N818
+        __traceback__ = __cause__ = __context__ = args = property(lambda _: 1 / 0)  # type: ignore[assignment]
+
+    Strange.__module__ = 7  # type: ignore[assignment]
+    raise Strange
+
+
+def had_been_struck() -> None:
+    """Raise what is wrong here, though a limit that struck earlier has been dealt with."""
+    with handled(Limit(JobTimeoutException)), suppress(JobTimeoutException):
+        by_signal()
+    raise KeyError
+
+
+FAULTS: list[Callable[[], object]] = [
+    partial(raises, JobTimeoutException("of its own")),
+    partial(raises, TimeoutError()),
+    partial(raises, OSError(5, "no")),
+    partial(thrown, JobTimeoutException()),
+    partial(thrown, TimeoutError()),
+    partial(int, "x"),
+    partial(getattr, object(), "missing"),
+    partial(open, "/nowhere/at/all"),
+    lambda: {}["missing"],
+    partial([].pop, 1),
+    lambda: 1 / 0,
+    lambda: [1 for _ in range(3) if object() < 1],  # type: ignore[operator]
+    "\ud800".encode,
+    lambda: next(iter(())),
+    looks_at_itself,
+    hostile,
+    had_been_struck,
+]
+
+
+def test_faults_of_objects_stay_out(calls: RecordedCalls) -> None:
+    """Whatever an object of the user's raises itself, and whatever that is called."""
+    for happens in FAULTS:
+        before = len(calls)
+        for work in works(happens):
+            work()
+        assert len(calls) > before
+
+
+def test_a_fault_while_a_limit_is_handled_stays_out(calls: RecordedCalls) -> None:
+    """What the user deals with when recording is asked is no part of what happens in it."""
+    call_id = LLMLogger.start(model="limited")
+    with handled(Limit(JobTimeoutException)):
+        try:
+            by_signal()
+        except JobTimeoutException as limit:
+            for work in works(partial(raises, KeyError())):
+                work()
+            LLMLogger.fail(call_id, limit, response_message={"content": Asked(lambda: 1 / 0)})
+    ended = next(call for call in calls if call.id == call_id)
+    assert (ended.status, ended.error_type) == ("TIMEOUT", "JobTimeoutException")

@@ -144,16 +144,9 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
     assert_nothing_is_left(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("module", "command", "environment"),
-    [("llm_audit.demo", (), {"KEEP": "1"}), ("llm_audit.cli", ("demo", "--keep"), {})],
-    ids=["module", "command line"],
-)
-def test_keep_leaves_the_servers_up_until_ctrl_c(
-    module: str, command: tuple[str, ...], environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_keep_leaves_the_servers_up_until_ctrl_c(tmp_path: Path) -> None:
     """Kept, the printed URL leads to the calls, until Ctrl-C ends everything."""
-    demo = start_demo(tmp_path, *command, module=module, **environment)
+    demo = start_demo(tmp_path, "demo", "--keep", module="llm_audit.cli")
     printed = read_until(demo, "LLM_AUDIT_DATABASE=")
     exports = dict(re.findall(r"export (\w+)=(\S+)", printed))
     with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:

@@ -24,7 +24,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 from llm_audit import embedded
 
-TASKS = 20
+TASKS = 8
 
 
 @pytest.mark.parametrize("limit", ["--max-tasks-per-child=1", "--max-memory-per-child=1"])
@@ -129,7 +129,7 @@ def test_a_task_that_lets_nothing_else_run(tasks: Any, own_queue: Deployment) ->
     observer = watched.with_settings(QUEUE="nothing-comes-here")
     calls = own_queue.calls
     with watched.worker(*GEVENT), observer.worker(*SOLO):
-        result = spinning_tasks.spin.delay(3.0)
+        result = spinning_tasks.spin.delay(1.0)
         spinning = {"messages.content": "spinning"}
         until(lambda: calls.count_documents(spinning))
         seen = set()

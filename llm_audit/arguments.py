@@ -19,6 +19,7 @@ from llm_audit.encoding.absent import is_absent, without_absent
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
 from llm_audit.errors import UsageError, let_through
+from llm_audit.ids import new_call_id
 from llm_audit.open_enum import NAME_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
 
@@ -109,7 +110,7 @@ def call_identifier(value: object) -> str:
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
         "a call of its own."
     )
-    return str(uuid_utils.uuid7())
+    return new_call_id()[0]
 
 
 def known_identifier(value: object) -> str:

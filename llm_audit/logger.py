@@ -5,12 +5,11 @@ the call's id, a `str`, and may be awaited.
 """
 
 import atexit
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Never
 
-from llm_audit import recording, scores
+from llm_audit import clock, recording, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.encoding.absent import is_absent
@@ -140,7 +139,7 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-        ended_ns = time.monotonic_ns()
+        ended_ns = clock.monotonic_ns()
         given = {
             "response_message": response_message,
             "tokens": tokens,
@@ -199,7 +198,7 @@ class LLMLogger:
         Raises:
             UsageError: In strict mode, when an argument is wrong.
         """
-        ended_ns = time.monotonic_ns()
+        ended_ns = clock.monotonic_ns()
         given = {
             "response_message": response_message,
             "tokens": tokens,

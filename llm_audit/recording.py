@@ -4,12 +4,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import uuid_utils
-
 from llm_audit import arguments, failures, misspelt, outcomes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.errors import ConfigurationError, UsageError
+from llm_audit.ids import new_call_id
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded, report_mistake
@@ -25,13 +24,12 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
         given: Its arguments by name.
         request_params: Every other argument.
     """
-    call_uuid = uuid_utils.uuid7()
-    call_id = str(call_uuid)
+    call_id, created_ms = new_call_id()
     try:
         if get_settings().enabled:
             if request_params:
                 misspelt.report_near_misses(method, request_params)
-            _start(call_id, call_uuid.timestamp, given, request_params)
+            _start(call_id, created_ms, given, request_params)
     except Exception as error:  # noqa: BLE001
         not_recorded("start", error)
     return CallReference(call_id)

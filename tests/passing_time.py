@@ -15,5 +15,5 @@ def clock_of(*modules: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[
         now += seconds
 
     for module in modules:
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+        monkeypatch.setattr(module, "clock", SimpleNamespace(monotonic=lambda: now))
     return pass_seconds

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
+from llm_audit import clock
 from llm_audit.embedded.child import Child
 from llm_audit.errors import LLMAuditError
 
@@ -165,9 +166,9 @@ class Server(ABC):
         self._wait_until(self._child, lambda: self._answering_pid() == self.pid is not None)
 
     def _wait_until(self, child: Child, ready: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = clock.monotonic() + START_SECONDS
         while not ready():
-            if (ended := child.has_ended()) or time.monotonic() > deadline:
+            if (ended := child.has_ended()) or clock.monotonic() > deadline:
                 what = "ended at once" if ended else f"is not ready after {START_SECONDS:.0f} s"
                 is_taken = "already in use" in child.log()
                 error = _PortTakenError if is_taken else EmbeddedUnavailableError

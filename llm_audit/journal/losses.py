@@ -1,7 +1,6 @@
 """What did not arrive as it was recorded: counted by reason, with where and when."""
 
 import threading
-import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any, TypedDict
 import bson
 from bson.errors import BSONError
 
+from llm_audit import clock
 from llm_audit.errors import let_through
 
 CALL_IDS_MAX = 10
@@ -145,10 +145,10 @@ class LossNote:
     def write(self, folder: Path, losses: Losses, recorded: int, not_journaled: int) -> None:
         """Write it if it is due. The parameters are those of `leave`."""
         lost = losses.total + not_journaled
-        due = lost >= 2 * self._tried or time.monotonic() >= self._next
+        due = lost >= 2 * self._tried or clock.monotonic() >= self._next
         if lost == self.lost or not due:
             return
-        self._next, self._tried = time.monotonic() + NOTE_SECONDS, lost
+        self._next, self._tried = clock.monotonic() + NOTE_SECONDS, lost
         try:
             entries = losses.entries()
             leave(folder, recorded=recorded, not_journaled=not_journaled, dropped=entries)

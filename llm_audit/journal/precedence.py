@@ -40,7 +40,8 @@ def outcome_key(rank: Rank, at: float) -> Int64:
         rank: Who speaks.
         at: When the outcome was known, in seconds of the epoch.
     """
-    earlier_first = (1 << _TIME_BITS) - 1 - int(at * 1e6)
+    latest = (1 << _TIME_BITS) - 1  # in 2112: what a wrong clock says must not become a rank
+    earlier_first = latest - min(max(0, int(at * 1e6)), latest)
     tie = random.getrandbits(_TIE_BITS)
     return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
 
@@ -51,4 +52,4 @@ def later_key(at: float) -> Int64:
     Args:
         at: When it was said, in seconds of the epoch.
     """
-    return Int64((int(at * 1e6) << _TIE_BITS) | random.getrandbits(_TIE_BITS))
+    return Int64((max(0, int(at * 1e6)) << _TIE_BITS) | random.getrandbits(_TIE_BITS))

@@ -6,12 +6,12 @@ Memory is bounded by the window of starts that wait for their outcome, not by th
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from llm_audit import clock
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
 from llm_audit.journal.operations import Write, writes_for
@@ -209,7 +209,7 @@ class JournalReader:
         return False
 
     def _take(self, segment: Segment) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         for record in segment.read_on(READ_BYTES):
             if self.last_read_seq:
                 self.missing += max(0, record.seq - self.last_read_seq - 1)
@@ -251,7 +251,7 @@ class JournalReader:
 
     def _release_waiting(self, *, everything: bool) -> None:
         """Send starts alone whose outcome does not come soon; they are in the order of reading."""
-        due_before = time.monotonic() - self._pending_after_seconds
+        due_before = clock.monotonic() - self._pending_after_seconds
         while self._waiting:
             call_id, waiting = next(iter(self._waiting.items()))
             too_many = self._waiting_bytes > WINDOW_MAX_BYTES

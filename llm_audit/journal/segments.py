@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
+from llm_audit import clock
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.records import (
     LENGTH_BYTES,
@@ -39,7 +40,7 @@ class Segment(ABC):
         self.end = 0
         self.read = 0
         self.open = True
-        self.began = time.monotonic()
+        self.began = clock.monotonic()
         self.last_seq = 0
         self.records = 0  # how many were written, and of these taken by the reader; 0 if unknown
         self.taken = 0

@@ -4,9 +4,10 @@ No clocks are compared and no past silence counts, so neither a wrong clock nor 
 living look dead.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+
+from llm_audit import clock
 
 
 class _Sighting(NamedTuple):
@@ -22,7 +23,7 @@ class Sightings:
 
     def unchanged_seconds(self, name: str, value: object) -> float:
         """Take note of a value, and return for how long it has been this one."""
-        now = time.monotonic()
+        now = clock.monotonic()
         sighting = self._sightings.get(name)
         if sighting is None or sighting.value != value:
             self._sightings[name] = sighting = _Sighting(value, now)

@@ -7,11 +7,11 @@ newest records first lose their content, then are dropped whole; both are tallie
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from llm_audit import clock
 from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
@@ -127,7 +127,7 @@ class Journal:
     @property
     def disk_refuses(self) -> bool:
         """Whether the disk has refused a record a moment ago."""
-        return self._refused_until > 0 and time.monotonic() < self._refused_until
+        return self._refused_until > 0 and clock.monotonic() < self._refused_until
 
     def measured(self, used_bytes: int, written_before: int) -> None:
         """Take note of how much the whole spool holds.
@@ -161,7 +161,7 @@ class Journal:
         with self._lock:
             if self._current is None or self._appending:
                 return
-            if time.monotonic() - self._current.began >= older_than_seconds:
+            if clock.monotonic() - self._current.began >= older_than_seconds:
                 self._end_current()
 
     def note_losses(self) -> None:
@@ -336,7 +336,7 @@ class Journal:
 
     def _disk_refused(self, error: OSError) -> None:
         self._unsaid[complaints.DISK_REFUSED] = complaints.disk_refuses(self.folder, error)
-        self._refused_until = time.monotonic() + REOPEN_AFTER_SECONDS
+        self._refused_until = clock.monotonic() + REOPEN_AFTER_SECONDS
         self._end_current()
 
     def _drop(self, reason: str, call_id: str) -> None:

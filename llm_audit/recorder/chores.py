@@ -1,7 +1,8 @@
 """What the shipping thread does now and then: each chore knows when it is due."""
 
-import time
 from collections.abc import Callable
+
+from llm_audit import clock
 
 
 class Every:
@@ -18,11 +19,11 @@ class Every:
     ) -> None:
         self._seconds = seconds
         self._work = work
-        self.due_at = time.monotonic() + first_after_seconds
+        self.due_at = clock.monotonic() + first_after_seconds
 
     def __call__(self) -> None:
         """Do the work, if it is due."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if now >= self.due_at:
             self.due_at = now + self._seconds
             self._work()

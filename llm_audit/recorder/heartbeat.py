@@ -7,11 +7,11 @@ would abandon all the others.
 
 import os
 import socket
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from llm_audit import clock
 from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import boot_id
 from llm_audit.settings import Settings
@@ -127,7 +127,7 @@ class Heartbeat:
         }
         silent = list(processes.find(query, {"beat": 1, "lease_seconds": 1}))
         # now that the answer is here: this process may have been frozen while it was on its way
-        if time.monotonic() - self._last_look > MISSED_BEATS * self._settings.beat_seconds():
+        if clock.monotonic() - self._last_look > MISSED_BEATS * self._settings.beat_seconds():
             self._beats.keep(())  # nobody looked for a while: begin anew
         self._beats.keep(process["_id"] for process in silent)
         expired = [
@@ -136,5 +136,5 @@ class Heartbeat:
             if self._beats.unchanged_seconds(process["_id"], process["beat"])
             >= process["lease_seconds"]
         ]
-        self._last_look = time.monotonic()
+        self._last_look = clock.monotonic()
         return expired

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from llm_audit import redaction
+from llm_audit import clock, redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
@@ -94,7 +94,7 @@ class Recorder:
         if self.settings.redact is not None:
             fields, notes = redaction.apply(self.settings.redact, fields)
         began = OpenCall(
-            time.monotonic_ns(),
+            clock.monotonic_ns(),
             created_ms,
             fields.get("provider"),
             fields.get("model"),
@@ -140,7 +140,7 @@ class Recorder:
         rank = Rank.UNWINDING if fields.get("ended_by") in UNWINDING_CAUSES else Rank.LEFT
         try:
             known = self.open_calls.give_up(call_id)
-            self._end(call_id, known, fields, time.monotonic_ns(), rank)
+            self._end(call_id, known, fields, clock.monotonic_ns(), rank)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice
@@ -232,15 +232,15 @@ class Recorder:
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = clock.monotonic() + timeout_seconds
         self.journal.close()
         self.journal.save_memory()
         result = self.shipper.flush(timeout_seconds)
-        while self.shipper.recovery.expects_more() and time.monotonic() < deadline:
+        while self.shipper.recovery.expects_more() and clock.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if not result:
             self.journal.save_memory()  # as late as can be: the disk may take it by now
-        self.shipper.stop(max(0.0, deadline - time.monotonic()))
+        self.shipper.stop(max(0.0, deadline - clock.monotonic()))
         lost = 0 if result else give_up(self.journal.segments, self.journal.losses)
         if not lost:
             return result
@@ -264,7 +264,7 @@ class Recorder:
         """Return how many operations were recorded, and what became of them."""
         shipper, journal = self.shipper, self.journal
         unfinished = shipper.own.reader.unfinished
-        age_seconds = time.monotonic() - unfinished[0].began if unfinished else 0.0
+        age_seconds = clock.monotonic() - unfinished[0].began if unfinished else 0.0
         return {
             "recorded": journal.last_seq,
             "acked_through": shipper.acknowledged.through,
@@ -294,8 +294,9 @@ class Recorder:
         else:
             ended_at = time.time()
             began = created_at(call_id)
-            if began is not None:
-                fields["latency_ms"] = max(0.0, round((ended_at - began.timestamp()) * 1000, 3))
+            if began is not None:  # by another clock, or by this one before it was put back
+                ended_at = max(ended_at, began.timestamp())
+                fields["latency_ms"] = round((ended_at - began.timestamp()) * 1000, 3)
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
         fields["outcome_key"] = key = outcome_key(rank, ended_at)
         notes: Sequence[str] = fields.pop("encoding_notes", ())

@@ -1,9 +1,9 @@
 """What the dead left: adopt their journals, ship them, then close the calls they left open."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from llm_audit import clock
 from llm_audit.errors import UnavailableError, log_fault, log_once
 from llm_audit.journal import spool
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
@@ -65,11 +65,11 @@ class Recovery:
 
     def look_often(self) -> None:
         """Look at every opportunity for a while: a process is just being ended."""
-        self._often_until = time.monotonic() + DYING_SECONDS
+        self._often_until = clock.monotonic() + DYING_SECONDS
 
     def expects_more(self) -> bool:
         """Tell whether a process that was just ended has left what is still to be done."""
-        return time.monotonic() < self._often_until and any(
+        return clock.monotonic() < self._often_until and any(
             owner.has_ended() and path.name not in self._left_alone
             for path, owner in spool.owners(self._target_folder)
         )
@@ -89,7 +89,7 @@ class Recovery:
 
         A fault of it holds up no call of ours.
         """
-        if time.monotonic() < self._paused_until:
+        if clock.monotonic() < self._paused_until:
             return False
         try:
             self._folder = self._folder or self._adopt_next()
@@ -140,11 +140,11 @@ class Recovery:
                 f"with those settings ships them. If they belong to {settings.target_name()}, "
                 f"move it into {self._target_folder}."
             )
-        self._look_began = time.monotonic()
+        self._look_began = clock.monotonic()
         self._dead = adopt_dead(self._target_folder, self._other_kernels)
 
     def _adopt_next(self) -> ProcessFolder | None:
-        if time.monotonic() < self._often_until:
+        if clock.monotonic() < self._often_until:
             self._look.soon()
         self._look()
         for folder in self._dead:
@@ -191,7 +191,7 @@ class Recovery:
 
     def _pause(self) -> bool:
         """Go on only after the usual interval."""
-        self._paused_until = time.monotonic() + self._settings.recovery_interval_seconds
+        self._paused_until = clock.monotonic() + self._settings.recovery_interval_seconds
         return False
 
     def _leave_alone(self, reason: str) -> None:

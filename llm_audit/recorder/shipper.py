@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from llm_audit import prices
+from llm_audit import clock, prices
 from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
@@ -134,11 +134,11 @@ class Shipper:
         Args:
             timeout_seconds: How long to wait for it at the most.
         """
-        began = time.monotonic()
+        began = clock.monotonic()
         self.recovery.look_now()
         self._wakes.put(True)  # noqa: FBT003
         while not self.recovery.left_nothing(began):
-            if time.monotonic() - began >= timeout_seconds:
+            if clock.monotonic() - began >= timeout_seconds:
                 return False
             time.sleep(POLL_SECONDS)
         return True
@@ -213,9 +213,9 @@ class Shipper:
 
     def _pause(self, seconds: float) -> None:
         """Wait until there is something to do; who waits for MongoDB does not end every pause."""
-        end = time.monotonic() + seconds
-        patience_ends = time.monotonic() + (AWAITED_SECONDS if self.unavailable else 0)
-        while (left := end - time.monotonic()) > 0 and not self._stopping:
+        end = clock.monotonic() + seconds
+        patience_ends = clock.monotonic() + (AWAITED_SECONDS if self.unavailable else 0)
+        while (left := end - clock.monotonic()) > 0 and not self._stopping:
             try:
                 if self._wakes.get(timeout=left):
                     break

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 from children import output_of
-from faults import clock, scenes
+from faults import scenes
 from faults.harmed import Harmed, process_folders, settle
 from faults.promises import Child, Verdict, child, judge
 from faults.table import Report
 from patience import LONG
 from waiting import until
+from wall_clock import SET_CLOCK, give_a_clock
 
 import llm_audit
 
-END_AFTER_THE_CLOCK_WAS_SET_BACK = """
-import os, time
-from pathlib import Path
-import llm_audit
+END_AFTER_THE_CLOCK_WAS_SET_BACK = (
+    SET_CLOCK
+    + """
+import time
 from llm_audit import LLMLogger
 
 def record():
@@ -29,13 +30,14 @@ def record():
 
 ids = [record() for _ in range(20)]
 before = time.time()
-Path(os.environ["CLOCK_IS_BACK"]).touch()
+set_clock(-3600)
 assert time.time() < before - 3000
 ids += [record() for _ in range(20)]
 for call_id in ids:
     LLMLogger.complete(call_id)
 print(*ids)
 """
+)
 
 TIMES = 10 if LONG else 1
 FOUR_THREADS = {"threads": 4, "pause_seconds": 0.001}
@@ -55,12 +57,8 @@ def test_clock_set_back(
     harmed: Harmed, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Calls that run while the clock is set back an hour take as long as they did take."""
-    library = clock.build(tmp_path)
-    if library is None:
-        pytest.skip("there is no C compiler to build a clock that can be set back")
+    give_a_clock(tmp_path, monkeypatch)
     settings = harmed.settings()
-    monkeypatch.setenv("CLOCK_IS_BACK", str(tmp_path / "clock is back"))
-    monkeypatch.setenv("LD_PRELOAD", str(library))
     (line,) = output_of(END_AFTER_THE_CLOCK_WAS_SET_BACK, settings)
     ids = line.split()
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 # Lowest first. A room imports from its own layer and from those before it, never from later ones.
 LAYERS = [
-    {"interruption"},
+    {"clock", "interruption"},
     {"errors", "open_enum", "spelling"},
     {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
     {"providers"},

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         log_summarization,
         log_translation,
     )
-    from llm_audit.lifecycle import flush, recover, retry_rejected, shutdown, stats
+    from llm_audit.lifecycle import flush, lifespan, recover, retry_rejected, shutdown, stats
     from llm_audit.logger import LLMLogger
     from llm_audit.providers.whole import response_of
     from llm_audit.queries import pipelines
@@ -64,6 +64,7 @@ __all__ = [
     "doctor",
     "flush",
     "init",
+    "lifespan",
     "log_chat",
     "log_classification",
     "log_embedding",
@@ -97,7 +98,14 @@ _HOMES = {
         "UsageError",
     ),
     "llm_audit.helpers": tuple(name for name in __all__ if name.startswith("log_")),
-    "llm_audit.lifecycle": ("flush", "recover", "retry_rejected", "shutdown", "stats"),
+    "llm_audit.lifecycle": (
+        "flush",
+        "lifespan",
+        "recover",
+        "retry_rejected",
+        "shutdown",
+        "stats",
+    ),
     "llm_audit.logger": ("LLMLogger",),
     "llm_audit.providers.whole": ("response_of",),
     "llm_audit.queries.repository": ("LLMCallRepository", "SyncLLMCallRepository"),

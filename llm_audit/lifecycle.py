@@ -1,6 +1,8 @@
 """Flush, stop and look after this process's recording; starting needs nobody."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from llm_audit import failures
@@ -41,6 +43,28 @@ def shutdown(timeout_seconds: float | None = None, *, ended_by: str = "shutdown"
     """
     LLMLogger.end_open_calls(None, ended_by=ended_by)
     return process.stop(timeout_seconds)
+
+
+@asynccontextmanager
+async def lifespan(app: object = None) -> AsyncIterator[None]:  # noqa: ARG001
+    """Look after recording as long as an ASGI app lives: `FastAPI(lifespan=llm_audit.lifespan)`.
+
+    At its start the journals of dead processes are looked for; at its end, once the server has
+    answered its last request, everything is delivered as by `shutdown()`.
+
+    Args:
+        app: What a framework gives; nothing of it is used.
+    """
+    recover()
+    try:
+        yield
+    finally:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # trio's
+            shutdown()
+        else:
+            await asyncio.to_thread(shutdown)
 
 
 def rest() -> FlushResult:

@@ -4,8 +4,8 @@ Nothing here touches the network, so one function serves sync and async code: wh
 the call's id, a `str`, and may be awaited.
 """
 
-import atexit
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Never
 
@@ -13,6 +13,7 @@ from llm_audit import clock, recording, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
 from llm_audit.encoding.absent import is_absent
+from llm_audit.recorder.exits import at_end
 from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
 
@@ -377,4 +378,4 @@ class LoggedCall:
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.
-atexit.register(LLMLogger.end_open_calls, None, ended_by="process_exit")
+at_end(partial(LLMLogger.end_open_calls, None, ended_by="process_exit"))

@@ -49,10 +49,17 @@ signal.pause()
 
 def killed_during_an_outage(script: str, settings: Settings, server: embedded.Mongod) -> list[str]:
     """Run a script that MongoDB never hears of; return the calls that it has recorded."""
+    return ended_during_an_outage(script, settings, server, returncode=-9)
+
+
+def ended_during_an_outage(
+    script: str, settings: Settings, server: embedded.Mongod, *, returncode: int
+) -> list[str]:
+    """Run a script that MongoDB never hears of to its end; return the lines that it printed."""
     server.kill()
     with child(script, settings) as process:
         output, errors = process.communicate()
-    assert (process.returncode, errors) == (-9, "")
+    assert (process.returncode, errors) == (returncode, "")
     server.restart()
     return output.splitlines()
 

@@ -2,6 +2,7 @@
 
     <spool_dir>/<target>/<nonce>/lock             held with lockf as long as the process lives
     <spool_dir>/<target>/<nonce>/00000001.bson    its journal segments
+    <spool_dir>/<target>/<nonce>/ended            if it ended in order, but not all had arrived
     <spool_dir>/<target>/rejected/<nonce>.<hash>.bson    what MongoDB refused in every way
     <spool_dir>/<target>/rejected/<nonce>-00000001.damaged    from a segment, what cannot be read
 
@@ -16,6 +17,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -29,6 +31,7 @@ from llm_audit.errors import let_through, log_once
 
 REJECTED_FOLDER = "rejected"
 LOCK = "lock"
+ENDED = "ended"  # an empty file
 NEW = ".new-"  # of a folder that is being made, or removed
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
@@ -101,6 +104,16 @@ class ProcessFolder:
     def owner(self) -> dict[str, Any]:
         """Return what the lock file says of the owner."""
         return {} if self._descriptor is None else read_owner(self._descriptor)
+
+    def note_end(self) -> None:
+        """Note for whoever ships the rest that the owner has ended in order, and was not killed."""
+        with suppress(OSError):  # the disk refuses: then it counts as killed
+            (self.path / ENDED).touch(mode=0o600)
+
+    @property
+    def ended_in_order(self) -> bool:
+        """Whether the owner has noted its end."""
+        return (self.path / ENDED).exists()
 
     def touch(self) -> None:
         """Show other kernels on a shared volume that the owner lives."""
@@ -209,6 +222,7 @@ class Owner(NamedTuple):
     pid: int | None
     boot_id: str | None
     target: str | None = None
+    parent: int | None = None
 
     @classmethod
     def known(cls, owner: Mapping[str, Any], *, lives: bool) -> "Owner":
@@ -219,6 +233,11 @@ class Owner(NamedTuple):
     def of_this_machine(self) -> bool:
         """Whether it ran under this kernel, in this container."""
         return (self.host, self.boot_id) == (socket.gethostname(), boot_id())
+
+    @property
+    def is_child(self) -> bool:
+        """Whether this process has started it."""
+        return self.parent == os.getpid() and self.of_this_machine
 
     def has_ended(self) -> bool:
         """Tell whether the process that recorded is gone; on other machines it counts as alive."""
@@ -277,7 +296,19 @@ def look_at(folder: Path) -> Owner | None:
 
 
 def _this_process() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id()}
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "parent": parent_pid(),
+        "boot_id": boot_id(),
+    }
+
+
+def parent_pid() -> int:
+    """Return who started this process; in a child of multiprocessing not the server that forks."""
+    children = sys.modules.get("multiprocessing.process")
+    parent = children.parent_process() if children is not None else None
+    return os.getppid() if parent is None else parent.pid
 
 
 def read_owner(lock_descriptor: int) -> dict[str, Any]:

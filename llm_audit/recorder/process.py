@@ -1,10 +1,10 @@
 """This process's recorder: made at the first call, anew in a forked child, flushed at the end."""
 
-import atexit
 import os
 import threading
 
 from llm_audit.journal import spool
+from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipper import FlushResult
@@ -42,6 +42,7 @@ def recorder() -> Recorder:
                 raise
             if _Home.recorder is None:
                 _Home.recorder = made
+                exits.listen()
             else:  # a signal handler has recorded meanwhile
                 made.stop(0)
         return _Home.recorder
@@ -109,4 +110,4 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(stop)
+exits.at_end(stop)

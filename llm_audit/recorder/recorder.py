@@ -236,10 +236,12 @@ class Recorder:
         self.journal.close()
         self.journal.save_memory()
         result = self.shipper.flush(timeout_seconds)
+        self.shipper.recovery.look_for_children()
         while self.shipper.recovery.expects_more() and clock.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if not result:
             self.journal.save_memory()  # as late as can be: the disk may take it by now
+            self._folder.note_end()
         self.shipper.stop(max(0.0, deadline - clock.monotonic()))
         lost = 0 if result else give_up(self.journal.segments, self.journal.losses)
         if not lost:

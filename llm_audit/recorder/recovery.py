@@ -67,6 +67,12 @@ class Recovery:
         """Look at every opportunity for a while: a process is just being ended."""
         self._often_until = clock.monotonic() + DYING_SECONDS
 
+    def look_for_children(self) -> None:
+        """Look often, if a child of this process has ended without delivering all of its own."""
+        owners = (owner for _, owner in spool.owners(self._target_folder))
+        if any(owner.is_child and owner.has_ended() for owner in owners):
+            self.look_often()
+
     def expects_more(self) -> bool:
         """Tell whether a process that was just ended has left what is still to be done."""
         return clock.monotonic() < self._often_until and any(
@@ -185,7 +191,8 @@ class Recovery:
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
             note_recovered(processes, self._settings, folder, left, account)
-        self._closing.abandon(folder.nonce, ended_by="worker_lost")
+        cause = "process_exit" if folder.ended_in_order else "worker_lost"
+        self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()
         self._folder = self._shipment = None
 

@@ -16,6 +16,7 @@ from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
+from llm_audit.recorder import exits
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
@@ -83,6 +84,7 @@ class Shipper:
         self._others = Every(beat_seconds, self._close_calls_of_the_silent)
         self._chores = (
             Every(SPOOL_SECONDS, self._look_after_spool),
+            Every(SPOOL_SECONDS, exits.listen),  # a server may be imported late
             self.life,
             self._others,
             Every(settings.recovery_interval_seconds, self._bring_in_refused),

@@ -4,6 +4,7 @@ pytest imports this module in every project of an environment that has llm-audit
 is imported by the fixtures.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,15 @@ import pytest
 if TYPE_CHECKING:
     from llm_audit.testing.mongod import FreshDatabase
     from llm_audit.testing.records import RecordedCalls
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Deliver what was recorded: other plugins end the run with os._exit, and no exit handler."""
+    if "llm_audit.logger" in sys.modules:
+        from llm_audit import shutdown
+
+        shutdown(ended_by="process_exit")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The public names, used as users do: mypy reads this, nobody runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -23,6 +24,7 @@ from llm_audit import (
     UsageError,
     audit_context,
     carry_context,
+    lifespan,
     log_chat,
     log_classification,
     log_embedding,
@@ -75,6 +77,9 @@ async def in_async_code() -> None:
     assert_type(await LLMLogger.fail(call_id, "no answer"), CallReference)
     async with LLMLogger.log_call(model="m", messages=MESSAGES) as logged:
         assert_type(logged, CallReference)
+    async with lifespan("an app"):
+        for_servers: Callable[[str], AbstractAsyncContextManager[None]] = lifespan
+        assert callable(for_servers)
 
 
 def by_helpers() -> None:

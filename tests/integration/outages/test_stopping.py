@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dead_processes import ended_during_an_outage
 from short_leases import ours, set_short_leases
 from waiting import PATIENCE, Calls, Recording, until
 
@@ -18,6 +19,27 @@ import sys
 from pathlib import Path
 from llm_audit.journal.adoption import OtherKernels, adopt_dead
 print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
+"""
+
+# Ends in order while MongoDB is away, as does its child; a call begins when all have been ended.
+END_IN_ORDER = """
+import logging, multiprocessing, os
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.recorder import process
+
+logging.disable()
+llm_audit.configure(exit_timeout_seconds=0)
+
+def begin(model):
+    LLMLogger.start(model=model, messages=[])
+
+child = multiprocessing.get_context("fork").Process(target=begin, args=("in a child",))
+child.start()
+child.join()
+begin("in that moment")
+process.stop()
+os._exit(0)
 """
 
 
@@ -106,3 +128,16 @@ def test_a_folder_is_ours_until_the_thread_has_ended(
     assert llm_audit.flush(PATIENCE)
     assert calls.count_documents({"_id": last, "status": "SUCCESS"}) == 1
     until(lambda: not folder.exists())
+
+
+def test_who_ended_in_order_was_not_killed(
+    settings: Settings, server: embedded.Mongod, calls: Calls
+) -> None:
+    """What nobody could say while MongoDB was away is known to whoever ships the rest."""
+    assert ended_during_an_outage(END_IN_ORDER, settings, server, returncode=0) == []
+    assert llm_audit.recover(PATIENCE)
+
+    assert {call["model"]: (call["status"], call["ended_by"]) for call in calls.find()} == {
+        "in a child": ("INCOMPLETE", "process_exit"),
+        "in that moment": ("ABANDONED", "process_exit"),
+    }

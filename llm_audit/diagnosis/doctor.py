@@ -1,6 +1,6 @@
 """The doctor: is everything that was recorded in the database, and if not, where is it?"""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
@@ -11,7 +11,7 @@ from llm_audit.diagnosis.processes import connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused
 from llm_audit.settings import get_settings
 from llm_audit.store import media
-from llm_audit.store.connection import Connection, Documents
+from llm_audit.store.connection import Connection, Documents, server_time
 from llm_audit.store.ensure import IndexState, compare
 from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.plain_errors import plain_errors
@@ -91,7 +91,7 @@ def _refused(rejected: Documents, collection: str) -> Refused:
 
 def _open_calls(calls: Documents, pending_seconds: float) -> PendingCalls:
     """Find the calls that have been open for long."""
-    before = datetime.now(UTC) - timedelta(seconds=pending_seconds)
+    before = server_time(calls.database) - timedelta(seconds=pending_seconds)
     condition = {"status": LLMCallStatusEnum.PENDING, "created_at": {"$lt": before}}
     found = PendingCalls()
     groups = calls.aggregate(

@@ -81,6 +81,12 @@ def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
             yield f"{name} is {process.state}: {process.summary}."
         elif process.everything_arrived is None and process.state == ProcessState.RECOVERED:
             yield f"{name} was recovered, but {process.summary}."
+        if process.clock_ahead_seconds:
+            which = "ahead of" if process.clock_ahead_seconds > 0 else "behind"
+            yield (
+                f"{name}: its machine's clock was {abs(process.clock_ahead_seconds):.0f} s {which} "
+                "MongoDB's, and so are the times of its calls. Set the clock."
+            )
 
 
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:

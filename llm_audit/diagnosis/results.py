@@ -34,6 +34,9 @@ class ProcessReport(BaseModel):
     )
     started_at: UTCDatetime | None = None
     beat_at: UTCDatetime | None = Field(None, description="its last sign of life")
+    clock_ahead_seconds: float = Field(
+        0.0, description="how far its machine's clock is ahead of MongoDB's; 0 up to a minute"
+    )
     recorded: int = Field(0, description="operations, at its last sign of life")
     acked_through: int = Field(0, description="up to where everything has arrived or is named here")
     backlog_bytes: int = 0

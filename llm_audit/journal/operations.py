@@ -16,7 +16,6 @@ import struct
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -33,6 +32,7 @@ from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.precedence import Rank, rank_of
 from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
+from llm_audit.journal.retention import Retention
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
@@ -97,15 +97,15 @@ class Write:
             return [Write(Form.UPDATE_OTHER, self.record, bare=self.bare)]
         return [self]  # an upsert by exactly `_id` raced with another and is simply sent again
 
-    def statement(self, retention_days: float | None) -> Statement:
+    def statement(self, retention: Retention) -> Statement:
         """Return the PyMongo operation."""
         record = self.record
         if self.form is Form.INSERT_START:
-            return InsertOne(_join(_identity(record.id, retention_days, pending=True), record.doc))
+            return InsertOne(_join(_identity(record.id, retention, pending=True), record.doc))
         if self.form is Form.INSERT_MERGED and self.outcome is not None:
-            identity = _identity(record.id, retention_days, pending=False)
+            identity = _identity(record.id, retention, pending=False)
             return InsertOne(_join(identity, record.doc, self.outcome.doc))
-        on_insert = _on_insert(record.id, retention_days)
+        on_insert = _on_insert(record.id, retention)
         if self.form is Form.ADD_NOTES:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
                 nonce = bson.decode(record.doc).get("process_nonce")
@@ -116,7 +116,7 @@ class Write:
                 "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
-            return UpdateOne({"_id": record.id}, update, upsert=self._may_insert(retention_days))
+            return UpdateOne({"_id": record.id}, update, upsert=self._may_insert(retention))
         fields = RawBSONDocument(bytes(record.doc))
         if self.form in (Form.UPSERT_START, Form.ADD_LATER):
             on_insert["status"] = LLMCallStatusEnum.PENDING
@@ -125,17 +125,17 @@ class Write:
                 if self.form is Form.UPSERT_START
                 else said_later(fields, record.key, on_insert)
             )
-            return UpdateOne({"_id": record.id}, stages, upsert=self._may_insert(retention_days))
+            return UpdateOne({"_id": record.id}, stages, upsert=self._may_insert(retention))
         update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
         if self.form is Form.UPSERT_OWN:
             return UpdateOne({"_id": record.id}, update, upsert=True)
         unless_newer = {"_id": record.id, "outcome_key": {"$not": {"$gte": record.key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)
 
-    def _may_insert(self, retention_days: float | None) -> bool:
+    def _may_insert(self, retention: Retention) -> bool:
         """Tell whether this may make a document: not of a call that was removed long ago."""
         record = self.record
-        return record.op != LATER or may_be_on_its_way(record.id, retention_days)
+        return record.op != LATER or may_be_on_its_way(record.id, retention.days)
 
 
 def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
@@ -183,22 +183,13 @@ def _is_small(value: Any) -> bool:
     return len(encode({"": value}, sys.maxsize, sys.maxsize).raw) <= BARE_FIELD_MAX_BYTES
 
 
-def expires_at(call_id: str, retention_days: float | None) -> datetime | None:
-    """Return when MongoDB may delete a call, or None to keep it for ever."""
-    return _on_insert(call_id, retention_days).get("expires_at")
+def _on_insert(call_id: str, retention: Retention) -> dict[str, Any]:
+    dates = {"created_at": created_at(call_id), "expires_at": retention.expires_at(call_id)}
+    return {name: date for name, date in dates.items() if date is not None}
 
 
-def _on_insert(call_id: str, retention_days: float | None) -> dict[str, Any]:
-    created = created_at(call_id)
-    if created is None:
-        return {}
-    if retention_days is None:
-        return {"created_at": created}
-    return {"created_at": created, "expires_at": created + timedelta(days=retention_days)}
-
-
-def _identity(call_id: str, retention_days: float | None, *, pending: bool) -> bytes:
-    fields = {"_id": call_id, **_on_insert(call_id, retention_days)}
+def _identity(call_id: str, retention: Retention, *, pending: bool) -> bytes:
+    fields = {"_id": call_id, **_on_insert(call_id, retention)}
     if pending:
         fields["status"] = LLMCallStatusEnum.PENDING
     return bson.encode(fields)

@@ -5,12 +5,12 @@ process has said why. What their owner says with `complete` or `fail` counts mor
 """
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from pathlib import Path
 
 import bson
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.ids import created_at
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, Record
@@ -64,7 +64,8 @@ class Closing:
         Raises:
             UnavailableError: MongoDB cannot be reached now; call again.
         """
-        now = datetime.now(UTC)
+        with reaching():
+            now = self._connection.clock.now()
         key = outcome_key(Rank.INFERENCE, now.timestamp())
         error_type, error_message = _CAUSES[ended_by]
         outcome = {
@@ -72,10 +73,8 @@ class Closing:
             "ended_by": ended_by,
             "error_type": error_type,
             "error_message": error_message,
-            "completed_at": now,
             "outcome_key": key,
         }
-        raw = bson.encode(outcome)
         open_calls = {"process_nonce": nonce, "status": LLMCallStatusEnum.PENDING}
         with reaching():
             told = self._verdicts.on(open_calls)
@@ -83,12 +82,12 @@ class Closing:
         with reaching():
             found = self._connection.primary_calls().find(open_calls, {"_id": 1})
             call_ids = [call["_id"] for call in found if call["_id"] not in but_not]
-        self._send(
-            [
-                Write(Form.UPDATE_OTHER, Record(OTHER, call_id, 0, key, raw, (), ()))
-                for call_id in call_ids
-            ]
-        )
+        writes = []
+        for call_id in call_ids:
+            made = created_at(str(call_id)) or now  # later than now, by a clock that was ahead
+            raw = bson.encode({**outcome, "completed_at": max(now, made)})
+            writes.append(Write(Form.UPDATE_OTHER, Record(OTHER, call_id, 0, key, raw, (), ())))
+        self._send(writes)
 
     def _send(self, writes: list[Write]) -> None:
         for first in range(0, len(writes), self._batch_size):

@@ -15,7 +15,7 @@ from llm_audit import clock
 from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import boot_id
 from llm_audit.settings import Settings
-from llm_audit.store.connection import Connection, Documents, server_time
+from llm_audit.store.connection import Connection, Documents
 from llm_audit.store.processes import KEPT, ProcessState, documents
 
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
@@ -98,24 +98,26 @@ class Heartbeat:
             return
         flawless = not stats["rejected"] and not stats["dropped"]
         brief = state is ProcessState.ENDED and flawless
-        update = {
-            "$set": {
-                **self._identity,
-                **stats,
-                "state": state,
-                "expires_at": datetime.now(UTC) + (KEPT_AFTER_ALL_ARRIVED if brief else KEPT),
-            },
-            "$inc": {"beat": 1},
-            "$currentDate": {"beat_at": True},
-            "$setOnInsert": {"started_at": self._started_at},
-        }
         with documents(self._connection) as processes:
+            now = self._connection.clock.look()
+            update = {
+                "$set": {
+                    **self._identity,
+                    **stats,
+                    "state": state,
+                    "clock_ahead_seconds": self._connection.clock.ahead_seconds,
+                    "expires_at": now + (KEPT_AFTER_ALL_ARRIVED if brief else KEPT),
+                },
+                "$inc": {"beat": 1},
+                "$currentDate": {"beat_at": True},
+                "$setOnInsert": {"started_at": self._started_at},
+            }
             processes.update_one({"_id": self._nonce}, update, upsert=True)
         self.shown = True
 
     def _find_silent(self, processes: Documents) -> list[Silent]:
         """Find who has been silent for a while, by the server's clock, and watch these."""
-        now = server_time(processes.database)
+        now = self._connection.clock.now()
         silence = timedelta(seconds=2 * self._settings.beat_seconds())
         query = {
             "state": ProcessState.ALIVE,

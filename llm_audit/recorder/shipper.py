@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -283,7 +282,8 @@ class Shipper:
         """Remove media whose calls have all expired, which no TTL index can do for GridFS."""
         try:
             with reaching():
-                media.remove_expired(self._connection.calls().database, datetime.now(UTC))
+                now = self._connection.clock.now()
+                media.remove_expired(self._connection.calls().database, now)
         except UnavailableError as error:
             log_once(f"Expired media could not be looked for ({error}).")
 

@@ -18,6 +18,7 @@ from llm_audit.settings.mongo_url import option_names
 from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
+from llm_audit.store.server_clock import ServerClock
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
 UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}
@@ -101,6 +102,7 @@ class Connection:
         self._settings = settings
         self._client: MongoClient[dict[str, Any]] | None = None
         self._ready: set[str] = set()
+        self.clock = ServerClock(lambda: server_time(self._open_client()[settings.database]))
 
     def open(self) -> None:
         """Begin to look for the server, in threads of the client's own, and wait for nothing.

@@ -17,8 +17,9 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, Losses
-from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write, expires_at
+from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write
 from llm_audit.journal.records import Record
+from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs
 from llm_audit.store.codes import (
@@ -68,7 +69,7 @@ class Delivery:
         self._to_keep: defaultdict[Path, list[Refusal]] = defaultdict(list)
         self._losses = losses
         self._between = between
-        self._settings = settings
+        self._retention = Retention(settings.retention_days, connection.clock.now)
         self._connection = connection
         self._verdicts = Verdicts(connection)
 
@@ -108,11 +109,10 @@ class Delivery:
                 for name in record.blobs:
                     contents[sha256_of(name)][self._blob_folder / name] = record
         database = calls.database.with_options(write_concern=calls.write_concern)
-        days = self._settings.retention_days
         for sha256, records in contents.items():
             self._between()
             expires = max(
-                expires_at(record.id, days) or gridfs.NEVER for record in records.values()
+                self._retention.expires_at(record.id) or gridfs.NEVER for record in records.values()
             )
             try:
                 if not gridfs.refer(database, calls.name, sha256, expires, records):
@@ -131,8 +131,7 @@ class Delivery:
         if group[0].form in ABOUT_ATTEMPTS:
             return _apart(self._verdicts.outcomes(group))
         try:
-            retention_days = self._settings.retention_days
-            statements: list[Any] = [write.statement(retention_days) for write in group]
+            statements: list[Any] = [write.statement(self._retention) for write in group]
             result = calls.bulk_write(statements, ordered=False)
         except BulkWriteError as error:
             return self._sort_out(error.details, group)

@@ -6,7 +6,7 @@ of that are gone already when whoever ships it has to end, too.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -14,7 +14,7 @@ from llm_audit.journal.losses import RECORD, Account, Losses
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.store.codes import going_on
-from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.connection import Connection, Documents, reaching, server_time
 from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import count_kept
 
@@ -55,9 +55,8 @@ def note_lost(processes: Documents, nonce: str, beat: int) -> None:
         beat: Its counter when it fell silent.
     """
     unchanged = {"_id": nonce, "beat": beat, "state": ProcessState.ALIVE}
-    processes.update_one(
-        unchanged, {"$set": {"state": ProcessState.LOST, "lost_at": datetime.now(UTC)}}
-    )
+    lost = {"$set": {"state": ProcessState.LOST}, "$currentDate": {"lost_at": True}}
+    processes.update_one(unchanged, lost)
 
 
 def find_account(processes: Documents, nonce: str) -> Account | None:
@@ -78,12 +77,14 @@ def note_progress(
         folder: The dead process's, in the spool.
         account: What its journal has told so far.
     """
-    unseen = _unseen(settings, folder) | {"state": ProcessState.ALIVE}  # nobody has said otherwise
+    now = server_time(processes.database)
+    unseen = _unseen(settings, folder, now)
+    unseen["state"] = ProcessState.ALIVE  # nobody has said otherwise
     through = {"recorded": account["last_read_seq"], "acked_through": account["acked_through"]}
     processes.update_one(
         {"_id": folder.nonce},
         {
-            "$set": {"recovery": account, "expires_at": datetime.now(UTC) + KEPT},
+            "$set": {"recovery": account, "expires_at": now + KEPT},
             "$max": through,
             "$setOnInsert": unseen,
         },
@@ -123,7 +124,7 @@ def note_recovered(
     recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
     if not (recorded or dropped or refused):
         return
-    now = datetime.now(UTC)
+    now = server_time(processes.database)
     fields = {
         "state": ProcessState.RECOVERED,
         "recovered_at": now,
@@ -137,9 +138,10 @@ def note_recovered(
         "backlog_age_seconds": 0.0,
         "expires_at": now + KEPT,
     }
+    unseen = _unseen(settings, folder, now)
     processes.update_one(
         {"_id": nonce},
-        {"$set": fields, "$unset": {"recovery": ""}, "$setOnInsert": _unseen(settings, folder)},
+        {"$set": fields, "$unset": {"recovery": ""}, "$setOnInsert": unseen},
         upsert=True,
     )
 
@@ -155,7 +157,7 @@ def note_retried(processes: Documents, nonce: str, arrived: int) -> None:
     processes.update_one({"_id": nonce}, {"$inc": {"retried": arrived}})
 
 
-def _unseen(settings: Settings, folder: ProcessFolder) -> dict[str, Any]:
+def _unseen(settings: Settings, folder: ProcessFolder, now: datetime) -> dict[str, Any]:
     """Return who it was that never reached MongoDB, as far as its lock file tells."""
     owner = folder.owner()
     return {
@@ -163,7 +165,7 @@ def _unseen(settings: Settings, folder: ProcessFolder) -> dict[str, Any]:
         **{name: owner[name] for name in ("host", "pid", "boot_id") if name in owner},
         "lease_seconds": settings.lease_seconds,
         "beat": 0,
-        "beat_at": datetime.now(UTC),
+        "beat_at": now,
     }
 
 

@@ -32,9 +32,10 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import RECORD, Losses
-from llm_audit.journal.operations import Form, Write, bare, expires_at
+from llm_audit.journal.operations import Form, Write, bare
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import Record, pack, seal
+from llm_audit.journal.retention import Retention
 from llm_audit.journal.segments import SUFFIX
 from llm_audit.journal.spool import REJECTED_FOLDER, ProcessFolder, rejected_folder
 from llm_audit.settings import Settings
@@ -102,6 +103,7 @@ class Rejected:
         self.counted = Losses(counted)
         self._just_counted: set[str] = set()
         self._settings = settings
+        self._retention = Retention(settings.retention_days, connection.clock.now)
         self._connection = connection
         self._target_folder = folder.path.parent
         self._nonce = folder.nonce
@@ -146,7 +148,7 @@ class Rejected:
             "reason": refusal.reason,
             "detail": refusal.detail[:DETAIL_MAX],
             "rejected_at": datetime.now(UTC),
-            "expires_at": expires_at(record.id, self._settings.retention_days),
+            "expires_at": self._retention.expires_at(record.id),
             "media": [sha256_of(name) for name in blobs],
             "record": bytes(raw),
         }

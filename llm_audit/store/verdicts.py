@@ -9,7 +9,6 @@ asks for the verdict on its attempt.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -92,7 +91,7 @@ class Verdicts:
     def _kept(self, record: Record) -> dict[str, Any]:
         """Keep a verdict in MongoDB; the first on an attempt stands."""
         verdict = {"_id": record.id, **bson.decode(record.doc, _UTC)}
-        on_insert = {**verdict, "expires_at": datetime.now(UTC) + KEPT}
+        on_insert = {**verdict, "expires_at": self._connection.clock.now() + KEPT}
         with _going_on():
             kept = self._connection.verdicts().find_one_and_update(
                 {"_id": record.id},

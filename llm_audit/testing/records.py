@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -13,8 +15,8 @@ from bson.codec_options import CodecOptions
 from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.operations import expires_at
 from llm_audit.journal.records import LATER, START, VERDICT, Record
+from llm_audit.journal.retention import Retention
 from llm_audit.journal.segments import find_segments
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.journal.writer import Journal
@@ -168,7 +170,7 @@ def _empty(call_id: str, retention_days: float | None) -> dict[str, Any]:
         "id": call_id,
         "status": LLMCallStatusEnum.PENDING,
         "created_at": created_at(call_id),
-        "expires_at": expires_at(call_id, retention_days),
+        "expires_at": Retention(retention_days, partial(datetime.now, UTC)).expires_at(call_id),
         "encoding_notes": {},
         "media": {},
     }

@@ -2,22 +2,23 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from children import output_of
+from children import child, output_of
 from nowhere import NOWHERE
 from waiting import Calls, Recording
 from wall_clock import SET_CLOCK, give_a_clock
 
+import llm_audit
 from llm_audit.ids import created_at
 
-HOURS = 2 * 3600
+HOURS, YEARS = 2 * 3600, 2 * 365 * 86_400
+KEPT = timedelta(days=30)
 
-# Records under a clock that is ahead, put right, put forward, put right again, and long ago; says
-# of each call between which times by that clock it began.
-UNDER_FIVE_CLOCKS = (
+# Records under clocks that are ahead, put right, put forward, and behind; says of each call between
+# which times by that clock it began.
+UNDER_ALL_CLOCKS = (
     SET_CLOCK
     + f"""
 import json, time
@@ -29,16 +30,16 @@ from patience import PATIENCE
 def now_ms():
     return time.time_ns() // 1_000_000
 
-first = None
-for ahead in ({HOURS}, 0, {HOURS}, 0, -{HOURS}):
+for ahead in (0, {HOURS}, 0, {YEARS}, 0, -{HOURS}, -{YEARS}):
     set_clock(ahead)
     for _ in range(20):
         before = now_ms()
-        call_id = LLMLogger.start(model="m", messages=[], metadata={{"ahead": ahead}})
-        print(json.dumps([call_id, before, now_ms()]))
+        call_id = LLMLogger.start(model="m", messages=[])
+        print(json.dumps([ahead, call_id, before, now_ms()]))
         LLMLogger.complete(call_id)
-    assert call_id.wait(PATIENCE)  # of this recorder, though its id is the lesser
-assert llm_audit.flush(PATIENCE)
+    # large enough for GridFS
+    LLMLogger.complete(LLMLogger.start(messages=[{{"role": "user", "content": str(ahead) * 9000}}]))
+    assert call_id.wait(PATIENCE)  # of this recorder, though its id may be less than the first
 """
 )
 
@@ -89,24 +90,38 @@ with freeze_time("2021-01-01"):  # and one that is made now
 def test_a_clock_that_is_set(
     recording: Recording, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call has the time that the clock had, and no other is mistaken for it."""
+    """Each call has the time that the clock had; MongoDB keeps it as long as it should."""
     give_a_clock(tmp_path, monkeypatch)
-    lines = output_of(UNDER_FIVE_CLOCKS, recording())
+    monkeypatch.setenv("LLM_AUDIT_RETENTION_DAYS", str(KEPT.days))
+    monkeypatch.setenv("LLM_AUDIT_MEDIA_LIMIT_BYTES", "1000")
+    with child(UNDER_ALL_CLOCKS, recording(create_collection=True)) as process:
+        output, errors = process.communicate()
+    assert process.returncode == 0, errors
 
-    found = {call["_id"]: call for call in calls.find()}
-    promised = [json.loads(line) for line in lines]
-    assert len(found) == len(promised) == 100
-    for call_id, before, after in promised:
+    found = {call["_id"]: call for call in calls.find({"model": "m"})}
+    promised = [json.loads(line) for line in output.splitlines()]
+    assert len(found) == len(promised) == 140
+    for ahead, call_id, before, after in promised:
         call = found[call_id]
-        made = created_at(call_id)
-        assert made == call["created_at"]
-        epoch_ms = call["created_at"].timestamp() * 1000
-        assert before <= round(epoch_ms) <= after
+        assert created_at(call_id) == call["created_at"] <= call["completed_at"]
+        assert before <= round(call["created_at"].timestamp() * 1000) <= after
         assert (call["status"], 0 <= call["latency_ms"] < HOURS) == ("SUCCESS", True)
-        assert call["created_at"] <= call["completed_at"]
-    ids = [call_id for call_id, _, _ in promised]
-    for first in range(0, 100, 20):
-        assert all(earlier < later for earlier, later in pairwise(ids[first : first + 20]))
+        if abs(ahead) < YEARS:
+            assert call["expires_at"] == call["created_at"] + KEPT
+    of_one_clock = [[line[1] for line in promised[at : at + 20]] for at in range(0, 140, 20)]
+    assert all(ids == sorted(ids) for ids in of_one_clock)
+
+    # what MongoDB would have deleted at once, or kept for years
+    now = datetime.now(UTC)
+    expiring = [call["expires_at"] for call in calls.find()]
+    expiring += [file["metadata"]["expires_at"] for file in calls.database["fs.files"].find()]
+    assert len(expiring) == 147 + 5  # equal media are one
+    assert all(now + KEPT - timedelta(hours=3) < at < now + 1.1 * KEPT for at in expiring)
+    assert "The clock of this machine is" in errors
+    (known,) = calls.database["llm_audit_processes"].find()
+    assert known["expires_at"] > now
+    assert known["clock_ahead_seconds"] == pytest.approx(-YEARS, abs=60)
+    assert any("clock was" in problem for problem in llm_audit.doctor().problems)
 
 
 def test_a_clock_that_stands_still(recording: Recording, calls: Calls) -> None:

@@ -1,0 +1,32 @@
+"""Until when a call is kept: so long after it was made or, if that cannot be, after it came."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from llm_audit.ids import created_at
+
+# By how much a call may seem to be made before or after it comes. What is further off had a wrong
+# clock or waited for long, and MongoDB would delete it on arrival, or not for years.
+PLAUSIBLE = timedelta(days=1)
+
+
+class Retention(NamedTuple):
+    """For how long calls are kept.
+
+    Attributes:
+        days: None for ever.
+        now: Returns the time by MongoDB's clock, which also deletes what has expired.
+    """
+
+    days: float | None
+    now: Callable[[], datetime]
+
+    def expires_at(self, call_id: str) -> datetime | None:
+        """Return when MongoDB may delete a call that comes now, or None to keep it for ever."""
+        created = created_at(call_id)
+        if self.days is None or created is None:
+            return None
+        now = self.now()
+        start = created if abs(now - created) < PLAUSIBLE else now
+        return start + timedelta(days=self.days)

@@ -83,8 +83,9 @@ def _searches(fields: Mapping[str, Any]) -> dict[str, int]:
         return found
     items = fields_of(fields.get("response_message")).get("output")
     for item in items if isinstance(items, LISTS) else ():
-        unit = _SEARCH_BY_TOOL.get(fields_of(item).get("type") or "")
+        kind = at(item, "type")
+        unit = _SEARCH_BY_TOOL.get(kind) if isinstance(kind, str) else None
         # opening a page that was found costs nothing
-        if unit and at(item, "action.type") in {None, "search"}:
+        if unit and at(item, "action.type") in (None, "search"):
             found[unit] = found.get(unit, 0) + 1
     return found

@@ -164,7 +164,7 @@ def _read(tokens: object, problems: list[str]) -> dict[str, int]:
     return counts
 
 
-_OWN = {None, "message"}  # the requests that a response's own counts add up
+_OWN = (None, "message")  # the requests that a response's own counts add up
 
 
 def apart(usage: Mapping[str, Any]) -> list[dict[str, Any]]:

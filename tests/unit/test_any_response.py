@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import httpx2
@@ -44,15 +45,17 @@ OF_OPENAI = ("openai", "gpt-4o")
 @pytest.fixture
 def client() -> Iterator[openai.OpenAI]:
     """Give a client whose provider answers with BODY, or with STREAM."""
+    kinds = openai.DefaultHttpxClient.__mro__
+    httpx = import_module(next(kind.__module__ for kind in kinds if kind.__name__ == "Client"))
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
+    def answer(request: Any) -> Any:
         if json.loads(request.content).get("stream"):
-            return httpx2.Response(
+            return httpx.Response(
                 200, content=STREAM, headers={"content-type": "text/event-stream"}
             )
-        return httpx2.Response(200, json=BODY)
+        return httpx.Response(200, json=BODY)
 
-    transport = httpx2.Client(transport=httpx2.MockTransport(answer))
+    transport = httpx.Client(transport=httpx.MockTransport(answer))
     with openai.OpenAI(api_key="secret", http_client=transport) as made:
         yield made
 

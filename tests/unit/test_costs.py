@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import StartDateConstraint, Usage
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_audit.prices import Cost, Sale, cost_of
@@ -220,6 +220,8 @@ def test_searches_that_stand_in_the_answer_are_in_it() -> None:
         {"type": "web_search_call"},
         {"type": "file_search_call"},
         {"type": "message"},
+        {"type": ["no", "text"]},
+        {"type": "web_search_call", "action": {"type": {"no": "text"}}},
     ]
     fields: dict[str, Any] = {
         "usage": A,
@@ -340,6 +342,7 @@ _MODELS = (
 )
 
 
+@example(("openai", "gpt-4o"), {"iterations": [{"type": []}]}, {})
 @given(
     st.sampled_from(_MODELS),
     st.dictionaries(st.sampled_from(_NAMES), _ANYTHING, max_size=8),

@@ -13,7 +13,8 @@ import openai
 import pytest
 from openai.lib._parsing._completions import type_to_response_format_param
 from openai.types.chat import ChatCompletionMessageParam
-from pydantic import BaseModel, TypeAdapter
+from packaging.version import Version
+from pydantic import VERSION, BaseModel, TypeAdapter
 from pydantic.fields import PydanticUndefined
 from typing_extensions import TypedDict
 
@@ -244,10 +245,10 @@ def test_messages_that_pydantic_has_validated() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]
     chat = TypeAdapter(list[ChatCompletionMessageParam])
-    for validated in (
-        chat.validate_python(messages),
-        chat.dump_python(chat.validate_python(messages)),
-    ):
+    given = [chat.validate_python(messages)]
+    if Version(VERSION) >= Version("2.14.3"):  # the iterators of before cannot be looked into
+        given.append(chat.dump_python(chat.validate_python(messages)))
+    for validated in given:
         stored, notes = start(messages=validated)
         assert stored["messages"] == messages
         assert notes == ()

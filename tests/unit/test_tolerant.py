@@ -7,6 +7,8 @@ import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
 from odd_values import ODD
+from packaging.version import Version
+from pydantic import VERSION
 
 from llm_audit.documents import LLMCall
 from llm_audit.queries.conversation import Turn
@@ -75,7 +77,8 @@ def test_numbers_of_every_kind_are_numbers() -> None:
 def test_content_of_mongodbs_own_types_becomes_json() -> None:
     """In Python it is what was stored, in JSON it is text; what is left out stays left out."""
     content = {"at": DatetimeMS(10**16), "by": bson.ObjectId("0" * 24), "raw": b"\xff"}
-    call = read(LLMCall, metadata=content, messages=["secret"], task={"later": bson.ObjectId()})
+    unknown = {"later": bson.ObjectId()} if Version(VERSION) >= Version("2.13") else {}
+    call = read(LLMCall, metadata=content, messages=["secret"], task=unknown)
 
     assert call.metadata == content
     assert json.loads(call.model_dump_json())["metadata"]["by"] == "0" * 24

@@ -116,11 +116,18 @@ def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
     if not (still_linked and dead):
         os.close(descriptor)
         return None
-    return ProcessFolder(path, descriptor)
+    folder = ProcessFolder(path, descriptor)
+    folder.note_adoption()
+    return folder
 
 
 def _remove_unfinished(path: Path) -> None:
-    """Remove a folder if whoever made or removed it was killed at it, an hour ago or more."""
+    """Remove a folder if whoever made or removed it was killed at it, an hour ago or more.
+
+    Who is at it now holds its lock, unless he died: the clock may have been put forward.
+    """
     with suppress(OSError):
-        if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+        owner = spool.look_at(path)
+        is_left = owner is None or not owner.lives
+        if is_left and time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
             shutil.rmtree(path)

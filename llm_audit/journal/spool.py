@@ -3,6 +3,7 @@
     <spool_dir>/<target>/<nonce>/lock             held with lockf as long as the process lives
     <spool_dir>/<target>/<nonce>/00000001.bson    its journal segments
     <spool_dir>/<target>/<nonce>/ended            if it ended in order, but not all had arrived
+    <spool_dir>/<target>/<nonce>/adopted          if it has died, and another process took over
     <spool_dir>/<target>/rejected/<nonce>.<hash>.bson    what MongoDB refused in every way
     <spool_dir>/<target>/rejected/<nonce>-00000001.damaged    from a segment, what cannot be read
 
@@ -31,7 +32,7 @@ from llm_audit.errors import let_through, log_once
 
 REJECTED_FOLDER = "rejected"
 LOCK = "lock"
-ENDED = "ended"  # an empty file
+ENDED, ADOPTED = "ended", "adopted"  # empty files
 NEW = ".new-"  # of a folder that is being made, or removed
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
@@ -107,13 +108,20 @@ class ProcessFolder:
 
     def note_end(self) -> None:
         """Note for whoever ships the rest that the owner has ended in order, and was not killed."""
-        with suppress(OSError):  # the disk refuses: then it counts as killed
-            (self.path / ENDED).touch(mode=0o600)
+        self._note(ENDED)  # where the disk refuses, it counts as killed
+
+    def note_adoption(self) -> None:
+        """Note for whoever waits for the dead that another process has taken over."""
+        self._note(ADOPTED)
 
     @property
     def ended_in_order(self) -> bool:
         """Whether the owner has noted its end."""
         return (self.path / ENDED).exists()
+
+    def _note(self, name: str) -> None:
+        with suppress(OSError):
+            (self.path / name).touch(mode=0o600)
 
     def touch(self) -> None:
         """Show other kernels on a shared volume that the owner lives."""
@@ -138,6 +146,8 @@ class ProcessFolder:
 
     def release(self) -> None:
         """Free the lock and leave the folder for the next process that looks."""
+        with suppress(OSError):
+            (self.path / ADOPTED).unlink(missing_ok=True)
         self.forget()
         with Held.lock:
             Held.owners.pop(self.nonce, None)
@@ -215,7 +225,11 @@ def boot_id() -> str:
 
 
 class Owner(NamedTuple):
-    """Who recorded in a folder, and whether that process or one that adopted it lives."""
+    """Who recorded in a folder, and whether that process or one that adopted it lives.
+
+    Its host and pid are for people: hosts are renamed, containers may have equal names, and a
+    pid means something only in its namespace.
+    """
 
     lives: bool
     host: str | None
@@ -223,6 +237,8 @@ class Owner(NamedTuple):
     boot_id: str | None
     target: str | None = None
     parent: int | None = None
+    pid_namespace: str | None = None
+    adopted: bool | None = None
 
     @classmethod
     def known(cls, owner: Mapping[str, Any], *, lives: bool) -> "Owner":
@@ -230,26 +246,17 @@ class Owner(NamedTuple):
         return cls(lives, *map(owner.get, cls._fields[1:]))
 
     @property
-    def of_this_machine(self) -> bool:
-        """Whether it ran under this kernel, in this container."""
-        return (self.host, self.boot_id) == (socket.gethostname(), boot_id())
-
-    @property
     def is_child(self) -> bool:
         """Whether this process has started it."""
-        return self.parent == os.getpid() and self.of_this_machine
+        ours = os.getpid(), pid_namespace(), boot_id()
+        return (self.parent, self.pid_namespace, self.boot_id) == ours
 
     def has_ended(self) -> bool:
-        """Tell whether the process that recorded is gone; on other machines it counts as alive."""
-        if self.pid is None or not self.of_this_machine:
-            return False
-        if not self.lives:
-            return True
-        try:  # it may be who adopted the folder that lives
-            os.kill(self.pid, 0)
-        except OSError as error:  # another one: it lives, and is somebody else's
-            return isinstance(error, ProcessLookupError)
-        return False
+        """Tell whether the process that recorded is gone; under another kernel it counts as alive.
+
+        Where the lock is held, it is by that process or by one that adopted the folder.
+        """
+        return self.boot_id == boot_id() and bool(self.adopted or not self.lives)
 
 
 def folders_in(parent: Path) -> list[Path]:
@@ -277,9 +284,10 @@ def look_at(folder: Path) -> Owner | None:
     Returns:
         None where there is no lock file: the folder is of no process, or was removed a moment ago.
     """
+    adopted = {"adopted": (folder / ADOPTED).exists()}
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
         if folder.name in Held.owners:
-            return Owner.known(Held.owners[folder.name], lives=True)
+            return Owner.known(Held.owners[folder.name] | adopted, lives=True)
         try:
             descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -292,7 +300,7 @@ def look_at(folder: Path) -> Owner | None:
             lives = True
         finally:
             os.close(descriptor)
-    return Owner.known(owner, lives=lives)
+    return Owner.known(owner | adopted, lives=lives)
 
 
 def _this_process() -> dict[str, Any]:
@@ -300,8 +308,18 @@ def _this_process() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "parent": parent_pid(),
+        "pid_namespace": pid_namespace(),
         "boot_id": boot_id(),
     }
+
+
+def pid_namespace() -> str | None:
+    """Name the pid namespace, as a container has its own; None where there are none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError as error:
+        let_through(error)
+        return None
 
 
 def parent_pid() -> int:
@@ -312,7 +330,7 @@ def parent_pid() -> int:
 
 
 def read_owner(lock_descriptor: int) -> dict[str, Any]:
-    """Return what a lock file says of its owner: host, pid and boot_id, if it says anything."""
+    """Return what a lock file says of its owner, if it says anything."""
     try:
         owner = json.loads(os.pread(lock_descriptor, 4096, 0))
     except ValueError:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -144,6 +145,48 @@ def test_an_adopted_folder_is_still_the_dead_ones(tmp_path: Path) -> None:
     assert seen is not None
     assert (seen.lives, seen.pid) == (True, 4_000_000)
     taken.release()
+
+
+def test_neither_host_nor_pid_tells_who_has_ended(tmp_path: Path) -> None:
+    """Hosts are renamed, containers may have equal names, and all of them have a process 1."""
+    ours = {"host": socket.gethostname(), "pid": os.getpid()}
+    other_name, other_pid = ours | {"host": "renamed"}, ours | {"pid": 4_000_000}
+    for said in (ours, other_name, other_pid):  # our own pid, as a container's next process 1
+        folder = create_process_folder(tmp_path)
+        lock = folder.path / "lock"
+        changed = json.loads(lock.read_text()) | said
+        lock.write_text(json.dumps(changed))
+        spool.Held.owners[folder.nonce] |= said
+
+        def has_ended(folder: ProcessFolder = folder) -> bool:
+            owner = spool.look_at(folder.path)
+            assert owner is not None
+            return owner.has_ended()
+
+        assert not has_ended()  # it holds its lock
+        folder.release()
+        lock.write_text(json.dumps(changed))
+        assert has_ended()
+        (taken,) = adopted(tmp_path)
+        assert has_ended()  # whoever is at what it left
+        taken.release()
+        assert has_ended()
+        lock.write_text(json.dumps(changed | {"boot_id": "another"}))
+        assert not has_ended()  # as far as anybody can tell
+        shutil.rmtree(folder.path)
+
+
+def test_what_is_just_made_is_not_taken_for_left(tmp_path: Path) -> None:
+    """The clock may be put forward while a folder is being made: its lock is held."""
+    folder = create_process_folder(tmp_path)
+    in_the_making = folder.path.rename(tmp_path / f"{spool.NEW}folder")
+    an_hour_ago = time.time() - UNFINISHED_SECONDS - 1
+    os.utime(in_the_making, (an_hour_ago, an_hour_ago))
+    assert adopted_by_another_process(tmp_path) == 0
+    assert in_the_making.exists()
+    folder.release()
+    assert adopted_by_another_process(tmp_path) == 0
+    assert not in_the_making.exists()
 
 
 def test_a_fork_while_a_folder_is_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

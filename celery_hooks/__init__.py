@@ -13,7 +13,9 @@ try:
     from celery import signals
     from celery.contrib.testing.worker import test_worker_stopped
 
-    from celery_hooks import attempts, coroutines, lifecycle, propagation, received, verdicts
+    from celery_hooks import attempts, installed, lifecycle, propagation, received, verdicts
+    from celery_hooks.coroutines import bodies, loops
+    from celery_hooks.installed import Options
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
         raise
@@ -38,16 +40,23 @@ _RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
     (signals.task_revoked, verdicts.task_revoked),
     (signals.task_postrun, attempts.end),
     (signals.worker_init, lifecycle.preload),
-    (signals.worker_process_init, attempts.tag_copy),
+    (signals.worker_process_init, installed.add_copy),
     (signals.worker_ready, lifecycle.look_after_the_dead),
-    (signals.worker_ready, coroutines.look_in_worker),
+    (signals.worker_ready, bodies.look_in_worker),
+    (signals.worker_process_shutdown, loops.close_all),
     (signals.worker_process_shutdown, lifecycle.deliver),
+    (signals.worker_shutdown, loops.close_all),
     (signals.worker_shutdown, lifecycle.deliver),
     (test_worker_stopped, lifecycle.deliver_for_a_test),  # which ends without the one above
 )
 
 
-def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None) -> None:
+def install(
+    app: "Celery | None" = None,
+    *,
+    flush: Literal["task"] | None = None,
+    coroutines: bool = False,
+) -> None:
     """Record which task makes each LLM call, in this process and in the workers it forks.
 
     Call it where the app is made; calling it again changes nothing.
@@ -57,12 +66,17 @@ def install(app: "Celery | None" = None, *, flush: Literal["task"] | None = None
         flush: "task" waits at the end of each task until MongoDB has its calls, at most
             `exit_timeout_seconds`, so before a late acknowledgement. By default nothing waits: the
             journal already holds them.
+        coroutines: Whether tasks that are `async def` are run: each thread that runs tasks keeps
+            one event loop for them. By default Celery does with them what it does, and a warning
+            says so.
     """
-    app = attempts.tag(app, flush=flush)
+    app = installed.add(app, Options(flush=flush == "task", coroutines=coroutines))
     for signal, receiver in _RECEIVERS:
         signal.connect(receiver, weak=False, dispatch_uid=_uid(receiver))
     verdicts.wrap_cancelling()
-    coroutines.watch(app)
+    if coroutines:
+        bodies.wrap_bodies()
+    bodies.watch(app)
 
 
 def uninstall() -> None:
@@ -70,8 +84,9 @@ def uninstall() -> None:
     for signal, receiver in _RECEIVERS:
         signal.disconnect(receiver, dispatch_uid=_uid(receiver))
     verdicts.unwrap_cancelling()
-    coroutines.unwatch()
-    attempts.untag()
+    bodies.unwatch()
+    loops.close_all()
+    installed.remove()
 
 
 def _uid(receiver: Callable[..., None]) -> str:

@@ -3,14 +3,12 @@
 import os
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from celery import Celery, current_app
-from celery.local import maybe_evaluate
 from uuid_utils import uuid4
 
 import llm_audit
-from celery_hooks import propagation, received
+from celery_hooks import installed, propagation, received
 from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, put_back
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
@@ -19,16 +17,6 @@ if TYPE_CHECKING:
     from celery import Task
 
 _ATTRIBUTE = "llm_audit_attempt"
-_SPAWNED = "FORKED_BY_MULTIPROCESSING"  # what Celery sets in a child that is not a fork
-
-
-class _Tagged:
-    """Which apps' tasks are tagged, and whether each waits for its calls to arrive."""
-
-    every_app = False
-    apps: ClassVar[list[Celery]] = []
-    flushed: ClassVar[list[Celery]] = []
-    flush_every_app = False
 
 
 @dataclass(slots=True, repr=False)
@@ -45,46 +33,9 @@ class Attempt:
         return type(None), ()
 
 
-def tag(app: Celery | None, *, flush: str | None) -> Celery | None:
-    """Tag the tasks of an app, or of every app for None; return the app that a proxy stands for."""
-    if app is None:
-        _Tagged.every_app = True
-        _Tagged.flush_every_app |= flush == "task"
-        return None
-    app = maybe_evaluate(app)
-    if not isinstance(app, Celery):
-        raise TypeError(f"celery_hooks.install() takes the Celery app, not {type(app).__name__}.")
-    if app not in _Tagged.apps:
-        _Tagged.apps.append(app)
-    if flush == "task" and app not in _Tagged.flushed:
-        _Tagged.flushed.append(app)
-    return app
-
-
-def untag() -> None:
-    """Tag the tasks of no app."""
-    _Tagged.every_app = False
-    _Tagged.flush_every_app = False
-    _Tagged.apps.clear()
-    _Tagged.flushed.clear()
-
-
-def tag_copy(**_: Any) -> None:
-    """Tag what a spawned child runs: a copy of the app, beside the one that its modules make.
-
-    Celery pickles the app into the child; only the name tells which one it is a copy of.
-    """
-    if _SPAWNED not in os.environ:
-        return
-    copy = maybe_evaluate(current_app)
-    for app in tuple(_Tagged.apps):
-        if app.main == copy.main and copy not in _Tagged.apps:
-            tag(copy, flush="task" if app in _Tagged.flushed else None)
-
-
 def begin(task: "Task", task_id: str, **_: Any) -> None:
     """Put the task into the context in which its body is about to run."""
-    if not (_Tagged.every_app or task.app in _Tagged.apps):
+    if installed.options_of(task.app) is None:
         return
     request = task.request
     attempt_id = received.attempt_of(request) or str(uuid4())
@@ -136,7 +87,8 @@ def end(task: "Task", state: str | None = None, **_: Any) -> None:
     # no state: a BaseException (a cold shutdown, a time limit) is ending the body right now
     error = sys.exc_info()[1] if state is None else attempt.error
     llm_audit.LLMLogger.end_open_calls(attempt.attempt_id, error=error, ended_by=attempt.ended_by)
-    if _Tagged.flush_every_app or task.app in _Tagged.flushed:
+    options = installed.options_of(task.app)
+    if options is not None and options.flush:
         llm_audit.flush(get_settings().exit_timeout_seconds)
 
 

@@ -47,14 +47,16 @@ class Deployment:
         return replace(self, environment={**self.environment, **changes})
 
     @contextmanager
-    def worker(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker until the block is left, then stop it warmly."""
+    def worker(
+        self, *options: str, app: str = "audited_tasks"
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a worker of an app until the block is left, then stop it warmly."""
         name = f"worker-{uuid.uuid4().hex[:8]}"
         log = (self.folder / f"{name}.log").open("wb")
         command = [
             *(sys.executable, "-X", "faulthandler", "-W", "error::UserWarning:pymongo"),
             *("-m", "celery"),
-            *("-A", "audited_tasks", "worker", "--without-gossip", "--without-mingle"),
+            *("-A", app, "worker", "--without-gossip", "--without-mingle"),
             *("--loglevel", "WARNING", "--hostname", f"{name}@%h", *options),
         ]
         process = subprocess.Popen(

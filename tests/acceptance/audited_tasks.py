@@ -18,7 +18,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_default_queue=os.environ["QUEUE"],
     result_expires=60,
-    include=["ending_tasks", "spinning_tasks", "travelling_tasks"],
+    include=["coroutine_tasks", "ending_tasks", "spinning_tasks", "travelling_tasks"],
     worker_soft_shutdown_timeout=float(os.environ.get("SOFT_SHUTDOWN_SECONDS", "0")),
     worker_proc_alive_timeout=PATIENCE,  # for children that come up slowly
     worker_pool_start_method=os.environ.get("START_METHOD", "fork"),
@@ -30,7 +30,7 @@ if "BEAT_TEXT" in os.environ:
 other_tools = os.environ.get("OTHER_TOOLS")
 if other_tools == "before":
     import_module("other_tools").set_up()
-install = partial(celery_hooks.install, app, flush=os.environ.get("FLUSH"))
+install = partial(celery_hooks.install, app, flush=os.environ.get("FLUSH"), coroutines=True)
 if os.environ.get("INSTALL") == "late":
     signals.worker_ready.connect(lambda **_: install(), weak=False)
 else:

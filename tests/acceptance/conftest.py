@@ -20,7 +20,9 @@ from llm_audit.settings import reset_settings
 
 pytest.importorskip("celery")
 
-TASK_MODULES = ("audited_tasks", "ending_tasks", "spinning_tasks", "travelling_tasks")
+TASK_MODULES = (
+    *("audited_tasks", "coroutine_tasks", "ending_tasks", "spinning_tasks", "travelling_tasks"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +76,12 @@ def deployment(
 @pytest.fixture
 def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Import the tasks in this process, as a producer does."""
+    from celery import _state
+
     import celery_hooks
 
+    # so that the tasks of this test are not registered again with the app of the next one
+    monkeypatch.setattr(_state, "_on_app_finalizers", set(_state._on_app_finalizers))
     for name, value in deployment.settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.syspath_prepend(str(TASKS_FOLDER))

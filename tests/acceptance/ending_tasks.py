@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import urllib.request
-from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,41 +63,51 @@ def ask_within() -> None:
     ask.apply(throw=True)
 
 
-class _Here(threading.local):
-    loop: asyncio.AbstractEventLoop | None = None
+async def ask_provider_async(about: dict[str, Any]) -> None:
+    """Ask the slow provider, and wait for its answer while other coroutines may run."""
+    body = json.dumps(about).encode()
+    provider = urlsplit(os.environ["PROVIDER_URL"])
+    reader, writer = await asyncio.open_connection(provider.hostname, provider.port)
+    writer.write(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await reader.read()
+    writer.close()
 
 
-_here = _Here()
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a loop that is kept, as docs/how-to/celery-coroutines.md has it."""
-    if _here.loop is None:
-        _here.loop = asyncio.new_event_loop()
-    task = _here.loop.create_task(coroutine)
-    try:
-        _here.loop.run_until_complete(task)
-    finally:
-        if not task.done():
-            task.cancel()
-            _here.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+async def converse_async(about: dict[str, Any]) -> None:
+    """Have a call in flight."""
+    async with LLMLogger.log_call(model="gpt-4", messages=IN_FLIGHT) as call_id:
+        await ask_provider_async(about)
+        await LLMLogger.complete(call_id)
 
 
 @app.task(bind=True)
-def ask_in_loop(self: Task, *, kept: bool = False) -> None:
-    """Have the call in flight in a coroutine."""
-    body = json.dumps(who_asks(self)).encode()
-    provider = urlsplit(os.environ["PROVIDER_URL"])
+def ask_in_loop(self: Task) -> None:
+    """Have the call in flight in a coroutine, in a loop of its own."""
+    asyncio.run(converse_async(who_asks(self)))
 
-    async def ask() -> None:
-        async with LLMLogger.log_call(model="gpt-4", messages=IN_FLIGHT) as call_id:
-            reader, writer = await asyncio.open_connection(provider.hostname, provider.port)
-            writer.write(b"POST / HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await reader.read()
-            await LLMLogger.complete(call_id)
 
-    runner = run if kept else asyncio.run
-    runner(ask())
+@app.task(bind=True)
+async def ask_as_coroutine(self: Task) -> None:
+    """Have the call in flight in a task that is a coroutine itself."""
+    await converse_async(who_asks(self))
+
+
+@app.task(bind=True)
+async def ask_in_child(self: Task) -> None:
+    """Have the call in flight in a coroutine that the task awaits beside another."""
+    await asyncio.gather(converse_async(who_asks(self)), asyncio.Event().wait())
+
+
+@app.task(bind=True)
+async def ask_in_blocked_child(self: Task) -> None:
+    """Have the call in flight in such a coroutine, which blocks the loop."""
+    about = who_asks(self)
+
+    async def block() -> None:
+        with LLMLogger.log_call(model="gpt-4", messages=IN_FLIGHT):
+            ask_provider(about)
+
+    await asyncio.gather(block(), asyncio.Event().wait())
 
 
 @app.task(bind=True, acks_late=True)

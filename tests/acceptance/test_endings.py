@@ -29,7 +29,9 @@ def with_pools(**pools: tuple[str, ...]) -> pytest.MarkDecorator:
 
 
 in_block = pytest.mark.parametrize("in_block", [False, True], ids=["open", "in block"])
-kept = pytest.mark.parametrize("kept", [False, True], ids=["asyncio.run", "kept loop"])
+in_a_coroutine = pytest.mark.parametrize(
+    "name", ["ask_in_loop", "ask_as_coroutine", "ask_in_child", "ask_in_blocked_child"]
+)
 EARLY_AND_LATE = ("ask", "ask_late")  # acknowledged
 PREFORKS = ("prefork", "prefork-alone")
 EVERYWHERE = (*PREFORKS, "threads", "gevent", "solo")
@@ -255,48 +257,39 @@ def test_a_task_within_another(flight: Flight, expected: tuple[str, str, str]) -
     assert {call["task"]["outer_task_id"] for call in calls} == {outer_id}
 
 
+@core
 @pytest.mark.parametrize(
     ("limit", "cause"),
     [("soft_time_limit", "soft_time_limit"), ("time_limit", "hard_time_limit")],
 )
-@kept
+@in_a_coroutine
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_time_limits_of_a_coroutine(flight: Flight, limit: str, cause: str, kept: bool) -> None:
+def test_time_limits_of_a_coroutine(flight: Flight, limit: str, cause: str, name: str) -> None:
     """What asyncio makes a cancellation of is told by what it is really about."""
-    task_id, _ = flight.begin_limited(limit, "ask_in_loop", kept=kept)
+    task_id, _ = flight.begin_limited(limit, name)
 
     flight.ends_as(task_id, ended("TIMEOUT", cause))
 
 
-@kept
+@core
+@in_a_coroutine
 @on("prefork")
 @pytest.mark.usefixtures("pool")
-def test_a_revoked_coroutine(flight: Flight, kept: bool) -> None:
+def test_a_revoked_coroutine(flight: Flight, name: str) -> None:
     """The main process's word counts, though asyncio has cancelled the call in good order."""
-    task_id, request = flight.begin("ask_in_loop", kept=kept)
+    task_id, request = flight.begin(name)
     flight.revoke(task_id, request)
 
     flight.ends_as(task_id, ended("CANCELLED", "revoked"))
 
 
-@kept
-def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight, kept: bool) -> None:
+@pytest.mark.parametrize("name", ["ask_in_loop", "ask_as_coroutine"])
+def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight, name: str) -> None:
     """A coroutine ends with the worker as any other task."""
-    (task_id,) = flight.stop_worker(own_queue, PREFORK, "ask_in_loop", kept=kept)
+    (task_id,) = flight.stop_worker(own_queue, PREFORK, name)
 
     flight.ends_as(task_id, ended("CANCELLED", "shutdown"))
-
-
-@on("prefork-alone", "threads", "solo")
-@pytest.mark.usefixtures("pool")
-def test_coroutines_in_a_loop_that_is_kept(flight: Flight) -> None:
-    """Of tasks that run one after the other in one loop, each has its own calls."""
-    flight.provider.answer()
-    results = [flight.tasks.ask_in_loop.delay(kept=True) for _ in range(3)]
-
-    for result in results:
-        flight.ends_as(result.id, ANSWERED)
 
 
 @core

@@ -23,7 +23,7 @@ from celery.worker.request import Request  # noqa: E402
 
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
-from celery_hooks.attempts import _Tagged  # noqa: E402
+from celery_hooks.installed import Options, options_of  # noqa: E402
 from llm_audit import LLMLogger  # noqa: E402
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
 from llm_audit.recorder.process import open_calls  # noqa: E402
@@ -73,7 +73,7 @@ def test_installing_twice_keeps_the_flush(app: Any) -> None:
     celery_hooks.install(app, flush="task")
     celery_hooks.install(app)
 
-    assert _Tagged.flushed == _Tagged.apps == [app]
+    assert options_of(app) == Options(flush=True)
 
 
 def test_every_receiver_is_connected_once_and_goes(app: Any) -> None:

@@ -378,4 +378,4 @@ class LoggedCall:
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.
-at_end(partial(LLMLogger.end_open_calls, None, ended_by="process_exit"))
+at_end("open calls", partial(LLMLogger.end_open_calls, None, ended_by="process_exit"))

@@ -29,6 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 from uuid_utils import uuid4
 
 from llm_audit.errors import let_through, log_once
+from llm_audit.kept import kept
 
 REJECTED_FOLDER = "rejected"
 LOCK = "lock"
@@ -37,6 +38,7 @@ NEW = ".new-"  # of a folder that is being made, or removed
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
 
+@kept
 class Held:
     """The folders that this process holds locked; never opened by it a second time."""
 

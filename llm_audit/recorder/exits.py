@@ -11,22 +11,30 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
+
+from llm_audit.kept import kept
 
 _FAMILIES = ("multiprocessing", "billiard")
 _LAST = -99  # of the finalizers; at -100 multiprocessing removes its temporary folder
 
 
+@kept
 class _Exits:
     """What is done at the end, and whether this process's finalizers know of it."""
 
-    steps: tuple[Callable[[], object], ...] = ()
+    steps: ClassVar[dict[str, Callable[[], object]]] = {}
     among_finalizers = False
 
 
-def at_end(step: Callable[[], object]) -> None:
-    """Have something done when the process ends, before what was registered earlier."""
-    _Exits.steps += (step,)
+def at_end(name: str, step: Callable[[], object]) -> None:
+    """Have something done when the process ends, before what was registered earlier.
+
+    Args:
+        name: What it is; of two of a name the later takes the place of the first.
+        step: Does it.
+    """
+    _Exits.steps[name] = step
 
 
 def listen() -> None:
@@ -64,7 +72,7 @@ def _join_uvicorn() -> None:
 
 def _end() -> None:
     with ExitStack() as stack:  # the latest first, and each whatever becomes of the others
-        for step in _Exits.steps:
+        for step in _Exits.steps.values():
             stack.callback(step)
 
 

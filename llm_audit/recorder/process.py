@@ -4,6 +4,7 @@ import os
 import threading
 
 from llm_audit.journal import spool
+from llm_audit.kept import kept
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recorder import Recorder
@@ -11,6 +12,7 @@ from llm_audit.recorder.shipper import FlushResult
 from llm_audit.settings import freeze, thaw
 
 
+@kept
 class _Home:
     """The one place where this process's recorder lives."""
 
@@ -110,4 +112,4 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-exits.at_end(stop)
+exits.at_end("stop", stop)

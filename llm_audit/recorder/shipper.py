@@ -166,7 +166,10 @@ class Shipper:
     def _run(self) -> None:
         self._try(prices.preload)  # what the first end of a call needs
         while not self._stopping:
-            self._pause(self._try(self._work_once))
+            try:
+                self._pause(self._try(self._work_once))
+            except NameError:  # `%autoreload` has cleared a module of ours, and fills it again
+                continue
         if self.unavailable is None:
             self._try(self.recovery.finish_if_shipped)
         self.recovery.release()

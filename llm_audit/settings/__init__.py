@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
+from llm_audit.kept import kept
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import meaning_of
 from llm_audit.settings.reading import hide_url, read
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 
+@kept
 class _InForce:
     """The one place where the settings in force live."""
 

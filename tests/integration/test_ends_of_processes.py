@@ -42,10 +42,6 @@ SERVERS = {
 }
 MORE_SERVERS = {
     "uvicorn SIGINT": ("uvicorn ending_processes:app --uds", signal.SIGINT),
-    "gunicorn uvicorn SIGINT": (
-        "gunicorn ending_processes:app -k uvicorn.workers.UvicornWorker -b",
-        signal.SIGINT,
-    ),
     "gunicorn sync": ("gunicorn ending_processes:wsgi_app -b", signal.SIGTERM),
     "gunicorn sync SIGINT": ("gunicorn ending_processes:wsgi_app -b", signal.SIGINT),
     "gunicorn gthread": ("gunicorn ending_processes:wsgi_app -k gthread -b", signal.SIGTERM),

@@ -14,6 +14,7 @@ try:
     from celery.contrib.testing.worker import test_worker_stopped
 
     from celery_hooks import attempts, installed, lifecycle, propagation, received, verdicts
+    from celery_hooks.batches import request_context
     from celery_hooks.coroutines import bodies, loops
     from celery_hooks.installed import Options
 except ModuleNotFoundError as error:
@@ -26,7 +27,7 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["install", "uninstall"]
+__all__ = ["install", "request_context", "uninstall"]
 
 # Of two receivers of one signal, the upper is called first.
 _RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (

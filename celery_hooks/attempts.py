@@ -2,13 +2,15 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from uuid_utils import uuid4
 
 import llm_audit
-from celery_hooks import installed, propagation, received
+from celery_hooks import batches, installed, propagation, received
+from celery_hooks.task_fields import task_fields
 from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, put_back
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
@@ -33,7 +35,7 @@ class Attempt:
         return type(None), ()
 
 
-def begin(task: "Task", task_id: str, **_: Any) -> None:
+def begin(task: "Task", task_id: str, args: Sequence[Any] = (), **_: Any) -> None:
     """Put the task into the context in which its body is about to run."""
     if installed.options_of(task.app) is None:
         return
@@ -42,12 +44,15 @@ def begin(task: "Task", task_id: str, **_: Any) -> None:
     # Celery before 5.6.3 takes the chain apart before it publishes what follows
     canvas_id = propagation.canvas_id_of(request) if request.chain else None
     outermost = _outermost() if request.is_eager else {}
+    messages = batches.messages_of(request, args)
 
     def context() -> CallContext:
         fields = {"attempt_id": attempt_id}
         inherited = CallContext()
         try:
-            fields = _task_fields(task.name, request, task_id, attempt_id) | outermost
+            if messages:
+                return batches.context_of_all(messages, task_id, attempt_id)
+            fields = task_fields(task.name, request, attempt_id) | outermost
             inherited = propagation.inherited(request, canvas_id)
         except Exception as error:  # noqa: BLE001  (whatever a message may hold)
             let_through(error)
@@ -105,21 +110,3 @@ def _outermost() -> dict[str, Any]:
         "outer_attempt_id": task.get("outer_attempt_id", task.get("attempt_id")),
     }
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _task_fields(name: str, request: Any, task_id: str, attempt_id: str) -> dict[str, Any]:
-    delivery = request.delivery_info or {}
-    fields = {
-        "name": name,
-        "root_id": request.root_id,
-        "parent_id": request.parent_id if request.parent_id != task_id else None,  # a retry's own
-        "group_id": request.group,
-        "retries": request.retries,
-        "attempt_id": attempt_id,
-        "queue": delivery.get("routing_key") if not delivery.get("exchange") else None,
-        "worker": request.hostname,
-        "pid": os.getpid(),
-        "redelivered": delivery.get("redelivered"),
-        "eager": bool(request.is_eager),
-    }
-    return {name: value for name, value in fields.items() if value is not None}

@@ -126,6 +126,9 @@ class TaskFields(BaseModel):
     pid: int | None = None
     redelivered: bool | None = None
     eager: bool | None = None
+    batch_size: int | None = Field(
+        None, description="how many messages the body ran for, where celery-batches gave it several"
+    )
 
 
 # MongoDB's conditions, by field: one of them holds for a call of a later attempt of a task.

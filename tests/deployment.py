@@ -1,5 +1,6 @@
 """One app with its workers, as the acceptance tests deploy it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pymongo
 import pytest
 from patience import PATIENCE
 from pymongo.collection import Collection
@@ -35,7 +37,14 @@ POOLS = {
 
 @dataclass
 class Deployment:
-    """One app's settings, shared by its producer (the test) and its workers."""
+    """One app's settings, shared by its producer (the test) and its workers.
+
+    Attributes:
+        environment: Of its workers.
+        settings: Those variables of it that are the app's own.
+        calls: What they record.
+        folder: Their logs, and their spool.
+    """
 
     environment: dict[str, str]
     settings: dict[str, str]
@@ -81,6 +90,40 @@ class Deployment:
             finally:
                 log.close()
                 print(Path(log.name).read_text(errors="replace"))
+
+
+@contextmanager
+def deployed(
+    mongo_url: str, broker_url: str, folder: Path, tasks: Path = TASKS_FOLDER, **more: str
+) -> Iterator[Deployment]:
+    """Give an app a database and a queue of its own.
+
+    Args:
+        mongo_url: A server's.
+        broker_url: A server's.
+        folder: For logs and the spool.
+        tasks: Where the modules of its tasks lie.
+        **more: Further settings.
+    """
+    database = f"test_{uuid.uuid4().hex}"
+    settings = {
+        "BROKER_URL": broker_url,
+        "QUEUE": f"queue-{uuid.uuid4().hex}",
+        "LLM_AUDIT_MONGO_URL": mongo_url,
+        "LLM_AUDIT_DATABASE": database,
+        "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
+        "LLM_AUDIT_STRICT": "true",
+        "LLM_AUDIT_EXIT_TIMEOUT_SECONDS": str(PATIENCE),
+        **more,
+    }
+    path = os.pathsep.join(map(str, (tasks, *tasks.parents[:2])))
+    with pymongo.MongoClient(mongo_url, tz_aware=True) as client:
+        yield Deployment(
+            {**os.environ, **settings, "PYTHONPATH": path},
+            settings,
+            client[database]["llm_calls"],
+            folder,
+        )
 
 
 def _abort(worker: subprocess.Popen[bytes]) -> None:

@@ -1,18 +1,16 @@
 """Real Celery workers on a real Redis, recording into a real MongoDB."""
 
-import os
 import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import pymongo
 import pytest
 import slow_provider
-from deployment import POOLS, TASKS_FOLDER, CallsOf, Deployment
+from deployment import POOLS, TASKS_FOLDER, CallsOf, Deployment, deployed
 from flights import Flight
 from slow_provider import SlowProvider
-from waiting import PATIENCE, ended_calls
+from waiting import ended_calls
 
 import llm_audit
 from llm_audit import embedded
@@ -48,29 +46,15 @@ def deployment(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     """Deploy one app: a database, a queue and a spool, also as this process's settings."""
-    folder = tmp_path_factory.mktemp("deployment")
-    database = f"test_{uuid.uuid4().hex}"
     settings = {
-        "BROKER_URL": redis_url,
-        "QUEUE": f"queue-{uuid.uuid4().hex}",
-        "LLM_AUDIT_MONGO_URL": mongod.url,
-        "LLM_AUDIT_DATABASE": database,
-        "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
-        "LLM_AUDIT_STRICT": "true",
-        "LLM_AUDIT_EXIT_TIMEOUT_SECONDS": str(PATIENCE),
         "PROVIDER_URL": any_provider.url,
         # not in native threads: a signal handler that switches greenlets while gevent holds the
         # lock of their queue, as Celery's do, stops the whole worker
         "GEVENT_RESOLVER": "block",
     }
-    path = os.pathsep.join(map(str, (TASKS_FOLDER, *TASKS_FOLDER.parents[:2])))
-    with pymongo.MongoClient(mongod.url, tz_aware=True) as client:
-        yield Deployment(
-            {**os.environ, **settings, "PYTHONPATH": path},
-            settings,
-            client[database]["llm_calls"],
-            folder,
-        )
+    folder = tmp_path_factory.mktemp("deployment")
+    with deployed(mongod.url, redis_url, folder, **settings) as deployment:
+        yield deployment
 
 
 @pytest.fixture

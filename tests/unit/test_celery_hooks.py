@@ -24,7 +24,7 @@ from celery.worker.request import Request  # noqa: E402
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.installed import Options, options_of  # noqa: E402
-from llm_audit import LLMLogger  # noqa: E402
+from llm_audit import LLMLogger, UsageError, configure  # noqa: E402
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
 from llm_audit.recorder.process import open_calls  # noqa: E402
 from llm_audit.testing import RecordedCalls  # noqa: E402
@@ -74,6 +74,15 @@ def test_installing_twice_keeps_the_flush(app: Any) -> None:
     celery_hooks.install(app)
 
     assert options_of(app) == Options(flush=True)
+
+
+def test_a_context_of_something_else_than_a_request() -> None:
+    """Strict mode says so; what carries nothing leaves the context as it is."""
+    with audit_context(user_id="7"), celery_hooks.request_context(SimpleNamespace(request_dict={})):
+        assert current_context().user_id == "7"
+    configure(strict=True)
+    with pytest.raises(UsageError, match=r"request_context\(\) takes a request .* not str"):
+        celery_hooks.request_context("a task's id").__enter__()
 
 
 def test_every_receiver_is_connected_once_and_goes(app: Any) -> None:

@@ -4,6 +4,9 @@
     celery_hooks.install(app)
 
 Nothing happens on import. `install` connects Celery's signals; `uninstall` disconnects them.
+
+Neither loads `celery.worker.consumer`: that keeps the `build_tracer` it finds, and other tools put
+theirs in its place, Sentry and celery-aio-pool for two, when the app is made.
 """
 
 from collections.abc import Callable
@@ -11,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 try:
     from celery import signals
-    from celery.contrib.testing.worker import test_worker_stopped
 
     from celery_hooks import attempts, installed, lifecycle, propagation, received, verdicts
     from celery_hooks.batches import request_context
@@ -42,13 +44,13 @@ _RECEIVERS: tuple[tuple[Any, Callable[..., None]], ...] = (
     (signals.task_postrun, attempts.end),
     (signals.worker_init, lifecycle.preload),
     (signals.worker_process_init, installed.add_copy),
+    (signals.worker_ready, verdicts.wrap_cancelling),
     (signals.worker_ready, lifecycle.look_after_the_dead),
     (signals.worker_ready, bodies.look_in_worker),
     (signals.worker_process_shutdown, loops.close_all),
     (signals.worker_process_shutdown, lifecycle.deliver),
     (signals.worker_shutdown, loops.close_all),
     (signals.worker_shutdown, lifecycle.deliver),
-    (test_worker_stopped, lifecycle.deliver_for_a_test),  # which ends without the one above
 )
 
 
@@ -74,7 +76,7 @@ def install(
     app = installed.add(app, Options(flush=flush == "task", coroutines=coroutines))
     for signal, receiver in _RECEIVERS:
         signal.connect(receiver, weak=False, dispatch_uid=_uid(receiver))
-    verdicts.wrap_cancelling()
+    verdicts.wrap_cancelling()  # if it runs already
     if coroutines:
         bodies.wrap_bodies()
     bodies.watch(app)
@@ -84,6 +86,7 @@ def uninstall() -> None:
     """Undo `install` for every app."""
     for signal, receiver in _RECEIVERS:
         signal.disconnect(receiver, dispatch_uid=_uid(receiver))
+    lifecycle.heed_no_tests()
     verdicts.unwrap_cancelling()
     bodies.unwatch()
     loops.close_all()

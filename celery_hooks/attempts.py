@@ -1,6 +1,5 @@
 """One run of a task's body is an attempt: calls made in it carry the task, and end with it."""
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

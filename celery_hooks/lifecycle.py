@@ -1,12 +1,13 @@
 """A worker's processes: look after the dead, and deliver before each ends."""
 
+import sys
 from typing import Any
-
-from celery.worker.consumer import Consumer
 
 import llm_audit
 from llm_audit import prices
 from llm_audit.lifecycle import rest
+
+_TESTING = "celery.contrib.testing.worker"
 
 
 def preload(**_: Any) -> None:
@@ -22,6 +23,8 @@ def look_after_the_dead(sender: object, **_: Any) -> None:
     Args:
         sender: Of `worker_ready`; tests of a worker's parts send it without one.
     """
+    from celery.worker.consumer import Consumer
+
     if isinstance(sender, Consumer):
         llm_audit.recover()
 
@@ -31,6 +34,20 @@ def deliver(**_: Any) -> None:
     llm_audit.shutdown()
 
 
-def deliver_for_a_test(**_: Any) -> None:
+def heed_tests() -> None:
+    """Hear of the end of a worker in a thread of a test, which sends none of the usual signals."""
+    testing = sys.modules.get(_TESTING)
+    if testing is not None:
+        testing.test_worker_stopped.connect(_deliver_for_a_test, weak=False, dispatch_uid=__name__)
+
+
+def heed_no_tests() -> None:
+    """Undo `heed_tests`."""
+    testing = sys.modules.get(_TESTING)
+    if testing is not None:
+        testing.test_worker_stopped.disconnect(_deliver_for_a_test, dispatch_uid=__name__)
+
+
+def _deliver_for_a_test(**_: Any) -> None:
     """Deliver what a worker in a thread of a test has made; the test's own calls go on."""
     rest()

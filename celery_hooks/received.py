@@ -7,24 +7,28 @@ or thread, and copies them into no other message, as it does with the headers.
 
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from celery.app.task import Context
-from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from uuid_utils import uuid4
+
+from celery_hooks import lifecycle
+
+if TYPE_CHECKING:
+    from celery.worker.consumer import Consumer
 
 _ATTEMPT = "x-llm-audit-attempt"
 
 
 class _Received:
     requests: ClassVar["dict[str, tuple[ref[Request], ...]]"] = {}  # by task
-    consumer: Consumer | None = None
+    consumer: "Consumer | None" = None
     pid: int | None = None  # forked children know all this too, and are not the worker
 
 
-def note(sender: Consumer, request: Request, **_: object) -> None:
+def note(sender: "Consumer", request: Request, **_: object) -> None:
     """Name the attempt that what is received will be; it is forgotten when Celery forgets it."""
     fields = request.request_dict
     # a copy: the message itself may go back into the queue
@@ -32,6 +36,8 @@ def note(sender: Consumer, request: Request, **_: object) -> None:
     task_id = request.id
     known = _Received.requests.get(task_id, ())
     _Received.requests[task_id] = (*known, ref(request, lambda _: _forget(task_id)))
+    if _Received.consumer is not sender:
+        lifecycle.heed_tests()
     _Received.consumer, _Received.pid = sender, os.getpid()
 
 
@@ -52,7 +58,7 @@ def _mapping(properties: object) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
-def consumer() -> Consumer | None:
+def consumer() -> "Consumer | None":
     """Return what has received here, if this is a worker's main process and anything was."""
     return _Received.consumer if _Received.pid == os.getpid() else None
 

@@ -7,16 +7,16 @@ that cancels them is wrapped. Where it is missing, their calls are closed for a 
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery.app.task import Context
 from celery.concurrency import solo
 from celery.concurrency.base import BasePool
 from celery.worker import state
-from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 
 from celery_hooks import received
@@ -25,23 +25,29 @@ from llm_audit.errors import log_once
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.logger import LLMLogger
 
+if TYPE_CHECKING:
+    from celery.worker.consumer import Consumer
+
 _CANCEL = ("cancel_active_requests", "cancel_all_unacked_requests")  # the second before Celery 5.6
 _unwrapped: dict[str, Callable[..., Any]] = {}
 
 
-def wrap_cancelling() -> None:
-    """Listen to a cold shutdown, of which no signal tells."""
+def wrap_cancelling(**_: Any) -> None:
+    """Listen to a cold shutdown, of which no signal tells; once there is a worker."""
+    consumer = sys.modules.get("celery.worker.consumer")
+    if consumer is None:
+        return
     for name in _CANCEL:
-        cancel = getattr(Consumer, name, None)
+        cancel = getattr(consumer.Consumer, name, None)
         if cancel is not None and name not in _unwrapped:
             _unwrapped[name] = cancel
-            setattr(Consumer, name, _cancelling(cancel))
+            setattr(consumer.Consumer, name, _cancelling(cancel))
 
 
 def unwrap_cancelling() -> None:
     """Undo `wrap_cancelling`."""
     while _unwrapped:
-        setattr(Consumer, *_unwrapped.popitem())
+        setattr(sys.modules["celery.worker.consumer"].Consumer, *_unwrapped.popitem())
 
 
 def task_failed(task_id: str, exception: BaseException | None = None, **_: Any) -> None:
@@ -85,7 +91,7 @@ def _lost(task_id: str, error: WorkerLostError) -> None:
 
 def _cancelling(cancel: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(cancel)
-    def cancelling(consumer: Consumer, *args: Any, **kwargs: Any) -> Any:
+    def cancelling(consumer: "Consumer", *args: Any, **kwargs: Any) -> Any:
         try:
             _shut_down(consumer.pool)
         except Exception as error:  # noqa: BLE001  (unlike a signal's, it would stop the shutdown)

@@ -9,6 +9,8 @@ import asyncio
 import functools
 import inspect
 import logging
+import os
+import sys
 from collections.abc import Callable
 from types import CellType
 from typing import Any
@@ -17,12 +19,12 @@ from celery import Celery, Task
 from celery._state import _get_active_apps
 from celery.app import base
 from celery.app.registry import TaskRegistry
-from celery.worker.consumer import Consumer
 
 from celery_hooks import installed
 from celery_hooks.coroutines import running
 from llm_audit.errors import log_once
 
+_AIO_POOL = "celery_aio_pool"
 _OURS = "llm_audit_runs_coroutines"  # marks a function; whoever wraps it copies the mark
 _RUNNING = "llm_audit_is_running"  # marks the request of a task
 _unwrapped: list[Callable[..., None]] = []
@@ -67,6 +69,8 @@ def unwatch() -> None:
 
 def look_in_worker(sender: Any, **_: Any) -> None:
     """Warn of those that a worker has imported, in its `worker_ready`."""
+    from celery.worker.consumer import Consumer
+
     if isinstance(sender, Consumer):
         _look(sender.app, greenlets="gevent or eventlet" if sender.pool.is_green else None)
 
@@ -78,7 +82,7 @@ def _look(sender: Celery, *, greenlets: str | None = None, **_: Any) -> None:
             log_once(f"Task {name} is `async def` and yields: it has no result, Celery fails it.")
         elif not inspect.iscoroutinefunction(body):
             continue
-        elif not _are_run(sender):
+        elif not _are_run(sender) and not _another_pool_runs_them():
             log_once(
                 f"Task {name} is `async def`: Celery does not run its body. It fails with an "
                 "EncodeError, or with ignore_result=True succeeds without having done anything. "
@@ -92,6 +96,10 @@ def _look(sender: Celery, *, greenlets: str | None = None, **_: Any) -> None:
 def _are_run(app: Celery) -> bool:
     options = installed.options_of(app)
     return options is not None and options.coroutines
+
+
+def _another_pool_runs_them() -> bool:
+    return _AIO_POOL in sys.modules or _AIO_POOL in os.environ.get("CELERY_CUSTOM_WORKER_POOL", "")
 
 
 def _function_of(task: Task) -> object:

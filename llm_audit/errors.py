@@ -99,7 +99,8 @@ def log_once(message: str, *, level: int = logging.WARNING, key: str | None = No
         if len(_logged) >= _LOGGED_MAX:
             _logged.clear()
         _logged.add(key)
-        log(level, "%s (said once)", message)
+        # handlers write UTF-8, and a key in what was recorded may be no text
+        log(level, "%s (said once)", message.encode("utf-8", "backslashreplace").decode())
 
 
 def forget_logged() -> None:

@@ -21,8 +21,9 @@ from functools import lru_cache
 from typing import Any
 
 import bson
+from bson.codec_options import DatetimeConversion
 from bson.int64 import Int64
-from bson.raw_bson import RawBSONDocument
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo import InsertOne, UpdateOne
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
@@ -36,6 +37,8 @@ from llm_audit.journal.retention import Retention
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
+# dates that Python cannot hold stay as they are
+_RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _pack_length = struct.Struct("<i").pack
 
 # What is left of a record that has to do without its content, each as far as it is small.
@@ -108,7 +111,7 @@ class Write:
         on_insert = _on_insert(record.id, retention)
         if self.form is Form.ADD_NOTES:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
-                nonce = bson.decode(record.doc).get("process_nonce")
+                nonce = _fields(record).get("process_nonce")
                 on_insert |= {"process_nonce": nonce} if nonce else {}
             media = [sha256_of(name) for name in record.blobs]
             lists = {"encoding_notes": list(record.notes), "media": media}
@@ -117,7 +120,7 @@ class Write:
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
             return UpdateOne({"_id": record.id}, update, upsert=self._may_insert(retention))
-        fields = RawBSONDocument(bytes(record.doc))
+        fields = RawBSONDocument(bytes(record.doc), _RAW)
         if self.form in (Form.UPSERT_START, Form.ADD_LATER):
             on_insert["status"] = LLMCallStatusEnum.PENDING
             stages = (
@@ -166,7 +169,7 @@ def bare(record: Record, reason: str) -> Record:
 
 def _fields(record: Record) -> dict[str, Any]:
     """Return a record's fields as BSON: not all that it holds can be a Python value."""
-    return dict(RawBSONDocument(bytes(record.doc)).items())
+    return dict(RawBSONDocument(bytes(record.doc), _RAW).items())
 
 
 def strip_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
+from llm_audit.encoding.safe_text import escape_surrogates
 from llm_audit.errors import LLMAuditError
 
 FORMAT_VERSION = 1
@@ -98,7 +99,8 @@ def pack(
     length = _pack_int32(len(name) + 1)
     tail = b"\0"
     if notes or blobs:
-        lists = {"notes": list(notes), "blobs": list(blobs)}
+        # what notes name may be a key that is no text
+        lists = {"notes": [*map(escape_surrogates, notes)], "blobs": list(blobs)}
         tail = bson.encode({name: names for name, names in lists.items() if names})[LENGTH_BYTES:]
     parts = (_HEADS[op], length, name, _KEY, _pack_int64(key), _DOC, doc, tail)
     record = _EMPTY.join(parts)

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
-from bson.codec_options import DatetimeConversion
+from bson.binary import UUID_SUBTYPE, Binary, UuidRepresentation
+from bson.codec_options import DatetimeConversion, TypeDecoder, TypeRegistry
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
@@ -21,6 +23,7 @@ from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_inde
 from llm_audit.store.server_clock import ServerClock
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
+UUID_BYTES = 16
 UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}
 
 Documents = Collection[dict[str, Any]]
@@ -58,6 +61,28 @@ def readable(collection: Read) -> Read:
         tz_aware=True,
         datetime_conversion=DatetimeConversion.DATETIME_AUTO,
         unicode_decode_error_handler="replace",
+    )
+    return collection.with_options(codec_options=options)
+
+
+class _Uuids(TypeDecoder):
+    """Reads UUIDs as such, whatever the client does, and leaves alone what only says it is one."""
+
+    bson_type = Binary
+
+    def transform_bson(self, value: Binary) -> Binary | UUID:
+        is_one = value.subtype == UUID_SUBTYPE and len(value) == UUID_BYTES
+        return value.as_uuid() if is_one else value
+
+
+def readable_only(collection: Read) -> Read:
+    """Return the same for whoever only reads: it cannot be asked for UUIDs, but reads all binaries.
+
+    Args:
+        collection: Of any client, sync or async.
+    """
+    options = readable(collection).codec_options.with_options(
+        uuid_representation=UuidRepresentation.UNSPECIFIED, type_registry=TypeRegistry([_Uuids()])
     )
     return collection.with_options(codec_options=options)
 

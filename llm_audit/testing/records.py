@@ -10,7 +10,7 @@ from typing import Any, overload
 import bson
 import pytest
 from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 
 from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.ids import created_at
@@ -30,7 +30,9 @@ UNREACHABLE_URL = "mongodb://llm-audit-records.invalid"  # RFC 6761: no name ser
 READ_BYTES = 2**20
 
 _CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
-    tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
+    tz_aware=True,
+    uuid_representation=UuidRepresentation.STANDARD,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 
 

@@ -74,6 +74,7 @@ def from_json(line: str) -> tuple[dict[str, Any], bool]:
     Raises:
         ValueError, TypeError, ArithmeticError, RecursionError, BSONError: It means none.
     """
+    from bson.binary import UuidRepresentation
     from bson.json_util import loads
 
     document = json.loads(line)
@@ -81,7 +82,9 @@ def from_json(line: str) -> tuple[dict[str, Any], bool]:
         raise TypeError
     if ID in document and STORED_ID not in document:
         return {STORED_ID if name == ID else name: item for name, item in document.items()}, True
-    return loads(line, json_options=_extended_options()), False
+    # each binary as it is: else what says that it is a UUID would have to be one, of today's kind
+    options = _extended_options().with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
+    return loads(line, json_options=options), False
 
 
 def json_row(row: Mapping[str, Any] | BaseModel) -> dict[str, Any]:

@@ -135,13 +135,9 @@ def _documents(stream: BufferedReader) -> Iterator[bytes]:
 
 
 def _codec_options() -> "CodecOptions[dict[str, Any]]":
-    from bson.binary import UuidRepresentation
     from bson.codec_options import CodecOptions, DatetimeConversion
 
-    return CodecOptions(
-        uuid_representation=UuidRepresentation.STANDARD,
-        datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-    )
+    return CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 def _problems(document: dict[str, Any], size: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ import uuid_utils
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import NOWHERE, CallContext, merge_metadata, unite_tags
-from llm_audit.encoding.absent import is_absent, without_absent
+from llm_audit.encoding.absent import PLAIN, is_absent, without_absent
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
 from llm_audit.errors import UsageError, let_through
@@ -48,7 +48,7 @@ def checked(given: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
             if type(value) is usual and value:
                 fields[name] = value
                 continue
-            if is_absent(value):
+            if type(value) not in PLAIN and is_absent(value):
                 continue
             try:
                 kept = careful(name, value, otherwise)

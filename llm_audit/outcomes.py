@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from datetime import datetime
 from typing import Any
 
 from llm_audit import arguments, failures
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.encoding.absent import without_absent
+from llm_audit.encoding.absent import PLAIN, is_absent
 from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
@@ -15,16 +16,17 @@ from llm_audit.providers.error_bodies import ERROR_FIELDS
 from llm_audit.providers.errors import means_timeout
 from llm_audit.providers.fields import fields_of
 from llm_audit.providers.received import plain, received
-from llm_audit.providers.response import read_response
+from llm_audit.providers.response import fields_in, taken
 from llm_audit.providers.tool_calls import tools_asked_for
 from llm_audit.providers.unread import unread
-from llm_audit.providers.usage import read_usage
+from llm_audit.providers.usage import read_usage, usual_counts
 from llm_audit.providers.whole import GIVEN, OURS
 from llm_audit.settings import get_settings, report_mistake
 
 _NAMES_MAX = 10  # in a note
 BY_RESPONSE = "response"  # in `ended_by`: the error is in the response
 BY_CALLER = "caller"  # a status was given, and no error
+_READ = frozenset({"response", "tokens", "estimated_cost", "error", "status"})  # no fields as such
 
 
 def outcome_fields(
@@ -33,23 +35,58 @@ def outcome_fields(
     """Return everything that is stored of how a call ended.
 
     Args:
-        given: The arguments of `complete` or `fail` by name; an `error` only if there is one. What
-            was answered all the same may be in that.
+        given: What `told` takes.
         asked: The provider and the model that were asked, for the price.
     """
-    told = without_absent({name: value for name, value in given.items() if value is not None})
-    error, status = told.pop("error", None), told.pop("status", None)
-    response, tokens = told.pop("response", None), told.pop("tokens", None)
-    cost = told.pop("estimated_cost", None)
-    failed = "error" in given
-    if failed and response is None and "response_message" not in told:
-        response, usage = failures.completion_in(error)
-        tokens = usage if tokens is None else tokens
-    fields = response_fields(response, arguments.checked(told, {}), tokens, cost, asked)
+    return fields_told(told(given), asked)
+
+
+def told(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given of how a call ended, the response out of its client's object.
+
+    Args:
+        given: The arguments of `complete` or `fail` by name; an `error` only if there is one. What
+            was answered all the same may be in that.
+    """
+    said = {
+        name: value
+        for name, value in given.items()
+        if value is not None and (type(value) in PLAIN or not is_absent(value))
+    }
+    response, tokens = said.pop("response", None), said.get("tokens")
+    if "error" in given:
+        error = said.setdefault("error", None)
+        if response is None and "response_message" not in said:
+            response, usage = failures.completion_in(error)
+            tokens = usage if tokens is None else tokens
+    if response is not None:
+        vectors = get_settings().embedding_vectors
+        said["response"] = taken(response, embedding_vectors=vectors)
+    if tokens is not None:
+        said["tokens"] = _usage(tokens) or tokens
+    return said
+
+
+def fields_told(
+    said: Mapping[str, Any],
+    asked: tuple[str | None, str | None],
+    ended_at: datetime | None = None,
+) -> dict[str, Any]:
+    """Return everything that is stored of how a call ended.
+
+    Args:
+        said: What `told` returned; it may have been through BSON if there is no error.
+        asked: The provider and the model that were asked, for the price.
+        ended_at: When, for the price; None is now.
+    """
+    given = {name: value for name, value in said.items() if name not in _READ}
+    failed = "error" in said
+    fields = _fields_of_response(said, arguments.checked(given, {}), asked, ended_at)
     meant = _meant_by_response(fields)
     if failed:
-        meant, said = failures.error_fields(error)
-        fields |= said
+        meant, of_error = failures.error_fields(said["error"])
+        fields |= of_error
+    status = said.get("status")
     ended = meant if status is None else arguments.terminal_status(status, meant)
     if not failed and ended is not LLMCallStatusEnum.SUCCESS:
         by_response = BY_RESPONSE if meant is ended else None
@@ -64,7 +101,7 @@ def unread_fields(given: Mapping[str, Any], fault: Exception) -> dict[str, Any]:
     """Return what is stored of how a call ended if that cannot be read: what was given, as it is.
 
     Args:
-        given: What `outcome_fields` takes.
+        given: What `told` takes.
         fault: What was raised by reading it.
     """
     kept = {name: value for name, value in given.items() if value is not None}
@@ -114,39 +151,60 @@ def response_fields(
         estimated_cost: USD; None takes what the response says that it cost, else computes it.
         asked: The provider and the model that were asked, for the price.
     """
+    said = told({"response": response, "tokens": tokens, "estimated_cost": estimated_cost})
+    return _fields_of_response(said, given, asked, None)
+
+
+def _fields_of_response(
+    said: Mapping[str, Any],
+    given: Mapping[str, Any],
+    asked: tuple[str | None, str | None],
+    ended_at: datetime | None,
+) -> dict[str, Any]:
     fields = dict(given)
     problems: list[str] = []
+    took, tokens = said.get("response"), said.get("tokens")
     if fields.get("response_message") is not None:
         fields["response_message"] = _message(fields["response_message"])
-    usage = None if tokens is None else _usage(tokens)
-    if usage:
-        fields["usage"] = usage
-    if response is not None:
-        vectors = get_settings().embedding_vectors
-        fields = read_response(response, fields, embedding_vectors=vectors, problems=problems)
+    if tokens and type(tokens) is dict:
+        fields["usage"] = tokens
+    if took is not None:
+        fields = fields_in(took, fields, problems)
     fields |= _asked_for(fields)
-    reported = fields.get("usage") if tokens is None else usage or tokens
-    if reported is not None:
-        counts = read_usage(reported, problems)
-        fields |= counts
-        if doubt := _doubt(counts, fields.get("usage")):
-            fields["encoding_notes"] = [*fields.get("encoding_notes", ()), f"usage: {doubt}"]
-            if tokens is not None and not counts:
-                problems.append(f"tokens: {doubt}; give the usage as the provider reported it.")
-            else:
-                log_once(f"usage: {doubt}; it is stored as it came.")
+    reported = fields.get("usage") if tokens is None else tokens
+    usual = usual_counts(reported) if type(reported) is dict else None
+    if usual is not None:
+        fields |= usual
+    elif reported is not None:
+        _read_counts(reported, fields, problems, is_given=tokens is not None)
     for problem in problems:
         report_mistake(problem)
-    cost = None if estimated_cost is None else _cost(estimated_cost)
+    cost = _cost(said.get("estimated_cost"))
     if cost is not None:
         fields |= {"estimated_cost": cost, "cost_source": "caller"}
-    elif reported is not None or response is not None:
-        fields |= _computed_cost(fields, response, asked)
+    elif reported is not None or took is not None:
+        fields |= _computed_cost(fields, took, asked, ended_at, is_plain=usual is not None)
     return fields
+
+
+def _read_counts(
+    reported: object, fields: dict[str, Any], problems: list[str], *, is_given: bool
+) -> None:
+    """Add the counts that were reported to the fields, and what of the usage is in doubt."""
+    counts = read_usage(reported, problems)
+    fields |= counts
+    if doubt := _doubt(counts, fields.get("usage")):
+        fields["encoding_notes"] = [*fields.get("encoding_notes", ()), f"usage: {doubt}"]
+        if is_given and not counts:
+            problems.append(f"tokens: {doubt}; give the usage as the provider reported it.")
+        else:
+            log_once(f"usage: {doubt}; it is stored as it came.")
 
 
 def _usage(tokens: object) -> dict[str, Any] | None:
     """Return a usage that was given as its provider reported it, if it can be read."""
+    if type(tokens) is dict:
+        return plain(tokens)  # type: ignore[no-any-return]
     came = received(tokens)
     usage = plain(came.value) if came.mistake is None else None
     return usage if type(usage) is dict else None
@@ -173,14 +231,19 @@ def _asked_for(fields: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _computed_cost(
-    fields: Mapping[str, Any], response: object, asked: tuple[str | None, str | None]
+    fields: Mapping[str, Any],
+    took: Mapping[str, Any] | None,
+    asked: tuple[str | None, str | None],
+    ended_at: datetime | None,
+    *,
+    is_plain: bool,
 ) -> dict[str, Any]:
     """Return what a call cost, who says so, and the parts of it."""
     said = fields.get("response_extra") or {}
-    if hidden := _hidden_by_litellm(response):
+    if took and (hidden := took.get("hidden")):
         said = {**said, "_hidden_params": hidden}
     try:
-        cost = cost_of(Sale.of(fields, said, asked))
+        cost = cost_of(Sale.of(fields, said, asked, ended_at, is_plain=is_plain))
     except Exception as error:  # noqa: BLE001  (a usage may hold anything; its call is recorded)
         let_through(error)
         log_once(f"the cost of a call could not be computed: {type(error).__name__}")
@@ -188,16 +251,6 @@ def _computed_cost(
     if cost is None:
         return {}
     return {"estimated_cost": cost.usd, "cost_source": cost.source, "cost_details": cost.parts}
-
-
-def _hidden_by_litellm(response: object) -> dict[str, Any]:
-    if response is None or type(response) is dict:
-        return {}
-    try:
-        return fields_of(getattr(response, "_hidden_params", None))
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
-        let_through(error)
-        return {}
 
 
 def _message(given: object) -> object:
@@ -219,6 +272,8 @@ def _message(given: object) -> object:
 
 
 def _cost(value: object) -> float | None:
+    if value is None:
+        return None
     try:
         cost = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)

@@ -29,22 +29,15 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
         if get_settings().enabled:
             if request_params:
                 misspelt.report_near_misses(method, request_params)
-            _start(call_id, created_ms, given, request_params)
+            context = current_context()
+            fields = arguments.start_fields(given, request_params, context)
+            if "trace_id" not in fields:
+                fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
+            attempt_id = context.task.get("attempt_id") if context.task else None
+            recorder().start(call_id, created_ms, fields, attempt_id)
     except Exception as error:  # noqa: BLE001
         not_recorded("start", error)
     return CallReference(call_id)
-
-
-def _start(
-    call_id: str, created_ms: int, given: dict[str, Any], request_params: dict[str, Any]
-) -> None:
-    context = current_context()
-    fields = arguments.start_fields(given, request_params, context)
-    recording = recorder()
-    if "trace_id" not in fields:
-        fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
-    attempt_id = context.task.get("attempt_id") if context.task else None
-    recording.start(call_id, created_ms, fields, attempt_id)
 
 
 def say_later(
@@ -91,7 +84,7 @@ def end(
         unknown: Arguments that it does not take.
         ended_ns: When, on the monotonic clock.
     """
-    call_id = arguments.call_identifier(call_id)
+    call_id = arguments.known_identifier(call_id) or arguments.call_identifier(call_id)
     if not get_settings().enabled:
         return CallReference(call_id)
     try:
@@ -105,7 +98,8 @@ def end(
         recording = recorder()
         call = recording.open_calls.get(call_id)
         asked = (call.provider, call.model) if call else (None, None)
-        fields = _outcome_of(given, asked)
+        later = recording.reads_ends_later and call is not None and "error" not in given
+        fields = _end_of(given, asked, later=later)
         if known:
             recording.end(call_id, call, fields, ended_ns)
         else:
@@ -115,15 +109,27 @@ def end(
     return CallReference(call_id)
 
 
-def _outcome_of(given: dict[str, Any], asked: tuple[str | None, str | None]) -> dict[str, Any]:
-    """Return how a call ended; if that cannot be read, what was given as it is."""
+def _end_of(
+    given: dict[str, Any], asked: tuple[str | None, str | None], *, later: bool
+) -> dict[str, Any]:
+    """Return how a call ended; if that cannot be read, what was given as it is.
+
+    Args:
+        given: As `end` takes it.
+        asked: The provider and the model that were asked.
+        later: Whether to return what is still to be read, see `journal.ends`.
+    """
     try:
-        return outcomes.outcome_fields(given, asked)
+        said = outcomes.told(given)
+        if later and not get_settings().strict:  # which raises a mistake where it is made
+            return {"said": said, "asked": asked}
+        fields = outcomes.fields_told(said, asked)
     except (UsageError, ConfigurationError):
         raise
     except Exception as fault:  # noqa: BLE001  (a foreign object may raise anything)
         not_recorded("reading how it ended", fault)
         return outcomes.unread_fields(given, fault)
+    return {"said": said, "asked": asked} if later else fields
 
 
 def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:

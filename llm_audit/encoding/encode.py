@@ -81,7 +81,7 @@ def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
     """Tell by quick looks that a document surely holds no media, DBRef or deep nesting."""
     return (
         len(raw) <= media_limit_bytes
-        and not (_holds(raw, b"$ref\0") and _holds(raw, b"$id\0"))
+        and (raw.find(b"$") < 0 or not (_holds(raw, b"$ref\0") and _holds(raw, b"$id\0")))
         # every level has its type byte, \3 or \4; bytes.count takes three times as long
         and len(raw) - len(raw.replace(b"\3", b"").replace(b"\4", b"")) <= MAX_LEVELS
     )

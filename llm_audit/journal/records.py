@@ -19,6 +19,7 @@ from llm_audit.errors import LLMAuditError
 FORMAT_VERSION = 1
 START = "start"
 OWN = "own"
+ENDED = "ended"  # an OWN that is still to be read, see `ends`
 OTHER = "other"
 VERDICT = "verdict"
 LATER = "later"
@@ -36,10 +37,12 @@ _UNKNOWN = Int64(0)
 _ID = b"\x02id\0"
 _KEY = b"\0\x12key\0"
 _DOC = b"\x03doc\0"
+# An llm-audit that does not know ENDED yet takes it for a newer one's, and leaves it alone.
+_VERSIONS = {**dict.fromkeys((START, OWN, OTHER, VERDICT, LATER), FORMAT_VERSION), ENDED: 2}
 # A record as `bson.encode` would make it, up to its id; what of that is the same in each tells op.
 _HEADS = {
-    op: bson.encode({"crc": _UNKNOWN, "v": FORMAT_VERSION, "seq": _UNKNOWN, "op": op})[:-1] + _ID
-    for op in (START, OWN, OTHER, VERDICT, LATER)
+    op: bson.encode({"crc": _UNKNOWN, "v": version, "seq": _UNKNOWN, "op": op})[:-1] + _ID
+    for op, version in _VERSIONS.items()
 }
 _OPS = {
     head[LENGTH_BYTES:_CRC_OFFSET] + head[_CRC_END:_SEQ_OFFSET] + head[_SEQ_END:]: op
@@ -88,7 +91,7 @@ def pack(
     """Return a record, still without its number and checksum.
 
     Args:
-        op: START, OWN, OTHER, VERDICT or LATER.
+        op: START, OWN, ENDED, OTHER, VERDICT or LATER.
         call_id: The call's id; of a verdict, that of the attempt of a task that it is about.
         key: The outcome's precedence, or the order of what is said later; 0 for a start.
         doc: The operation's fields, as BSON.
@@ -181,7 +184,7 @@ def _sliced(raw: bytes) -> Record | None:
 def _decoded(raw: bytes) -> Record:
     try:
         fields = dict(RawBSONDocument(raw).items())  # decodes the top level once
-        if fields["v"] != FORMAT_VERSION:
+        if fields["v"] != _VERSIONS.get(fields.get("op", ""), FORMAT_VERSION):
             raise JournalVersionError
         return Record(
             fields["op"],

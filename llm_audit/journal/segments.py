@@ -15,7 +15,9 @@ from typing import ClassVar
 
 from llm_audit import clock
 from llm_audit.errors import let_through, log_once
+from llm_audit.journal.ends import read_end
 from llm_audit.journal.records import (
+    ENDED,
     LENGTH_BYTES,
     SHORTEST_BYTES,
     DamagedRecordError,
@@ -76,7 +78,7 @@ class Segment(ABC):
                 break
             position += length
             self.taken += 1
-            yield record
+            yield read_end(record) if record.op == ENDED else record
         self.read += position
         if position == 0:
             end = self.end  # more may be written meanwhile

@@ -47,6 +47,8 @@ class Sale(NamedTuple):
     """Searches that stand in the answer and not in the usage, by the price list's unit."""
     at: datetime | None = None
     """When; None is now."""
+    is_plain: bool = False
+    """Whether the usage is known to say nothing but the counts, see `usual_counts`."""
 
     @classmethod
     def of(
@@ -55,6 +57,8 @@ class Sale(NamedTuple):
         said: Mapping[str, Any],
         asked: tuple[str | None, str | None],
         when: datetime | None = None,
+        *,
+        is_plain: bool = False,
     ) -> "Sale":
         """Return what the fields of a call's outcome say.
 
@@ -63,6 +67,7 @@ class Sale(NamedTuple):
             said: What the response says beyond them.
             asked: The provider and the model that were asked.
             when: None is now.
+            is_plain: Whether the usage is known to say nothing but the counts.
         """
         provider, requested = asked
         if "_hidden_params" in said and provider is not None and provider.lower() == "litellm":
@@ -73,7 +78,7 @@ class Sale(NamedTuple):
         usage = fields.get("usage") or {n: fields[n] for n in _COUNTS if n in fields}
         answered = fields.get("response_model")
         searches = _searches(fields) if "tools_called" in fields else {}
-        return cls(provider, requested, answered, usage, fields, said, searches, when)
+        return cls(provider, requested, answered, usage, fields, said, searches, when, is_plain)
 
 
 def _searches(fields: Mapping[str, Any]) -> dict[str, int]:

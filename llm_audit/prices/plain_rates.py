@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-_EVER = datetime.min.replace(tzinfo=UTC)
-
 
 @dataclass(frozen=True, slots=True)
 class PlainRates:
@@ -22,7 +20,8 @@ class PlainRates:
     cache_write: float
     request: float
     largest_prompt: float
-    since: datetime
+    since: datetime | None
+    """From when on; None for ever."""
 
     def parts(self, counts: Mapping[str, int]) -> dict[str, float] | None:
         """Return the parts of a cost; None where the counts do not settle it."""
@@ -50,7 +49,7 @@ def plain_rates(model: "ModelInfo") -> PlainRates | None:
     from genai_prices.types import ModelPrice, StartDateConstraint, TieredPrices
 
     now = datetime.now(UTC)
-    since = _EVER
+    since = None
     if not isinstance(model.prices, ModelPrice):
         for constraint in (dated.constraint for dated in model.prices):
             if constraint is None:
@@ -58,7 +57,7 @@ def plain_rates(model: "ModelInfo") -> PlainRates | None:
             if not isinstance(constraint, StartDateConstraint) or not constraint.active(now):
                 return None  # another price applies at another time
             begun = datetime(*constraint.start_date.timetuple()[:3], tzinfo=UTC)
-            since = max(since, begun)
+            since = begun if since is None else max(since, begun)
     prices = listed_prices(model.get_prices(now))
     if not prices and model.id.endswith(":free"):
         return PlainRates(0.0, 0.0, 0.0, 0.0, 0.0, math.inf, since)

@@ -57,8 +57,8 @@ def list_cost(sale: Sale) -> Cost | None:
         rates is not None
         and sale.counts.get("prompt_tokens", 0) <= rates.largest_prompt
         and not sale.searches
-        and (sale.at is None or sale.at >= rates.since)
-        and is_plain(sale.usage)
+        and (rates.since is None or sale.at is None or sale.at >= rates.since)
+        and (sale.is_plain or is_plain(sale.usage))
         and not conditions_of(sale.said)
     ):
         parts = rates.parts(sale.counts)

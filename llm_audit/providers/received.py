@@ -18,6 +18,7 @@ from llm_audit.providers.fields import LISTS, fields_of, native
 from llm_audit.providers.shapes import ANY, shape_of
 
 _SINGLE = (str, int, float, type(None))
+_SINGLES = frozenset({*_SINGLE, bool})
 _DEEPEST = 20  # objects in each other; what is deeper is left to the encoder
 _FIX = "give complete() the response object of the provider's client, or its body as a dict"
 
@@ -70,6 +71,8 @@ def plain(
         The dicts; what is in itself, or too deep, is as it was.
     """
     if isinstance(value, _SINGLE) or len(inside) >= _DEEPEST or id(value) in inside:
+        return value
+    if type(value) is dict and _SINGLES.issuperset(map(type, value.values())):
         return value
     inside = (*inside, id(value))
     dump = native(value, exclude)

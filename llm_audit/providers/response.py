@@ -7,13 +7,16 @@ missing or empty is left out.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from llm_audit.errors import let_through
 from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
 from llm_audit.providers.fields import LISTS, at, fields_of, first_at, native, spelled
-from llm_audit.providers.received import Received, plain, received
+from llm_audit.providers.received import plain, received
 from llm_audit.providers.shape import Shape
-from llm_audit.providers.shapes import ANY, shape_of
+from llm_audit.providers.shapes import ANY, SHAPE_BY_API, shape_of
 from llm_audit.providers.usage import COUNT_SPELLINGS
-from llm_audit.providers.vectors import count_vectors, exclusion, without_vectors
+from llm_audit.providers.vectors import VECTOR_NAMES, count_vectors, exclusion, without_vectors
 from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of
 
 _UNDERSTOOD = frozenset({"api", "response_message", *ERROR_FIELDS})  # any of them is enough
@@ -33,8 +36,86 @@ def read_response(
             (chat completions, Responses, legacy completions, embeddings) and all who speak it,
             Anthropic, Gemini, Bedrock (Converse and InvokeModel), Cohere, Mistral, Ollama,
             watsonx and Aleph Alpha, and messages of LangChain.
-        given: Those of the fields below that are known otherwise and stand instead.
+        given: As `fields_in` takes it.
         embedding_vectors: Whether they are kept, too.
+        problems: As `fields_in` takes it.
+
+    Returns:
+        What `fields_in` returns.
+    """
+    return fields_in(taken(response, embedding_vectors=embedding_vectors), given or {}, problems)
+
+
+def taken(response: object, *, embedding_vectors: bool) -> dict[str, Any]:
+    """Return what a response holds, taken out of the object that a client made of it.
+
+    Args:
+        response: What `read_response` takes.
+        embedding_vectors: Whether they are kept, too.
+
+    Returns:
+        Those of these that there are:
+        `body`: what the API sent, plain values as far as it can be read.
+        `api`: which row of the table of shapes it is, if the body might not tell.
+        `ours`: what is to be said of it beside the body, see `whole`.
+        `message`, `note`, `mistake`: see `Received`.
+        `hidden`: what LiteLLM keeps beside the fields.
+    """
+    if type(response) is dict and VECTOR_NAMES.isdisjoint(response):
+        return {"body": response}
+    if issubclass(type(response), BaseModel) and VECTOR_NAMES.isdisjoint(vars(response)):
+        body = native(response)
+        if type(body) is dict and VECTOR_NAMES.isdisjoint(body):
+            hidden = _hidden_by_litellm(response)
+            return {"body": body, "hidden": hidden} if hidden else {"body": body}
+    came = received(response)
+    outside = fields_of(came.value)
+    shape = shape_of(outside)
+    vectors = {} if embedding_vectors or not shape.vectors else count_vectors(outside, shape)
+    ours: dict[str, Any] = {VECTORS: vectors} if vectors else {}
+    if came.beside:
+        ours[BESIDE] = list(came.beside)
+    body = came.value
+    if type(body) is not dict:
+        body = plain(body, exclusion(outside, shape) if vectors else None)
+    if type(body) is not dict:
+        shape, ours, body = ANY, {**ours, NO_OBJECT: body}, {}
+    elif vectors:
+        body = without_vectors(body, shape)
+    found = {
+        "body": body,
+        "api": shape.api,
+        "ours": ours,
+        "message": came.message,
+        "note": came.note,
+        "mistake": came.mistake,
+        "hidden": _hidden_by_litellm(response),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _hidden_by_litellm(response: Any) -> dict[str, Any]:
+    kind = type(response)
+    if kind is dict:
+        return {}
+    try:
+        if issubclass(kind, BaseModel):  # pydantic takes long to say that an attribute is missing
+            holder = response.__pydantic_private__ or vars(response)
+            return fields_of(holder.get("_hidden_params"))
+        return fields_of(getattr(response, "_hidden_params", None))
+    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        let_through(error)
+        return {}
+
+
+def fields_in(
+    took: Mapping[str, Any], given: Mapping[str, Any], problems: list[str] | None = None
+) -> dict[str, Any]:
+    """Return what a call's outcome records of a response.
+
+    Args:
+        took: What `taken` returned.
+        given: Those of the fields below that are known otherwise and stand instead.
         problems: Is told, in one sentence, of what is no response.
 
     Returns:
@@ -54,42 +135,22 @@ def read_response(
         `error_bodies`.
         `encoding_notes`: that it could not be read, or not as what it is.
     """
-    came = received(response)
-    body, shape, ours = _taken(came, embedding_vectors=embedding_vectors)
-    known = dict(given or {})
-    if came.message:
-        known.setdefault("response_message", came.message)
+    body = took.get("body", {})
+    shape = SHAPE_BY_API.get(took.get("api", "")) or shape_of(body)
+    known = dict(given)
+    if message := took.get("message"):
+        known.setdefault("response_message", message)
     found: dict[str, Any] = {**_read(body, shape), **known}
     extra = extra_of(body, shape, found)
-    if ours:
+    if ours := took.get("ours"):
         extra[OURS] = {**extra.get(OURS, {}), **ours}
     if extra:
         found["response_extra"] = extra
-    if note := came.note or _doubt(found):
+    if note := took.get("note") or _doubt(found):
         found["encoding_notes"] = [f"response: {note}"]
-    if came.mistake and problems is not None:
-        problems.append(came.mistake)
+    if problems is not None and (mistake := took.get("mistake")):
+        problems.append(mistake)
     return found
-
-
-def _taken(
-    came: Received, *, embedding_vectors: bool
-) -> tuple[dict[str, Any], Shape, dict[str, Any]]:
-    """Return the body of what came, its row, and what is to be said of it beside the body."""
-    outside = fields_of(came.value)
-    shape = shape_of(outside)
-    vectors = {} if embedding_vectors or not shape.vectors else count_vectors(outside, shape)
-    ours: dict[str, Any] = {VECTORS: vectors} if vectors else {}
-    if came.beside:
-        ours[BESIDE] = list(came.beside)
-    body: Any = came.value
-    if type(body) is not dict:
-        body = plain(body, exclusion(outside, shape) if vectors else None)
-    if type(body) is not dict:
-        return {}, ANY, {**ours, NO_OBJECT: body}
-    if shape is ANY:
-        shape = shape_of(body)
-    return without_vectors(body, shape) if vectors else body, shape, ours
 
 
 def _doubt(found: Mapping[str, Any]) -> str | None:

@@ -326,6 +326,7 @@ _MARKS = [
     for shape in SHAPES
     for path, _, text in (mark.partition("=") for mark in shape.known_by)
 ]
+SHAPE_BY_API = {shape.api: shape for shape in SHAPES}
 
 
 def shape_of(body: Mapping[str, Any]) -> Shape:

@@ -103,6 +103,11 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "num_tokens_prompt_total": "prompt_tokens",
     "num_tokens_generated": "completion_tokens",
 }
+# What OpenAI says of the three counts, and the part that it may be asked for.
+_USUAL_DETAILS: dict[str, tuple[str, Mapping[str, _Field]]] = {
+    "prompt_tokens_details": ("cached_tokens", _INPUT_DETAILS),
+    "completion_tokens_details": ("reasoning_tokens", _OUTPUT_DETAILS),
+}
 
 SPELLINGS = frozenset(
     spelling
@@ -131,20 +136,62 @@ def read_usage(tokens: object, problems: list[str] | None = None) -> dict[str, i
         included), `total_tokens` (added up where the provider does not), `cached_tokens`,
         `cache_write_tokens` and `reasoning_tokens`.
     """
-    if type(tokens) is dict and len(tokens) == 3:  # noqa: PLR2004 - the three counts below
-        prompt = tokens.get("prompt_tokens")
-        completion = tokens.get("completion_tokens")
-        total = tokens.get("total_tokens")
-        if (
-            type(prompt) is int
-            and type(completion) is int
-            and type(total) is int
-            and 0 <= prompt <= _INT64_MAX
-            and 0 <= completion <= _INT64_MAX
-            and 0 <= total <= _INT64_MAX
-        ):
-            return tokens.copy()
+    counts = usual_counts(tokens) if type(tokens) is dict else None
+    if counts is not None:
+        return counts
     return _read(tokens, [] if problems is None else problems)
+
+
+def usual_counts(usage: dict[str, Any]) -> dict[str, int] | None:
+    """Return the counts of a usage as OpenAI reports it, if they are all that it says; else None.
+
+    Args:
+        usage: As reported; a name with nothing in it, or a 0, says nothing.
+    """
+    counts = _three_counts(usage)
+    if counts is None or len(usage) == len(counts):
+        return counts
+    for name, value in usage.items():
+        if name in counts:
+            continue
+        if name not in _USUAL_DETAILS:
+            if value or name in _FIELD_BY_SPELLING:
+                return None
+        elif value is not None and not _took_part(value, counts, *_USUAL_DETAILS[name]):
+            return None
+    reasoning, completion = counts.get("reasoning_tokens", 0), counts["completion_tokens"]
+    adds_up = counts["prompt_tokens"] + completion == counts["total_tokens"]
+    return counts if not reasoning or (adds_up and reasoning <= completion) else None
+
+
+def _three_counts(usage: dict[str, Any]) -> dict[str, int] | None:
+    prompt = usage.get("prompt_tokens")
+    completion = usage.get("completion_tokens")
+    total = usage.get("total_tokens")
+    if (
+        type(prompt) is int
+        and type(completion) is int
+        and type(total) is int
+        and 0 <= prompt <= _INT64_MAX
+        and 0 <= completion <= _INT64_MAX
+        and 0 <= total <= _INT64_MAX
+    ):
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+    return None
+
+
+def _took_part(
+    details: object, counts: dict[str, int], part: str, spellings: Mapping[str, _Field]
+) -> bool:
+    """Add the part of a count that details tell; return whether they say nothing else."""
+    if type(details) is not dict:
+        return False
+    for name, count in details.items():
+        if name == part and type(count) is int and 0 <= count <= _INT64_MAX:
+            counts[part] = count
+        elif count or (name in spellings and count is not None):
+            return False
+    return True
 
 
 def _read(tokens: object, problems: list[str]) -> dict[str, int]:

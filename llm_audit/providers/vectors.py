@@ -5,6 +5,10 @@ from typing import Any
 
 from llm_audit.providers.fields import LISTS, fields_of
 from llm_audit.providers.shape import Shape
+from llm_audit.providers.shapes import SHAPES
+
+VECTOR_NAMES = frozenset(path.partition(".")[0] for shape in SHAPES for path in shape.vectors)
+"""The fields of a body without which it has no vectors."""
 
 _BYTES_A_NUMBER = 4  # of what is in base64
 

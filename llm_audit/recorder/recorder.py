@@ -17,6 +17,7 @@ from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
+from llm_audit.journal.ends import outcome_of
 from llm_audit.journal.memory import give_up
 from llm_audit.journal.operations import (
     LATER_MAX_BYTES,
@@ -25,7 +26,7 @@ from llm_audit.journal.operations import (
     strip_content,
 )
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
-from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
+from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
@@ -51,6 +52,9 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self.open_calls = open_calls
+        # A rule has to see the fields before the disk does, and who adopts a journal may not know
+        # the user's own prices.
+        self.reads_ends_later = settings.redact is None and settings.prices is None
         self.ended_twice = 0
         self.first_call_id: str | None = None
         self._successor = successor
@@ -112,7 +116,8 @@ class Recorder:
         Args:
             call_id: The call.
             call: What `open_calls` has of it.
-            fields: How it ended.
+            fields: How it ended; under `said` and `asked` what is still to be read of it, if
+                `reads_ends_later` and the call is open.
             ended_ns: When, on the monotonic clock.
         """
         if call is None:
@@ -200,21 +205,20 @@ class Recorder:
         if self.first_call_id is None and op == START:
             self.first_call_id = call_id
         max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
-        media_limit_bytes = self.settings.media_limit_bytes
         lost = self.journal.full
         kept, told = fields, notes
         names: Sequence[str] = ()
-        if lost is not None:
+        if lost is not None and op != ENDED:
             kept, note = strip_content(fields, f"dropped: {lost}")
             told = (*notes, note)
-        doc = encode_plain(kept, max_bytes, media_limit_bytes)
+        doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes)
+        if op == ENDED and (doc is None or lost is not None):
+            fields, notes = outcome_of(fields)
+            self.record(OWN, call_id, key, fields, notes, ended=ended)
+            return
         if doc is None:
-            doc, changes, blobs = encode_carefully(kept, max_bytes, media_limit_bytes)
-            names, media_lost = self._write_blobs(blobs)
-            told = (*told, *changes)
-            if media_lost is not None:
-                told = (*told, f"what moved to GridFS is lost: {media_lost} in the spool")
-            lost = lost or media_lost
+            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes)
+            told, lost = (*told, *changes), lost or media_lost
         record = pack(op, call_id, key, doc, notes=told, blobs=names)
         try:
             self.journal.append(record, call_id, lost)
@@ -306,9 +310,20 @@ class Recorder:
             fields, more = redaction.apply(self.settings.redact, fields)
             notes = (*notes, *more)
         if rank is Rank.OWNER:
-            self.record(OWN, call_id, key, fields, notes, ended=call)
+            op = ENDED if "said" in fields else OWN
+            self.record(op, call_id, key, fields, notes, ended=call)
         else:
             self.record(OTHER, call_id, key, fields, notes)
+
+    def _encode_carefully(
+        self, fields: dict[str, Any], max_bytes: int
+    ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
+        """Return the document, what was changed, the names of its blobs, and why they are lost."""
+        doc, changes, blobs = encode_carefully(fields, max_bytes, self.settings.media_limit_bytes)
+        names, lost = self._write_blobs(blobs)
+        if lost is not None:
+            changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")
+        return doc, changes, names, lost
 
     def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
         """Write blobs to the spool; return their names, or why they are lost."""

@@ -1,0 +1,50 @@
+"""How a call ended: journaled as it was told, and read when it is read from the journal.
+
+To take a response apart, and to count and price its tokens, takes longer than all else that the
+end of a call costs the thread that makes it. So what was told waits in the journal, in a record of
+the op ENDED: `{said, asked, completed_at, outcome_key, latency_ms}`. Whoever reads the journal
+makes the OWN of it that it stands for, the same one each time.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+
+from llm_audit import outcomes
+from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.errors import let_through, log_once
+from llm_audit.journal.records import OWN, Record
+
+# They are written back as they are read: times that Python cannot hold included.
+_AS_STORED: CodecOptions[Any] = CODEC_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=False
+)
+
+
+def read_end(record: Record) -> Record:
+    """Return the outcome that a record of the op ENDED stands for."""
+    fields, notes = outcome_of(bson.decode(record.doc, _AS_STORED))
+    doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
+    return Record(OWN, record.id, record.seq, record.key, doc, notes, ())
+
+
+def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
+    """Return the fields of the outcome that an end stands for, and what was changed in them.
+
+    Args:
+        end: What was told, under `said` what `outcomes.told` returned.
+    """
+    fields = dict(end)
+    said, asked = fields.pop("said"), fields.pop("asked")
+    try:
+        found = outcomes.fields_told(said, asked, fields["completed_at"].replace(tzinfo=UTC))
+    except Exception as fault:  # noqa: BLE001  (a response may hold anything; its call is recorded)
+        let_through(fault)
+        log_once(f"how a call ended could not be read: {type(fault).__name__}")
+        took = said.get("response", {})
+        found = outcomes.unread_fields({**said, "response": took.get("body")}, fault)
+    notes = found.pop("encoding_notes", ())
+    return found | fields, notes

@@ -5,7 +5,7 @@ possible.
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import islice
 from types import NoneType
@@ -34,7 +34,7 @@ ITEMS_MAX = 100_000  # that are copied out of what is no list
 _CALL_TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
 
 
-def checked(given: dict[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
+def checked(given: Mapping[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
     """Return arguments as what is stored of them; those that say nothing are left out.
 
     Args:
@@ -244,7 +244,8 @@ _ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = 
     **dict.fromkeys(("provider", "model"), (str, name_of)),
     **dict.fromkeys(("messages", "tools"), (list, array)),
     **dict.fromkeys(("input", "system_prompt", "tool_choice"), (str, anything)),
-    "response_message": (dict, anything),
+    **dict.fromkeys(("response_message", "response", "tokens"), (dict, anything)),
+    **dict.fromkeys(("estimated_cost", "status", "error"), (NoneType, anything)),
     **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, identifier)),
     **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, identifier)),
     "tags": (NoneType, tags),

@@ -8,7 +8,6 @@ from typing import Any
 
 from llm_audit import arguments, failures
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.encoding.absent import PLAIN, is_absent
 from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Sale, cost_of
@@ -48,11 +47,7 @@ def told(given: Mapping[str, Any]) -> dict[str, Any]:
         given: The arguments of `complete` or `fail` by name; an `error` only if there is one. What
             was answered all the same may be in that.
     """
-    said = {
-        name: value
-        for name, value in given.items()
-        if value is not None and (type(value) in PLAIN or not is_absent(value))
-    }
+    said = arguments.checked(given, {})
     response, tokens = said.pop("response", None), said.get("tokens")
     if "error" in given:
         error = said.setdefault("error", None)
@@ -81,7 +76,7 @@ def fields_told(
     """
     given = {name: value for name, value in said.items() if name not in _READ}
     failed = "error" in said
-    fields = _fields_of_response(said, arguments.checked(given, {}), asked, ended_at)
+    fields = _fields_of_response(said, given, asked, ended_at)
     meant = _meant_by_response(fields)
     if failed:
         meant, of_error = failures.error_fields(said["error"])

@@ -6,28 +6,39 @@ the op ENDED: `{said, asked, completed_at, outcome_key, latency_ms}`. Whoever re
 makes the OWN of it that it stands for, the same one each time.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 import bson
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 
 from llm_audit import outcomes
+from llm_audit.encoding.encode import encode_carefully
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.records import OWN, Record
+from llm_audit.settings import made_before
 
-# They are written back as they are read: times that Python cannot hold included.
+# They are written back as they are read, times and UUIDs that Python cannot hold included.
 _AS_STORED: CodecOptions[Any] = CODEC_OPTIONS.with_options(
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=False
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    tz_aware=False,
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
 )
 
 
 def read_end(record: Record) -> Record:
     """Return the outcome that a record of the op ENDED stands for."""
     fields, notes = outcome_of(bson.decode(record.doc, _AS_STORED))
-    doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
+    try:
+        doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
+    except Exception as fault:  # noqa: BLE001  (then something new is in it that BSON refuses)
+        let_through(fault)
+        doc, changes, _ = encode_carefully(fields, sys.maxsize, sys.maxsize)
+        notes = (*notes, *changes)
     return Record(OWN, record.id, record.seq, record.key, doc, notes, ())
 
 
@@ -39,6 +50,7 @@ def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
     """
     fields = dict(end)
     said, asked = fields.pop("said"), fields.pop("asked")
+    reading = made_before.set(True)
     try:
         found = outcomes.fields_told(said, asked, fields["completed_at"].replace(tzinfo=UTC))
     except Exception as fault:  # noqa: BLE001  (a response may hold anything; its call is recorded)
@@ -46,5 +58,7 @@ def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
         log_once(f"how a call ended could not be read: {type(fault).__name__}")
         took = said.get("response", {})
         found = outcomes.unread_fields({**said, "response": took.get("body")}, fault)
+    finally:
+        made_before.reset(reading)
     notes = found.pop("encoding_notes", ())
     return found | fields, notes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llm_audit.errors import let_through
 from llm_audit.prices.conditions import NAMES as CONDITIONS
 from llm_audit.prices.conditions import STANDARD
-from llm_audit.providers.fields import LISTS, fields_of, spelled
+from llm_audit.providers.fields import LISTS, fields_of, is_number, spelled
 from llm_audit.providers.usage import apart, read_usage
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def units_of(seller: "Provider", usage: Mapping[str, Any], counts: Mapping[str, 
         named["input_tokens"] = counts["total_tokens"]  # Voyage's embeddings
     known = registry().units
     for name, value in usage.items():
-        if name in known and type(value) in {int, float}:  # pydantic-ai has the library's names
+        if name in known and is_number(value):  # pydantic-ai has the library's names
             named.setdefault(name, value)
     _collect(usage, _UNIT_BY_NAME, named)
     extracted = [units for units in _extracted(seller, usage) if _is_at_one(units, counts, named)]
@@ -145,7 +145,7 @@ def _collect(given: Mapping[str, Any], unit_by_name: Mapping[str, Any], units: U
         if unit is None or value is None:
             continue
         if type(unit) is str:
-            if type(value) in {int, float}:
+            if is_number(value):
                 units[unit] = units.get(unit, 0) + value
         elif isinstance(value, LISTS):
             for item in map(fields_of, value):
@@ -169,7 +169,7 @@ def _extracted(seller: "Provider", usage: Mapping[str, Any]) -> Iterator[Units]:
         except (AttributeError, TypeError, ValueError) as error:  # another API's usage
             let_through(error)
             continue
-        yield {name: value for name, value in vars(found).items() if type(value) in {int, float}}
+        yield {name: value for name, value in vars(found).items() if is_number(value)}
 
 
 def _is_at_one(units: Units, counts: Mapping[str, int], named: Units) -> bool:

@@ -100,4 +100,11 @@ def spelled(value: object) -> str | None:
         value = value.get("reason")
     if isinstance(value, str):
         return value or None  # Snowflake sends "" for what it does not have
-    return str(value) if type(value) is int and abs(value) < 2**63 else None
+    if isinstance(value, int) and is_number(value) and abs(value) < 2**63:
+        return str(value)
+    return None
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number: also one that was read from BSON, but no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llm_audit.providers.fields import LISTS, fields_of
+from llm_audit.providers.fields import LISTS, fields_of, is_number
 from llm_audit.providers.usage import SPELLINGS
 
 # Numbers that are parts of a count that is read, or say it again, and what no count of tokens is.
@@ -42,7 +42,7 @@ def unread(usage: Mapping[str, Any]) -> list[str]:
 
 
 def _look(value: Any, path: str, level: int, found: list[str]) -> None:
-    if _is_number(value):
+    if is_number(value):
         if not any(word in path.lower() for word in _NO_COUNTS):
             found.append(path)
     elif level >= _DEEPEST:
@@ -52,9 +52,5 @@ def _look(value: Any, path: str, level: int, found: list[str]) -> None:
             _look(item, path, level + 1, found)
     else:
         for name, inner in fields_of(value).items():
-            if inner and name not in _PARTS and not (name in SPELLINGS and _is_number(inner)):
+            if inner and name not in _PARTS and not (name in SPELLINGS and is_number(inner)):
                 _look(inner, f"{path}.{name}" if path else str(name), level + 1, found)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
@@ -23,6 +24,7 @@ __all__ = [
     "configure",
     "freeze",
     "get_settings",
+    "made_before",
     "not_recorded",
     "report_mistake",
     "reset_settings",
@@ -147,6 +149,10 @@ def reset_settings() -> None:
     _InForce.named, _InForce.settings, _InForce.frozen = {}, None, False
 
 
+made_before: ContextVar[bool] = ContextVar("llm_audit_made_before", default=False)
+"""Set where what was recorded is read again: who made a mistake in it is no longer there."""
+
+
 def report_mistake(message: str) -> None:
     """Report a mistake in using the API: raise it in strict mode, else log it once.
 
@@ -156,7 +162,7 @@ def report_mistake(message: str) -> None:
     Raises:
         UsageError: In strict mode.
     """
-    if get_settings().strict:
+    if get_settings().strict and not made_before.get():
         raise UsageError(message)
     log_once(message)
 

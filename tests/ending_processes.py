@@ -124,6 +124,11 @@ def _killed(number: signal.Signals) -> None:
     signal.pause()
 
 
+def _handled() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _killed(signal.SIGTERM)
+
+
 def _os_exit() -> None:
     record()
     os._exit(0)
@@ -150,6 +155,7 @@ WAYS: dict[str, Callable[[], None]] = {
     "executor spawn": lambda: _executed("spawn"),
     "os._exit": _os_exit,
     "SIGTERM": lambda: _killed(signal.SIGTERM),
+    "SIGTERM handled": _handled,
     "SIGINT": lambda: _killed(signal.SIGINT),
     "SIGKILL": lambda: _killed(signal.SIGKILL),
 }

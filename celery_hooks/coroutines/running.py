@@ -36,7 +36,7 @@ NO_GREENLETS = (
     "run beside the first: use the prefork, threads or solo pool."
 )
 _NOTICED_SECONDS = 0.5
-_CALLED_BY_THE_COLLECTOR = (_weakrefset.__file__, weakref.__file__)
+_FINALISING = (_weakrefset.__file__, weakref.__file__)
 _STRIKES_MAX = 10  # then the loop is broken
 _SIGNALS = [
     getattr(signal, name)
@@ -252,10 +252,18 @@ def _say_left(name: str, left: list[asyncio.Task[Any]]) -> None:
 
 
 def _is_lost_in(frame: FrameType | None) -> bool:
-    """Tell whether what is raised in a frame does not reach the coroutine that is being run."""
-    if frame is None:
-        return False
-    return is_between_steps(frame.f_code) or frame.f_code.co_filename in _CALLED_BY_THE_COLLECTOR
+    """Tell whether what is raised in a frame does not reach the coroutine that is being run.
+
+    As between two steps, or where the interpreter finalises an object: it drops what that raises.
+    """
+    if frame is not None and is_between_steps(frame.f_code):
+        return True
+    while frame is not None and not is_between_steps(frame.f_code):
+        code = frame.f_code
+        if code.co_name == "__del__" or code.co_filename in _FINALISING:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_a_loop_running() -> bool:

@@ -9,7 +9,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.ids import new_call_id
-from llm_audit.recorder.process import open_calls, recorder
+from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded, report_mistake
 
@@ -62,7 +62,7 @@ def say_later(
             if unknown:
                 misspelt.report_unknown(method, unknown)
             if said := fields():
-                recorder().say_later(known, said)
+                recorder_of(open_calls().get(known)).say_later(known, said)
         except Exception as error:  # noqa: BLE001
             not_recorded(doing, error)
     return CallReference(known)
@@ -95,8 +95,8 @@ def end(
         if issubclass(type(error), BaseException):  # not isinstance: its __class__ may raise
             given["error"] = error = failures.behind(error)
             known = given["status"] is not None or failures.owner_knows(error)
-        recording = recorder()
-        call = recording.open_calls.get(call_id)
+        call = open_calls().get(call_id)
+        recording = recorder_of(call)
         asked = (call.provider, call.model) if call else (None, None)
         later = recording.reads_ends_later and call is not None and "error" not in given
         fields = _end_of(given, asked, later=later)
@@ -146,7 +146,8 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
             status, fields = failures.error_fields(error)
         if ended_by is not None:
             fields["ended_by"] = ended_by
-        recorder().end_unfinished(call_id, {**fields, "status": status})
+        recording = recorder_of(open_calls().get(call_id))
+        recording.end_unfinished(call_id, {**fields, "status": status})
     except Exception as fault:  # noqa: BLE001
         not_recorded("ending a call", fault)
 

@@ -3,6 +3,10 @@
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm_audit.recorder.recorder import Recorder
 
 OPEN_MAX = 100_000
 ENDED_MAX = 10_000
@@ -22,6 +26,7 @@ class OpenCall:
     over: bool = False  # somebody has its outcome
     outcome: object = None  # whose fields these are
     recorded: bool = False  # which is in the journal
+    recorder: "Recorder | None" = None  # who has its start: its end goes to the same place
 
 
 class OpenCalls:

@@ -2,14 +2,17 @@
 
 import os
 import threading
+from collections.abc import Callable
+from typing import ClassVar
 
+from llm_audit import clock
 from llm_audit.journal import spool
 from llm_audit.kept import kept
 from llm_audit.recorder import exits
-from llm_audit.recorder.open_calls import OpenCalls
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipper import FlushResult
-from llm_audit.settings import freeze, thaw
+from llm_audit.settings import Settings, freeze, get_settings, thaw
 
 
 @kept
@@ -22,7 +25,9 @@ class _Home:
     stopped: Recorder | None = None  # the one before this: what became of its calls may be asked
     last_stop = FlushResult(0)  # what that one could not deliver
     # Kept, never used: the garbage collector must not close what belongs to the parent.
-    inherited: Recorder | None = None
+    inherited: ClassVar[list[Recorder]] = []
+    # by target: for calls that began before a `shutdown()` after which recording goes elsewhere
+    elsewhere: ClassVar[dict[str, Recorder]] = {}
 
 
 def recorder() -> Recorder:
@@ -37,7 +42,7 @@ def recorder() -> Recorder:
     with _Home.lock:
         if _Home.recorder is None:
             try:
-                made = Recorder(freeze(), _Home.open_calls, recorder)
+                made = Recorder(freeze(), _Home.open_calls, recorder_for)
             except BaseException:
                 if _Home.recorder is None:
                     thaw()
@@ -48,6 +53,35 @@ def recorder() -> Recorder:
             else:  # a signal handler has recorded meanwhile
                 made.stop(0)
         return _Home.recorder
+
+
+def recorder_of(call: OpenCall | None) -> Recorder:
+    """Return who records what is said of a call: where its start is, there its end goes.
+
+    Args:
+        call: None where it is not known here: then its start is taken to be where we record.
+    """
+    current = running()
+    if call is None or call.recorder is None or call.recorder is current:
+        return current or recorder()
+    return recorder_for(call.recorder.settings)
+
+
+def recorder_for(settings: Settings | None) -> Recorder:
+    """Return who records where these settings say: this process's recorder, or one for there.
+
+    Args:
+        settings: None for wherever this process records now.
+    """
+    current = running()
+    here = current.settings if current else get_settings()
+    if settings is None or settings.target() == here.target():
+        return recorder()
+    with _Home.lock:
+        target = settings.target()
+        if target not in _Home.elsewhere:
+            _Home.elsewhere[target] = Recorder(settings, open_calls(), recorder_for)
+        return _Home.elsewhere[target]
 
 
 def open_calls() -> OpenCalls:
@@ -80,24 +114,36 @@ def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
     Returns:
         What is missing; where nothing was recorded since, what the last stop said.
     """
-    current = _Home.recorder
-    if current is None:
-        return _Home.last_stop
-    result = current.shipper.flush(timeout_seconds)
-    is_older = call_id and call_id < (current.first_call_id or "~")  # ids are in the order of time
-    return _Home.last_stop if result and is_older else result
+    current, call = _Home.recorder, open_calls().get(call_id or "")
+    may_be_older = call_id is not None and (call is None or call.recorder is not current)
+    before = _Home.last_stop if current is None or may_be_older else FlushResult(0)
+    left = _countdown(timeout_seconds)
+    return sum([each.shipper.flush(left()) for each in _all_running()], before)
 
 
 def stop(timeout_seconds: float | None = None) -> FlushResult:
     """Flush and stop this process's recorder; the next call makes a new one."""
     with _Home.lock:
-        current, _Home.recorder = _Home.recorder, None
+        stopped = _all_running()
+        _Home.recorder = None
+        _Home.elsewhere.clear()
         thaw()
-    if current is not None:
+    if stopped:
         if timeout_seconds is None:
-            timeout_seconds = current.settings.exit_timeout_seconds
-        _Home.stopped, _Home.last_stop = current, current.stop(timeout_seconds)
+            timeout_seconds = stopped[0].settings.exit_timeout_seconds
+        left = _countdown(timeout_seconds)
+        results = [each.stop(left()) for each in stopped]
+        _Home.stopped, _Home.last_stop = stopped[0], sum(results, FlushResult(0))
     return _Home.last_stop
+
+
+def _all_running() -> list[Recorder]:
+    return [each for each in (_Home.recorder, *_Home.elsewhere.values()) if each is not None]
+
+
+def _countdown(seconds: float) -> Callable[[], float]:
+    end = clock.monotonic() + seconds
+    return lambda: max(0.0, end - clock.monotonic())
 
 
 def _after_fork_in_child() -> None:
@@ -105,10 +151,12 @@ def _after_fork_in_child() -> None:
     spool.forget_held()
     _Home.lock = threading.RLock()
     _Home.stopped, _Home.last_stop = None, FlushResult(0)
-    current, _Home.recorder = _Home.recorder, None
-    if current is not None:
-        _Home.inherited = current
-        current.forget()
+    inherited = _all_running()
+    _Home.recorder = None
+    _Home.elsewhere.clear()
+    _Home.inherited += inherited
+    for each in inherited:
+        each.forget()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

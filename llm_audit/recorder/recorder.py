@@ -41,14 +41,18 @@ class Recorder:
     Args:
         settings: In force for its whole life.
         open_calls: The calls of this process, which outlive a recorder that is stopped.
-        successor: Returns who records from now on, once this one is stopped.
+        successor: Returns who records from now on, once this one is stopped: where some settings
+            say or, given none, whatever begins now.
 
     Raises:
         ConfigurationError: In strict mode, if the spool cannot be written.
     """
 
     def __init__(
-        self, settings: Settings, open_calls: OpenCalls, successor: Callable[[], "Recorder"]
+        self,
+        settings: Settings,
+        open_calls: OpenCalls,
+        successor: Callable[[Settings | None], "Recorder"],
     ) -> None:
         self.settings = settings
         self.open_calls = open_calls
@@ -56,7 +60,6 @@ class Recorder:
         # the user's own prices.
         self.reads_ends_later = settings.redact is None and settings.prices is None
         self.ended_twice = 0
-        self.first_call_id: str | None = None
         self._successor = successor
         nonce = str(uuid4())
         self.path = settings.spool_dir / settings.target() / nonce
@@ -104,6 +107,7 @@ class Recorder:
             fields.get("model"),
             attempt_id,
             trace_id,
+            recorder=self,
         )
         self.open_calls.begin(call_id, began)
         self.record(START, call_id, 0, fields, notes)
@@ -202,8 +206,6 @@ class Recorder:
             notes: What was changed in them before.
             ended: Is told when the journal has its end.
         """
-        if self.first_call_id is None and op == START:
-            self.first_call_id = call_id
         max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         lost = self.journal.full
         kept, told = fields, notes
@@ -225,9 +227,11 @@ class Recorder:
             if ended is not None:
                 ended.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
-            successor = self._successor()
+            successor = self._successor(None if op == START else self.settings)
             if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
                 fields = fields | {"process_nonce": successor.constants["process_nonce"]}
+                if (call := self.open_calls.get(call_id)) is not None:
+                    call.recorder = successor
             successor.record(op, call_id, key, fields, notes, ended=ended)
         except BaseException:
             if ended is not None:

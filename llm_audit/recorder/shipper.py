@@ -49,6 +49,10 @@ class FlushResult:
     def __bool__(self) -> bool:
         return self.unacknowledged_operations == 0
 
+    def __add__(self, other: "FlushResult") -> "FlushResult":
+        missing = self.unacknowledged_operations + other.unacknowledged_operations
+        return FlushResult(missing, self.reason or other.reason)
+
 
 class Shipper:
     """Reads one process's journal and sends it, in a daemon thread that is started once.

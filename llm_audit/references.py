@@ -62,10 +62,13 @@ async def _acknowledged() -> None:
     acknowledged = running.shipper.acknowledged
     acknowledged.call(running.journal.last_seq, arrived)
     try:
-        async with asyncio.timeout(get_settings().acknowledged_timeout_seconds):
+        async with asyncio.timeout(get_settings().acknowledged_timeout_seconds) as limit:
             await future
-    except TimeoutError as error:  # ours: the record is in the journal and will be shipped
-        let_through(error)
+    except TimeoutError:
+        if (
+            not limit.expired()
+        ):  # else it is ours: the record is in the journal, and will be shipped
+            raise
     finally:
         acknowledged.call_no_more(arrived)
 

@@ -5,6 +5,8 @@ exception would be lost, or break the loop. So it is held back there, and raised
 waits; only where the code of the task is at work does it strike at once, as in a plain function.
 """
 
+# `signal` makes enums of all it is given and returns, which would take longer than all else here
+import _signal  # type: ignore[import-not-found]
 import _weakrefset
 import asyncio
 import signal
@@ -216,16 +218,16 @@ class _Run:
         waker = signal.set_wakeup_fd(kept.waker.fileno(), warn_on_full_buffer=False)
         try:
             for number in _SIGNALS:
-                handler = signal.getsignal(number)
+                handler = _signal.getsignal(number)
                 if callable(handler):
                     ours = partial(self._handle, handler)
                     replaced[number] = ours, handler
-                    signal.signal(number, ours)
+                    _signal.signal(number, ours)
             yield
         finally:
             for number, (ours, handler) in replaced.items():
-                if signal.getsignal(number) is ours:
-                    signal.signal(number, handler)
+                if _signal.getsignal(number) is ours:
+                    _signal.signal(number, handler)
             signal.set_wakeup_fd(waker)
 
     def _handle(self, handler: Callable[..., object], number: int, frame: FrameType | None) -> None:

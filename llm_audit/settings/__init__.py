@@ -105,6 +105,8 @@ def _same(name: str, one: Settings, other: Settings) -> bool:
     if name == "mongo_url":
         urls = one.mongo_url.get_secret_value(), other.mongo_url.get_secret_value()
         return meaning_of(urls[0]) == meaning_of(urls[1])
+    if name == "spool_dir":  # the same folder by another path
+        return one.spool_dir.resolve() == other.spool_dir.resolve()
     values = getattr(one, name), getattr(other, name)
     either = name in {"redact", "prices"}
     return same_function(*values) if either else bool(values[0] == values[1])

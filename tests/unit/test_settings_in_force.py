@@ -131,6 +131,23 @@ def test_the_same_url_may_be_written_in_another_way(tmp_path: Path) -> None:
     assert "hunter" not in str(caught.value)
 
 
+def test_the_same_folder_may_be_named_in_another_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text or path, relative or not, through a link or from home: it is one folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    configure(spool_dir=tmp_path / "spool", mongo_url="mongodb://127.0.0.1:9")
+    LLMLogger.start(model="m", messages=[])
+    recorder = process.running()
+    for same in ("spool", "spool/", "~/spool", Path("x/../spool"), f"{tmp_path}/link/spool"):
+        configure(spool_dir=same)
+    with pytest.raises(ConfigurationError, match="spool_dir cannot change"):
+        configure(spool_dir="other")
+    assert process.running() is recorder
+
+
 def test_a_failed_start_keeps_nothing(tmp_path: Path) -> None:
     """Where the recorder could not be made, the settings can still be put right."""
     in_the_way = tmp_path / "file"

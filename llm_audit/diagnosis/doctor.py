@@ -1,31 +1,39 @@
 """The doctor: is everything that was recorded in the database, and if not, where is it?"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import OperationFailure
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.diagnosis.journals import examine_journals, kept_aside
+from llm_audit.diagnosis.journals import examine_journals, kept_aside, unreadable_in
 from llm_audit.diagnosis.problems import find_problems
-from llm_audit.diagnosis.processes import connect, examine_processes
-from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused
-from llm_audit.settings import get_settings
+from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, connect, examine_processes
+from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused, Shortfall
+from llm_audit.settings import Settings, get_settings
 from llm_audit.store import media
+from llm_audit.store.codes import only_this_is_refused
 from llm_audit.store.connection import Connection, Documents, server_time
-from llm_audit.store.ensure import IndexState, compare
-from llm_audit.store.indexes import declared_indexes
+from llm_audit.store.ensure import IndexState, state_of
+from llm_audit.store.indexes import declared_indexes, media_indexes
 from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.server_words import told
+from llm_audit.store.shortfalls import noted
 
 SAMPLE = 10
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
 UPLOADED_LONG_AGO = timedelta(hours=1)
+OF_LATE = timedelta(hours=1)
+REMOVED_BY_NOW = timedelta(days=1)  # MongoDB removes what has expired every minute, some at a time
 
 
 def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis:
     """Find out whether everything that was recorded is in the database, and if not, where it is.
 
-    It looks at MongoDB and at this machine's spool; run it where the spool is. It blocks: in async
-    code, `await asyncio.to_thread(llm_audit.doctor)`.
+    It looks at MongoDB and at this machine's spool; run it where the spool is. What it cannot look
+    at is among the problems. It blocks: in async code, `await asyncio.to_thread(llm_audit.doctor)`.
 
     Args:
         pending_seconds: Calls that have been PENDING for longer are reported.
@@ -35,39 +43,80 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
         What was found; `problems` is empty if all is well.
 
     Raises:
-        UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
+        UnavailableError: MongoDB cannot be reached, or does not let us in.
         ConfigurationError: A setting that says where it is is wrong.
-        LLMAuditError: It refuses for another reason, as where the collection is a view.
     """
     settings = get_settings()
     diagnosis = Diagnosis(journals=examine_journals(settings))
     diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
+    diagnosis.unreadable = unreadable_in(settings)
     connection = Connection(settings.model_copy(update={"create_collection": False}))
     try:
         with plain_errors(settings):
-            calls, processes = connection.calls(), connection.processes()
-            diagnosis.processes = examine_processes(processes, settings.collection)
-            diagnosis.refused = _refused(connection.rejected(), settings.collection)
+            calls = connection.calls()
             diagnosis.open_calls = _open_calls(calls, pending_seconds)
-            if not list(calls.list_indexes()):  # every collection has one
-                diagnosis.missing_collection = calls.full_name
-            for name, declared in declared_indexes(settings).items():
-                states = _index_states(calls.database[name], declared)
-                diagnosis.missing_indexes += states[IndexState.MISSING]
-                diagnosis.conflicting_indexes += states[IndexState.CONFLICTING]
-            diagnosis.calls_without_media = media.find_missing(calls)
-            unreferenced = media.find_unreferenced(calls.database, UPLOADED_LONG_AGO)
-            names = [entry.sha256 for entry in unreferenced]
-            if clean:
-                media.remove(calls.database, unreferenced)
-                diagnosis.cleaned = names
-            else:
-                diagnosis.unreferenced_media = names
+            with _as_far_as_it_goes(diagnosis, PROCESSES_THAT_RECORD):
+                processes = connection.processes()
+                diagnosis.processes = examine_processes(processes, settings.collection)
+            with _as_far_as_it_goes(diagnosis, "what MongoDB refused"):
+                diagnosis.refused = _refused(connection.rejected(), settings.collection)
+            with _as_far_as_it_goes(diagnosis, "the indexes"):
+                _look_at_indexes(diagnosis, calls, settings)
+            with _as_far_as_it_goes(diagnosis, "the media in GridFS"):
+                _look_at_media(diagnosis, calls, clean=clean)
     finally:
         connection.close()
+    diagnosis.done_without = _done_without(diagnosis, settings)
     connect(diagnosis)
     diagnosis.problems = list(find_problems(diagnosis, pending_seconds))
     return diagnosis
+
+
+@contextmanager
+def _as_far_as_it_goes(diagnosis: Diagnosis, what: str) -> Iterator[None]:
+    """Go on where MongoDB refuses to have something looked at, and note that nobody has."""
+    try:
+        yield
+    except OperationFailure as error:
+        if not only_this_is_refused(error):
+            raise
+        diagnosis.not_looked_at[what] = told(error)
+
+
+def _done_without(diagnosis: Diagnosis, settings: Settings) -> list[Shortfall]:
+    """Return what this process and those of late have noted that the server refuses."""
+    known = [Shortfall(**here) for here in noted(settings.database)]
+    for process in diagnosis.processes:
+        if process.silent_seconds < OF_LATE.total_seconds():
+            known += process.done_without
+    return list({shortfall.what: shortfall for shortfall in known}.values())
+
+
+def _look_at_indexes(diagnosis: Diagnosis, calls: Documents, settings: Settings) -> None:
+    """Find the indexes that are not as declared, and whether expired calls go."""
+    if not list(calls.list_indexes()) and calls.find_one({}, {"_id": 1}) is None:
+        diagnosis.missing_collection = calls.full_name  # every collection has an index
+    for name, declared in {**declared_indexes(settings), **media_indexes()}.items():
+        states = _index_states(calls.database[name], declared)
+        diagnosis.missing_indexes += states[IndexState.MISSING]
+        diagnosis.conflicting_indexes += states[IndexState.CONFLICTING]
+    if f"{calls.name}.expiry" not in diagnosis.missing_indexes:
+        before = server_time(calls.database) - REMOVED_BY_NOW
+        expired = {"expires_at": {"$exists": True, "$lt": before}}
+        kept = calls.find_one(expired, {"expires_at": 1}, sort=[("expires_at", ASCENDING)])
+        diagnosis.expired_at = kept["expires_at"] if kept else None
+
+
+def _look_at_media(diagnosis: Diagnosis, calls: Documents, *, clean: bool) -> None:
+    """Find calls without their media and media without calls, and remove these on request."""
+    diagnosis.calls_without_media = media.find_missing(calls)
+    unreferenced = media.find_unreferenced(calls.database, UPLOADED_LONG_AGO)
+    names = [entry.sha256 for entry in unreferenced]
+    if clean:
+        media.remove(calls.database, unreferenced)
+        diagnosis.cleaned = names
+    else:
+        diagnosis.unreferenced_media = names
 
 
 def _refused(rejected: Documents, collection: str) -> Refused:
@@ -102,18 +151,16 @@ def _open_calls(calls: Documents, pending_seconds: float) -> PendingCalls:
                     "_id": "$process_nonce",
                     "count": {"$sum": 1},
                     "oldest_at": {"$min": "$created_at"},
-                    "call_ids": {"$minN": {"input": "$_id", "n": SAMPLE}},
                 }
             },
         ]
     )
-    call_ids: list[object] = []
     for group in groups:
         found.count += group["count"]
         found.by_process[group["_id"] or UNKNOWN] = group["count"]
         found.oldest_at = min(found.oldest_at or group["oldest_at"], group["oldest_at"])
-        call_ids += group["call_ids"]
-    found.call_ids = sorted(map(str, call_ids))[:SAMPLE]
+    oldest = calls.find(condition, {"_id": 1}).sort("_id", ASCENDING).limit(SAMPLE)
+    found.call_ids = sorted(str(call["_id"]) for call in oldest)
     return found
 
 
@@ -121,8 +168,8 @@ def _index_states(collection: Documents, declared: list[IndexModel]) -> dict[Ind
     """Name the indexes in each state, as collection.index."""
     names: dict[IndexState, list[str]] = {state: [] for state in IndexState}
     existing = list(collection.list_indexes())
-    if existing:  # else there is no collection yet, and the first call makes them
+    if existing or collection.find_one({}, {"_id": 1}):  # else the first document makes them
         for index in declared:
-            state, _ = compare(index, existing)
+            state, _ = state_of(index, existing)
             names[state].append(f"{collection.name}.{index.document['name']}")
     return names

@@ -14,8 +14,9 @@ from pymongo.errors import OperationFailure
 from llm_audit.call import UTCDatetime
 from llm_audit.settings import get_settings
 from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, UNAUTHORIZED
-from llm_audit.store.ensure import IndexDocument, IndexState, compare
+from llm_audit.store.ensure import IndexDocument, IndexState, state_of
 from llm_audit.store.indexes import declared_indexes, media_indexes, purpose_of, view_indexes
+from llm_audit.store.shortfalls import is_unsupported
 
 _ID_INDEX = "_id_"
 
@@ -76,7 +77,7 @@ def _examine(
     measures = _measures(collection)
     judged = set()
     for index in [*declared, *optional]:
-        state, document = compare(index, existing)
+        state, document = state_of(index, existing)
         if state == IndexState.MISSING and index in optional:
             continue
         found = document["name"] if document else None
@@ -136,7 +137,7 @@ def _statistics(
         try:
             return list(collection.aggregate([stage]))
         except OperationFailure as error:
-            if error.code in {UNAUTHORIZED, NAMESPACE_NOT_FOUND}:
+            if error.code in {UNAUTHORIZED, NAMESPACE_NOT_FOUND} or is_unsupported(error):
                 return []
             if error.code != INDEX_NOT_FOUND:  # else a build has ended, or began, at this moment
                 raise

@@ -5,17 +5,27 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import bson
+from bson.codec_options import DatetimeConversion
 
 from llm_audit.diagnosis.results import JournalReport
+from llm_audit.ids import created_at
 from llm_audit.journal import spool
-from llm_audit.journal.segments import DAMAGED, SUFFIX
+from llm_audit.journal.records import DamagedRecordError, JournalVersionError
+from llm_audit.journal.segments import DAMAGED, SUFFIX, first_record
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
 
 IN_USE = "in use"
+ADOPTED = "adopted"
 WAITING = "waiting"
 OTHER_KERNEL = "other kernel"
 OTHER_TARGET = "other target"
+_DATES: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(
+    tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
 
 
 def examine_journals(settings: Settings) -> list[JournalReport]:
@@ -27,6 +37,24 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
         if (report := _examine(folder, ours=target.name == settings.target())) is not None
     ]
     return sorted(reports, key=lambda report: -(report.age_seconds or 0.0))
+
+
+def unreadable_in(settings: Settings) -> list[str]:
+    """Return the folders in the spool that this user may not look into: they may hold anything."""
+    targets = spool.folders_in(settings.spool_dir)
+    folders = [folder for target in targets for folder in spool.folders_in(target)]
+    return [
+        str(path)
+        for path in (settings.spool_dir, *targets, *folders)
+        if path.is_dir() and not _may_look(path)
+    ]
+
+
+def _may_look(folder: Path) -> bool:
+    lock = folder / spool.LOCK
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        return False
+    return not lock.exists() or os.access(lock, os.R_OK | os.W_OK, effective_ids=True)
 
 
 def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
@@ -41,7 +69,7 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
     if owner is None:
         return None
     if owner.lives:
-        state = IN_USE
+        state = ADOPTED if owner.has_ended() else IN_USE
     elif not ours:
         state = OTHER_TARGET
     else:
@@ -53,18 +81,37 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
         pid=owner.pid,
         target=owner.target,
         state=state,
+        ours=ours,
     )
     oldest = None
+    segments = []
     for name, status in _files(folder):
         if name == spool.LOCK:
             continue
         report.bytes += spool.room_bytes(status)
         if name.endswith(SUFFIX):
-            report.segments += 1
+            segments.append(name)
             oldest = min(oldest or status.st_mtime, status.st_mtime)
+    report.segments = len(segments)
     if oldest is not None:
         report.age_seconds = max(0.0, time.time() - oldest)
+    if owner.lives:
+        report.oldest_seconds = _oldest_seconds([folder / name for name in sorted(segments)])
     return report
+
+
+def _oldest_seconds(segments: list[Path]) -> float | None:
+    """Return for how long the oldest record has been there; a segment's date is its newest one's.
+
+    None where there is none, or it does not tell.
+    """
+    for path in segments:
+        with suppress(OSError, DamagedRecordError, JournalVersionError, bson.errors.BSONError):
+            record = first_record(path)
+            if record is not None:
+                began = bson.decode(record.doc, _DATES).get("completed_at") or created_at(record.id)
+                return None if began is None else max(0.0, time.time() - began.timestamp())
+    return None
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:

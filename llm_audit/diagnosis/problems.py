@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 
-from llm_audit.diagnosis.journals import OTHER_KERNEL, OTHER_TARGET, WAITING
-from llm_audit.diagnosis.processes import SILENT
-from llm_audit.diagnosis.results import Diagnosis
-from llm_audit.store.indexes import REJECTED
+from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TARGET, WAITING
+from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
+from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
+from llm_audit.journal import spool
+from llm_audit.store.indexes import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
+from llm_audit.store.shortfalls import INDEX
 
+LATE_SECONDS = 10.0  # a record takes a second or two
+MISSED_BEATS = 3.0
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
 
 
@@ -18,9 +22,23 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         diagnosis: Everything but the problems.
         pending_seconds: The limit for open calls.
     """
-    if not diagnosis.processes and not diagnosis.journals:
+    yield from _of_where_to_look(diagnosis)
+    yield from _of_processes(diagnosis)
+    yield from _of_the_living(diagnosis)
+    yield from _of_journals(diagnosis)
+    yield from _of_calls(diagnosis, pending_seconds)
+    yield from _of_indexes(diagnosis)
+
+
+def _of_where_to_look(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield why this may be the wrong place to look, or too little of it seen."""
+    if not diagnosis.processes and not any(journal.ours for journal in diagnosis.journals):
+        others = {journal.target for journal in diagnosis.journals if journal.target}
+        here = "none into this spool"
+        if others:
+            here = f"those of this spool record into {', '.join(sorted(others))}"
         yield (
-            "No process has recorded into this collection, and none into this spool: look whether "
+            f"No process has recorded into this collection, and {here}: look whether "
             "LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE, LLM_AUDIT_COLLECTION and LLM_AUDIT_SPOOL_DIR "
             "are those of the processes that record."
         )
@@ -30,8 +48,20 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
             "LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION are not those of the processes that "
             "record."
         )
-    yield from _of_processes(diagnosis)
-    yield from _of_journals(diagnosis)
+    for what, why in diagnosis.not_looked_at.items():
+        yield (
+            f"Could not look at {what}: MongoDB refuses it ({why}). If a right is missing, ask as "
+            "a user with readWrite on the database."
+        )
+    if diagnosis.unreadable:
+        yield (
+            f"What lies in {', '.join(diagnosis.unreadable)} may not be looked into by this user: "
+            "run the doctor as the user of the processes that record."
+        )
+
+
+def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
+    """Yield what is refused, open, or not whole."""
     if diagnosis.refused.count:
         reasons = ", ".join(diagnosis.refused.reasons)
         yield (
@@ -58,35 +88,116 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
             f"GridFS, the first {next(iter(diagnosis.calls_without_media))}: they were lost with a "
             "spool, or removed by hand, and cannot be had back; all else is whole."
         )
-    if diagnosis.missing_indexes:
-        names = ", ".join(diagnosis.missing_indexes)
+    if diagnosis.expired_at:
         yield (
-            f"Indexes are missing ({names}): llm-audit indexes --create, or await "
-            "llm_audit.init(), creates them."
+            f"Calls that expired on {diagnosis.expired_at:%Y-%m-%d} are still there: MongoDB does "
+            "not remove what has expired; look whether its ttlMonitorEnabled is true."
         )
+
+
+def _of_indexes(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield what is missing, and what the server does not have, each with its own words."""
+    refused = {shortfall.what: shortfall for shortfall in diagnosis.done_without}
+    missing = []
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for name in diagnosis.missing_indexes:
+        shortfall = refused.get(f"{INDEX}{name}")
+        if shortfall is None:
+            missing.append(name)
+        else:
+            by_reason.setdefault((shortfall.why, shortfall.instead), []).append(name)
+    if missing:
+        yield (
+            f"Indexes are missing ({', '.join(missing)}): llm-audit indexes --create, or await "
+            "llm_audit.init(), creates them, or says why it cannot."
+        )
+    for (why, instead), refused_names in by_reason.items():
+        yield f"MongoDB refuses indexes ({', '.join(refused_names)}; {why}): {instead}"
     if diagnosis.conflicting_indexes:
         names = ", ".join(diagnosis.conflicting_indexes)
         yield (
             f"Indexes conflict with existing ones ({names}): llm-audit indexes, or await "
             "llm_audit.init(), names these; drop them and have ours created."
         )
+    for what, shortfall in refused.items():
+        if not what.startswith(INDEX):
+            yield f"MongoDB refuses {what} ({shortfall.why}): {shortfall.instead}"
 
 
 def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
     for process in diagnosis.processes:
-        name = f"Process {process.nonce} (pid {process.pid} on {process.host})"
+        name = _name(process)
+        waiting = process.recorded - process.acked_through
         if process.everything_arrived is False:
             yield f"{name} did not deliver everything: {process.summary}."
         elif process.state in (SILENT, ProcessState.LOST):
             yield f"{name} is {process.state}: {process.summary}."
         elif process.everything_arrived is None and process.state == ProcessState.RECOVERED:
             yield f"{name} was recovered, but {process.summary}."
+        elif process.state == ProcessState.ENDED and waiting:
+            yield f"{name} has ended, but {process.summary}."
+        elif process.state == ProcessState.ALIVE and process.backlog_age_seconds > LATE_SECONDS:
+            yield (
+                f"{name} has {_counted(waiting, 'operation')} that MongoDB has not taken, the "
+                f"oldest for {process.backlog_age_seconds:.0f} s: its log says why."
+            )
         if process.clock_ahead_seconds:
             which = "ahead of" if process.clock_ahead_seconds > 0 else "behind"
             yield (
                 f"{name}: its machine's clock was {abs(process.clock_ahead_seconds):.0f} s {which} "
                 "MongoDB's, and so are the times of its calls. Set the clock."
             )
+
+
+def _of_the_living(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield the processes of this machine that live, and do not show it in MongoDB, or not here."""
+    journals = {journal.nonce: journal for journal in diagnosis.journals}
+    processes = {process.nonce: process for process in diagnosis.processes}
+    for journal in diagnosis.journals:
+        if journal.ours and PROCESSES_THAT_RECORD not in diagnosis.not_looked_at:
+            yield from _of_one_that_lives(journal, processes.get(journal.nonce))
+    for process in diagnosis.processes:
+        if (
+            process.state == ProcessState.ALIVE
+            and process.nonce not in journals
+            and (process.host, process.boot_id) == spool.this_machine()
+        ):
+            yield (
+                f"{_name(process)} runs on this machine, but its journal is not in this spool: "
+                "what waits there nobody sees; set LLM_AUDIT_SPOOL_DIR as that process has it."
+            )
+
+
+def _of_one_that_lives(journal: JournalReport, process: ProcessReport | None) -> Iterator[str]:
+    waits = journal.oldest_seconds or 0.0
+    name = f"Process {journal.nonce} (pid {journal.pid})"
+    if journal.state == ADOPTED and waits > LATE_SECONDS:
+        yield (
+            f"The journal of pid {journal.pid}, which has died, is being shipped by another "
+            f"process ({journal.path}): its oldest record is {waits:.0f} s old. If it stays, the "
+            "log of those that record here says why."
+        )
+    elif journal.state != IN_USE:
+        return
+    elif process is None:
+        if waits > LATE_SECONDS:
+            yield (
+                f"{name} records here, but MongoDB has no document of it in {PROCESSES}, "
+                f"{waits:.0f} s after its oldest record here: it takes nothing that the process "
+                "writes, or not that document. The log of the process says why."
+            )
+    elif process.state == ProcessState.ALIVE and (
+        process.silent_seconds > MISSED_BEATS * process.heartbeat_seconds
+    ):
+        yield (
+            f"{name} lives here, but has shown no sign of life in MongoDB for "
+            f"{process.silent_seconds:.0f} s: it is frozen, or cut off, or MongoDB takes nothing "
+            "from it. Its log says which."
+        )
+
+
+def _name(process: ProcessReport) -> str:
+    return f"Process {process.nonce} (pid {process.pid} on {process.host})"
 
 
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:

@@ -9,6 +9,7 @@ from llm_audit.journal.losses import CONTENT, JOURNAL, NOTES, RECORD
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.processes import ProcessState
 
+PROCESSES_THAT_RECORD = "the processes that record"  # in `Diagnosis.not_looked_at`
 SILENT = "silent"
 DEAD = "dead"
 _PLURALS = {
@@ -35,7 +36,9 @@ def examine_processes(processes: Documents, collection: str) -> list[ProcessRepo
 def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
     report = ProcessReport.model_validate({**document, "nonce": document["_id"]})
     lease = timedelta(seconds=document.get("lease_seconds", 0))
-    if report.state == ProcessState.ALIVE and now - document.get("beat_at", now) > lease:
+    silence = now - document.get("beat_at", now)
+    report.silent_seconds = max(0.0, silence.total_seconds())
+    if report.state == ProcessState.ALIVE and silence > lease:
         report.state = SILENT
     report.everything_arrived, report.summary = _judge(report, document.get("not_journaled", 0))
     return report

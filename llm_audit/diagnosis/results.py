@@ -18,6 +18,14 @@ class Loss(BaseModel):
     call_ids: list[str] = Field(default_factory=list, description="the first few calls")
 
 
+class Shortfall(BaseModel):
+    """What the server refuses for good, so that a process does without it."""
+
+    what: str
+    why: str = Field(description="the server's own words")
+    instead: str = Field(description="what follows, and the mend")
+
+
 class ProcessReport(BaseModel):
     """One process that has recorded."""
 
@@ -37,6 +45,8 @@ class ProcessReport(BaseModel):
     clock_ahead_seconds: float = Field(
         0.0, description="how far its machine's clock is ahead of MongoDB's; 0 up to a minute"
     )
+    heartbeat_seconds: float = Field(10.0, description="how often it shows one")
+    silent_seconds: float = Field(0.0, description="since the last one, by MongoDB's clock")
     recorded: int = Field(0, description="operations, at its last sign of life")
     acked_through: int = Field(0, description="up to where everything has arrived or is named here")
     backlog_bytes: int = 0
@@ -44,6 +54,9 @@ class ProcessReport(BaseModel):
     rejected: list[Loss] = Field(default_factory=list, description="refused by MongoDB")
     retried: int = Field(0, description="of what was refused, how much arrived later")
     dropped: list[Loss] = Field(default_factory=list, description="lost")
+    done_without: list[Shortfall] = Field(
+        default_factory=list, description="refused by the server for good"
+    )
     everything_arrived: bool | None = Field(
         None, description="of what it recorded; None for the living, and where it cannot be known"
     )
@@ -58,14 +71,18 @@ class JournalReport(BaseModel):
     host: str | None = None
     pid: int | None = None
     target: str | None = Field(None, description="hosts, database and collection it goes to")
+    ours: bool = Field(default=True, description="whether these are those in the settings")
     state: str = Field(
-        description="in use, by a living process; waiting, for a process that ships it; "
-        "other kernel, from before a reboot or from another machine; other target, for another "
-        "mongo_url, database or collection"
+        description="in use, by a living process; adopted, a dead process's that a living one "
+        "ships; waiting, for a process that ships it; other kernel, from before a reboot or from "
+        "another machine; other target, for another mongo_url, database or collection"
     )
     segments: int = 0
     bytes: int = Field(0, description="of its segments and media")
     age_seconds: float | None = Field(None, description="of its oldest segment")
+    oldest_seconds: float | None = Field(
+        None, description="age of its oldest record, if a living process holds the journal"
+    )
 
 
 class Refused(BaseModel):
@@ -101,6 +118,15 @@ class Diagnosis(BaseModel):
     damaged_files: list[str] = Field(
         default_factory=list, description="what could not be read of journals"
     )
+    unreadable: list[str] = Field(
+        default_factory=list, description="what this user may not look into in the spool"
+    )
+    not_looked_at: dict[str, str] = Field(
+        default_factory=dict, description="what MongoDB does not let us look at, and what it says"
+    )
+    done_without: list[Shortfall] = Field(
+        default_factory=list, description="refused by the server for good"
+    )
     open_calls: PendingCalls = Field(default_factory=PendingCalls)
     unreferenced_media: list[str] = Field(
         default_factory=list, description="GridFS entries that no call refers to"
@@ -114,6 +140,9 @@ class Diagnosis(BaseModel):
     missing_indexes: list[str] = Field(default_factory=list, description="collection.index")
     conflicting_indexes: list[str] = Field(
         default_factory=list, description="collection.index, which another index takes the place of"
+    )
+    expired_at: UTCDatetime | None = Field(
+        None, description="when the oldest call expired that is still there a day later"
     )
     cleaned: list[str] = Field(default_factory=list, description="what was removed this time")
     problems: list[str] = Field(

@@ -65,9 +65,11 @@ class Form(Enum):
     ADD_LATER = 8
     KEEP_VERDICT = 9  # these two are no statement about one call, see store/verdicts.py
     ASK_FOR_VERDICT = 10
+    SET_START = 11  # UPSERT_START where the server takes no pipelines: nothing comes before a start
 
 
 ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an Enum is slow
+PIPELINES = (Form.UPSERT_START, Form.ADD_LATER)
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
@@ -129,8 +131,12 @@ class Write:
                 else said_later(fields, record.key, on_insert)
             )
             return UpdateOne({"_id": record.id}, stages, upsert=self._may_insert(retention))
-        update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
-        if self.form is Form.UPSERT_OWN:
+        if self.form is Form.SET_START:
+            on_insert["status"] = LLMCallStatusEnum.PENDING
+            update = {"$set": fields, "$setOnInsert": on_insert}
+        else:
+            update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
+        if self.form in (Form.UPSERT_OWN, Form.SET_START):
             return UpdateOne({"_id": record.id}, update, upsert=True)
         unless_newer = {"_id": record.id, "outcome_key": {"$not": {"$gte": record.key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)

@@ -273,6 +273,23 @@ def find_segments(folder: Path) -> deque[Segment]:
     return segments
 
 
+def first_record(path: Path) -> Record | None:
+    """Return the first record in a file that others may write into; None if it is not whole yet.
+
+    Raises:
+        OSError: It cannot be read.
+        DamagedRecordError: That is no record.
+        JournalVersionError: A newer llm-audit wrote it.
+    """
+    with path.open("rb") as file:
+        length_bytes = file.read(LENGTH_BYTES)
+        if len(length_bytes) < LENGTH_BYTES:
+            return None
+        (length,) = read_length(length_bytes)
+        data = length_bytes + file.read(max(0, length - LENGTH_BYTES))
+    return unpack(data) if len(data) == length else None
+
+
 def _aside(path: Path) -> Path:
     """Name the place for a damaged segment: beside what MongoDB refused, under its process."""
     folder = rejected_folder(path.parent.parent)

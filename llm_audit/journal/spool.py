@@ -226,6 +226,11 @@ def boot_id() -> str:
         return socket.gethostname()  # no /proc: a reboot then looks like the same kernel
 
 
+def this_machine() -> tuple[str, str]:
+    """Name the container or machine, and the start of its kernel."""
+    return socket.gethostname(), boot_id()
+
+
 class Owner(NamedTuple):
     """Who recorded in a folder, and whether that process or one that adopted it lives.
 

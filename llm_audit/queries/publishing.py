@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from llm_audit.errors import UsageError
 from llm_audit.queries.views import VIEWS
+from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_EXISTS
 from llm_audit.store.ensure import ensure
 from llm_audit.store.indexes import VIEWS_INDEX, view_indexes
 
@@ -49,8 +51,9 @@ def create_views(database: Database[dict[str, Any]], collection: str) -> dict[st
     changes: dict[str, Change] = {}
     for name, definition in VIEWS.items():
         wanted: dict[str, Any] = {"viewOn": collection, "pipeline": definition()}
+        if name not in existing and not _create(database, name, wanted):
+            existing |= _existing(database, [name])  # another process was faster
         if name not in existing:
-            database.command("create", name, **wanted)
             changes[name] = "created"
         elif existing[name]["options"] != wanted:
             database.command("collMod", name, **wanted)
@@ -79,7 +82,11 @@ def drop_views(database: Database[dict[str, Any]], collection: str) -> list[str]
     for name in dropped:
         database.drop_collection(name)
     if VIEWS_INDEX in database[collection].index_information():
-        database[collection].drop_index(VIEWS_INDEX)
+        try:
+            database[collection].drop_index(VIEWS_INDEX)
+        except OperationFailure as error:
+            if error.code != INDEX_NOT_FOUND:  # else another process was faster
+                raise
     return dropped
 
 
@@ -102,6 +109,17 @@ def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, An
     whole = {"db": database, "collection": ""}
     listed = {"resource": whole, "actions": ["listCollections", "dbStats"]}
     return {"createRole": name, "privileges": [*readable, listed], "roles": []}
+
+
+def _create(database: Database[dict[str, Any]], name: str, definition: dict[str, Any]) -> bool:
+    """Create a view; return false if there is something of that name by now."""
+    try:
+        database.command("create", name, **definition)
+    except OperationFailure as error:
+        if error.code != NAMESPACE_EXISTS:
+            raise
+        return False
+    return True
 
 
 def _existing(

@@ -31,6 +31,7 @@ from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.settings import Settings
+from llm_audit.store.shortfalls import noted
 
 _MAX_BYTES = {START: START_MAX_BYTES, LATER: LATER_MAX_BYTES}
 
@@ -274,12 +275,12 @@ class Recorder:
         """Return how many operations were recorded, and what became of them."""
         shipper, journal = self.shipper, self.journal
         unfinished = shipper.own.reader.unfinished
-        age_seconds = clock.monotonic() - unfinished[0].began if unfinished else 0.0
+        recorded, acknowledged = journal.last_seq, shipper.acknowledged.through
         return {
-            "recorded": journal.last_seq,
-            "acked_through": shipper.acknowledged.through,
+            "recorded": recorded,
+            "acked_through": acknowledged,
             "backlog_bytes": sum(segment.end for segment in unfinished),
-            "backlog_age_seconds": round(age_seconds, 3),
+            "backlog_age_seconds": round(shipper.backlog.age_seconds(recorded, acknowledged), 3),
             "not_journaled": journal.not_journaled,
             "ended_twice": self.ended_twice,
             "superseded": shipper.own.delivery.superseded,
@@ -287,6 +288,7 @@ class Recorder:
             "closed_for_the_dead": shipper.closing.closed,
             "rejected": shipper.own.rejected.counted.entries(),
             "dropped": journal.losses.entries(),
+            "done_without": noted(self.settings.database),
         }
 
     def _end(

@@ -107,6 +107,8 @@ class Recovery:
         except JournalVersionError:
             self._leave_alone("a newer llm-audit wrote it")
         except UnavailableError as error:
+            if self._connection.does_without_retries(error):
+                return True
             log_once(f"A dead process's journal could not be shipped ({error}): later.")
             return self._pause()
         except Exception as error:  # noqa: BLE001

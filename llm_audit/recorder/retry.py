@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from bson.regex import Regex
 from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
 
-from llm_audit.errors import log_once
+from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import Write, bare, writes_for
 from llm_audit.journal.reader import BATCH_MAX_BYTES
@@ -73,17 +74,26 @@ def retry_rejected(settings: Settings) -> RetryResult:
         ConfigurationError: A setting that says where it is is wrong.
     """
     connection = Connection(settings)
-    arrived = 0
     try:
         with plain_errors(settings):
-            target_folder = settings.spool_dir / settings.target()
-            left = bring_in(connection, target_folder)
-            for some in _batches(connection, settings):
-                deleted, refused = _send(connection, settings, some, target_folder)
-                arrived += deleted
-                left += refused
+            try:
+                return _retry(connection, settings)
+            except (PyMongoError, UnavailableError) as error:
+                if not connection.does_without_retries(error):
+                    raise
+            return _retry(connection, settings)
     finally:
         connection.close()
+
+
+def _retry(connection: Connection, settings: Settings) -> RetryResult:
+    target_folder = settings.spool_dir / settings.target()
+    left = bring_in(connection, target_folder)
+    arrived = 0
+    for some in _batches(connection, settings):
+        deleted, refused = _send(connection, settings, some, target_folder)
+        arrived += deleted
+        left += refused
     return RetryResult(arrived, left)
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from llm_audit import clock, prices
 from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
 from llm_audit.journal.memory import unsaved
@@ -17,6 +19,7 @@ from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits
 from llm_audit.recorder.acknowledged import Acknowledged
+from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
@@ -25,8 +28,11 @@ from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
 from llm_audit.store import media, rejected
+from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused
 from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.processes import note_lost
+from llm_audit.store.server_words import told
+from llm_audit.store.shortfalls import answer_in, mend_of
 
 # Each look at the journal competes with the threads that record, for the interpreter and caches.
 LOOK_SECONDS = 0.25
@@ -109,6 +115,7 @@ class Shipper:
         target_folder = folder.path.parent
         self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
         self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
+        self.backlog = Backlog()
         self.unavailable: str | None = None
         self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
@@ -189,7 +196,8 @@ class Shipper:
         try:
             return 0.0 if work() else LOOK_SECONDS
         except UnavailableError as error:
-            return self._went_away(str(error))
+            again = self._connection.does_without_retries(error)
+            return 0.0 if again else self._went_away(error)
         except Exception as error:  # noqa: BLE001
             # a fault of ours must not end shipping: the journal still holds everything
             log_fault(error)
@@ -207,12 +215,14 @@ class Shipper:
     def _ship(self) -> bool:
         """Send one batch of our own journal; return whether there was any."""
         recorded = self._journal.last_seq
+        self.backlog.note(recorded, self.acknowledged.through)
         sent = self.own.step(everything=self.acknowledged.is_awaited)
         if sent:
             self._came_back()
         empty = self.own.empty
         # numbers without a record, dropped ones, are behind us once everything else is
         self.acknowledged.advance(recorded if empty else self.own.reader.acknowledged_through)
+        self.backlog.note(self._journal.last_seq, self.acknowledged.through)
         if empty and not sent:
             full = self._journal.full  # then its room is wanted
             self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
@@ -292,7 +302,8 @@ class Shipper:
                 now = self._connection.clock.now()
                 media.remove_expired(self._connection.calls().database, now)
         except UnavailableError as error:
-            log_once(f"Expired media could not be looked for ({error}).")
+            if not self._connection.does_without_retries(error):
+                log_once(f"Expired media could not be looked for ({error}).")
 
     def _say_goodbye(self) -> None:
         self._close_unrecorded()
@@ -308,21 +319,33 @@ class Shipper:
         else:
             self._folder.release()
 
-    def _went_away(self, reason: str) -> float:
-        if self.unavailable is None:
-            log(
-                logging.WARNING,
-                "MongoDB is not available at %s (%s): %s. "
-                "Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
-                self._settings.hosts() or "mongo_url",
-                reason,
-                self._where_calls_wait(),
-            )
-        self.unavailable = reason
-        self.life.soon()
-        self._others.soon()  # which tells when MongoDB is back, though there is nothing to ship
+    def _went_away(self, error: UnavailableError) -> float:
+        answer = answer_in(error)
+        if answer is not None and answer.code == TOO_MANY_REQUESTS:
+            log_once(f"MongoDB takes less than is sent ({told(answer)}): the rest follows later.")
+        else:
+            self._say_away(error, answer)
+            self.unavailable = str(error)
+            self.life.soon()
+            self._others.soon()  # tells when MongoDB is back, though there is nothing to ship
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
+
+    def _say_away(self, error: UnavailableError, answer: OperationFailure | None) -> None:
+        if self.unavailable is not None:
+            return
+        refuses = answer is not None and only_this_is_refused(answer)
+        log(
+            logging.WARNING,
+            "MongoDB %s at %s (%s): %s%s",
+            "refuses what is recorded" if refuses else "is not available",
+            self._settings.hosts() or "mongo_url",
+            error,
+            self._where_calls_wait(),
+            f"; {mend_of(answer)}"
+            if refuses and answer
+            else ". Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
+        )
 
     def _where_calls_wait(self) -> str:
         if self._journal.disk_refuses or unsaved(self._journal.segments):

@@ -3,13 +3,10 @@
 See https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
-
-from llm_audit.errors import log_once
 
 BAD_VALUE = 2  # also: there is no index of that name
 UNAUTHORIZED = 13
@@ -17,7 +14,11 @@ AUTHENTICATION_FAILED = 18
 NAMESPACE_NOT_FOUND = 26
 INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
+INDEX_OPTIONS_CONFLICT = 85
+INDEX_KEY_SPECS_CONFLICT = 86
 INVALID_NAMESPACE = 73
+NOT_ON_A_VIEW = 166
+TOO_MANY_REQUESTS = 16500  # Cosmos DB's
 DUPLICATE_KEY = 11000
 
 # What MongoDB says of a document or statement, not of its own state: BadValue, FailedToParse,
@@ -32,10 +33,11 @@ REFUSALS = frozenset(
 # BSONObjectTooLarge. Anything else is about the settings, such as a write concern it cannot meet.
 BATCH_REFUSALS = frozenset({15, 22, 10334})
 # What it says of its own state, whatever the document: unreachable or stepped-down members, a
-# shutdown, no disk space, no time, no lock. Never a refusal.
-STATES = frozenset(
-    {6, 7, 24, 50, 89, 91, 112, 133, 189, 202, 262, 317, 358, 384}
-    | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031}
+# shutdown, no disk space, no time, no lock, too much to do.
+BUSY = frozenset({112, 117, 276, 12586, 12587})  # others are at the same: once more
+STATES = BUSY | frozenset(
+    {6, 7, 24, 50, 89, 91, 133, 189, 202, 262, 317, 358, 384}
+    | {9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436, 14031, TOO_MANY_REQUESTS}
 )
 
 
@@ -47,22 +49,6 @@ def is_a_state(error: OperationFailure) -> bool:
 def only_this_is_refused(error: OperationFailure) -> bool:
     """Tell whether MongoDB works and lets us in, and only does not take or allow this."""
     return not is_a_state(error) and error.code != AUTHENTICATION_FAILED
-
-
-@contextmanager
-def going_on(what: str, fix: str) -> Iterator[None]:
-    """Go on, and say so once, where MongoDB refuses nothing but what is done in the block.
-
-    Args:
-        what: What was not done.
-        fix: What to do about it.
-    """
-    try:
-        yield
-    except OperationFailure as error:
-        if not only_this_is_refused(error):
-            raise
-        log_once(f"{what} ({describe(error)}): {fix}")
 
 
 def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:

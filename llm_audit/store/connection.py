@@ -17,10 +17,11 @@ from pymongo.errors import PyMongoError
 from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
-from llm_audit.store.codes import describe
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
 from llm_audit.store.server_clock import ServerClock
+from llm_audit.store.server_words import told
+from llm_audit.store.shortfalls import RETRIES, note, refuses_retries
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
 UUID_BYTES = 16
@@ -40,7 +41,7 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except PyMongoError as error:
-        raise UnavailableError(describe(error)) from None
+        raise UnavailableError(told(error)) from None
 
 
 def server_time(database: Database[dict[str, Any]]) -> datetime:
@@ -128,6 +129,7 @@ class Connection:
         self._client: MongoClient[dict[str, Any]] | None = None
         self._ready: set[str] = set()
         self.clock = ServerClock(lambda: server_time(self._open_client()[settings.database]))
+        self._retries: dict[str, Any] = {}  # the driver's own, as the URL says
 
     def open(self) -> None:
         """Begin to look for the server, in threads of the client's own, and wait for nothing.
@@ -188,10 +190,36 @@ class Connection:
         if self._client is not None:
             self._client.close()
 
+    def does_without_retries(self, error: Exception) -> bool:
+        """Go on without the driver's retryable writes, if these are what the server refuses.
+
+        Nothing is lost by it: whatever is sent here may be sent again, and is.
+
+        Args:
+            error: Of the driver, or what `reaching` made of it.
+
+        Returns:
+            Whether what failed has to be done again now.
+        """
+        cause = error.__context__ if isinstance(error, UnavailableError) else error
+        if self._retries or not isinstance(cause, PyMongoError) or not refuses_retries(cause):
+            return False
+        note(
+            self._settings.database,
+            RETRIES,
+            told(cause),
+            "recording goes on without them; add retryWrites=false to mongo_url, and no process "
+            "has to find that out.",
+        )
+        self.close()
+        self._client = None
+        self._retries = {"retryWrites": False}
+        return True
+
     def _open_client(self) -> MongoClient[dict[str, Any]]:
         if self._client is None:
             # not timeoutMS, which is also how long a server that is down is sought
-            self._client = client_of(self._settings, socketTimeoutMS=20_000)
+            self._client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
         return self._client
 
     def _collection(self, name: str) -> Documents:

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, Losses
-from llm_audit.journal.operations import ABOUT_ATTEMPTS, Form, Write
+from llm_audit.journal.operations import ABOUT_ATTEMPTS, PIPELINES, Form, Write
 from llm_audit.journal.records import Record
 from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
@@ -31,7 +31,10 @@ from llm_audit.store.codes import (
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
+from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import Refusal, Refusals
+from llm_audit.store.server_words import told
+from llm_audit.store.shortfalls import failure, note, refuses_pipelines
 from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
@@ -72,6 +75,8 @@ class Delivery:
         self._retention = Retention(settings.retention_days, connection.clock.now)
         self._connection = connection
         self._verdicts = Verdicts(connection)
+        self._database = settings.database
+        self._takes_pipelines = True
 
     def send(self, writes: list[Write], blob_folder: Path) -> None:
         """Bring every write into the database, or set aside what the server refuses.
@@ -130,6 +135,7 @@ class Delivery:
         """Send one bulk; return what has to be sent next, in groups."""
         if group[0].form in ABOUT_ATTEMPTS:
             return _apart(self._verdicts.outcomes(group))
+        self._spare_pipelines(group)
         try:
             statements: list[Any] = [write.statement(self._retention) for write in group]
             result = calls.bulk_write(statements, ordered=False)
@@ -138,9 +144,7 @@ class Delivery:
         except _CLIENT_REFUSALS as error:
             return self._halve(group, type(error).__name__)
         except OperationFailure as error:
-            if error.code not in BATCH_REFUSALS:
-                raise
-            return self._halve(group, describe(error))
+            return self._sort_out_refusal(error, group)
         if group[0].form is Form.UPDATE_OTHER:
             self.superseded += len(group) - result.matched_count
         elif group[0].form is Form.ADD_LATER:
@@ -178,6 +182,8 @@ class Delivery:
             )
             if is_duplicate_id(error):
                 again += write.after_duplicate()
+            elif self._is_about_pipelines(failure(error), [write]):
+                again += self._without_pipelines(failure(error), [write])
             elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
                 refused.append(Refusal(write, f"code {code}", error["errmsg"]))
             else:
@@ -187,6 +193,40 @@ class Delivery:
             group[:] = again + unknown
             raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
         return _apart(again)
+
+    def _sort_out_refusal(self, error: OperationFailure, group: Group) -> list[Group]:
+        """Say what becomes of a bulk that was refused as a whole, or raise what it waits for."""
+        if self._is_about_pipelines(error, group):
+            return _apart(self._without_pipelines(error, group))
+        if error.code not in BATCH_REFUSALS:
+            raise error
+        return self._halve(group, describe(error))
+
+    def _spare_pipelines(self, group: Group) -> None:
+        if not self._takes_pipelines:
+            for write in group:
+                if write.form is Form.UPSERT_START:
+                    write.form = Form.SET_START
+
+    def _is_about_pipelines(self, error: OperationFailure, group: Group) -> bool:
+        """Tell whether the server refuses updates that are pipelines, and one is in the group."""
+        return any(write.form in PIPELINES for write in group) and refuses_pipelines(error)
+
+    def _without_pipelines(self, error: OperationFailure, group: Group) -> Group:
+        """Return what is sent in their place: a start needs none, what is said later is kept."""
+        self._takes_pipelines = False
+        note(
+            self._database,
+            "updates that are pipelines",
+            told(error),
+            f"calls arrive, scores and annotations are kept in {REJECTED}.",
+        )
+        text = str((error.details or {}).get("errmsg", ""))
+        refused = [write for write in group if write.form is Form.ADD_LATER]
+        again = [write for write in group if write.form is not Form.ADD_LATER]
+        return again + self._without_refused(
+            Refusal(write, f"code {error.code}", text) for write in refused
+        )
 
     def _halve(self, group: Group, reason: str) -> list[Group]:
         """Split a bulk that was refused as a whole until the culprit is alone."""
@@ -220,19 +260,22 @@ class Delivery:
 
 
 def _apart(writes: Group) -> list[Group]:
-    """Let updates whose count tells something go by themselves: what was superseded, say.
+    """Let go by themselves what is a command by itself, so that each that arrives is done with.
 
-    The last group goes first: what is about attempts asks what became of the calls.
+    So do updates whose count tells something: what was superseded, say. The last group goes first:
+    inserts before updates, and what is about attempts asks what became of the calls.
     """
-    by_itself: tuple[Group, Group, Group, Group] = ([], [], [], [])
+    by_itself: tuple[Group, ...] = ([], [], [], [], [])
+    about_attempts, later, others, updates, inserts = by_itself
     for write in writes:
-        about_attempts, later, others, rest = by_itself
         if write.form in ABOUT_ATTEMPTS:
             about_attempts.append(write)
         elif write.form is Form.ADD_LATER:
             later.append(write)
         elif write.form is Form.UPDATE_OTHER:
             others.append(write)
+        elif write.form is Form.INSERT_MERGED or write.form is Form.INSERT_START:
+            inserts.append(write)
         else:
-            rest.append(write)
+            updates.append(write)
     return [group for group in by_itself if group]

@@ -21,6 +21,7 @@ from llm_audit.store.codes import BAD_VALUE
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.gridfs import NEVER, OURS, Bucket, take_away
 from llm_audit.store.indexes import MEDIA_INDEX
+from llm_audit.store.shortfalls import is_unsupported
 
 EXPIRED_AT_ONCE = 100
 SAMPLE = 10
@@ -68,7 +69,7 @@ def remove_expired(database: AnyDatabase, now: datetime) -> int:
     removed = 0
     for entry in entries.sort("metadata.expires_at", ASCENDING).limit(EXPIRED_AT_ONCE).to_list():
         try:
-            call = _call_with(database, entry, hint=MEDIA_INDEX)
+            call = _any_call_with(database, entry)
         except OperationFailure as error:
             if error.code != BAD_VALUE:
                 raise
@@ -186,6 +187,16 @@ def _unfinished(bucket: Bucket, before: datetime) -> Iterator[Unreferenced]:
             uploads[chunk["upload"]] = uploads.get(chunk["upload"], 0) + chunk["size"]
         if uploads and max(uploads).generation_time <= in_utc(before):
             yield Unreferenced(sha256, sum(uploads.values()), None, tuple(uploads))
+
+
+def _any_call_with(database: AnyDatabase, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Look by the index only, which else some call may be without, where the server lets us."""
+    try:
+        return _call_with(database, entry, hint=MEDIA_INDEX)
+    except OperationFailure as error:
+        if not is_unsupported(error):
+            raise
+        return _call_with(database, entry)
 
 
 def _call_with(

@@ -24,6 +24,8 @@ from llm_audit.store.codes import (
     is_wrong_password,
 )
 from llm_audit.store.loops import LoopClient
+from llm_audit.store.server_words import told
+from llm_audit.store.shortfalls import is_unsupported, mend_of, refuses_retries
 
 # MongoDB's texts go on with the whole command, which may hold content.
 _FORBIDDEN = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
@@ -111,6 +113,8 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
 def _refused(place: _Place, error: driver.OperationFailure) -> LLMAuditError:
     if error.code == UNAUTHORIZED:
         return UnavailableError(f"{place} does not let us: {_missing_right(place, error)}")
+    if refuses_retries(error):
+        return UnavailableError(f"{place} takes no writes ({told(error)}): {mend_of(error)}")
     if is_a_state(error):
         return _unavailable(place, describe(error))
     if error.code == INVALID_NAMESPACE:
@@ -118,8 +122,13 @@ def _refused(place: _Place, error: driver.OperationFailure) -> LLMAuditError:
             f"{place.collection} cannot be the name of a collection: mend the setting database or "
             "collection."
         )
+    if is_unsupported(error):
+        return LLMAuditError(
+            f"{place} does not have what this takes ({told(error)}): see the page about servers "
+            "like MongoDB."
+        )
     return LLMAuditError(
-        f"{place} refuses: {(error.details or {}).get('codeName') or describe(error)}."
+        f"{place} refuses: {(error.details or {}).get('codeName') or told(error)}."
     )
 
 

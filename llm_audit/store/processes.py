@@ -13,10 +13,10 @@ from typing import Any
 from llm_audit.journal.losses import RECORD, Account, Losses
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
-from llm_audit.store.codes import going_on
 from llm_audit.store.connection import Connection, Documents, reaching, server_time
 from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import count_kept
+from llm_audit.store.shortfalls import going_on
 
 # Of processes and verdicts: their calls may be in the journal of a machine that is switched off.
 KEPT = timedelta(days=30)
@@ -38,10 +38,7 @@ def documents(connection: Connection) -> Iterator[Documents]:
     Raises:
         UnavailableError: MongoDB cannot be reached.
     """
-    noting = going_on(
-        "What becomes of processes and their calls could not be noted in MongoDB",
-        "give the user of mongo_url readWrite on the database.",
-    )
+    noting = going_on("What becomes of processes and their calls could not be noted in MongoDB")
     with reaching(), noting:
         yield connection.processes()
 

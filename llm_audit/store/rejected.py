@@ -34,7 +34,7 @@ from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.operations import Form, Write, bare
 from llm_audit.journal.precedence import rank_of
-from llm_audit.journal.records import Record, pack, seal
+from llm_audit.journal.records import LATER, Record, pack, seal
 from llm_audit.journal.retention import Retention
 from llm_audit.journal.segments import SUFFIX
 from llm_audit.journal.spool import REJECTED_FOLDER, ProcessFolder, rejected_folder
@@ -128,7 +128,7 @@ class Rejected:
             if document["_id"] not in known and not self._path(document).exists():
                 self.counted.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
                 self._just_counted.add(document["_id"])
-                _say_refused(reason)
+                _say_refused(reason, "it" if record.op == LATER else "its content")
         for document in _insert(self._connection.rejected(), documents, blob_folder):
             self._write(document, records[document["_id"]], blob_folder)
         self._just_counted.clear()
@@ -187,10 +187,10 @@ class Rejected:
         )
 
 
-def _say_refused(reason: str) -> None:
+def _say_refused(reason: str, without: str) -> None:
     log_once(
         f"MongoDB refused a record ({reason}): it is kept in {REJECTED}, and the call is recorded "
-        "without its content, if MongoDB takes that. Fix what refuses it, e.g. a validator, and "
+        f"without {without}, if MongoDB takes that. Fix what refuses it, e.g. a validator, and "
         "call llm_audit.retry_rejected().",
         level=logging.ERROR,
         key=f"refused {reason}",

@@ -21,10 +21,10 @@ from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import UNWINDING_CAUSES
 from llm_audit.journal.records import OTHER, Record
-from llm_audit.store.codes import going_on
 from llm_audit.store.connection import Connection
 from llm_audit.store.indexes import OUTER_TASK
 from llm_audit.store.processes import KEPT
+from llm_audit.store.shortfalls import going_on
 
 _ATTEMPT, _OUTER_ATTEMPT = "task.attempt_id", "task.outer_attempt_id"
 _UTC: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
@@ -136,11 +136,8 @@ def _left_open_in(verdict: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _going_on() -> Iterator[None]:
     """Go on shipping where only this is refused, or makes no sense: calls then end by inference."""
-    saying = going_on(
-        "How tasks ended could not be said in MongoDB", "give its user readWrite on the database."
-    )
     try:
-        with saying:
+        with going_on("How tasks ended could not be said in MongoDB"):
             yield
     except (PyMongoError, UnavailableError):
         raise

@@ -1,4 +1,4 @@
-"""A TCP proxy before MongoDB that spoils the answers to writes after the server has executed them.
+"""A TCP proxy before MongoDB, such as one that spoils the answers to writes it has executed.
 
 It understands as much of MongoDB's wire protocol as it needs: a message begins with its length, its
 number and the number of the message that it answers, each an int32, and a command is the first
@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 HOST = "127.0.0.1"
 WRITES = {"insert", "update", "bulkWrite"}
@@ -21,6 +22,7 @@ _header = struct.Struct("<iiii")
 _BODY = 16 + 4 + 1 + 4 + 1  # header, flags, kind of section, length of the document, type of key
 
 Spoil = Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]
+AnyProxy = TypeVar("AnyProxy", bound="Forwarding")
 _BROKEN = (ConnectionError, asyncio.IncompleteReadError)
 
 
@@ -62,26 +64,19 @@ async def one_byte_at_a_time(answer: bytes, client: asyncio.StreamWriter) -> boo
     return True
 
 
-class Proxy:
-    """Forwards to a server, and spoils every so many answers to writes.
+class Forwarding:
+    """Forwards to a server, message by message.
 
     Args:
         port: The server's.
-        spoil: What is done to an answer; it returns whether the connection goes on.
-        every: How many writes there are to one that is spoiled.
 
     Attributes:
         port: Its own.
-        spoiled: How many answers were spoiled.
     """
 
-    def __init__(self, port: int, spoil: Spoil, every: int) -> None:
+    def __init__(self, port: int) -> None:
         self.port = 0
-        self.spoiled = 0
         self._server_port = port
-        self._spoil = spoil
-        self._every = every
-        self._writes = 0
         self._connections: set[asyncio.Task[None]] = set()
 
     async def serve(self, ready: threading.Event, done: asyncio.Event) -> None:
@@ -101,10 +96,10 @@ class Proxy:
         self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
         from_server, to_server = await asyncio.open_connection(HOST, self._server_port)
-        writes: set[int] = set()
+        asked: dict[int, bytes] = {}  # by the number of the message
         ways = (
-            self._forward_requests(from_client, to_server, writes),
-            self._forward_answers(from_server, to_client, writes),
+            self._forward_requests(from_client, to_server, to_client, asked),
+            self._forward_answers(from_server, to_client, asked),
         )
         try:
             _, others = await asyncio.wait(
@@ -117,26 +112,70 @@ class Proxy:
             to_server.close()
 
     async def _forward_requests(
-        self, client: asyncio.StreamReader, server: asyncio.StreamWriter, writes: set[int]
+        self,
+        client: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+        to_client: asyncio.StreamWriter,
+        asked: dict[int, bytes],
     ) -> None:
         with suppress(*_BROKEN):
             async for number, _, message in _messages(client):
-                if _command(message) in WRITES:
-                    writes.add(number)
+                answer = self.answer(message)
+                if answer is not None:
+                    to_client.write(answer)
+                    await to_client.drain()
+                    continue
+                asked[number] = message
                 server.write(message)
                 await server.drain()
 
     async def _forward_answers(
-        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, writes: set[int]
+        self,
+        server: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        asked: dict[int, bytes],
     ) -> None:
         with suppress(*_BROKEN):
             async for _, answered, message in _messages(server):
-                if answered in writes and self._is_to_be_spoiled():
-                    if not await self._spoil(message, client):
-                        return
-                else:
-                    client.write(message)
-                    await client.drain()
+                if not await self.hand_on(asked.pop(answered, b""), message, client):
+                    return
+
+    def answer(self, request: bytes) -> bytes | None:
+        """Answer a request in the server's place, or return None to ask the server."""
+        del request
+
+    async def hand_on(self, request: bytes, answer: bytes, client: asyncio.StreamWriter) -> bool:
+        """Hand the server's answer on; return whether the connection goes on."""
+        del request
+        client.write(answer)
+        await client.drain()
+        return True
+
+
+class Proxy(Forwarding):
+    """Spoils every so many answers to writes.
+
+    Args:
+        port: The server's.
+        spoil: What is done to an answer; it returns whether the connection goes on.
+        every: How many writes there are to one that is spoiled.
+
+    Attributes:
+        spoiled: How many answers were spoiled.
+    """
+
+    def __init__(self, port: int, spoil: Spoil, every: int) -> None:
+        super().__init__(port)
+        self.spoiled = 0
+        self._spoil = spoil
+        self._every = every
+        self._writes = 0
+
+    async def hand_on(self, request: bytes, answer: bytes, client: asyncio.StreamWriter) -> bool:
+        """Spoil it, if it is the turn of this one."""
+        if request and _command(request) in WRITES and self._is_to_be_spoiled():
+            return await self._spoil(answer, client)
+        return await super().hand_on(request, answer, client)
 
     def _is_to_be_spoiled(self) -> bool:
         self._writes += 1
@@ -161,22 +200,28 @@ def _command(message: bytes) -> str:
 
 @contextmanager
 def proxy(port: int, spoil: Spoil, *, every: int = 3) -> Iterator[Proxy]:
+    """Run a proxy that spoils answers until the block is left."""
+    with running(Proxy(port, spoil, every)) as it:
+        yield it
+
+
+@contextmanager
+def running(it: AnyProxy) -> Iterator[AnyProxy]:
     """Run a proxy in a thread of its own until the block is left."""
-    running = Proxy(port, spoil, every)
     ready, done = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=_serve, args=(loop, running, ready, done), daemon=True)
+    thread = threading.Thread(target=_serve, args=(loop, it, ready, done), daemon=True)
     thread.start()
     ready.wait()
     try:
-        yield running
+        yield it
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join()
 
 
 def _serve(
-    loop: asyncio.AbstractEventLoop, running: Proxy, ready: threading.Event, done: asyncio.Event
+    loop: asyncio.AbstractEventLoop, it: Forwarding, ready: threading.Event, done: asyncio.Event
 ) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:  # ends what is left of connections
-        runner.run(running.serve(ready, done))
+        runner.run(it.serve(ready, done))

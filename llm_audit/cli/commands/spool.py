@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The journals on this machine: look, ship, retry.")
 
-STATE_STYLES = {"in use": "green", "waiting": "yellow", "other kernel": "yellow"}
+STATE_STYLES = {
+    "in use": "green",
+    "adopted": "green",
+    "waiting": "yellow",
+    "other kernel": "yellow",
+}
 
 
 @app.command()

@@ -11,11 +11,11 @@ from llm_audit.errors import UnavailableError
 from llm_audit.ids import EPOCH, created_at
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
     from llm_audit.documents import LLMCall
     from llm_audit.queries.repository import SyncLLMCallRepository
-    from llm_audit.queries.steps import Steps
 
 POLL_SECONDS = 1.0
 LATE = timedelta(minutes=1)  # a call's id is made when it starts, its document when it is shipped
@@ -43,7 +43,7 @@ class Watch:
         self._questions = questions
         self._wanted = condition(_without(filters, *_DATES))
         self._at_start = _without(filters, *_DATES, *_KNOWN_AT_THE_END)
-        self._until = questions.ask(_now())
+        self._until = self._now()
         running = condition({**self._at_start, "status": LLMCallStatusEnum.PENDING})
         self._seen = self._statuses(running) | self._recent()
 
@@ -51,7 +51,7 @@ class Watch:
         """Return the calls that have come in since, and those that have ended, oldest first."""
         from llm_audit.queries.questions import calls
 
-        until = self._questions.ask(_now())
+        until = self._now()
         running = [name for name, status in self._seen.items() if _runs(status)]
         now = self._statuses({"_id": {"$in": running}}) | self._recent()
         changed = [name for name, status in now.items() if self._seen.get(name) != status]
@@ -69,6 +69,20 @@ class Watch:
         """Take calls for seen that are shown otherwise."""
         self._seen |= {call.id: call.status for call in calls}
 
+    def _now(self) -> datetime:
+        """Return the server's time, or that of the newest call where that is behind."""
+        from llm_audit.queries.steps import rows
+        from llm_audit.store.connection import server_time
+        from llm_audit.store.plain_errors import plain_errors
+
+        ours = condition({"start_date": EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
+        newest: Pipeline = [{"$match": {"_id": ours}}, {"$sort": {"_id": -1}}, {"$limit": 1}]
+        calls = self._questions.ask(rows([*newest, {"$project": {"_id": 1}}], dict))
+        with plain_errors(get_settings()):
+            by_server = server_time(self._questions.collection.database)
+        by_id = created_at(calls[0]["_id"]) if calls else None
+        return min(by_server, by_id) if by_id else by_server
+
     def _recent(self) -> dict[str, Any]:
         """Return how the calls stand that may have come in since the last look."""
         return self._statuses(condition({**self._at_start, "start_date": self._until - LATE}))
@@ -79,19 +93,6 @@ class Watch:
         newest: Pipeline = [{"$match": wanted}, {"$sort": {"_id": -1}}, {"$limit": FOLLOWED_MAX}]
         found = rows([*newest, {"$project": {"status": 1}}], dict)
         return {str(call["_id"]): call.get("status") for call in self._questions.ask(found)}
-
-
-def _now() -> "Steps[datetime]":
-    """Return the server's time, or that of the newest call where that is behind."""
-    from llm_audit.queries.steps import rows
-
-    ours = condition({"start_date": EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
-    newest: Pipeline = [{"$match": {"_id": ours}}, {"$sort": {"_id": -1}}, {"$limit": 1}]
-    now = {"$unionWith": {"pipeline": [{"$documents": [{"now": "$$NOW"}]}]}}
-    *calls, server = yield from rows([*newest, {"$project": {"_id": 1}}, now], dict)
-    by_server: datetime = server["now"]
-    by_id = created_at(calls[0]["_id"]) if calls else None
-    return min(by_server, by_id) if by_id else by_server
 
 
 def news_forever(watch: Watch) -> "Iterator[list[LLMCall]]":

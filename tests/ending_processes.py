@@ -129,6 +129,11 @@ def _handled() -> None:
     _killed(signal.SIGTERM)
 
 
+def _executes() -> None:
+    record()
+    os.execv(sys.executable, [sys.executable, "-c", ""])
+
+
 def _os_exit() -> None:
     record()
     os._exit(0)
@@ -154,6 +159,7 @@ WAYS: dict[str, Callable[[], None]] = {
     "executor forkserver": lambda: _executed("forkserver"),
     "executor spawn": lambda: _executed("spawn"),
     "os._exit": _os_exit,
+    "exec": _executes,
     "SIGTERM": lambda: _killed(signal.SIGTERM),
     "SIGTERM handled": _handled,
     "SIGINT": lambda: _killed(signal.SIGINT),

@@ -29,7 +29,7 @@ LOST: End = ("recovered", "ABANDONED", "worker_lost")
 # a pool may kill a process that is just ending
 TERMINATED: list[End] = [LOST, ("recovered", "INCOMPLETE", "process_exit"), EXITED]
 
-VANISHED = {"os._exit", "SIGTERM", "SIGKILL"}  # nothing at all can run
+VANISHED = {"os._exit", "exec", "SIGTERM", "SIGKILL"}  # nothing at all can run
 MORE = {"fork raises", "pool forkserver", "pool spawn", "executor forkserver", "executor spawn"}
 
 # By service: the command, where it listens last, and the signal that ends it.

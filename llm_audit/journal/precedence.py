@@ -46,10 +46,17 @@ def outcome_key(rank: Rank, at: float) -> Int64:
     return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
 
 
+class _Said:
+    last_us = 0
+
+
 def later_key(at: float) -> Int64:
     """Return the order of what is said of a call later: by time, then by lot; the highest stands.
+
+    What one process says is in the order in which it says it, also where its clock was put back.
 
     Args:
         at: When it was said, in seconds of the epoch.
     """
-    return Int64((max(0, int(at * 1e6)) << _TIE_BITS) | random.getrandbits(_TIE_BITS))
+    _Said.last_us = microseconds = max(int(at * 1e6), _Said.last_us + 1)
+    return Int64((microseconds << _TIE_BITS) | random.getrandbits(_TIE_BITS))

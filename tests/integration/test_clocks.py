@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from children import child, output_of
 from nowhere import NOWHERE
+from short_leases import document, set_short_leases, status, waiting
 from waiting import Calls, Recording
 from wall_clock import SET_CLOCK, give_a_clock
 
@@ -30,15 +31,21 @@ from patience import PATIENCE
 def now_ms():
     return time.time_ns() // 1_000_000
 
+def look_at_others():
+    due_at = running().shipper._others.due_at
+    while running().shipper._others.due_at == due_at:
+        time.sleep(0.01)
+
 for ahead in (0, {HOURS}, 0, {YEARS}, 0, -{HOURS}, -{YEARS}):
     set_clock(ahead)
     for _ in range(20):
         before = now_ms()
-        call_id = LLMLogger.start(model="m", messages=[])
+        call_id = LLMLogger.start(model="clocks", messages=[])
         print(json.dumps([ahead, call_id, before, now_ms()]))
         LLMLogger.complete(call_id)
     # large enough for GridFS
     LLMLogger.complete(LLMLogger.start(messages=[{{"role": "user", "content": str(ahead) * 9000}}]))
+    look_at_others()
     assert call_id.wait(PATIENCE)  # of this recorder, though its id may be less than the first
 """
 )
@@ -94,11 +101,15 @@ def test_a_clock_that_is_set(
     give_a_clock(tmp_path, monkeypatch)
     monkeypatch.setenv("LLM_AUDIT_RETENTION_DAYS", str(KEPT.days))
     monkeypatch.setenv("LLM_AUDIT_MEDIA_LIMIT_BYTES", "1000")
-    with child(UNDER_ALL_CLOCKS, recording(create_collection=True)) as process:
+    set_short_leases(monkeypatch)
+    settings = recording(create_collection=True)
+    with waiting(settings) as (other,), child(UNDER_ALL_CLOCKS, settings) as process:
         output, errors = process.communicate()
+        assert status(calls, other.call_id) == "PENDING"  # by no clock has it been silent
+        calls.delete_many({"process_nonce": other.nonce})
     assert process.returncode == 0, errors
 
-    found = {call["_id"]: call for call in calls.find({"model": "m"})}
+    found = {call["_id"]: call for call in calls.find({"model": "clocks"})}
     promised = [json.loads(line) for line in output.splitlines()]
     assert len(found) == len(promised) == 140
     for ahead, call_id, before, after in promised:
@@ -118,7 +129,7 @@ def test_a_clock_that_is_set(
     assert len(expiring) == 147 + 5  # equal media are one
     assert all(now + KEPT - timedelta(hours=3) < at < now + 1.1 * KEPT for at in expiring)
     assert "The clock of this machine is" in errors
-    (known,) = calls.database["llm_audit_processes"].find()
+    known = document(calls.database["llm_audit_processes"], call["process_nonce"])
     assert known["expires_at"] > now
     assert known["clock_ahead_seconds"] == pytest.approx(-YEARS, abs=60)
     assert any("clock was" in problem for problem in llm_audit.doctor().problems)

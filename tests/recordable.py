@@ -1,4 +1,4 @@
-"""One value of every kind that recording takes: MongoDB's types, Python's, and users' own."""
+"""A value of every kind that recording takes: MongoDB's types, Python's, and users' own."""
 
 import array
 import dataclasses
@@ -6,18 +6,23 @@ import decimal
 import enum
 import fractions
 import ipaddress
+import json
 import re
 import uuid
 from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, UserString, deque
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import bson
+import pytest
 import uuid_utils
 from bson.datetime_ms import DatetimeMS
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from llm_audit import LLMLogger
 
 
 class Colour(enum.Enum):
@@ -51,6 +56,7 @@ class Model(BaseModel):
 
 _NOW = datetime(2026, 5, 1, 12, 30, 0, 123_456, tzinfo=UTC)
 _ID = uuid.UUID(int=7)
+IDS = {"trace_id": "t", "session_id": "s", "task_id": "task"}
 
 VALUES: dict[str, Any] = {
     # MongoDB's
@@ -135,3 +141,43 @@ VALUES: dict[str, Any] = {
     "object": object(),
     "nested": [{"a": [{"b": (bson.ObjectId(), b"\xff", [DatetimeMS(10**16)])}]}],
 }
+
+
+def record(name: str, value: Any) -> None:
+    """Record a call, and a failed one, that hold a value wherever it may be."""
+    message = {"role": "user", "content": value, "more": value}
+    call_id = LLMLogger.start(
+        model=name,
+        messages=[message, value, {"role": "user", "content": [{"type": "text", "text": value}]}],
+        system_prompt=value,
+        tools=[value, {"type": "function", "function": {"name": "f", "parameters": value}}],
+        tool_choice=value,
+        input=value,
+        metadata={"v": value, "list": [value]},
+        odd_parameter=value,
+        **IDS,
+    )
+    tool_call = {"id": "1", "function": {"name": "f", "arguments": value}, "more": value}
+    answer = {"role": "assistant", "content": value, "tool_calls": [tool_call], "more": value}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "more": value}
+    response = {"choices": [{"message": answer, "more": value}], "usage": usage, "more": value}
+    LLMLogger.complete(call_id, response=response)
+    LLMLogger.annotate(call_id, metadata={"later": value})
+    error = RuntimeError("boom")
+    vars(error).update(body={"error": {"message": value}, "more": value}, code=value)
+    failed = LLMLogger.start(model=name, messages=[message], **IDS)
+    LLMLogger.fail(failed, error, response_message=answer, tokens=usage)
+
+
+def no_json(text: str) -> NoReturn:
+    pytest.fail(f"{text} is no JSON")
+
+
+def assert_json(result: Any) -> None:
+    """Assert that a result becomes JSON in every way in which a web framework makes it."""
+    texts = [TypeAdapter(type(result)).dump_json(result), json.dumps(to_jsonable_python(result))]
+    if isinstance(result, BaseModel):
+        assert result.model_dump()
+        texts += [result.model_dump_json(), json.dumps(result.model_dump(mode="json"))]
+    for text in texts:
+        json.loads(text, parse_constant=no_json)

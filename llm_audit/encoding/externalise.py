@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import bson
 
 from llm_audit.encoding.notes import Notes
+from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.encoding.sanitise import CODEC_OPTIONS, ESCAPED_ID
 
 # An upper bound of what a reference takes in BSON: the hash, and 100 characters of 4 bytes.
@@ -184,5 +185,5 @@ def _content(reference: dict[str, Any], fetch: Callable[[str], bytes]) -> Any:
         return data.decode()
     if reference["kind"] == "bytes":
         return data
-    document = bson.decode(data, codec_options=CODEC_OPTIONS)
+    document = bson.decode(data, codec_options=READ_OPTIONS)
     return document if reference["kind"] == "dict" else document["list"]

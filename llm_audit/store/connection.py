@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
-from uuid import UUID
 
-from bson.binary import UUID_SUBTYPE, Binary, UuidRepresentation
-from bson.codec_options import DatetimeConversion, TypeDecoder, TypeRegistry
+from bson.codec_options import DatetimeConversion
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
@@ -24,7 +23,6 @@ from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import RETRIES, note, refuses_retries
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
-UUID_BYTES = 16
 UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}
 
 Documents = Collection[dict[str, Any]]
@@ -66,16 +64,6 @@ def readable(collection: Read) -> Read:
     return collection.with_options(codec_options=options)
 
 
-class _Uuids(TypeDecoder):
-    """Reads UUIDs as such, whatever the client does, and leaves alone what only says it is one."""
-
-    bson_type = Binary
-
-    def transform_bson(self, value: Binary) -> Binary | UUID:
-        is_one = value.subtype == UUID_SUBTYPE and len(value) == UUID_BYTES
-        return value.as_uuid() if is_one else value
-
-
 def readable_only(collection: Read) -> Read:
     """Return the same for whoever only reads: it cannot be asked for UUIDs, but reads all binaries.
 
@@ -83,7 +71,8 @@ def readable_only(collection: Read) -> Read:
         collection: Of any client, sync or async.
     """
     options = readable(collection).codec_options.with_options(
-        uuid_representation=UuidRepresentation.UNSPECIFIED, type_registry=TypeRegistry([_Uuids()])
+        uuid_representation=READ_OPTIONS.uuid_representation,
+        type_registry=READ_OPTIONS.type_registry,
     )
     return collection.with_options(codec_options=options)
 

@@ -9,10 +9,9 @@ from typing import Any, overload
 
 import bson
 import pytest
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions, DatetimeConversion
 
 from llm_audit.call import CallFields, LLMCallStatusEnum
+from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.records import LATER, START, VERDICT, Record
@@ -28,12 +27,6 @@ from llm_audit.testing.isolation import isolated
 
 UNREACHABLE_URL = "mongodb://llm-audit-records.invalid"  # RFC 6761: no name server knows it
 READ_BYTES = 2**20
-
-_CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
-    tz_aware=True,
-    uuid_representation=UuidRepresentation.STANDARD,
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-)
 
 
 class RecordedCall(CallFields):
@@ -131,7 +124,7 @@ def merged(records: Iterable[Record]) -> list[RecordedCall]:
         call = calls.setdefault(record.id, _empty(record.id, retention_days))
         call["encoding_notes"] |= dict.fromkeys(record.notes)
         call["media"] |= dict.fromkeys(map(sha256_of, record.blobs))
-        fields = bson.decode(record.doc, _CODEC_OPTIONS)
+        fields = bson.decode(record.doc, READ_OPTIONS)
         if record.op == START:
             call |= fields
         elif record.op == LATER:

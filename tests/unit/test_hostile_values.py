@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 from unittest.mock import MagicMock
 
 import pytest
+from recordable import VALUES, assert_json, record
 
 from llm_audit import LLMLogger
 from llm_audit.settings import changed_settings
@@ -101,6 +102,16 @@ def test_what_cannot_be_read_is_kept_as_it_was_given(recorded: RecordedCalls) ->
     assert (completed.status, completed.response_message) == ("SUCCESS", MESSAGE)
     assert (failed.status, failed.error_type) == ("CANCELLED", "RuntimeError")
     assert failed.error_message == "boom"
+
+
+def test_a_value_of_every_kind_is_read_back(recorded: RecordedCalls) -> None:
+    """Wherever it is: the calls are whole, and become JSON."""
+    for name, value in VALUES.items():
+        record(name, value)
+    assert [call.model for call in recorded] == [name for name in VALUES for _ in range(2)]
+    for call in recorded:
+        assert call.status == ("ERROR" if call.error_type else "SUCCESS")
+        assert_json(call)
 
 
 @pytest.mark.parametrize("end", [LLMLogger.fail, lambda i, e: LLMLogger.complete(i, error=e)])

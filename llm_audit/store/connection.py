@@ -10,7 +10,7 @@ from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.errors import UnavailableError
@@ -43,10 +43,12 @@ def reaching() -> Iterator[None]:
 
 
 def server_time(database: Database[dict[str, Any]]) -> datetime:
-    """Return the time by the server's clock, UTC."""
+    """Return the time by the server's clock, UTC; by our own, if the server does not tell."""
     codec_options = database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
-    hello = database.client.admin.command("hello", codec_options=codec_options)
-    return cast("datetime", hello["localTime"])
+    hello: dict[str, Any] = {}
+    with suppress(OperationFailure):
+        hello = database.client.admin.command("hello", codec_options=codec_options)
+    return cast("datetime", hello.get("localTime") or datetime.now(UTC))
 
 
 def readable(collection: Read) -> Read:

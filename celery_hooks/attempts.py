@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-from uuid_utils import uuid4
+from uuid import uuid4
 
 import llm_audit
 from celery_hooks import batches, installed, propagation, received

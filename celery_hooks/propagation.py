@@ -8,8 +8,7 @@ import json
 from collections.abc import Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
-
-from uuid_utils import uuid4
+from uuid import uuid4
 
 from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context

@@ -8,11 +8,11 @@ or thread, and copies them into no other message, as it does with the headers.
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import uuid4
 from weakref import ref
 
 from celery.app.task import Context
 from celery.worker.request import Request
-from uuid_utils import uuid4
 
 from celery_hooks import lifecycle
 

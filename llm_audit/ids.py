@@ -1,15 +1,17 @@
-"""What an id means: a UUIDv7 begins with its instant, so ids are in the order of time."""
+"""Ids, new ones and what one means: a UUIDv7 begins with its instant, so they are in order."""
 
 import random
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TypeAlias
 from uuid import UUID
 
-from uuid_utils import uuid7
+from uuid_utils import reseed_rng, uuid7
 
 from llm_audit.errors import UsageError, let_through
+from llm_audit.forks import Here, notice
 
 Id: TypeAlias = str | int | UUID
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -21,6 +23,19 @@ IN_STEP_MS = 1000  # how far a UUIDv7 may be behind the clock: its thread may ha
 _numbers = count(random.getrandbits(41))
 
 
+class _Seeded(threading.local):
+    """In which process this thread was given its random state, which is uuid_utils' own.
+
+    A child inherits that of the thread that forked it, and uuid_utils only hears of it where Python
+    does.
+    """
+
+    process: object = None
+
+
+_seeded = _Seeded()
+
+
 def new_call_id() -> tuple[str, int]:
     """Return a new UUIDv7, and its instant: that of the wall clock, in milliseconds.
 
@@ -28,6 +43,10 @@ def new_call_id() -> tuple[str, int]:
     makers of UUIDv7 go on where the clock is put back: they count, and every id has the same
     instant for as long as it takes the clock to come there again. Ours has the clock's.
     """
+    notice()
+    if _seeded.process is not Here.process:
+        reseed_rng()
+        _seeded.process = Here.process
     made = uuid7()
     milliseconds = made.timestamp
     now = time.time_ns() // 1_000_000

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from patience import PATIENCE
+from waiting import Calls, until
 
 import llm_audit
 from llm_audit import LLMLogger
@@ -17,6 +18,21 @@ from llm_audit.settings import Settings, get_settings
 # Warnings are errors in children too. The exception is Python's own about fork in a threaded
 # process (from 3.12), which is what the tests of fork are about.
 FLAGS = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
+
+
+RECORD = """
+import os, sys
+import llm_audit
+from llm_audit import LLMLogger
+from patience import PATIENCE
+
+def record(count=1):
+    for _ in range(count):
+        message = {"role": "user", "content": str(os.getpid())}
+        call_id = LLMLogger.start(model="m", messages=[message])
+        LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "y"})
+        os.write(1, f"{os.getpid()} {call_id}\\n".encode())
+"""
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -75,3 +91,24 @@ def record_in_child(settings: Settings, count: int) -> list[str]:
     ids = record_here(count)
     assert llm_audit.flush(PATIENCE)
     return ids
+
+
+def said(lines: list[str]) -> dict[str, str]:
+    """Return the process that each call was recorded in, by the call's id."""
+    pairs = [line.split() for line in lines]
+    by_id = {call_id: pid for pid, call_id in pairs}
+    assert len(by_id) == len(pairs), "two calls have the same id"
+    return by_id
+
+
+def assert_all_there(calls: Calls, by_id: dict[str, str]) -> None:
+    """Assert that exactly these calls are in MongoDB, each whole and from its own process."""
+    # what a child left that ended without a flush is there when somebody has looked
+    llm_audit.recover()
+    until(lambda: calls.count_documents({"status": "SUCCESS"}) >= len(by_id))
+    found = {call["_id"]: call for call in calls.find({"status": "SUCCESS"})}
+    assert found.keys() == by_id.keys()
+    for call_id, call in found.items():
+        assert call["messages"][0]["content"] == str(call["pid"]) == by_id[call_id]
+    nonces = {(call["pid"], call["process_nonce"]) for call in found.values()}
+    assert len({nonce for _, nonce in nonces}) == len(nonces)

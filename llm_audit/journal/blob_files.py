@@ -4,8 +4,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-
-from uuid_utils import uuid4
+from uuid import uuid4
 
 from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through

@@ -5,8 +5,16 @@ from enum import IntEnum
 
 from bson.int64 import Int64
 
+from llm_audit.forks import begin_anew
+
 _TIME_BITS = 52
 _TIE_BITS = 8
+_lots = random.Random()  # noqa: S311  (not the app's own, which it may seed)
+
+
+@begin_anew
+def _begin_anew() -> None:
+    _lots.seed()
 
 
 class Rank(IntEnum):
@@ -42,7 +50,7 @@ def outcome_key(rank: Rank, at: float) -> Int64:
     """
     latest = (1 << _TIME_BITS) - 1  # in 2112: what a wrong clock says must not become a rank
     earlier_first = latest - min(max(0, int(at * 1e6)), latest)
-    tie = random.getrandbits(_TIE_BITS)
+    tie = _lots.getrandbits(_TIE_BITS)
     return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
 
 
@@ -59,4 +67,4 @@ def later_key(at: float) -> Int64:
         at: When it was said, in seconds of the epoch.
     """
     _Said.last_us = microseconds = max(int(at * 1e6), _Said.last_us + 1)
-    return Int64((microseconds << _TIE_BITS) | random.getrandbits(_TIE_BITS))
+    return Int64((microseconds << _TIE_BITS) | _lots.getrandbits(_TIE_BITS))

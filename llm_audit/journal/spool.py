@@ -19,16 +19,15 @@ import os
 import shutil
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
-
-from uuid_utils import uuid4
+from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
+from llm_audit.forks import OwnLock, begin_anew
 from llm_audit.kept import kept
 
 REJECTED_FOLDER = "rejected"
@@ -42,8 +41,13 @@ TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, er
 class Held:
     """The folders that this process holds locked; never opened by it a second time."""
 
-    lock = threading.RLock()  # a signal handler may record in the middle of it
+    lock = OwnLock()
     owners: ClassVar[dict[str, dict[str, Any]]] = {}  # by nonce: who recorded there
+
+
+@begin_anew
+def _begin_anew() -> None:
+    Held.owners.clear()
 
 
 class ProcessFolder:
@@ -154,6 +158,19 @@ class ProcessFolder:
         with Held.lock:
             Held.owners.pop(self.nonce, None)
 
+    def hand_over(self) -> None:
+        """In a forked child: put a free lock in the place of the parent's, which records no more.
+
+        Whoever looks next takes the folder for a dead process's, and ships what is in it.
+        """
+        new = self.path / f"{LOCK}.new"
+        with suppress(OSError):  # another child has done it, or it is gone
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.write(descriptor, json.dumps(self.owner()).encode())
+            os.close(descriptor)
+            if self._descriptor is not None and self._is_linked(self._descriptor):
+                new.replace(self.path / LOCK)
+
     def forget(self) -> None:
         """Close the descriptors; in a forked child, the parent keeps its lock."""
         # first the numbers: a child forked meanwhile must close nothing that is closed already
@@ -180,12 +197,6 @@ def _locked_file(path: Path, target_name: str | None) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def forget_held() -> None:
-    """Start a forked child with no folder of its own."""
-    Held.lock = threading.RLock()
-    Held.owners.clear()
 
 
 def used_bytes(spool_dir: Path) -> int:

@@ -7,12 +7,12 @@ on the spot.
 
 import atexit
 import functools
-import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
+from llm_audit.forks import begin_anew
 from llm_audit.kept import kept
 
 _FAMILIES = ("multiprocessing", "billiard")
@@ -76,9 +76,9 @@ def _end() -> None:
             stack.callback(step)
 
 
-def _after_fork_in_child() -> None:
+@begin_anew
+def _begin_anew() -> None:
     _Exits.among_finalizers = False
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_end)

@@ -36,7 +36,7 @@ class OpenCalls:
         self.clear()
 
     def clear(self) -> None:
-        """Begin with none, as a forked child does: its parent ends the calls that it began."""
+        """Forget them all."""
         self._calls: OrderedDict[str, OpenCall] = OrderedDict()
         self._ended: deque[str] = deque()
         self._lock = threading.RLock()  # a signal handler may record in the middle of it

@@ -1,12 +1,10 @@
 """This process's recorder: made at the first call, anew in a forked child, flushed at the end."""
 
-import os
-import threading
 from collections.abc import Callable
 from typing import ClassVar
 
 from llm_audit import clock
-from llm_audit.journal import spool
+from llm_audit.forks import OwnLock, begin_anew, notice
 from llm_audit.kept import kept
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
@@ -20,8 +18,8 @@ class _Home:
     """The one place where this process's recorder lives."""
 
     recorder: Recorder | None = None
-    open_calls = OpenCalls()
-    lock = threading.RLock()
+    open_calls: OpenCalls | None = None
+    lock = OwnLock()
     stopped: Recorder | None = None  # the one before this: what became of its calls may be asked
     last_stop = FlushResult(0)  # what that one could not deliver
     # Kept, never used: the garbage collector must not close what belongs to the parent.
@@ -36,13 +34,14 @@ def recorder() -> Recorder:
     Raises:
         ConfigurationError: In strict mode, if the spool cannot be written.
     """
+    notice()
     current = _Home.recorder
     if current is not None:
         return current
     with _Home.lock:
         if _Home.recorder is None:
             try:
-                made = Recorder(freeze(), _Home.open_calls, recorder_for)
+                made = Recorder(freeze(), open_calls(), recorder_for)
             except BaseException:
                 if _Home.recorder is None:
                     thaw()
@@ -86,16 +85,23 @@ def recorder_for(settings: Settings | None) -> Recorder:
 
 def open_calls() -> OpenCalls:
     """Return the calls of this process that are open."""
+    notice()
+    if _Home.open_calls is None:
+        with _Home.lock:
+            if _Home.open_calls is None:
+                _Home.open_calls = OpenCalls()
     return _Home.open_calls
 
 
 def running() -> Recorder | None:
     """Return this process's recorder, if it has recorded anything."""
+    notice()
     return _Home.recorder
 
 
 def last() -> Recorder | None:
     """Return this process's recorder, or the last one if it was stopped."""
+    notice()
     return _Home.recorder or _Home.stopped
 
 
@@ -114,7 +120,8 @@ def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
     Returns:
         What is missing; where nothing was recorded since, what the last stop said.
     """
-    current, call = _Home.recorder, open_calls().get(call_id or "")
+    calls, current = open_calls(), _Home.recorder
+    call = calls.get(call_id or "")
     may_be_older = call_id is not None and (call is None or call.recorder is not current)
     before = _Home.last_stop if current is None or may_be_older else FlushResult(0)
     left = _countdown(timeout_seconds)
@@ -146,18 +153,15 @@ def _countdown(seconds: float) -> Callable[[], float]:
     return lambda: max(0.0, end - clock.monotonic())
 
 
-def _after_fork_in_child() -> None:
-    _Home.open_calls.clear()
-    spool.forget_held()
-    _Home.lock = threading.RLock()
-    _Home.stopped, _Home.last_stop = None, FlushResult(0)
+@begin_anew
+def _begin_anew() -> None:
     inherited = _all_running()
-    _Home.recorder = None
+    _Home.recorder, _Home.open_calls = None, None  # the parent ends the calls that it began
     _Home.elsewhere.clear()
+    _Home.stopped, _Home.last_stop = None, FlushResult(0)
     _Home.inherited += inherited
     for each in inherited:
         each.forget()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
 exits.at_end("stop", stop)

@@ -30,6 +30,7 @@ from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, 
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
+from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
 
@@ -267,6 +268,8 @@ class Recorder:
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; its parent goes on recording."""
+        if self.shipper.unavailable == WORKERS_DELIVER:
+            self._folder.hand_over()
         self.journal.forget()
         self.shipper.recovery.forget()
         self._folder.forget()

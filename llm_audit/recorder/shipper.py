@@ -17,7 +17,7 @@ from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
 from llm_audit.journal.writer import Journal
-from llm_audit.recorder import exits
+from llm_audit.recorder import exits, uwsgi
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.chores import Every
@@ -89,7 +89,7 @@ class Shipper:
         self.life = Every(beat_seconds, self._show_life)
         self._room = Every(beat_seconds, self._measure_room)
         # not all processes clean at once
-        first_cleaning = CLEANING_SECONDS * random.random()  # noqa: S311
+        first_cleaning = CLEANING_SECONDS * random.SystemRandom().random()
         self._others = Every(beat_seconds, self._close_calls_of_the_silent)
         self._chores = (
             Every(SPOOL_SECONDS, self._look_after_spool),
@@ -132,6 +132,12 @@ class Shipper:
 
         The journal then waits for the next process that records on this machine.
         """
+        if uwsgi.is_master():
+            self.unavailable = uwsgi.WORKERS_DELIVER
+            self.acknowledged.end()
+            return
+        if uwsgi.runs_no_threads():
+            log_once(uwsgi.NO_THREADS)
         self._connection.open()
         try:
             self._thread.start()

@@ -4,14 +4,13 @@
 connection strings.
 """
 
-import os
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
+from llm_audit.forks import OwnLock, begin_anew
 from llm_audit.kept import kept
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import meaning_of
@@ -36,19 +35,16 @@ __all__ = [
 class _InForce:
     """The one place where the settings in force live."""
 
-    lock = threading.RLock()
+    lock = OwnLock()
     named: ClassVar[dict[str, Any]] = {}  # by configure()
     pinned: ClassVar[dict[str, Any]] = {}  # by a test
     settings: Settings | None = None
     frozen = False
 
 
-def _after_fork_in_child() -> None:
-    _InForce.lock = threading.RLock()  # a thread that the child does not have may hold the old one
+@begin_anew
+def _begin_anew() -> None:
     _InForce.frozen = False
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def get_settings() -> Settings:

@@ -1,28 +1,20 @@
 """Forks, exits and other Pythons: every process delivers what it recorded, once."""
 
 import multiprocessing
-import subprocess
-import sys
 
 import pytest
-from children import child, output_of, record_here, record_in_child
-from waiting import PATIENCE, Calls, Recording, until
+from children import (
+    RECORD,
+    assert_all_there,
+    child,
+    output_of,
+    record_here,
+    record_in_child,
+    said,
+)
+from waiting import PATIENCE, Calls, Recording
 
 import llm_audit
-
-RECORD = """
-import os, sys
-import llm_audit
-from llm_audit import LLMLogger
-from patience import PATIENCE
-
-def record(count=1):
-    for _ in range(count):
-        message = {"role": "user", "content": str(os.getpid())}
-        call_id = LLMLogger.start(model="m", messages=[message])
-        LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "y"})
-        os.write(1, f"{os.getpid()} {call_id}\\n".encode())
-"""
 
 # Forks after the recorder has shipped something; the children flush, as Celery's do, or just exit.
 FORK = (
@@ -105,27 +97,6 @@ atexit.register(lambda: record(3))
 pytestmark = pytest.mark.usefixtures("recording")
 
 
-def said(lines: list[str]) -> dict[str, str]:
-    """Return the process that each call was recorded in, by the call's id."""
-    pairs = [line.split() for line in lines]
-    by_id = {call_id: pid for pid, call_id in pairs}
-    assert len(by_id) == len(pairs), "two calls have the same id"
-    return by_id
-
-
-def assert_all_there(calls: Calls, by_id: dict[str, str]) -> None:
-    """Assert that exactly these calls are in MongoDB, each whole and from its own process."""
-    # what a child left that ended without a flush is there when somebody has looked
-    llm_audit.recover()
-    until(lambda: calls.count_documents({"status": "SUCCESS"}) >= len(by_id))
-    found = {call["_id"]: call for call in calls.find({"status": "SUCCESS"})}
-    assert found.keys() == by_id.keys()
-    for call_id, call in found.items():
-        assert call["messages"][0]["content"] == str(call["pid"]) == by_id[call_id]
-    nonces = {(call["pid"], call["process_nonce"]) for call in found.values()}
-    assert len({nonce for _, nonce in nonces}) == len(nonces)
-
-
 @pytest.mark.parametrize("script", [FORK, FORK_AMONG_THREADS], ids=["quiet", "threads"])
 def test_parent_and_forked_children_deliver(
     recording: Recording, calls: Calls, script: str
@@ -188,21 +159,3 @@ def test_a_record_after_the_end_is_not_lost(recording: Recording, calls: Calls) 
     by_id = said(output.splitlines())
     assert len(by_id) == 8
     assert_all_there(calls, by_id)
-
-
-def test_ids_of_processes_forked_at_once_differ() -> None:
-    """Processes that inherit the same random state make no id twice."""
-    script = """
-import os
-from uuid_utils import uuid7
-uuid7()
-for _ in range(8):
-    if os.fork() == 0:
-        os.write(1, "".join(f"{os.getpid()} {uuid7()}\\n" for _ in range(100)).encode())
-        os._exit(0)
-for _ in range(8):
-    os.wait()
-"""
-    flags = ["-W", "ignore::DeprecationWarning"]
-    output = subprocess.check_output([sys.executable, *flags, "-c", script], text=True)
-    assert len(said(output.splitlines())) == 800

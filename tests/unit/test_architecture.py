@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Lowest first. A room imports from its own layer and from those before it, never from later ones.
 LAYERS = [
     {"clock", "interruption"},
-    {"errors", "kept", "open_enum", "spelling"},
+    {"errors", "forks", "kept", "open_enum", "spelling"},
     {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
     {"providers"},
     {"prices"},

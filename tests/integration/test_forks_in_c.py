@@ -1,0 +1,168 @@
+"""Forks that run no hooks of Python, in C as uWSGI's: the child finds out by itself."""
+
+from pathlib import Path
+
+import pytest
+from children import RECORD, assert_all_there, output_of, said
+from patience import LONG
+from uwsgi_server import answers_of, serving
+from waiting import Calls, Recording
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+# A thread that the child does not have holds every lock that is not the interpreter's own. What is
+# said of the parent's calls in the child comes from elsewhere, and the parent's own word stands.
+FORK_IN_C = (
+    RECORD
+    + """
+import atexit, ctypes, threading
+from contextlib import ExitStack
+from llm_audit.journal.spool import Held
+from llm_audit.prices import preload, price_list
+from llm_audit.recorder.process import _Home, recorder
+from llm_audit.settings import _InForce
+
+fork = ctypes.PyDLL(None).fork
+held, done = threading.Event(), threading.Event()
+preload()
+
+def hold_all():
+    of_all = [_Home.lock, _InForce.lock, Held.lock, price_list._loading]
+    running = recorder()
+    journal, acknowledged = running.journal, running.shipper.acknowledged
+    of_it = [journal, journal.losses, acknowledged, running.open_calls]
+    with ExitStack() as locks:
+        for lock in (*of_all, *(part._lock for part in of_it)):
+            locks.enter_context(lock)
+        held.set()
+        done.wait()
+
+def speak_of_the_parents(call_id):
+    assert llm_audit.flush(0)
+    assert llm_audit.stats() == {}
+    LLMLogger.complete(call_id)
+    assert call_id.wait(PATIENCE)
+
+record(5)
+messages = [{"role": "user", "content": str(os.getpid())}]
+call_id = LLMLogger.start(model="m", messages=messages)
+assert call_id.wait(PATIENCE)
+thread = threading.Thread(target=hold_all)
+thread.start()
+held.wait()
+children = []
+for number in range(3):
+    pid = fork()
+    if pid == 0:
+        if number == 0:
+            speak_of_the_parents(call_id)
+        elif number == 1:
+            llm_audit.configure(batch_size=7)
+        first = threading.Thread(target=record)
+        first.start()
+        first.join()
+        record(10)
+        if number == 2:
+            atexit._run_exitfuncs()
+        else:
+            assert llm_audit.shutdown(PATIENCE)
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    assert os.waitpid(pid, 0)[1] == 0
+done.set()
+thread.join()
+record(5)
+LLMLogger.fail(call_id, "the parent says so")
+assert llm_audit.flush(PATIENCE)
+"""
+)
+
+
+def test_children_of_a_fork_in_c_deliver(recording: Recording, calls: Calls) -> None:
+    """Whatever is touched first, they record in journals of their own, and wait for no lock."""
+    by_id = said(output_of(FORK_IN_C, recording()))
+    assert len(set(by_id.values())) == 4
+    assert_all_there(calls, by_id)
+    (of_parent,) = calls.find({"status": {"$ne": "SUCCESS"}})
+    assert (of_parent["status"], of_parent["error_message"]) == ("ERROR", "the parent says so")
+
+
+# The hook that uuid_utils may have is not there either. The tails of ids are random alone.
+IDS = """
+import ctypes, os, sys, threading
+register, os.register_at_fork = os.register_at_fork, lambda **_: None
+import uuid_utils
+if sys.argv[1] == "os":
+    os.register_at_fork = register
+from llm_audit.ids import new_call_id
+from llm_audit.journal.precedence import Rank, outcome_key
+
+fork = os.fork if sys.argv[1] == "os" else ctypes.PyDLL(None).fork
+new_call_id()
+for child in range(6):
+    if fork() == 0:
+        if child % 2:
+            other = threading.Thread(target=new_call_id)
+            other.start()
+            other.join()
+        ids = [str(new_call_id()) for _ in range(50)]
+        lots = bytes(outcome_key(Rank.OWNER, 1.0) & 255 for _ in range(20)).hex()
+        os.write(1, "".join(f"{lots} {call_id[-8:]}\\n" for call_id in ids).encode())
+        os._exit(0)
+for _ in range(6):
+    os.wait()
+"""
+
+
+def test_children_draw_ids_of_their_own(recording: Recording) -> None:
+    """Whoever forks, and whichever thread draws first in the child."""
+    for kind in ("os", "c"):
+        lots, tails = zip(*map(str.split, output_of(IDS, recording(), kind)), strict=True)
+        assert len(set(lots)) == 6, kind
+        assert len(set(tails)) == 300, kind
+
+
+# A thread is stopped in the middle of the import, as the shipping thread of a new process may be.
+IMPORT = """
+import ctypes, os, sys, threading
+from llm_audit import prices
+
+parent, reached, done = os.getpid(), threading.Event(), threading.Event()
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == "genai_prices.types" and os.getpid() == parent:
+            reached.set()
+            done.wait()
+
+sys.meta_path.insert(0, Stop())
+thread = threading.Thread(target=prices.preload)
+thread.start()
+reached.wait()
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    prices.preload()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+done.set()
+thread.join()
+"""
+
+
+def test_a_child_imports_what_a_thread_was_importing(recording: Recording) -> None:
+    """The price list is loaded anew: nobody is left to end what was begun."""
+    output_of(IMPORT, recording())
+
+
+SURROUNDINGS = [[], ["--lazy-apps"], ["--threads", "2"], ["--py-call-osafterfork"]]
+
+
+@pytest.mark.parametrize("options", SURROUNDINGS if LONG else SURROUNDINGS[:1], ids=str)
+def test_uwsgi(recording: Recording, calls: Calls, tmp_path: Path, options: list[str]) -> None:
+    """Workers deliver what they record, and what its master recorded when it loaded the app."""
+    with serving(recording(), tmp_path, "--enable-threads", *options) as (url, printed):
+        answers = answers_of(url, 12)
+    by_id = said([line for line in [*answers, *printed()] if line])
+    assert len(by_id) >= 12
+    assert_all_there(calls, by_id)

@@ -10,19 +10,28 @@ from waiting import Calls, Recording
 
 pytestmark = pytest.mark.usefixtures("recording")
 
+# Nobody tells our modules of a fork that is made so. Python itself is told: a fork in C that finds
+# a thread waiting for the interpreter may hang, whatever the child does.
+UNTOLD = """
+import os, sys
+os.register_at_fork, register = (lambda **_: None), os.register_at_fork
+import llm_audit.logger, llm_audit.prices
+os.register_at_fork = register
+"""
+
 # A thread that the child does not have holds every lock that is not the interpreter's own. What is
 # said of the parent's calls in the child comes from elsewhere, and the parent's own word stands.
-FORK_IN_C = (
-    RECORD
+FORK_WITH_LOCKS_HELD = (
+    UNTOLD
+    + RECORD
     + """
-import atexit, ctypes, threading
+import atexit, threading
 from contextlib import ExitStack
 from llm_audit.journal.spool import Held
 from llm_audit.prices import preload, price_list
 from llm_audit.recorder.process import _Home, recorder
 from llm_audit.settings import _InForce
 
-fork = ctypes.PyDLL(None).fork
 held, done = threading.Event(), threading.Event()
 preload()
 
@@ -52,7 +61,7 @@ thread.start()
 held.wait()
 children = []
 for number in range(3):
-    pid = fork()
+    pid = os.fork()
     if pid == 0:
         if number == 0:
             speak_of_the_parents(call_id)
@@ -81,7 +90,7 @@ assert llm_audit.flush(PATIENCE)
 
 def test_children_of_a_fork_in_c_deliver(recording: Recording, calls: Calls) -> None:
     """Whatever is touched first, they record in journals of their own, and wait for no lock."""
-    by_id = said(output_of(FORK_IN_C, recording()))
+    by_id = said(output_of(FORK_WITH_LOCKS_HELD, recording()))
     assert len(set(by_id.values())) == 4
     assert_all_there(calls, by_id)
     (of_parent,) = calls.find({"status": {"$ne": "SUCCESS"}})
@@ -106,7 +115,7 @@ for child in range(6):
             other = threading.Thread(target=new_call_id)
             other.start()
             other.join()
-        ids = [str(new_call_id()) for _ in range(50)]
+        ids = [new_call_id()[0] for _ in range(50)]
         lots = bytes(outcome_key(Rank.OWNER, 1.0) & 255 for _ in range(20)).hex()
         os.write(1, "".join(f"{lots} {call_id[-8:]}\\n" for call_id in ids).encode())
         os._exit(0)
@@ -124,23 +133,26 @@ def test_children_draw_ids_of_their_own(recording: Recording) -> None:
 
 
 # A thread is stopped in the middle of the import, as the shipping thread of a new process may be.
-IMPORT = """
-import ctypes, os, sys, threading
+IMPORT = (
+    UNTOLD
+    + """
+import builtins, threading
 from llm_audit import prices
 
 parent, reached, done = os.getpid(), threading.Event(), threading.Event()
+usual = builtins.__import__
 
-class Stop:
-    def find_spec(self, name, *_):
-        if name == "genai_prices.types" and os.getpid() == parent:
-            reached.set()
-            done.wait()
+def stop(name, names=None, *rest):
+    if names and names["__name__"].startswith("genai_prices") and os.getpid() == parent:
+        reached.set()
+        done.wait()
+    return usual(name, names, *rest)
 
-sys.meta_path.insert(0, Stop())
+builtins.__import__ = stop
 thread = threading.Thread(target=prices.preload)
 thread.start()
 reached.wait()
-pid = ctypes.PyDLL(None).fork()
+pid = os.fork()
 if pid == 0:
     prices.preload()
     os._exit(0)
@@ -148,6 +160,7 @@ assert os.waitpid(pid, 0)[1] == 0
 done.set()
 thread.join()
 """
+)
 
 
 def test_a_child_imports_what_a_thread_was_importing(recording: Recording) -> None:

@@ -9,6 +9,7 @@ from llm_audit.ids import created_at
 # By how much a call may seem to be made before or after it comes. What is further off had a wrong
 # clock or waited for long, and MongoDB would delete it on arrival, or not for years.
 PLAUSIBLE = timedelta(days=1)
+ASK_AGAIN_SECONDS, IN_DOUBT_SECONDS = 60.0, 1.0
 
 
 class Retention(NamedTuple):
@@ -16,17 +17,20 @@ class Retention(NamedTuple):
 
     Attributes:
         days: None for ever.
-        now: Returns the time by MongoDB's clock, which also deletes what has expired.
+        now: Returns the time by MongoDB's clock, which also deletes what has expired; as it was
+            told so many seconds ago at the most, and has gone on since.
     """
 
     days: float | None
-    now: Callable[[], datetime]
+    now: Callable[[float], datetime]
 
     def expires_at(self, call_id: str) -> datetime | None:
         """Return when MongoDB may delete a call that comes now, or None to keep it for ever."""
         created = created_at(call_id)
         if self.days is None or created is None:
             return None
-        now = self.now()
+        if abs(self.now(ASK_AGAIN_SECONDS) - created) < PLAUSIBLE:
+            return created + timedelta(days=self.days)
+        now = self.now(IN_DOUBT_SECONDS)  # our own clocks stand still while a machine sleeps
         start = created if abs(now - created) < PLAUSIBLE else now
         return start + timedelta(days=self.days)

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from llm_audit import clock
 from llm_audit.errors import log_once
+from llm_audit.journal.retention import ASK_AGAIN_SECONDS
 
-ASK_AGAIN_SECONDS = 60.0
 TOLERANCE_SECONDS = 60.0
 
 
@@ -23,14 +23,17 @@ class ServerClock:
         self._told_at = 0.0  # on our own monotonic clock
         self.ahead_seconds = 0.0  # how far this machine's clock is ahead; 0 within the tolerance
 
-    def now(self) -> datetime:
+    def now(self, ask_again_seconds: float = ASK_AGAIN_SECONDS) -> datetime:
         """Return the time by the server's clock.
+
+        Args:
+            ask_again_seconds: How long ago it may have been asked for.
 
         Raises:
             PyMongoError: MongoDB cannot be reached now; call again.
         """
         since = clock.monotonic() - self._told_at
-        if self._told is None or since > ASK_AGAIN_SECONDS:
+        if self._told is None or since > ask_again_seconds:
             return self.look()
         return self._told + timedelta(seconds=since)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -165,7 +164,7 @@ def _empty(call_id: str, retention_days: float | None) -> dict[str, Any]:
         "id": call_id,
         "status": LLMCallStatusEnum.PENDING,
         "created_at": created_at(call_id),
-        "expires_at": Retention(retention_days, partial(datetime.now, UTC)).expires_at(call_id),
+        "expires_at": Retention(retention_days, lambda _: datetime.now(UTC)).expires_at(call_id),
         "encoding_notes": {},
         "media": {},
     }

@@ -176,7 +176,8 @@ def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) ->
         if known is not None:
             return known
     opentelemetry = sys.modules.get("opentelemetry.trace")
-    if opentelemetry is not None:
+    # where its context is empty there is no span, which is asked for faster
+    if opentelemetry is not None and sys.modules["opentelemetry.context"].get_current():
         span = opentelemetry.get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}"

@@ -193,8 +193,9 @@ def _is_small(value: Any) -> bool:
 
 
 def _on_insert(call_id: str, retention: Retention) -> dict[str, Any]:
-    dates = {"created_at": created_at(call_id), "expires_at": retention.expires_at(call_id)}
-    return {name: date for name, date in dates.items() if date is not None}
+    created, expires = created_at(call_id), retention.expires_at(call_id)
+    dates = {} if created is None else {"created_at": created}
+    return dates if expires is None else {**dates, "expires_at": expires}
 
 
 def _identity(call_id: str, retention: Retention, *, pending: bool) -> bytes:

@@ -215,7 +215,8 @@ class JournalReader:
                 self.missing += max(0, record.seq - self.last_read_seq - 1)
             self.last_read_seq = max(self.last_read_seq, record.seq)
             segment.unacknowledged += 1
-            segment.blobs.extend(record.blobs)
+            if record.blobs:
+                segment.blobs.extend(record.blobs)
             if record.op == START:
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)

@@ -26,8 +26,10 @@ class Retention(NamedTuple):
 
     def expires_at(self, call_id: str) -> datetime | None:
         """Return when MongoDB may delete a call that comes now, or None to keep it for ever."""
+        if self.days is None:
+            return None
         created = created_at(call_id)
-        if self.days is None or created is None:
+        if created is None:
             return None
         if abs(self.now(ASK_AGAIN_SECONDS) - created) < PLAUSIBLE:
             return created + timedelta(days=self.days)

@@ -148,8 +148,19 @@ def usual_counts(usage: dict[str, Any]) -> dict[str, int] | None:
     Args:
         usage: As reported; a name with nothing in it, or a 0, says nothing.
     """
-    counts = _three_counts(usage)
-    if counts is None or len(usage) == len(counts):
+    prompt = usage.get("prompt_tokens")
+    completion = usage.get("completion_tokens")
+    total = usage.get("total_tokens")
+    if (
+        type(prompt) is not int
+        or type(completion) is not int
+        or type(total) is not int
+        or min(prompt, completion, total) < 0
+        or max(prompt, completion, total) > _INT64_MAX
+    ):
+        return None
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+    if len(usage) == len(counts):
         return counts
     for name, value in usage.items():
         if name in counts:
@@ -159,24 +170,9 @@ def usual_counts(usage: dict[str, Any]) -> dict[str, int] | None:
                 return None
         elif value is not None and not _took_part(value, counts, *_USUAL_DETAILS[name]):
             return None
-    reasoning, completion = counts.get("reasoning_tokens", 0), counts["completion_tokens"]
-    adds_up = counts["prompt_tokens"] + completion == counts["total_tokens"]
-    return counts if not reasoning or (adds_up and reasoning <= completion) else None
-
-
-def _three_counts(usage: dict[str, Any]) -> dict[str, int] | None:
-    prompt = usage.get("prompt_tokens")
-    completion = usage.get("completion_tokens")
-    total = usage.get("total_tokens")
-    if (
-        type(prompt) is int
-        and type(completion) is int
-        and type(total) is int
-        and 0 <= prompt <= _INT64_MAX
-        and 0 <= completion <= _INT64_MAX
-        and 0 <= total <= _INT64_MAX
-    ):
-        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total}
+    reasoning = counts.get("reasoning_tokens", 0)
+    if not reasoning or (reasoning <= completion and prompt + completion == total):
+        return counts
     return None
 
 

@@ -43,25 +43,32 @@ def unreadable_in(settings: Settings) -> list[str]:
     """Return the folders in the spool that this user may not look into: they may hold anything."""
     targets = spool.folders_in(settings.spool_dir)
     folders = [folder for target in targets for folder in spool.folders_in(target)]
-    return [
-        str(path)
-        for path in (settings.spool_dir, *targets, *folders)
-        if path.is_dir() and not _may_look(path)
-    ]
+    return [str(path) for path in (settings.spool_dir, *targets, *folders) if not _may_look(path)]
 
 
 def _may_look(folder: Path) -> bool:
-    lock = folder / spool.LOCK
-    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
-        return False
-    return not lock.exists() or os.access(lock, os.R_OK | os.W_OK, effective_ids=True)
+    """Tell whether this user may look into a folder and at its lock, or there is none."""
+    for path, rights in ((folder, os.R_OK | os.X_OK), (folder / spool.LOCK, os.R_OK | os.W_OK)):
+        try:
+            path.stat()
+        except PermissionError:
+            return False
+        except OSError:
+            continue
+        if not os.access(path, rights, effective_ids=True):
+            return False
+    return True
 
 
 def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the files of what MongoDB refused, and of what could not be read."""
     target_folder = settings.spool_dir / settings.target()
-    damaged = (target_folder / spool.REJECTED_FOLDER).glob(f"*{DAMAGED}")
-    return [str(path) for path in rejected.files(target_folder)], sorted(map(str, damaged))
+    try:
+        refused = [str(path) for path in rejected.files(target_folder)]
+        damaged = (target_folder / spool.REJECTED_FOLDER).glob(f"*{DAMAGED}")
+        return refused, sorted(map(str, damaged))
+    except PermissionError:  # then it is among what is `unreadable_in` the spool
+        return [], []
 
 
 def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
@@ -101,16 +108,14 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
 
 
 def _oldest_seconds(segments: list[Path]) -> float | None:
-    """Return for how long the oldest record has been there; a segment's date is its newest one's.
-
-    None where there is none, or it does not tell.
-    """
+    """Return for how long the oldest record has been there; a file's date is its newest one's."""
     for path in segments:
         with suppress(OSError, DamagedRecordError, JournalVersionError, bson.errors.BSONError):
             record = first_record(path)
             if record is not None:
                 began = bson.decode(record.doc, _DATES).get("completed_at") or created_at(record.id)
-                return None if began is None else max(0.0, time.time() - began.timestamp())
+                at = began.timestamp() if began else path.stat().st_mtime
+                return max(0.0, time.time() - at)
     return None
 
 

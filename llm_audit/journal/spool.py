@@ -302,7 +302,7 @@ def look_at(folder: Path) -> Owner | None:
     Returns:
         None where there is no lock file: the folder is of no process, or was removed a moment ago.
     """
-    adopted = {"adopted": (folder / ADOPTED).exists()}
+    adopted = {"adopted": os.access(folder / ADOPTED, os.F_OK)}  # false too where nobody may look
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
         if folder.name in Held.owners:
             return Owner.known(Held.owners[folder.name] | adopted, lives=True)

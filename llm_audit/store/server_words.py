@@ -16,17 +16,18 @@ _REST = re.compile(r"[{\[\\]")  # from here on it quotes commands and documents
 # Words of the sentences in which servers refuse something: any other may be a value.
 _PLAIN = frozenset(
     _WORD.findall("""
-    a aggregation all allowed an and any are argument array as at atlas available be because by
-    can cannot collection command compound connection create currently database deployment details
-    disable does driver engine equivalent error expected expression failed feature field fields for
-    found function has have implemented in index indexes invalid is it key keys large limit limited
-    list maximum missing mongodb more multiple must name native no not number numbers object of on
-    only operation operations operator option options or order parameter path paths pipeline please
-    query rate replica request required requires retry retryable retryafterms retrywrites server
-    session set specification specified specifying stage stages storage string such support
-    supported supports syntax text than that the this tier to too transaction true type unable
-    unknown unrecognized unsupported update updates use used user using value version view views
-    when wildcard with without write writes wrong yet you authorized execute config false
+    a aggregation all allowed an and any are argument array as at atlas authorized available be
+    because by can cannot collection command compound config connection create currently
+    database deployment details disable disk does driver engine equivalent error execute
+    expected expression failed false feature field fields for found function has have
+    implemented in index indexes invalid is it key keys large limit limited list maximum missing
+    mongodb more multiple must name native no not number numbers object of on only operation
+    operations operator option options or order out parameter path paths pipeline please query
+    rate replica request required requires retry retryable retryafterms retrywrites server
+    session set space specification specified specifying stage stages storage string such
+    support supported supports syntax text than that the this tier to too transaction true type
+    unable unknown unrecognized unsupported update updates use used user using value version
+    view views when wildcard with without write writes wrong yet you
     aggregate collmod collstats createindexes delete dropindexes explain find findandmodify insert
     listcollections listindexes cmd_not_allowed
     """)

@@ -185,8 +185,8 @@ class Shipper:
         while not self._stopping:
             try:
                 self._pause(self._try(self._work_once))
-            except NameError:  # `%autoreload` has cleared a module of ours, and fills it again
-                continue
+            except (NameError, AttributeError):
+                continue  # `%autoreload` has cleared a module of ours, and fills it again
         if self.unavailable is None:
             self._try(self.recovery.finish_if_shipped)
         self.recovery.release()

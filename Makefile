@@ -44,7 +44,7 @@ faults: setup ## Bring about every fault, for long, and try many inputs where an
 celery-suite: setup ## Run Celery's own tests with and without the hooks, and print what differs
 	@$(BIN)/python .ci/celery_suite.py
 
-compat: setup ## Run the core rows of the Celery tests on every Celery that is supported
+compat: setup ## Run the core tests on every Celery, the lowest versions of all, and every Python
 	@.ci/compat
 
 neighbours: setup ## Run the tests beside what needs a venv of its own: arq, ddtrace, Django, flower …

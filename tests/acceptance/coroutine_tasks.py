@@ -174,3 +174,14 @@ async def clean_up_async() -> list[str]:
         await asyncio.sleep(0.01)
         done.append("cleaned up")
     return done
+
+
+@app.task
+async def spans_async() -> list[Any]:
+    """Say in which spans of other tools it runs."""
+    import sentry_sdk
+    from opentelemetry import trace
+
+    await asyncio.sleep(0)
+    span = sentry_sdk.get_current_span()
+    return [span and span.op, trace.get_current_span().is_recording()]

@@ -230,6 +230,8 @@ def test_other_tools_beside_us(
             for task_id in published.get(timeout=PATIENCE)
         )
         calls = trace_of(trace_id, 11)
+        coroutine = travelling.app.send_task("coroutine_tasks.spans_async")
+        assert coroutine.get(timeout=PATIENCE) == ["queue.process", True]
 
     assert arrived == [HEADER, "sentry-trace", "traceparent"]
     assert len(seen) == 51

@@ -19,7 +19,7 @@ from deployment import (
     CallsOf,
     Deployment,
 )
-from flights import FINISHED, LEFT, Flight, ended
+from flights import ANSWERED, FINISHED, LEFT, Flight, ended
 from waiting import PATIENCE, Calls, Recording, until
 
 from llm_audit import embedded
@@ -52,6 +52,9 @@ def test_spawned_children(own_queue: Deployment, flight: Flight) -> None:
         task_id, request = flight.begin("ask")
         os.kill(request["pid"], signal.SIGKILL)
         flight.ends_as(task_id, FINISHED, LEFT, ended("ABANDONED", "worker_lost"))
+        task_id, _ = flight.begin("ask_as_coroutine")
+        flight.provider.answer()
+        flight.ends_as(task_id, ANSWERED)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from llm_audit.store.shortfalls import INDEX
 
 LATE_SECONDS = 10.0  # a record takes a second or two
 MISSED_BEATS = 3.0
+_LOOK = "look whether LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE"
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
 
 
@@ -32,21 +33,22 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
 
 def _of_where_to_look(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield why this may be the wrong place to look, or too little of it seen."""
-    if not diagnosis.processes and not any(journal.ours for journal in diagnosis.journals):
-        others = {journal.target for journal in diagnosis.journals if journal.target}
-        here = "none into this spool"
-        if others:
-            here = f"those of this spool record into {', '.join(sorted(others))}"
+    if not diagnosis.processes and not diagnosis.journals:
         yield (
-            f"No process has recorded into this collection, and {here}: look whether "
-            "LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE, LLM_AUDIT_COLLECTION and LLM_AUDIT_SPOOL_DIR "
-            "are those of the processes that record."
+            f"No process has recorded into this collection, and none into this spool: {_LOOK}, "
+            "LLM_AUDIT_COLLECTION and LLM_AUDIT_SPOOL_DIR are those of the processes that record."
         )
     elif diagnosis.missing_collection:
         yield (
             f"There is no collection {diagnosis.missing_collection}: nothing has arrived yet, or "
             "LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION are not those of the processes that "
             "record."
+        )
+    elif not diagnosis.processes and not any(journal.ours for journal in diagnosis.journals):
+        others = sorted({journal.target for journal in diagnosis.journals if journal.target})
+        yield (
+            "No process has recorded into this collection; those of this spool record into "
+            f"{' and '.join(others) or 'another one'}: {_LOOK} and LLM_AUDIT_COLLECTION are theirs."
         )
     for what, why in diagnosis.not_looked_at.items():
         yield (

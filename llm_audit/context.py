@@ -112,7 +112,7 @@ def enter_lazily(make: Callable[[], CallContext]) -> Frame:
 
 
 def put_in_force(frame: Frame) -> None:
-    """Put a frame in force here; hand it to `leave`, even if a time limit cuts this short."""
+    """Put a frame in force here; hand it to `leave`."""
     frame.outer = _current.get()
     _current.set(frame)
 
@@ -136,6 +136,41 @@ def put_back(frame: Frame) -> None:
     while outer.outer is not None and outer.left_at is not None and outer.left_at == _place():
         outer = outer.outer
     _current.set(outer)
+
+
+class _Over:
+    """A stay that has ended.
+
+    It has no `__del__`: an exception that strikes in one is lost.
+    """
+
+    _frame = _OUTERMOST
+
+    def end(self) -> None:
+        """Do nothing more."""
+
+
+class Stay(_Over):
+    """A context that is in force until `end`, or until nobody holds this any more.
+
+    A time limit may strike where a block has been entered and nobody can leave it yet.
+    """
+
+    def __init__(self, context: CallContext) -> None:
+        self._frame = Frame(CallContext, context=context)
+        put_in_force(self._frame)
+
+    def end(self) -> None:
+        """Put back what was in force before."""
+        try:
+            leave(self._frame)
+        except BaseException:
+            leave(self._frame)
+            raise
+        self.__class__ = _Over  # type: ignore[assignment]
+
+    def __del__(self) -> None:
+        leave(self._frame)
 
 
 def _place() -> object:
@@ -204,12 +239,11 @@ def audit_context(
     )
     shared = (outer.shared or SharedTrace()) if one_trace else None
     context = replace(inner, shared=shared)
-    frame = Frame(CallContext, context=context)
+    stay = Stay(context)
     try:
-        put_in_force(frame)
         yield context
     finally:
-        leave(frame)
+        stay.end()
 
 
 def carry_context(function: Callable[P, R]) -> Callable[P, R]:

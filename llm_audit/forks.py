@@ -52,12 +52,14 @@ class Here:
         page: Its first byte is 1 where everything is this process's own.
         actions: What a child begins anew, by name.
         beginning: A lock by pid: one of the parent's may be held for ever.
+        locks: All that there are of `OwnLock`.
     """
 
     process = object()
     page = _page()
     actions: ClassVar[dict[str, Callable[[], object]]] = {}
     beginning: ClassVar[dict[int, Any]] = {}
+    locks: ClassVar[list["OwnLock"]] = []
 
 
 def begin_anew(action: Action) -> Action:
@@ -105,6 +107,7 @@ class OwnLock:
 
     def __init__(self) -> None:
         self._made: dict[object, Any] = {}  # by process
+        Here.locks.append(self)
 
     def acquire(self) -> None:
         """Take it, or wait for who has it."""
@@ -115,6 +118,11 @@ class OwnLock:
     def release(self) -> None:
         """Let others take it."""
         self._made[Here.process].release()
+
+    def _is_owned(self) -> bool:
+        """Tell whether this thread holds it, as `threading`'s own do."""
+        made = self._made.get(Here.process)
+        return made is not None and made._is_owned()  # noqa: SLF001
 
     def __enter__(self) -> None:
         self.acquire()

@@ -14,6 +14,7 @@ from inspect import CO_VARARGS
 from itertools import pairwise
 from signal import valid_signals
 from types import FrameType, TracebackType
+from typing import Any
 
 _CHAIN_MAX = 8  # exceptions that wrap each other
 _SIGNALS = valid_signals()
@@ -47,6 +48,17 @@ def from_outside(error: BaseException) -> BaseException | None:
         if steps and (_is_of_a_handler(steps) or _appeared(one, *steps[-1])):
             return one
     return None
+
+
+def free(*locks: Any) -> None:
+    """Release what this thread holds of these locks, however often it has taken them.
+
+    Args:
+        *locks: Re-entrant ones.
+    """
+    for lock in locks:
+        while lock._is_owned():  # noqa: SLF001  (as `Condition` asks it)
+            lock.release()
 
 
 def _wrapped(error: BaseException) -> Iterator[BaseException]:

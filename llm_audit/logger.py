@@ -11,7 +11,7 @@ from typing import Any, Never
 
 from llm_audit import clock, recording, scores
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import CallContext, Frame, current_context, leave, put_in_force
+from llm_audit.context import Stay, current_context
 from llm_audit.encoding.absent import is_absent
 from llm_audit.recorder.exits import at_end
 from llm_audit.recorder.process import open_calls
@@ -307,7 +307,7 @@ class LLMLogger:
         Returns:
             How many calls were ended.
         """
-        call_ids = open_calls().unended(attempt_id)
+        call_ids = recording.unended(attempt_id)
         for call_id in call_ids:
             recording.end_unfinished(call_id, error, ended_by)
         return len(call_ids)
@@ -319,7 +319,7 @@ class LoggedCall:
     def __init__(self, start_arguments: dict[str, Any]) -> None:
         self._start_arguments = start_arguments
         self._call_id = CallReference()
-        self._frame: Frame | None = None
+        self._stay: Stay | None = None
 
     def __enter__(self) -> CallReference:
         """Start the call, and make it the parent of the calls inside."""
@@ -328,12 +328,11 @@ class LoggedCall:
             inside = current_context().extended(
                 parent_call_id=str(self._call_id), trace_id=open_calls().trace_of(self._call_id)
             )
-            self._frame = Frame(CallContext, context=inside)
-            put_in_force(self._frame)
+            self._stay = Stay(inside)
+            return self._call_id  # noqa: TRY300  (in here, or what strikes now is not caught)
         except BaseException as error:  # a time limit; then nobody calls `__exit__`
             self.__exit__(type(error), error, None)
             raise
-        return self._call_id
 
     def __exit__(
         self,
@@ -343,19 +342,16 @@ class LoggedCall:
     ) -> None:
         """End the call, if the block did not."""
         try:
-            self._leave()
-            self._end(error)
-        except BaseException:  # a time limit may have struck before the context was left
-            self._leave()
+            self._leave(error)
+        except BaseException as struck:  # a time limit, and nobody calls this again
+            self._leave(error or struck)
             raise
 
-    def _leave(self) -> None:
-        if self._frame is not None:
-            leave(self._frame)
-
-    def _end(self, error: BaseException | None) -> None:
+    def _leave(self, error: BaseException | None) -> None:
+        if self._stay is not None:
+            self._stay.end()
         call = open_calls().get(self._call_id)
-        if call is None or call.over:
+        if call is None or call.over or call.unfinished:
             return
         if error is not None:
             LLMLogger.fail(self._call_id, error)

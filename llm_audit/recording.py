@@ -9,7 +9,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.ids import new_call_id
-from llm_audit.recorder.process import open_calls, recorder, recorder_of
+from llm_audit.recorder.process import let_go, open_calls, recorder, recorder_of
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded, report_mistake
 
@@ -35,8 +35,8 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
                 fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
             recorder().start(call_id, created_ms, fields, attempt_id)
-    except Exception as error:  # noqa: BLE001
-        not_recorded("start", error)
+    except BaseException as error:  # noqa: BLE001
+        _cut_short("start", error)
     return CallReference(call_id)
 
 
@@ -63,8 +63,8 @@ def say_later(
                 misspelt.report_unknown(method, unknown)
             if said := fields():
                 recorder_of(open_calls().get(known)).say_later(known, said)
-        except Exception as error:  # noqa: BLE001
-            not_recorded(doing, error)
+        except BaseException as error:  # noqa: BLE001
+            _cut_short(doing, error)
     return CallReference(known)
 
 
@@ -104,8 +104,8 @@ def end(
             recording.end(call_id, call, fields, ended_ns)
         else:
             recording.end_unfinished(call_id, fields)
-    except Exception as fault:  # noqa: BLE001
-        not_recorded(method.__name__, fault)
+    except BaseException as struck:  # noqa: BLE001
+        _cut_short(method.__name__, struck)
     return CallReference(call_id)
 
 
@@ -132,6 +132,15 @@ def _end_of(
     return {"said": said, "asked": asked} if later else fields
 
 
+def unended(attempt_id: str | None) -> list[str]:
+    """Return the calls that one attempt of a task left open; every open call for None."""
+    try:
+        return open_calls().unended(attempt_id)
+    except BaseException:
+        let_go()
+        raise
+
+
 def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
     """Record that a call ended without its outcome being known.
 
@@ -148,8 +157,21 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
             fields["ended_by"] = ended_by
         recording = recorder_of(open_calls().get(call_id))
         recording.end_unfinished(call_id, {**fields, "status": status})
-    except Exception as fault:  # noqa: BLE001
-        not_recorded("ending a call", fault)
+    except BaseException as struck:  # noqa: BLE001
+        _cut_short("ending a call", struck)
+
+
+def _cut_short(doing: str, error: BaseException) -> None:
+    """Leave everything as it has to be for the next call, and keep faults of ours to ourselves.
+
+    Args:
+        doing: What was cut short.
+        error: By what; what struck from outside is raised again.
+    """
+    let_go()
+    if not isinstance(error, Exception):
+        raise error
+    not_recorded(doing, error)
 
 
 def trace_here(first: str) -> str | None:

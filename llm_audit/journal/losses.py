@@ -63,7 +63,7 @@ class Losses:
     def __init__(self, entries: Iterable[dict[str, Any]] = ()) -> None:
         before = [Entry(**entry) for entry in entries]
         self._entries = {(entry.what, entry.reason): entry for entry in before}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self.total = sum(entry.count for entry in before)  # how often anything was counted
 
     def add(
@@ -71,7 +71,7 @@ class Losses:
     ) -> None:
         """Count what happened to one operation, or to several that end with number `seq`."""
         now = datetime.now(UTC)
-        with self._lock:
+        with self.lock:
             entry = self._entries.get((what, reason))
             if entry is None:
                 first_seq = max(0, seq - count + 1)
@@ -87,7 +87,7 @@ class Losses:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return one dict for each kind and reason."""
-        with self._lock:
+        with self.lock:
             return [asdict(entry) for entry in self._entries.values()]
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from llm_audit import clock
 from llm_audit.errors import LLMAuditError, let_through, log_once
+from llm_audit.interruption import free
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
-from llm_audit.journal.records import seal, seq_of, unseal
+from llm_audit.journal.records import seal, unseal
 from llm_audit.journal.segments import SUFFIX, FileSegment, Segment
 
 MEMORY_MAX_BYTES = 8 * 2**20
@@ -27,6 +28,8 @@ QUOTA = "spool_max_bytes"
 MEMORY_FULL = "disk and memory are full"
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
+# A record to be written, its number, and what was before: the segment's end, and both counts.
+_Attempt = tuple[Segment, bytearray, int, int, int, int]
 
 
 class JournalClosedError(LLMAuditError):
@@ -69,7 +72,7 @@ class Journal:
         self._appending = False
         self._closed = False
         self._current: Segment | None = None
-        self._attempt: tuple[Segment, int, bytearray] | None = None
+        self._attempt: _Attempt | None = None
         self._segment_number = 0
         self._refused_until = 0.0
 
@@ -203,6 +206,14 @@ class Journal:
             self._closed = True
             self.close_segment()
 
+    def let_go(self) -> None:
+        """Go on, if an exception from outside has left this thread with its turn to write."""
+        free(self._lock, self._saving, self.losses.lock)
+        with self._lock:
+            self._appending = False
+            if self._arriving:
+                self._write_arrived()
+
     def forget(self) -> None:
         """Close an inherited journal in a forked child; the parent's file stays as it is."""
         for segment in self.segments:
@@ -259,7 +270,6 @@ class Journal:
             return
         self._append(self._memory(), record)
         self._memory_bytes += len(record)
-        self.not_journaled += 1
         if without_content is not None:
             self._count_content(call_id, without_content)
 
@@ -268,25 +278,33 @@ class Journal:
         self._unsaid[f"content {reason}"] = complaints.no_room_for_content(reason)
 
     def _append(self, segment: Segment, record: bytearray) -> None:
-        self._attempt = (segment, segment.end, record)
+        seq = self.last_seq + 1
+        attempt = (segment, record, seq, segment.end, segment.records, self.not_journaled)
+        self._attempt = attempt
         segment.append(record)
-        self._appended(segment)
+        self._appended(attempt)
 
-    def _appended(self, segment: Segment) -> None:
-        segment.records += 1
-        self.last_seq = segment.last_seq = self.last_seq + 1
+    def _appended(self, attempt: _Attempt) -> None:
+        """Count a record that is written; once, however often this is cut short."""
+        segment, _, seq, _, records, not_journaled = attempt
+        segment.records = records + 1
+        if segment.in_memory:
+            self.not_journaled = not_journaled + 1
+        self.last_seq = seq
+        segment.last_seq = seq  # at last, as `_settle` goes by it
         if segment.end >= (MEMORY_SEGMENT_BYTES if segment.in_memory else self._segment_max_bytes):
             self._ensure_folder()  # while what a removed one held can still be read
             self._end_current()
 
     def _settle(self, record: bytearray) -> None:
         """Find out what an exception out of a signal handler, a time limit say, has cut short."""
-        if self._attempt is not None and self._attempt[2] is record:
-            segment, start, _ = self._attempt
-            if segment.last_seq >= seq_of(record):
+        attempt = self._attempt
+        if attempt is not None and attempt[1] is record:
+            segment, _, seq, start, *_ = attempt
+            if segment.last_seq >= seq:
                 return
             if segment.open and segment.settle(start, len(record)):
-                self._appended(segment)
+                self._appended(attempt)
                 return
         unseal(record)
 
@@ -340,8 +358,9 @@ class Journal:
         self._end_current()
 
     def _drop(self, reason: str, call_id: str) -> None:
-        self.last_seq += 1  # a number that is missing from the journal is proof of the loss
-        self.losses.add(RECORD, reason, seq=self.last_seq, call_ids=[call_id])
+        seq = self.last_seq + 1
+        self.losses.add(RECORD, reason, seq=seq, call_ids=[call_id])
+        self.last_seq = seq  # a number that is missing from the journal is proof of the loss
         self._unsaid[reason] = complaints.no_room(reason)
 
     def _say(self) -> None:

@@ -5,6 +5,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llm_audit.interruption import free
+
 if TYPE_CHECKING:
     from llm_audit.recorder.recorder import Recorder
 
@@ -25,7 +27,7 @@ class OpenCall:
     unfinished: bool = False  # ended without a real outcome, which its owner may still give
     over: bool = False  # somebody has its outcome
     outcome: object = None  # whose fields these are
-    recorded: bool = False  # which is in the journal
+    recorded: bool = False  # the journal has its start or, once it is over, its outcome
     recorder: "Recorder | None" = None  # who has its start: its end goes to the same place
 
 
@@ -62,7 +64,8 @@ class OpenCalls:
         with self._lock:
             if call.over:
                 return False
-            call.over, call.unfinished, call.outcome = True, False, outcome
+            call.outcome = outcome  # first, as `give_back` goes by it
+            call.recorded, call.unfinished, call.over = False, False, True
             self._forget_later(call_id)
         return True
 
@@ -71,6 +74,11 @@ class OpenCalls:
         with self._lock:
             if call.outcome is outcome and not call.recorded:
                 call.over, call.outcome = False, None
+
+    def take_back(self, call_id: str, call: OpenCall) -> None:
+        """Forget a call that has begun, if its start is not in the journal."""
+        if not call.recorded:
+            self._calls.pop(call_id, None)
 
     def give_up(self, call_id: str) -> OpenCall | None:
         """Note that a call ended without a real outcome; return it, if it is known and not over."""
@@ -97,8 +105,12 @@ class OpenCalls:
             return {
                 call_id
                 for call_id, call in self._calls.items()
-                if not (call.recorded or call.unfinished)
+                if not (call.unfinished or (call.over and call.recorded))
             }
+
+    def let_go(self) -> None:
+        """Hold the lock no longer, if an exception has left it with this thread."""
+        free(self._lock)
 
     def _forget_later(self, call_id: str) -> None:
         self._ended.append(call_id)

@@ -1,16 +1,20 @@
 """This process's recorder: made at the first call, anew in a forked child, flushed at the end."""
 
+import sys
 from collections.abc import Callable
 from typing import ClassVar
 
 from llm_audit import clock
-from llm_audit.forks import OwnLock, begin_anew, notice
+from llm_audit.forks import Here, OwnLock, begin_anew, notice
+from llm_audit.interruption import free
 from llm_audit.kept import kept
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipper import FlushResult
 from llm_audit.settings import Settings, freeze, get_settings, thaw
+
+_HOLDERS = ("llm_audit.recorder.", "llm_audit.journal.")  # whose functions take locks
 
 
 @kept
@@ -91,6 +95,24 @@ def open_calls() -> OpenCalls:
             if _Home.open_calls is None:
                 _Home.open_calls = OpenCalls()
     return _Home.open_calls
+
+
+def let_go() -> None:
+    """Hold nothing any more, after an exception from outside has cut recording short here.
+
+    A signal may strike inside a lock that is written in Python, as ours are, and those of patched
+    threads; and a debugger anywhere.
+    """
+    frame = sys._getframe().f_back  # noqa: SLF001  (only where something has struck)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_HOLDERS):
+            return  # a signal handler has come in between: what is held is somebody's
+        frame = frame.f_back
+    free(*Here.locks)
+    open_calls().let_go()
+    for each in (_Home.recorder, *_Home.elsewhere.values()):
+        if each is not None:
+            each.journal.let_go()
 
 
 def running() -> Recorder | None:

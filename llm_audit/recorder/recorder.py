@@ -111,8 +111,12 @@ class Recorder:
             trace_id,
             recorder=self,
         )
-        self.open_calls.begin(call_id, began)
-        self.record(START, call_id, 0, fields, notes)
+        try:
+            self.open_calls.begin(call_id, began)
+            self.record(START, call_id, 0, fields, notes, of=began)
+        except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
+            self.open_calls.take_back(call_id, began)
+            raise
 
     def end(
         self, call_id: str, call: OpenCall | None, fields: dict[str, Any], ended_ns: int
@@ -195,7 +199,7 @@ class Recorder:
         fields: dict[str, Any],
         notes: Sequence[str],
         *,
-        ended: OpenCall | None = None,
+        of: OpenCall | None = None,
     ) -> None:
         """Encode an operation once and journal it; it is on disk when this returns.
 
@@ -206,7 +210,8 @@ class Recorder:
             key: The outcome's precedence, the order of what is said later; 0 for a start.
             fields: The operation's fields.
             notes: What was changed in them before.
-            ended: Is told when the journal has its end.
+            of: The call that it is the start or the outcome of, which is told when the journal
+                has it.
         """
         max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         lost = self.journal.full
@@ -218,7 +223,7 @@ class Recorder:
         doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes)
         if op == ENDED and (doc is None or lost is not None):
             fields, notes = outcome_of(fields)
-            self.record(OWN, call_id, key, fields, notes, ended=ended)
+            self.record(OWN, call_id, key, fields, notes, of=of)
             return
         if doc is None:
             doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes)
@@ -226,18 +231,18 @@ class Recorder:
         record = pack(op, call_id, key, doc, notes=told, blobs=names)
         try:
             self.journal.append(record, call_id, lost)
-            if ended is not None:
-                ended.recorded = True
+            if of is not None:
+                of.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
             successor = self._successor(None if op == START else self.settings)
             if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
                 fields = fields | {"process_nonce": successor.constants["process_nonce"]}
                 if (call := self.open_calls.get(call_id)) is not None:
                     call.recorder = successor
-            successor.record(op, call_id, key, fields, notes, ended=ended)
+            successor.record(op, call_id, key, fields, notes, of=of)
         except BaseException:
-            if ended is not None:
-                ended.recorded = is_numbered(record)
+            if of is not None:
+                of.recorded = is_numbered(record)
             raise
 
     def stop(self, timeout_seconds: float) -> FlushResult:
@@ -320,7 +325,7 @@ class Recorder:
             notes = (*notes, *more)
         if rank is Rank.OWNER:
             op = ENDED if "said" in fields else OWN
-            self.record(op, call_id, key, fields, notes, ended=call)
+            self.record(op, call_id, key, fields, notes, of=call)
         else:
             self.record(OTHER, call_id, key, fields, notes)
 

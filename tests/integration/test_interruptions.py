@@ -7,10 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -19,10 +16,8 @@ from waiting import PATIENCE, Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
-from llm_audit.context import NOWHERE, current_context
+from llm_audit.context import current_context
 from llm_audit.journal import spool
-from llm_audit.journal.records import OWN, START
-from llm_audit.journal.segments import find_segments
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.recorder.shipper import FlushResult
@@ -47,74 +42,6 @@ def test_a_time_limit_is_not_swallowed() -> None:
     """A soft time limit that strikes in our code reaches the task."""
     with pytest.raises(SoftTimeLimitExceeded):
         LLMLogger.start(model="m", messages=MESSAGES, metadata={"value": Interrupting()})
-
-
-@pytest.mark.parametrize("redact", [None, lambda fields: fields])
-def test_a_time_limit_may_strike_anywhere_in_recording(tmp_path: Path, redact: Any) -> None:
-    """Each call ends once, at whichever point the limit strikes, and leaves no context behind."""
-    once = {"role": "assistant", "content": "hi"}
-
-    def complete() -> None:
-        try:
-            LLMLogger.complete(ids[-1], response_message=once)
-        except SoftTimeLimitExceeded as error:
-            LLMLogger.fail(ids[-1], error)
-            raise
-
-    def log_call() -> None:
-        with LLMLogger.log_call(model="m", messages=MESSAGES) as call_id:
-            LLMLogger.complete(call_id, response_message=once)
-
-    def end_open_calls() -> None:
-        LLMLogger.end_open_calls(None, ended_by="task_ended")
-
-    ids: list[str] = []
-    with recorded_nowhere(tmp_path):
-        llm_audit.configure(redact=redact)
-        LLMLogger.fail(LLMLogger.start(model="m"), "whatever is loaded by the first call")
-        for work in (complete, log_call, end_open_calls):
-            struck, point = True, 0
-            while struck:
-                ids.append(LLMLogger.start(model="m", messages=MESSAGES))
-                struck = struck_at(point, work)
-                assert current_context() is NOWHERE, (work, point)
-                point += 1
-                LLMLogger.end_open_calls(None, ended_by="task_ended")
-            assert point > 20
-        segments = chain.from_iterable(map(find_segments, tmp_path.glob("*/*-*")))
-        operations = [(r.id, r.op) for segment in segments for r in segment.read_on(2**30)]
-    assert {call_id for call_id, _ in operations} == {
-        call_id for call_id, op in operations if op != START
-    }
-    owned = [call_id for call_id, op in operations if op == OWN]
-    assert len(owned) == len(set(owned))
-
-
-def struck_at(point: int, work: Callable[[], None]) -> bool:
-    """Do work, in which a time limit strikes at the n-th point where a signal could."""
-    left = point
-    # nothing of ours runs before or after these, and what a destructor raises is printed only
-    beyond_us = {("__enter__", "return"), ("__exit__", "call"), ("__exit__", "return")}
-    beyond_us |= {("__del__", "call"), ("__del__", "return")}
-
-    def look(frame: FrameType, event: str, _: object) -> None:
-        nonlocal left
-        ours = str(Path(llm_audit.__file__).parent) in frame.f_code.co_filename
-        if event == "c_call" or not ours or (frame.f_code.co_name, event) in beyond_us:
-            return
-        left -= 1
-        if left < 0:
-            sys.setprofile(None)
-            raise SoftTimeLimitExceeded
-
-    try:
-        sys.setprofile(look)
-        work()
-    except SoftTimeLimitExceeded:
-        return True
-    finally:
-        sys.setprofile(None)
-    return False
 
 
 @pytest.mark.usefixtures("recording")

@@ -75,6 +75,11 @@ def created_at(call_id: str) -> datetime | None:
         return None
 
 
+def not_before(call_id: str, moment: datetime) -> datetime:
+    """Return a moment, or when a call was made if some clock says that this came later."""
+    return max(created_at(call_id) or moment, moment)
+
+
 def first_id_at(at: float) -> str:
     """Return a text that no UUIDv7 made at this time or later is less than.
 

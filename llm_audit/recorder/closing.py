@@ -10,7 +10,7 @@ from pathlib import Path
 import bson
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.ids import created_at
+from llm_audit.ids import not_before
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, Record
@@ -84,8 +84,7 @@ class Closing:
             call_ids = [call["_id"] for call in found if call["_id"] not in but_not]
         writes = []
         for call_id in call_ids:
-            made = created_at(str(call_id)) or now  # later than now, by a clock that was ahead
-            raw = bson.encode({**outcome, "completed_at": max(now, made)})
+            raw = bson.encode({**outcome, "completed_at": not_before(str(call_id), now)})
             writes.append(Write(Form.UPDATE_OTHER, Record(OTHER, call_id, 0, key, raw, (), ())))
         self._send(writes)
 

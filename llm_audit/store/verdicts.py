@@ -18,6 +18,7 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.errors import UnavailableError, log_once
+from llm_audit.ids import not_before
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import UNWINDING_CAUSES
 from llm_audit.journal.records import OTHER, Record
@@ -110,11 +111,14 @@ class Verdicts:
             concerned.append({"ended_by": {"$in": UNWINDING_CAUSES}})
         query = {"$and": [calls, {"$or": concerned}]}
         key = Int64(verdict["outcome_key"])
-        raw = bson.encode({name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict})
-        return [
-            Write(Form.UPDATE_OTHER, Record(OTHER, call["_id"], 0, key, raw, (), ()))
-            for call in self._connection.primary_calls().find(query, {"_id": 1})
-        ]
+        outcome = {name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict}
+        writes = []
+        for call in self._connection.primary_calls().find(query, {"_id": 1}):
+            if "completed_at" in verdict:
+                outcome["completed_at"] = not_before(str(call["_id"]), verdict["completed_at"])
+            record = Record(OTHER, call["_id"], 0, key, bson.encode(outcome), (), ())
+            writes.append(Write(Form.UPDATE_OTHER, record))
+        return writes
 
 
 def _left_open_in(verdict: Mapping[str, Any]) -> dict[str, Any]:

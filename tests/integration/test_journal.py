@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 from children import child
 from made_up_records import create_process_folder
 from nowhere import NOWHERE
+from uuid_utils import uuid7
 from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
 from llm_audit.call import CallFields
+from llm_audit.ids import first_id_at
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import FORMAT_VERSION, OTHER, START, pack
 from llm_audit.journal.writer import Journal
@@ -150,6 +153,19 @@ def test_an_outcome_from_elsewhere_beats_the_abandonment(calls: Calls) -> None:
     assert call is not None
     assert call["status"] == "SUCCESS"
     assert not {"ended_by", "error_type"} & call.keys()
+
+
+def test_no_call_is_closed_before_it_was_made(calls: Calls) -> None:
+    """By whichever clock: the one of the dead was two hours ahead."""
+    ahead = first_id_at(time.time() + 7200) + "-7000-8000-000000000000"
+    folder = create_process_folder(target_folder())
+    journal = Journal(folder.path, LARGE, LARGE)
+    for call_id in (ahead, str(uuid7())):
+        journal.append(start_record(call_id, folder.nonce), call_id)
+    folder.release()
+    recover(folder.path)
+    later, now = calls.find({"status": "ABANDONED"}).sort("_id", -1)
+    assert later["completed_at"] == later["created_at"] > now["completed_at"] > now["created_at"]
 
 
 def test_open_calls_are_closed_where_no_journal_is_left(calls: Calls) -> None:

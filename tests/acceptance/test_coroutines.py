@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery, chain, chord, group
+from celery import chain, chord, group
 from deployment import PREFORK_ALONE, CallsOf, Deployment
 from waiting import PATIENCE
 
@@ -107,7 +107,7 @@ def test_greenlets_refuse(coroutines: Any) -> None:
 
 @core
 def test_the_example_runs_as_it_was_asked_for(
-    deployment: Deployment, calls_of: CallsOf, redis_url: str, tmp_path: Path
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf, redis_url: str, tmp_path: Path
 ) -> None:
     """Word for word but for the imports, in a real worker, asking a real server."""
     setting, task, _ = re.findall(r"```python\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
@@ -115,18 +115,17 @@ def test_the_example_runs_as_it_was_asked_for(
 
     (tmp_path / "example_6.py").write_text(setting + task)
     with demo_provider.serve() as url:
-        own = deployment.with_settings(
+        own = own_queue.with_settings(
             CELERY_BROKER_URL=redis_url,
             CELERY_RESULT_BACKEND=redis_url,
             OPENAI_BASE_URL=url,
             OPENAI_API_KEY="none",
-            PYTHONPATH=f"{tmp_path}:{deployment.environment['PYTHONPATH']}",
+            PYTHONPATH=f"{tmp_path}:{own_queue.environment['PYTHONPATH']}",
         )
-        producer = Celery(broker=redis_url, backend=redis_url, set_as_current=False)
-        queue = deployment.settings["QUEUE"] + "-example"
-        with own.worker(*PREFORK_ALONE, "--queues", queue, app="example_6"), producer:
+        queue = own.environment["QUEUE"]
+        with own.worker(*PREFORK_ALONE, "--queues", queue, app="example_6"):
             name = "example_6.analyze_review_sentiment"
-            results = [producer.send_task(name, [f"review-{n}"], queue=queue) for n in range(2)]
+            results = [tasks.app.send_task(name, [f"review-{n}"]) for n in range(2)]
             sentiments = [result.get(timeout=PATIENCE) for result in results]
 
     for number, result in enumerate(results):

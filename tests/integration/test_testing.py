@@ -258,6 +258,19 @@ def test_a_server_of_the_users(
     assert mongo_client.list_database_names() == before
 
 
+def test_a_run_that_another_plugin_ends_at_once(
+    run: Run, pytester: pytest.Pytester, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tests have recorded into a MongoDB of theirs is there, though no exit handler runs."""
+    address, port = calls.database.client.address or ("", 0)
+    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", f"mongodb://{address}:{port}")
+    monkeypatch.setenv("LLM_AUDIT_DATABASE", calls.database.name)
+    monkeypatch.setenv("LLM_AUDIT_EXIT_TIMEOUT_SECONDS", str(PATIENCE))
+    pytester.makeconftest("import os\ndef pytest_sessionfinish():\n    os._exit(0)")
+    run(once="from app import answer\ndef test_once():\n    answer('hi')")
+    assert [call["status"] for call in calls.find()] == ["SUCCESS"]
+
+
 def test_the_page_about_testing(run: Run) -> None:
     """The Python blocks of the page are a file of tests that passes."""
     page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"

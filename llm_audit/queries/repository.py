@@ -19,7 +19,7 @@ from llm_audit.ids import Id, id_text
 from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
-from llm_audit.store.connection import Documents, client_of, readable_only
+from llm_audit.store.connection import Documents, client_of, readable, readable_only
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
 from llm_audit.store.plain_errors import plain_errors
 
@@ -129,15 +129,16 @@ class LLMCallRepository(_Repository):
         if isinstance(step, Content):
             return await _content_async(collection, step.sha256)
         with _patiently(step):
-            async for document in await collection.aggregate(**self._command(step)):
+            found = await readable_only(collection).aggregate(**self._command(step))
+            async for document in found:
                 step.take(document)
         return None
 
     def _calls(self) -> AsyncDocuments:
         if self._collection is not None:
-            return readable_only(in_this_loop(self._collection))
+            return readable(in_this_loop(self._collection))
         try:
-            return readable_only(LLMCall.get_pymongo_collection())
+            return LLMCall.get_pymongo_collection()
         except CollectionWasNotInitialized:
             raise NotInitializedError(
                 "LLMCall is not bound to a database yet: `await llm_audit.init()` first, e.g. in "
@@ -204,7 +205,7 @@ class SyncLLMCallRepository(_Repository):
             UnavailableError: mongo_url cannot be used.
         """
         if self._collection is not None:
-            return readable_only(self._collection)
+            return readable(self._collection)
         settings = get_settings()
         key = (os.getpid(), settings.mongo_url)
         client = self._clients.get(key)
@@ -213,7 +214,7 @@ class SyncLLMCallRepository(_Repository):
             client = self._clients.setdefault(key, opened)
             if client is not opened:  # another thread was a moment faster
                 opened.close()
-        return readable_only(client[settings.database][settings.collection])
+        return readable(client[settings.database][settings.collection])
 
     def close(self) -> None:
         """End the connection, unless the collection was given."""
@@ -235,7 +236,7 @@ class SyncLLMCallRepository(_Repository):
         if isinstance(step, Content):
             return _content(collection, step.sha256)
         with _patiently(step):
-            for document in collection.aggregate(**self._command(step)):
+            for document in readable_only(collection).aggregate(**self._command(step)):
                 step.take(document)
         return None
 

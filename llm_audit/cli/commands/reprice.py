@@ -145,10 +145,12 @@ def _batches(
     One cursor for all of them would time out, and see calls twice that grow while it runs.
     """
     from llm_audit.queries.repricing import SHOWN
+    from llm_audit.store.connection import readable_only
 
+    reading = readable_only(collection)
     while True:
         on = {"$and": [wanted, {"_id": {"$gt": after or ""}}]}
-        batch = list(collection.find(on, SHOWN).sort("_id", 1).limit(_BATCH))
+        batch = list(reading.find(on, SHOWN).sort("_id", 1).limit(_BATCH))
         if not batch:
             return
         yield batch

@@ -26,6 +26,7 @@ AS_JSON = ["calls --limit 9999 --json", "trace t --json", "session s --json", "t
 AS_JSON += ["export", "export --extended-json", "export --format openai"]
 AS_TEXT = ["calls --limit 9999", "trace t --full", "session s --full", "task task", "search x"]
 AS_TEXT += ["export --format csv", "failures", "costs", "tools", "usage", "latency", "retries"]
+AS_TEXT += ["reprice"]
 UNLIKE_ITS_JSON = "extended json"  # a key of the user's that means a type there: it is refused
 HOWS = [[], ["--full"], ["--json"], ["--raw"]]
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from llm_audit.ids import created_at
 
-# By how much a call may seem to be made before or after it comes. What is further off had a wrong
-# clock or waited for long, and MongoDB would delete it on arrival, or not for years.
+# By how much a call may seem to be made before or after it comes; half as long as it is kept, if
+# that is less. What is further off had a wrong clock or waited for long, and MongoDB would delete
+# it on arrival, or not for years.
 PLAUSIBLE = timedelta(days=1)
 ASK_AGAIN_SECONDS, IN_DOUBT_SECONDS = 60.0, 1.0
 
@@ -31,8 +32,9 @@ class Retention(NamedTuple):
         created = created_at(call_id)
         if created is None:
             return None
-        if abs(self.now(ASK_AGAIN_SECONDS) - created) < PLAUSIBLE:
-            return created + timedelta(days=self.days)
+        kept = timedelta(days=self.days)
+        off = min(PLAUSIBLE, kept / 2)
+        if abs(self.now(ASK_AGAIN_SECONDS) - created) < off:
+            return created + kept
         now = self.now(IN_DOUBT_SECONDS)  # our own clocks stand still while a machine sleeps
-        start = created if abs(now - created) < PLAUSIBLE else now
-        return start + timedelta(days=self.days)
+        return (created if abs(now - created) < off else now) + kept

@@ -21,6 +21,9 @@ def test_what_cannot_have_been_made_when_it_says_is_kept_from_when_it_comes() ->
         assert kept.expires_at(made_at(NOON + off)) == NOON + off + DAYS
     for off in (-1000 * DAYS, -DAYS, -PLAUSIBLE - HOUR, PLAUSIBLE + HOUR, DAYS, 300 * DAYS):
         assert kept.expires_at(made_at(NOON + off)) == NOON + DAYS
+    shortly = Retention(HOUR / timedelta(days=1), lambda _: NOON)
+    assert shortly.expires_at(made_at(NOON - 0.4 * HOUR)) == NOON + 0.6 * HOUR
+    assert shortly.expires_at(made_at(NOON - 2 * HOUR)) == NOON + HOUR
     assert kept.expires_at("an id of somebody else's") is None
     assert Retention(None, lambda _: NOON).expires_at(made_at(NOON)) is None
 

@@ -61,14 +61,6 @@ class CallContext:
             **{name: value for name, value in ids.items() if value is not None},
         )
 
-    def shared_trace(self, first: str) -> str | None:
-        """Return the trace that calls and tasks made here share, or None if each has its own.
-
-        Args:
-            first: Names the trace if nothing has happened in it yet.
-        """
-        return None if self.shared is None else self.shared.named_after(first)
-
 
 @dataclass(eq=False, slots=True)
 class Frame:

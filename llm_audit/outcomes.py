@@ -58,7 +58,7 @@ def told(given: Mapping[str, Any]) -> dict[str, Any]:
         vectors = get_settings().embedding_vectors
         said["response"] = taken(response, embedding_vectors=vectors)
     if tokens is not None:
-        said["tokens"] = _usage(tokens) or tokens
+        said["tokens"] = plain(tokens) if type(tokens) is dict else _usage(tokens) or tokens
     return said
 
 
@@ -198,8 +198,6 @@ def _read_counts(
 
 def _usage(tokens: object) -> dict[str, Any] | None:
     """Return a usage that was given as its provider reported it, if it can be read."""
-    if type(tokens) is dict:
-        return plain(tokens)  # type: ignore[no-any-return]
     came = received(tokens)
     usage = plain(came.value) if came.mistake is None else None
     return usage if type(usage) is dict else None

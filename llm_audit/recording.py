@@ -203,4 +203,6 @@ def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) ->
         span = opentelemetry.get_current_span().get_span_context()
         if span.is_valid:
             return f"{span.trace_id:032x}"
-    return parent_call_id or context.shared_trace(call_id) or call_id
+    if parent_call_id is not None or context.shared is None:
+        return parent_call_id or call_id
+    return context.shared.named_after(call_id)

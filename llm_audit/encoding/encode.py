@@ -23,7 +23,6 @@ from llm_audit.errors import let_through
 
 __all__ = ["Blob", "Encoded", "encode", "encode_plain", "restore"]
 
-_FEW = 4
 _SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
 
 
@@ -81,20 +80,10 @@ def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
     """Tell by quick looks that a document surely holds no media, DBRef or deep nesting."""
     return (
         len(raw) <= media_limit_bytes
-        and (raw.find(b"$") < 0 or not (_holds(raw, b"$ref\0") and _holds(raw, b"$id\0")))
+        and raw.rfind(b"$id\0") < 0  # twice as fast from the right as from the left
         # every level has its type byte, \3 or \4; bytes.count takes three times as long
         and len(raw) - len(raw.replace(b"\3", b"").replace(b"\4", b"")) <= MAX_LEVELS
     )
-
-
-def _holds(raw: bytes, key: bytes) -> bool:
-    """Tell whether bytes hold a key that begins with a dollar."""
-    at = raw.find(b"$")  # memchr; where there are few dollars, ten times as fast as the last line
-    for _ in range(_FEW):
-        if at < 0 or raw.startswith(key, at):
-            return at >= 0
-        at = raw.find(b"$", at + 1)
-    return raw.rfind(key) >= 0  # from the right, bytes are searched twice as fast as from the left
 
 
 def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:

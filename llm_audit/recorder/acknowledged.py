@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+
+from llm_audit.recorder.signals import Signal
 
 
 class Acknowledged:
     """The number of the last operation up to which everything is in MongoDB.
 
-    Locks here are those that a signal handler may interrupt: RLock and SimpleQueue.
+    Locks here are those that a signal handler may interrupt.
 
     Args:
         wake: Called when somebody begins to wait.
@@ -53,16 +54,10 @@ class Acknowledged:
             seq: Its number.
             timeout_seconds: How long at the most.
         """
-        arrived: SimpleQueue[None] = SimpleQueue()
-
-        def callback() -> None:
-            arrived.put(None)
-
-        self.call(seq, callback)
-        try:
-            arrived.get(timeout=max(0.0, timeout_seconds))
-        except Empty:
-            self.call_no_more(callback)
+        arrived = Signal()
+        self.call(seq, arrived.give)
+        if not arrived.wait(timeout_seconds):
+            self.call_no_more(arrived.give)
         return self.through >= seq
 
     def call(self, seq: int, callback: Callable[[], None]) -> None:

@@ -1,13 +1,12 @@
 """The thread that brings the journal to MongoDB, this process's own and those of the dead."""
 
 import logging
+import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from pymongo.errors import OperationFailure
@@ -26,6 +25,7 @@ from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.shipment import Shipment
+from llm_audit.recorder.signals import Signal
 from llm_audit.settings import Settings
 from llm_audit.store import media, rejected
 from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused
@@ -119,9 +119,9 @@ class Shipper:
         self.unavailable: str | None = None
         self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.acknowledged = Acknowledged(lambda: self._wakes.put(False))  # noqa: FBT003
-        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._over = Signal()
         self._stopping = False
         self._failures = 0
         self._losses_seen = 0
@@ -171,14 +171,13 @@ class Shipper:
 
     def stop(self, timeout_seconds: float) -> None:
         """End the thread after the batch it is at; what is left stays in the journal."""
+        over = self._over = Signal()
         self._stopping = True
         self._wakes.put(True)  # noqa: FBT003
         if self._thread.ident is None:
             self._leave_folder()
-        else:
-            with suppress(Empty):
-                self._ended.get(timeout=timeout_seconds)
-                self._thread.join(timeout_seconds)
+        elif over.wait(timeout_seconds):
+            self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         self._try(prices.preload)  # what the first end of a call needs
@@ -195,7 +194,7 @@ class Shipper:
             self._try(self._say_goodbye)
         self._try(self._connection.close)
         self._try(self._leave_folder)
-        self._ended.put(None)
+        self._over.give()
 
     def _try(self, work: Callable[[], object]) -> float:
         """Do some of the work; return for how many seconds there is nothing more to do."""
@@ -243,7 +242,7 @@ class Shipper:
             try:
                 if self._wakes.get(timeout=left):
                     break
-            except Empty:
+            except queue.Empty:
                 return
             end = min(end, patience_ends)
         while not self._wakes.empty():  # we are awake

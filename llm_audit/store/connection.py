@@ -18,6 +18,7 @@ from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
+from llm_audit.store.patched import see_patches
 from llm_audit.store.server_clock import ServerClock
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import RETRIES, note, refuses_retries
@@ -102,6 +103,7 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
         PyMongoError: As well.
     """
     ours = client_options(settings)
+    see_patches()
     try:
         return MongoClient(settings.mongo_url.get_secret_value(), **ours, **options)
     except (ValueError, OSError) as error:  # a port that is no number, a certificate not there

@@ -49,6 +49,11 @@ FOREIGN = {
     "typer": {"cli"},
 }
 
+# What gevent and eventlet replace, perhaps after we were imported.
+PATCHED = {"_thread", "queue", "select", "selectors", "socket", "ssl", "subprocess", "threading"}
+SLEEP = "time.sleep"
+UNPATCHED = {"queue.Empty"}
+
 HEAVY = ["anthropic", "beanie", "celery", "fastapi", "gridfs", "openai", "pymongo", "rich", "typer"]
 
 FILES = sorted(
@@ -177,6 +182,41 @@ def test_celery_hooks_use_public_names_only() -> None:
     ]
 
     assert (private, reached) == ([], [])
+
+
+def at_import(path: Path) -> Iterator[ast.AST]:
+    """Yield the nodes of a file that are evaluated when it is imported."""
+    inside = {
+        id(inner)
+        for node in nodes(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for part in (node.body if isinstance(node.body, list) else [node.body])
+        for inner in ast.walk(part)
+    }
+    yield from (node for node in nodes(path) if id(node) not in inside)
+
+
+def test_nothing_is_bound_at_import_that_is_patched_later() -> None:
+    """A lock, a queue or a `sleep` of before would stop all greenlets at once."""
+    bound = [
+        f"{path} imports {name}"
+        for path in FILES
+        for node in nodes(path)
+        if isinstance(node, ast.ImportFrom) and not node.level
+        for name in (f"{node.module}.{alias.name}" for alias in node.names)
+        if (node.module in PATCHED and name not in UNPATCHED) or name == SLEEP
+    ]
+    made = [
+        f"{path}:{node.lineno}: {node.func.value.id}.{node.func.attr}()"
+        for path in FILES
+        for node in at_import(path)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id in PATCHED
+    ]
+
+    assert (bound, made) == ([], [])
 
 
 def test_import_llm_audit_is_light() -> None:

@@ -183,6 +183,7 @@ def audit_context(
     user_id: object = None,
     company_id: object = None,
     parent_call_id: object = None,
+    task_id: object = None,
     tags: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
     one_trace: bool = True,
@@ -201,6 +202,8 @@ def audit_context(
         user_id: Whom the calls are made for.
         company_id: The tenant.
         parent_call_id: The call that caused these.
+        task_id: The job of a task queue; Celery's is known by itself where `celery_hooks` is
+            installed.
         tags: Labels to filter by.
         metadata: Anything else worth keeping, by name.
         one_trace: False where the calls in the block are no unit of work, as around a backfill:
@@ -218,6 +221,7 @@ def audit_context(
         "user_id": user_id,
         "company_id": company_id,
         "parent_call_id": parent_call_id,
+        "task_id": task_id,
     }
     outer = current_context()
     inner = outer.extended(

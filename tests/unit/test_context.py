@@ -47,8 +47,9 @@ def test_metadata_is_what_it_was() -> None:
 def test_ids_become_str() -> None:
     """UUIDs and ints are accepted as ids and are str in the context."""
     user = UUID(int=5)
-    with audit_context(user_id=user, company_id=7) as context:
+    with audit_context(user_id=user, company_id=7, task_id=user) as context:
         assert (context.user_id, context.company_id) == (str(user), "7")
+        assert context.task_id == str(user)
 
 
 def test_one_str_is_no_list_of_tags() -> None:

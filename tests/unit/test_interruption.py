@@ -153,13 +153,12 @@ def by_signal_in_c() -> str:
 
 def test_what_a_signal_handler_raises_comes_out(calls: RecordedCalls) -> None:
     """Whichever form the handler has, whatever it raises, and whomever it interrupts."""
-    for kind in LIMITS:
-        for handler in Limit(kind).handlers():
-            for happens in (by_signal, by_signal_in_c):
-                for work in works(happens):
-                    with handled(handler), pytest.raises(kind) as raised:
-                        work()
-                    assert type(raised.value) is kind, (kind, handler, work)
+    for number, kind in enumerate(LIMITS):
+        for handler in Limit(kind).handlers()[: None if number == 0 else 1]:
+            for work in works(by_signal if number % 2 else by_signal_in_c):
+                with handled(handler), pytest.raises(kind) as raised:
+                    work()
+                assert type(raised.value) is kind, (kind, handler, work)
     assert {call.model for call in calls} >= {"m"}
 
 

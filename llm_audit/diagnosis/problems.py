@@ -1,5 +1,6 @@
 """What a diagnosis gives cause to look at, one sentence each, with the mend."""
 
+import os
 from collections.abc import Iterator
 
 from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TARGET, WAITING
@@ -163,6 +164,7 @@ def _of_the_living(diagnosis: Diagnosis) -> Iterator[str]:
             process.state == ProcessState.ALIVE
             and process.nonce not in journals
             and (process.host, process.boot_id) == spool.this_machine()
+            and _runs(process.pid)
         ):
             yield (
                 f"{_name(process)} runs on this machine, but its journal is not in this spool: "
@@ -196,6 +198,16 @@ def _of_one_that_lives(journal: JournalReport, process: ProcessReport | None) ->
             f"{process.silent_seconds:.0f} s: it is frozen, or cut off, or MongoDB takes nothing "
             "from it. Its log says which."
         )
+
+
+def _runs(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as error:  # somebody else's may not be asked, and runs
+        return isinstance(error, PermissionError)
+    return True
 
 
 def _name(process: ProcessReport) -> str:

@@ -34,7 +34,13 @@ from llm_audit.store.connection import Connection, Documents, reaching
 from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import failure, note, refuses_pipelines
+from llm_audit.store.shortfalls import (
+    failure,
+    is_unsupported,
+    note,
+    refuses_pipelines,
+    refuses_retries,
+)
 from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
@@ -123,6 +129,12 @@ class Delivery:
                 if not gridfs.refer(database, calls.name, sha256, expires, records):
                     self._count_lost(records, "media lost from the spool")
             except DuplicateKeyError:  # in an index of the user's own
+                self._count_lost(records, "media refused by MongoDB")
+            except OperationFailure as error:
+                if refuses_retries(error) or not is_unsupported(error):
+                    raise
+                follows = "media of calls are lost, and counted."
+                note(self._database, "what GridFS takes", told(error), follows)
                 self._count_lost(records, "media refused by MongoDB")
 
     def _count_lost(self, media: Mapping[Path, Record], reason: str) -> None:

@@ -11,25 +11,29 @@ from llm_audit.store.codes import describe
 _TEXT_MAX = 200
 _FEW = 2  # words that say something
 _WORD = re.compile(r"[\w$.]+")
+_OPERATOR = re.compile(r"\$\w+")
 _REST = re.compile(r"[{\[\\]")  # from here on it quotes commands and documents
 
 # Words of the sentences in which servers refuse something: any other may be a value.
 _PLAIN = frozenset(
     _WORD.findall("""
-    a aggregation all allowed an and any are argument array as at atlas authorized available be
-    because by can cannot collection command compound config connection create currently
-    database deployment details disable disk does driver engine equivalent error execute
-    expected expression failed false feature field fields for found function has have
-    implemented in index indexes invalid is it key keys large limit limited list maximum missing
-    mongodb more multiple must name native no not number numbers object of on only operation
-    operations operator option options or order out parameter path paths pipeline please query
-    rate replica request required requires retry retryable retryafterms retrywrites server
-    session set space specification specified specifying stage stages storage string such
-    support supported supports syntax text than that the this tier to too transaction true type
-    unable unknown unrecognized unsupported update updates use used user using value version
-    view views when wildcard with without write writes wrong yet you
-    aggregate collmod collstats createindexes delete dropindexes explain find findandmodify insert
-    listcollections listindexes cmd_not_allowed
+    a accumulator aggregate aggregation all allow allowed allows an and any are argument array
+    as at atlas authorized available be because bulkwrite by can cannot cluster clusters cmd
+    cmd_not_allowed collection collmod collstats command composite compound config connection
+    corresponding create createindexes currently database delete deployment details disable disk
+    do does doesn don dots driver dropindexes enable enabled engine equivalent error excluded
+    execute expected explain expression expressions failed false feature field fields find
+    findandmodify for found function has have hello implemented in index indexes insert instead
+    invalid is ismaster isn it item key keys large limit limited list listcollections
+    listindexes maximum missing mongodb more multiple must name native need needs nested newer
+    no not number numbers object of older on only operation operations operator option options
+    or order out parameter path paths pipeline please prefixed query rate replica request
+    required requires retry retryable retryafterms retrywrites search served server session set
+    sort space specific specification specified specifying stage stages storage string such
+    support supported supports syntax t text than that the this tier to too transaction
+    transactions true type unable unknown unless unrecognized unsupported until update updates
+    use used user using value version versions view views when wildcard with without write
+    writes wrong yet you
     """)
 )
 # Names of MongoDB's own, as they are written in commands.
@@ -40,7 +44,20 @@ _NAMES = frozenset(
     update.updates.u u q j w _ts _id viewOn wiredTiger block_compressor arrayFilters upsert BSON
     """)
 )
-_OPERATOR = re.compile(r"\$\$?[a-z]+[A-Z]?[A-Za-z]*")
+# Operators and stages: not every name with a $, as a key in a call may have one.
+_OPERATORS = frozenset(
+    _OPERATOR.findall("""
+    $add $addToSet $and $anyElementTrue $arrayToObject $avg $binarySize $bucketAuto $collStats
+    $concatArrays $cond $count $currentDate $dateToString $dateTrunc $divide $documentNumber
+    $documents $each $elemMatch $eq $exists $expr $facet $filter $first $floor $graphLookup
+    $group $gt $gte $ifNull $in $inc $indexStats $isArray $isNumber $last $let $limit $literal
+    $ln $lookup $lt $lte $map $match $max $median $merge $mergeObjects $min $minN $multiply $ne
+    $nin $not $objectToArray $or $out $percentile $project $pull $push $range $reduce $regex
+    $regexMatch $replaceWith $sample $search $set $setIsSubset $setOnInsert $setUnion
+    $setWindowFields $size $slice $sort $sortArray $sortByCount $subtract $sum $switch $text
+    $toDate $type $unionWith $unset $unwind
+    """)
+)
 
 
 def text_of(error: OperationFailure) -> str:
@@ -67,5 +84,5 @@ def told(error: PyMongoError, *, of_ours: bool = False) -> str:
 
 def _or_dots(word: re.Match[str]) -> str:
     found = word[0].rstrip(".")
-    is_known = found.lower() in _PLAIN or found in _NAMES or _OPERATOR.fullmatch(found)
+    is_known = found.lower() in _PLAIN or found in _NAMES or found in _OPERATORS
     return word[0] if is_known else "..."

@@ -20,7 +20,8 @@ from llm_audit.store.server_words import text_of, told
 _CODES = frozenset({59, 115, 238, 301, 303, 304, 8000})
 _CODES |= {168, 15952, 31325, 40324, 40415, 40573, 72}
 _WORDS = re.compile(
-    r"not (yet )?(supported|implemented|allowed|available)|unsupported|supported on .* only|"
+    r"not (yet )?(supported|implemented|allowed|available|enabled)|unsupported|"
+    r"supported on .* only|no such c(omman|m)d|is excluded|not have a corresponding|"
     r"unrecogni[sz]ed|unknown (\w+ )?(operator|option|field|command|stage|function|expression)",
     re.IGNORECASE,
 )

@@ -42,6 +42,7 @@ class Recorded(NamedTuple):
         then: What the page says of it.
         is_logged: Whether the log has the server's words.
         score: Whether the score of a call arrives, too.
+        media: Whether large content does.
         words: What the log has of the server's own; up to the first name by default.
     """
 
@@ -51,6 +52,7 @@ class Recorded(NamedTuple):
     then: str
     is_logged: bool = True
     score: bool = True
+    media: bool = True
     words: str = ""
 
 
@@ -250,6 +252,13 @@ RECORDED = [
         score=False,
     ),
     Recorded(
+        "`findAndModify`",
+        Refusal(command("findAndModify"), 59, "no such command: 'findAndModify'"),
+        "what GridFS takes",
+        "large content that moves to GridFS is lost, and counted",
+        media=False,
+    ),
+    Recorded(
         "every second write (too many requests)",
         Refusal(
             every_second_write(),
@@ -420,7 +429,7 @@ def assert_arrived(database: Database[Any], ids: list[str], case: Recorded) -> N
     statuses = [found[call_id]["status"] for call_id in ids]
     assert statuses == ["SUCCESS", "ERROR", "PENDING", "PENDING"] * 2, case
     assert all(found[call_id]["messages"] for call_id in ids)
-    assert database["fs.files"].count_documents({}) == 1
+    assert database["fs.files"].count_documents({}) == case.media
     kept = [document["call_id"] for document in refusals(calls)]
     assert kept == ([] if case.score else [ids[0], ids[4]]), case
     assert [bool(found[call_id].get("scores")) for call_id in (ids[0], ids[4])] == [case.score] * 2

@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import is_unsupported, refuses_pipelines, refuses_retries
 
-SECRET = "Tr0ub4dor"
+SECRET = "Troubador"
 
 
 def failed(text: str, code: int = 115) -> OperationFailure:
@@ -37,6 +37,7 @@ def test_no_content_is_told() -> None:
         f"Value {SECRET} is not supported",
         f"Field names with dots are not supported: messages.{SECRET}",
         f"Document can't have $ prefixed field names: ${SECRET}",
+        f"Document can't have $ prefixed field names: ${SECRET.lower()}",
         f'E11000 duplicate key error collection: d.c index: _id_ dup key: {{ _id: "{SECRET}" }}',
         f"not authorized on {SECRET} to execute command {{ insert: 'c', _id: '{SECRET}' }}",
         f"Error parsing date string '{SECRET} {SECRET.lower()}'; unexpected character",

@@ -2,10 +2,11 @@
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from deployment import PREFORK, PREFORK_ALONE, Deployment
+from deployment import GEVENT, PREFORK, PREFORK_ALONE, THREADS, Deployment
 from slow_provider import SlowProvider
 from waiting import PATIENCE, until
 
@@ -89,6 +90,8 @@ class Flight:
                 task_ids.append(task_id)
                 if pool in {PREFORK, PREFORK_ALONE}:  # in the others it is the process that runs it
                     self._wait_until_accepted(request["node"], task_id)
+            if pool in {THREADS, GEVENT}:
+                until(lambda: _is_polling(worker.pid))
             worker.send_signal(sig)
             self.provider.wake_callers()
             if answer:
@@ -143,3 +146,18 @@ class Flight:
 
         until(lambda: found() == wanted, instead=lambda: f"{found()} instead of {wanted}")
         return calls
+
+
+def _is_polling(pid: int) -> bool:
+    """Tell whether a process's main thread waits for what comes next, if the kernel says so.
+
+    Celery's handler of a signal runs in it. Where that strikes between, in `submit` of a pool of
+    threads say, the handler waits for a lock that the thread below it holds, and for ever.
+    """
+    thread = Path(f"/proc/{pid}/task/{pid}")
+    try:
+        state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+        where = (thread / "wchan").read_text()
+    except OSError:
+        return True
+    return state == "S" and ("poll" in where or where in {"", "0"})

@@ -51,7 +51,7 @@ for ahead in (0, {HOURS}, 0, {YEARS}, 0, -{HOURS}, -{YEARS}):
 )
 
 FROZEN = """
-import sys, time
+import logging, sys, time
 import llm_audit
 from freezegun import freeze_time
 from llm_audit import LLMLogger
@@ -72,6 +72,7 @@ def waited(wait, seconds):
 
 # where there is no server, each wait ends when its time is over, and no sooner
 there = sys.argv[2]
+logging.disable()  # that MongoDB is away is known
 llm_audit.configure(mongo_url=sys.argv[1])
 with freeze_time("2021-01-01"):
     record(["2021-01-01"])

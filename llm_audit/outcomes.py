@@ -58,7 +58,7 @@ def told(given: Mapping[str, Any]) -> dict[str, Any]:
         vectors = get_settings().embedding_vectors
         said["response"] = taken(response, embedding_vectors=vectors)
     if tokens is not None:
-        said["tokens"] = plain(tokens) if type(tokens) is dict else _usage(tokens) or tokens
+        said["tokens"] = tokens if type(tokens) is dict else _usage(tokens) or tokens
     return said
 
 
@@ -162,7 +162,7 @@ def _fields_of_response(
     if fields.get("response_message") is not None:
         fields["response_message"] = _message(fields["response_message"])
     if tokens and type(tokens) is dict:
-        fields["usage"] = tokens
+        tokens = fields["usage"] = plain(tokens)
     if took is not None:
         fields = fields_in(took, fields, problems)
     fields |= _asked_for(fields)

@@ -70,11 +70,13 @@ def first(fields: Mapping[str, Any], names: Iterable[str]) -> Any:
 def at(value: object, path: str) -> Any:
     """Return what is at a path, its names joined by dots; of a list on the way its first item."""
     for name in path.split("."):
-        for _ in range(_LISTS_IN_EACH_OTHER):
-            if not isinstance(value, LISTS):
-                break
-            value = value[0] if value else None
-        value = fields_of(value).get(name)
+        if type(value) is not dict:
+            for _ in range(_LISTS_IN_EACH_OTHER):
+                if not isinstance(value, LISTS):
+                    break
+                value = value[0] if value else None
+            value = fields_of(value)
+        value = value.get(name)
     return value
 
 

@@ -98,7 +98,7 @@ def end(
         call = open_calls().get(call_id)
         recording = recorder_of(call)
         asked = (call.provider, call.model) if call else (None, None)
-        later = recording.reads_ends_later and call is not None and "error" not in given
+        later = recording.reads_ends_later and call is not None and not _asks_for_a_cause(given)
         fields = _end_of(given, asked, later=later)
         if known:
             recording.end(call_id, call, fields, ended_ns)
@@ -107,6 +107,12 @@ def end(
     except BaseException as struck:  # noqa: BLE001
         _cut_short(method.__name__, struck)
     return CallReference(call_id)
+
+
+def _asks_for_a_cause(given: Mapping[str, Any]) -> bool:
+    """Tell whether how a call ended is in an exception, which does not wait in a journal."""
+    handled = given["status"] is not None and sys.exc_info()[1] is not None
+    return handled or "error" in given
 
 
 def _end_of(

@@ -96,7 +96,6 @@ class _Run:
         self._body = Body(coroutine, self._watch)
         self._module: str = type(task).__module__ or ""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._struck: BaseException | None = None
         self._deadline: asyncio.TimerHandle | None = None  # for what is cancelled
         self._is_over = False
 
@@ -114,14 +113,14 @@ class _Run:
                 self._is_over = True
                 if self._deadline is not None:
                     self._deadline.cancel()
-        if self._struck is not None and not isinstance(self._struck, Exception):
-            raise self._struck
+        if self._watch.struck is not None and not isinstance(self._watch.struck, Exception):
+            raise self._watch.struck
         return task.result()
 
     def strike(self, error: BaseException) -> None:
         """Have an exception raised in the coroutine, from a signal handler or another thread."""
-        if self._struck is None or not isinstance(error, Exception):
-            self._struck = error
+        if self._watch.struck is None or not isinstance(error, Exception):
+            self._watch.struck = error
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop)
 
@@ -133,12 +132,14 @@ class _Run:
     def _finish(self, kept: KeptLoop, task: asyncio.Task[Any], strikes: int = 0) -> None:
         """Run the task to its end; what strikes meanwhile is raised in it."""
         try:
-            kept.run_until(lambda: task.done() or self._struck is not None or self._is_too_late())
-            if self._struck is not None and not task.done():
-                raise self._struck  # noqa: TRY301  (as what breaks out of the loop is)
+            kept.run_until(
+                lambda: task.done() or self._watch.struck is not None or self._is_too_late()
+            )
+            if self._watch.struck is not None and not task.done():
+                raise self._watch.struck  # noqa: TRY301  (as what breaks out of the loop is)
         except BaseException as error:
-            if self._struck is error:
-                self._struck = None
+            if self._watch.struck is error:
+                self._watch.struck = None
             if strikes == _STRIKES_MAX:
                 raise
             if not task.done():
@@ -168,7 +169,9 @@ class _Run:
         self._allow_time()
         kept.run_until(
             lambda: (
-                all(one.done() for one in left) or self._struck is not None or self._is_too_late()
+                all(one.done() for one in left)
+                or self._watch.struck is not None
+                or self._is_too_late()
             )
         )
 

@@ -18,13 +18,15 @@ class Watch:
     Attributes:
         name: The task's.
         stepping: The coroutine whose step is being taken right now.
-        cause: What has struck the task, if anything has.
+        struck: What has struck the task and is not raised in it yet.
+        cause: What has struck it last, if anything has.
         started: The asyncio tasks that the code of the task has started.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.stepping: Steps | None = None
+        self.struck: BaseException | None = None
         self.cause: BaseException | None = None
         self.started: WeakSet[asyncio.Task[Any]] = WeakSet()
 
@@ -105,8 +107,13 @@ class Body(Steps):
     ) -> Any:
         """Go on with an exception, with what has struck instead of the cancellation for it."""
         del value, traceback
-        if self._striking is not None and isinstance(error, asyncio.CancelledError):
-            striking, self._striking = self._striking, None
+        if error is self._watch.struck:
+            self._watch.struck = None  # one that was awaited, and struck as well, has passed it on
+        striking = self._striking
+        if striking is not None and (
+            error is striking or isinstance(error, asyncio.CancelledError)
+        ):
+            self._striking = None
             if isinstance(striking, Exception):
                 error = striking
                 task = asyncio.current_task()

@@ -261,8 +261,8 @@ def test_what_strikes_is_raised_where_the_coroutine_waits(
     async def struck(way: str) -> int:
         task = asyncio.current_task()
         assert task is not None
-        strike_after(0.01)
         try:
+            strike_after(0.01)
             await getattr(Ways, way)()
         except (Strike, ExceptionGroup):
             await asyncio.sleep(0)
@@ -332,7 +332,8 @@ def test_whenever_it_strikes_the_loop_goes_on(
             assert idle.apply().result == "idle"
         gc.collect()
 
-    assert seen == {"done", Strike}
+    assert Strike in seen
+    assert seen <= {"done", Strike}
 
 
 def test_the_end_of_the_process_cancels_and_goes_on(app: Any) -> None:

@@ -15,7 +15,7 @@ nothing behind.
 import struct
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -50,6 +50,7 @@ START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
 LATER_MAX_BYTES = 2**18
 REFUSED = "refused by MongoDB"  # in the note of a bare record
+ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 
 class Form(Enum):
@@ -70,6 +71,8 @@ class Form(Enum):
 
 ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an Enum is slow
 PIPELINES = (Form.UPSERT_START, Form.ADD_LATER)
+# These may make a document, if there is none of the call; and none of them speaks to another's.
+_OF_ITS_PROCESS = (Form.UPSERT_START, Form.SET_START, Form.UPSERT_OWN, Form.ADD_NOTES)
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
@@ -81,29 +84,56 @@ _FIRST_FORM = {
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """One record, or a start and its own outcome, on the way into MongoDB."""
+    """One record, or a start and its own outcome, on the way into MongoDB.
+
+    Attributes:
+        form: How it is put.
+        record: What it says.
+        outcome: Its own outcome, if that goes with a start.
+        bare: Whether it has lost its content.
+        nonce: The process whose journal it is of; None if it is the one that is being sent.
+        errors: How often the server has refused it.
+        duplicates: How often a call of its id was there that it does not speak to.
+    """
 
     form: Form
     record: Record
     outcome: Record | None = None
     bare: bool = False
+    nonce: str | None = None
     errors: int = 0
+    duplicates: int = 0
+
+    @property
+    def is_of_anothers(self) -> bool:
+        """Whether the call that has this id was begun by another process, and is another one.
+
+        One upsert may have raced with another of the same call; the next one finds the document.
+        """
+        return self.duplicates > 1
 
     def after_duplicate(self) -> "list[Write]":
         """Return what to send instead when the `_id` turned out to exist."""
         if self.form is Form.INSERT_START:
-            return [Write(Form.UPSERT_START, self.record, bare=self.bare)]
+            return [replace(self, form=Form.UPSERT_START, errors=0)]
         if self.form is Form.INSERT_MERGED and self.outcome is not None:
             return [
-                Write(Form.UPSERT_START, self.record),
-                Write(Form.UPSERT_OWN, self.outcome),
+                Write(Form.UPSERT_START, self.record, nonce=self.nonce),
+                Write(Form.UPSERT_OWN, self.outcome, nonce=self.nonce),
             ]
         if self.form is Form.UPSERT_OTHER:
-            return [Write(Form.UPDATE_OTHER, self.record, bare=self.bare)]
-        return [self]  # an upsert by exactly `_id` raced with another and is simply sent again
+            return [replace(self, form=Form.UPDATE_OTHER, errors=0)]
+        if self.form in _OF_ITS_PROCESS:
+            self.duplicates += 1
+        return [self]
 
-    def statement(self, retention: Retention) -> Statement:
-        """Return the PyMongo operation."""
+    def statement(self, retention: Retention, nonce: str | None = None) -> Statement:
+        """Return the PyMongo operation.
+
+        Args:
+            retention: How long calls are kept.
+            nonce: The process whose journal is being sent.
+        """
         record = self.record
         if self.form is Form.INSERT_START:
             return InsertOne(_join(_identity(record.id, retention, pending=True), record.doc))
@@ -111,18 +141,19 @@ class Write:
             identity = _identity(record.id, retention, pending=False)
             return InsertOne(_join(identity, record.doc, self.outcome.doc))
         on_insert = _on_insert(record.id, retention)
+        fields = RawBSONDocument(bytes(record.doc), _RAW)
+        of_call = {"_id": record.id, **self._of_its_process(fields, self.nonce or nonce)}
         if self.form is Form.ADD_NOTES:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
-                nonce = _fields(record).get("process_nonce")
-                on_insert |= {"process_nonce": nonce} if nonce else {}
+                began = fields.get("process_nonce")
+                on_insert |= {"process_nonce": began} if began else {}
             media = [sha256_of(name) for name in record.blobs]
             lists = {"encoding_notes": list(record.notes), "media": media}
             update: dict[str, Any] = {
                 "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
-            return UpdateOne({"_id": record.id}, update, upsert=self._may_insert(retention))
-        fields = RawBSONDocument(bytes(record.doc), _RAW)
+            return UpdateOne(of_call, update, upsert=self._may_insert(retention))
         if self.form in (Form.UPSERT_START, Form.ADD_LATER):
             on_insert["status"] = LLMCallStatusEnum.PENDING
             stages = (
@@ -130,16 +161,28 @@ class Write:
                 if self.form is Form.UPSERT_START
                 else said_later(fields, record.key, on_insert)
             )
-            return UpdateOne({"_id": record.id}, stages, upsert=self._may_insert(retention))
+            return UpdateOne(of_call, stages, upsert=self._may_insert(retention))
         if self.form is Form.SET_START:
             on_insert["status"] = LLMCallStatusEnum.PENDING
             update = {"$set": fields, "$setOnInsert": on_insert}
         else:
             update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
         if self.form in (Form.UPSERT_OWN, Form.SET_START):
-            return UpdateOne({"_id": record.id}, update, upsert=True)
-        unless_newer = {"_id": record.id, "outcome_key": {"$not": {"$gte": record.key}}}
+            return UpdateOne(of_call, update, upsert=True)
+        unless_newer = {**of_call, "outcome_key": {"$not": {"$gte": record.key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)
+
+    def _of_its_process(self, fields: Mapping[str, Any], nonce: str | None) -> dict[str, Any]:
+        """Return what a document has to say of who began the call; nothing if anybody may have.
+
+        Ids are drawn by lot, so somebody may have drawn the same one.
+
+        Args:
+            fields: The record's, which name who began the call where it was not this journal's.
+            nonce: The process whose journal the record is of.
+        """
+        began = fields.get("process_nonce") or (nonce if self.record.op == OWN else None)
+        return {"process_nonce": {"$in": [began, None]}} if began else {}
 
     def _may_insert(self, retention: Retention) -> bool:
         """Tell whether this may make a document: not of a call that was removed long ago."""

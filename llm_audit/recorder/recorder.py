@@ -234,16 +234,31 @@ class Recorder:
             if of is not None:
                 of.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
-            successor = self._successor(None if op == START else self.settings)
-            if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
-                fields = fields | {"process_nonce": successor.constants["process_nonce"]}
-                if (call := self.open_calls.get(call_id)) is not None:
-                    call.recorder = successor
-            successor.record(op, call_id, key, fields, notes, of=of)
+            self._hand_on(op, call_id, key, fields, notes, of=of)
         except BaseException:
             if of is not None:
                 of.recorded = is_numbered(record)
             raise
+
+    def _hand_on(
+        self,
+        op: str,
+        call_id: str,
+        key: int,
+        fields: dict[str, Any],
+        notes: Sequence[str],
+        *,
+        of: OpenCall | None,
+    ) -> None:
+        """Let the next recorder of this process record it. The parameters are those of `record`."""
+        successor = self._successor(None if op == START else self.settings)
+        if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
+            fields = fields | {"process_nonce": successor.constants["process_nonce"]}
+            if (call := self.open_calls.get(call_id)) is not None:
+                call.recorder = successor
+        elif of is not None:
+            fields = fields | {"process_nonce": self._nonce_of(of)}
+        successor.record(op, call_id, key, fields, notes, of=of)
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
@@ -299,6 +314,10 @@ class Recorder:
             "done_without": noted(self.settings.database),
         }
 
+    def _nonce_of(self, call: OpenCall) -> str:
+        """Return the process by which the document of a call knows that it is the same call."""
+        return str((call.recorder or self).constants["process_nonce"])
+
     def _end(
         self,
         call_id: str,
@@ -319,6 +338,8 @@ class Recorder:
                 fields["latency_ms"] = round((ended_at - began.timestamp()) * 1000, 3)
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
         fields["outcome_key"] = key = outcome_key(rank, ended_at)
+        if call is not None and (call.recorder is not self or rank is not Rank.OWNER):
+            fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
         if self.settings.redact is not None:
             fields, more = redaction.apply(self.settings.redact, fields)

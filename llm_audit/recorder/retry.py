@@ -3,8 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,13 +51,13 @@ class _StillRefused:
         self.counted = Losses()
         self.records: list[Record] = []
 
-    def instead(self, refusal: Refusal) -> list[Write]:
-        """Send nothing in its place, and take note of it."""
-        self.records.append(refusal.write.record)
+    def instead(self, refusal: Refusal) -> list[Write]:  # noqa: ARG002
+        """Send nothing in its place."""
         return []
 
-    def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:
-        """Leave it where it is."""
+    def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:  # noqa: ARG002
+        """Leave them where they are, and take note of them."""
+        self.records += [refusal.write.record for refusal in refused]
 
 
 def retry_rejected(settings: Settings) -> RetryResult:
@@ -120,7 +119,11 @@ def _send(
 ) -> tuple[int, int]:
     """Send records; return how many have arrived and been forgotten, and how many were refused."""
     refusals = _StillRefused()
-    writes = list(chain.from_iterable(writes_for(kept.record) for kept in some))
+    writes = [
+        replace(write, nonce=kept.document.get("process_nonce"))
+        for kept in some
+        for write in writes_for(kept.record)
+    ]
     Delivery(settings, connection, refusals, Losses()).send(writes, blob_folder)
     still_refused = set(map(id, refusals.records))
     arrived = [kept for kept in some if id(kept.record) not in still_refused]

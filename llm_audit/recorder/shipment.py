@@ -60,7 +60,9 @@ class Shipment:
             losses,
             counted=known["refused"] if known else (),
         )
-        self.delivery = Delivery(settings, connection, self.rejected, losses, between=between)
+        self.delivery = Delivery(
+            settings, connection, self.rejected, losses, nonce=folder.nonce, between=between
+        )
 
     @property
     def empty(self) -> bool:

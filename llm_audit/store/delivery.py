@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, Losses
-from llm_audit.journal.operations import ABOUT_ATTEMPTS, PIPELINES, Form, Write
+from llm_audit.journal.operations import ABOUT_ATTEMPTS, ANOTHERS, PIPELINES, Form, Write
 from llm_audit.journal.records import Record
 from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
@@ -57,6 +57,7 @@ class Delivery:
         connection: To MongoDB.
         refusals: Takes care of the records that MongoDB refuses.
         losses: Is told of media that are lost.
+        nonce: The process whose journal it is; None if they are several.
         between: Called between the parts of a long delivery.
     """
 
@@ -67,6 +68,7 @@ class Delivery:
         refusals: Refusals,
         losses: Losses,
         *,
+        nonce: str | None = None,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.superseded = 0
@@ -77,6 +79,7 @@ class Delivery:
         self._refused: set[tuple[int, str]] = set()  # by number and call: of several processes
         self._to_keep: defaultdict[Path, list[Refusal]] = defaultdict(list)
         self._losses = losses
+        self._nonce = nonce
         self._between = between
         self._retention = Retention(settings.retention_days, connection.clock.now)
         self._connection = connection
@@ -149,7 +152,9 @@ class Delivery:
             return _apart(self._verdicts.outcomes(group))
         self._spare_pipelines(group)
         try:
-            statements: list[Any] = [write.statement(self._retention) for write in group]
+            statements: list[Any] = [
+                write.statement(self._retention, self._nonce) for write in group
+            ]
             result = calls.bulk_write(statements, ordered=False)
         except BulkWriteError as error:
             return self._sort_out(error.details, group)
@@ -193,7 +198,11 @@ class Delivery:
                 and not (nothing_arrived and (again or refused))
             )
             if is_duplicate_id(error):
-                again += write.after_duplicate()
+                next_ = write.after_duplicate()
+                if write.is_of_anothers:
+                    refused.append(Refusal(write, ANOTHERS, error["errmsg"]))
+                else:
+                    again += next_
             elif self._is_about_pipelines(failure(error), [write]):
                 again += self._without_pipelines(failure(error), [write])
             elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
@@ -254,7 +263,10 @@ class Delivery:
         for refusal in refused:
             write, reason, _ = refusal
             record = write.record
-            if write.form is Form.INSERT_MERGED:
+            if reason == ANOTHERS:  # nothing may go in its place: the call there is another one
+                if write.form is not Form.ADD_NOTES and not write.bare:
+                    self._to_keep[self._blob_folder].append(refusal)
+            elif write.form is Form.INSERT_MERGED:
                 again += write.after_duplicate()  # apart, they show which half was refused
             elif write.bare:
                 continue  # the whole of it is kept

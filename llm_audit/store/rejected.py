@@ -32,7 +32,7 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import RECORD, Losses
-from llm_audit.journal.operations import Form, Write, bare
+from llm_audit.journal.operations import ANOTHERS, Form, Write, bare
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import LATER, Record, pack, seal
 from llm_audit.journal.retention import Retention
@@ -188,6 +188,14 @@ class Rejected:
 
 
 def _say_refused(reason: str, without: str) -> None:
+    if reason == ANOTHERS:
+        log_once(
+            f"A call was recorded under an id that a call of another process has: it is kept in "
+            f"{REJECTED} ({reason}). Were ids drawn alike, after a fork or in copies of a virtual "
+            "machine?",
+            level=logging.ERROR,
+        )
+        return
     log_once(
         f"MongoDB refused a record ({reason}): it is kept in {REJECTED}, and the call is recorded "
         f"without {without}, if MongoDB takes that. Fix what refuses it, e.g. a validator, and "

@@ -21,7 +21,7 @@ _SIGNALS = valid_signals()
 _TRACED = {"call", "line", "return", "exception", "opcode", "c_call", "c_return", "c_exception"}
 # The interpreter looks for what other threads have set as a function begins and as a loop goes
 # round, where nothing else can raise; and after a call, where what was called may have raised.
-_BEGINS, _GOES_ROUND = "RESUME", "JUMP_BACKWARD"
+_BEGINS, _GOES_ROUND, _LOOKS_NOT = "RESUME", "JUMP_BACKWARD", "NO_INTERRUPT"
 _CALLS = ("CALL", "PRECALL", "COMPARE_OP")  # Python 3.11 compares and goes round at once
 _with_c = {"bson", "pydantic_core"}  # packages that are known to have functions of C's
 
@@ -112,7 +112,7 @@ def _appeared(error: BaseException, frame: FrameType, at: int) -> bool:
     if not 0 <= at < len(code) - 1:  # a function of Cython's
         return not _may_come_from_c(error)
     name, argument = dis.opname[code[at]], code[at + 1]
-    if _GOES_ROUND in name or (name == _BEGINS and argument == 0):
+    if (_GOES_ROUND in name and _LOOKS_NOT not in name) or (name == _BEGINS and argument == 0):
         return True
     return name.startswith(_CALLS) and not _may_come_from_c(error)
 

@@ -65,9 +65,7 @@ async def _acknowledged() -> None:
         async with asyncio.timeout(get_settings().acknowledged_timeout_seconds) as limit:
             await future
     except TimeoutError:
-        if (
-            not limit.expired()
-        ):  # else it is ours: the record is in the journal, and will be shipped
+        if not limit.expired():  # else ours: the record is in the journal, and will be shipped
             raise
     finally:
         acknowledged.call_no_more(arrived)

@@ -1,23 +1,15 @@
 """The pages on RQ, dramatiq and Huey: their code runs in a worker of theirs, on a real Redis."""
 
-import importlib.util
-import os
-import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from children import environment
-from patience import LONG, PATIENCE
+from patience import LONG
+from queue_pages import Place, placed
 from waiting import Call, Calls, Recording, until
 
-from llm_audit.demo import provider
-
-PAGES = Path(__file__).parents[2] / "docs" / "how-to" / "queues"
 SPINNING = 8 if LONG else 1  # jobs whose limit strikes anywhere in recording
 REST_SECONDS = 0 if LONG else 0.002
 BIN = Path(sys.executable).parent
@@ -72,67 +64,11 @@ def produce():
 """
 
 
-class Place:
-    """A folder with the page's code as the module `jobs`, and the settings of its workers."""
-
-    def __init__(self, folder: Path, url: str, variables: dict[str, str]) -> None:
-        self.url = url
-        self._folder = folder
-        self._variables = variables
-
-    def produce(self, page: str, more: str) -> None:
-        """Make a module of what the page shows and what the test does with it; send the jobs."""
-        blocks = re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(), re.DOTALL)
-        code = "\n".join([*blocks, WORK, more.replace("{url}", self.url)])
-        path = self._folder / "jobs.py"
-        path.write_text(code.replace("redis://localhost:6379", self.url))
-        spec = importlib.util.spec_from_file_location("jobs", path)
-        assert spec
-        assert spec.loader
-        jobs = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(jobs)
-        jobs.produce()
-
-    def run(self, *command: str | Path) -> None:
-        """Run a program to its end."""
-        with self.running(*command) as process:
-            assert process.wait(PATIENCE) == 0
-
-    @contextmanager
-    def running(
-        self, *command: str | Path, end: signal.Signals = signal.SIGTERM
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a program until the block is left, then tell it to stop."""
-        log = self._folder / "log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [*map(str, command)],
-                cwd=self._folder,
-                env=self._variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            yield process
-            if process.poll() is None:
-                process.send_signal(end)
-            process.wait(PATIENCE)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            print(log.read_text(errors="replace"))
-
-
 @pytest.fixture
 def place(tmp_path: Path, redis_url: str, recording: Recording) -> Iterator[Place]:
-    """Record into the test's database, and ask a stand-in for the provider."""
-    with provider.serve() as provider_url:
-        openai = {"OPENAI_BASE_URL": provider_url, "OPENAI_API_KEY": "none"}
-        variables = environment(recording()) | openai
-        variables["PYTHONPATH"] += f"{os.pathsep}{tmp_path}"
-        yield Place(tmp_path, redis_url, variables)
+    """Record into the test's database."""
+    with placed(tmp_path, redis_url, recording()) as place:
+        yield place
 
 
 def ended(calls: Calls) -> bool:
@@ -163,7 +99,7 @@ def check(calls: Calls, limit: str) -> None:
 
 def test_rq(place: Place, calls: Calls) -> None:
     """A work-horse delivers before it ends, and its time limit is heeded."""
-    place.produce("rq.md", RQ)
+    place.produce("rq.md", WORK + RQ)
     worker = ("worker", "--burst", "--with-scheduler", "--worker-class", "jobs.AuditedWorker")
     place.run(BIN / "rq", *worker, "--url", place.url)
 
@@ -173,7 +109,7 @@ def test_rq(place: Place, calls: Calls) -> None:
 
 def test_dramatiq(place: Place, calls: Calls) -> None:
     """Time limits that are set in a thread from outside come out of recording."""
-    place.produce("dramatiq.md", DRAMATIQ)
+    place.produce("dramatiq.md", WORK + DRAMATIQ)
     with place.running(BIN / "dramatiq", "jobs", "--processes", "1", "--threads", "4"):
         until(lambda: ended(calls), lambda: str(list(calls.find({"model": {"$ne": "spinning"}}))))
 
@@ -182,7 +118,7 @@ def test_dramatiq(place: Place, calls: Calls) -> None:
 
 def test_huey(place: Place, calls: Calls) -> None:
     """Time limits of its processes come out of recording."""
-    place.produce("huey.md", HUEY)
+    place.produce("huey.md", WORK + HUEY)
     worker = (BIN / "huey_consumer", "jobs.huey", "-k", "process", "-w", "2")
     with place.running(*worker, end=signal.SIGINT):
         until(lambda: ended(calls), lambda: str(list(calls.find({"model": {"$ne": "spinning"}}))))

@@ -1,5 +1,6 @@
 """What strikes from outside goes through every guard; what objects of the user's raise does not."""
 
+import asyncio
 import ctypes
 import signal
 import sys
@@ -232,6 +233,11 @@ def had_been_struck() -> None:
     raise KeyError
 
 
+async def waits_in_vain() -> None:
+    async with asyncio.timeout(0):
+        await asyncio.get_running_loop().create_future()
+
+
 FAULTS: list[Callable[[], object]] = [
     partial(raises, JobTimeoutException("of its own")),
     partial(raises, TimeoutError()),
@@ -250,6 +256,7 @@ FAULTS: list[Callable[[], object]] = [
     looks_at_itself,
     hostile,
     had_been_struck,
+    lambda: asyncio.run(waits_in_vain()),
 ]
 
 

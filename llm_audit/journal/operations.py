@@ -34,6 +34,7 @@ from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.precedence import Rank, rank_of
 from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.retention import Retention
+from llm_audit.kept import kept
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
@@ -53,6 +54,7 @@ REFUSED = "refused by MongoDB"  # in the note of a bare record
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 
+@kept  # a write that waits for MongoDB keeps its own
 class Form(Enum):
     """How a write is put to the server; a duplicate `_id` moves it on to the next form."""
 

@@ -159,8 +159,9 @@ def _fields_of_response(
     fields = dict(given)
     problems: list[str] = []
     took, tokens = said.get("response"), said.get("tokens")
-    if fields.get("response_message") is not None:
-        fields["response_message"] = _message(fields["response_message"])
+    message = fields.get("response_message")
+    if message is not None and type(message) is not dict:
+        fields["response_message"] = _message(message)
     if tokens and type(tokens) is dict:
         tokens = fields["usage"] = plain(tokens)
     if took is not None:
@@ -174,8 +175,8 @@ def _fields_of_response(
         _read_counts(reported, fields, problems, is_given=tokens is not None)
     for problem in problems:
         report_mistake(problem)
-    cost = _cost(said.get("estimated_cost"))
-    if cost is not None:
+    cost = said.get("estimated_cost")
+    if cost is not None and (cost := _cost(cost)) is not None:
         fields |= {"estimated_cost": cost, "cost_source": "caller"}
     elif reported is not None or took is not None:
         fields |= _computed_cost(fields, took, asked, ended_at, is_plain=usual is not None)
@@ -247,10 +248,8 @@ def _computed_cost(
 
 
 def _message(given: object) -> object:
-    """Return a response message as something that is stored as a document."""
+    """Return a response message that is no dict as something that is stored as a document."""
     kind = type(given)
-    if kind is dict:
-        return given
     # a class is no message; a mock itself has everything, and dumps to a mock
     if isinstance(given, Mapping) or is_dataclass(kind) or hasattr(kind, "model_dump"):
         return given
@@ -265,8 +264,6 @@ def _message(given: object) -> object:
 
 
 def _cost(value: object) -> float | None:
-    if value is None:
-        return None
     try:
         cost = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)

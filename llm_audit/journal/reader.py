@@ -211,9 +211,11 @@ class JournalReader:
     def _take(self, segment: Segment) -> None:
         now = clock.monotonic()
         for record in segment.read_on(READ_BYTES):
-            if self.last_read_seq:
-                self.missing += max(0, record.seq - self.last_read_seq - 1)
-            self.last_read_seq = max(self.last_read_seq, record.seq)
+            gap = record.seq - self.last_read_seq - 1
+            if gap > 0 and self.last_read_seq:
+                self.missing += gap
+            if gap >= 0:
+                self.last_read_seq = record.seq
             segment.unacknowledged += 1
             if record.blobs:
                 segment.blobs.extend(record.blobs)

@@ -62,7 +62,7 @@ def list_cost(sale: Sale) -> Cost | None:
         and not sale.searches
         and (rates.since is None or sale.at is None or sale.at >= rates.since)
         and (sale.is_plain or is_plain(sale.usage))
-        and not conditions_of(sale.said)
+        and not (sale.said and conditions_of(sale.said))
     ):
         parts = rates.parts(sale.counts)
     else:

@@ -25,6 +25,7 @@ PREFORK = ("--pool", "prefork", "--concurrency", "2")
 PREFORK_ALONE = ("--pool", "prefork", "--concurrency", "1")
 THREADS = ("--pool", "threads", "--concurrency", "2")
 GEVENT = ("--pool", "gevent", "--concurrency", "10")
+EVENTLET = ("--pool", "eventlet", "--concurrency", "10")
 SOLO = ("--pool", "solo")
 POOLS = {
     "prefork": PREFORK,

@@ -11,6 +11,7 @@ import redis
 from celery import group
 from children import output_of
 from deployment import (
+    EVENTLET,
     GEVENT,
     PREFORK,
     PREFORK_ALONE,
@@ -22,7 +23,7 @@ from deployment import (
 from flights import ANSWERED, FINISHED, LEFT, Flight, ended
 from waiting import PATIENCE, Calls, Recording, until
 
-from llm_audit import embedded
+from llm_audit import audit_context, embedded
 
 TASKS = 8
 
@@ -107,6 +108,19 @@ def test_hooks_installed_when_the_worker_runs_already(
         task_id, request = flight.begin("ask")
         flight.revoke(task_id, request)
         flight.ends_as(task_id, FINISHED, LEFT, ended("CANCELLED", "revoked"))
+
+
+def test_the_eventlet_pool(tasks: Any, own_queue: Deployment, calls_of: CallsOf) -> None:
+    """Greenlets of eventlet record as others do, each in its own context."""
+    with own_queue.worker(*EVENTLET):
+        sent = {}
+        for user in ("7", "8", "9"):
+            with audit_context(user_id=user):
+                sent[tasks.analyze.delay(user).id] = user
+        calls = calls_of(len(sent), *sent)
+
+    assert {call["task_id"]: call["user_id"] for call in calls} == sent
+    assert {call["status"] for call in calls} == {"SUCCESS"}
 
 
 def test_tasks_that_are_discovered(tasks: Any, own_queue: Deployment, calls_of: CallsOf) -> None:

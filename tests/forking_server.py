@@ -1,4 +1,4 @@
-"""A real uWSGI with two workers that record."""
+"""Real servers, uWSGI and gunicorn, with two workers that record."""
 
 import contextlib
 import shutil
@@ -39,25 +39,39 @@ def application(environ, start_response):
     return [said.encode()]
 """
 
+COMMANDS = {
+    "uwsgi": "--http-socket {address} --wsgi-file app.py --master --processes 2 --die-on-term "
+    "--need-app --virtualenv {python} --pythonpath {root}",
+    "gunicorn": "app:application -b {address} --workers 2",
+}
+
 
 @contextmanager
 def serving(
-    settings: Settings, folder: Path, *options: str
+    settings: Settings, folder: Path, name: str, *options: str
 ) -> Iterator[tuple[str, Callable[[], list[str]]]]:
-    """Serve until the block is left; give the URL, and what returns who said "recorded"."""
-    uwsgi = shutil.which("uwsgi", path=str(Path(sys.executable).parent))
-    if uwsgi is None:
-        pytest.skip("uWSGI is not installed")
+    """Serve until the block is left; give the URL, and what returns who said "recorded".
+
+    Args:
+        settings: To record with.
+        folder: For the app and the log.
+        name: "uwsgi" or "gunicorn".
+        *options: Of its command line, beside those that it needs.
+    """
+    program = shutil.which(name, path=str(Path(sys.executable).parent))
+    if program is None:
+        pytest.skip(f"{name} is not installed")
     (folder / "app.py").write_text(APP)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*free.getsockname())
-    command = [uwsgi, "--http-socket", address, "--wsgi-file", "app.py", "--master"]
-    command += ["--processes", "2", "--die-on-term", "--need-app", "--virtualenv", sys.prefix]
-    root = Path(__file__).parents[1]
+    command = [
+        each.format(address=address, python=sys.prefix, root=Path(__file__).parents[1])
+        for each in COMMANDS[name].split()
+    ]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(
-            [*command, "--pythonpath", str(root), *options],
+            [program, *command, *options],
             cwd=folder,
             env=environment(settings),
             stdout=log,

@@ -219,6 +219,20 @@ def test_nothing_is_bound_at_import_that_is_patched_later() -> None:
     assert (bound, made) == ([], [])
 
 
+def test_installing_the_hooks_leaves_celerys_consumer_to_celery() -> None:
+    """It keeps the tracer that it finds when it is loaded, and other tools replace that later."""
+    script = (
+        "import sys, celery, celery_hooks\n"
+        "celery_hooks.install(celery.Celery(), coroutines=True)\n"
+        "print(*(name for name in sys.modules if name.startswith('celery.worker.consumer')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == []
+
+
 def test_import_llm_audit_is_light() -> None:
     """`import llm_audit` pulls in no driver, no framework and no client."""
     script = f"import sys, llm_audit; print(*sorted(sys.modules.keys() & {set(HEAVY)}))"

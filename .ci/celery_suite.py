@@ -35,7 +35,7 @@ def pytest_configure() -> None:
     if "WITH_HOOKS" in ASKED:
         import celery_hooks
 
-        celery_hooks.install()
+        celery_hooks.install(coroutines=True)
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -5,13 +5,12 @@ function itself is called, inside everything that Celery and others wrap around 
 or an app context begins and ends as it does around a plain function.
 """
 
-import asyncio
 import functools
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import CellType
 from typing import Any
 
@@ -72,10 +71,10 @@ def look_in_worker(sender: Any, **_: Any) -> None:
     from celery.worker.consumer import Consumer
 
     if isinstance(sender, Consumer):
-        _look(sender.app, greenlets="gevent or eventlet" if sender.pool.is_green else None)
+        _look(sender.app, in_greenlets=sender.pool.is_green)
 
 
-def _look(sender: Celery, *, greenlets: str | None = None, **_: Any) -> None:
+def _look(sender: Celery, *, in_greenlets: bool = False, **_: Any) -> None:
     for name, task in sender.tasks.items():
         body = _function_of(task)
         if inspect.isasyncgenfunction(body):
@@ -89,7 +88,7 @@ def _look(sender: Celery, *, greenlets: str | None = None, **_: Any) -> None:
                 "celery_hooks.install(app, coroutines=True) has it run; or write `def`, and run "
                 "the coroutine in it, with asyncio.run(...)."
             )
-        elif greenlets:
+        elif in_greenlets:
             log_once(f"Task {name} will fail. {running.NO_GREENLETS}", level=logging.ERROR)
 
 
@@ -155,7 +154,7 @@ def _run_in_place(task: Task, function: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        if not asyncio.iscoroutine(result):
+        if not isinstance(result, Coroutine):
             return result
         request = task.request_stack.top
         if request is None or request.called_directly or getattr(request, _RUNNING, False):

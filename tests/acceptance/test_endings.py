@@ -29,9 +29,8 @@ def with_pools(**pools: tuple[str, ...]) -> pytest.MarkDecorator:
 
 
 in_block = pytest.mark.parametrize("in_block", [False, True], ids=["open", "in block"])
-in_a_coroutine = pytest.mark.parametrize(
-    "name", ["ask_in_loop", "ask_as_coroutine", "ask_in_child", "ask_in_blocked_child"]
-)
+IN_A_COROUTINE = ("ask_in_loop", "ask_as_coroutine")
+BESIDE_ANOTHER = ("ask_in_child", "ask_in_blocked_child")
 EARLY_AND_LATE = ("ask", "ask_late")  # acknowledged
 PREFORKS = ("prefork", "prefork-alone")
 EVERYWHERE = (*PREFORKS, "threads", "gevent", "solo")
@@ -259,10 +258,12 @@ def test_a_task_within_another(flight: Flight, expected: tuple[str, str, str]) -
 
 @core
 @pytest.mark.parametrize(
-    ("limit", "cause"),
-    [("soft_time_limit", "soft_time_limit"), ("time_limit", "hard_time_limit")],
+    ("limit", "cause", "name"),
+    [
+        *(("soft_time_limit", "soft_time_limit", name) for name in IN_A_COROUTINE + BESIDE_ANOTHER),
+        *(("time_limit", "hard_time_limit", name) for name in IN_A_COROUTINE),
+    ],
 )
-@in_a_coroutine
 @on("prefork")
 @pytest.mark.usefixtures("pool")
 def test_time_limits_of_a_coroutine(flight: Flight, limit: str, cause: str, name: str) -> None:
@@ -273,7 +274,7 @@ def test_time_limits_of_a_coroutine(flight: Flight, limit: str, cause: str, name
 
 
 @core
-@in_a_coroutine
+@pytest.mark.parametrize("name", IN_A_COROUTINE)
 @on("prefork")
 @pytest.mark.usefixtures("pool")
 def test_a_revoked_coroutine(flight: Flight, name: str) -> None:
@@ -284,7 +285,7 @@ def test_a_revoked_coroutine(flight: Flight, name: str) -> None:
     flight.ends_as(task_id, ended("CANCELLED", "revoked"))
 
 
-@pytest.mark.parametrize("name", ["ask_in_loop", "ask_as_coroutine"])
+@pytest.mark.parametrize("name", IN_A_COROUTINE)
 def test_a_cold_shutdown_of_a_coroutine(own_queue: Deployment, flight: Flight, name: str) -> None:
     """A coroutine ends with the worker as any other task."""
     (task_id,) = flight.stop_worker(own_queue, PREFORK, name)

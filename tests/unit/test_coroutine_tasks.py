@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -21,8 +22,10 @@ from patience import LONG
 
 celery = pytest.importorskip("celery")
 
+from celery.worker.consumer import Consumer  # noqa: E402
+
 import celery_hooks  # noqa: E402
-from celery_hooks.coroutines import loops, running, steps  # noqa: E402
+from celery_hooks.coroutines import bodies, loops, running, steps  # noqa: E402
 from llm_audit import LLMLogger, audit_context  # noqa: E402
 from llm_audit.context import current_context  # noqa: E402
 from llm_audit.testing import RecordedCalls  # noqa: E402
@@ -455,6 +458,27 @@ def test_the_warning_names_the_option(app: Any, caplog: pytest.LogCaptureFixture
     assert "Task is not run" in warned
     assert "coroutines=True" in warned
     assert "Task yields" in yields
+
+
+def test_a_worker_names_the_tasks_that_greenlets_refuse(
+    app: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When it starts, not only when the first of them fails."""
+
+    async def work() -> None: ...
+
+    celery_hooks.install(app, coroutines=True)
+    app.task(work, name="refused", shared=False)
+    worker = Consumer.__new__(Consumer)
+    worker.app, worker.pool = app, SimpleNamespace(is_green=False)
+    bodies.look_in_worker(worker)
+    assert caplog.messages == []
+    worker.pool.is_green = True
+    bodies.look_in_worker(worker)
+
+    (message,) = caplog.messages
+    assert "Task refused will fail" in message
+    assert "prefork" in message
 
 
 REFUSED = """

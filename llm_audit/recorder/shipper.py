@@ -342,9 +342,9 @@ class Shipper:
         refuses = answer is not None and only_this_is_refused(answer)
         log(
             logging.WARNING,
-            "MongoDB %s at %s (%s): %s%s",
-            "refuses what is recorded" if refuses else "is not available",
+            "MongoDB is not available at %s%s (%s): %s%s",
             self._settings.hosts() or "mongo_url",
+            ", it refuses what is recorded" if refuses else "",
             error,
             self._where_calls_wait(),
             f"; {mend_of(answer)}"

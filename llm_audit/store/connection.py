@@ -120,6 +120,7 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: MongoClient[dict[str, Any]] | None = None
+        self._kept: object = None
         self._ready: set[str] = set()
         self.clock = ServerClock(lambda: server_time(self._open_client()[settings.database]))
         self._retries: dict[str, Any] = {}  # the driver's own, as the URL says
@@ -213,6 +214,9 @@ class Connection:
         if self._client is None:
             # not timeoutMS, which is also how long a server that is down is sought
             self._client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
+            # In a forked child PyMongo makes another, and leaves weak references to the one that is
+            # gone, over which gevent stumbles when it patches there.
+            self._kept = getattr(self._client, "_topology", None)
         return self._client
 
     def _collection(self, name: str) -> Documents:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pymongo
 import pytest
+from children import child
 from faults.refusing import Command, Refusal, Refusing, refusing
 from patience import LONG
 from pymongo.database import Database
@@ -23,6 +24,7 @@ from llm_audit.cli import main
 from llm_audit.errors import forget_logged
 from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import Question
+from llm_audit.recorder.retry import RetryResult
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "servers-like-mongodb.md"
 SECRET = "hunter2"
@@ -120,6 +122,14 @@ def every_second_write() -> Callable[[Command], bool]:
     return is_refused
 
 
+RECORD_AND_DIE = f"""
+import os, signal
+import llm_audit
+from llm_audit import LLMLogger
+LLMLogger.start(model="m", messages={SAID!r})
+assert llm_audit.flush({PATIENCE})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 RETRIES = "add retryWrites=false"
 NOT_REMOVED = "llm_audit_processes.expiry"
 GOES_ON = "recording goes on without them; with `retryWrites=false` in the URL, from the start"
@@ -481,6 +491,41 @@ def failing_questions() -> Iterator[tuple[str, str]]:
                 getattr(repository, name)(*(["x"] if name in OF_ONE else []))
             except LLMAuditError as error:
                 yield name, str(error)
+
+
+def test_what_was_refused_is_sent_again(
+    server: Refusing, client: pymongo.MongoClient[Any], recording: Recording
+) -> None:
+    """By a server without retryable writes, too."""
+    database = client["again"]
+    database.create_collection("llm_calls", validator={"trace_id": {"$ne": "refused"}})
+    recording(mongo_url=server.url, database=database.name)
+    server.refusal = RECORDED[0].refusal
+    call_id = LLMLogger.start(model="m", messages=SAID, trace_id="refused")
+    assert llm_audit.flush(PATIENCE)
+    assert [document["call_id"] for document in refusals(database["llm_calls"])] == [call_id]
+    database.command("collMod", "llm_calls", validator={})
+    assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
+    server.refusal = None
+    client.drop_database(database)
+
+
+def test_what_a_dead_process_had_shipped_is_sent_again(
+    server: Refusing, client: pymongo.MongoClient[Any], recording: Recording
+) -> None:
+    """A start that is there already needs no pipeline where there are none."""
+    server.refusal = next(case.refusal for case in RECORDED if not case.score)
+    settings = recording(mongo_url=server.url, database="twice")
+    with child(RECORD_AND_DIE, settings) as dead:
+        dead.communicate()
+    server.refused.clear()
+    assert llm_audit.recover(PATIENCE)
+    assert server.refused
+    [call] = client["twice"]["llm_calls"].find()
+    assert (call["status"], call["messages"]) == ("ABANDONED", SAID)
+    assert refusals(client["twice"]["llm_calls"]) == []
+    server.refusal = None
+    client.drop_database("twice")
 
 
 def test_the_page_has_what_is_tested() -> None:

@@ -76,7 +76,8 @@ def install(
     app = installed.add(app, Options(flush=flush == "task", coroutines=coroutines))
     for signal, receiver in _RECEIVERS:
         signal.connect(receiver, weak=False, dispatch_uid=_uid(receiver))
-    verdicts.wrap_cancelling()  # if it runs already
+    verdicts.wrap_cancelling()  # if a worker runs already
+    lifecycle.heed_tests()  # the same
     if coroutines:
         bodies.wrap_bodies()
     bodies.watch(app)

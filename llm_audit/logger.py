@@ -351,11 +351,11 @@ class LoggedCall:
         if self._stay is not None:
             self._stay.end()
         call = open_calls().get(self._call_id)
-        if call is None or call.over or call.unfinished:
+        if call is None or call.over:
             return
         if error is not None:
             LLMLogger.fail(self._call_id, error)
-        else:
+        elif not call.unfinished:
             recording.end_unfinished(self._call_id, None, "block_ended")
 
     async def __aenter__(self) -> CallReference:

@@ -19,8 +19,9 @@ from llm_audit.store.connection import Connection, Documents, server_time
 from llm_audit.store.ensure import IndexState, state_of
 from llm_audit.store.indexes import declared_indexes, media_indexes
 from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.processes import ProcessState
 from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import noted
+from llm_audit.store.shortfalls import INDEX, noted
 
 SAMPLE = 10
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
@@ -86,9 +87,11 @@ def _as_far_as_it_goes(diagnosis: Diagnosis, what: str) -> Iterator[None]:
 def _done_without(diagnosis: Diagnosis, settings: Settings) -> list[Shortfall]:
     """Return what this process and those of late have noted that the server refuses."""
     known = [Shortfall(**here) for here in noted(settings.database)]
-    for process in diagnosis.processes:
-        if process.silent_seconds < OF_LATE.total_seconds():
-            known += process.done_without
+    of_late = [p for p in diagnosis.processes if p.silent_seconds < OF_LATE.total_seconds()]
+    living = [process for process in of_late if process.state == ProcessState.ALIVE]
+    for process in of_late:  # the living know whether something has been mended since
+        counts = process in (living or of_late)
+        known += [it for it in process.done_without if counts or it.what.startswith(INDEX)]
     return list({shortfall.what: shortfall for shortfall in known}.values())
 
 

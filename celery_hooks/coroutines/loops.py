@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -57,8 +58,16 @@ class KeptLoop:
                 self.loop.remove_reader(self._woken)
         finally:
             self.loop.close()
+            self._forget_waker()
             self.waker.close()
             self._woken.close()
+
+    def _forget_waker(self) -> None:
+        """Have Python write there no more, should a signal have kept a task from saying so."""
+        if threading.current_thread() is threading.main_thread():
+            waker = signal.set_wakeup_fd(-1)
+            if waker not in {-1, self.waker.fileno()}:
+                signal.set_wakeup_fd(waker)
 
 
 class _Here(threading.local):

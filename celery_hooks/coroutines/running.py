@@ -103,16 +103,18 @@ class _Run:
         """Run it in the loop of this thread, and return its result."""
         kept = loops.loop_of_this_thread()
         loop = self._loop = kept.loop
-        with self._held_back(kept), self._watched(loop):
-            task = asyncio.Task(self._body, loop=loop)
-            task.add_done_callback(self._stop)
-            try:
-                self._finish(kept, task)
-            finally:
-                self._end_started(kept, task)
-                self._is_over = True
-                if self._deadline is not None:
-                    self._deadline.cancel()
+        try:
+            with self._held_back(kept), self._watched(loop):
+                task = asyncio.Task(self._body, loop=loop)
+                task.add_done_callback(self._stop)
+                try:
+                    self._finish(kept, task)
+                finally:
+                    self._end_started(kept, task)
+        finally:
+            self._is_over = True
+            if self._deadline is not None:
+                self._deadline.cancel()
         if self._watch.struck is not None and not isinstance(self._watch.struck, Exception):
             raise self._watch.struck
         return task.result()
@@ -228,10 +230,10 @@ class _Run:
                     _signal.signal(number, ours)
             yield
         finally:
+            signal.set_wakeup_fd(waker)
             for number, (ours, handler) in replaced.items():
                 if _signal.getsignal(number) is ours:
                     _signal.signal(number, handler)
-            signal.set_wakeup_fd(waker)
 
     def _handle(self, handler: Callable[..., object], number: int, frame: FrameType | None) -> None:
         try:

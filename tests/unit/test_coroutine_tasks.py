@@ -333,6 +333,7 @@ def test_whenever_it_strikes_the_loop_goes_on(
             strike_after(0)
             seen.add(result if isinstance(result, str) else type(result))
             assert idle.apply().result == "idle"
+        loops.close_all()
         gc.collect()
 
     assert Strike in seen

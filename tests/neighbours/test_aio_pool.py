@@ -3,13 +3,10 @@
 import uuid
 from collections.abc import Callable
 
-import pytest
 from celery import Celery
 from deployment import CallsOf, Deployment
 
 from llm_audit import audit_context
-
-pytest.importorskip("celery_aio_pool")
 
 CUSTOM = {"CELERY_CUSTOM_WORKER_POOL": "celery_aio_pool.pool:AsyncIOPool"}
 TASKS = 5

@@ -10,8 +10,6 @@ from deployment import PREFORK_ALONE, THREADS, CallsOf, Deployment
 
 from llm_audit import audit_context
 
-pytest.importorskip("celery_batches")
-
 IDS = ("trace_id", "session_id", "user_id", "company_id")
 
 

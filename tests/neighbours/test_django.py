@@ -6,15 +6,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from celery import Celery
 from deployment import PREFORK, CallsOf, Deployment
 from waiting import PATIENCE, until
 
 from llm_audit import audit_context
-
-pytest.importorskip("django_celery_beat")
-pytest.importorskip("django_celery_results")
 
 FOLDER = Path(__file__).parent
 RESULTS = """

@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from celery import Celery
 from deployment import THREADS, CallsOf, Deployment
 from waiting import PATIENCE, until
-
-pytest.importorskip("flower")
 
 
 @contextmanager

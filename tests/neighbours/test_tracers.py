@@ -28,7 +28,6 @@ def test_both_see_every_task(  # noqa: PLR0917
     options: tuple[str, ...],
 ) -> None:
     """Set up before the hooks or after them, the tool sees each run, its error, and one trace."""
-    pytest.importorskip("ddtrace")
     seen = tmp_path / "seen"
     deployed = deploy(TOOL=tool, SEEN=str(seen), **DATADOG)
     producer = producer_for(deployed)

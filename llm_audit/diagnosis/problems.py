@@ -7,6 +7,7 @@ from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TA
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
 from llm_audit.journal import spool
+from llm_audit.journal.operations import ANOTHERS
 from llm_audit.store.indexes import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
 from llm_audit.store.shortfalls import INDEX
@@ -72,6 +73,11 @@ def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
             f"{REJECTED}, the first of call {diagnosis.refused.call_ids[0]}: fix what refuses "
             "them, e.g. a validator; then llm-audit spool retry, or llm_audit.retry_rejected(), "
             "sends them again."
+        )
+    if ANOTHERS in diagnosis.refused.reasons:
+        yield (
+            f"Ids were drawn twice ({ANOTHERS}): after a fork, or in copies of a virtual machine? "
+            f"The second calls stay in {REJECTED}, nothing sends them from there."
         )
     if diagnosis.open_calls.count:
         yield (

@@ -68,7 +68,7 @@ def test_a_call_of_another_process_is_no_repetition(recording: Recording, calls:
     assert sum(fields.get("response_message") == {"content": "twin"} for fields in said) == 2
     (twins,) = calls.database[PROCESSES].find({"rejected.reason": ANOTHERS})
     assert twins["rejected"][0]["count"] == 5
-    assert ANOTHERS in str(llm_audit.doctor().problems)
+    assert f"Ids were drawn twice ({ANOTHERS})" in str(llm_audit.doctor().problems)
 
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=5)
     assert list(calls.find().sort("_id")) == before

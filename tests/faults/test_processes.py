@@ -22,8 +22,10 @@ import llm_audit
 END_AFTER_THE_CLOCK_WAS_SET_BACK = (
     SET_CLOCK
     + """
-import time
+import logging, time
 from llm_audit import LLMLogger
+
+logging.disable()  # it is said that the clock is wrong
 
 def record():
     return LLMLogger.start(model="m", messages=[])

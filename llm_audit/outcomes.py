@@ -72,7 +72,8 @@ def fields_told(
     Args:
         said: What `told` returned; it may have been through BSON if there is no error.
         asked: The provider and the model that were asked, for the price.
-        ended_at: When, for the price; None is now.
+        ended_at: When, if it is read later and perhaps by another process: then nothing is asked
+            of where it is read, its own prices and the exception in hand. None is now.
     """
     given = {name: value for name, value in said.items() if name not in _READ}
     failed = "error" in said
@@ -85,7 +86,8 @@ def fields_told(
     ended = meant if status is None else arguments.terminal_status(status, meant)
     if not failed and ended is not LLMCallStatusEnum.SUCCESS:
         by_response = BY_RESPONSE if meant is ended else None
-        fields["ended_by"] = by_response or failures.cause_handled(ended) or BY_CALLER
+        here = failures.cause_handled(ended) if ended_at is None else None
+        fields["ended_by"] = by_response or here or BY_CALLER
     elif not failed and meant is not ended:  # who ends a call knows best
         fields = {name: value for name, value in fields.items() if name not in ERROR_FIELDS}
     fields["status"] = ended
@@ -237,7 +239,8 @@ def _computed_cost(
     if took and (hidden := took.get("hidden")):
         said = {**said, "_hidden_params": hidden}
     try:
-        cost = cost_of(Sale.of(fields, said, asked, ended_at, is_plain=is_plain))
+        sale = Sale.of(fields, said, asked, ended_at, is_plain=is_plain)
+        cost = cost_of(sale, without_own=ended_at is not None)
     except Exception as error:  # noqa: BLE001  (a usage may hold anything; its call is recorded)
         let_through(error)
         log_once(f"the cost of a call could not be computed: {type(error).__name__}")
@@ -251,7 +254,9 @@ def _message(given: object) -> object:
     """Return a response message that is no dict as something that is stored as a document."""
     kind = type(given)
     # a class is no message; a mock itself has everything, and dumps to a mock
-    if isinstance(given, Mapping) or is_dataclass(kind) or hasattr(kind, "model_dump"):
+    if isinstance(given, Mapping):
+        return fields_of(given) or given
+    if is_dataclass(kind) or hasattr(kind, "model_dump"):
         return given
     fields = fields_of(given)
     if fields:

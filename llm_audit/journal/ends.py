@@ -14,6 +14,7 @@ from typing import Any
 import bson
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from llm_audit import outcomes
 from llm_audit.encoding.encode import encode_carefully
@@ -26,13 +27,18 @@ from llm_audit.settings import made_before
 _AS_STORED: CodecOptions[Any] = CODEC_OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     tz_aware=False,
+    unicode_decode_error_handler="backslashreplace",
     uuid_representation=UuidRepresentation.UNSPECIFIED,
 )
+_RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(tz_aware=False)
 
 
 def read_end(record: Record) -> Record:
     """Return the outcome that a record of the op ENDED stands for."""
-    fields, notes = outcome_of(bson.decode(record.doc, _AS_STORED))
+    try:
+        fields, notes = outcome_of(bson.decode(record.doc, _AS_STORED))
+    except Exception as fault:  # noqa: BLE001  (bytes that were given as BSON may be none)
+        fields, notes = _unread(RawBSONDocument(bytes(record.doc), _RAW), fault)
     try:
         doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
     except Exception as fault:  # noqa: BLE001  (then something new is in it that BSON refuses)
@@ -54,11 +60,19 @@ def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
     try:
         found = outcomes.fields_told(said, asked, fields["completed_at"].replace(tzinfo=UTC))
     except Exception as fault:  # noqa: BLE001  (a response may hold anything; its call is recorded)
-        let_through(fault)
-        log_once(f"how a call ended could not be read: {type(fault).__name__}")
-        took = said.get("response", {})
-        found = outcomes.unread_fields({**said, "response": took.get("body")}, fault)
+        return _unread(end, fault)
     finally:
         made_before.reset(reading)
     notes = found.pop("encoding_notes", ())
     return found | fields, notes
+
+
+def _unread(end: Mapping[str, Any], fault: Exception) -> tuple[dict[str, Any], Sequence[str]]:
+    """Return the same of an end that could not be read, without a look at what is in it."""
+    let_through(fault)
+    log_once(f"how a call ended could not be read: {type(fault).__name__}")
+    said = end["said"]
+    given = {**said, "response": said.get("response", {}).get("body")}
+    found = outcomes.unread_fields(given, fault)
+    rest = {name: value for name, value in end.items() if name not in {"said", "asked"}}
+    return found | rest, found.pop("encoding_notes")

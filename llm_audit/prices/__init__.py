@@ -14,16 +14,17 @@ from llm_audit.settings import get_settings
 __all__ = ["Cost", "Sale", "cost_of", "preload"]
 
 
-def cost_of(sale: Sale, *, without_bill: bool = False) -> Cost | None:
+def cost_of(sale: Sale, *, without_bill: bool = False, without_own: bool = False) -> Cost | None:
     """Return what a call cost that ended as the sale says; None where nobody knows.
 
     Args:
         sale: What is known of it.
         without_bill: Whether a bill in the response counts for nothing.
+        without_own: Whether the user's own prices here are not those of who made the call.
     """
     if not without_bill and (bill := billed_cost(sale)):
         return bill
-    prices = get_settings().prices
+    prices = None if without_own else get_settings().prices
     if prices is not None:
         is_own, cost = own_cost(prices, sale)
         if is_own:

@@ -75,11 +75,11 @@ def plain(
     if type(value) is dict and _SINGLES.issuperset(map(type, value.values())):
         return value
     inside = (*inside, id(value))
-    dump = native(value, exclude)
+    dump: Any = native(value, exclude)
     if dump is value and not isinstance(value, dict | list | tuple):
         return value
-    if type(dump) is dict and not callable(getattr(value, "model_dump", None)):
-        return {name: plain(item, None, inside) for name, item in dump.items()}
+    if issubclass(type(dump), dict) and not callable(getattr(value, "model_dump", None)):
+        return {name: plain(item, None, inside) for name, item in dict.items(dump)}
     if isinstance(dump, LISTS):
         return [plain(item, None, inside) for item in dump]
     return dump

@@ -19,6 +19,10 @@ from llm_audit.providers.usage import COUNT_SPELLINGS
 from llm_audit.providers.vectors import VECTOR_NAMES, count_vectors, exclusion, without_vectors
 from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of
 
+# What prices ask for of what LiteLLM keeps beside the fields. The rest, where it asked and with
+# what, is nobody's to write down.
+_OF_LITELLM = ("custom_llm_provider", "response_cost")
+_COST_HEADER = "llm_provider-x-litellm-response-cost"
 _UNDERSTOOD = frozenset({"api", "response_message", *ERROR_FIELDS})  # any of them is enough
 
 
@@ -59,7 +63,7 @@ def taken(response: object, *, embedding_vectors: bool) -> dict[str, Any]:
         `api`: which row of the table of shapes it is, if the body might not tell.
         `ours`: what is to be said of it beside the body, see `whole`.
         `message`, `note`, `mistake`: see `Received`.
-        `hidden`: what LiteLLM keeps beside the fields.
+        `hidden`: what LiteLLM keeps beside the fields, as far as prices ask for it.
     """
     if type(response) is dict and VECTOR_NAMES.isdisjoint(response):
         return {"body": response}
@@ -101,11 +105,17 @@ def _hidden_by_litellm(response: Any) -> dict[str, Any]:
     try:
         if issubclass(kind, BaseModel):  # pydantic takes long to say that an attribute is missing
             holder = response.__pydantic_private__ or vars(response)
-            return fields_of(holder.get("_hidden_params"))
-        return fields_of(getattr(response, "_hidden_params", None))
+            hidden = fields_of(holder.get("_hidden_params"))
+        else:
+            hidden = fields_of(getattr(response, "_hidden_params", None))
+        headers = fields_of(hidden.get("additional_headers"))
     except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return {}
+    found = {name: hidden[name] for name in _OF_LITELLM if name in hidden}
+    if _COST_HEADER in headers:
+        found["additional_headers"] = {_COST_HEADER: headers[_COST_HEADER]}
+    return found
 
 
 def fields_in(
@@ -196,9 +206,12 @@ def _message(given: object, answer: Mapping[str, Any], shape: Shape) -> dict[str
 
 
 def _usage(body: Mapping[str, Any], answer: Mapping[str, Any], shape: Shape) -> object:
-    if (usage := first_at(body, shape.usage)) is not None:
-        usage = native(usage)
-        return usage if type(usage) is dict else None
+    if (reported := first_at(body, shape.usage)) is not None:
+        usage: Any = native(reported)
+        if type(usage) is dict:
+            return usage
+        # not isinstance: a mock may claim any __class__
+        return dict(dict.items(usage)) if issubclass(type(usage), dict) else None
     counts = {
         name: value
         for fields in (body, answer)

@@ -34,7 +34,12 @@ from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
 
-_MAX_BYTES = {START: START_MAX_BYTES, LATER: LATER_MAX_BYTES}
+_MAX_BYTES = {
+    START: START_MAX_BYTES,
+    LATER: LATER_MAX_BYTES,
+    # whoever reads it may say the names of tools three times, and moves nothing to GridFS
+    ENDED: OUTCOME_MAX_BYTES // 3,
+}
 
 
 class Recorder:

@@ -1,9 +1,10 @@
 """How a call ended waits in the journal as it was told, and is read as if it had been at once."""
 
 import uuid
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import bson
@@ -11,11 +12,13 @@ import pytest
 from bson.binary import UuidRepresentation
 from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from openai.types.chat import ChatCompletion
 
 from llm_audit import LLMLogger, outcomes
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import UsageError
+from llm_audit.journal.operations import OUTCOME_MAX_BYTES
 from llm_audit.journal.records import ENDED, OWN, START, Record
 from llm_audit.journal.segments import find_segments
 from llm_audit.recorder import process
@@ -67,6 +70,12 @@ def ways() -> Iterator[Given]:
     yield {"response_message": MESSAGE, "tokens": {"prompt_tokens": -1, "words": 5}}
     yield {"estimated_cost": -1, "status": "no status", "response_message": "a text"}
     yield {}
+    yield {"response": BODY, "response_message": MappingProxyType(MESSAGE)}
+    for kind in (OrderedDict, bson.SON):
+        choice = kind({"index": 0, "message": kind(MESSAGE), "finish_reason": "stop"})
+        yield {"response": {**BODY, "choices": [choice], "usage": kind(USAGE)}}
+        yield {"response": BODY, "response_message": kind(MESSAGE), "tokens": kind(USAGE)}
+    yield {"tokens": Counter(prompt_tokens=3, completion_tokens=2)}
     for value in ODD:
         yield {"response": {**BODY, "id": value, "choices": [{"message": {"content": value}}]}}
         yield {"response": {"x": value}, "tokens": {**USAGE, "total_tokens": value, "y": value}}
@@ -154,6 +163,64 @@ def test_who_reads_an_end_that_holds_a_mistake_is_not_to_blame() -> None:
         record = journaled()[call_id]
     assert bson.decode(record.doc)["status"] == "SUCCESS"
     assert record.notes
+
+
+@pytest.mark.usefixtures("in_production")
+def test_an_end_is_read_the_same_wherever_that_is() -> None:
+    """Whose prices hold there, and which exception is handled there, says nothing of the call."""
+    call_id = LLMLogger.start(provider="openai", model="gpt-4o")
+    LLMLogger.complete(call_id, response=BODY, status="ERROR")
+    here = journaled()[call_id]
+    try:
+        int("x")
+    except ValueError:
+        with changed_settings(prices=lambda _: 7.0):
+            there = journaled()[call_id]
+
+    assert here == there
+    assert bson.decode(there.doc)["ended_by"] == "caller"
+
+
+@pytest.mark.usefixtures("in_production")
+def test_bytes_that_are_no_bson_keep_no_other_call_from_being_read() -> None:
+    """They are kept as they were given."""
+    text, number = bson.encode({"a": "xx"}), bson.encode({"a": 1})
+    for bad in (text.replace(b"xx", b"\xff\xfe"), number.replace(b"\x10", b"\x77")):
+        raw = RawBSONDocument(bad)
+        ids = [LLMLogger.start() for _ in range(2)]
+        LLMLogger.complete(ids[0], response={"x": raw}, tokens={"x": raw}, status="CANCELLED")
+        LLMLogger.complete(ids[1], response=BODY)
+        of_bad, of_good = (RawBSONDocument(journaled()[call_id].doc) for call_id in ids)
+        assert (of_bad["status"], of_good["status"]) == ("CANCELLED", "SUCCESS")
+        assert of_bad["outcome_key"]
+    assert of_bad.raw.count(bad) == 2
+
+
+@pytest.mark.usefixtures("in_production")
+def test_what_is_read_of_an_end_fits_into_its_document() -> None:
+    """Though the names of tools are said several times, and nothing can move to GridFS by then."""
+    call = {"function": {"name": "a long name " * 400, "arguments": "{"}}
+    most = OUTCOME_MAX_BYTES // len(bson.encode(call))
+    for times in (most // 3, most // 2, most):
+        message = {"role": "assistant", "content": None, "tool_calls": [call] * times}
+        LLMLogger.complete(LLMLogger.start(), response={"choices": [{"message": message}]})
+    sizes = [len(record.doc) for record in journaled().values()]
+    assert max(sizes) <= OUTCOME_MAX_BYTES
+
+
+@pytest.mark.usefixtures("in_production")
+def test_nothing_is_journaled_that_is_not_stored() -> None:
+    """LiteLLM keeps the address and the headers of its request beside the response."""
+    response = ChatCompletion.model_validate(BODY)
+    secret = {"api_base": "sesame", "additional_headers": {"set-cookie": "sesame"}}
+    hidden = {"response_cost": 0.25, "optional_params": {"api_key": "sesame"}, **secret}
+    object.__setattr__(response, "__pydantic_private__", {"_hidden_params": hidden})
+    call_id = LLMLogger.start()
+    LLMLogger.complete(call_id, response=response)
+
+    files = Path(get_settings().spool_dir).rglob("*.bson")
+    assert b"sesame" not in b"".join(file.read_bytes() for file in files)
+    assert bson.decode(journaled()[call_id].doc)["estimated_cost"] == 0.25
 
 
 def test_an_end_that_cannot_be_read_is_kept_whole(

@@ -74,5 +74,6 @@ def _unread(end: Mapping[str, Any], fault: Exception) -> tuple[dict[str, Any], S
     said = end["said"]
     given = {**said, "response": said.get("response", {}).get("body")}
     found = outcomes.unread_fields(given, fault)
+    notes = found.pop("encoding_notes")
     rest = {name: value for name, value in end.items() if name not in {"said", "asked"}}
-    return found | rest, found.pop("encoding_notes")
+    return found | rest, notes

@@ -193,6 +193,7 @@ def test_bytes_that_are_no_bson_keep_no_other_call_from_being_read() -> None:
         of_bad, of_good = (RawBSONDocument(journaled()[call_id].doc) for call_id in ids)
         assert (of_bad["status"], of_good["status"]) == ("CANCELLED", "SUCCESS")
         assert of_bad["outcome_key"]
+        assert "encoding_notes" not in of_bad
     assert of_bad.raw.count(bad) == 2
 
 

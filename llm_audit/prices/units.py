@@ -12,6 +12,7 @@ from llm_audit.errors import let_through
 from llm_audit.prices.conditions import NAMES as CONDITIONS
 from llm_audit.prices.conditions import STANDARD
 from llm_audit.providers.fields import LISTS, fields_of, is_number, spelled
+from llm_audit.providers.received import plain
 from llm_audit.providers.usage import apart, read_usage
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _collect(given: Mapping[str, Any], unit_by_name: Mapping[str, Any], units: U
 
 
 def _extracted(seller: "Provider", usage: Mapping[str, Any]) -> Iterator[Units]:
+    usage = plain(usage)  # the library asks for what is not there, which a defaultdict then has
     for extractor in seller.extractors or ():
         root = [extractor.root] if isinstance(extractor.root, str) else list(extractor.root)
         body: Any = usage

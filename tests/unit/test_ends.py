@@ -1,7 +1,7 @@
 """How a call ended waits in the journal as it was told, and is read as if it had been at once."""
 
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -179,6 +179,15 @@ def test_an_end_is_read_the_same_wherever_that_is() -> None:
 
     assert here == there
     assert bson.decode(there.doc)["ended_by"] == "caller"
+
+
+@pytest.mark.usefixtures("in_production")
+def test_reading_an_end_changes_nothing_of_what_was_given() -> None:
+    """A defaultdict has what it is asked for, also by the library of prices."""
+    usage = {**USAGE, "prompt_tokens_details": defaultdict(int, audio_tokens=1)}
+    for given in ({"tokens": usage}, {"response": {**BODY, "usage": usage}}):
+        recorded([given], later=False)
+        assert usage["prompt_tokens_details"] == {"audio_tokens": 1}
 
 
 @pytest.mark.usefixtures("in_production")

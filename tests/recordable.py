@@ -16,6 +16,7 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple, NoReturn
 
 import bson
+import pymongo
 import pytest
 import uuid_utils
 from bson.datetime_ms import DatetimeMS
@@ -58,13 +59,15 @@ _NOW = datetime(2026, 5, 1, 12, 30, 0, 123_456, tzinfo=UTC)
 _ID = uuid.UUID(int=7)
 IDS = {"trace_id": "t", "session_id": "s", "task_id": "task"}
 
+# PyMongo before 4.20 does not read what has the subtype of a UUID, and another length.
+NO_UUID = 4 if pymongo.version_tuple >= (4, 20) else 128
 VALUES: dict[str, Any] = {
     # MongoDB's
     "binary": bson.Binary(b"\xff\x00"),
     "binary of an uuid": bson.Binary.from_uuid(_ID),
     "binary of an old uuid": bson.Binary(_ID.bytes, 3),
     "binary of users": bson.Binary(b"\xff", 128),
-    "binary that is no uuid": bson.Binary(b"\xff", 4),
+    "binary that is no uuid": bson.Binary(b"\xff", NO_UUID),
     "vector": bson.Binary.from_vector([1.5, 2.5], bson.binary.BinaryVectorDtype.FLOAT32),
     "code": bson.Code("function () {}"),
     "code with scope": bson.Code("function () {}", {"a": bson.ObjectId()}),

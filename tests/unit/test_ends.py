@@ -14,6 +14,7 @@ from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from openai.types.chat import ChatCompletion
+from recordable import NO_UUID
 
 from llm_audit import LLMLogger, outcomes
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
@@ -45,7 +46,13 @@ BODY = {
 }
 ODD = [
     *(2**31, 2**62, 2.5, float("nan"), True, "x" * 100, b"\xff", (1, (2,)), [[]], {"a": {}}),
-    *(uuid.UUID(int=7), bson.Binary(b"short", 4), DatetimeMS(2**62), bson.Int64(3), bson.MinKey()),
+    *(
+        uuid.UUID(int=7),
+        bson.Binary(b"short", NO_UUID),
+        DatetimeMS(2**62),
+        bson.Int64(3),
+        bson.MinKey(),
+    ),
     *(bson.Regex("("), bson.Decimal128("NaN"), bson.Timestamp(1, 1), bson.ObjectId()),
 ]
 ANY_VALUE = CODEC_OPTIONS.with_options(

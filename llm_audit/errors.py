@@ -12,7 +12,7 @@ LLMAuditError
 import logging
 import traceback
 
-from llm_audit.interruption import from_outside
+from llm_audit.runtime.interruption import from_outside
 
 logger = logging.getLogger("llm_audit")
 

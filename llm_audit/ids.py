@@ -11,7 +11,7 @@ from uuid import UUID
 from uuid_utils import reseed_rng, uuid7
 
 from llm_audit.errors import UsageError, let_through
-from llm_audit.forks import Here, notice
+from llm_audit.runtime.forks import Here, notice
 
 Id: TypeAlias = str | int | UUID
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from llm_audit import failures
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.given import failures
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
 from llm_audit.recorder.retry import RetryResult

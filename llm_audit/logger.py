@@ -9,13 +9,15 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Never
 
-from llm_audit import clock, recording, scores
+from llm_audit import recording
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import Stay, current_context
 from llm_audit.encoding.absent import is_absent
+from llm_audit.given import scores
 from llm_audit.recorder.exits import at_end
 from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
+from llm_audit.runtime import clock
 
 
 class LLMLogger:

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_audit import arguments, failures, misspelt, outcomes
+from llm_audit import misspelt
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.errors import ConfigurationError, UsageError
+from llm_audit.given import arguments, failures, outcomes
 from llm_audit.ids import new_call_id
 from llm_audit.recorder.process import let_go, open_calls, recorder, recorder_of
 from llm_audit.references import CallReference

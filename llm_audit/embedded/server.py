@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, ClassVar, Self
 
-from llm_audit import clock
 from llm_audit.embedded.child import Child
 from llm_audit.errors import LLMAuditError
+from llm_audit.runtime import clock
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0

@@ -16,10 +16,10 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
-from llm_audit import outcomes
 from llm_audit.encoding.encode import encode_carefully
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import let_through, log_once
+from llm_audit.given import outcomes
 from llm_audit.journal.records import OWN, Record
 from llm_audit.settings import made_before
 

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 import bson
 from bson.errors import BSONError
 
-from llm_audit import clock
 from llm_audit.errors import let_through
+from llm_audit.runtime import clock
 
 CALL_IDS_MAX = 10
 

@@ -34,7 +34,7 @@ from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.precedence import Rank, rank_of
 from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.retention import Retention
-from llm_audit.kept import kept
+from llm_audit.runtime.kept import kept
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from bson.int64 import Int64
 
-from llm_audit.forks import begin_anew
+from llm_audit.runtime.forks import begin_anew
 
 _TIME_BITS = 52
 _TIE_BITS = 8

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from llm_audit import clock
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
 from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.records import OWN, START, VERDICT, Record
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import TRANSIENT
+from llm_audit.runtime import clock
 
 READ_BYTES = 2**20
 WINDOW_MAX_BYTES = 8 * 2**20

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from llm_audit import clock
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.ends import read_end
 from llm_audit.journal.records import (
@@ -26,6 +25,7 @@ from llm_audit.journal.records import (
     unpack,
 )
 from llm_audit.journal.spool import rejected_folder
+from llm_audit.runtime import clock
 
 SUFFIX = ".bson"
 DAMAGED = ".damaged"

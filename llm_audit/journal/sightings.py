@@ -7,7 +7,7 @@ living look dead.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from llm_audit import clock
+from llm_audit.runtime import clock
 
 
 class _Sighting(NamedTuple):

@@ -27,8 +27,8 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.forks import OwnLock, begin_anew
-from llm_audit.kept import kept
+from llm_audit.runtime.forks import OwnLock, begin_anew
+from llm_audit.runtime.kept import kept
 
 REJECTED_FOLDER = "rejected"
 LOCK = "lock"

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from llm_audit import clock
 from llm_audit.errors import LLMAuditError, let_through, log_once
-from llm_audit.interruption import free
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
 from llm_audit.journal.records import seal, unseal
 from llm_audit.journal.segments import SUFFIX, FileSegment, Segment
+from llm_audit.runtime import clock
+from llm_audit.runtime.interruption import free
 
 MEMORY_MAX_BYTES = 8 * 2**20
 MEMORY_SEGMENT_BYTES = 2**20

@@ -16,13 +16,13 @@ from importlib import _bootstrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.forks import OwnLock, begin_anew
 from llm_audit.prices.calculation import LibraryPrice
 from llm_audit.prices.conditions import conditions_of
 from llm_audit.prices.cost import Cost, Sale
 from llm_audit.prices.plain_rates import PlainRates, plain_rates
 from llm_audit.prices.sellers import find_offer
 from llm_audit.prices.units import is_plain
+from llm_audit.runtime.forks import OwnLock, begin_anew
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot

@@ -4,7 +4,7 @@ from collections import deque
 from contextlib import suppress
 from typing import NamedTuple
 
-from llm_audit import clock
+from llm_audit.runtime import clock
 
 STEP_SECONDS = 1.0
 STEP_SHARE = 0.01  # of the age: an outage of a week is some hundreds of marks

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llm_audit import clock
+from llm_audit.runtime import clock
 
 
 class Every:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from llm_audit.forks import begin_anew
-from llm_audit.kept import kept
+from llm_audit.runtime.forks import begin_anew
+from llm_audit.runtime.kept import kept
 
 _FAMILIES = ("multiprocessing", "billiard")
 _LAST = -99  # of the finalizers; at -100 multiprocessing removes its temporary folder

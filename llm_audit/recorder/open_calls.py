@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm_audit.interruption import free
+from llm_audit.runtime.interruption import free
 
 if TYPE_CHECKING:
     from llm_audit.recorder.recorder import Recorder

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Callable
 from typing import ClassVar
 
-from llm_audit import clock
-from llm_audit.forks import Here, OwnLock, begin_anew, notice
-from llm_audit.interruption import free
-from llm_audit.kept import kept
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipper import FlushResult
+from llm_audit.runtime import clock
+from llm_audit.runtime.forks import Here, OwnLock, begin_anew, notice
+from llm_audit.runtime.interruption import free
+from llm_audit.runtime.kept import kept
 from llm_audit.settings import Settings, freeze, get_settings, thaw
 
 _HOLDERS = ("llm_audit.recorder.", "llm_audit.journal.")  # whose functions take locks

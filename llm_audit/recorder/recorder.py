@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from llm_audit import clock, redaction
+from llm_audit import redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
@@ -31,6 +31,7 @@ from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
 

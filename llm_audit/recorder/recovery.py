@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llm_audit import clock
 from llm_audit.errors import UnavailableError, log_fault, log_once
 from llm_audit.journal import spool
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
@@ -14,6 +13,7 @@ from llm_audit.journal.spool import TRANSIENT, ProcessFolder
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipment import Shipment
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.processes import documents, find_account, note_progress, note_recovered

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
-from llm_audit import clock, prices
+from llm_audit import prices
 from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
 from llm_audit.journal.memory import unsaved
 from llm_audit.journal.spool import ProcessFolder, used_bytes
@@ -26,6 +26,7 @@ from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.recorder.signals import Signal
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store import media, rejected
 from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused

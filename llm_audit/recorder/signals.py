@@ -3,7 +3,7 @@
 import queue
 from contextlib import suppress
 
-from llm_audit import clock
+from llm_audit.runtime import clock
 
 LOOK_SECONDS = 0.1
 

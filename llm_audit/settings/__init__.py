@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
-from llm_audit.forks import OwnLock, begin_anew
-from llm_audit.kept import kept
+from llm_audit.runtime.forks import OwnLock, begin_anew
+from llm_audit.runtime.kept import kept
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import meaning_of
 from llm_audit.settings.reading import hide_url, read

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from llm_audit import clock
 from llm_audit.errors import log_once
 from llm_audit.journal.retention import ASK_AGAIN_SECONDS
+from llm_audit.runtime import clock
 
 TOLERANCE_SECONDS = 60.0
 

@@ -24,13 +24,13 @@ from rq.timeouts import JobTimeoutException
 import llm_audit
 from llm_audit import LLMLogger, audit_context
 from llm_audit.context import NOWHERE, current_context
-from llm_audit.forks import Here
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import ENDED, OWN, START
 from llm_audit.journal.segments import find_segments
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
+from llm_audit.runtime.forks import Here
 from llm_audit.settings import changed_settings
 from llm_audit.testing.records import RecordedCalls, recorded_nowhere
 

@@ -15,9 +15,9 @@ from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
 from llm_audit import LLMLogger, SyncLLMCallRepository, UsageError, pipelines
+from llm_audit.given.scores import COMMENT_MAX_CHARACTERS, LABEL_MAX_CHARACTERS, NAME_MAX_CHARACTERS
 from llm_audit.ids import first_id_at
 from llm_audit.queries.filters import condition
-from llm_audit.scores import COMMENT_MAX_CHARACTERS, LABEL_MAX_CHARACTERS, NAME_MAX_CHARACTERS
 
 SCORE_AND_DIE = """
 import os, signal, sys

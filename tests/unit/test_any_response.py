@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion
 
 from llm_audit import LLMLogger, UsageError, configure, response_of
 from llm_audit.encoding.dumping import dumped
-from llm_audit.outcomes import response_fields
+from llm_audit.given.outcomes import response_fields
 from llm_audit.providers.messages import read_answers
 from llm_audit.providers.response import read_response
 from llm_audit.settings import changed_settings

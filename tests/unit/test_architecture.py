@@ -11,13 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 # Lowest first. A room imports from its own layer and from those before it, never from later ones.
 LAYERS = [
-    {"clock", "interruption"},
-    {"errors", "forks", "kept", "open_enum", "spelling"},
+    {"runtime"},
+    {"errors", "open_enum", "spelling"},
     {"call", "context", "encoding", "ids", "misspelt", "settings", "tolerant"},
     {"providers"},
     {"prices"},
-    {"arguments", "failures", "outcomes", "redaction"},
-    {"scores"},
+    {"given", "redaction"},
     {"journal"},
     {"store"},
     {"recorder"},

@@ -16,11 +16,11 @@ from llm_audit import (
     LLMCallTypeEnum,
     LLMLogger,
     UsageError,
-    arguments,
     audit_context,
     configure,
 )
 from llm_audit.context import NOWHERE, CallContext
+from llm_audit.given import arguments
 from llm_audit.testing.records import recorded_nowhere
 
 Check = Callable[[Any], Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llm_audit.outcomes import response_fields
+from llm_audit.given.outcomes import response_fields
 from llm_audit.prices import Sale, price_list
 from llm_audit.prices.conditions import conditions_of
 from llm_audit.prices.price_list import list_cost

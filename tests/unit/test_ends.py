@@ -16,9 +16,10 @@ from bson.raw_bson import RawBSONDocument
 from openai.types.chat import ChatCompletion
 from recordable import NO_UUID
 
-from llm_audit import LLMLogger, outcomes
+from llm_audit import LLMLogger
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import UsageError
+from llm_audit.given import outcomes
 from llm_audit.journal.operations import OUTCOME_MAX_BYTES
 from llm_audit.journal.records import ENDED, OWN, START, Record
 from llm_audit.journal.segments import find_segments

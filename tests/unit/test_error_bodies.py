@@ -9,7 +9,7 @@ from openai.types.responses import Response
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import LLMLogger, response_of
-from llm_audit.outcomes import outcome_fields
+from llm_audit.given.outcomes import outcome_fields
 from llm_audit.providers.errors import BODY_MAX_CHARACTERS
 from llm_audit.testing import RecordedCalls
 

@@ -7,7 +7,7 @@ import redis.exceptions
 import urllib3.exceptions
 from httpx2 import Request, Response
 
-from llm_audit.failures import error_fields
+from llm_audit.given.failures import error_fields
 
 ANSWER = {"headers": {"x-request-id": "req_7"}, "request": Request("POST", "https://a.example")}
 BUSY = openai.RateLimitError("slow down", response=Response(429, **ANSWER), body=None)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from llm_audit import LLMCallStatusEnum, UsageError, configure
-from llm_audit.failures import MAX_CHARACTERS, behind, error_fields
+from llm_audit.given.failures import MAX_CHARACTERS, behind, error_fields
 
 REQUEST: Any = None  # of which nothing is read
 

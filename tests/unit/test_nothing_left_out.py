@@ -11,7 +11,7 @@ from rich.console import Console
 
 from llm_audit.cli.commands.show import print_call
 from llm_audit.cli.drawing import terminal
-from llm_audit.outcomes import response_fields
+from llm_audit.given.outcomes import response_fields
 
 ROUNDED = {  # for people; `--raw` and `--json` have them exact
     *("estimated_cost", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),

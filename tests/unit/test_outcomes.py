@@ -11,7 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessage
 
 from llm_audit import UsageError, configure
-from llm_audit.outcomes import response_fields
+from llm_audit.given.outcomes import response_fields
 
 
 def fields_of_response(**given: Any) -> dict[str, Any]:

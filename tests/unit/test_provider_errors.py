@@ -13,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from llm_audit.failures import error_fields
+from llm_audit.given.failures import error_fields
 from llm_audit.providers.errors import BODY_MAX_CHARACTERS
 
 REQUEST = httpx2.Request("POST", "https://api.example/v1", headers={"authorization": "secret"})

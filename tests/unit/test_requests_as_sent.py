@@ -18,9 +18,10 @@ from pydantic import VERSION, BaseModel, TypeAdapter
 from pydantic.fields import PydanticUndefined
 from typing_extensions import TypedDict
 
-from llm_audit import arguments, audit_context, configure
+from llm_audit import audit_context, configure
 from llm_audit.context import NOWHERE, current_context
 from llm_audit.encoding.encode import encode
+from llm_audit.given import arguments
 
 MESSAGE = {"role": "user", "content": "Paris?"}
 

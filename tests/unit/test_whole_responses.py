@@ -9,7 +9,7 @@ from properties import given, st
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import response_of
-from llm_audit.outcomes import response_fields
+from llm_audit.given.outcomes import response_fields
 from llm_audit.providers.response import read_response
 from llm_audit.providers.shapes import ANY, SHAPES
 

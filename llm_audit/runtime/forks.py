@@ -13,7 +13,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
-from llm_audit.kept import kept
+from llm_audit.runtime.kept import kept
 
 Action = TypeVar("Action", bound=Callable[[], object])
 

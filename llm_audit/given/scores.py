@@ -7,9 +7,9 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import Any
 
-from llm_audit import arguments
 from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import let_through
+from llm_audit.given import arguments
 from llm_audit.settings import report_mistake
 
 NAME_MAX_CHARACTERS = 128

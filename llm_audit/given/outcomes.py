@@ -6,10 +6,10 @@ from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any
 
-from llm_audit import arguments, failures
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through, log_once
+from llm_audit.given import arguments, failures
 from llm_audit.prices import Sale, cost_of
 from llm_audit.providers.error_bodies import ERROR_FIELDS
 from llm_audit.providers.errors import means_timeout

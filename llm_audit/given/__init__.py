@@ -1,0 +1,1 @@
+"""What a caller gives: the arguments of a start, an outcome, an error, a score."""

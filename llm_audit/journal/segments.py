@@ -76,10 +76,10 @@ class Segment(ABC):
                 record = unpack(chunk[position : position + length])
             except DamagedRecordError:
                 break
+            yield read_end(record) if record.op == ENDED else record
             position += length
             self.taken += 1
-            yield read_end(record) if record.op == ENDED else record
-        self.read += position
+            self.read += length  # one by one: what is taken is not taken again after a fault
         if position == 0:
             end = self.end  # more may be written meanwhile
             self.damaged = True

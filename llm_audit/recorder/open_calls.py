@@ -3,15 +3,20 @@
 import threading
 from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from llm_audit.runtime.interruption import free
-
-if TYPE_CHECKING:
-    from llm_audit.recorder.recorder import Recorder
+from llm_audit.settings import Settings
 
 OPEN_MAX = 100_000
 ENDED_MAX = 10_000
+
+
+class Origin(NamedTuple):
+    """Where the start of a call is: in the journal of which recorder, which may be gone by now."""
+
+    settings: Settings
+    process_nonce: str
 
 
 @dataclass(eq=False, slots=True)
@@ -28,7 +33,7 @@ class OpenCall:
     over: bool = False  # somebody has its outcome
     outcome: object = None  # whose fields these are
     recorded: bool = False  # the journal has its start or, once it is over, its outcome
-    recorder: "Recorder | None" = None  # who has its start: its end goes to the same place
+    origin: Origin | None = None  # its end goes to the same place
 
 
 class OpenCalls:

@@ -65,9 +65,9 @@ def recorder_of(call: OpenCall | None) -> Recorder:
         call: None where it is not known here: then its start is taken to be where we record.
     """
     current = running()
-    if call is None or call.recorder is None or call.recorder is current:
+    if call is None or call.origin is None or (current and call.origin is current.origin):
         return current or recorder()
-    return recorder_for(call.recorder.settings)
+    return recorder_for(call.origin.settings)
 
 
 def recorder_for(settings: Settings | None) -> Recorder:
@@ -144,7 +144,8 @@ def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
     """
     calls, current = open_calls(), _Home.recorder
     call = calls.get(call_id or "")
-    may_be_older = call_id is not None and (call is None or call.recorder is not current)
+    is_ours = call is not None and current is not None and call.origin is current.origin
+    may_be_older = call_id is not None and not is_ours
     before = _Home.last_stop if current is None or may_be_older else FlushResult(0)
     left = _countdown(timeout_seconds)
     return sum([each.shipper.flush(left()) for each in _all_running()], before)

@@ -28,7 +28,7 @@ from llm_audit.journal.operations import (
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
-from llm_audit.recorder.open_calls import OpenCall, OpenCalls
+from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.runtime import clock
@@ -70,6 +70,7 @@ class Recorder:
         self.ended_twice = 0
         self._successor = successor
         nonce = str(uuid4())
+        self.origin = Origin(settings, nonce)
         self.path = settings.spool_dir / settings.target() / nonce
         self._folder = spool.ProcessFolder(self.path, target_name=settings.target_name())
         _make(self._folder, settings)
@@ -115,7 +116,7 @@ class Recorder:
             fields.get("model"),
             attempt_id,
             trace_id,
-            recorder=self,
+            origin=self.origin,
         )
         try:
             self.open_calls.begin(call_id, began)
@@ -261,7 +262,7 @@ class Recorder:
         if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
             fields = fields | {"process_nonce": successor.constants["process_nonce"]}
             if (call := self.open_calls.get(call_id)) is not None:
-                call.recorder = successor
+                call.origin = successor.origin
         elif of is not None:
             fields = fields | {"process_nonce": self._nonce_of(of)}
         successor.record(op, call_id, key, fields, notes, of=of)
@@ -322,7 +323,7 @@ class Recorder:
 
     def _nonce_of(self, call: OpenCall) -> str:
         """Return the process by which the document of a call knows that it is the same call."""
-        return str((call.recorder or self).constants["process_nonce"])
+        return (call.origin or self.origin).process_nonce
 
     def _end(
         self,
@@ -344,7 +345,7 @@ class Recorder:
                 fields["latency_ms"] = round((ended_at - began.timestamp()) * 1000, 3)
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
         fields["outcome_key"] = key = outcome_key(rank, ended_at)
-        if call is not None and (call.recorder is not self or rank is not Rank.OWNER):
+        if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
         if self.settings.redact is not None:

@@ -1,0 +1,32 @@
+"""A recorder that is stopped leaves nothing behind, however many calls it has recorded."""
+
+import gc
+import weakref
+
+from waiting import PATIENCE, Calls, Recording
+
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.recorder import process
+
+
+def test_what_is_known_of_a_call_does_not_keep_its_recorder(
+    recording: Recording, calls: Calls
+) -> None:
+    """Its client and threads' state would pile up where each request ends with a `shutdown()`."""
+    recording()
+    gone, ids = [], []
+    for _ in range(3):
+        ids.append(LLMLogger.start(model="m", messages=[]))
+        gone.append(weakref.ref(process.recorder()))
+        LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+        assert llm_audit.shutdown(PATIENCE)
+    gc.collect()
+    assert [ref() for ref in gone[:-1]] == [None, None]  # the last one may still be asked
+
+    for call_id in ids:  # and an open call still ends where it began
+        LLMLogger.complete(call_id)
+        LLMLogger.score(call_id, "good", 1)
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"status": "SUCCESS"}) == 6
+    assert llm_audit.stats()["rejected"] == []

@@ -112,6 +112,15 @@ class ProcessFolder:
         """Return what the lock file says of the owner."""
         return {} if self._descriptor is None else read_owner(self._descriptor)
 
+    @property
+    def names_who_began(self) -> bool:
+        """Whether outcomes in it say whose call it is, where that is not the owner's.
+
+        Until there was a parent in the lock file they did not.
+        """
+        owner = self.owner()
+        return not owner or "parent" in owner
+
     def note_end(self) -> None:
         """Note for whoever ships the rest that the owner has ended in order, and was not killed."""
         self._note(ENDED)  # where the disk refuses, it counts as killed

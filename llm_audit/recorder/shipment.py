@@ -60,8 +60,9 @@ class Shipment:
             losses,
             counted=known["refused"] if known else (),
         )
+        nonce = folder.nonce if folder.names_who_began else None
         self.delivery = Delivery(
-            settings, connection, self.rejected, losses, nonce=folder.nonce, between=between
+            settings, connection, self.rejected, losses, nonce=nonce, between=between
         )
 
     @property

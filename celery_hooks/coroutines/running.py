@@ -14,7 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -67,8 +67,10 @@ def run(coroutine: Coroutine[Any, Any, Any], task: Task, request: Context) -> An
 
 def _beside(one: "_Run", task: Task, request: Context) -> Any:
     """Run in another thread what is applied while a loop runs in this one, and wait for it."""
+    waited_for = threading.Event()
 
     def work() -> Any:
+        waited_for.wait()
         task.app.set_current()
         _task_stack.push(task)
         task.request_stack.push(request)
@@ -78,12 +80,18 @@ def _beside(one: "_Run", task: Task, request: Context) -> Any:
             task.request_stack.pop()
             _task_stack.pop()
 
-    future = loops.thread_beside().submit(copy_context().run, work)
-    while not future.done():
+    future: Future[Any] | None = None
+    while future is None or not future.done():
         try:
+            future = future or loops.thread_beside().submit(copy_context().run, work)
+            waited_for.set()  # what it does from now on strikes in here
             # not without end: a signal that comes just before a wait is noticed after it
             wait([future], _NOTICED_SECONDS)
-        except BaseException as error:  # noqa: BLE001  (it goes on in there)
+        except BaseException as error:
+            if future is None:  # it has not begun
+                one.give_up()
+                waited_for.set()
+                raise
             one.strike(error)
     return future.result()
 
@@ -98,6 +106,10 @@ class _Run:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadline: asyncio.TimerHandle | None = None  # for what is cancelled
         self._is_over = False
+
+    def give_up(self) -> None:
+        """Do not run it."""
+        self._body.close()
 
     def result(self) -> Any:
         """Run it in the loop of this thread, and return its result."""

@@ -14,7 +14,8 @@ from llm_audit.diagnosis.results import JournalReport
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.records import DamagedRecordError, JournalVersionError
-from llm_audit.journal.segments import DAMAGED, SUFFIX, first_record
+from llm_audit.journal.segments import DAMAGED, first_record
+from llm_audit.journal.spool import SUFFIX
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
 

@@ -24,10 +24,9 @@ from llm_audit.journal.records import (
     read_length,
     unpack,
 )
-from llm_audit.journal.spool import rejected_folder
+from llm_audit.journal.spool import SUFFIX, rejected_folder
 from llm_audit.runtime import clock
 
-SUFFIX = ".bson"
 DAMAGED = ".damaged"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_EXCL | os.O_CLOEXEC
 

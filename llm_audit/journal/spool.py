@@ -31,6 +31,7 @@ from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
 
 REJECTED_FOLDER = "rejected"
+SUFFIX = ".bson"  # of what holds records
 LOCK = "lock"
 ENDED, ADOPTED = "ended", "adopted"  # empty files
 NEW = ".new-"  # of a folder that is being made, or removed
@@ -208,15 +209,24 @@ def _locked_file(path: Path, target_name: str | None) -> int:
     return descriptor
 
 
-def used_bytes(spool_dir: Path) -> int:
-    """Return how much the spool holds, for whatever target and process."""
+def used_bytes(spool_dir: Path, *, beside: Path) -> int:
+    """Return how much the spool holds, for whatever target and process.
+
+    Args:
+        spool_dir: The spool.
+        beside: The folder of a process, the segments of which do not count.
+    """
     total = 0
     folders = [str(spool_dir)]
     while folders:
-        with suppress(OSError), os.scandir(folders.pop()) as entries:
+        folder = folders.pop()
+        own = folder == str(beside)
+        with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
+                    continue
+                if own and entry.name.endswith(SUFFIX):
                     continue
                 with suppress(OSError):  # shipped and deleted a moment ago
                     total += room_bytes(entry.stat(follow_symlinks=False))

@@ -16,7 +16,8 @@ from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
 from llm_audit.journal.records import seal, unseal
-from llm_audit.journal.segments import SUFFIX, FileSegment, Segment
+from llm_audit.journal.segments import FileSegment, Segment
+from llm_audit.journal.spool import SUFFIX
 from llm_audit.runtime import clock
 from llm_audit.runtime.interruption import free
 
@@ -63,7 +64,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._room_bytes = max_bytes
         self._memory_bytes = 0
-        self.written_bytes = 0
+        self.reserved_bytes = 0  # of content beside the journal
         self._unsaid: dict[str, str] = {}
         self._note = LossNote()
         self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
@@ -132,15 +133,20 @@ class Journal:
         """Whether the disk has refused a record a moment ago."""
         return self._refused_until > 0 and clock.monotonic() < self._refused_until
 
-    def measured(self, used_bytes: int, written_before: int) -> None:
+    def measured(self, beside_bytes: int, reserved_before: int) -> None:
         """Take note of how much the whole spool holds.
 
         Args:
-            used_bytes: As counted.
-            written_before: What `written_bytes` was before counting began.
+            beside_bytes: All but this journal's segments, as counted. These grow meanwhile, so they
+                are added here, where nobody writes.
+            reserved_before: What `reserved_bytes` was before counting began.
         """
         with self._lock:
-            self._room_bytes = self._max_bytes - used_bytes - self.written_bytes + written_before
+            on_disk = (
+                one for one in self.segments if not isinstance(one, MemorySegment) or one.saved
+            )
+            used_bytes = beside_bytes + sum(segment.end for segment in on_disk)
+            self._room_bytes = self._max_bytes - used_bytes - self.reserved_bytes + reserved_before
 
     def take_room(self, size_bytes: int) -> bool:
         """Reserve room for content beside the journal; return whether there is any."""
@@ -148,7 +154,7 @@ class Journal:
             if self._room_bytes - size_bytes < self._kept_room_bytes:
                 return False
             self._room_bytes -= size_bytes
-            self.written_bytes += size_bytes
+            self.reserved_bytes += size_bytes
             return True
 
     def deleted(self, segment: Segment) -> None:
@@ -194,7 +200,6 @@ class Journal:
                     with self._lock:
                         if segment.keep_copy():
                             self._room_bytes -= segment.end
-                            self.written_bytes += segment.end
             except OSError as error:
                 let_through(error)
                 with self._lock:
@@ -261,7 +266,6 @@ class Journal:
                 self._disk_refused(error)
             else:
                 self._room_bytes -= len(record)
-                self.written_bytes += len(record)
                 if without_content is not None:
                     self._count_content(call_id, without_content)
                 return

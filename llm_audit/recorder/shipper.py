@@ -260,8 +260,9 @@ class Shipper:
         self._journal.note_losses()
 
     def _measure_room(self) -> None:
-        written = self._journal.written_bytes
-        self._journal.measured(used_bytes(self._settings.spool_dir), written)
+        reserved = self._journal.reserved_bytes
+        beside = used_bytes(self._settings.spool_dir, beside=self._folder.path)
+        self._journal.measured(beside, reserved)
 
     def _show_life(self) -> None:
         """Show other kernels, and in MongoDB, that this process lives."""

@@ -36,8 +36,7 @@ from llm_audit.journal.operations import ANOTHERS, Form, Write, bare
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import LATER, Record, pack, seal
 from llm_audit.journal.retention import Retention
-from llm_audit.journal.segments import SUFFIX
-from llm_audit.journal.spool import REJECTED_FOLDER, ProcessFolder, rejected_folder
+from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, ProcessFolder, rejected_folder
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs
 from llm_audit.store.codes import is_duplicate_id, only_this_is_refused

@@ -294,8 +294,10 @@ def test_what_the_spool_holds_is_measured(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 1_000)
     (tmp_path / "a" / "nonce" / "2.blob").hardlink_to(tmp_path / "a" / "nonce" / "1.blob")
-    assert used_bytes(tmp_path) == 3_000
-    assert used_bytes(tmp_path / "missing") == 0
+    own = tmp_path / "a" / "nonce"
+    assert used_bytes(tmp_path, beside=tmp_path / "a" / "other") == 3_000
+    assert used_bytes(tmp_path, beside=own) == 2_000
+    assert used_bytes(tmp_path / "missing", beside=own) == 0
 
 
 def lose_folder(folder: ProcessFolder) -> None:

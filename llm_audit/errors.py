@@ -10,7 +10,10 @@ LLMAuditError
 """
 
 import logging
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from llm_audit.runtime.interruption import from_outside
 
@@ -41,6 +44,39 @@ class MediaMissingError(LLMAuditError, LookupError):
     """Large content of a call is not in GridFS, or not whole; the message names its sha256."""
 
 
+class _Held(threading.local):
+    """What this thread says once it holds no lock; None where it may say it at once."""
+
+    messages: list[tuple[int, str, tuple[object, ...]]] | None = None
+
+
+_held = _Held()
+
+
+@contextmanager
+def saying_after() -> Iterator[None]:
+    """Say what is logged in the block when that is left, and with it a lock.
+
+    A handler of the program's own may record, in another thread that waits for this lock, while
+    this one waits for the handler's.
+    """
+    if _held.messages is not None:
+        yield
+        return
+    try:
+        _held.messages = []
+        yield
+    finally:
+        say_held()
+
+
+def say_held() -> None:
+    """Say what has waited."""
+    held, _held.messages = _held.messages, None
+    for level, message, arguments in held or ():
+        log(level, message, *arguments)
+
+
 def log(level: int, message: str, *arguments: object) -> None:
     """Log, whatever the filters of the program's own logging raise.
 
@@ -49,6 +85,9 @@ def log(level: int, message: str, *arguments: object) -> None:
         message: A sentence free of recorded content, with %s for each argument.
         *arguments: What the message names.
     """
+    if _held.messages is not None:
+        _held.messages.append((level, message, arguments))
+        return
     try:
         logger.log(level, message, *arguments)
     except Exception as error:  # noqa: BLE001

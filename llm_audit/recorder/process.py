@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import ClassVar
 
+from llm_audit.errors import say_held, saying_after
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
@@ -42,7 +43,7 @@ def recorder() -> Recorder:
     current = _Home.recorder
     if current is not None:
         return current
-    with _Home.lock:
+    with saying_after(), _Home.lock:
         if _Home.recorder is None:
             try:
                 made = Recorder(freeze(), open_calls(), recorder_for)
@@ -80,7 +81,7 @@ def recorder_for(settings: Settings | None) -> Recorder:
     here = current.settings if current else get_settings()
     if settings is None or settings.target() == here.target():
         return recorder()
-    with _Home.lock:
+    with saying_after(), _Home.lock:
         target = settings.target()
         if target not in _Home.elsewhere:
             _Home.elsewhere[target] = Recorder(settings, open_calls(), recorder_for)
@@ -110,6 +111,7 @@ def let_go() -> None:
         frame = frame.f_back
     free(*Here.locks)
     open_calls().let_go()
+    say_held()
     for each in (_Home.recorder, *_Home.elsewhere.values()):
         if each is not None:
             each.journal.let_go()

@@ -119,7 +119,7 @@ class ProcessFolder:
 
         Until there was a parent in the lock file they did not.
         """
-        owner = self.owner()
+        owner = Held.owners.get(self.nonce) or self.owner()
         return not owner or "parent" in owner
 
     def note_end(self) -> None:

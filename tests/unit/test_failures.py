@@ -164,7 +164,7 @@ def test_what_strikes_a_loop_is_behind_the_cancellation(struck: BaseException) -
     """A signal handler that raises ends the loop, which then cancels what runs in it."""
 
     async def be_struck() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)  # by then the loop waits
         await asyncio.sleep(60)
 
     earlier = signal.signal(signal.SIGALRM, lambda *_: raise_error(struck))

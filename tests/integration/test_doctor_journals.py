@@ -198,10 +198,10 @@ def test_the_own_lock_stays(calls: Calls) -> None:
 
 def test_asked_while_recording(recording: Recording, calls: Calls) -> None:
     """Asked while others record, and segments come and go, the doctor answers."""
-    recording(segment_max_bytes=1)
+    recording(segment_max_bytes=5_000)
     recorded = [LLMLogger.start(model="m", messages=[])]
     with ThreadPoolExecutor(1) as thread:
-        asked = thread.submit(lambda: [llm_audit.doctor().journals for _ in range(20)])
+        asked = thread.submit(lambda: [llm_audit.doctor().journals for _ in range(5)])
         while not asked.done():
             recorded.append(LLMLogger.start(model="m", messages=[]))
     assert {report.state for journals in asked.result() for report in journals} == {"in use"}

@@ -45,16 +45,16 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def child(
-    script: str, settings: Settings, *arguments: str, python: str = sys.executable
+def started(
+    command: list[str], variables: dict[str, str], *, stdin: int, stderr: int
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a script in a process of its own until the block is left; its output is unbuffered."""
+    """Run a program in a session of its own, and read it, until the block is left."""
     process = subprocess.Popen(
-        [python, *FLAGS, "-u", "-c", script, *arguments],
-        env=environment(settings),
-        stdin=subprocess.PIPE,
+        command,
+        env=variables,
+        stdin=stdin,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
@@ -64,6 +64,17 @@ def child(
         with suppress(ProcessLookupError):  # it and all that it has forked have ended
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+@contextmanager
+def child(
+    script: str, settings: Settings, *arguments: str, python: str = sys.executable
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a script in a process of its own until the block is left; its output is unbuffered."""
+    command = [python, *FLAGS, "-u", "-c", script, *arguments]
+    pipe = subprocess.PIPE
+    with started(command, environment(settings), stdin=pipe, stderr=pipe) as process:
+        yield process
 
 
 def output_of(

@@ -241,23 +241,17 @@ class Recorder:
             if of is not None:
                 of.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
-            self._hand_on(op, call_id, key, fields, notes, of=of)
+            successor, fields = self._handed_on(op, call_id, fields, of)
+            successor.record(op, call_id, key, fields, notes, of=of)
         except BaseException:
             if of is not None:
                 of.recorded = is_numbered(record)
             raise
 
-    def _hand_on(
-        self,
-        op: str,
-        call_id: str,
-        key: int,
-        fields: dict[str, Any],
-        notes: Sequence[str],
-        *,
-        of: OpenCall | None,
-    ) -> None:
-        """Let the next recorder of this process record it. The parameters are those of `record`."""
+    def _handed_on(
+        self, op: str, call_id: str, fields: dict[str, Any], of: OpenCall | None
+    ) -> tuple["Recorder", dict[str, Any]]:
+        """Return who records it instead, and its fields there. The parameters: as of `record`."""
         successor = self._successor(None if op == START else self.settings)
         if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
             fields = fields | {"process_nonce": successor.constants["process_nonce"]}
@@ -265,7 +259,7 @@ class Recorder:
                 call.origin = successor.origin
         elif of is not None:
             fields = fields | {"process_nonce": self._nonce_of(of)}
-        successor.record(op, call_id, key, fields, notes, of=of)
+        return successor, fields
 
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""

@@ -1,7 +1,6 @@
 """However a process ends: what it recorded arrives, and its open calls have the true cause."""
 
 import http.client
-import os
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from children import environment
+from children import environment, started
 from ending_processes import COUNT, DONE, OPEN, WAYS
 from patience import LONG
 from waiting import PATIENCE, Calls, Recording, until
@@ -70,21 +69,11 @@ def answers(path: Path) -> bool:
 @contextmanager
 def running(settings: Settings, *arguments: str, **more: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a module until the block is left."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        env=environment(settings) | {"LLM_AUDIT_EXIT_TIMEOUT_SECONDS": str(PATIENCE)} | more,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    command = [sys.executable, "-m", *arguments]
+    variables = environment(settings) | {"LLM_AUDIT_EXIT_TIMEOUT_SECONDS": str(PATIENCE)} | more
+    nothing, both = subprocess.DEVNULL, subprocess.STDOUT
+    with started(command, variables, stdin=nothing, stderr=both) as process:
         yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 def end_in(settings: Settings, ways: list[str]) -> None:

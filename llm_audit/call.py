@@ -301,6 +301,9 @@ class CallFields(StartFields, OutcomeFields, LaterFields):
     encoding_notes: Quotes[list[str]] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )
+    redacted: Figure[dict[str, int]] = Field(
+        default_factory=dict, description="how often each rule has replaced something"
+    )
     media: Quotes[list[str]] = Field(
         default_factory=list, description="sha256 of everything of the call that is in GridFS"
     )

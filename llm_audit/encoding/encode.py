@@ -8,7 +8,7 @@ Read back as `bson` reads them: datetimes in UTC and cut to milliseconds, tuples
 patterns as `bson.Regex`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from types import NoneType
@@ -64,10 +64,25 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     return raw if equal else None
 
 
-def encode_carefully(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> Encoded:
-    """Encode what `encode_plain` has turned down: convert, and move out what is too large."""
+def encode_carefully(
+    fields: dict[str, Any],
+    max_bytes: int,
+    media_limit_bytes: int,
+    rewrite: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> Encoded:
+    """Encode what `encode_plain` has turned down: convert, and move out what is too large.
+
+    Args:
+        fields: As `encode` takes them.
+        max_bytes: The same.
+        media_limit_bytes: The same.
+        rewrite: Takes the document of plain values, before anything is moved out of it, and
+            returns what is stored.
+    """
     notes = Notes()
     document = sanitise(fields, notes)
+    if rewrite is not None:
+        document = rewrite(document)
     blobs = move_media(document, media_limit_bytes, notes)
     raw = bson.encode(document, codec_options=CODEC_OPTIONS)
     if len(raw) > max_bytes:

@@ -45,7 +45,8 @@ def read_end(record: Record) -> Record:
         let_through(fault)
         doc, changes, _ = encode_carefully(fields, sys.maxsize, sys.maxsize)
         notes = (*notes, *changes)
-    return Record(OWN, record.id, record.seq, record.key, doc, notes, ())
+    notes = [*record.notes, *notes] if record.notes else notes
+    return Record(OWN, record.id, record.seq, record.key, doc, notes, (), record.redacted)
 
 
 def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:

@@ -153,9 +153,12 @@ class Write:
             lists = {"encoding_notes": list(record.notes), "media": media}
             update: dict[str, Any] = {
                 "$addToSet": {name: {"$each": items} for name, items in lists.items() if items},
+                # the owner of a call counts its start and its end together, and comes in any order
+                "$max": {f"redacted.{rule}": count for rule, count in record.redacted.items()},
                 "$setOnInsert": {**on_insert, "status": LLMCallStatusEnum.PENDING},
             }
-            return UpdateOne(of_call, update, upsert=self._may_insert(retention))
+            given = {operator: items for operator, items in update.items() if items}
+            return UpdateOne(of_call, given, upsert=self._may_insert(retention))
         if self.form in (Form.UPSERT_START, Form.ADD_LATER):
             on_insert["status"] = LLMCallStatusEnum.PENDING
             stages = (
@@ -201,7 +204,9 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     if record.op == OTHER and rank_of(record.key) == Rank.UNWINDING:
         writes.append(Write(Form.ASK_FOR_VERDICT, record))
     writes += [
-        Write(Form.ADD_NOTES, part) for part in (record, outcome) if part is not None and part.notes
+        Write(Form.ADD_NOTES, part)
+        for part in (record, outcome)
+        if part is not None and (part.notes or part.redacted)
     ]
     return writes
 

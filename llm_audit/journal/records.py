@@ -1,10 +1,12 @@
-"""A record: one operation in the journal, `{crc, v, seq, op, id, key, doc, notes?, blobs?}`.
+"""A record: one operation in the journal.
 
+It is `{crc, v, seq, op, id, key, doc, notes?, blobs?, redacted?}`.
 Every version begins with `crc` and `v`, so that damage is told from a newer version.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 from zlib import crc32
 
@@ -59,6 +61,9 @@ _read_int64 = _INT64.unpack_from
 read_length = _INT32.unpack_from
 
 
+NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
 class JournalVersionError(LLMAuditError):
     """A journal was written by a newer llm-audit, which has to read it."""
 
@@ -77,6 +82,7 @@ class Record(NamedTuple):
     doc: bytes | memoryview
     notes: Sequence[str]
     blobs: Sequence[str]
+    redacted: Mapping[str, int] = NOTHING  # how often each rule has replaced something
 
 
 def pack(
@@ -87,6 +93,7 @@ def pack(
     *,
     notes: Sequence[str] = (),
     blobs: Sequence[str] = (),
+    redacted: Mapping[str, int] = NOTHING,
 ) -> bytearray:
     """Return a record, still without its number and checksum.
 
@@ -97,14 +104,19 @@ def pack(
         doc: The operation's fields, as BSON.
         notes: What encoding changed in them.
         blobs: Names of the files beside the journal that hold what was too large for it.
+        redacted: How often each rule has replaced something, of the whole call as far as known.
     """
     name = call_id.encode()
     length = _pack_int32(len(name) + 1)
     tail = b"\0"
-    if notes or blobs:
+    if notes or blobs or redacted:
         # what notes name may be a key that is no text
-        lists = {"notes": [*map(escape_surrogates, notes)], "blobs": list(blobs)}
-        tail = bson.encode({name: names for name, names in lists.items() if names})[LENGTH_BYTES:]
+        extra = {
+            "notes": [*map(escape_surrogates, notes)],
+            "blobs": list(blobs),
+            "redacted": dict(redacted),
+        }
+        tail = bson.encode({name: value for name, value in extra.items() if value})[LENGTH_BYTES:]
     parts = (_HEADS[op], length, name, _KEY, _pack_int64(key), _DOC, doc, tail)
     record = _EMPTY.join(parts)
     _pack_int32_into(record, 0, len(record))
@@ -194,6 +206,7 @@ def _decoded(raw: bytes) -> Record:
             fields["doc"].raw,
             fields.get("notes", ()),
             fields.get("blobs", ()),
+            fields.get("redacted", NOTHING),
         )
     except (BSONError, KeyError):
         raise DamagedRecordError from None

@@ -1,8 +1,8 @@
 """The calls that this process has started: those that still run, and the last that have ended."""
 
 import threading
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from llm_audit.runtime.interruption import free
@@ -34,6 +34,8 @@ class OpenCall:
     outcome: object = None  # whose fields these are
     recorded: bool = False  # the journal has its start or, once it is over, its outcome
     origin: Origin | None = None  # its end goes to the same place
+    call_type: object = None
+    redacted: Counter[str] = field(default_factory=Counter)  # what was replaced in its start
 
 
 class OpenCalls:

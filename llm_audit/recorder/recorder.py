@@ -4,12 +4,12 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from llm_audit import redaction
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
@@ -31,6 +31,7 @@ from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
+from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
@@ -66,7 +67,8 @@ class Recorder:
         self.open_calls = open_calls
         # A rule has to see the fields before the disk does, and who adopts a journal may not know
         # the user's own prices.
-        self.reads_ends_later = settings.redact is None and settings.prices is None
+        self.redaction = Redaction(settings)
+        self.reads_ends_later = not self.redaction.needs_fields and settings.prices is None
         self.ended_twice = 0
         self._successor = successor
         nonce = str(uuid4())
@@ -106,9 +108,7 @@ class Recorder:
         """
         trace_id = fields["trace_id"]
         fields |= self.constants
-        notes: Sequence[str] = ()
-        if self.settings.redact is not None:
-            fields, notes = redaction.apply(self.settings.redact, fields)
+        fields, notes = self.redaction.by_functions(fields)
         began = OpenCall(
             clock.monotonic_ns(),
             created_ms,
@@ -117,6 +117,7 @@ class Recorder:
             attempt_id,
             trace_id,
             origin=self.origin,
+            call_type=fields.get("call_type"),
         )
         try:
             self.open_calls.begin(call_id, began)
@@ -190,9 +191,7 @@ class Recorder:
         """
         now = datetime.now(UTC)
         key = later_key(now.timestamp())
-        notes: Sequence[str] = ()
-        if self.settings.redact is not None:
-            fields, notes = redaction.apply(self.settings.redact, fields)
+        fields, notes = self.redaction.by_functions(fields)
         if scores := fields.get("scores"):
             fields["scores"] = [{**score, "at": now, "key": key} for score in scores]
         if fields:
@@ -232,10 +231,13 @@ class Recorder:
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
             return
-        if doc is None:
-            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes)
-            told, lost = (*told, *changes), lost or media_lost
-        record = pack(op, call_id, key, doc, notes=told, blobs=names)
+        redacted: Counter[str] = Counter()
+        if doc is None or not self.redaction.is_clean(doc):
+            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, redacted, of)
+            told, lost = self.redaction.lines((*told, *changes)), lost or media_lost
+        if of is not None:  # who ends a call counts what its start has lost, too
+            of.redacted = redacted = of.redacted + redacted
+        record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
         try:
             self.journal.append(record, call_id, lost)
             if of is not None:
@@ -342,9 +344,8 @@ class Recorder:
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
-        if self.settings.redact is not None:
-            fields, more = redaction.apply(self.settings.redact, fields)
-            notes = (*notes, *more)
+        fields, more = self.redaction.by_functions(fields)
+        notes = (*notes, *more)
         if rank is Rank.OWNER:
             op = ENDED if "said" in fields else OWN
             self.record(op, call_id, key, fields, notes, of=call)
@@ -352,10 +353,21 @@ class Recorder:
             self.record(OTHER, call_id, key, fields, notes)
 
     def _encode_carefully(
-        self, fields: dict[str, Any], max_bytes: int
+        self,
+        fields: dict[str, Any],
+        max_bytes: int,
+        redacted: Counter[str],
+        call: OpenCall | None,
     ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
         """Return the document, what was changed, the names of its blobs, and why they are lost."""
-        doc, changes, blobs = encode_carefully(fields, max_bytes, self.settings.media_limit_bytes)
+
+        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
+            clean, counts = self.redaction.rewrite(document, call and call.call_type)
+            redacted.update(counts)
+            return clean
+
+        limit = self.settings.media_limit_bytes
+        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewrite)
         names, lost = self._write_blobs(blobs)
         if lost is not None:
             changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")

@@ -18,6 +18,8 @@ from pydantic import (
 )
 
 from llm_audit.errors import let_through
+from llm_audit.redaction.given import read_rules
+from llm_audit.redaction.rule import Rule
 from llm_audit.settings.mongo_url import hosts_in
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
 
@@ -84,8 +86,18 @@ class Settings(BaseModel):
         le=365_000,
         description="days until MongoDB deletes a call; none keeps it for ever",
     )
-    redact: Redact | None = Field(
-        None, description="called with the fields of a call before anything is written"
+    redact: Annotated[Redact | tuple[Rule | Redact, ...] | None, BeforeValidator(read_rules)] = (
+        Field(
+            None,
+            description="what else must not be stored: names of rules, rules, or a function "
+            "called with the fields of a call before anything is written",
+        )
+    )
+    redact_secrets: bool = Field(
+        default=True, description="replace keys, tokens and passwords before anything is written"
+    )
+    redaction_key: SecretStr | None = Field(
+        None, description="a secret of yours for pseudonyms: the same text gets the same one"
     )
 
     prices: Annotated[OwnPrices | PriceFunction | None, BeforeValidator(read_prices)] = Field(

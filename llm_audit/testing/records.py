@@ -123,6 +123,8 @@ def merged(records: Iterable[Record]) -> list[RecordedCall]:
         call = calls.setdefault(record.id, _empty(record.id, retention_days))
         call["encoding_notes"] |= dict.fromkeys(record.notes)
         call["media"] |= dict.fromkeys(map(sha256_of, record.blobs))
+        for rule, count in record.redacted.items():
+            call["redacted"][rule] = max(count, call["redacted"].get(rule, 0))
         fields = bson.decode(record.doc, READ_OPTIONS)
         if record.op == START:
             call |= fields
@@ -166,6 +168,7 @@ def _empty(call_id: str, retention_days: float | None) -> dict[str, Any]:
         "created_at": created_at(call_id),
         "expires_at": Retention(retention_days, lambda _: datetime.now(UTC)).expires_at(call_id),
         "encoding_notes": {},
+        "redacted": {},
         "media": {},
     }
 

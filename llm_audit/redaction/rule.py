@@ -1,0 +1,74 @@
+"""A rule: what must not be stored, how to find it in a text, and what to put in its place."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Spans = Iterable[tuple[int, int]]
+Find = Callable[[str], Spans]
+Operator = Literal["remove", "mask", "pseudonym"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must not be stored.
+
+    Attributes:
+        name: In lower case; the document counts by it what was replaced.
+        pattern: A regular expression, or a function that takes a text and returns the spans
+            (start, end) of what it finds. Of an expression with a group called `value` only that
+            group is replaced.
+        literals: One of these is in every text that has a match; case does not count. A rule
+            without any is tried on every text, which is slow.
+        operator: "remove" puts the rule's name in its place, "mask" keeps its shape, "pseudonym"
+            puts something there that is the same for the same text.
+        call_types: The types of calls that it is for; None is all.
+        fields: The fields of a call that it is for; None is all.
+        may_hold: Says quickly of a whole document, as BSON, that nothing in it can match: then
+            it returns False. It is asked instead of `literals`.
+    """
+
+    name: str
+    pattern: str | re.Pattern[str] | Find
+    literals: tuple[str, ...] = ()
+    operator: Operator = "remove"
+    call_types: tuple[str, ...] | None = None
+    fields: tuple[str, ...] | None = None
+    may_hold: Callable[[bytes], bool] | None = None
+    _find: Find = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what was given.
+
+        Raises:
+            ValueError: It is no rule; the message says why.
+        """
+        if not _NAME.fullmatch(str(self.name)):
+            raise ValueError("the name of a rule has to be like order_number")
+        if self.operator not in get_args(Operator):
+            raise ValueError(f"operator has to be one of {', '.join(get_args(Operator))}")
+        for name in ("literals", "call_types", "fields"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise ValueError(f"{name} has to be a tuple of texts")  # noqa: TRY004
+            if given is not None:
+                object.__setattr__(self, name, tuple(map(str, given)))
+        object.__setattr__(self, "_find", _find_with(self.pattern))
+
+    def find(self, text: str) -> Spans:
+        """Return the spans of what must not be stored of a text."""
+        return self._find(text)
+
+
+def _find_with(pattern: str | re.Pattern[str] | Find) -> Find:
+    if callable(pattern):
+        return pattern
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(f"the pattern of a rule is no regular expression: {error}") from None
+    group = "value" if "value" in compiled.groupindex else 0
+    return lambda text: [match.span(group) for match in compiled.finditer(text)]

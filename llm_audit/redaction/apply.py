@@ -5,10 +5,12 @@ from typing import Any
 
 from llm_audit.call import OutcomeFields
 from llm_audit.redaction import functions, secrets
+from llm_audit.redaction.folding import folded
 from llm_audit.redaction.rule import Rule
 from llm_audit.redaction.walk import Walk
 from llm_audit.settings import Settings
 
+_ESCAPE = "\\u"  # in JSON: any character may stand behind it
 _OUTCOME = frozenset(OutcomeFields.model_fields)
 
 
@@ -44,7 +46,10 @@ class Redaction:
         """Tell quickly whether a document, as BSON, surely holds nothing to replace."""
         if self._secrets and secrets.may_be_in(doc):
             return False
-        return not self._rules or not any(_may_hold(rule, doc) for rule in self._rules)
+        if not self._rules:
+            return True
+        text, _ = folded(doc.decode("utf-8", "ignore"))
+        return _ESCAPE not in text and not any(_may_hold(rule, text) for rule in self._rules)
 
     def rewrite(
         self, document: dict[str, Any], call_type: object = None
@@ -79,8 +84,8 @@ def _is_for(rule: Rule, call_type: object) -> bool:
     return rule.call_types is None or call_type is None or str(call_type) in rule.call_types
 
 
-def _may_hold(rule: Rule, doc: bytes) -> bool:
+def _may_hold(rule: Rule, text: str) -> bool:
     if rule.may_hold is not None:
-        return rule.may_hold(doc)
-    low = doc.lower()
-    return not rule.literals or any(one.lower().encode() in low for one in rule.literals)
+        return rule.may_hold(text)
+    lower = text.lower()
+    return not rule.literals or any(folded(one.lower())[0] in lower for one in rule.literals)

@@ -1,18 +1,16 @@
 """What `configure(redact=...)` and the environment may say: functions, names of rules, rules."""
 
-from typing import Any
+from typing import Any, cast
 
-from llm_audit.redaction.personal import RULES
-from llm_audit.redaction.rule import Rule
-from llm_audit.spelling import did_you_mean, nearest
+from llm_audit.redaction.rule import Operator, Rule
 
 
 def read_rules(given: Any) -> Any:
     """Return what redacts: a function as it is, else a tuple of rules and functions, or None.
 
     Args:
-        given: None, a function, the name of a rule or several with commas, a `Rule`, or a list
-            of these.
+        given: None, a function, the name of a rule or several with commas, each also with its
+            operator ("email:pseudonym"), a `Rule`, or a list of these.
 
     Raises:
         ValueError: It is none of that; the message does not repeat it.
@@ -33,8 +31,10 @@ def _rules(given: Any) -> list[Any]:
     return [_named(name.strip()) for name in given.split(",") if name.strip()]
 
 
-def _named(name: str) -> Rule:
-    if name.lower() in RULES:
-        return RULES[name.lower()]
-    known = ", ".join(sorted(RULES))
-    raise ValueError(f"no such rule.{did_you_mean(nearest(name, RULES))} There are {known}")
+def _named(given: str) -> Rule:
+    name, _, operator = (part.strip() for part in given.lower().partition(":"))
+    try:
+        return Rule(name, operator=cast("Operator", operator or "remove"))
+    except ValueError as error:
+        own = "Rules and functions of your own go to llm_audit.configure(redact=...)"
+        raise ValueError(f"{error} {own}") from None

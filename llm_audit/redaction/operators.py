@@ -1,10 +1,18 @@
-"""What stands in the place of what a rule has found."""
+"""What stands in the place of what a rule has found: nothing of it, some of it, or a pseudonym."""
 
 import hashlib
 import hmac
 import re
 
-_CHARACTERS = re.compile(r"\w")
+from llm_audit.redaction.personal import canonical
+
+_HEX_DIGITS = (
+    16  # 64 bits: among a million people, the chance that any two are alike is 1 : 37 million
+)
+_HIDDEN = "***"
+_NETWORK = re.compile(r"[0-9a-fA-F]+[.:][0-9a-fA-F]*[.:]")
+_SHOWN = {"phone": 2, "card": 4, "iban": 4}  # of the last characters
+_LONG = 16  # the last four characters of what is as long as that tell nothing of the rest
 
 
 def replacement(operator: str, name: str, text: str, key: bytes | None) -> str:
@@ -17,8 +25,28 @@ def replacement(operator: str, name: str, text: str, key: bytes | None) -> str:
         key: For pseudonyms.
     """
     if operator == "mask":
-        return _CHARACTERS.sub("*", text)
+        return _mask(name, canonical(text))
     if operator == "pseudonym" and key:
-        digest = hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return f"[{name}:{digest.hexdigest()[:16]}]"
-    return f"[{name}]"
+        return pseudonym_of(text, key)
+    return f"[redacted:{name}]"
+
+
+def pseudonym_of(text: str, key: bytes) -> str:
+    """Return a name that is the same for the same text, and that nobody can make without the key.
+
+    Args:
+        text: An address, a number, an id; how it is written makes no difference.
+        key: Secret.
+    """
+    digest = hmac.new(key, canonical(text).encode("utf-8", "surrogatepass"), hashlib.sha256)
+    return f"pseudonym-{digest.hexdigest()[:_HEX_DIGITS]}"
+
+
+def _mask(name: str, text: str) -> str:
+    """Return what a text may show of itself: the domain of an address, the last of a number."""
+    if name == "email" and "@" in text:
+        return f"{_HIDDEN}{text[text.rindex('@') :]}"
+    if name == "ip" and (network := _NETWORK.match(text)):
+        return f"{network[0]}{_HIDDEN}"
+    shown = _SHOWN.get(name, 4 if len(text) >= _LONG else 0)
+    return f"{_HIDDEN}{text[len(text) - shown :]}"

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from llm_audit.spelling import did_you_mean, nearest
+
 Spans = Iterable[tuple[int, int]]
 Find = Callable[[str], Spans]
 Operator = Literal["remove", "mask", "pseudonym"]
@@ -20,24 +22,24 @@ class Rule:
         name: In lower case; the document counts by it what was replaced.
         pattern: A regular expression, or a function that takes a text and returns the spans
             (start, end) of what it finds. Of an expression with a group called `value` only that
-            group is replaced.
+            group is replaced. None if the rule is ready-made: email, phone, card, iban or ip.
         literals: One of these is in every text that has a match; case does not count. A rule
             without any is tried on every text, which is slow.
-        operator: "remove" puts the rule's name in its place, "mask" keeps its shape, "pseudonym"
-            puts something there that is the same for the same text.
+        operator: What stands in its place. "remove": the rule's name; "mask": the domain of an
+            address, the last of a number; "pseudonym": a name that is the same for the same text.
         call_types: The types of calls that it is for; None is all.
         fields: The fields of a call that it is for; None is all.
-        may_hold: Says quickly of a whole document, as BSON, that nothing in it can match: then
-            it returns False. It is asked instead of `literals`.
+        may_hold: Says quickly of everything in a document, as one text and as people read it,
+            that nothing in it can match: then it returns False. It is asked instead of `literals`.
     """
 
     name: str
-    pattern: str | re.Pattern[str] | Find
+    pattern: str | re.Pattern[str] | Find | None = None
     literals: tuple[str, ...] = ()
     operator: Operator = "remove"
     call_types: tuple[str, ...] | None = None
     fields: tuple[str, ...] | None = None
-    may_hold: Callable[[bytes], bool] | None = None
+    may_hold: Callable[[str], bool] | None = None
     _find: Find = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,11 @@ class Rule:
         Raises:
             ValueError: It is no rule; the message says why.
         """
+        pattern = self.pattern
+        if pattern is None:
+            pattern, may_hold = _ready_made(str(self.name))
+            object.__setattr__(self, "pattern", pattern)
+            object.__setattr__(self, "may_hold", may_hold)
         if not _NAME.fullmatch(str(self.name)):
             raise ValueError("the name of a rule has to be like order_number")
         if self.operator not in get_args(Operator):
@@ -56,11 +63,22 @@ class Rule:
                 raise ValueError(f"{name} has to be a tuple of texts")  # noqa: TRY004
             if given is not None:
                 object.__setattr__(self, name, tuple(map(str, given)))
-        object.__setattr__(self, "_find", _find_with(self.pattern))
+        object.__setattr__(self, "_find", _find_with(pattern))
 
     def find(self, text: str) -> Spans:
         """Return the spans of what must not be stored of a text."""
         return self._find(text)
+
+
+def _ready_made(name: str) -> tuple[Find, Callable[[str], bool]]:
+    from llm_audit.redaction.personal import READY_MADE  # most do without, and loading takes time
+
+    if name not in READY_MADE:
+        raise ValueError(
+            f"a rule takes a pattern, unless it is a ready-made one: {', '.join(READY_MADE)}."
+            f"{did_you_mean(nearest(name, READY_MADE))}"
+        )
+    return READY_MADE[name]
 
 
 def _find_with(pattern: str | re.Pattern[str] | Find) -> Find:

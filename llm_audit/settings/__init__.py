@@ -14,7 +14,7 @@ from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import meaning_of
-from llm_audit.settings.reading import hide_url, read
+from llm_audit.settings.reading import hide_secrets, read
 from llm_audit.settings.sameness import same_function
 
 __all__ = [
@@ -76,7 +76,7 @@ def configure(**settings: Any) -> None:
         ConfigurationError: A name is unknown, a value is wrong, or it differs from the one under
             which calls are being recorded; in strict mode also for a wrong variable.
     """
-    settings = hide_url(settings)
+    settings = hide_secrets(settings)
     with _InForce.lock:
         named = _InForce.named | settings
         new = read(named | _InForce.pinned)
@@ -130,7 +130,7 @@ def changed_settings(**changes: Any) -> Iterator[None]:
     Args:
         **changes: Values for fields of `Settings`, by name.
     """
-    changes = hide_url(changes)
+    changes = hide_secrets(changes)
     with _InForce.lock:
         before = _InForce.named, _InForce.pinned, _InForce.settings
         pinned = _InForce.pinned | changes

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
 )
 
@@ -35,6 +36,7 @@ Seconds = Annotated[float, Field(le=LONGEST_SECONDS)]
 LARGEST_REPLICA_SET = 50  # members that MongoDB allows
 LARGEST_BYTES = 2**60  # beyond 64 bits nothing can be measured
 Bytes = Annotated[int, Field(gt=0, le=LARGEST_BYTES)]
+SHORTEST_KEY = 16  # characters: who can guess the key can guess who stands behind a pseudonym
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -86,6 +88,9 @@ class Settings(BaseModel):
         le=365_000,
         description="days until MongoDB deletes a call; none keeps it for ever",
     )
+    redaction_key: Annotated[SecretStr, Field(min_length=SHORTEST_KEY)] | None = Field(
+        None, description="a secret of yours for pseudonyms: the same text gets the same one"
+    )
     redact: Annotated[Redact | tuple[Rule | Redact, ...] | None, BeforeValidator(read_rules)] = (
         Field(
             None,
@@ -95,9 +100,6 @@ class Settings(BaseModel):
     )
     redact_secrets: bool = Field(
         default=True, description="replace keys, tokens and passwords before anything is written"
-    )
-    redaction_key: SecretStr | None = Field(
-        None, description="a secret of yours for pseudonyms: the same text gets the same one"
     )
 
     prices: Annotated[OwnPrices | PriceFunction | None, BeforeValidator(read_prices)] = Field(
@@ -153,6 +155,23 @@ class Settings(BaseModel):
     exit_timeout_seconds: Seconds = Field(
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
     )
+
+    @field_validator("redact")
+    @classmethod
+    def _has_its_key(cls, redact: Any, info: ValidationInfo) -> Any:
+        """Return what redacts.
+
+        Raises:
+            ValueError: It makes pseudonyms, and there is no key to make them with.
+        """
+        if info.data.get("redaction_key", ...) is None:
+            for rule in redact if isinstance(redact, tuple) else ():
+                if isinstance(rule, Rule) and rule.operator == "pseudonym":
+                    raise ValueError(
+                        f"the rule {rule.name} makes pseudonyms: also set redaction_key, to a "
+                        f"secret of at least {SHORTEST_KEY} characters that stays the same"
+                    )
+        return redact
 
     @field_validator("spool_dir")
     @classmethod

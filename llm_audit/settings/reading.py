@@ -8,20 +8,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
 from llm_audit.call import without_content
 from llm_audit.errors import ConfigurationError, let_through, log_once
-from llm_audit.settings.fields import Settings
+from llm_audit.settings.fields import SHORTEST_KEY, Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
 
 PREFIX = "LLM_AUDIT_"
-_NO_FUNCTION = (
-    "a variable cannot hold a function: unset it, and call llm_audit.configure(redact=...)"
-)
 _FIX_ARGUMENT = "Fix the argument of llm_audit.configure(), or the option of the command."
 # Kubernetes sets these in every pod next to a service called llm-audit or llm-audit-...
 _SERVICE_LINK = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP).*)?)$")
@@ -43,8 +41,6 @@ def read(given: dict[str, Any]) -> Settings:
     if mistakes := {name: problem for name, problem in problems.items() if name in given}:
         raise ConfigurationError(f"{_listed(mistakes)}. {_FIX_ARGUMENT}")
     if settings is None:
-        if "redact" in problems:
-            problems["redact"] = _NO_FUNCTION
         fallbacks = {name: _fallback(name) for name in problems}
         settings = Settings(**environment | fallbacks | given)
     if not settings.hosts():
@@ -66,15 +62,17 @@ def _from_environment() -> dict[str, Any]:
     variables = {variable.upper(): value for variable, value in os.environ.items() if value}
     named = {name: variables.get(f"{PREFIX}{name.upper()}") for name in Settings.model_fields}
     found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
-    return hide_url(found)
+    return hide_secrets(found)
 
 
-def hide_url(values: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the secret where no frame of a traceback and no error shows it."""
-    url = values.get("mongo_url", SecretStr(""))
-    if isinstance(url, SecretStr):
-        return values
-    return values | {"mongo_url": SecretStr(str(url))}
+def hide_secrets(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the secrets where no frame of a traceback and no error shows them."""
+    hidden = {}
+    if not isinstance(url := values.get("mongo_url", SecretStr("")), SecretStr):
+        hidden["mongo_url"] = SecretStr(str(url))
+    if isinstance(key := values.get("redaction_key"), str):
+        hidden["redaction_key"] = SecretStr(key)
+    return values | hidden
 
 
 def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]:
@@ -96,6 +94,8 @@ def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
     if name == "redact":
         return without_content  # who sets it wants less to be stored, not all
+    if name == "redaction_key":
+        return SecretStr(token_hex(SHORTEST_KEY))
     default = Settings.model_fields[name].get_default(call_default_factory=True)
     if name == "spool_dir":
         try:
@@ -111,6 +111,8 @@ def _until_then(name: str, settings: Settings) -> str:
         return "calls wait in the spool"
     if name == "redact":
         return "calls are recorded without their content"
+    if name == "redaction_key":
+        return "a pseudonym is the same within this process only"
     if name == "spool_dir" and settings.spool_dir == _IMPOSSIBLE_SPOOL:
         return "calls are kept in memory only"
     return "its default is used"

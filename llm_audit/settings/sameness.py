@@ -5,6 +5,7 @@ What cannot be compared for certain counts as different.
 """
 
 import re
+from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CellType, CodeType, FunctionType, NoneType
 from typing import Any
@@ -34,6 +35,8 @@ def _same(one: Any, other: Any, compared: set[tuple[int, int]]) -> bool:
         return len(one) == len(other) and all(_same(*pair, compared) for pair in pairs)
     if kind is partial:
         return _same(_parts_of_partial(one), _parts_of_partial(other), compared)
+    if is_dataclass(kind):  # a rule
+        return _same(_items(_compared(one)), _items(_compared(other)), compared)
     return kind is FunctionType and _same_functions(one, other, compared)
 
 
@@ -69,6 +72,10 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # it is empty
         return cell
+
+
+def _compared(instance: Any) -> dict[str, Any]:
+    return {each.name: getattr(instance, each.name) for each in fields(instance) if each.compare}
 
 
 def _items(values: dict[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from llm_audit.demo.stage import Stage, stage
 from llm_audit.demo.worker import CHILDREN
 from llm_audit.errors import LLMAuditError
+from llm_audit.settings.mongo_url import hosts_in
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_EXIT = 128  # and the signal's number, as shells do
@@ -80,10 +81,11 @@ async def _demo(console: Console, *, keep: bool) -> None:
 
 
 def _introduce(console: Console, running: Stage) -> None:
+    mongod = running.mongod
     console.print("llm-audit, a demo on this machine", style="bold")
     for name, where, what in (
-        ("mongod", running.mongod.url, f"pid {running.mongod.pid}" if running.mongod.pid else ""),
-        ("redis-server", running.redis.url, f"pid {running.redis.pid}"),
+        ("mongod", hosts_in(mongod.url), f"pid {mongod.pid}" if mongod.pid else ""),
+        ("redis-server", running.redis.address, f"pid {running.redis.pid}"),
         ("provider", running.environment["OPENAI_BASE_URL"], "speaks OpenAI's API"),
         ("Celery worker", f"prefork, {CHILDREN} children", f"pid {running.worker.pid}"),
     ):

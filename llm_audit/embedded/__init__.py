@@ -3,8 +3,10 @@
     with embedded.mongod() as server:
         llm_audit.configure(mongo_url=server.url)
 
-Each listens on a free port of 127.0.0.1 and keeps its data in a temporary folder. Both are gone
-when the block is left, and also when this process is killed (see `supervisor.py`).
+Each listens on a free port of 127.0.0.1 and keeps its data in a temporary folder that nobody else
+may enter. It answers only those who know its secret, which is drawn at each start and stands in
+`url`: other users of this machine reach the port, too. Both are gone when the block is left, and
+also when this process is killed (see `supervisor.py`).
 """
 
 import os
@@ -21,6 +23,8 @@ from llm_audit.embedded.server import HOST, EmbeddedUnavailableError, Server
 __all__ = ["EmbeddedUnavailableError", "External", "Mongod", "Redis", "mongod", "redis_server"]
 
 REPLICA_SET = "rs0"
+# Whom a mongod takes whoever knows its key for, and where it keeps that user.
+USER, USERS = "__system", "local"
 CONNECT_SECONDS = 2.0
 ALREADY_INITIALIZED = 23  # a server error code: mongo/base/error_codes.yml
 
@@ -44,15 +48,25 @@ class Mongod(Server):
 
     @property
     def url(self) -> str:
-        """The connection string."""
-        query = f"?replicaSet={REPLICA_SET}" if self.replica_set else ""
-        return f"mongodb://{HOST}:{self.port}/{query}"
+        """The connection string, with the secret in it."""
+        more = f"&replicaSet={REPLICA_SET}" if self.replica_set else ""
+        return f"mongodb://{USER}:{self.secret}@{self.address}/?authSource={USERS}{more}"
 
     def _command(self, data: Path) -> list[str]:
+        # The key is that of the members of a replica set to each other, and so of a user who may
+        # do everything; it works from the first moment, while a user of our own has to be made.
+        key = self._private_file("key", self.secret)
+        parameters = {
+            "diagnosticDataCollectionEnabled": "false",
+            "enableLocalhostAuthBypass": "false",  # else whoever is first may make a user
+            "scramSHA256IterationCount": "5000",  # the least: a random key needs no more
+        }
         return [
             *("--dbpath", str(data), "--port", str(self.port), "--bind_ip", HOST),
-            *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
-            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket", "--keyFile", str(key)),
+            # Compressed messages are read before it is known who sent them: CVE-2025-14847.
+            *("--networkMessageCompressors", "disabled"),
+            *(f"--setParameter={name}={value}" for name, value in parameters.items()),
             *(("--replSet", REPLICA_SET) if self.replica_set else ()),
         ]
 
@@ -65,7 +79,7 @@ class Mongod(Server):
     def _initiate(self) -> None:
         from pymongo.errors import OperationFailure
 
-        member = {"_id": 0, "host": f"{HOST}:{self.port}"}
+        member = {"_id": 0, "host": self.address}
         try:
             self._admin("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
         except OperationFailure as error:
@@ -86,9 +100,13 @@ class Mongod(Server):
         import pymongo
 
         client: pymongo.MongoClient[dict[str, Any]]
-        timeout_ms = int(CONNECT_SECONDS * 1000)
         with pymongo.MongoClient(
-            HOST, self.port, directConnection=True, serverSelectionTimeoutMS=timeout_ms
+            self.address,
+            username=USER,
+            password=self.secret,
+            authSource=USERS,
+            directConnection=True,
+            serverSelectionTimeoutMS=int(CONNECT_SECONDS * 1000),
         ) as client:
             return client.admin.command(command, value)
 
@@ -105,12 +123,14 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        """The connection string."""
-        return f"redis://{HOST}:{self.port}/0"
+        """The connection string, with the secret in it."""
+        return f"redis://:{self.secret}@{self.address}/0"
 
     def _command(self, data: Path) -> list[str]:
+        # In a file: everybody on the machine can read the arguments of a process.
+        password = self._private_file("redis.conf", f"requirepass {self.secret}\n")
         return [
-            *("--port", str(self.port), "--bind", HOST, "--dir", str(data)),
+            *(str(password), "--port", str(self.port), "--bind", HOST, "--dir", str(data)),
             *("--save", "", "--appendonly", "yes"),
         ]
 
@@ -118,12 +138,13 @@ class Redis(Server):
         # By hand, so that no Redis client is needed; there is no PONG while data are being loaded.
         try:
             with socket.create_connection((HOST, self.port), CONNECT_SECONDS) as connection:
+                connection.sendall(f"AUTH {self.secret}\r\n".encode())
                 connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
                 answer = b"".join(iter(lambda: connection.recv(2**16), b""))
         except OSError:
             return None
         found = re.search(rb"^process_id:(\d+)", answer, re.MULTILINE)
-        return int(found[1]) if found and answer.startswith(b"+PONG") else None
+        return int(found[1]) if found and answer.startswith(b"+OK\r\n+PONG") else None
 
 
 @dataclass(frozen=True)

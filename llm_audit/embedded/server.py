@@ -3,6 +3,7 @@
 import fcntl
 import importlib.metadata
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -38,6 +39,7 @@ class Server(ABC):
 
     Attributes:
         port: The loopback port, kept over `restart`; set by `start`.
+        secret: What a client has to know, kept over `restart`; drawn by `start`.
         folder: Holds the data and the log; made by `start`, removed by `stop`.
         pid: The server's process id, or None while it does not run.
     """
@@ -46,6 +48,7 @@ class Server(ABC):
     wheels: ClassVar[dict[str, str]]  # the distributions that ship the program, and where in them
 
     port: int
+    secret: str
     folder: Path
 
     def __init__(self) -> None:
@@ -53,6 +56,11 @@ class Server(ABC):
         self._owner = os.getpid()
         self._lock: IO[str] | None = None
         self._child: Child | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"{HOST}:{self.port}"
 
     @property
     @abstractmethod
@@ -105,7 +113,8 @@ class Server(ABC):
         try:
             (self.folder / "data").mkdir()
             for tries_left in reversed(range(PORT_TRIES)):
-                self.port = _free_port()
+                # whoever has taken the last port may have been told the last secret
+                self.port, self.secret = _free_port(), secrets.token_hex()
                 try:
                     self._run(binary)
                     break
@@ -164,6 +173,13 @@ class Server(ABC):
         self.pid = self._child.pid
         # Another process may have taken the port in between: only our own server's answer counts.
         self._wait_until(self._child, lambda: self._answering_pid() == self.pid is not None)
+
+    def _private_file(self, name: str, text: str) -> Path:
+        """Write what only we and the server may read into our folder."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(text)
+        return path
 
     def _wait_until(self, child: Child, ready: Callable[[], bool]) -> None:
         deadline = clock.monotonic() + START_SECONDS

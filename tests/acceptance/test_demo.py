@@ -148,7 +148,7 @@ def test_keep_leaves_the_servers_up_until_ctrl_c(tmp_path: Path) -> None:
     """Kept, the printed URL leads to the calls, until Ctrl-C ends everything."""
     demo = start_demo(tmp_path, "demo", "--keep", module="llm_audit.cli")
     printed = read_until(demo, "LLM_AUDIT_DATABASE=")
-    exports = dict(re.findall(r"export (\w+)=(\S+)", printed))
+    exports = dict(re.findall(r"export (\w+)='?([^\s']+)", printed))
     with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:
         calls = client[exports["LLM_AUDIT_DATABASE"]]["llm_calls"]
         assert calls.count_documents({"status": {"$ne": "PENDING"}}) == 12

@@ -1,11 +1,9 @@
-"""A mongod that asks who is there."""
+"""A mongod with users who may do this and not that."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pymongo
-from pymongo.errors import PyMongoError
 
 from llm_audit import embedded
 
@@ -28,14 +26,11 @@ class GuardedMongod(embedded.Mongod):
         After a refusal the driver waits for its next heartbeat, which is here soon.
         """
         options = "authSource=admin&heartbeatFrequencyMS=500"
-        return f"mongodb://{user}:{password}@{embedded.HOST}:{self.port}/?{options}"
+        return f"mongodb://{user}:{password}@{self.address}/?{options}"
 
     def create_users(self) -> None:
-        """Make an administrator, as anybody local may in an empty server, and the recording user.
-
-        See https://www.mongodb.com/docs/manual/core/localhost-exception/.
-        """
-        with pymongo.MongoClient[dict[str, Any]](embedded.HOST, self.port) as client:
+        """Make an administrator and the recording user."""
+        with pymongo.MongoClient[dict[str, Any]](super().url) as client:
             client.admin.command("createUser", "root", pwd=PASSWORD, roles=["root"])
         self.administer("createUser", USER, pwd=PASSWORD, roles=[self._role("readWrite")])
 
@@ -59,13 +54,3 @@ class GuardedMongod(embedded.Mongod):
 
     def _role(self, name: str) -> dict[str, str]:
         return {"role": name, "db": DATABASE}
-
-    def _command(self, data: Path) -> list[str]:
-        return [*super()._command(data), "--auth"]
-
-    def _answering_pid(self) -> int | None:
-        try:
-            self._admin("hello")  # for anybody; the process id is not
-        except PyMongoError:
-            return None
-        return self.pid

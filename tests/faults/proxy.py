@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
+from llm_audit import embedded
+
 HOST = "127.0.0.1"
 WRITES = {"insert", "update", "bulkWrite"}
 OP_MSG = 2013
@@ -68,21 +70,25 @@ class Forwarding:
     """Forwards to a server, message by message.
 
     Args:
-        port: The server's.
-
-    Attributes:
-        port: Its own.
+        server: The server.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self._server_port = port
+    def __init__(self, server: embedded.Mongod) -> None:
+        self._server = server
+        self._port = 0
         self._connections: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """The connection string, which leads nowhere but here."""
+        who = f"{embedded.USER}:{self._server.secret}"
+        options = f"authSource={embedded.USERS}&directConnection=true"
+        return f"mongodb://{who}@{HOST}:{self._port}/?{options}"
 
     async def serve(self, ready: threading.Event, done: asyncio.Event) -> None:
         """Serve until told that it is done."""
         server = await asyncio.start_server(self._accept, HOST, 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._port = server.sockets[0].getsockname()[1]
         ready.set()
         await done.wait()
         server.close()
@@ -95,7 +101,7 @@ class Forwarding:
     async def _forward(
         self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
-        from_server, to_server = await asyncio.open_connection(HOST, self._server_port)
+        from_server, to_server = await asyncio.open_connection(HOST, self._server.port)
         asked: dict[int, bytes] = {}  # by the number of the message
         ways = (
             self._forward_requests(from_client, to_server, to_client, asked),
@@ -156,7 +162,7 @@ class Proxy(Forwarding):
     """Spoils every so many answers to writes.
 
     Args:
-        port: The server's.
+        server: The server.
         spoil: What is done to an answer; it returns whether the connection goes on.
         every: How many writes there are to one that is spoiled.
 
@@ -164,8 +170,8 @@ class Proxy(Forwarding):
         spoiled: How many answers were spoiled.
     """
 
-    def __init__(self, port: int, spoil: Spoil, every: int) -> None:
-        super().__init__(port)
+    def __init__(self, server: embedded.Mongod, spoil: Spoil, every: int) -> None:
+        super().__init__(server)
         self.spoiled = 0
         self._spoil = spoil
         self._every = every
@@ -199,9 +205,9 @@ def _command(message: bytes) -> str:
 
 
 @contextmanager
-def proxy(port: int, spoil: Spoil, *, every: int = 3) -> Iterator[Proxy]:
+def proxy(server: embedded.Mongod, spoil: Spoil, *, every: int = 3) -> Iterator[Proxy]:
     """Run a proxy that spoils answers until the block is left."""
-    with running(Proxy(port, spoil, every)) as it:
+    with running(Proxy(server, spoil, every)) as it:
         yield it
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import bson
 from faults.proxy import OP_MSG, Forwarding, running
 
+from llm_audit import embedded
+
 Command = dict[str, Any]
 Reply = dict[str, Any]
 
@@ -52,15 +54,10 @@ class Refusing(Forwarding):
         refused: The commands that it has refused, by name.
     """
 
-    def __init__(self, port: int) -> None:
-        super().__init__(port)
+    def __init__(self, server: embedded.Mongod) -> None:
+        super().__init__(server)
         self.refusal: Refusal | None = None
         self.refused: list[str] = []
-
-    @property
-    def url(self) -> str:
-        """The connection string, which leads nowhere but here."""
-        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
 
     def answer(self, request: bytes) -> bytes | None:
         """Refuse a command, if that is what is refused."""
@@ -108,7 +105,7 @@ def _decoded(document: bytes) -> Command:
 
 
 @contextmanager
-def refusing(port: int) -> Iterator[Refusing]:
+def refusing(server: embedded.Mongod) -> Iterator[Refusing]:
     """Run a proxy that refuses, in a thread of its own, until the block is left."""
-    with running(Refusing(port)) as proxy:
+    with running(Refusing(server)) as proxy:
         yield proxy

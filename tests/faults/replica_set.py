@@ -16,14 +16,11 @@ MEMBERS = 3
 ELECTION_TIMEOUT_MS = 2000
 NO_SECONDARY_CAUGHT_UP = 262  # ExceededTimeLimit: under load, try again
 STEP_DOWN_SECONDS = 5
+SECRET = "oneforallofthem"
 
 
 class _Member(embedded.Mongod):
     """One of several, which comes up without being the primary."""
-
-    @property
-    def address(self) -> str:
-        return f"{embedded.HOST}:{self.port}"
 
     @property
     def is_primary(self) -> bool:
@@ -42,7 +39,7 @@ class _Member(embedded.Mongod):
 
     def step_down(self) -> None:
         options = {"secondaryCatchUpPeriodSecs": STEP_DOWN_SECONDS - 1}
-        with pymongo.MongoClient[Any](embedded.HOST, self.port, directConnection=True) as client:
+        with pymongo.MongoClient[Any](self.url, directConnection=True) as client:
             while True:
                 try:
                     client.admin.command("replSetStepDown", STEP_DOWN_SECONDS, **options)
@@ -53,6 +50,7 @@ class _Member(embedded.Mongod):
                     return
 
     def _command(self, data: Path) -> list[str]:
+        self.secret = SECRET
         return [*super()._command(data), "--replSet", embedded.REPLICA_SET]
 
 
@@ -67,7 +65,8 @@ class ReplicaSet:
     def url(self) -> str:
         """The connection string."""
         hosts = ",".join(member.address for member in self._members)
-        return f"mongodb://{hosts}/?replicaSet={embedded.REPLICA_SET}"
+        options = f"authSource={embedded.USERS}&replicaSet={embedded.REPLICA_SET}"
+        return f"mongodb://{embedded.USER}:{SECRET}@{hosts}/?{options}"
 
     def kill_primary(self) -> None:
         """Kill the primary, wait until there is another, and bring the killed one back."""

@@ -1,7 +1,5 @@
 """The answer lost after the server has executed the batch: nothing doubled, nothing lost."""
 
-import re
-
 import pymongo
 import pytest
 from faults import proxy
@@ -38,9 +36,8 @@ def test_lost_answers_double_nothing(
     """Where every third answer to a write does not come as it should, calls arrive once."""
     server = request.getfixturevalue("replica_set" if replicated else "mongod")
     each = 300 if LONG else 40
-    with proxy.proxy(server.port, spoil) as between:
-        url = re.sub(rf":{server.port}/.*", f":{between.port}/?directConnection=true", server.url)
-        settings = recording(mongo_url=url, batch_size=10)
+    with proxy.proxy(server, spoil) as between:
+        settings = recording(mongo_url=between.url, batch_size=10)
         with child(settings, threads=2, calls=each) as process:
             process.wait()
     with pymongo.MongoClient(server.url) as client:

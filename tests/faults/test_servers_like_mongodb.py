@@ -370,7 +370,7 @@ def tried(cases: list[Case]) -> list[Case]:
 @pytest.fixture(scope="module")
 def server(replica_set: embedded.Mongod) -> Iterator[Refusing]:
     """Run the proxy; before a replica set, as the driver repeats no writes anywhere else."""
-    with refusing(replica_set.port) as proxy:
+    with refusing(replica_set) as proxy:
         yield proxy
 
 

@@ -51,7 +51,7 @@ WRITES = {"insert", "update", "findAndModify", "findandmodify"}
 @pytest.fixture
 def server(mongod: embedded.Mongod, recording: Recording) -> Iterator[Refusing]:
     """Record through a proxy that may refuse."""
-    with refusing(mongod.port) as proxy:
+    with refusing(mongod) as proxy:
         recording(mongo_url=proxy.url, create_collection=True, heartbeat_seconds=0.1)
         yield proxy
         proxy.refusal = None

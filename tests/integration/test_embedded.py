@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from llm_audit import embedded
 from llm_audit.embedded.server import FOLDER_PREFIX
 
 SERVERS = [embedded.Mongod, embedded.Redis]
+UNAUTHORIZED = 13
 
 
 def runs(pid: int) -> bool:
@@ -66,6 +68,64 @@ def test_redis_stores_and_leaves_nothing_behind() -> None:
     assert pid is not None
     assert not runs(pid)
     assert not folder.exists()
+
+
+def test_mongod_answers_nobody_else(mongod: embedded.Mongod) -> None:
+    """Another user of this machine reaches the port, and may do nothing there but greet."""
+    may_not = {
+        "insert": {"documents": [{}]},
+        "find": {},
+        "mapReduce": {"map": "function() {}", "reduce": "function() {}", "out": {"inline": 1}},
+        "createUser": {"pwd": "x", "roles": []},  # as whoever comes first may by default
+        "listDatabases": {},
+        "serverStatus": {},
+        "shutdown": {},
+    }
+    with pymongo.MongoClient(mongod.address, compressors="zlib") as client:
+        for command, options in may_not.items():
+            with pytest.raises(pymongo.errors.OperationFailure) as refused:
+                client.admin.command(command, "x", **options)
+            assert refused.value.code == UNAUTHORIZED, command
+        assert "compression" not in client.admin.command("hello", compression=["zlib"])
+    with (
+        pymongo.MongoClient(mongod.url.replace(mongod.secret, "0" * 64)) as client,
+        pytest.raises(pymongo.errors.OperationFailure, match="Authentication failed"),
+    ):
+        client.admin.command("ping")
+
+
+def test_redis_answers_nobody_else() -> None:
+    """Another user of this machine reaches the port, and may neither read nor run scripts."""
+    redis = pytest.importorskip("redis")
+    with embedded.redis_server() as server, redis.Redis(port=server.port) as client:
+        for command in ("PING", "GET x", "SET x 1", "EVAL 1 0", "CONFIG GET dir", "MONITOR"):
+            with pytest.raises(redis.AuthenticationError):
+                client.execute_command(*command.split())
+
+
+@pytest.mark.parametrize("server_type", SERVERS)
+def test_a_secret_is_where_only_its_owner_looks(server_type: type[embedded.Redis]) -> None:
+    """Nobody else enters the folder, nobody reads the secret in a list of processes or in a log."""
+    mask = os.umask(0)
+    try:
+        with server_type() as server:
+            supervisor = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[1]
+            commands = [
+                Path(f"/proc/{pid}/cmdline").read_text() for pid in (server.pid, supervisor)
+            ]
+            others = server_type()
+            with others:
+                assert others.secret != server.secret
+
+            assert all(server.program in command for command in commands)
+            assert server.secret not in " ".join(commands)
+            assert server.secret not in (server.folder / "log").read_text()
+            assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+            with_secret = [path for path in server.folder.iterdir() if path.is_file()]
+            with_secret = [path for path in with_secret if server.secret in path.read_text()]
+            assert [stat.S_IMODE(path.stat().st_mode) for path in with_secret] == [0o600]
+    finally:
+        os.umask(mask)
 
 
 def test_a_replica_set_has_transactions(replica_set: embedded.Mongod) -> None:

@@ -221,7 +221,7 @@ def test_a_real_mongod_for_each_worker(run: Run) -> None:
             [call] = llm_audit_mongod.calls.find()
             assert (call["model"], call["service"]) == (model, "shop")
             assert llm_audit_mongod.calls.database.name == llm_audit_mongod.database
-            assert llm_audit_mongod.url.startswith("mongodb://127.0.0.1:")
+            assert "@127.0.0.1:" in llm_audit_mongod.url
 
         async def test_async(llm_audit_mongod):
             database = await llm_audit.init()
@@ -259,11 +259,14 @@ def test_a_server_of_the_users(
 
 
 def test_a_run_that_another_plugin_ends_at_once(
-    run: Run, pytester: pytest.Pytester, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    pytester: pytest.Pytester,
+    mongod: embedded.Mongod,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What tests have recorded into a MongoDB of theirs is there, though no exit handler runs."""
-    address, port = calls.database.client.address or ("", 0)
-    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", f"mongodb://{address}:{port}")
+    monkeypatch.setenv("LLM_AUDIT_MONGO_URL", mongod.url)
     monkeypatch.setenv("LLM_AUDIT_DATABASE", calls.database.name)
     monkeypatch.setenv("LLM_AUDIT_EXIT_TIMEOUT_SECONDS", str(PATIENCE))
     pytester.makeconftest("import os\ndef pytest_sessionfinish():\n    os._exit(0)")

@@ -111,10 +111,10 @@ def read_messages(messages: object, *, role: str = USER) -> list[Part]:
 def _parts(blocks: Iterable[Block]) -> list[Part]:
     """Return the parts of a message with neighbouring texts made one, as some APIs split them."""
     parts: list[Part] = []
+    texts: dict[int, list[str]] = {}  # of which a part is made, by its place
     for what, role, value in blocks:
         if what == TEXT and parts and parts[-1].type == TEXT:
-            text = parts[-1].content + value
-            parts[-1] = parts[-1].model_copy(update={"content": text})
+            texts.setdefault(len(parts) - 1, [parts[-1].content]).append(value)
         elif what == CALL:
             parts.extend(_call(value))
         elif what == RESPONSE:
@@ -122,6 +122,8 @@ def _parts(blocks: Iterable[Block]) -> list[Part]:
         else:
             content = _reasoning(value) if what == REASONING else value
             parts.append(Part(role=role, type=what, content=content))
+    for place, pieces in texts.items():
+        parts[place].content = "".join(pieces)
     return parts
 
 

@@ -153,7 +153,7 @@ class _Memory:
                 return call_id, length
         for length in range(len(keys), 0, -1):  # the history was cut off or told differently
             answered = self._by_answer.get(keys[length - 1])
-            if answered and _is_no_coincidence(answered, keys[:length]):
+            if answered and _is_no_coincidence(answered, keys, length):
                 return answered.call_id, length
         return None, 0
 
@@ -189,11 +189,11 @@ def _turn(row: Mapping[str, Any], memory: _Memory) -> Turn:
     )
 
 
-def _is_no_coincidence(answered: _Said, keys: Sequence[str]) -> bool:
-    """Tell whether a history that ends in a call's last words is that call's."""
+def _is_no_coincidence(answered: _Said, keys: Sequence[str], length: int) -> bool:
+    """Tell whether a history, the first keys up to a call's last words, is that call's."""
     asked = answered.asked_keys[-1:]
-    before = len(keys) - len(answered.answer_keys) - 1
-    return len(keys[-1]) >= LONG_KEY or (before >= 0 and [keys[before]] == asked)
+    before = length - len(answered.answer_keys) - 1
+    return len(keys[length - 1]) >= LONG_KEY or (before >= 0 and [keys[before]] == asked)
 
 
 def _digest(before: bytes, key: str) -> bytes:

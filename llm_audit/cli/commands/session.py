@@ -14,6 +14,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import WHOLE_ID, distinct_width
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.parts import print_error, print_exchange
+from llm_audit.cli.drawing.runs import both_ends, fold
 from llm_audit.cli.options import AsJson
 from llm_audit.providers.blocks import ASSISTANT, TEXT
 from llm_audit.providers.messages import Part
@@ -43,19 +44,30 @@ def session(
         return
     console = terminal.console()
     _print_totals(console, session_id, turns)
+    _print_turns(console, turns, full=full)
+
+
+def _print_turns(console: Console, turns: Sequence[Turn], *, full: bool) -> None:
     lists = [[turn.new, _answer(turn), *turn.other_answers] for turn in turns]
     said = iter(pair(*chain.from_iterable(lists)))
-    numbers: dict[str, int] = {}
+    drawn = [
+        (turn, list(islice(said, len(in_turn)))) for turn, in_turn in zip(turns, lists, strict=True)
+    ]
+    numbers = {turn.id: number for number, turn in enumerate(turns, start=1)}
     needed = distinct_width([turn.id for turn in turns], terminal.SHORT_ID)
     id_width = max(needed, WHOLE_ID) if console.width >= WITH_WHOLE_IDS else needed
-    for number, (turn, in_turn) in enumerate(zip(turns, lists, strict=True), start=1):
-        console.print()
-        console.print(_rule(console, number, turn, id_width))
-        console.print(Text(_facts(number, turn, numbers), "dim"))
-        request, *answers = islice(said, len(in_turn))
-        print_exchange(console, request, answers, full=full)
-        print_error(console, turn.model_dump(include={"error_type", "error_message"}), full=full)
-        numbers[turn.id] = number
+    first, between, last = both_ends(drawn, full=full)
+    for shown in (first, last):
+        for turn, (request, *answers) in shown:
+            console.print()
+            console.print(_rule(console, numbers[turn.id], turn, id_width))
+            console.print(Text(_facts(numbers[turn.id], turn, numbers), "dim"))
+            print_exchange(console, request, answers, full=full)
+            error = turn.model_dump(include={"error_type", "error_message"})
+            print_error(console, error, full=full)
+        if between and shown is first:
+            console.print()
+            console.print(fold(len(between), "turn"))
 
 
 def _print_totals(console: Console, session_id: str, turns: Sequence[Turn]) -> None:

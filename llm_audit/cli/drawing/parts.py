@@ -12,6 +12,7 @@ from rich.text import Text
 from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.runs import both_ends, fold
 from llm_audit.providers.blocks import (
     ASSISTANT,
     CALL,
@@ -37,7 +38,7 @@ ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool"
 
 
 def print_exchange(
-    console: Console, request: Iterable[Paired], answers: Sequence[Iterable[Paired]], *, full: bool
+    console: Console, request: Sequence[Paired], answers: Sequence[Sequence[Paired]], *, full: bool
 ) -> None:
     """Print what was asked, and what was answered.
 
@@ -48,9 +49,18 @@ def print_exchange(
         full: Fold nothing.
     """
     _print_parts(console, request, full=full)
-    for number, answer in enumerate(answers, start=1):
-        choice = f"choice {number}" if len(answers) > 1 else ""
-        _print_parts(console, answer, full=full, remark=choice)
+    choices = [
+        (f"choice {number}" if len(answers) > 1 else "", answer)
+        for number, answer in enumerate(answers, start=1)
+    ]
+    first, between, last = both_ends(choices, full=full)
+    for remark, answer in first:
+        _print_parts(console, answer, full=full, remark=remark)
+    if between:
+        console.print()
+        console.print(fold(len(between), "choice"))
+    for remark, answer in last:
+        _print_parts(console, answer, full=full, remark=remark)
 
 
 def print_error(console: Console, call: Call, *, full: bool) -> None:
@@ -100,9 +110,19 @@ def _says_much(value: Any) -> bool:
 
 
 def _print_parts(
-    console: Console, parts: Iterable[Paired], *, full: bool, remark: str = ""
+    console: Console, parts: Sequence[Paired], *, full: bool, remark: str = ""
 ) -> None:
     """Print what was said under the roles that said it, with a remark beside the first."""
+    first, between, last = both_ends(parts, full=full)
+    _print_run(console, first, full=full, remark=remark)
+    if between:
+        are_calls = all(paired.part.type == CALL for paired in between)
+        console.print()
+        console.print(fold(len(between), "tool call" if are_calls else "part"))
+        _print_run(console, last, full=full)
+
+
+def _print_run(console: Console, parts: Iterable[Paired], *, full: bool, remark: str = "") -> None:
     before: Part | None = None
     for paired in parts:
         part = paired.part
@@ -140,7 +160,12 @@ def _shown(paired: Paired, *, full: bool) -> Iterator[Padding]:
         yield from _labelled("·", "thinking", None, thought, full=full, style="dim italic")
     elif part.type == CALL:
         yield from _labelled("→", part.name, part.id, part.arguments, full=full)
-        for response in paired.responses:
+        first, between, last = both_ends(paired.responses, full=full)
+        for response in first:
+            yield from _given_back(response, None, None, full=full)
+        if between:
+            yield _indented(fold(len(between), "response"), 2)
+        for response in last:
             yield from _given_back(response, None, None, full=full)
     elif part.type == RESPONSE:
         yield from _given_back(part, part.name, part.id, full=full)

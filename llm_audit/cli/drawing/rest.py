@@ -1,8 +1,8 @@
 """What is stored of a call and was not drawn: so that nothing is left out."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
@@ -10,13 +10,48 @@ from llm_audit.providers.messages import Part
 
 _NAMED_BY_ITS_SIGN = frozenset({"role", "type", "part_kind"})
 _DEEPEST = 100
+LOOKED_THROUGH_MAX = 2**30  # characters in a call; more than one of any real length takes
 
 
-class _Drawn(NamedTuple):
-    """What was shown of what was said."""
+class _Drawn:
+    """What was shown of what was said.
 
-    text: str
-    values: frozenset[tuple[type, Any]]
+    Args:
+        leaves: Every text and every number of it, in order.
+    """
+
+    def __init__(self, leaves: Sequence[Any]) -> None:
+        texts = [leaf for leaf in leaves if isinstance(leaf, str)]
+        self._whole = frozenset(texts)
+        self._text = "\0".join(texts)
+        self._found_at = 0
+        self._left = LOOKED_THROUGH_MAX
+        self._known: dict[str, bool] = {}
+        values = ((type(leaf), leaf) for leaf in leaves if isinstance(leaf, int | float))
+        self.values = frozenset(values)
+
+    def says(self, text: str) -> bool:
+        """Tell whether a text was shown, whole or as a part of another one.
+
+        What is stored is asked for in the order in which it was shown. All that is looked through
+        for it has a bound; after that, nothing was shown.
+        """
+        if text in self._whole:
+            return True
+        if text not in self._known:
+            self._known[text] = self._holds(text)
+        return self._known[text]
+
+    def _holds(self, text: str) -> bool:
+        whole = len(self._text)
+        for start, end in ((self._found_at, whole), (0, self._found_at + len(text))):
+            stop = min(end, start + self._left)
+            at = self._text.find(text, start, stop)
+            self._left -= (stop if at < 0 else at) - start
+            if at >= 0:
+                self._found_at = at
+                return True
+        return False
 
 
 class _Whole:
@@ -54,9 +89,7 @@ def _drawn(parts: Iterable[Part]) -> _Drawn:
         if name != "is_error"
         for leaf in _leaves(value)
     ]
-    texts = (leaf for leaf in leaves if isinstance(leaf, str))
-    values = ((type(leaf), leaf) for leaf in leaves if isinstance(leaf, int | float))
-    return _Drawn("\0".join(texts), frozenset(values))
+    return _Drawn(leaves)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -96,7 +129,7 @@ def _of_leaf(value: Any, drawn: _Drawn) -> Any:
     if value is None or value == "":
         return _Empty
     if isinstance(value, str):
-        return [] if value in drawn.text or _meaning_is_drawn(value, drawn) else _Whole
+        return [] if drawn.says(value) or _meaning_is_drawn(value, drawn) else _Whole
     if isinstance(value, int | float):
         return [] if (type(value), value) in drawn.values else _Whole
     return _Whole
@@ -105,12 +138,13 @@ def _of_leaf(value: Any, drawn: _Drawn) -> Any:
 def _meaning_is_drawn(text: str, drawn: _Drawn) -> bool:
     """Tell whether what a text of JSON means was shown, such as a tool's arguments."""
     if not text.lstrip().startswith(("{", "[")):
-        return text.strip() in drawn.text
+        return drawn.says(text.strip())
     try:
         meant = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return not _listed(_left(meant, "", drawn, 0)) and _left(meant, "", drawn, 0) is not _Whole
+    left = _left(meant, "", drawn, 0)
+    return left is not _Whole and not _listed(left)
 
 
 def _listed(left: Any) -> list[tuple[str, Any]]:

@@ -44,7 +44,7 @@ def search(
     Raises:
         UsageError: An argument is wrong.
     """
-    pattern = _pattern(text)
+    _pattern(text)
     checked_limit(limit)
     condition(filters)  # before anything is reckoned with its dates
     if filters.get("start_date") is None and not text_index:
@@ -52,41 +52,32 @@ def search(
     return [
         {"$match": condition(filters, after=after) | (_words_of(text) if text_index else {})},
         {"$sort": {"_id": -1}},
-        {"$set": {"_searched": {"found": False, "level": [f"${name}" for name in SAID]}}},
-        *(_level_of(pattern) for _ in range(SEARCH_DEPTH + 1)),
-        {"$match": {"_searched.found": True}},
-        {"$unset": "_searched"},
+        {"$match": {"$expr": _says([f"${name}" for name in SAID], _pattern(text), SEARCH_DEPTH)}},
         *([] if limit is None else [{"$limit": limit}]),
     ]
 
 
-def _level_of(pattern: str) -> dict[str, Any]:
-    """Return the stage that looks at the texts of a level, then goes one level down."""
-    text = if_({"$eq": [{"$type": "$$part"}, "string"]}, "$$part", "")
+def _says(parts: Any, pattern: str, depth: int) -> dict[str, Any]:
+    """Return the test for a list in which a text says it, or something in one of its parts does.
+
+    Every part is looked at where it is and once: what MongoDB joins to one list, it copies again
+    for each part that it adds.
+    """
+    part = f"$$at_{depth}"
+    text = if_({"$eq": [{"$type": part}, "string"]}, part, "")
     matches = {"$regexMatch": {"input": text, "regex": pattern, "options": "i"}}
-    values = {"$map": {"input": {"$objectToArray": "$$part"}, "as": "pair", "in": "$$pair.v"}}
+    values = {"$map": {"input": {"$objectToArray": part}, "as": "pair", "in": "$$pair.v"}}
     below = {
         "$switch": {
             "branches": [
-                {"case": {"$isArray": ["$$part"]}, "then": "$$part"},
-                {"case": {"$eq": [{"$type": "$$part"}, "object"]}, "then": values},
+                {"case": {"$isArray": part}, "then": part},
+                {"case": {"$eq": [{"$type": part}, "object"]}, "then": values},
             ],
             "default": [],
         }
     }
-    every_part = {"input": "$_searched.level", "as": "part"}
-    hits = {"$anyElementTrue": {"$map": every_part | {"in": matches}}}
-    joined = {
-        "input": {"$map": every_part | {"in": below}},
-        "initialValue": [],
-        "in": {"$concatArrays": ["$$value", "$$this"]},
-    }
-    return {
-        "$set": {
-            "_searched.found": {"$or": ["$_searched.found", hits]},
-            "_searched.level": if_({"$eq": ["$_searched.found", True]}, [], {"$reduce": joined}),
-        }
-    }
+    says = matches if not depth else {"$or": [matches, _says(below, pattern, depth - 1)]}
+    return {"$anyElementTrue": {"$map": {"input": parts, "as": part[2:], "in": says}}}
 
 
 def _words_of(text: str) -> dict[str, Any]:

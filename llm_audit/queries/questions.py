@@ -1,5 +1,6 @@
 """Every question about calls, each written once for the async and for the sync repository."""
 
+from collections.abc import Callable
 from typing import Any, Unpack
 
 from llm_audit.call import Kind, columns
@@ -11,20 +12,25 @@ from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import restored
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.results import (
     CostSummary,
     FailureSummary,
+    Found,
     LatencySummary,
     RetrySpend,
     ScoreSummary,
     ToolUsage,
     Usage,
 )
-from llm_audit.queries.steps import Each, Steps, question, rows
+from llm_audit.queries.steps import Document, Each, Steps, question, rows
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 from llm_audit.settings import get_settings
 
 SAMPLE_MAX_CHARACTERS = 500
+SEARCH_BATCH = 10
+_COUNTING_MS = 1_000
+_LONGEST_MS = 2**31 - 1  # that MongoDB takes
 
 WITHOUT_CONTENT: dict[str, Any] = {
     "$project": dict.fromkeys(columns(Kind.WHO, Kind.FIGURE, Kind.LABEL), 1)
@@ -108,12 +114,14 @@ class Questions:
         after: Id | None = None,
         with_content: bool = True,
         **filters: Unpack[CallFilters],
-    ) -> Steps[list[LLMCall]]:
+    ) -> Steps[Found[LLMCall]]:
         """Return the calls that said something, newest first, in pages like `list_by_filters`.
 
         Every text in system prompt, messages, input and response is looked at, tool arguments and
         results included. The calls of the time range are read one by one, so keep it short; with
-        the setting `text_index` they are looked up, and only whole words are found.
+        the setting `text_index` they are looked up, and only whole words are found. The list that
+        is returned says in `not_searched` what may hold the text as well: content in GridFS, and
+        older calls if the time of the setting `query_timeout_seconds` was over.
 
         Args:
             text: What has to be in one of the texts, in capitals or not; nothing in it is special.
@@ -125,7 +133,12 @@ class Questions:
         """
         indexed = get_settings().text_index
         pipeline = pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters)
-        return (yield from calls(pipeline, with_content=with_content))
+        found = Found[LLMCall]()
+        shown = [] if with_content else [WITHOUT_CONTENT]
+        found.not_searched = yield from searched(
+            [*pipeline, *shown], lambda row: found.append(LLMCall.model_validate(row))
+        )
+        return found
 
     @question
     def get_calls_by_trace(
@@ -295,6 +308,45 @@ class Questions:
             name, group_by, source=source, timezone=timezone, **filters
         )
         return (yield from rows(pipeline, ScoreSummary.model_validate))
+
+
+def searched(
+    pipeline: Pipeline, take: Callable[[Document], object], *, batch_size: int = SEARCH_BATCH
+) -> Steps[tuple[str, ...]]:
+    """Hand out what a search finds, and return what was not searched.
+
+    Args:
+        pipeline: Begins with `pipelines.search`.
+        take: Is called with each call as it comes.
+        batch_size: How many MongoDB sends at once; those that it holds back when its time is over
+            are lost.
+
+    Returns:
+        What may hold the text as well, each in a sentence.
+    """
+    reasons = []
+    if not (yield Each(pipeline, take, batch_size, query_limit_ms())):
+        reasons.append(
+            f"The search was stopped after {get_settings().query_timeout_seconds:g} s "
+            "(query_timeout_seconds): older calls may say it, too."
+        )
+    counted: list[int] = []
+    in_gridfs = not_searched(pipeline)
+    yield Each(in_gridfs, lambda row: counted.append(row["calls"]), patience_ms=_COUNTING_MS)
+    if counts := sum(counted):
+        many = "more than " if counts > COUNTED_MAX else ""
+        calls_are = "call has" if counts == 1 else "calls have"
+        reasons.append(
+            f"{many}{min(counts, COUNTED_MAX):,} {calls_are} content in GridFS, "
+            "which is not searched."
+        )
+    return tuple(reasons)
+
+
+def query_limit_ms() -> int | None:
+    """Return how long MongoDB may work on a question; None for as long as it takes."""
+    seconds = get_settings().query_timeout_seconds
+    return None if seconds is None else min(max(1, round(seconds * 1000)), _LONGEST_MS)
 
 
 def calls(pipeline: Pipeline, *, with_content: bool = True) -> Steps[list[LLMCall]]:

@@ -16,7 +16,7 @@ from pymongo.errors import ExecutionTimeout
 from llm_audit.documents import LLMCall
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
-from llm_audit.queries.questions import Questions
+from llm_audit.queries.questions import Questions, query_limit_ms
 from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
 from llm_audit.store.connection import Documents, client_of, readable, readable_only
@@ -71,7 +71,8 @@ class _Repository(Questions):
         first, *others = step.pipeline
         if self._tenant:
             first = {"$match": {"$and": [self._tenant, first["$match"]]}}
-        options = {"batchSize": step.batch_size, "maxTimeMS": step.patience_ms}
+        limit_ms = step.patience_ms or (None if step.takes_long else query_limit_ms())
+        options = {"batchSize": step.batch_size, "maxTimeMS": limit_ms}
         given = {name: value for name, value in options.items() if value is not None}
         return {"pipeline": [first, *others], **given}
 
@@ -125,14 +126,17 @@ class LLMCallRepository(_Repository):
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
-    async def _answer(self, collection: AsyncDocuments, step: Each | Content) -> bytes | None:
+    async def _answer(
+        self, collection: AsyncDocuments, step: Each | Content
+    ) -> bytes | bool | None:
         if isinstance(step, Content):
             return await _content_async(collection, step.sha256)
         with _patiently(step):
             found = await readable_only(collection).aggregate(**self._command(step))
             async for document in found:
                 step.take(document)
-        return None
+            return True
+        return False
 
     def _calls(self) -> AsyncDocuments:
         if self._collection is not None:
@@ -232,13 +236,14 @@ class SyncLLMCallRepository(_Repository):
     ) -> None:
         self.close()
 
-    def _answer(self, collection: Documents, step: Each | Content) -> bytes | None:
+    def _answer(self, collection: Documents, step: Each | Content) -> bytes | bool | None:
         if isinstance(step, Content):
             return _content(collection, step.sha256)
         with _patiently(step):
             for document in readable_only(collection).aggregate(**self._command(step)):
                 step.take(document)
-        return None
+            return True
+        return False
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import math
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from llm_audit.call import UTCDatetime
 from llm_audit.tolerant import TolerantModel
+
+T = TypeVar("T")
 
 
 def _rounded(value: object) -> object:
@@ -16,6 +18,16 @@ def _rounded(value: object) -> object:
 
 
 Tokens = Annotated[int, BeforeValidator(_rounded)]
+
+
+class Found(list[T]):
+    """The calls that a search has found, newest first.
+
+    Attributes:
+        not_searched: What may hold the text as well, each in a sentence; empty if all was searched.
+    """
+
+    not_searched: tuple[str, ...] = ()
 
 
 class ToolUsage(TolerantModel):

@@ -33,15 +33,17 @@ T = TypeVar("T")
 
 
 class Each(NamedTuple):
-    """The step that takes every document of a pipeline as it comes; the answer is None.
+    """The step that takes every document of a pipeline as it comes.
 
-    Its first stage has to be a `$match`.
+    Its first stage has to be a `$match`. The answer tells whether it came to its end, which a step
+    without patience always does, or raises.
     """
 
     pipeline: Pipeline
     take: Callable[[Document], object]
     batch_size: int | None = None  # as MongoDB likes
     patience_ms: int | None = None  # then what has come is all
+    takes_long: bool = False  # and may: there is no time limit
 
 
 class Content(NamedTuple):
@@ -68,14 +70,14 @@ def rows(pipeline: Pipeline, read: Callable[[Document], T]) -> Steps[list[T]]:
 def each(
     pipeline: Pipeline, take: Callable[[Document], object], *, batch_size: int | None = None
 ) -> Steps[None]:
-    """Hand out what a pipeline gives, one document after the other, and keep none.
+    """Hand out what a pipeline gives, however much, one document after the other, and keep none.
 
     Args:
         pipeline: Its stages, a `$match` first.
         take: Is called with each document as it comes.
         batch_size: How many MongoDB sends at once.
     """
-    yield Each(pipeline, take, batch_size)
+    yield Each(pipeline, take, batch_size, takes_long=True)
 
 
 class Question(Generic[P, R]):

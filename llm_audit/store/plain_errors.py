@@ -85,6 +85,11 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
             plain = UnavailableError(
                 f"{place} does not let us in: {describe(error)}. Mend {place.url}."
             )
+        case driver.ExecutionTimeout():
+            plain = LLMAuditError(
+                f"{place} stopped working on it when its time was over: ask about fewer calls, by "
+                "a filter or a shorter time range, or raise query_timeout_seconds."
+            )
         case driver.OperationFailure():
             plain = _refused(place, error)
         case driver.InvalidName():

@@ -17,11 +17,14 @@ from nowhere import NOWHERE
 from pydantic import BaseModel
 from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import ExecutionTimeout
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 from waiting import Recording
 
 import llm_audit
 from llm_audit import (
     ConfigurationError,
+    LLMAuditError,
     LLMCallRepository,
     SyncLLMCallRepository,
     UnavailableError,
@@ -31,6 +34,8 @@ from llm_audit import (
 from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import Question
 from llm_audit.queries.trace_tree import TraceTree
+from llm_audit.settings import Settings
+from llm_audit.store.plain_errors import plain_errors
 
 CALL = next(call for call in CALLS if call.get("task_id") and call.get("session_id"))
 QUESTIONS = sorted(name for name, value in vars(Questions).items() if isinstance(value, Question))
@@ -273,3 +278,42 @@ def test_what_cannot_be_asked_is_said(mongod: embedded.Mongod) -> None:
     llm_audit.configure(mongo_url=mongod.url, database="a b")
     with SyncLLMCallRepository() as sync, pytest.raises(ConfigurationError, match="database"):
         sync.count_by_filters()
+
+
+def test_every_question_has_a_time_limit(mongod: embedded.Mongod) -> None:
+    """What MongoDB works on ends there, too; the error names the setting."""
+    asked = _Asked()
+    client: pymongo.MongoClient[Call] = pymongo.MongoClient(mongod.url, event_listeners=[asked])
+    llm_audit.configure(query_timeout_seconds=7)
+    with client, SyncLLMCallRepository(client["limits"]["llm_calls"]) as repository:
+        for name in QUESTIONS:
+            asked.limits.clear()
+            getattr(repository, name)(*ASKED.get(name, ()))
+            assert asked.limits
+            assert set(asked.limits) <= {7_000, 1_000}, name
+        llm_audit.configure(query_timeout_seconds=None)
+        asked.limits.clear()
+        repository.count_by_filters()
+    assert asked.limits == [None]
+    with (
+        pytest.raises(LLMAuditError, match="raise query_timeout_seconds"),
+        plain_errors(Settings()),
+    ):
+        raise ExecutionTimeout("operation exceeded time limit", 50)
+
+
+class _Asked(CommandListener):
+    """Notes the time limit of each aggregation."""
+
+    def __init__(self) -> None:
+        self.limits: list[int | None] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "aggregate":
+            self.limits.append(event.command.get("maxTimeMS"))
+
+    def succeeded(self, event: object) -> None:
+        """Do nothing."""
+
+    def failed(self, event: object) -> None:
+        """Do nothing."""

@@ -11,6 +11,7 @@ import pytest_asyncio
 from made_up_calls import START, Call, bound, call_id
 from pymongo.database import Database
 
+import llm_audit
 from llm_audit import LLMCallRepository, embedded, pipelines
 from llm_audit.settings import reset_settings
 from llm_audit.store.indexes import call_indexes
@@ -182,3 +183,30 @@ async def test_search_looks_at_a_week(database: Database[Call]) -> None:
     assert [call.id for call in earlier] == ids[1:]
     longer = await LLMCallRepository.search("needle", start_date=now - 30 * DAY)
     assert [call.id for call in longer] == ids
+
+
+async def test_what_was_not_searched_is_said(database: Database[Call], said: list[Call]) -> None:
+    """Content in GridFS is, and older calls where the time was over; what was found counts."""
+    calls, end, lot = database["llm_calls"], START + DAY, Random(5)
+    whole = await LLMCallRepository.search("order 4711", end_date=end)
+    assert whole.not_searched == ()
+
+    calls.update_one({"_id": said[4]["_id"]}, {"$set": {"media": ["0" * 64]}})
+    in_gridfs = await LLMCallRepository.search("order 4711", end_date=end)
+    assert [call.id for call in in_gridfs] == [call.id for call in whole]
+    assert in_gridfs.not_searched == ("1 call has content in GridFS, which is not searched.",)
+    other_user = await LLMCallRepository.search("order 4711", end_date=end, user_id="1")
+    assert other_user.not_searched == ()
+
+    calls.insert_many(
+        {
+            "_id": call_id(START - timedelta(days=1, seconds=n), lot),
+            "status": "SUCCESS",
+            "messages": [[[1]] for _ in range(20_000)],
+        }
+        for n in range(30)
+    )
+    llm_audit.configure(query_timeout_seconds=0.05)
+    cut_off = await LLMCallRepository.search("order 4711", end_date=end)
+    assert cut_off == in_gridfs[: len(cut_off)]
+    assert "(query_timeout_seconds): older calls may say it, too." in cut_off.not_searched[0]

@@ -42,6 +42,7 @@ from llm_audit.queries.conversation import Conversation
 from llm_audit.queries.results import (
     CostSummary,
     FailureSummary,
+    Found,
     LatencySummary,
     RetrySpend,
     ScoreSummary,
@@ -130,7 +131,7 @@ async def by_questions() -> None:
     assert_type(calls[0].status, LLMCallStatusEnum)
     assert_type(calls[0].model, str | None)
     assert_type(await LLMCallRepository.count_by_filters(provider="openai"), int)
-    assert_type(await LLMCallRepository.search("needle"), list[LLMCall])
+    assert_type(await LLMCallRepository.search("needle"), Found[LLMCall])
     assert_type(await LLMCallRepository.get_calls_by_trace("t"), list[LLMCall])
     assert_type(await LLMCallRepository.get_calls_by_task("t"), list[LLMCall])
     assert_type(await LLMCallRepository.get_workflow("w"), list[LLMCall])
@@ -144,7 +145,7 @@ async def by_questions() -> None:
     assert_type(await LLMCallRepository.latency_summary("model"), list[LatencySummary])
     assert_type(await LLMCallRepository.score_summary("helpful"), list[ScoreSummary])
     of_company = LLMCallRepository().for_company("c")
-    assert_type(await of_company.search("needle", with_content=False), list[LLMCall])
+    assert_type(await of_company.search("needle", with_content=False), Found[LLMCall])
     assert_type(await LLMCall.find(LLMCall.model == "gpt-4o").to_list(), list[LLMCall])
     await LLMCall.aggregate(pipelines.tool_usage(user_id="u")).to_list()
 

@@ -12,6 +12,8 @@ from local_time import local_time
 from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.pipelines.finding import not_searched
+from llm_audit.queries.views import VIEWS
 from llm_audit.references import CallReference
 from llm_audit.settings import changed_settings
 
@@ -273,3 +275,26 @@ def test_a_search_names_what_is_wrong() -> None:
         pipelines.search("x", limit=0)
     with pytest.raises(UsageError, match="end_date has to be a datetime, not str"):
         pipelines.search("x", end_date="2026-05-01")  # type: ignore[typeddict-item]
+
+
+def test_no_pipeline_takes_work_out_of_proportion() -> None:
+    """None joins lists in a loop or runs code of its own; a loop in a loop over one list is short.
+
+    MongoDB copies a list for each part that is joined to it.
+    """
+    written = {
+        **{getattr(one, "__name__", "scores"): one() for one in SUMMARIES},
+        **{name: view() for name, view in VIEWS.items()},
+        **{
+            related.__name__: related("x")
+            for related in (pipelines.session, pipelines.trace_tree, pipelines.workflow)
+        },
+        "search": pipelines.search("x"),
+        "not searched": not_searched(pipelines.search("x")),
+    }
+    for name, stages in written.items():
+        text = json.dumps(stages, default=str)
+        for dear in ("$reduce", "$concatArrays", "$function", "$accumulator", "$where"):
+            assert f'"{dear}"' not in text, (name, dear)
+        if '"$unwind": "$tool"' in text:  # and each is looked for in all of the call's names
+            assert '"tool": {"$slice": [' in text, name

@@ -16,6 +16,7 @@ from llm_audit.cli.drawing.json_lines import json_row, print_json_rows
 from llm_audit.cli.drawing.parts import role_style
 from llm_audit.cli.drawing.passages import Passage, find_passages
 from llm_audit.cli.drawing.rows import WEEK
+from llm_audit.cli.exits import say
 from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
@@ -47,8 +48,7 @@ def search(
     Without the setting text_index the calls of the time range are read one by one; with it they are
     looked up, and only whole words are found.
     """
-    from llm_audit.queries.questions import WITHOUT_CONTENT
-    from llm_audit.queries.steps import each
+    from llm_audit.queries.questions import WITHOUT_CONTENT, searched
 
     with repository() as questions:
         filters = questions.ask(with_whole_parents(filters))
@@ -58,8 +58,11 @@ def search(
         )
         shown = _Shown(text, filters, limit, as_json=as_json)
         fields = {"$project": WITHOUT_CONTENT["$project"] | dict.fromkeys(SAID, 1)}
-        questions.ask(each([*pipeline, fields], shown.add, batch_size=1))  # as soon as it is found
+        # as soon as it is found
+        reasons = questions.ask(searched([*pipeline, fields], shown.add, batch_size=1))
         shown.end()
+    for reason in reasons:
+        say(reason)
 
 
 class _Shown:

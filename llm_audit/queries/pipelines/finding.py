@@ -13,6 +13,7 @@ from llm_audit.queries.pipelines.stages import Pipeline, if_
 SEARCH_SPAN = timedelta(days=7)
 SEARCH_DEPTH = 10  # lists and objects in each other: the arguments in a Bedrock message begin at 6
 SEARCH_MAX_CHARACTERS = 1000
+COUNTED_MAX = 1_000
 
 
 def search(
@@ -26,8 +27,9 @@ def search(
     """Which calls said this, newest first?
 
     Every text in the system prompt, the messages, the input and every choice of the response is
-    looked at, whatever the provider's shape, down to 10 lists and objects in each other. Without a
-    text index, which makes recording dear, the calls of the time range are read one by one.
+    looked at, whatever the provider's shape, down to 10 lists and objects in each other; what is in
+    GridFS is not, and is not searched. Without a text index, which makes recording dear, the calls
+    of the time range are read one by one: bound it with `maxTimeMS`.
 
     Args:
         text: What has to be in one of the texts, in capitals or not; nothing in it is special.
@@ -54,6 +56,24 @@ def search(
         {"$sort": {"_id": -1}},
         {"$match": {"$expr": _says([f"${name}" for name in SAID], _pattern(text), SEARCH_DEPTH)}},
         *([] if limit is None else [{"$limit": limit}]),
+    ]
+
+
+def not_searched(search: Pipeline) -> Pipeline:
+    """How many of the calls that a search looks at have content in GridFS, which it does not see?
+
+    Args:
+        search: What `search` returned.
+
+    Returns:
+        Stages that give one document, none if there is no such call: `{calls}`, at most one more
+        than `COUNTED_MAX`. Index: media_newest.
+    """
+    looked_at = {name: wanted for name, wanted in search[0]["$match"].items() if name != "$text"}
+    return [
+        {"$match": {"$and": [{"media": {"$exists": True}}, looked_at]}},
+        {"$limit": COUNTED_MAX + 1},
+        {"$count": "calls"},
     ]
 
 

@@ -9,6 +9,7 @@ from llm_audit.queries.filters import condition
 Pipeline = list[dict[str, Any]]
 
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens")
+TOOLS_MAX = 200  # different ones that count, of those that one call asks for
 _LARGEST = 1e100  # beyond that, sums would become infinite
 
 
@@ -31,10 +32,14 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
 
 
 def per_tool(matched: dict[str, Any]) -> Pipeline:
-    """Return the stages that make a call one document for each `tool` that it asks for."""
+    """Return the stages that make a call one document for each `tool` that it asks for.
+
+    Each of them is looked for in all of the call's names, so there is a bound to them.
+    """
+    different = {"$setUnion": [list_in("$tools_called")]}
     return [
         {"$match": matched},
-        {"$set": {"tool": {"$setUnion": [list_in("$tools_called")]}}},
+        {"$set": {"tool": {"$slice": [different, TOOLS_MAX]}}},
         {"$unwind": "$tool"},
     ]
 

@@ -19,7 +19,8 @@ from llm_audit.queries.pipelines.stages import (
 def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
     """Which tools do models ask for, how often, and what do the calls that ask for them cost?
 
-    A call that asks for two tools counts, with its whole cost, for both.
+    A call that asks for two tools counts, with its whole cost, for both; of one that asks for more
+    than 200 different ones, 200 count.
 
     Args:
         **filters: With `tool`, only the rows of those tools are given.

@@ -24,7 +24,7 @@ from llm_audit.journal.records import OWN, Record
 from llm_audit.settings import made_before
 
 # They are written back as they are read, times and UUIDs that Python cannot hold included.
-_AS_STORED: CodecOptions[Any] = CODEC_OPTIONS.with_options(
+AS_STORED: CodecOptions[Any] = CODEC_OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     tz_aware=False,
     unicode_decode_error_handler="backslashreplace",
@@ -36,7 +36,7 @@ _RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(tz_aware=False)
 def read_end(record: Record) -> Record:
     """Return the outcome that a record of the op ENDED stands for."""
     try:
-        fields, notes = outcome_of(bson.decode(record.doc, _AS_STORED))
+        fields, notes = outcome_of(bson.decode(record.doc, AS_STORED))
     except Exception as fault:  # noqa: BLE001  (bytes that were given as BSON may be none)
         fields, notes = _unread(RawBSONDocument(bytes(record.doc), _RAW), fault)
     try:

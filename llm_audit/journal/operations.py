@@ -43,6 +43,13 @@ _RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConvers
 _pack_length = struct.Struct("<i").pack
 
 # What is left of a record that has to do without its content, each as far as it is small.
+# What no caller and no provider writes: what is known of a call without a word of theirs.
+_OURS = frozenset(
+    {
+        *named(Kind.FIGURE),
+        *("schema_version", "call_type", "environment", "service", "host", "pid", "process_nonce"),
+    }
+)
 BARE_FIELDS = frozenset(named(Kind.WHO, Kind.FIGURE, Kind.LABEL))
 BARE_FIELD_MAX_BYTES = 2048
 
@@ -221,6 +228,20 @@ def bare(record: Record, reason: str) -> Record:
     if record.op == OTHER:
         kept["outcome_key"] = key = Int64(key - 1)
     return record._replace(key=key, doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
+
+
+def unsaid(record: Record, why: str) -> tuple[Record, int]:
+    """Return a record with nothing that anybody said or named, and how many fields that takes.
+
+    Args:
+        record: Of a call.
+        why: For the note that names the fields.
+    """
+    fields = _fields(record)
+    left = {name: value for name, value in fields.items() if name in _OURS}
+    gone = [name for name in fields if name not in left]
+    notes = (f"{', '.join(gone)}: {why}",) if gone else ()
+    return record._replace(doc=bson.encode(left), notes=notes, blobs=()), len(gone)
 
 
 def _fields(record: Record) -> dict[str, Any]:

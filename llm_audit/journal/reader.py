@@ -25,6 +25,7 @@ BATCH_MAX_BYTES = 8 * 2**20
 # Less than this in a segment that is being written is left for the next batch: whoever writes it
 # competes with us for the interpreter, record by record.
 CHASE_MIN_BYTES = 64 * 2**10
+STAGE_SECONDS = 1.0
 BLOB_BYTES = 2**20  # what one counts for in a batch; how large it is nobody has looked yet
 
 Origin = tuple[Record, Segment]
@@ -69,6 +70,8 @@ class JournalReader:
         before_delete: Called with each segment that has arrived, before it goes; what it raises
             keeps the segment.
         known: What others have learned of the journal, of segments that are gone.
+        stage: What each record goes through before it is sent. It may take long, so a batch is due
+            when a second of it is over.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class JournalReader:
         losses: Losses,
         before_delete: Callable[[Segment], None] = lambda _: None,
         known: Account | None = None,
+        stage: Callable[[Record], Record] | None = None,
     ) -> None:
+        self._stage = stage
         self._segments = segments
         self._losses = losses
         self._before_delete = before_delete
@@ -140,16 +145,23 @@ class JournalReader:
         self._read_enough()
         self._release_waiting(everything=everything and self.read)
         batch = Batch()
+        over = clock.monotonic() + STAGE_SECONDS
         while (
             self._ready
             and len(batch.writes) < self._batch_size
             and batch.size_bytes < BATCH_MAX_BYTES
+            and not (self._stage and batch.writes and clock.monotonic() > over)
         ):
-            first, outcome = self._ready.popleft()
-            batch.add(first, outcome)
+            first, outcome = self._ready[0]
+            batch.add(self._staged(first), outcome and self._staged(outcome))
+            self._ready.popleft()
             self._ready_bytes -= _size(first, outcome)
         self._in_flight = batch if batch.writes else None
         return self._in_flight
+
+    def _staged(self, origin: Origin) -> Origin:
+        record, segment = origin
+        return (self._stage(record), segment) if self._stage else origin
 
     def acknowledge(self) -> None:
         """Take the batch in flight off the journal, and delete the segments that are done with."""

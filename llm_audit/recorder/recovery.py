@@ -15,6 +15,7 @@ from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
+from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
 from llm_audit.store.processes import documents, find_account, note_progress, note_recovered
 
@@ -143,10 +144,12 @@ class Recovery:
         settings, target = self._settings, self._target_folder.name
         self._other_kernels.forget_removed()
         for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
+            theirs, ours = str(folder.owner().get("target")), settings.target_name()
+            is_redacted = theirs.endswith(WITH_STAGE)  # where it was moved to, nobody would do that
+            move = f" If they belong to {ours}, move it into {self._target_folder}."
             log_once(
-                f"{folder.path} holds calls for {folder.owner().get('target')}: only a process "
-                f"with those settings ships them. If they belong to {settings.target_name()}, "
-                f"move it into {self._target_folder}."
+                f"{folder.path} holds calls for {theirs}: only a process with those settings ships "
+                f"them.{'' if is_redacted else move}"
             )
         self._look_began = clock.monotonic()
         self._dead = adopt_dead(self._target_folder, self._other_kernels)

@@ -8,6 +8,7 @@ from llm_audit.journal.losses import Account, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import ProcessFolder
+from llm_audit.recorder.stage import Stage
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
@@ -52,6 +53,7 @@ class Shipment:
             losses=losses,
             before_delete=partial(before_delete, self),
             known=known,
+            stage=Stage(settings) if settings.redact_in_shipper else None,
         )
         self.rejected = Rejected(
             settings,

@@ -1,40 +1,68 @@
 """What `configure(redact=...)` and the environment may say: functions, names of rules, rules."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from llm_audit.redaction.rule import Operator, Rule
 
+_PRESIDIO = "presidio"
 
-def read_rules(given: Any) -> Any:
+
+def read_rules(given: Any, *, slow: bool = False) -> Any:
     """Return what redacts: a function as it is, else a tuple of rules and functions, or None.
 
     Args:
         given: None, a function, the name of a rule or several with commas, each also with its
             operator ("email:pseudonym"), a `Rule`, or a list of these.
+        slow: Whether it may take long.
 
     Raises:
         ValueError: It is none of that; the message does not repeat it.
     """
-    if given is None or (callable(given) and not isinstance(given, str | Rule)):
+    if given is None or _is_function(given):
         return given
-    several = given if isinstance(given, list | tuple) else [given]
-    return tuple(rule for one in several for rule in _rules(one))
+    return tuple(_rules(given, slow=slow))
 
 
-def _rules(given: Any) -> list[Any]:
-    if isinstance(given, Rule) or (callable(given) and not isinstance(given, str)):
-        return [given]
-    if not isinstance(given, str):
-        raise ValueError(  # noqa: TRY004 - pydantic makes one error of it
-            "give a function, a Rule, the name of a rule, or a list of these"
-        )
-    return [_named(name.strip()) for name in given.split(",") if name.strip()]
+read_slow_rules = partial(read_rules, slow=True)
 
 
-def _named(given: str) -> Rule:
-    name, _, operator = (part.strip() for part in given.lower().partition(":"))
+def _is_function(given: Any) -> bool:
+    return callable(given) and not isinstance(given, str | Rule)
+
+
+def _rules(given: Any, *, slow: bool) -> Iterator[Any]:
+    if isinstance(given, list | tuple):
+        for one in given:
+            yield from _rules(one, slow=slow)
+    elif isinstance(given, str):
+        for named in given.lower().split(","):
+            if name := named.strip():
+                yield from _named(name, slow=slow)
+    elif isinstance(given, Rule) or _is_function(given):
+        yield given
+    else:
+        raise ValueError("give a function, a Rule, the name of a rule, or a list of these")
+
+
+def _named(given: str, *, slow: bool) -> Iterator[Rule]:
+    name, operator = (part.strip() for part in f"{given}:remove".split(":")[:2])
+    if name == _PRESIDIO:
+        yield from _rules_of_presidio(operator, slow=slow)
+        return
     try:
-        return Rule(name, operator=cast("Operator", operator or "remove"))
+        yield Rule(name, operator=cast("Operator", operator))
     except ValueError as error:
         own = "Rules and functions of your own go to llm_audit.configure(redact=...)"
         raise ValueError(f"{error} {own}") from None
+
+
+def _rules_of_presidio(operator: str, *, slow: bool) -> Iterator[Rule]:
+    if not slow:
+        raise ValueError("presidio is too slow for the thread that calls: use redact_in_shipper")
+    from llm_audit.redaction.presidio import presidio  # an extra
+
+    for rule in presidio():
+        yield replace(rule, operator=cast("Operator", operator))

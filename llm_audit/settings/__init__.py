@@ -104,7 +104,7 @@ def _same(name: str, one: Settings, other: Settings) -> bool:
     if name == "spool_dir":  # the same folder by another path
         return one.spool_dir.resolve() == other.spool_dir.resolve()
     values = getattr(one, name), getattr(other, name)
-    either = name in {"redact", "prices"}
+    either = name in {"redact", "redact_in_shipper", "prices"}
     return same_function(*values) if either else bool(values[0] == values[1])
 
 

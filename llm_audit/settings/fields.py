@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from llm_audit.errors import let_through
-from llm_audit.redaction.given import read_rules
+from llm_audit.redaction.given import read_rules, read_slow_rules
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings.mongo_url import hosts_in
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
@@ -36,6 +36,7 @@ Seconds = Annotated[float, Field(le=LONGEST_SECONDS)]
 LARGEST_REPLICA_SET = 50  # members that MongoDB allows
 LARGEST_BYTES = 2**60  # beyond 64 bits nothing can be measured
 Bytes = Annotated[int, Field(gt=0, le=LARGEST_BYTES)]
+WITH_STAGE = ", with redact_in_shipper"
 SHORTEST_KEY = 16  # characters: who can guess the key can guess who stands behind a pseudonym
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -102,6 +103,14 @@ class Settings(BaseModel):
         default=True, description="replace keys, tokens and passwords before anything is written"
     )
 
+    redact_in_shipper: Annotated[
+        Redact | tuple[Rule | Redact, ...] | None, BeforeValidator(read_slow_rules)
+    ] = Field(
+        None,
+        description="the same for what takes long: the journal on disk holds the text until it "
+        "is shipped",
+    )
+
     prices: Annotated[OwnPrices | PriceFunction | None, BeforeValidator(read_prices)] = Field(
         None,
         description="prices of your own, before the public list: a TOML file, or a function",
@@ -161,7 +170,7 @@ class Settings(BaseModel):
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
     )
 
-    @field_validator("redact")
+    @field_validator("redact", "redact_in_shipper")
     @classmethod
     def _has_its_key(cls, redact: Any, info: ValidationInfo) -> Any:
         """Return what redacts.
@@ -213,11 +222,17 @@ class Settings(BaseModel):
         return hosts_in(self.mongo_url.get_secret_value())
 
     def target(self) -> str:
-        """Name the collection that calls go to: a short hash of hosts, database and collection."""
+        """Name the way that calls go: a short hash of hosts, database, collection, and the stage.
+
+        So nobody ships a journal who does not redact it on its way.
+        """
         name = f"{self.hosts()}\n{self.database}\n{self.collection}"
+        if self.redact_in_shipper:
+            name += "\nredact_in_shipper"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
     def target_name(self) -> str:
         """Name the same for people."""
         hosts = self.hosts() or "a mongo_url that cannot be read"
-        return f"{hosts}, database {self.database}, collection {self.collection}"
+        stage = WITH_STAGE if self.redact_in_shipper else ""
+        return f"{hosts}, database {self.database}, collection {self.collection}{stage}"

@@ -92,7 +92,7 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]
 
 def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
-    if name == "redact":
+    if name in {"redact", "redact_in_shipper"}:
         return without_content  # who sets it wants less to be stored, not all
     if name == "redaction_key":
         return SecretStr(token_hex(SHORTEST_KEY))
@@ -109,7 +109,7 @@ def _fallback(name: str) -> Any:
 def _until_then(name: str, settings: Settings) -> str:
     if name == "mongo_url":
         return "calls wait in the spool"
-    if name == "redact":
+    if name in {"redact", "redact_in_shipper"}:
         return "calls are recorded without their content"
     if name == "redaction_key":
         return "a pseudonym is the same within this process only"

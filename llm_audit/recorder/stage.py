@@ -1,0 +1,67 @@
+"""The stage between the journal and MongoDB: rules that are too slow for the thread that calls.
+
+What they look for is on this machine's disk, in the journal, until it has been shipped.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+
+import bson
+
+from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.errors import log_once
+from llm_audit.journal.ends import AS_STORED
+from llm_audit.journal.operations import unsaid
+from llm_audit.journal.records import OWN, START, VERDICT, Record
+from llm_audit.redaction.apply import Redaction
+from llm_audit.redaction.functions import STRUCTURE
+from llm_audit.settings import Settings
+
+NAME = "redact_in_shipper"
+_STARTS_MAX = 10_000  # whose outcome is still to come
+
+
+class Stage:
+    """What redacts each record of a journal once, before it is sent.
+
+    Args:
+        settings: Which say by what rules.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        here = {"redact": settings.redact_in_shipper, "redact_secrets": False}
+        self._redaction = Redaction(settings.model_copy(update=here))
+        self._in_starts: OrderedDict[str, Mapping[str, int]] = OrderedDict()
+
+    def __call__(self, record: Record) -> Record:
+        """Return a record as it may be sent; without its content, where that cannot be told."""
+        if record.op == VERDICT:  # it holds nothing that anybody has said
+            return record
+        try:
+            return self._redacted(record)
+        except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)
+            log_once(
+                f"redact_in_shipper failed with {type(fault).__name__}: until it is fixed, calls "
+                "are stored without their content."
+            )
+            unsaid_of, gone = unsaid(record, f"dropped: {NAME} failed")
+            return unsaid_of._replace(redacted=self._counted(record, {NAME: gone} if gone else {}))
+
+    def _redacted(self, record: Record) -> Record:
+        fields, notes = self._redaction.by_functions(bson.decode(record.doc, AS_STORED))
+        structure = {name: fields.pop(name) for name in STRUCTURE if name in fields}
+        fields, counts = self._redaction.rewrite(fields, fields.get("call_type"))
+        return record._replace(
+            doc=bson.encode(fields | structure, codec_options=CODEC_OPTIONS),
+            notes=self._redaction.lines((*record.notes, *notes)),
+            redacted=self._counted(record, counts),
+        )
+
+    def _counted(self, record: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
+        """Return what was replaced; the outcome of a call counts what its start has lost, too."""
+        if record.op == START and counts:
+            self._in_starts[record.id] = counts
+            if len(self._in_starts) > _STARTS_MAX:
+                self._in_starts.popitem(last=False)
+        before = self._in_starts.pop(record.id, {}) if record.op == OWN else {}
+        return Counter(record.redacted) + Counter(before) + Counter(counts)

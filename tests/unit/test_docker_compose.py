@@ -1,22 +1,40 @@
-"""What docker-compose.yml and the Dockerfile name is there, and they agree."""
+"""What docker-compose.yml and the Dockerfile name is there, they agree, and they are shut."""
 
+import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pymongo.uri_parser import parse_uri
 
 from llm_audit.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+BY_DIGEST = re.compile(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}")
+PASSWORD = re.compile(r"\$\{(\w+):\?is missing, see \.env\.example\}")
 
 
 @pytest.fixture
-def services() -> dict[str, Any]:
-    """Give the services, each with the volumes that it declares."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+def passwords() -> dict[str, str]:
+    """Give the variables of .env.example, filled in."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    names = [line.removesuffix("=") for line in lines if not line.startswith("#")]
+    return {name: f"{number}Of{name.replace('_', '')}" for number, name in enumerate(names)}
+
+
+@pytest.fixture
+def services(passwords: dict[str, str]) -> dict[str, Any]:
+    """Give the services as Compose reads them, each with the volumes that it declares."""
+    text = PASSWORD.sub(
+        lambda found: passwords[found[1]], (ROOT / "docker-compose.yml").read_text()
+    )
+    compose = yaml.safe_load(text)
+    assert "$" not in json.dumps(compose).replace("$$", "")  # nothing else is filled in
     for service in compose["services"].values():
         service["volumes"] = dict(volume.split(":") for volume in service["volumes"])
         assert service["volumes"].keys() <= compose["volumes"].keys()
@@ -46,10 +64,79 @@ def test_each_service_is_checked_keeps_its_data_and_is_out_of_reach(
     }
 
 
+def test_no_service_may_do_more_than_it_needs(
+    services: dict[str, Any], image: list[tuple[str, str]]
+) -> None:
+    """Each runs as a user without rights, may gain none, and writes to its volume and memory."""
+    users = {"worker": [rest for name, rest in image if name == "USER"][-1]}
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "/tmp" in service["tmpfs"], name
+        assert service.get("user", users.get(name)) not in {None, "root", "0"}, name
+        more = {"cap_add", "privileged", "network_mode", "pid", "ipc", "devices", "userns_mode"}
+        assert service.keys().isdisjoint(more), name
+        assert not any(volume.startswith(("/", ".")) for volume in service["volumes"]), name
+
+
+def test_images_are_named_by_what_is_in_them(
+    services: dict[str, Any], image: list[tuple[str, str]]
+) -> None:
+    """A tag means something else tomorrow; a digest does not. Packages have hashes, too."""
+    bases = [rest.split()[0] for name, rest in image if name == "FROM"]
+    stages = {rest.split()[-1] for name, rest in image if name == "FROM" and " AS " in rest}
+    images = [service["image"] for name, service in services.items() if name != "worker"]
+    for name in [*images, *(base for base in bases if base not in stages)]:
+        assert BY_DIGEST.fullmatch(name), name
+
+    (version,) = {base.split(":")[1].split("-")[0] for base in bases if base not in stages}
+    assert f"--python-version {version} --generate-hashes" in MAKEFILE
+    installs = [rest for name, rest in image if name == "RUN" and "pip install" in rest]
+    for install in installs:
+        assert "--require-hashes" in install or "--no-deps --no-index" in install, install
+    constraints = (ROOT / "constraints.txt").read_text()
+    for file in ("build", "worker"):
+        locked = (ROOT / f"docker/{file}.txt").read_text()
+        for pinned in re.findall(r"^\S+==\S+", locked, re.MULTILINE):
+            assert f"\n{pinned}\n" in constraints or f"\n{pinned} ;" in constraints, pinned
+
+
+def test_passwords_are_asked_for_and_in_no_command_line(
+    services: dict[str, Any], passwords: dict[str, str]
+) -> None:
+    """Who has not set one is told so; each reaches server, worker and check, unseen by `ps`."""
+    worker, mongo, redis = (services[name] for name in ("worker", "mongo", "redis"))
+    uri = parse_uri(worker["environment"]["LLM_AUDIT_MONGO_URL"])
+    assert (uri["username"], uri["password"]) == ("recorder", passwords["MONGO_PASSWORD"])
+    assert uri["options"]["authSource"] == "llm_audit" == Settings().database
+    assert mongo["environment"]["RECORDER_PASSWORD"] == passwords["MONGO_PASSWORD"]
+    assert mongo["environment"]["MONGO_INITDB_ROOT_PASSWORD"] == passwords["MONGO_ROOT_PASSWORD"]
+    for name in ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"):
+        assert f"redis://:{passwords['REDIS_PASSWORD']}@redis:6379/" in worker["environment"][name]
+    assert redis["environment"]["REDISCLI_AUTH"] == passwords["REDIS_PASSWORD"]
+
+    for name, service in services.items():
+        said = json.dumps([service["command"], service["healthcheck"]["test"]])
+        assert not any(password in said for password in passwords.values()), name
+    assert "--keyFile" in mongo["command"][-1]  # without it nobody is asked for a password
+    assert "requirepass $$REDISCLI_AUTH" in redis["command"][-1]
+    assert redis["healthcheck"]["test"] == ["CMD", "redis-cli", "-e", "ping"]  # -e: else it exits 0
+    assert "/.env" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_the_scripts_of_the_servers_are_scripts(services: dict[str, Any]) -> None:
+    """A shell can read them."""
+    for name in ("mongo", "redis"):
+        shell, option, script = services[name]["command"]
+        assert option == "-euc"
+        subprocess.run([shell, "-n", "-euc", script.replace("$$", "$")], check=True)
+
+
 def test_mongo_is_a_replica_set_of_one(services: dict[str, Any]) -> None:
     """MongoDB runs as the replica set that its health check makes and the worker names."""
     command, check = services["mongo"]["command"], services["mongo"]["healthcheck"]["test"][-1]
-    replica_set = command[command.index("--replSet") + 1]
+    (replica_set,) = re.findall(r"--replSet (\w+)", command[-1])
     url = services["worker"]["environment"]["LLM_AUDIT_MONGO_URL"]
 
     assert f'rs.initiate({{_id: "{replica_set}"' in check
@@ -86,10 +173,12 @@ def test_the_image_is_made_of_what_is_there(image: list[tuple[str, str]]) -> Non
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     ignored = (ROOT / ".dockerignore").read_text().split()
     allowed = {line.removeprefix("!") for line in ignored if line.startswith("!")}
-    copied = {rest.split()[0] for name, rest in image if name == "COPY"} - {"."}
-    (extras,) = re.findall(r"\.whl\)\[([\w,]+)\]", " ".join(rest for _, rest in image))
+    copied = {rest.split()[0].split("/")[0] for name, rest in image if name == "COPY"} - {"."}
+    (compiled,) = [line for line in MAKEFILE.splitlines() if "docker/worker.txt" in line]
 
     assert copied <= allowed
     assert [name for name in allowed if not (ROOT / name).exists()] == []
-    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+    extras = re.findall(r"--extra (\w+)", compiled)
+    assert extras == ["celery", "openai"]
+    assert set(extras) <= project["optional-dependencies"].keys()
     assert [rest for name, rest in image if name == "USER"][-1] not in {"root", "0"}

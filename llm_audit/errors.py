@@ -112,7 +112,7 @@ def is_soft_time_limit(error: BaseException) -> bool:
     return any(cls.__name__ == "SoftTimeLimitExceeded" for cls in type(error).__mro__)
 
 
-def log_fault(error: Exception) -> None:
+def log_fault(error: BaseException) -> None:
     """Log where a fault of ours happened, without its text, which may hold recorded content."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log_once(

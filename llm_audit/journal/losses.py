@@ -20,10 +20,17 @@ CONTENT = "content"
 NOTES = "notes"
 JOURNAL = "journal"
 
+INTERNAL = "internal: "  # begins the reason where the fault is ours, or nobody foresaw it
+
 NOTE_SECONDS = 1.0
 LEFT = "losses"  # the one file beside a process's journal
 
 _AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
+
+
+def internal(fault: BaseException) -> str:
+    """Return the reason why a record is left out of which something raises, without its text."""
+    return f"{INTERNAL}{type(fault).__name__}"
 
 
 @dataclass(slots=True)

@@ -71,8 +71,8 @@ class MemorySegment(Segment):
     def _read_at(self, offset: int, size: int) -> bytes:
         return bytes(self._records[offset : offset + size])
 
-    def _set_rest_aside(self, end: int) -> None:  # noqa: ARG002
-        log_once("A journal segment in memory is damaged: its end is lost.")
+    def _set_aside(self, start: int, end: int, part: str = "") -> None:  # noqa: ARG002
+        log_once("A journal segment in memory is damaged: what cannot be read of it is lost.")
 
 
 def unsaved(segments: Iterable[Segment]) -> list[MemorySegment]:

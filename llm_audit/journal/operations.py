@@ -30,9 +30,11 @@ from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
 from llm_audit.encoding.encode import encode
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.ends import read_end
 from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
+from llm_audit.journal.losses import INTERNAL
 from llm_audit.journal.precedence import Rank, rank_of
-from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
+from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.retention import Retention
 from llm_audit.runtime.kept import kept
 
@@ -58,6 +60,7 @@ START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
 LATER_MAX_BYTES = 2**18
 REFUSED = "refused by MongoDB"  # in the note of a bare record
+NOT_SENT = "not sent"  # where it was not MongoDB that refused it
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 
@@ -76,6 +79,7 @@ class Form(Enum):
     KEEP_VERDICT = 9  # these two are no statement about one call, see store/verdicts.py
     ASK_FOR_VERDICT = 10
     SET_START = 11  # UPSERT_START where the server takes no pipelines: nothing comes before a start
+    UNREAD = 12  # what it says is read when it is sent: before, that has failed
 
 
 ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an Enum is slow
@@ -85,6 +89,7 @@ _OF_ITS_PROCESS = (Form.UPSERT_START, Form.SET_START, Form.UPSERT_OWN, Form.ADD_
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
+    ENDED: Form.UNREAD,
     OTHER: Form.UPSERT_OTHER,
     VERDICT: Form.KEEP_VERDICT,
     LATER: Form.ADD_LATER,
@@ -121,15 +126,30 @@ class Write:
         """
         return self.duplicates > 1
 
+    def opened(self) -> "list[Write]":
+        """Return what is sent of what could not be read before.
+
+        Raises:
+            Exception: It still cannot.
+        """
+        outcome = None if self.outcome is None else _read(self.outcome)
+        return [
+            replace(write, nonce=self.nonce) for write in writes_for(_read(self.record), outcome)
+        ]
+
+    def halves(self, start: Form, own: Form) -> "list[Write]":
+        """Return what to send of a start and its own outcome apart, in these forms."""
+        pair = (start, self.record), (own, self.outcome)
+        return [
+            Write(form, record, nonce=self.nonce) for form, record in pair if record is not None
+        ]
+
     def after_duplicate(self) -> "list[Write]":
         """Return what to send instead when the `_id` turned out to exist."""
         if self.form is Form.INSERT_START:
             return [replace(self, form=Form.UPSERT_START, errors=0)]
-        if self.form is Form.INSERT_MERGED and self.outcome is not None:
-            return [
-                Write(Form.UPSERT_START, self.record, nonce=self.nonce),
-                Write(Form.UPSERT_OWN, self.outcome, nonce=self.nonce),
-            ]
+        if self.outcome is not None:
+            return self.halves(Form.UPSERT_START, Form.UPSERT_OWN)
         if self.form is Form.UPSERT_OTHER:
             return [replace(self, form=Form.UPDATE_OTHER, errors=0)]
         if self.form in _OF_ITS_PROCESS:
@@ -204,9 +224,13 @@ class Write:
 
 def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     """Return how a record, or a start and its own outcome together, are first sent."""
-    form = _FIRST_FORM[record.op] if outcome is None else Form.INSERT_MERGED
+    if outcome is None:
+        form = _FIRST_FORM[record.op]
+    else:
+        form = Form.UNREAD if outcome.op == ENDED else Form.INSERT_MERGED
     writes = [Write(form, record, outcome)]
-    if record.op == VERDICT:  # there is no document that could have its notes
+    # of a verdict there is no document that could have its notes
+    if form is Form.UNREAD or record.op == VERDICT:
         return writes
     if record.op == OTHER and rank_of(record.key) == Rank.UNWINDING:
         writes.append(Write(Form.ASK_FOR_VERDICT, record))
@@ -218,13 +242,39 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     return writes
 
 
+def _read(record: Record) -> Record:
+    return read_end(record) if record.op == ENDED else record
+
+
+def without_content(refused: Write, reason: str) -> "list[Write]":
+    """Return what is sent of a record in place of its content: who, when and how much.
+
+    Args:
+        refused: The write of one record.
+        reason: Why it is without content.
+    """
+    left = bare(refused.record, reason)
+    form = _FIRST_FORM[left.op] if refused.form is Form.UNREAD else refused.form
+    if left.op == VERDICT:  # it is about no call that could be there
+        return []
+    return [
+        Write(form, left, bare=True, nonce=refused.nonce),
+        Write(Form.ADD_NOTES, left, bare=True, nonce=refused.nonce),
+    ]
+
+
 def bare(record: Record, reason: str) -> Record:
-    """Return a record without the content that the server refused, with a note that says so.
+    """Return a record without its content, with a note that says why.
 
     It yields to the whole record, should that be sent again once the server takes it.
     """
-    kept, note = strip_content(_fields(record), f"{REFUSED}: {reason}")
+    fields = _fields(record)
+    why = NOT_SENT if reason.startswith(INTERNAL) else REFUSED
+    kept, note = strip_content(fields, f"{why}: {reason}")
     key = record.key
+    if record.op == ENDED:
+        record = record._replace(op=OWN)
+        kept["status"] = _status_told(fields)
     if record.op == OTHER:
         kept["outcome_key"] = key = Int64(key - 1)
     return record._replace(key=key, doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
@@ -242,6 +292,15 @@ def unsaid(record: Record, why: str) -> tuple[Record, int]:
     gone = [name for name in fields if name not in left]
     notes = (f"{', '.join(gone)}: {why}",) if gone else ()
     return record._replace(doc=bson.encode(left), notes=notes, blobs=()), len(gone)
+
+
+def _status_told(end: Mapping[str, Any]) -> str:
+    """Return how a call ended, of an end that cannot be read: an error would have been at once."""
+    said = end.get("said")
+    status = said.get("status") if isinstance(said, Mapping) else None
+    known = isinstance(status, str) and status in LLMCallStatusEnum.__members__
+    is_one = known and status != LLMCallStatusEnum.PENDING
+    return str(status) if is_one else LLMCallStatusEnum.SUCCESS.value
 
 
 def _fields(record: Record) -> dict[str, Any]:

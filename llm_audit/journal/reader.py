@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from llm_audit.errors import log_once
+from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
-from llm_audit.journal.operations import Write, writes_for
-from llm_audit.journal.records import OWN, START, VERDICT, Record
+from llm_audit.journal.operations import Form, Write, writes_for
+from llm_audit.journal.records import ENDED, OWN, START, VERDICT, Record
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import TRANSIENT
 from llm_audit.runtime import clock
@@ -27,6 +27,8 @@ BATCH_MAX_BYTES = 8 * 2**20
 CHASE_MIN_BYTES = 64 * 2**10
 STAGE_SECONDS = 1.0
 BLOB_BYTES = 2**20  # what one counts for in a batch; how large it is nobody has looked yet
+
+_OWNS = (OWN, ENDED)
 
 Origin = tuple[Record, Segment]
 
@@ -50,7 +52,12 @@ class Batch:
 
     def add(self, first: Origin, outcome: Origin | None) -> None:
         """Add a record, or a start and its own outcome."""
-        self.writes += writes_for(first[0], None if outcome is None else outcome[0])
+        pair = first[0], None if outcome is None else outcome[0]
+        try:
+            self.writes += writes_for(*pair)
+        except Exception as fault:  # noqa: BLE001  (whoever sends it tries again, and finds which)
+            let_through(fault)
+            self.writes.append(Write(Form.UNREAD, *pair))
         for record, segment in (first,) if outcome is None else (first, outcome):
             self.size_bytes += len(record.doc) + len(record.blobs) * BLOB_BYTES
             self.first_seq = (
@@ -168,9 +175,15 @@ class JournalReader:
         batch, self._in_flight = self._in_flight, None
         for segment in batch.segments if batch else ():
             segment.unacknowledged -= 1
-        while self._segments and self._segments[0].finished:
-            self._before_delete(self._segments[0])
-            self._segments.popleft().delete()
+        try:
+            while self._segments and self._segments[0].finished:
+                self._before_delete(self._segments[0])
+                self._segments.popleft().delete()
+        except UnavailableError:
+            raise
+        except Exception as fault:  # noqa: BLE001  (it is done again: what follows need not wait)
+            let_through(fault)
+            log_fault(fault)
 
     @contextmanager
     def reading_ahead(self) -> Iterator[None]:
@@ -209,6 +222,9 @@ class JournalReader:
             if segment.read < segment.end:
                 try:
                     self._take(segment)
+                    while segment.left_out:
+                        seq, reason = segment.left_out.pop()
+                        self._losses.add(RECORD, reason, seq=seq)
                     if segment.damaged:
                         segment.damaged = False
                         self._count_lost(segment, "damaged or unfinished")
@@ -234,7 +250,7 @@ class JournalReader:
             if record.op == START:
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)
-            elif record.op == OWN and record.id in self._waiting:
+            elif record.op in _OWNS and record.id in self._waiting:
                 self._make_ready(self._take_waiting(record.id), (record, segment))
             else:
                 if record.op == VERDICT:  # the calls that it is about go before it

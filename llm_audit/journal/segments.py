@@ -15,13 +15,16 @@ from typing import ClassVar
 
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.ends import read_end
+from llm_audit.journal.losses import internal
 from llm_audit.journal.records import (
     ENDED,
     LENGTH_BYTES,
     SHORTEST_BYTES,
     DamagedRecordError,
+    JournalVersionError,
     Record,
     read_length,
+    seq_of,
     unpack,
 )
 from llm_audit.journal.spool import SUFFIX, rejected_folder
@@ -49,6 +52,7 @@ class Segment(ABC):
         self.damaged = False
         self.given_up = False
         self.blobs: list[str] = []
+        self.left_out: list[tuple[int, str]] = []  # numbers of records that cannot be read, and why
 
     @property
     def finished(self) -> bool:
@@ -75,14 +79,22 @@ class Segment(ABC):
                 record = unpack(chunk[position : position + length])
             except DamagedRecordError:
                 break
-            yield read_end(record) if record.op == ENDED else record
+            except JournalVersionError:
+                raise
+            except Exception as fault:  # noqa: BLE001  (its checksum is right: on with the next)
+                let_through(fault)
+                seq = seq_of(bytearray(chunk[position : position + length]))
+                self.left_out.append((seq, internal(fault)))
+                self._set_aside(self.read, self.read + length, f"-{seq}")
+            else:
+                yield _read(record)
             position += length
             self.taken += 1
             self.read += length  # one by one: what is taken is not taken again after a fault
         if position == 0:
             end = self.end  # more may be written meanwhile
             self.damaged = True
-            self._set_rest_aside(end)
+            self._set_aside(self.read, end)
             self.read = end
 
     @abstractmethod
@@ -121,7 +133,7 @@ class Segment(ABC):
     def _read_at(self, offset: int, size: int) -> bytes: ...
 
     @abstractmethod
-    def _set_rest_aside(self, end: int) -> None: ...
+    def _set_aside(self, start: int, end: int, part: str = "") -> None: ...
 
     def _chunk(self, max_bytes: int) -> bytes:
         left = self.end - self.read
@@ -249,13 +261,14 @@ class FileSegment(Segment):
             file.seek(offset)
             return file.read(size)
 
-    def _set_rest_aside(self, end: int) -> None:
-        aside = _aside(self.path)
+    def _set_aside(self, start: int, end: int, part: str = "") -> None:
+        aside = _aside(self.path, part)
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123  (the mode)
-            file.write(self._read_at(self.read, end - self.read))
+            file.write(self._read_at(start, end - start))
+        what = "A record in" if part else "The end of"
         log_once(
-            f"The end of the journal {self.path} ({end - self.read} bytes) is damaged or was "
+            f"{what} the journal {self.path} ({end - start} bytes) is damaged or was "
             f"never finished: it is set aside as {aside}."
         )
 
@@ -289,7 +302,18 @@ def first_record(path: Path) -> Record | None:
     return unpack(data) if len(data) == length else None
 
 
-def _aside(path: Path) -> Path:
+def _read(record: Record) -> Record:
+    """Return what an end says; itself, if that cannot be read: whoever sends it tries again."""
+    if record.op != ENDED:
+        return record
+    try:
+        return read_end(record)
+    except Exception as fault:  # noqa: BLE001  (whatever it holds, others follow)
+        let_through(fault)
+        return record
+
+
+def _aside(path: Path, part: str = "") -> Path:
     """Name the place for a damaged segment: beside what MongoDB refused, under its process."""
     folder = rejected_folder(path.parent.parent)
-    return folder / f"{path.parent.name}-{path.stem}{DAMAGED}"
+    return folder / f"{path.parent.name}-{path.stem}{part}{DAMAGED}"

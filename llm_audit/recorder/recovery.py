@@ -17,6 +17,7 @@ from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
+from llm_audit.store.isolation import StuckError
 from llm_audit.store.processes import documents, find_account, note_progress, note_recovered
 
 DYING_SECONDS = 10.0  # how long a process may take to end, once it is told to
@@ -107,6 +108,8 @@ class Recovery:
                 self._finish(self._shipment)
         except JournalVersionError:
             self._leave_alone("a newer llm-audit wrote it")
+        except StuckError as error:
+            self._leave_alone(str(error))
         except UnavailableError as error:
             if self._connection.does_without_retries(error):
                 return True

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.errors import UnavailableError, log_once
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import Write, bare, writes_for
+from llm_audit.journal.operations import NOT_SENT, REFUSED, Form, Write, bare
 from llm_audit.journal.reader import BATCH_MAX_BYTES
 from llm_audit.journal.records import DamagedRecordError, JournalVersionError, Record, unpack
 from llm_audit.settings import Settings
@@ -41,7 +41,8 @@ class _Kept(NamedTuple):
     @property
     def notes(self) -> Regex[str]:
         """What the call says of it, for whatever reasons it was refused."""
-        return Regex(f"^{re.escape(bare(self.record, '').notes[-1])}")
+        names = bare(self.record, "").notes[-1].removesuffix(f"{REFUSED}: ")
+        return Regex(f"^{re.escape(names)}({REFUSED}|{NOT_SENT}): ")
 
 
 class _StillRefused:
@@ -120,9 +121,7 @@ def _send(
     """Send records; return how many have arrived and been forgotten, and how many were refused."""
     refusals = _StillRefused()
     writes = [
-        replace(write, nonce=kept.document.get("process_nonce"))
-        for kept in some
-        for write in writes_for(kept.record)
+        Write(Form.UNREAD, kept.record, nonce=kept.document.get("process_nonce")) for kept in some
     ]
     Delivery(settings, connection, refusals, Losses()).send(writes, blob_folder)
     still_refused = set(map(id, refusals.records))

@@ -31,6 +31,7 @@ from llm_audit.settings import Settings
 from llm_audit.store import media, rejected
 from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused
 from llm_audit.store.connection import Connection, reaching
+from llm_audit.store.isolation import StuckError
 from llm_audit.store.processes import note_lost
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import answer_in, mend_of
@@ -214,9 +215,19 @@ class Shipper:
         if self._journal.last_seq and not self.heartbeat.shown:
             self.life.soon()
         for chore in self._chores:
-            chore()
+            self._do(chore)
         sent = self._ship()
         return self.recovery.step() or sent
+
+    def _do(self, chore: Every) -> None:
+        """Do a chore that is due; a fault in it keeps nothing else from being done."""
+        try:
+            chore()
+        except UnavailableError:
+            raise
+        except Exception as fault:  # noqa: BLE001
+            let_through(fault)
+            log_fault(fault)
 
     def _ship(self) -> bool:
         """Send one batch of our own journal; return whether there was any."""
@@ -271,15 +282,16 @@ class Shipper:
 
     def _close_calls_of_the_silent(self) -> None:
         """Close the calls of processes that have shown no life for a whole lease."""
-        try:
-            for silent in self.heartbeat.look():
+        for silent in self.heartbeat.look():
+            try:
                 self.closing.abandon(silent.nonce, ended_by="lease_expired")
                 with reaching():
                     note_lost(self._connection.processes(), *silent)
-        except UnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001  (whatever others' documents hold, ours go on)
-            log_fault(error)
+            except UnavailableError:
+                raise
+            except Exception as fault:  # noqa: BLE001  (whatever is wrong with it, others follow)
+                let_through(fault)
+                log_fault(fault)
         if self.own.empty:  # else sending says more: beats may pass where calls do not
             self._came_back()
 
@@ -328,7 +340,10 @@ class Shipper:
 
     def _went_away(self, error: UnavailableError) -> float:
         answer = answer_in(error)
-        if answer is not None and answer.code == TOO_MANY_REQUESTS:
+        if isinstance(error, StuckError):
+            log_once(f"Calls stay in the journal: {error}.", level=logging.ERROR)
+            self.unavailable = str(error)
+        elif answer is not None and answer.code == TOO_MANY_REQUESTS:
             log_once(f"MongoDB takes less than is sent ({told(answer)}): the rest follows later.")
         else:
             self._say_away(error, answer)

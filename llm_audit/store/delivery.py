@@ -6,32 +6,35 @@ not available now, and what is left is sent again later.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bson.errors import BSONError
-from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
+from bson import ObjectId
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.losses import CONTENT, NOTES, Losses
+from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Losses, internal
 from llm_audit.journal.operations import ABOUT_ATTEMPTS, ANOTHERS, PIPELINES, Form, Write
 from llm_audit.journal.records import Record
 from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
 from llm_audit.store import gridfs
 from llm_audit.store.codes import (
+    AUTHENTICATION_FAILED,
     BATCH_REFUSALS,
     REFUSALS,
     STATES,
     UNAUTHORIZED,
     describe,
+    is_a_state,
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
 from llm_audit.store.indexes import REJECTED
+from llm_audit.store.isolation import Group, Isolation, UnforeseenRefusalError, place_of, reason_of
 from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import (
@@ -44,9 +47,9 @@ from llm_audit.store.shortfalls import (
 from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
-_CLIENT_REFUSALS = (BSONError, DocumentTooLarge, OverflowError, UnicodeError, RecursionError)
+_ASKS: dict[str, Any] = {"$set": {"status": ""}}  # of no call: to see whether the server takes it
 
-Group = list[Write]
+_APART = (Form.UPSERT_START, Form.UPSERT_OWN)
 
 
 class Delivery:
@@ -86,6 +89,7 @@ class Delivery:
         self._verdicts = Verdicts(connection)
         self._database = settings.database
         self._takes_pipelines = True
+        self._isolation = Isolation(self._deliver, self._give_up, self._works)
 
     def send(self, writes: list[Write], blob_folder: Path) -> None:
         """Bring every write into the database, or set aside what the server refuses.
@@ -97,25 +101,77 @@ class Delivery:
         Raises:
             UnavailableError: Not now; call again with the same list.
         """
-        groups = _apart(writes)
         self._blob_folder = blob_folder
         self._refused.clear()
+        with reaching():
+            self._connection.calls()  # what that raises is no record's fault
+            self._isolation.send(writes)
+            # last of all: once it is kept it may be sent again, and nothing may undo that
+            while self._to_keep:
+                folder, refused = next(iter(self._to_keep.items()))
+                self._keep(refused, folder)
+                del self._to_keep[folder]
+
+    def _deliver(self, writes: Group) -> None:
+        """Send writes; what is left of them, whatever is raised, stays in the list."""
+        groups = _apart(_opened(writes))
         try:
             with reaching():
                 calls = self._connection.calls()
-                self._upload_blobs(calls, writes)
+                self._upload_blobs(calls, chain.from_iterable(groups))
                 while groups:
-                    self._between()
+                    self._do_between()
                     groups[-1:] = self._send_group(calls, groups[-1])
-                # last of all: once it is kept it may be sent again, and nothing may undo that
-                while self._to_keep:
-                    folder, refused = next(iter(self._to_keep.items()))
-                    self._refusals.keep(refused, folder)
-                    del self._to_keep[folder]
         finally:
             writes[:] = chain.from_iterable(groups)
 
-    def _upload_blobs(self, calls: Documents, writes: list[Write]) -> None:
+    def _works(self) -> None:
+        """See that MongoDB answers, before a record has to do with what was raised."""
+        with reaching():
+            self._connection.calls().database.command("ping")
+
+    def _do_between(self) -> None:
+        try:
+            self._between()
+        except UnavailableError:
+            raise
+        except Exception as fault:  # noqa: BLE001  (it has to do with no record)
+            let_through(fault)
+            log_fault(fault)
+
+    def _give_up(self, write: Write, fault: BaseException) -> Group:
+        """Set a record aside that cannot be sent; return what is sent instead."""
+        if write.outcome is not None:  # apart, they show which half it is
+            unread = write.form is Form.UNREAD
+            return write.halves(*([Form.UNREAD] * 2 if unread else _APART))
+        refusal = Refusal(write, reason_of(fault), place_of(fault))
+        try:
+            return self._without_refused([refusal])
+        except Exception as another:  # noqa: BLE001  (then nothing goes in its place)
+            let_through(another)
+            if not write.bare:
+                self._to_keep[self._blob_folder].append(refusal)
+            return []
+
+    def _keep(self, refused: list[Refusal], folder: Path) -> None:
+        """Keep refused records; one of which that raises is lost, and counted."""
+        try:
+            self._refusals.keep(refused, folder)
+        except Exception as fault:
+            if isinstance(fault, PyMongoError | UnavailableError):
+                raise
+            let_through(fault)
+            self._works()
+            if len(refused) > 1:
+                while refused:
+                    self._keep(refused[:1], folder)
+                    del refused[0]
+                return
+            record = refused[0].write.record
+            self._losses.add(RECORD, internal(fault), seq=record.seq, call_ids=[record.id])
+            log_fault(fault)
+
+    def _upload_blobs(self, calls: Documents, writes: Iterable[Write]) -> None:
         """Have media in GridFS, each content once, before the documents that refer to it."""
         contents: defaultdict[str, dict[Path, Record]] = defaultdict(dict)
         for record in chain.from_iterable((write.record, write.outcome) for write in writes):
@@ -124,7 +180,7 @@ class Delivery:
                     contents[sha256_of(name)][self._blob_folder / name] = record
         database = calls.database.with_options(write_concern=calls.write_concern)
         for sha256, records in contents.items():
-            self._between()
+            self._do_between()
             expires = max(
                 self._retention.expires_at(record.id) or gridfs.NEVER for record in records.values()
             )
@@ -157,11 +213,9 @@ class Delivery:
             ]
             result = calls.bulk_write(statements, ordered=False)
         except BulkWriteError as error:
-            return self._sort_out(error.details, group)
-        except _CLIENT_REFUSALS as error:
-            return self._halve(group, type(error).__name__)
+            return self._sort_out(calls, error.details, group)
         except OperationFailure as error:
-            return self._sort_out_refusal(error, group)
+            return self._sort_out_refusal(calls, error, group)
         if group[0].form is Form.UPDATE_OTHER:
             self.superseded += len(group) - result.matched_count
         elif group[0].form is Form.ADD_LATER:
@@ -176,7 +230,7 @@ class Delivery:
                 "yet: it is dropped, and counted in llm_audit.stats() under of_no_call."
             )
 
-    def _sort_out(self, details: Mapping[str, Any], group: Group) -> list[Group]:
+    def _sort_out(self, calls: Documents, details: Mapping[str, Any], group: Group) -> list[Group]:
         """Say what the failed writes of a bulk become; all the others have arrived."""
         if details["writeConcernErrors"]:
             code = details["writeConcernErrors"][0].get("code")
@@ -203,7 +257,7 @@ class Delivery:
                     refused.append(Refusal(write, ANOTHERS, error["errmsg"]))
                 else:
                     again += next_
-            elif self._is_about_pipelines(failure(error), [write]):
+            elif self._is_about_pipelines(calls, failure(error), [write]):
                 again += self._without_pipelines(failure(error), [write])
             elif code in REFUSALS or write.form is Form.INSERT_MERGED or given_up:
                 refused.append(Refusal(write, f"code {code}", error["errmsg"]))
@@ -215,13 +269,41 @@ class Delivery:
             raise UnavailableError(f"{len(unknown)} writes failed, the last with code {code}")
         return _apart(again)
 
-    def _sort_out_refusal(self, error: OperationFailure, group: Group) -> list[Group]:
+    def _sort_out_refusal(
+        self, calls: Documents, error: OperationFailure, group: Group
+    ) -> list[Group]:
         """Say what becomes of a bulk that was refused as a whole, or raise what it waits for."""
-        if self._is_about_pipelines(error, group):
+        if self._is_about_pipelines(calls, error, group):
             return _apart(self._without_pipelines(error, group))
-        if error.code not in BATCH_REFUSALS:
-            raise error
-        return self._halve(group, describe(error))
+        if error.code in BATCH_REFUSALS or self._takes_without_content(calls, error, group):
+            return self._halve(group, describe(error))
+        if self._takes_writes(calls, error):
+            raise UnforeseenRefusalError(error)
+        raise error
+
+    def _takes_writes(self, calls: Documents, error: OperationFailure) -> bool:
+        """Tell whether MongoDB takes writes all the same: then this is about some of them."""
+        if is_a_state(error) or error.code in {UNAUTHORIZED, AUTHENTICATION_FAILED}:
+            return False
+        try:
+            calls.update_one({"_id": ObjectId()}, _ASKS)
+        except PyMongoError:
+            return False
+        return True
+
+    def _takes_without_content(
+        self, calls: Documents, error: OperationFailure, group: Group
+    ) -> bool:
+        """Tell whether a write that is alone is taken without its content."""
+        if len(group) > 1 or group[0].bare or not self._takes_writes(calls, error):
+            return False
+        instead = self._refusals.instead(Refusal(group[0], describe(error), ""))
+        statements: list[Any] = [write.statement(self._retention, self._nonce) for write in instead]
+        try:
+            calls.bulk_write(statements)
+        except PyMongoError:
+            return False
+        return True
 
     def _spare_pipelines(self, group: Group) -> None:
         if not self._takes_pipelines:
@@ -229,9 +311,18 @@ class Delivery:
                 if write.form is Form.UPSERT_START:
                     write.form = Form.SET_START
 
-    def _is_about_pipelines(self, error: OperationFailure, group: Group) -> bool:
-        """Tell whether the server refuses updates that are pipelines, and one is in the group."""
-        return any(write.form in PIPELINES for write in group) and refuses_pipelines(error)
+    def _is_about_pipelines(self, calls: Documents, error: OperationFailure, group: Group) -> bool:
+        """Tell whether the server refuses updates that are pipelines, and one is in the group.
+
+        Its words may be about one record, so it is asked for an update that is about none.
+        """
+        if not refuses_pipelines(error) or all(write.form not in PIPELINES for write in group):
+            return False
+        try:
+            calls.update_one({"_id": ObjectId()}, [_ASKS])
+        except OperationFailure as refusal:
+            return refuses_pipelines(refusal)
+        return False
 
     def _without_pipelines(self, error: OperationFailure, group: Group) -> Group:
         """Return what is sent in their place: a start needs none, what is said later is kept."""
@@ -266,8 +357,8 @@ class Delivery:
             if reason == ANOTHERS:  # nothing may go in its place: the call there is another one
                 if write.form is not Form.ADD_NOTES and not write.bare:
                     self._to_keep[self._blob_folder].append(refusal)
-            elif write.form is Form.INSERT_MERGED:
-                again += write.after_duplicate()  # apart, they show which half was refused
+            elif write.outcome is not None:
+                again += write.halves(*_APART)  # they show which half was refused
             elif write.bare:
                 continue  # the whole of it is kept
             elif write.form is Form.ADD_NOTES:
@@ -283,7 +374,15 @@ class Delivery:
         return again
 
 
-def _apart(writes: Group) -> list[Group]:
+def _opened(writes: Group) -> Iterator[Write]:
+    for write in writes:
+        if write.form is Form.UNREAD:
+            yield from write.opened()
+        else:
+            yield write
+
+
+def _apart(writes: Iterable[Write]) -> list[Group]:
     """Let go by themselves what is a command by itself, so that each that arrives is done with.
 
     So do updates whose count tells something: what was superseded, say. The last group goes first:

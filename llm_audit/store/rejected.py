@@ -19,7 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,12 +27,18 @@ import bson
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
+from pymongo.errors import (
+    BulkWriteError,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.losses import RECORD, Losses
-from llm_audit.journal.operations import ANOTHERS, Form, Write, bare
+from llm_audit.journal.losses import INTERNAL, RECORD, Losses
+from llm_audit.journal.operations import ANOTHERS, Write, without_content
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import LATER, Record, pack, seal
 from llm_audit.journal.retention import Retention
@@ -44,12 +50,16 @@ from llm_audit.store.connection import Connection, Documents
 from llm_audit.store.indexes import REJECTED
 
 DETAIL_MAX = 500
+KEPT_ANYWAY = timedelta(days=90)  # if it is not known when the call expires
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
 class Refusal(NamedTuple):
-    """A write that MongoDB refused, its code, and what it said, which may quote content."""
+    """A write that is not taken: why, and what MongoDB said of it, which may quote content.
+
+    The reason is MongoDB's code, or what raised before it could be asked; then the detail is where.
+    """
 
     write: Write
     reason: str
@@ -110,11 +120,7 @@ class Rejected:
 
     def instead(self, refusal: Refusal) -> list[Write]:
         """Return what is sent of a record without its content: who, when and how much."""
-        without_content = bare(refusal.write.record, refusal.reason)
-        return [
-            Write(refusal.write.form, without_content, bare=True),
-            Write(Form.ADD_NOTES, without_content, bare=True),
-        ]
+        return without_content(refusal.write, refusal.reason)
 
     def keep(self, refused: Sequence[Refusal], blob_folder: Path) -> None:
         """Keep records as they were, and count each once, whoever sends it."""
@@ -147,11 +153,20 @@ class Rejected:
             "reason": refusal.reason,
             "detail": refusal.detail[:DETAIL_MAX],
             "rejected_at": datetime.now(UTC),
-            "expires_at": self._retention.expires_at(record.id),
+            "expires_at": self._expires_at(record),
             "media": [sha256_of(name) for name in blobs],
             "record": bytes(raw),
         }
         return {name: value for name, value in document.items() if value}
+
+    def _expires_at(self, record: Record) -> datetime | None:
+        try:
+            return self._retention.expires_at(record.id)
+        except (PyMongoError, UnavailableError):
+            raise
+        except Exception as fault:  # noqa: BLE001  (that may be why it is kept)
+            let_through(fault)
+            return datetime.now(UTC) + KEPT_ANYWAY
 
     def _path(self, document: Mapping[str, Any]) -> Path:
         name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
@@ -193,6 +208,15 @@ def _say_refused(reason: str, without: str) -> None:
             f"{REJECTED} ({reason}). Were ids drawn alike, after a fork or in copies of a virtual "
             "machine?",
             level=logging.ERROR,
+        )
+        return
+    if reason.startswith(INTERNAL):
+        log_once(
+            f"A record could not be sent ({reason}): it is kept in {REJECTED}, and the call is "
+            f"recorded without {without}. That is a fault of llm-audit: please report it; once it "
+            "is fixed, call llm_audit.retry_rejected().",
+            level=logging.ERROR,
+            key=f"refused {reason}",
         )
         return
     log_once(

@@ -195,13 +195,13 @@ def test_what_is_recorded_while_a_rest_is_set_aside_is_read(
     content[2 * SIZE + 50] ^= 1
     path.write_bytes(content)
     (segment,) = journal.segments
-    set_aside = segment._set_rest_aside
+    set_aside = segment._set_aside
 
-    def meanwhile(end: int) -> None:
-        set_aside(end)
+    def meanwhile(start: int, end: int) -> None:
+        set_aside(start, end)
         append(journal, 103)
 
-    monkeypatch.setattr(segment, "_set_rest_aside", meanwhile)
+    monkeypatch.setattr(segment, "_set_aside", meanwhile)
     held = reader_of(journal)
     sent = Counter(write.record.seq for batch in batches(held) for write in batch.writes)
     assert sent == Counter([1, 2, 4])

@@ -1,0 +1,299 @@
+"""Whatever is wrong with one record, foreseen or not, costs that record: its neighbours arrive."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import bson
+import pytest
+from bson.errors import InvalidBSON
+from patience import PATIENCE
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+from refused import refusals
+from waiting import Calls, Recording, until
+
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.journal import ends, operations, reader, segments
+from llm_audit.journal.operations import Write
+from llm_audit.journal.records import LATER, START, Record, pack
+from llm_audit.journal.retention import Retention
+from llm_audit.recorder import process, shipper
+from llm_audit.recorder.shipment import Shipment
+from llm_audit.store import delivery, gridfs, isolation, rejected
+from llm_audit.store.delivery import Delivery
+from llm_audit.store.rejected import Rejected
+
+MARK = "the bad record"
+GOOD = 6  # before it, and as many after it
+MESSAGES = [{"role": "user", "content": "hello"}]
+ANSWER = {"role": "assistant", "content": "hello"}
+ON_DATE_9999 = "e677d21f-dbff-7000-8000-000000000000"
+
+
+class Step(NamedTuple):
+    """A step on the way from the journal to MongoDB, and what it raises for one record."""
+
+    of: Any
+    name: str
+    raises: type[BaseException] = ValueError
+
+
+# Each is made to raise for whatever has to do with one call, as often as that is tried.
+STEPS = [
+    Step(segments, "unpack"),
+    Step(segments, "unpack", MemoryError),
+    Step(segments, "read_end", KeyError),
+    Step(ends, "read_end", RecursionError),
+    Step(ends, "read_end", MemoryError),
+    Step(reader, "writes_for", TypeError),
+    Step(operations, "writes_for", MemoryError),
+    Step(operations, "_join"),
+    Step(operations, "_on_insert", OverflowError),
+    Step(operations, "_unset_beside"),
+    Step(operations, "start_beside", RecursionError),
+    Step(delivery, "_apart", IndexError),
+    Step(delivery, "sha256_of", UnicodeError),
+    Step(gridfs, "refer", OSError),
+    Step(Retention, "expires_at", OverflowError),
+    Step(Write, "statement", InvalidBSON),
+    Step(Write, "statement", RecursionError),
+    Step(Write, "after_duplicate", AssertionError),
+    Step(Collection, "bulk_write", MemoryError),
+    Step(Collection, "bulk_write", SystemError),
+    Step(Collection, "bulk_write", OperationFailure),
+    Step(Delivery, "_send_group", ZeroDivisionError),
+    Step(Delivery, "_sort_out", KeyError),
+    Step(Delivery, "_without_refused", LookupError),
+    Step(Rejected, "keep", ValueError),
+    Step(Rejected, "_document", OverflowError),
+    Step(Rejected, "instead", TypeError),
+    Step(rejected, "_insert", ValueError),
+    Step(rejected, "pack", ValueError),
+]
+
+
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    """Let the journal wait, so that what is recorded meanwhile goes in one batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shipment, "step", lambda *_, **__: False)
+        patch.setattr(Shipment, "empty", property(lambda _: False))
+        yield
+
+
+class Poisoned:
+    """Makes steps raise for one call."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.call_ids: set[str] = set()
+        self._patch = patch
+
+    def record(self) -> list[str]:
+        """Record the bad call among good ones; return the good ones."""
+        good = [one_call("hello") for _ in range(GOOD)]
+        self.call_ids.add(one_call(MARK))
+        return good + [one_call("hello") for _ in range(GOOD)]
+
+    def poison(self, step: Step) -> None:
+        """Have a step raise for it."""
+        genuine = getattr(step.of, step.name)
+
+        def fails(*given: Any, **named: Any) -> Any:
+            if any(map(self._has_to_do, (*given, *named.values()))):
+                raise step.raises(f"secret {MARK}")
+            return genuine(*given, **named)
+
+        for module in (step.of, segments, operations, delivery, rejected, reader):
+            if getattr(module, step.name, None) is genuine:
+                self._patch.setattr(module, step.name, fails)
+
+    def _has_to_do(self, thing: Any) -> bool:
+        if isinstance(thing, Record | Write):
+            return getattr(thing, "record", thing).id in self.call_ids
+        if isinstance(thing, bytes | bytearray | memoryview):
+            return MARK.encode() in bytes(thing)
+        if isinstance(thing, list | tuple):
+            return any(map(self._has_to_do, thing))
+        return any(name in repr(thing) for name in (MARK, *self.call_ids))
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> Poisoned:
+    return Poisoned(monkeypatch)
+
+
+def one_call(content: str) -> str:
+    """Record a call to its end, with media that move to GridFS."""
+    call_id = LLMLogger.start(model="m", messages=[*MESSAGES, content], metadata={"m": content})
+    answer = {**ANSWER, "image": "QUJD" * 700 + content.encode().hex()}
+    LLMLogger.complete(call_id, response_message=answer)
+    return str(call_id)
+
+
+def judge(calls: Calls, good: list[str], bad: set[str], step: Step) -> None:
+    """All the good calls are whole; the bad one is accounted for, with the reason."""
+    whole = {"status": "SUCCESS", "messages.0": MESSAGES[0], "response_message.content": "hello"}
+    assert calls.count_documents({"_id": {"$in": good}, **whole}) == len(good), step
+    kept = refusals(calls)
+    assert {refusal["call_id"] for refusal in kept} <= bad, step
+    reasons = [refusal["reason"] for refusal in kept]
+    dropped = llm_audit.stats()["dropped"] + [
+        entry
+        for process in calls.database["llm_audit_processes"].find()
+        for entry in process.get("dropped", [])
+    ]
+    reasons += [entry["reason"] for entry in dropped]
+    arrived = calls.find_one({"_id": {"$in": list(bad)}, **whole})
+    # where the fault is of what would set it aside, nothing need be
+    assert reasons or arrived, step
+    assert {reason.split(":")[0] for reason in reasons} <= {"internal", "code 11000"} | {
+        step.raises.__name__,
+        "media lost from the spool",
+    }, (step, reasons)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step.name}-{step.raises.__name__}")
+def test_a_step_that_raises_for_one_record_holds_up_no_other(
+    recording: Recording,
+    calls: Calls,
+    poisoned: Poisoned,
+    step: Step,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What goes with it, before and after it arrives; of this process, and of a dead one."""
+    recording(retention_days=90, strict=False, media_limit_bytes=1_000)
+    with nothing_sent():
+        good = poisoned.record()
+        # its start and its end meet documents that are there, so that answers have to be read
+        calls.insert_one({"_id": next(iter(poisoned.call_ids)), "status": "PENDING"})
+        poisoned.poison(step)
+    assert llm_audit.flush(PATIENCE), step
+    judge(calls, good, poisoned.call_ids, step)
+    more = one_call("hello")
+    assert llm_audit.flush(PATIENCE), step
+    judge(calls, [more], poisoned.call_ids, step)
+    llm_audit.shutdown(PATIENCE)
+
+    with nothing_sent():
+        good = poisoned.record()
+        thread = process.recorder().shipper._thread
+        llm_audit.shutdown(0)
+        thread.join(PATIENCE)
+    assert llm_audit.recover(PATIENCE), step
+    judge(calls, good, poisoned.call_ids, step)
+    assert MARK not in caplog.text
+
+
+def test_a_fault_of_ours_with_every_record_keeps_the_journal(
+    recording: Recording, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing can be sent, a few records are set aside and the rest waits till it can be."""
+    recording(strict=False, batch_size=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Write, "statement", raising(ZeroDivisionError(MARK)))
+        call_ids = [one_call("hello") for _ in range(50)]
+        until(lambda: "every record fails" in caplog.text)
+        assert not llm_audit.flush(0)
+        assert "internal: ZeroDivisionError" in str(llm_audit.flush(0).reason)
+    assert llm_audit.flush(PATIENCE)
+    few = {refusal["call_id"] for refusal in refusals(calls)}
+    assert len(few) <= isolation.IN_A_ROW_MAX
+    assert calls.count_documents({"_id": {"$in": call_ids}, "status": "SUCCESS"}) == 50
+    assert llm_audit.retry_rejected().refused_again == 0
+    whole = {"_id": {"$in": call_ids}, "response_message.content": "hello"}
+    assert calls.count_documents(whole) == 50
+    assert MARK not in caplog.text
+
+
+def test_many_bad_records_in_a_row_hold_up_nothing_for_ever(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch, poisoned: Poisoned
+) -> None:
+    """Whoever has found what raises cannot stop a journal with it: others prove that all works."""
+    recording(strict=False)
+    with nothing_sent():
+        bad = {one_call(MARK) for _ in range(3 * isolation.IN_A_ROW_MAX)}
+        good = one_call("hello")
+        poisoned.call_ids |= bad
+        poisoned.poison(Step(operations, "_on_insert"))
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
+    monkeypatch.setattr(isolation, "NEXT_AFTER_SECONDS", 0.001)
+    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    more = [one_call(MARK) for _ in range(3 * isolation.IN_A_ROW_MAX)]
+    poisoned.call_ids |= set(more)
+    assert llm_audit.flush(PATIENCE)  # nothing else is there that would prove it
+
+
+def test_a_journal_of_which_nothing_can_be_sent_holds_up_no_other_journal(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a dead process's records all fail: it is left alone, and the next dead one's arrive."""
+    recording(strict=False)
+    monkeypatch.setattr(isolation, "IN_A_ROW_MAX", 1)
+    bad = set(dead_process_with("bad"))
+    good = dead_process_with("good")
+    statement = Write.statement
+
+    def fails(write: Write, *given: Any) -> Any:
+        if write.record.id in bad:
+            raise ZeroDivisionError
+        return statement(write, *given)
+
+    monkeypatch.setattr(Write, "statement", fails)
+    mine = one_call("hello")
+    llm_audit.recover(0)
+    until(lambda: calls.count_documents({"_id": {"$in": good}, "status": "SUCCESS"}) == len(good))
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": mine, "status": "SUCCESS"}) == 1
+
+
+def test_a_broken_record_is_not_taken_for_a_server_without_pipelines(
+    recording: Recording, calls: Calls
+) -> None:
+    """What MongoDB says of one record's bytes says nothing of pipelines: scores go on arriving."""
+    recording(strict=False)
+    scored = LLMLogger.start(model="m", messages=MESSAGES)
+    assert llm_audit.flush(PATIENCE)
+    broken = bson.encode({"messages": ["x" * 40]}).replace(b"x" * 40, b"\xff" * 39 + b"\0")
+    unknown_type = bytearray(bson.encode({"metadata": 7}))
+    unknown_type[4] = 0x55
+    with nothing_sent():
+        recorder = process.recorder()
+        for number, doc in enumerate([broken, bytes(unknown_type)]):
+            recorder.journal.append(pack(LATER, str(scored), number + 1, doc), str(scored))
+            recorder.journal.append(pack(START, f"bad {number}", 0, doc), "bad")
+        LLMLogger.score(scored, name="helpful", value=1.0)
+        good = one_call("hello")
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
+    assert calls.count_documents({"_id": scored, "scores.name": "helpful"}) == 1
+    assert "updates that are pipelines" not in str(llm_audit.doctor().done_without)
+
+
+def test_an_id_of_the_year_9999_costs_nothing(recording: Recording, calls: Calls) -> None:
+    """An id from outside may name any instant: how long the call is kept goes to the last date."""
+    recording(retention_days=90, strict=False, media_limit_bytes=1_000)
+    LLMLogger.complete(ON_DATE_9999, response_message={**ANSWER, "image": "QUJD" * 700})
+    more = [one_call("hello") for _ in range(3)]
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": {"$in": [ON_DATE_9999, *more]}, "status": "SUCCESS"}) == 4
+    assert llm_audit.stats()["rejected"] == llm_audit.stats()["dropped"] == []
+
+
+def raising(fault: BaseException) -> Callable[..., Any]:
+    def raises(*_: Any, **__: Any) -> Any:
+        raise fault
+
+    return raises
+
+
+def dead_process_with(content: str) -> list[str]:
+    """Leave a journal of which nothing was sent; return its calls."""
+    with nothing_sent():
+        call_ids = [one_call(content) for _ in range(3)]
+        thread = process.recorder().shipper._thread
+        llm_audit.shutdown(0)
+        thread.join(PATIENCE)
+    return call_ids

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
-from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses
+from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses, internal
 from llm_audit.journal.operations import Form, Write, writes_for
 from llm_audit.journal.records import ENDED, OWN, START, VERDICT, Record
 from llm_audit.journal.segments import Segment
@@ -160,7 +160,10 @@ class JournalReader:
             and not (self._stage and batch.writes and clock.monotonic() > over)
         ):
             first, outcome = self._ready[0]
-            batch.add(self._staged(first), outcome and self._staged(outcome))
+            try:
+                batch.add(self._staged(first), outcome and self._staged(outcome))
+            except Exception as error:  # noqa: BLE001  (it may not be sent as it is)
+                self._leave_out(first, outcome, error)
             self._ready.popleft()
             self._ready_bytes -= _size(first, outcome)
         self._in_flight = batch if batch.writes else None
@@ -169,6 +172,14 @@ class JournalReader:
     def _staged(self, origin: Origin) -> Origin:
         record, segment = origin
         return (self._stage(record), segment) if self._stage else origin
+
+    def _leave_out(self, first: Origin, outcome: Origin | None, fault: Exception) -> None:
+        """Go on without a record that cannot be made ready."""
+        let_through(fault)
+        log_fault(fault)
+        for record, segment in (first,) if outcome is None else (first, outcome):
+            segment.unacknowledged -= 1
+            self._losses.add(RECORD, internal(fault), seq=record.seq, call_ids=[record.id])
 
     def acknowledge(self) -> None:
         """Take the batch in flight off the journal, and delete the segments that are done with."""

@@ -17,6 +17,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal import ends, operations, reader, segments
 from llm_audit.journal.operations import Write
+from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
 from llm_audit.journal.retention import Retention
 from llm_audit.recorder import process, shipper
@@ -48,6 +49,7 @@ STEPS = [
     Step(ends, "read_end", RecursionError),
     Step(ends, "read_end", MemoryError),
     Step(reader, "writes_for", TypeError),
+    Step(JournalReader, "_staged", KeyError),
     Step(operations, "writes_for", MemoryError),
     Step(operations, "_join"),
     Step(operations, "_on_insert", OverflowError),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from llm_audit.errors import (
         ConfigurationError,
         LLMAuditError,
-        MediaMissingError,
         NotInitializedError,
         UnavailableError,
         UsageError,
@@ -53,7 +52,6 @@ __all__ = [
     "LLMCallStatusEnum",
     "LLMCallTypeEnum",
     "LLMLogger",
-    "MediaMissingError",
     "NotInitializedError",
     "SyncLLMCallRepository",
     "UnavailableError",
@@ -92,7 +90,6 @@ _HOMES = {
     "llm_audit.errors": (
         "ConfigurationError",
         "LLMAuditError",
-        "MediaMissingError",
         "NotInitializedError",
         "UnavailableError",
         "UsageError",

@@ -23,7 +23,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from llm_audit.open_enum import OpenEnum
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # who records reads no call: a process that starts is spared a sixth of its imports
 _BUILT_WHEN_USED = ConfigDict(defer_build=True)

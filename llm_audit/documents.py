@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from beanie import Document
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pymongo import AsyncMongoClient, IndexModel
 
 from llm_audit.call import CallFields
@@ -24,6 +24,11 @@ class LLMCall(TolerantModel, CallFields, Document):
 
     # Beanie declares an ObjectId; ours are UUIDv7 strings
     id: str  # type: ignore[assignment]
+
+    media_problems: dict[str, str] = Field(
+        default_factory=dict,
+        description="by sha256, what of `media` could not be put back in its place, and why",
+    )
 
     # Beanie's refuses to build a document before there is a database
     if not TYPE_CHECKING:

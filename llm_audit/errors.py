@@ -5,7 +5,6 @@ LLMAuditError
 ├── ConfigurationError    a setting is wrong
 ├── NotInitializedError   a query before `await llm_audit.init()`
 ├── UnavailableError      MongoDB cannot be reached, or does not let us do what was asked
-├── MediaMissingError     large content of a call is not in GridFS
 └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
 """
 
@@ -38,10 +37,6 @@ class NotInitializedError(LLMAuditError, RuntimeError):
 
 class UnavailableError(LLMAuditError):
     """MongoDB cannot be reached or does not let us in; the text holds no content."""
-
-
-class MediaMissingError(LLMAuditError, LookupError):
-    """Large content of a call is not in GridFS, or not whole; the message names its sha256."""
 
 
 class _Held(threading.local):

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from llm_audit.cli.app import app
+from llm_audit.cli.drawing import terminal
 from llm_audit.cli.exits import FAILED, NAME, NO_SERVER, SIGNALLED, WRONG, say
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
 
@@ -90,7 +91,8 @@ def _ending_of(error: Exception) -> tuple[str, int]:
             wrong = error.object[error.start : error.end]
             ending = f"{wrong!r} in an argument or a setting is no UTF-8.", WRONG
         case _:
-            traceback.print_exception(error)
+            told = "".join(traceback.format_exception(error))
+            print(terminal.safe(told), end="", file=sys.stderr)
             name = type(error).__name__
             mend = "Please report it, with what stands above."
             ending = f"{name}: this is a mistake in llm-audit. {mend}", FAILED
@@ -109,12 +111,22 @@ def _speak_plainly() -> None:
         if getattr(sys, name) is None:  # closed by whoever started us: they want none of it
             nowhere = os.open(os.devnull, os.O_WRONLY)
             setattr(sys, name, os.fdopen(nowhere, "w", encoding="utf-8", closefd=False))
-    logging.basicConfig(format=f"{NAME}: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_SafeFormatter(f"{NAME}: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             encoding = stream.encoding if stream.isatty() else "utf-8"
             stream.reconfigure(encoding=encoding, errors="replace")
+
+
+class _SafeFormatter(logging.Formatter):
+    """Log lines that steer no terminal, whatever is quoted in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return terminal.safe(super().format(record))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

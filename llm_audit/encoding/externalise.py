@@ -1,16 +1,16 @@
-"""Content too large for a document: out of it into blobs, a reference in its place, and back."""
+"""Content too large for a document: out of it into blobs, a reference in its place."""
 
 import hashlib
 import heapq
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import bson
 
+from llm_audit.encoding.moved import reference_to
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.reading import READ_OPTIONS
-from llm_audit.encoding.sanitise import CODEC_OPTIONS, ESCAPED_ID
+from llm_audit.encoding.sanitise import CODEC_OPTIONS
 
 # An upper bound of what a reference takes in BSON: the hash, and 100 characters of 4 bytes.
 REFERENCE_BYTES = 600
@@ -101,31 +101,6 @@ def move_largest(document: dict[str, Any], excess_bytes: int, notes: Notes) -> d
     return blobs
 
 
-def restore(value: Any, fetch: Callable[[str], bytes]) -> Any:
-    """Put back what encoding moved out of a value, and `$id` keys that it renamed.
-
-    Args:
-        value: A document as read from MongoDB, or any part of one.
-        fetch: Takes the sha256 of a blob and returns its data; its errors come out.
-
-    Returns:
-        A copy of the value without references.
-    """
-    if isinstance(value, dict):
-        if is_reference(value):
-            return restore(_content(value, fetch), fetch)
-        escaped = isinstance(value.get("$ref"), str)
-        return {
-            "$id" if escaped and key == ESCAPED_ID else key: restore(item, fetch)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        if len(value) == 1 and is_reference(value[0]) and value[0]["kind"] == "list":
-            return restore(_content(value[0], fetch), fetch)
-        return [restore(item, fetch) for item in value]
-    return value
-
-
 def _long_values(document: dict[str, Any], limit_bytes: int) -> Iterator[_Place]:
     """Yield where strings and bytes longer than the limit are."""
     containers: list[tuple[_Place | None, Any]] = [(None, document)]
@@ -150,11 +125,10 @@ def _size(value: Any) -> int:
 
 def _move(place: _Place, blobs: dict[str, Blob], notes: Notes) -> None:
     value = place.value
-    kind = type(value).__name__
-    reference: dict[str, Any] = {"gridfs_id": "", "length": 0, "kind": kind}
+    preview = None
     if isinstance(value, str):
         data = value.encode()
-        reference["preview"] = value[:PREVIEW_CHARACTERS]
+        preview = value[:PREVIEW_CHARACTERS]
     elif isinstance(value, bytes):
         data = bytes(value)
     else:
@@ -162,28 +136,8 @@ def _move(place: _Place, blobs: dict[str, Blob], notes: Notes) -> None:
         document = value if isinstance(value, dict) else {"list": value}
         data = bson.encode(document, codec_options=CODEC_OPTIONS)
     sha256 = hashlib.sha256(data).hexdigest()
-    reference |= {"gridfs_id": sha256, "length": len(data)}
+    reference = reference_to(sha256, len(data), type(value).__name__, preview)
     # A list stays one, so that whoever reads the field finds the type that it always has.
     place.container[place.key] = [reference] if isinstance(value, list) else reference
     blobs[sha256] = Blob(sha256, data)
     notes.add(place.path, f"{len(data)} bytes moved to GridFS {sha256[:12]}")
-
-
-def is_reference(value: Any) -> bool:
-    """Tell whether a value stands for one that was moved."""
-    return (
-        isinstance(value, dict)
-        and value.keys() - {"preview"} == {"gridfs_id", "length", "kind"}
-        and value["kind"] in ("str", "bytes", "dict", "list")
-        and re.fullmatch("[0-9a-f]{64}", str(value["gridfs_id"])) is not None
-    )
-
-
-def _content(reference: dict[str, Any], fetch: Callable[[str], bytes]) -> Any:
-    data = fetch(reference["gridfs_id"])
-    if reference["kind"] == "str":
-        return data.decode()
-    if reference["kind"] == "bytes":
-        return data
-    document = bson.decode(data, codec_options=READ_OPTIONS)
-    return document if reference["kind"] == "dict" else document["list"]

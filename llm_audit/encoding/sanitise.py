@@ -34,6 +34,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
+from llm_audit.encoding import moved
 from llm_audit.encoding.absent import is_absent
 from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
@@ -49,9 +50,6 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 # an update statement needs a few.
 MAX_LEVELS = 100
 MAX_FOREIGN_ITEMS = 1_000_000
-# Drivers read {"$ref", "$id"} as a DBRef. The full-width dollar is what MongoDB's manual advised
-# for field names that must not begin with "$".
-ESCAPED_ID = "\uff04id"
 
 BSON_TYPES = frozenset(
     {
@@ -170,15 +168,10 @@ class _Sanitiser:
         return self._escape_dbref(document)
 
     def _escape_dbref(self, document: dict[str, Any]) -> dict[str, Any]:
-        is_dbref = (
-            "$id" in document
-            and isinstance(document.get("$ref"), str)
-            and isinstance(document.get("$db"), str | None)
-        )
-        if not is_dbref:
-            return document
-        self._notes.add([*self._path, "$id"], f"key stored as {ESCAPED_ID}, not to make a DBRef")
-        return {ESCAPED_ID if key == "$id" else key: value for key, value in document.items()}
+        safe = moved.escaped(document)
+        for key in () if safe is document else safe.keys() - document.keys():
+            self._notes.add([*self._path, "$id"], f"key stored as {key}, not to make a DBRef")
+        return safe
 
     def _elements(self, values: Iterable[Any]) -> list[Any]:
         elements: list[Any] = []
@@ -250,6 +243,9 @@ class _Sanitiser:
         return value
 
     def bson_value(self, value: Any) -> Any:
+        if moved.is_mark(value):
+            self._note(f"Binary of subtype {moved.SUBTYPE}, which is ours, stored as bytes")
+            return bytes(value)
         try:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)
             bson.decode(raw, codec_options=CODEC_OPTIONS)

@@ -13,7 +13,7 @@ from typing import Any
 
 from bson.int64 import Int64
 
-from llm_audit.encoding.externalise import is_reference
+from llm_audit.encoding.moved import reference_in
 from llm_audit.ids import created_at
 
 SCORES_MAX = 100  # of one call
@@ -130,7 +130,7 @@ def _newest_scores() -> Expression:
 def _annotated(fields: Mapping[str, Any], key: int) -> Expression:
     """Return metadata with what is given later, but for keys that were given again after that."""
     metadata = fields["metadata"]
-    if is_reference(dict(metadata)):  # it is too large, and has moved to GridFS whole
+    if reference_in(dict(metadata)):  # it is too large, and has moved to GridFS whole
         metadata = {LARGE_ANNOTATION: metadata}
     names = list(metadata)
     known = _list("$annotations")

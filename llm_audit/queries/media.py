@@ -1,42 +1,102 @@
 """A call as it was recorded: its large content fetched from GridFS and put back in its place."""
 
-from llm_audit.encoding.encode import restore
-from llm_audit.errors import MediaMissingError
-from llm_audit.queries.steps import Content, Document, Steps
+import hashlib
+
+from llm_audit.encoding.moved import Problem, media_before, media_of, restore
+from llm_audit.queries.steps import Content, Document, Each, Steps
+
+MEDIA_MAX_BYTES = 2**28
 
 
-class _NotFetchedError(Exception):
-    """A content is needed that has not been fetched yet."""
+class TooMuch(Problem):
+    """It was not fetched, and nothing is known to be wrong with it."""
+
+    __slots__ = ()
 
 
-def restored(call: Document) -> Steps[Document]:
-    """Return a call with its large content in place.
+_NOT_NAMED = Problem("the call's `media` does not name it")
+_NOT_WHOLE = Problem("it is missing from GridFS, or not whole")
+_ALTERED = Problem("it was altered: what is in GridFS has another sha256")
+
+
+def restored(call: Document, max_bytes: int) -> Steps[Document]:
+    """Return a call with its large content in place, and `media_problems`.
+
+    What cannot be put back stays a reference, with its problem beside it.
 
     Args:
         call: A document as read from MongoDB.
-
-    Raises:
-        MediaMissingError: Some of it is not in GridFS, or not whole.
+        max_bytes: How much to fetch at the most.
     """
-    contents: dict[str, bytes] = {}
-
-    def fetched(sha256: str) -> bytes:
-        if sha256 not in contents:
-            raise _NotFetchedError(sha256)
-        return contents[sha256]
-
-    named = call.get("media")
-    wanted = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    media = _Media(call, max_bytes)
     while True:
-        for sha256 in wanted:
-            content = yield Content(sha256)
-            if content is None:
-                raise MediaMissingError(
-                    f"Content of the call {call['_id']} is missing from GridFS, or not whole: "
-                    f"{sha256}. Without its media the call can be read."
-                )
-            contents[sha256] = content
-        try:
-            return dict(restore(call, fetched))
-        except _NotFetchedError as error:  # `media` was not written yet when the call was read
-            wanted = [str(error)]
+        whole = restore(call, media.content, media_before(call))
+        if not media.wanted:
+            problems = {sha256: str(problem) for sha256, problem in media.problems.items()}
+            return {**whole, "media_problems": problems}
+        yield from media.fetch()
+
+
+def checked(call: Document, max_bytes: int) -> Steps[dict[str, str]]:
+    """Return which of the contents that a call's `media` names are not as recorded, and why.
+
+    Args:
+        call: A document as read from MongoDB.
+        max_bytes: How much to look at; of the rest nothing is said.
+    """
+    media = _Media(call, max_bytes)
+    media.wanted.extend(sorted(media_of(call)))
+    yield from media.fetch()
+    found = media.problems.items()
+    return {sha256: str(problem) for sha256, problem in found if type(problem) is not TooMuch}
+
+
+class _Media:
+    """What was fetched for one call, each content once.
+
+    Attributes:
+        wanted: What was asked for and has not been fetched yet.
+        problems: Why contents are not there, by their sha256.
+    """
+
+    def __init__(self, call: Document, max_bytes: int) -> None:
+        self.wanted: list[str] = []
+        self.problems: dict[str, Problem] = {}
+        self._contents: dict[str, bytes] = {}
+        self._call_id = call["_id"]
+        self._named = media_of(call)
+        self._max_bytes = self._left = max_bytes
+
+    def content(self, sha256: str) -> bytes | Problem:
+        """Return a content, or why there is none; what was not fetched yet is wanted."""
+        found = self._contents.get(sha256, self.problems.get(sha256))
+        if found is None:
+            self.wanted.append(sha256)
+        return _NOT_WHOLE if found is None else found
+
+    def fetch(self) -> Steps[None]:
+        """Fetch what is wanted."""
+        if not self._named.issuperset(self.wanted):  # it is written a moment after the call
+            this = {"_id": self._call_id}
+            yield Each([{"$match": this}, {"$project": {"media": 1}}], self._look_again)
+        for sha256 in dict.fromkeys(self.wanted):
+            found = yield from self._fetched(sha256)
+            if isinstance(found, Problem):
+                self.problems[sha256] = found
+            else:
+                self._contents[sha256] = found
+                self._left -= len(found)
+        self.wanted.clear()
+
+    def _fetched(self, sha256: str) -> Steps[bytes | Problem]:
+        if sha256 not in self._named:
+            return _NOT_NAMED
+        found: bytes | int | None = yield Content(sha256, self._left)
+        if found is None:
+            return _NOT_WHOLE
+        if isinstance(found, int):
+            return TooMuch(f"its {found:,} bytes are too many: media_max_bytes={self._max_bytes:,}")
+        return found if hashlib.sha256(found).hexdigest() == sha256 else _ALTERED
+
+    def _look_again(self, call: Document) -> None:
+        self._named |= media_of(call)

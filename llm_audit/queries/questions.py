@@ -10,7 +10,7 @@ from llm_audit.queries import pipelines
 from llm_audit.queries.conversation import Conversation, ConversationBuilder
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
-from llm_audit.queries.media import restored
+from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.results import (
@@ -49,21 +49,30 @@ class Questions:
     """
 
     @question
-    def get(self, call_id: Id, *, with_media: bool = False) -> Steps[LLMCall | None]:
+    def get(
+        self,
+        call_id: Id,
+        *,
+        with_media: bool = False,
+        media_max_bytes: int = MEDIA_MAX_BYTES,
+    ) -> Steps[LLMCall | None]:
         """Return one call, or None if there is no such call (yet).
 
         Args:
             call_id: What `LLMLogger.start` returned.
             with_media: Put back what moved to GridFS, as it was recorded, instead of references.
-
-        Raises:
-            MediaMissingError: With `with_media`, if some of it is not in GridFS, or not whole.
+                What is missing there, or was altered, stays a reference with a `problem` in it,
+                and `media_problems` of the call lists them all.
+            media_max_bytes: How many bytes to fetch for that at the most; what is more stays a
+                reference, too.
         """
         wanted = id_text("call_id", call_id)
         documents = yield from rows([{"$match": {"_id": wanted}}], dict)
         if not documents:
             return None
-        document = (yield from restored(documents[0])) if with_media else documents[0]
+        document = documents[0]
+        if with_media:
+            document = yield from restored(document, media_max_bytes)
         return LLMCall.model_validate(document)
 
     @question

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -25,7 +25,11 @@ from llm_audit.store.plain_errors import plain_errors
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_NOT_WHOLE = (gridfs.errors.NoFile, gridfs.errors.CorruptGridFile)
+# The last are what GridFS raises for an entry with a length, say, that is no number.
+_NOT_WHOLE = (
+    *(gridfs.errors.NoFile, gridfs.errors.CorruptGridFile),
+    *(TypeError, ValueError, LookupError, ArithmeticError),
+)
 
 
 class _Repository(Questions):
@@ -126,11 +130,9 @@ class LLMCallRepository(_Repository):
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
-    async def _answer(
-        self, collection: AsyncDocuments, step: Each | Content
-    ) -> bytes | bool | None:
+    async def _answer(self, collection: AsyncDocuments, step: Each | Content) -> Any:
         if isinstance(step, Content):
-            return await _content_async(collection, step.sha256)
+            return await _content_async(collection, step)
         with _patiently(step):
             found = await readable_only(collection).aggregate(**self._command(step))
             async for document in found:
@@ -236,9 +238,9 @@ class SyncLLMCallRepository(_Repository):
     ) -> None:
         self.close()
 
-    def _answer(self, collection: Documents, step: Each | Content) -> bytes | bool | None:
+    def _answer(self, collection: Documents, step: Each | Content) -> Any:
         if isinstance(step, Content):
-            return _content(collection, step.sha256)
+            return _content(collection, step)
         with _patiently(step):
             for document in readable_only(collection).aggregate(**self._command(step)):
                 step.take(document)
@@ -256,16 +258,16 @@ def _patiently(step: Each) -> Iterator[None]:
             raise
 
 
-def _content(collection: Documents, sha256: str) -> bytes | None:
-    try:
-        return gridfs.GridFSBucket(collection.database).open_download_stream(sha256).read()
-    except _NOT_WHOLE:
-        return None
+def _content(collection: Documents, step: Content) -> bytes | int | None:
+    with suppress(*_NOT_WHOLE):
+        found = gridfs.GridFSBucket(collection.database).open_download_stream(step.sha256)
+        return int(found.length) if found.length > step.max_bytes else found.read()
+    return None
 
 
-async def _content_async(collection: AsyncDocuments, sha256: str) -> bytes | None:
-    bucket = gridfs.AsyncGridFSBucket(collection.database)
-    try:
-        return await (await bucket.open_download_stream(sha256)).read()
-    except _NOT_WHOLE:
-        return None
+async def _content_async(collection: AsyncDocuments, step: Content) -> bytes | int | None:
+    with suppress(*_NOT_WHOLE):
+        bucket = gridfs.AsyncGridFSBucket(collection.database)
+        found = await bucket.open_download_stream(step.sha256)
+        return int(found.length) if found.length > step.max_bytes else await found.read()
+    return None

@@ -47,9 +47,13 @@ class Each(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The step that fetches a content from GridFS; the answer is None if it is not whole there."""
+    """The step that fetches a content from GridFS.
+
+    The answer is None if it is not whole there, and its length if that is too much.
+    """
 
     sha256: str
+    max_bytes: int
 
 
 Steps: TypeAlias = Generator[Each | Content, Any, R]

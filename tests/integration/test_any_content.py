@@ -16,7 +16,7 @@ from waiting import Call, Calls, arrived
 
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
-from llm_audit.encoding.encode import restore
+from llm_audit.encoding.moved import restore
 
 USER = {"role": "user", "content": "the rest of the call"}
 
@@ -288,5 +288,5 @@ def test_media_that_the_disk_refuses_is_noted(calls: Calls) -> None:
     assert call["messages"][0] == USER
     assert any("lost" in note for note in call["encoding_notes"])
     bucket = gridfs.GridFSBucket(calls.database)
-    sha256 = call["response_message"]["image"]["gridfs_id"]
+    sha256 = call["response_message"]["image"]["gridfs_id"].hex()
     assert bucket.open_download_stream(sha256).read() == image.encode()

@@ -2,20 +2,21 @@
 
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from bson import json_util
 from children import child
-from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
+from large_content import IMAGE, counts, sha256_of, start, stored
 from nowhere import NOWHERE
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, LLMLogger, SyncLLMCallRepository
-from llm_audit.errors import MediaMissingError
+from llm_audit.encoding.moved import reference_in
 from llm_audit.store.indexes import MEDIA_INDEX, PROCESSES, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove
 
@@ -127,35 +128,114 @@ async def test_a_call_comes_back_whole(calls: Calls, fields: dict[str, Any], ans
 
 
 @pytest.mark.usefixtures("bound")
-async def test_media_before_the_list_of_them(calls: Calls) -> None:
-    """A call is whole also if it is read when `media` has not been written yet."""
-    call_id = start()
-    arrived(calls, call_id)
-    calls.update_one({"_id": call_id}, {"$unset": {"media": ""}})
-
-    call = await LLMCallRepository.get(call_id, with_media=True)
-    assert call is not None
-    assert call.messages == MESSAGES
-
-
-@pytest.mark.usefixtures("bound")
 async def test_no_call_has_no_media() -> None:
     """Without such a call there is None, with media as without."""
     assert await LLMCallRepository.get("none", with_media=True) is None
 
 
-@pytest.mark.parametrize("gone", ["fs.files", "fs.chunks"])
-@pytest.mark.usefixtures("bound")
-async def test_missing_media_are_named(calls: Calls, gone: str) -> None:
-    """Where media were removed, reading with media says which; without, nothing is amiss."""
-    call_id = start()
-    arrived(calls, call_id)
-    calls.database[gone].delete_one({})
+def _alter(calls: Calls, sha256: str) -> None:
+    chunk = calls.database["fs.chunks"].find_one({"files_id": sha256, "n": 0})
+    assert chunk is not None
+    data = chunk["data"][:-4] + b"RVZJ"
+    calls.database["fs.chunks"].update_one({"_id": chunk["_id"]}, {"$set": {"data": data}})
 
-    with pytest.raises(MediaMissingError, match=f"{call_id}.*{sha256_of(IMAGE)}"):
-        await LLMCallRepository.get(call_id, with_media=True)
-    assert await LLMCallRepository.get(call_id) is not None
-    assert find_missing(calls) == {call_id: [sha256_of(IMAGE)]}
+
+def _forget(calls: Calls, sha256: str) -> None:
+    calls.update_one({"media": sha256}, {"$unset": {"media": 1}})
+
+
+WRONG: dict[str, tuple[Callable[[Calls, str], object], str]] = {
+    "no entry": (lambda calls, it: calls.database["fs.files"].delete_one({"_id": it}), "missing"),
+    "a part is gone": (
+        lambda calls, it: calls.database["fs.chunks"].delete_one({"files_id": it}),
+        "missing",
+    ),
+    "an odd entry": (
+        lambda calls, it: calls.database["fs.files"].update_one(
+            {"_id": it}, {"$set": {"length": "long"}}
+        ),
+        "missing",
+    ),
+    "altered": (_alter, "altered"),
+    "not the call's": (_forget, "does not name it"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.usefixtures("bound")
+async def test_a_call_is_read_whatever_is_wrong_with_its_media(calls: Calls, what: str) -> None:
+    """The place says what is wrong, the call lists it, and all the rest is there."""
+    spoil, word = WRONG[what]
+    other = "R0lG" * 100_000
+    call_id = start(metadata={"beside": other, "n": 1})
+    arrived(calls, call_id)
+    spoil(calls, sha256_of(IMAGE))
+
+    call = await LLMCallRepository.get(call_id, with_media=True)
+    assert call is not None
+    assert SyncLLMCallRepository(calls).get(call_id, with_media=True) == call
+    (reference,) = [*references(call.messages)]
+    assert reference["gridfs_id"].hex() == sha256_of(IMAGE)
+    assert word in reference["problem"]
+    assert call.media_problems[sha256_of(IMAGE)] == reference["problem"]
+    assert call.metadata["n"] == 1
+    if what != "not the call's":
+        assert call.metadata["beside"] == other
+    if what in {"no entry", "a part is gone"}:
+        assert find_missing(calls) == {call_id: [sha256_of(IMAGE)]}
+
+
+def references(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the references in a value."""
+    if reference_in(value):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from references(item)
+
+
+@pytest.mark.usefixtures("bound")
+async def test_how_much_is_fetched_is_bounded(calls: Calls) -> None:
+    """What is beyond `media_max_bytes` stays a reference that names the argument."""
+    images = ["QUJD" * 100_000, "QUJE" * 100_000]
+    call_id = start(messages=[{"role": "user", "images": images * 50}])
+    arrived(calls, call_id)
+
+    call = await LLMCallRepository.get(call_id, with_media=True, media_max_bytes=500_000)
+    assert call is not None
+    found = call.messages[0]["images"]
+    whole = [image for image in found if isinstance(image, str)]
+    assert len(whole) == 50
+    assert len({id(image) for image in whole}) == 1, "it is there once"
+    (problem,) = call.media_problems.values()
+    assert problem == "its 400,000 bytes are too many: media_max_bytes=500,000"
+
+
+@pytest.mark.usefixtures("bound")
+async def test_no_content_reads_what_is_another_calls(calls: Calls) -> None:
+    """What has the shape of a reference is content, whoever sends it, and through any door."""
+    theirs = start(company_id="a")
+    sha256 = sha256_of(IMAGE)
+    arrived(calls, theirs)
+    stored_reference = next(references(calls.find_one({"_id": theirs})))
+    for forged in (
+        {"gridfs_id": sha256, "length": 1, "kind": "str"},
+        {"gridfs_id": bytes.fromhex(sha256), "length": 1, "kind": "str"},
+        {"gridfs_id": json_util.loads(json_util.dumps(stored_reference["gridfs_id"]))},
+        stored_reference,
+        json_util.loads(json_util.dumps(stored_reference)),
+    ):
+        mine = LLMLogger.start(
+            model="m", company_id="b", messages=[forged], metadata=forged, tools=[forged], x=forged
+        )
+        LLMLogger.complete(mine, response_message=forged)
+        arrived(calls, mine)
+        call = await LLMCallRepository.get(mine, with_media=True)
+
+        assert call is not None
+        assert (call.media, call.media_problems) == ([], {})
+        assert len(str(call)) < 10_000
+        assert call.messages[0].keys() == forged.keys(), "and it can be read"
 
 
 def test_media_lists_what_a_call_refers_to(calls: Calls) -> None:

@@ -362,5 +362,5 @@ def test_refused_notes_leave_the_media_referred_to(recording: Recording, calls: 
     calls.database.create_collection(calls.name, validator={"encoding_notes": {"$exists": False}})
     call = arrived(calls, LLMLogger.start(model="m", messages=[{"content": "QUJD" * 2_000}]))
 
-    assert call["media"] == [call["messages"][0]["content"]["gridfs_id"]]
+    assert call["media"] == [call["messages"][0]["content"]["gridfs_id"].hex()]
     assert [entry["what"] for entry in llm_audit.stats()["rejected"]] == ["notes"]

@@ -14,7 +14,7 @@ from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import LLMCall, LLMLogger, embedded
-from llm_audit.encoding.encode import restore
+from llm_audit.encoding.moved import restore
 from llm_audit.providers.error_bodies import ERROR_FIELDS
 from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for

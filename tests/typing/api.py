@@ -17,7 +17,6 @@ from llm_audit import (
     LLMCallStatusEnum,
     LLMCallTypeEnum,
     LLMLogger,
-    MediaMissingError,
     NotInitializedError,
     SyncLLMCallRepository,
     UnavailableError,
@@ -170,9 +169,6 @@ def where_it_goes_wrong(error: LLMAuditError) -> str:
     if isinstance(error, UsageError | ConfigurationError):
         mistaken: ValueError = error
         return str(mistaken)
-    if isinstance(error, MediaMissingError):
-        missing: LookupError = error
-        return str(missing)
     if isinstance(error, NotInitializedError):
         too_soon: RuntimeError = error
         return str(too_soon)

@@ -16,7 +16,8 @@ import pytest
 import uuid_utils
 from pydantic import BaseModel, ConfigDict
 
-from llm_audit.encoding.encode import Encoded, encode, restore
+from llm_audit.encoding.encode import Encoded, encode
+from llm_audit.encoding.moved import restore
 
 
 def encode_value(value: Any) -> Encoded:

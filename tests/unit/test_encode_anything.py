@@ -347,4 +347,6 @@ def test_anything_can_be_encoded(value: Any) -> None:
     """Whatever comes in, a document comes out that any reader can decode."""
     encoded = encode_value(value)
 
-    assert encode_value(stored(encoded)).notes == ()
+    # a key that looks as if it had been renamed is renamed once more
+    again = encode_value(stored(encoded)).notes
+    assert [note for note in again if not note.endswith("not to make a DBRef")] == []

@@ -7,8 +7,10 @@ from typing import Any
 
 import bson
 import pytest
+from bson import Binary, json_util
 
-from llm_audit.encoding.encode import Encoded, encode, restore
+from llm_audit.encoding.encode import Encoded, encode
+from llm_audit.encoding.moved import SUBTYPE, Problem, media_before, restore
 
 MAX_BYTES = 10 * 2**20
 MEDIA_LIMIT_BYTES = 256 * 2**10
@@ -47,7 +49,8 @@ def test_media_moves_out(value: Any, kind: str) -> None:
 
     data = value.encode() if isinstance(value, str) else value
     sha256 = hashlib.sha256(data).hexdigest()
-    reference = {"gridfs_id": sha256, "length": len(data), "kind": kind}
+    mark = Binary(bytes.fromhex(sha256), SUBTYPE)
+    reference = {"gridfs_id": mark, "length": len(data), "kind": kind}
     if kind == "str":
         reference["preview"] = value[:100]
     content = [{"url": reference}, {"url": reference}, "text"]
@@ -131,10 +134,130 @@ def test_moved_fields_may_hold_moved_media(make: Callable[[list[Any]], Any]) -> 
     assert restore(stored(encoded), fetch_from(encoded)) == value
 
 
-def test_what_only_resembles_a_reference_is_left_alone() -> None:
-    """A dict of the user's with some of a reference's keys is restored as it is."""
-    value: list[Any] = [{"gridfs_id": "abc", "length": 1, "kind": "str"}, {"gridfs_id": "0" * 64}]
-    value.append({"gridfs_id": "0" * 64, "length": 1, "kind": "str", "name": "a file of mine"})
-    encoded = encode_value(value)
+SHA256 = "0" * 64
+LOOK_ALIKES = [
+    {"gridfs_id": "abc", "length": 1, "kind": "str"},
+    {"gridfs_id": SHA256},
+    {"gridfs_id": SHA256, "length": 1, "kind": "str"},
+    {"gridfs_id": SHA256, "length": 1, "kind": "str", "preview": "p"},
+    {"gridfs_id": SHA256, "length": 1, "kind": "str", "name": "a file of mine"},
+    {"gridfs_id": bytes(32), "length": 1, "kind": "str"},
+    {"gridfs_id": Binary(bytes(32), 0x80), "length": 1, "kind": "bytes"},
+    [{"gridfs_id": SHA256, "length": 1, "kind": "list"}],
+    {"gridfs_id": {"$binary": {"base64": "A" * 43 + "=", "subType": "f6"}}, "length": 1},
+    {"gridfs_id": 5, "length": [], "kind": {}},
+    {"gridfs_id": SHA256, "length": "abc", "kind": ["str"]},
+]
 
-    assert restore(stored(encoded), fetch_from(encoded)) == value
+
+def test_no_content_is_a_reference() -> None:
+    """What only resembles one is content: stored as it is, and read so, whatever `media` says."""
+    for value in LOOK_ALIKES:
+        encoded = encode_value(value)
+        call = {"schema_version": 2, "media": [SHA256], "value": stored(encoded)}
+
+        assert stored(encoded) == value, value
+        assert restore(call, never, media_before(call))["value"] == value, value
+
+
+def test_our_subtype_is_taken_from_binaries_of_the_users() -> None:
+    """Its bytes stay, and a note says so; in any place, whichever way it is encoded."""
+    ours = Binary(bytes(32), SUBTYPE)
+    for place in (
+        lambda value: value,
+        lambda value: {"gridfs_id": value, "length": 1, "kind": "str"},
+        lambda value: [{"a": (value,)}],
+        lambda value: bson.raw_bson.RawBSONDocument(bson.encode({"gridfs_id": value})),
+        lambda value: bson.SON(gridfs_id=value, length=1, kind="bytes"),
+        lambda value: type("Mine", (Binary,), {})(value, SUBTYPE),
+        lambda value: [json_util.loads(json_util.dumps({"gridfs_id": value}))],
+    ):
+        encoded = encode_value(place(ours))
+
+        assert bytes([SUBTYPE]) + bytes(32) not in encoded.raw, place(ours)
+        assert bytes(32) in encoded.raw
+    assert encode_value(ours).notes == (
+        "value: Binary of subtype 246, which is ours, stored as bytes",
+    )
+
+
+def never(sha256: str) -> bytes:
+    """Fetch for what holds no reference."""
+    raise AssertionError(sha256)
+
+
+@pytest.mark.parametrize("version", [1, None])
+def test_references_of_documents_of_before(version: int | None) -> None:
+    """A hash that is a text counts in a document of schema 1, if `media` names it."""
+    reference = {"gridfs_id": SHA256, "length": 3, "kind": "str"}
+    call = {"media": [SHA256], "input": reference, "tools": [{**reference, "kind": "list"}]}
+    if version:
+        call["schema_version"] = version
+    whole = {"list": [1, 2]}
+
+    def fetch(_: str) -> bytes:
+        return bson.encode(whole)
+
+    assert restore(call, fetch, media_before(call))["tools"] == [1, 2]
+    unnamed = {**call, "media": ["1" * 64]}
+    assert restore(unnamed, never, media_before(unnamed)) == unnamed
+
+
+def test_a_content_that_is_in_many_places_is_there_once() -> None:
+    """Each is fetched and made once, so a small document cannot fill the memory."""
+    image = "A" * 300_000
+    encoded = encode_value([image] * 300)
+    fetched: list[str] = []
+
+    def fetch(sha256: str) -> bytes:
+        fetched.append(sha256)
+        return dict(encoded.blobs)[sha256]
+
+    whole = restore(stored(encoded), fetch)
+    assert whole == [image] * 300
+    assert len({id(one) for one in whole}) == len(fetched) == 1
+
+
+def test_what_cannot_be_put_back_says_why_in_its_place() -> None:
+    """The rest of the document is restored all the same."""
+    encoded = encode_value([BASE64, "a" * 300_000, b"\xff" * 300_000])
+    first, second, third = stored(encoded)
+    mislabelled = {**third, "kind": "str"}
+    data = dict(encoded.blobs)
+
+    def fetch(sha256: str) -> bytes | Problem:
+        return Problem("gone") if sha256 == first["gridfs_id"].hex() else data[sha256]
+
+    assert restore([first, second, mislabelled, {**third, "kind": "dict"}], fetch) == [
+        {**first, "problem": "gone"},
+        "a" * 300_000,
+        {**mislabelled, "problem": "it is no str"},
+        {**third, "kind": "dict", "problem": "it is no dict"},
+    ]
+
+
+def test_metadata_given_later_stay_beside_what_moved() -> None:
+    """A dict that moved whole may have got keys since."""
+    encoded = encode({"metadata": {f"k{n}": "v" * 500 for n in range(100)}}, 5_000, 5_000)
+    call = bson.decode(encoded.raw)
+    call["metadata"]["later"] = 1
+
+    whole = restore(call, fetch_from(encoded))["metadata"]
+    assert (whole["k99"], whole["later"]) == ("v" * 500, 1)
+
+
+def test_renamed_keys_come_back_as_they_were() -> None:
+    """Also keys that look as if we had renamed them."""
+    dollar = "\uff04"
+    for value in (
+        {"$ref": "a", "$id": "b"},
+        {"$ref": "a", f"{dollar}id": "b"},
+        {"$ref": "a", f"{dollar}{dollar}id": "b", "$id": 1, f"{dollar}id": 2, "id": 3},
+        {"$ref": "a", "$id": "b", "$db": 5},
+        {"$ref": 5, "$id": "b"},
+        {f"{dollar}id": "b"},
+        {"$ref": "QUJD" * 100_000, f"{dollar}id": "b", "$id": "c"},
+    ):
+        encoded = encode_value([value])
+        assert not isinstance(stored(encoded)[0], bson.DBRef), value
+        assert restore(stored(encoded), fetch_from(encoded)) == [value], value

@@ -8,7 +8,8 @@ from typing import Any
 import bson
 import pytest
 
-from llm_audit.encoding.encode import encode, restore
+from llm_audit.encoding.encode import encode
+from llm_audit.encoding.moved import restore
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
 FILES = sorted(TRAFFIC.glob("*.jsonl"))

@@ -22,7 +22,7 @@ def printed(document: dict[str, Any], *, full: bool = True) -> str:
     """Return what `show` prints, without the spaces that a terminal needs."""
     out = StringIO()
     console = Console(file=out, width=100_000, no_color=True, markup=False, highlight=False)
-    print_call(console, {"_id": "1", "status": "SUCCESS", **document}, full=full)
+    print_call(console, {"_id": "1", "status": "SUCCESS", **document}, {}, full=full)
     return "".join(out.getvalue().split())
 
 

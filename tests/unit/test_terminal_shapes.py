@@ -50,10 +50,10 @@ def test_sizes(count: int, shown: str) -> None:
 
 
 def test_recorded_text_cannot_steer_the_terminal() -> None:
-    """Control characters are replaced, line breaks and tabs are kept."""
-    assert terminal.safe("a\x1b[2Jb\x07\x9b\r\n\tc") == "a\ufffd[2Jb\ufffd\ufffd\ufffd\n\tc"
-    assert terminal.safe("a\u202eb\u2066c\u2069\u200e") == "a\ufffdb\ufffdc\ufffd\u200e"
-    assert terminal.cell(" one\n two\x1b ") == "one two\ufffd"
+    """Control characters are made visible, line breaks and tabs are kept."""
+    assert terminal.safe("a\x1b[2Jb\x07\x9b\r\n\tc") == "a<U+001B>[2Jb<U+0007><U+009B>\n\tc"
+    assert terminal.safe("a\u202eb\u2066c\u200e") == "a<U+202E>b<U+2066>c<U+200E>"
+    assert terminal.cell(" one\n two\x1b ") == "one two<U+001B>"
     assert terminal.cell("") == terminal.cell(None) == "-"
 
 

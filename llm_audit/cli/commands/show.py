@@ -1,6 +1,7 @@
 """`llm-audit show`: one call, to be read by people."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -14,6 +15,7 @@ from rich.text import Text
 from llm_audit.call import SAID, LLMCallStatusEnum
 from llm_audit.cli.connection import Call, find_call, repository
 from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.hidden import Hidden, hidden_in
 from llm_audit.cli.drawing.json_lines import extended_json, print_json
 from llm_audit.cli.drawing.parts import (
     answers_of,
@@ -55,6 +57,14 @@ _DRAWN = frozenset(
     }
 )
 WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"
+_PARAMETER = re.compile("[a-z0-9]+(_[a-z0-9]+)*", re.IGNORECASE)
+_OURS = frozenset(
+    {
+        *("id", "task", "tags", "score", "temperature", "max_tokens", "tool_choice", "metadata"),
+        *("model", "started", "took", "tokens", "cost", "parts", *_FACTS),
+    }
+)
+CHECKED_MAX_BYTES = 2**25  # of the media, which are read to be compared with their sha256
 _NAMES_OF_TOOLS = ("function", "custom", "toolSpec")
 
 
@@ -72,24 +82,31 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one call: what was said, which tools were asked for and what they gave back."""
+    from llm_audit.queries.media import checked
+
     if raw and as_json:
         raise UsageError("--raw and --json exclude each other.")
     with repository() as questions:
         document = questions.ask(find_call(call_id))
+        for_people = not raw and not as_json
+        problems = questions.ask(checked(document, CHECKED_MAX_BYTES)) if for_people else {}
     if as_json:
         print_json(document)
     elif raw:
         print(extended_json(document, indent=2))
     else:
-        print_call(terminal.console(), document, full=full)
+        print_call(terminal.console(), document, problems, full=full)
 
 
-def print_call(console: Console, document: Call, *, full: bool) -> None:
+def print_call(
+    console: Console, document: Call, media_problems: Mapping[str, str], *, full: bool
+) -> None:
     """Print one call.
 
     Args:
         console: Where to.
         document: The call, as read from MongoDB.
+        media_problems: Which of its media are not as recorded, and why.
         full: Fold nothing, and leave nothing out.
     """
     from llm_audit.documents import LLMCall
@@ -111,9 +128,22 @@ def print_call(console: Console, document: Call, *, full: bool) -> None:
         console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
     if call["media"]:
         console.print(Text(WHOLE_CONTENT, "dim"))
+    for sha256, problem in media_problems.items():
+        line = Text(f"✗ of its media {terminal.cell(sha256)}: {problem}", terminal.FAILURE)
+        console.print(line, soft_wrap=True)
+    if (hidden := hidden_in(document)).kinds:
+        console.print(Text(_told(hidden), "bold yellow", overflow="fold"))
     if call["unreadable"]:
         names = ", ".join(call["unreadable"])
         console.print(Text(f"of another type than usual: {names}; --raw shows it", "yellow"))
+
+
+def _told(hidden: Hidden) -> str:
+    """Return how many characters nobody sees, of what kinds, and what they spell."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in hidden.kinds.most_common())
+    spelled = " and ".join(json.dumps(text, ensure_ascii=False) for text in hidden.smuggled)
+    says = f"; they spell {spelled}" if spelled else ""
+    return f"! {terminal.counted(hidden.kinds.total(), 'invisible character')}: {kinds}{says}"
 
 
 def _facts(call: Call, *, full: bool) -> Table:
@@ -144,14 +174,24 @@ def _known(call: Call) -> Iterator[tuple[str, object]]:
         source = f" ({score['source']})" if score["source"] else ""
         comment = f": {score['comment']}" if score["comment"] else ""
         yield "score", f"{score['name']} {score['value']}{source}{comment}"
-    asked = {name: call.get(name) for name in ("temperature", "max_tokens", "tool_choice")}
-    asked |= {"metadata": call.get("metadata"), **(call.get("request_params") or {})}
-    for name, value in asked.items():
-        if value not in (None, {}):
-            is_text = isinstance(value, str)
-            yield name, value if is_text else json.dumps(value, ensure_ascii=False, default=str)
+    yield from _asked(call)
     if offered := [_tool_name(tool) for tool in call.get("tools") or ()]:
         yield "tools offered", ", ".join(offered)
+
+
+def _asked(call: Call) -> Iterator[tuple[str, str]]:
+    """Yield how it was asked: parameters as whoever asked named them, but not as one of ours."""
+    for name in ("temperature", "max_tokens", "tool_choice", "metadata"):
+        if (value := call.get(name)) not in (None, {}):
+            yield name, _value(value)
+    for name, value in (call.get("request_params") or {}).items():
+        if value not in (None, {}):
+            is_usual = _PARAMETER.fullmatch(name) and name not in _OURS
+            yield name if is_usual else f"request_params.{json.dumps(name)}", _value(value)
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _measures(call: Call) -> Iterator[tuple[str, object]]:

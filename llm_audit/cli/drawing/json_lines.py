@@ -8,7 +8,6 @@ import base64
 import functools
 import json
 import math
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from llm_audit.cli.drawing.hidden import escaped
 from llm_audit.tolerant import TolerantModel
 
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from bson.json_util import JSONOptions
-
-# Python and some shells take these for ends of lines, and terminals obey some of them.
-_NOT_IN_A_LINE = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 ID, STORED_ID = "id", "_id"
 
@@ -77,11 +74,14 @@ def from_json(line: str) -> tuple[dict[str, Any], bool]:
     from bson.binary import UuidRepresentation
     from bson.json_util import loads
 
+    from llm_audit.encoding import moved
+
     document = json.loads(line)
     if not isinstance(document, dict):
         raise TypeError
     if ID in document and STORED_ID not in document:
-        return {STORED_ID if name == ID else name: item for name, item in document.items()}, True
+        renamed = {STORED_ID if name == ID else name: item for name, item in document.items()}
+        return moved.from_json(renamed), True
     # each binary as it is: else what says that it is a UUID would have to be one, of today's kind
     options = _extended_options().with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
     return loads(line, json_options=options), False
@@ -96,11 +96,6 @@ def json_row(row: Mapping[str, Any] | BaseModel) -> dict[str, Any]:
     if isinstance(row, BaseModel):
         return row.model_dump(exclude_unset=isinstance(row, TolerantModel))
     return {ID if name == STORED_ID else name: value for name, value in row.items()}
-
-
-def escaped(text: str) -> str:
-    """Return JSON without the control characters that it allows in texts."""
-    return _NOT_IN_A_LINE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def iso_utc(moment: datetime) -> str:
@@ -136,4 +131,8 @@ def _in_json(value: object) -> Any:
         return iso_utc(value)
     if isinstance(value, Mapping):
         return dict(value)
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+    if not isinstance(value, bytes):
+        return str(value)
+    from llm_audit.encoding.moved import is_mark
+
+    return value.hex() if is_mark(value) else base64.b64encode(value).decode()

@@ -1,6 +1,9 @@
 """How what was said looks: roles in colour, tools with what they gave back, long content folded."""
 
 import json
+import re
+import secrets
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +36,7 @@ SHORTEST_FOLD = 200  # characters: fewer are shown
 ONE_LINE = 60  # characters of JSON that stay in a line
 EMPTY = "(empty)"
 NAMED_PATHS = 5  # of what is not shown
+_NAME = re.compile(r"[\w.$-]+")
 
 ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
@@ -69,8 +73,9 @@ def print_error(console: Console, call: Call, *, full: bool) -> None:
         return
     console.print()
     message = str(call.get("error_message") or "")
-    label = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
-    for shown in _folded(message, terminal.FAILURE, full=full, indent=0, before=label):
+    kind = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
+    words = _folded(message, terminal.FAILURE, full=full, indent=0, before=kind)
+    for shown in _beside(Text("✗ ", terminal.FAILURE), words, indent=0):
         console.print(shown)
     if details := call.get("error_details"):
         told = json.dumps(details, ensure_ascii=False, default=str)
@@ -221,44 +226,63 @@ def _labelled(
     yield from _folded(text, style, full=full, indent=4)
 
 
-def _beside(label: Text, shown: Iterable[Padding]) -> Iterator[Padding]:
+def _beside(label: Text, shown: Iterable[Padding], indent: int = 2) -> Iterator[Padding]:
     """Yield what is shown to the right of its label."""
     grid = Table.grid()
     for number, one in enumerate(shown):
         grid.add_row(Text() if number else label, one)
-    yield Padding(grid if grid.row_count else label, (0, 0, 0, 2), expand=False)
+    yield Padding(grid if grid.row_count else label, (0, 0, 0, indent), expand=False)
 
 
 def _pretty(value: Any) -> str:
-    """Return a tool's arguments or result in lines, text as text."""
+    """Return a tool's arguments or result in lines, text as text.
+
+    What is ours in it, such as a reference to GridFS, stands between < and > where any text of the
+    content's would be between quotes; lines of a text are indented more than the names of texts.
+    """
     if value is None:
         return ""
-    short = _with_short_references(value)
-    if isinstance(short, str):
-        return short
-    if isinstance(short, Mapping) and _is_text_by_name(short):  # such as code to be run
-        return "\n".join(f"{k}:\n{v}" if "\n" in v else f"{k}: {v}" for k, v in short.items())
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and _is_text_by_name(value):  # such as code to be run
+        return "\n".join(
+            f"{k}:\n{textwrap.indent(v, '  ', lambda _: True)}" if "\n" in v else f"{k}: {v}"
+            for k, v in value.items()
+        )
+    words: dict[str, str] = {}
+    short = _without_references(value, words)
     line = json.dumps(short, ensure_ascii=False, default=str)
-    if len(line) <= ONE_LINE:
-        return line
-    return json.dumps(short, indent=2, ensure_ascii=False, default=str)
+    if len(line) > ONE_LINE and not (words and isinstance(short, str)):
+        line = json.dumps(short, indent=2, ensure_ascii=False, default=str)
+    for token, word in words.items():
+        line = line.replace(f'"{token}"', word)
+    return line
 
 
 def _is_text_by_name(value: Mapping[str, Any]) -> bool:
     texts = value.values()
-    return all(isinstance(text, str) for text in texts) and any("\n" in text for text in texts)
+    is_text = all(isinstance(text, str) for text in texts) and any("\n" in text for text in texts)
+    return is_text and all(map(_NAME.fullmatch, value))
 
 
-def _with_short_references(value: Any) -> Any:
-    """Return a value with a word in place of each reference to GridFS."""
+def _without_references(value: Any, words: dict[str, str]) -> Any:
+    """Return a value with a token in place of each reference to GridFS, which `words` explains."""
+    from llm_audit.encoding.moved import reference_in
+
     if isinstance(value, list):
-        return [_with_short_references(item) for item in value]
+        return [_without_references(item, words) for item in value]
     if not isinstance(value, Mapping):
         return value
-    if isinstance(value.get("gridfs_id"), str):
-        where = f"{terminal.size(value.get('length') or 0)} in GridFS, {value['gridfs_id']}"
-        return f"{value['preview']} … ({where})" if value.get("preview") else where
-    return {key: _with_short_references(item) for key, item in value.items()}
+    if (reference := reference_in(value)) is None:
+        return {key: _without_references(item, words) for key, item in value.items()}
+    token = secrets.token_hex()  # nothing recorded can hold it
+    length, preview = value["length"], value.get("preview")
+    size = terminal.size(length) if isinstance(length, int | float) else "some"
+    begins = f", begins {json.dumps(preview, ensure_ascii=False)}" if preview else ""
+    words[token] = f"<{size} in GridFS, {reference.sha256}{begins}>"
+    shown = {"gridfs_id", "length", "kind", "preview"}
+    beside = {key: item for key, item in value.items() if key not in shown}
+    return {token: _without_references(beside, words)} if beside else token
 
 
 def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:

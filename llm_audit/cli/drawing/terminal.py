@@ -1,7 +1,6 @@
 """How things look in a terminal: tables, money, durations, times, bars, colours of statuses."""
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
@@ -9,10 +8,12 @@ from rich.bar import Bar
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.cli.drawing.hidden import visible
 
 T = TypeVar("T")
 
@@ -37,8 +38,6 @@ _CENT = 0.01
 _SMALLEST_USD = 0.000001
 _SHORTENED = (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12))
 _WORTH_SHORTENING = 10**4
-# What a terminal obeys; some turn around the text that follows.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Figure(str):
@@ -54,9 +53,20 @@ class Figure(str):
         return figure
 
 
+class _Console(Console):
+    """Prints no text that was not made safe, also where somebody forgot to."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield what is printed, rich's own control codes apart from all text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return where to print: coloured in a terminal, plain and 80 columns wide in a pipe."""
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def table(
@@ -128,8 +138,8 @@ def totals(
 
 
 def safe(value: object) -> str:
-    """Return recorded text without what would steer the terminal instead of being shown."""
-    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    """Return recorded text; what would steer the terminal, or not be seen, is made visible."""
+    return visible(str(value))
 
 
 def cell(value: object) -> str:

@@ -12,9 +12,16 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import ID, iso_utc, json_line
 from llm_audit.cli.files.columns import value_in
 
-# Spreadsheets take a text that begins so for a formula; with ' before it they do not. One that
-# has such a ' of its own gets another, so that it can be told what was written.
-_FORMULA = re.compile("'*(\t|[\n ]*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+# Spreadsheets take a text that begins so for a formula; some in another width, as NFKC has them.
+_SIGNS = frozenset(
+    "=\u207c\u208c\u2a75\u2a76\ufe66\uff1d+\u207a\u208a\ufb29\ufe62\uff0b"
+    "-\u207b\u208b\u2212\ufe63\uff0d@\ufe6b\uff20"
+)
+# What they overlook before it, and what may begin a cell: where `;` is between cells, as in much of
+# Europe, quotes around a text with a comma before them are none.
+_BEFORE_A_SIGN = re.compile("[\\s\"';|]+")
+_BEGINS_A_CELL = re.compile("([;|\t\n])")
+_BEGAN_A_CELL = re.compile("([;|\t\n])'")
 _LINE_BREAK = re.compile("\r\n?")
 
 
@@ -26,7 +33,7 @@ def csv_line(call: Call, columns: Iterable[str]) -> str:
 def csv_of(cells: Iterable[object]) -> str:
     """Return cells as a line."""
     written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerow(cells)  # what ends a line is quoted in it
+    csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
     return written.getvalue().removesuffix("\n")
 
 
@@ -42,8 +49,30 @@ def id_in_csv(line: str, columns: tuple[str, ...]) -> str | None:
         raise ValueError(line)
     if tuple(cells) == columns:
         return None
-    cell = cells[columns.index(ID)]
-    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+    return as_recorded(cells[columns.index(ID)])
+
+
+def no_formula(text: str) -> str:
+    """Return a text with a `'` wherever some spreadsheet would begin a formula."""
+    begins = "'" if _begins_as_formula(text) else ""
+    return begins + _BEFORE_A_SIGN.sub(lambda run: _in_run(run, _BEGINS_A_CELL, r"\1'"), text)
+
+
+def as_recorded(cell: str) -> str:
+    """Return the text of which `no_formula` has made a cell."""
+    begins = 1 if cell[:1] == "'" and _begins_as_formula(cell) else 0
+    return _BEFORE_A_SIGN.sub(lambda run: _in_run(run, _BEGAN_A_CELL, r"\1"), cell[begins:])
+
+
+def _begins_as_formula(text: str) -> bool:
+    run = _BEFORE_A_SIGN.match(text)
+    end = run.end() if run else 0
+    return text.lstrip("'")[:1] == "\t" or text[end : end + 1] in _SIGNS
+
+
+def _in_run(run: re.Match[str], place: re.Pattern[str], instead: str) -> str:
+    is_before_sign = run.string[run.end() : run.end() + 1] in _SIGNS
+    return place.sub(instead, run[0]) if is_before_sign else run[0]
 
 
 def _cell(value: Any) -> object:
@@ -51,11 +80,5 @@ def _cell(value: Any) -> object:
         return value
     if isinstance(value, datetime):
         return iso_utc(value)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        text = ";".join(value)
-    elif isinstance(value, dict | list):
-        text = json_line(value)
-    else:
-        text = str(value)
-    text = terminal.safe(_LINE_BREAK.sub("\n", text))
-    return f"'{text}" if _FORMULA.match(text) else text
+    text = json_line(value) if isinstance(value, dict | list) else str(value)
+    return no_formula(terminal.safe(_LINE_BREAK.sub("\n", text)))

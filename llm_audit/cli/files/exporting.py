@@ -96,8 +96,8 @@ def export(
     null for NaN. Content in GridFS stays there, with a reference in the call; for an exact copy,
     media included, there is mongodump, whose files `import` reads too.
 
-    In CSV a text that begins with = + - or @ gets a ' before it, so that no spreadsheet takes it
-    for a formula.
+    In CSV everything is between quotes, and where = + - or @ begins a text, a line or what follows
+    a semicolon, there is a ' first, so that no spreadsheet takes it for a formula.
     """
     from llm_audit.queries.steps import each, rows
 

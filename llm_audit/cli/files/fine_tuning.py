@@ -1,18 +1,19 @@
 """A call as an example that OpenAI's fine-tuning takes: a chat whose last message is the answer."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing.json_lines import escaped
+from llm_audit.cli.drawing.hidden import escaped
 from llm_audit.cli.files.openai_messages import NO_CHAT, NoExampleError, OpenAIChat, openai_tools
+from llm_audit.encoding.moved import holds_reference, media_before
 from llm_audit.providers.blocks import ASSISTANT, SYSTEM, TOOL
 
 IN_GRIDFS = "are partly in GridFS"
 NO_JSON = "hold what JSON does not know"
 NO_PAIR = "have a tool's call without its result, or the other way round"
 
+_USED = ("messages", "input", "tools", "system_prompt", "response_message")
 _SAID = ("content", "tool_calls", "function_call")
 
 
@@ -25,9 +26,7 @@ def fine_tuning_example(call: Call) -> str:
     Raises:
         NoExampleError: It is no chat, or cannot be told as one of OpenAI's API.
     """
-    if _is_partly_in_gridfs([call.get(name) for name in ("messages", "input", "tools")]):
-        raise NoExampleError(IN_GRIDFS)
-    if _is_partly_in_gridfs([call.get(name) for name in ("system_prompt", "response_message")]):
+    if any(holds_reference(call.get(name), media_before(call)) for name in _USED):
         raise NoExampleError(IN_GRIDFS)
     asked = call.get("messages") or call.get("input")
     if not asked or not call.get("response_message"):
@@ -61,9 +60,3 @@ def _check(messages: list[dict[str, Any]], before: int) -> None:
             raise NoExampleError(NO_PAIR)
         else:
             waiting = {asked["id"] for asked in message.get("tool_calls") or ()}
-
-
-def _is_partly_in_gridfs(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return "gridfs_id" in value or any(map(_is_partly_in_gridfs, value.values()))
-    return isinstance(value, list) and any(map(_is_partly_in_gridfs, value))

@@ -73,16 +73,19 @@ class ParquetRows:
 
 
 @contextmanager
-def parquet_file(path: Path, columns: tuple[str, ...]) -> Iterator[ParquetRows]:
+def parquet_file(
+    path: Path, columns: tuple[str, ...], opener: Callable[[str, int], int]
+) -> Iterator[ParquetRows]:
     """Write a file; it can be read when the block is left.
 
     Args:
         path: Of the new file.
         columns: In their order.
+        opener: Opens it, with the rights that it is to have.
     """
     schema = pa.schema([(name, _TYPES.get(type_in(name), pa.string())) for name in columns])
     with (
-        path.open("xb") as file,
+        open(path, "xb", opener=opener) as file,
         parquet.ParquetWriter(file, schema, compression="zstd") as writer,
     ):
         rows = ParquetRows(writer, columns)

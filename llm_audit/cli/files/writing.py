@@ -62,7 +62,7 @@ def rows_into(path: Path, columns: tuple[str, ...]) -> "Iterator[ParquetRows]":
         raise UsageError(
             "--format parquet needs an extra: pip install 'llm-audit[cli,parquet]'."
         ) from None
-    with whole(path) as part, parquet_file(part, columns) as rows:
+    with whole(path) as part, parquet_file(part, columns, only_ours) as rows:
         yield rows
 
 
@@ -79,5 +79,11 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def only_ours(path: str, flags: int) -> int:
+    """Open a file that nobody else can read, if it is a new one; for `open(opener=...)`."""
+    return os.open(path, flags, 0o600)
+
+
 def _text_file(path: Path, mode: str) -> TextIO:
-    return cast("TextIO", path.open(mode, encoding="utf-8", newline="\n"))
+    opened = open(path, mode, encoding="utf-8", newline="\n", opener=only_ours)  # noqa: SIM115
+    return cast("TextIO", opened)

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import unicodedata
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,8 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger
+from llm_audit.cli.drawing.hidden import visible
+from llm_audit.cli.files.csv_lines import as_recorded, no_formula
 
 Shell = Callable[..., Any]
 
@@ -130,16 +134,87 @@ def test_no_line_steers_a_terminal(words: tuple[str, ...], shell: Shell, calls: 
         assert "\\u009b31m" in output
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "'=1", "\t=1", "\r=1", "\uff1d1"])
-def test_no_text_in_csv_is_a_formula(text: str, shell: Shell, calls: Calls) -> None:
-    """A spreadsheet gets a ' first; numbers stay numbers."""
-    calls.insert_many([{**CALL, "_id": text, "latency_ms": -1.5}, {**CALL, "_id": "~"}])
+FORMULAS = [
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@x",
+        "'=1",
+        "\t=1",
+        "\r=1",
+        "\uff1d1",
+        " =1",
+        "\u00a0\u3000=1",
+        "\ufeff=1",
+    ),
+    *(
+        "\u200b+1",
+        "\U000e0041@1",
+        "\u2800=1",
+        "\ufe66\uff0b1",
+        "\u2212cmd|' /C calc'!A0",
+        "\u202e-1",
+    ),
+    *(
+        "gpt;=cmd|' /C calc'!A0",
+        'a;"=1',
+        "a\t=1",
+        "a|=1",
+        "a\n- b\n- c",
+        "a;;'=1",
+        "a; \n'\t+1",
+        '"=1',
+    ),
+    *(
+        "x",
+        "a;b",
+        "it's",
+        "'t",
+        "a - b",
+        "1-1",
+        "a=b;c",
+        "\ttab",
+        "",
+        "[1]",
+        ";=",
+        "=" * 99,
+        ";'" * 9,
+    ),
+]
 
-    output = shell("export", "--format", "csv").output
-    rows = csv.DictReader(io.StringIO(output, newline=""))
-    [row] = (row for row in rows if row["id"] != "~")
 
-    assert (row["id"], row["latency_ms"]) == ("'" + text.replace("\r", "\n"), "-1.5")
+def test_no_text_in_csv_is_a_formula(shell: Shell, calls: Calls) -> None:
+    """In no spreadsheet, whatever stands between its cells; and it can be told what was written."""
+    call = {**CALL, "latency_ms": -1.5}
+    calls.insert_many({**call, "_id": f"{n:03}", "model": t} for n, t in enumerate(FORMULAS))
+    calls.insert_one({**call, "_id": "list", "tags": ["a", "=1", "b;=1"], "model": "m"})
+    words = ["--columns", "id,model,tags,latency_ms"]
+
+    output = shell("export", "--format", "csv", *words).output
+
+    for between in ",;\t|":
+        for row in csv.reader(io.StringIO(output, newline=""), delimiter=between):
+            for cell in row:
+                begin = unicodedata.normalize("NFKC", cell.lstrip('" \n\t\u00a0\u3000'))[:1]
+                assert begin not in {*"=+-@\u2212"} or cell == "-1.5", (between, cell)
+    rows = [*csv.DictReader(io.StringIO(output, newline=""))]
+    for text, row in zip(FORMULAS, rows, strict=False):
+        seen = visible(text.replace("\r", "\n"))
+        assert as_recorded(row["model"]) == seen, row
+        assert row["latency_ms"] == "-1.5"
+        if seen in {"x", "a;b", "it's", "'t", "a - b", "1-1", "a=b;c", "[1]", ""}:
+            assert row["model"] == seen
+    assert json.loads(rows[-1]["tags"]) == ["a", "=1", "b;'=1"]
+    frame = pytest.importorskip("pandas").read_csv(io.StringIO(output), keep_default_na=False)
+    assert frame["model"].tolist() == [row["model"] for row in rows]
+    assert frame["latency_ms"].tolist() == [-1.5] * len(rows)
+
+
+def test_hidden_characters_and_formulas_cost_no_time() -> None:
+    """A text of nothing but what may come before a formula is gone through once."""
+    for text in ("\n" * 10**6, ";'" * 10**6, '"\t' * 10**6 + "x", " " * 10**6 + "="):
+        assert as_recorded(no_formula(text)) == text
 
 
 def test_resume_knows_an_id_that_looked_like_a_formula(

@@ -10,6 +10,8 @@ import pytest
 from bson import Binary
 from waiting import Calls
 
+from llm_audit.encoding.moved import reference_to
+
 Shell = Callable[..., Any]
 
 FUNCTION = {"name": "f", "parameters": {"type": "object"}}
@@ -19,6 +21,8 @@ CHAT: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Hello"}],
     "response_message": {"role": "assistant", "content": "Hi"},
 }
+
+MOVED = reference_to("0" * 64, 5, "str", "begin")
 
 
 def asking_for(arguments: object) -> dict[str, Any]:
@@ -33,12 +37,12 @@ def asking_for(arguments: object) -> dict[str, Any]:
         asking_for({"bytes": b"1"}),
         asking_for({"id": Binary.from_uuid(uuid.UUID(int=1))}),
         asking_for({"number": float("nan")}),
-        {"messages": [{"role": "user", "content": {"gridfs_id": "0", "length": 1}}]},
+        {"messages": [{"role": "user", "content": MOVED}]},
         {
             "messages": [
                 {
                     "role": "user",
-                    "content": [{"type": "image_url", "image_url": {"url": {"gridfs_id": "0"}}}],
+                    "content": [{"type": "image_url", "image_url": {"url": MOVED}}],
                 }
             ]
         },

@@ -15,6 +15,7 @@ from pymongo.database import Database
 from waiting import Calls
 
 from llm_audit.cli.files.columns import ALL_COLUMNS
+from llm_audit.cli.files.csv_lines import as_recorded
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")
@@ -95,8 +96,8 @@ def test_columns_and_limit_select(shell: Shell, calls: Calls, file: Path) -> Non
 
     assert list(line.items()) == list(zip(words[1].split(","), said, strict=True))
     assert table == (
-        "metadata.plan,id,prompt,metadata.seats,tags\n"
-        'pro,007,"\'- one\n=two, ""three""","[1, {""n"": 2}]",a;b\n'
+        '"metadata.plan","id","prompt","metadata.seats","tags"\n'
+        '"pro","007","\'- one\n\'=two, ""three""","[1, {""n"": 2}]","[""a"", ""b""]"\n'
     )
     [row] = parquet.read_table(file).to_pylist()
     assert row == {**dict(line), "metadata.seats": '[1, {"n": 2}]'}
@@ -210,16 +211,15 @@ def test_plain_json_and_csv_become_frames(
     csv = file.with_suffix(".csv")
     shell("export", "--format", "csv", "--columns", columns, "--output", csv)
     table = pandas.read_csv(csv, dtype=dict.fromkeys(text, "str"), parse_dates=["created_at"])
-    other = polars.read_csv(
-        csv, schema_overrides=dict.fromkeys(text, polars.String), try_parse_dates=True
-    )
+    types = {"created_at": polars.Datetime("ms", "UTC"), "total_tokens": polars.Int64}
+    other = polars.read_csv(csv, schema_overrides={**dict.fromkeys(text, polars.String), **types})
 
     for found in (frame, lazy.to_pandas(), table, other.to_pandas()):
         assert len(found) == expected
         row = found.set_index("id").loc["ffff"]
         assert (row["created_at"].to_pydatetime(), row["user_id"]) == (AT, "42")
         assert row["total_tokens"] == 12
-        assert row["prompt"].endswith('- one\n=two, "three"')
+        assert as_recorded(row["prompt"]) == '- one\n=two, "three"'
 
 
 def test_without_the_extra_it_is_named(

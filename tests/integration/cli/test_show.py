@@ -11,6 +11,7 @@ from pymongo.database import Database
 from waiting import Calls
 
 from llm_audit.cli.drawing.parts import FOLDED_LINES
+from llm_audit.encoding.moved import reference_to
 
 Shell = Callable[..., Any]
 
@@ -212,13 +213,8 @@ def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
             ["← t_1 failed:", "no"],
         ),
         (
-            {
-                "gridfs_id": "a" * 64,
-                "length": 2048,
-                "kind": "text",
-                "preview": "It begins so",
-            },
-            ["· It begins so … (2.0 KiB in GridFS,", f"{'a' * 64})"],
+            reference_to("a" * 64, 2048, "str", "It begins so"),
+            ["· <2.0 KiB in GridFS,", f"{'a' * 64},", 'begins "It begins so">'],
         ),
     ],
     ids=["unknown", "image", "document", "result without its call", "failure", "GridFS"],
@@ -230,8 +226,10 @@ def test_parts_are_shown_whole(content: Any, shown: list[str], shell: Shell, cal
 
     lines = [line.strip() for line in shell("show", "a").lines]
 
-    assert lines[-len(shown) - 1 : -1] == shown
-    assert lines[-1].endswith("comes with LLMCallRepository.get(call_id, with_media=True)")
+    *_, read_it, problem = lines
+    assert lines[-len(shown) - 2 : -2] == shown
+    assert read_it.endswith("comes with LLMCallRepository.get(call_id, with_media=True)")
+    assert problem == f"✗ of its media {'a' * 64}: it is missing from GridFS, or not whole"
 
 
 def test_a_tool_that_failed_says_so(shell: Shell, calls: Calls) -> None:
@@ -341,4 +339,4 @@ def test_what_is_said_of_the_call_is_shown(shell: Shell, calls: Calls) -> None:
     lines = shell("show", WEATHER["_id"]).lines
 
     shown = [line.split(maxsplit=1)[1].strip() for line in lines if line.startswith("score")]
-    assert shown == ["helpful False (user): wrong\ufffd[31m city", "tone kind"]
+    assert shown == ["helpful False (user): wrong<U+001B>[31m city", "tone kind"]

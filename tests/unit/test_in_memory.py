@@ -16,6 +16,7 @@ from pymongo.errors import DuplicateKeyError
 pytest.importorskip("mongomock_ng")
 
 from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum
+from llm_audit.encoding.moved import reference_to
 from llm_audit.testing import NotInMemoryError, in_memory_client
 
 Database = AsyncDatabase[dict[str, Any]]
@@ -190,7 +191,8 @@ async def iterated(cursor: AsyncCursor[dict[str, Any]]) -> None:
 
 
 async def with_media(database: Database) -> object:
-    await database["llm_calls"].update_one({"_id": "1"}, {"$set": {"media": ["0" * 64]}})
+    moved = {"media": ["0" * 64], "input": reference_to("0" * 64, 5, "str", "begin")}
+    await database["llm_calls"].update_one({"_id": "1"}, {"$set": moved})
     return await LLMCallRepository.get("1", with_media=True)
 
 

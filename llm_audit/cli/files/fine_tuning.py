@@ -6,7 +6,6 @@ from typing import Any
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing.hidden import escaped
 from llm_audit.cli.files.openai_messages import NO_CHAT, NoExampleError, OpenAIChat, openai_tools
-from llm_audit.encoding.moved import holds_reference, media_before
 from llm_audit.providers.blocks import ASSISTANT, SYSTEM, TOOL
 
 IN_GRIDFS = "are partly in GridFS"
@@ -26,6 +25,8 @@ def fine_tuning_example(call: Call) -> str:
     Raises:
         NoExampleError: It is no chat, or cannot be told as one of OpenAI's API.
     """
+    from llm_audit.encoding.moved import holds_reference, media_before
+
     if any(holds_reference(call.get(name), media_before(call)) for name in _USED):
         raise NoExampleError(IN_GRIDFS)
     asked = call.get("messages") or call.get("input")

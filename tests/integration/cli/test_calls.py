@@ -198,7 +198,7 @@ def test_a_recorded_id_cannot_steer_the_terminal(shell: Shell, calls: Calls) -> 
 
     last = shell("calls", "--limit", 1).lines[-1]
 
-    assert last == "The next ones: --after '1 \ufffd]0;x'"
+    assert last == "The next ones: --after '1 <U+001B>]0;x'"
 
 
 def test_a_range_that_ends_before_it_begins_is_a_mistake(shell: Shell) -> None:

@@ -34,5 +34,5 @@ def test_a_recorded_id_does_not_steer_the_terminal(shell: Shell, calls: Calls) -
     ended = shell("trace", "1")
 
     assert ended.code == 1
-    assert "1 is a call of the trace t\ufffd[2J\ufffd, no trace: " in ended.errors
+    assert "1 is a call of the trace t<U+001B>[2J<U+009B>, no trace: " in ended.errors
     assert not {"\x1b", "\x9b"}.intersection(ended.errors)

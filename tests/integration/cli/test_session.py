@@ -79,7 +79,7 @@ def test_a_session_reads_as_a_conversation(shell: Shell) -> None:
         *("assistant", "→ weather  1", '{"city": "Vienna"}', "← 21 degrees"),
         *("assistant", "It is warm."),
         *("user", "Thanks!"),
-        "RateLimitError: slow down",
+        "✗ RateLimitError: slow down",
     ]
 
 

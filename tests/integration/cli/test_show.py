@@ -80,7 +80,8 @@ def test_a_call_reads_from_top_to_bottom(messages: Any, shell: Shell, calls: Cal
         *("system", "Be brief."),
         *("user", "Weather in Vienna?"),
         *("assistant", "→ weather  call_1", '{"city": "Vienna", "days": [1, 2]}', "← 21 degrees"),
-        *("assistant", "It has \N{REPLACEMENT CHARACTER}[31m21 degrees."),
+        *("assistant", "It has <U+001B>[31m21 degrees."),
+        "! 1 invisible character: 1 control",
     ]
     facts = dict(line.split(maxsplit=1) for line in shown[1 : shown.index("system")])
     assert facts["tokens"] == "1,200 in, 7 out"
@@ -214,7 +215,7 @@ def test_empty_messages_are_shown_as_such(shell: Shell, calls: Calls) -> None:
         ),
         (
             reference_to("a" * 64, 2048, "str", "It begins so"),
-            ["· <2.0 KiB in GridFS,", f"{'a' * 64},", 'begins "It begins so">'],
+            ["· <2.0 KiB in GridFS,", f'{"a" * 64}, begins "It', 'begins so">'],
         ),
     ],
     ids=["unknown", "image", "document", "result without its call", "failure", "GridFS"],

@@ -1,8 +1,9 @@
 """The calls that this process has started: those that still run, and the last that have ended."""
 
 import threading
-from collections import Counter, OrderedDict, deque
-from dataclasses import dataclass, field
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from llm_audit.runtime.interruption import free
@@ -35,7 +36,9 @@ class OpenCall:
     recorded: bool = False  # the journal has its start or, once it is over, its outcome
     origin: Origin | None = None  # its end goes to the same place
     call_type: object = None
-    redacted: Counter[str] = field(default_factory=Counter)  # what was replaced in its start
+    redacted: Mapping[str, int] | None = (
+        None  # how often each rule has found something in its start
+    )
 
 
 class OpenCalls:

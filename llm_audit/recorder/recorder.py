@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,12 +25,22 @@ from llm_audit.journal.operations import (
     strip_content,
 )
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
-from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, is_numbered, pack
+from llm_audit.journal.records import (
+    ENDED,
+    LATER,
+    NOTHING,
+    OTHER,
+    OWN,
+    START,
+    VERDICT,
+    is_numbered,
+    pack,
+)
 from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
-from llm_audit.redaction.apply import Redaction
+from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
@@ -108,7 +117,6 @@ class Recorder:
         """
         trace_id = fields["trace_id"]
         fields |= self.constants
-        fields, notes = self.redaction.by_functions(fields)
         began = OpenCall(
             clock.monotonic_ns(),
             created_ms,
@@ -121,7 +129,7 @@ class Recorder:
         )
         try:
             self.open_calls.begin(call_id, began)
-            self.record(START, call_id, 0, fields, notes, of=began)
+            self.record(START, call_id, 0, fields, (), of=began)
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self.open_calls.take_back(call_id, began)
             raise
@@ -191,11 +199,10 @@ class Recorder:
         """
         now = datetime.now(UTC)
         key = later_key(now.timestamp())
-        fields, notes = self.redaction.by_functions(fields)
         if scores := fields.get("scores"):
             fields["scores"] = [{**score, "at": now, "key": key} for score in scores]
         if fields:
-            self.record(LATER, call_id, key, fields, notes)
+            self.record(LATER, call_id, key, fields, ())
 
     def record(
         self,
@@ -231,12 +238,15 @@ class Recorder:
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
             return
-        redacted: Counter[str] = Counter()
-        if doc is None or not self.redaction.is_clean(doc):
-            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, redacted, of)
-            told, lost = self.redaction.lines((*told, *changes)), lost or media_lost
-        if of is not None:  # who ends a call counts what its start has lost, too
-            of.redacted = redacted = of.redacted + redacted
+        redacted = (of and of.redacted) or NOTHING
+        if doc is None or not self.redaction.leaves(doc, kept):
+            rewriting = Rewriting(self.redaction, of and of.call_type)
+            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)
+            told, lost = rewriting.lines((*told, *changes)), lost or media_lost
+            redacted = rewriting.counts_with(redacted)
+            if op == START and of is not None:
+                of.redacted = redacted
+                of.provider, of.model = rewriting.asked
         record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
         try:
             self.journal.append(record, call_id, lost)
@@ -344,8 +354,6 @@ class Recorder:
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
-        fields, more = self.redaction.by_functions(fields)
-        notes = (*notes, *more)
         if rank is Rank.OWNER:
             op = ENDED if "said" in fields else OWN
             self.record(op, call_id, key, fields, notes, of=call)
@@ -353,21 +361,11 @@ class Recorder:
             self.record(OTHER, call_id, key, fields, notes)
 
     def _encode_carefully(
-        self,
-        fields: dict[str, Any],
-        max_bytes: int,
-        redacted: Counter[str],
-        call: OpenCall | None,
+        self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting
     ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
         """Return the document, what was changed, the names of its blobs, and why they are lost."""
-
-        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
-            clean, counts = self.redaction.rewrite(document, call and call.call_type)
-            redacted.update(counts)
-            return clean
-
         limit = self.settings.media_limit_bytes
-        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewrite)
+        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewriting)
         names, lost = self._write_blobs(blobs)
         if lost is not None:
             changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")

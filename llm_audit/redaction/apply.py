@@ -1,17 +1,32 @@
 """Puts the rules of the settings to work on what is about to be journaled."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_audit.call import OutcomeFields
-from llm_audit.redaction import functions, secrets
+from llm_audit.encoding.encode import opened
+from llm_audit.errors import let_through, log_once
+from llm_audit.redaction import functions, names, secrets
+from llm_audit.redaction.failing import NOTE, without_text
 from llm_audit.redaction.folding import folded
+from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
 from llm_audit.redaction.walk import Walk
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings
+
+# Python cannot stop a pattern or a function that is slow, only look at the clock after it. So one
+# that was too slow is not tried again for a while: the audited call waits for it once.
+BUDGET_SECONDS = 2.0
+REST_SECONDS = 60.0
 
 _ESCAPE = "\\u"  # in JSON: any character may stand behind it
 _OUTCOME = frozenset(OutcomeFields.model_fields)
+
+
+class OverrunError(Exception):
+    """Rules take, or took not long ago, longer than the audited call may wait for them."""
 
 
 class Redaction:
@@ -24,60 +39,150 @@ class Redaction:
     def __init__(self, settings: Settings) -> None:
         given = settings.redact
         several = given if isinstance(given, tuple) else () if given is None else (given,)
-        self._rules = tuple(one for one in several if isinstance(one, Rule))
+        self.rules = tuple(one for one in several if isinstance(one, Rule))
         self.functions = tuple(one for one in several if not isinstance(one, Rule))
-        self._secrets = settings.redact_secrets
-        key = settings.redaction_key
-        self._key = key.get_secret_value().encode() if key else None
+        self.for_secrets = settings.redact_secrets
+        self.rests_until = 0.0
+        secret = settings.redaction_key
+        self.key = secret.get_secret_value().encode() if secret else None
         # what a rule is for is known once a response is taken apart
         self.needs_fields = bool(self.functions) or any(
-            rule.fields and not _OUTCOME.isdisjoint(rule.fields) for rule in self._rules
+            rule.fields and not _OUTCOME.isdisjoint(rule.fields) for rule in self.rules
         )
 
-    def by_functions(self, fields: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Return fields as the functions that were given leave them, and notes of what changed."""
-        notes: list[str] = []
-        for function in self.functions:
-            fields, more = functions.apply(function, fields)
-            notes += more
-        return fields, notes
-
-    def is_clean(self, doc: bytes) -> bool:
-        """Tell quickly whether a document, as BSON, surely holds nothing to replace."""
-        if self._secrets and secrets.may_be_in(doc):
-            return False
-        if not self._rules:
-            return True
-        text, _ = folded(doc.decode("utf-8", "ignore"))
-        return _ESCAPE not in text and not any(_may_hold(rule, text) for rule in self._rules)
-
-    def rewrite(
-        self, document: dict[str, Any], call_type: object = None
-    ) -> tuple[dict[str, Any], Mapping[str, int]]:
-        """Return a document of plain values as it may be stored, and counts of what was replaced.
+    def leaves(self, doc: bytes, fields: dict[str, Any]) -> bool:
+        """Tell quickly whether a document may be stored as it is.
 
         Args:
-            document: By field, its values as `sanitise` returns them.
-            call_type: The call's, if that is known.
+            doc: As BSON.
+            fields: What it was made of.
         """
-        rules = [rule for rule in self._rules if _is_for(rule, call_type)]
-        counts: dict[str, int] = {}
-        clean = {}
-        for name, value in document.items():
-            walk = Walk(
-                [rule for rule in rules if rule.fields is None or name in rule.fields],
-                secrets.find if self._secrets else None,
-                self._key,
+        if self.for_secrets and (secrets.may_be_in(doc) or names.may_be_in(fields, opened)):
+            return False
+        if not self.rules and not self.functions:
+            return True
+        try:
+            check = self.timed()
+            clean = not self._rules_find(doc) and (
+                not self.functions or functions.leave(self.functions, doc)
             )
-            clean[name] = walk.value(value)
-            for rule, count in walk.counts.items():
-                counts[rule] = counts.get(rule, 0) + count
-        return clean, counts
+            check()
+        except BaseException as fault:  # noqa: BLE001
+            _reraise(fault)
+            return False  # the same happens where the document is rewritten, and is said there
+        return clean
+
+    def timed(self) -> Callable[[], object]:
+        """Begin with rules of the user's; return what to call after each step of theirs.
+
+        Raises:
+            OverrunError: They were too slow not long ago; from what is returned, they are now.
+        """
+        began = clock.monotonic()
+        if began < self.rests_until:
+            raise OverrunError
+
+        def check() -> None:
+            now = clock.monotonic()
+            if now - began > BUDGET_SECONDS:
+                self.rests_until = now + REST_SECONDS
+                raise OverrunError
+
+        return check
+
+    def _rules_find(self, doc: bytes) -> bool:
+        if not self.rules:
+            return False
+        text, _ = folded(doc.decode("utf-8", "ignore"))
+        return _ESCAPE in text or any(_may_hold(rule, text) for rule in self.rules)
+
+
+class Rewriting:
+    """Makes of one document what may be stored of it.
+
+    Args:
+        redaction: What must not be.
+        call_type: The call's, if that is known.
+
+    Attributes:
+        asked: The provider and the model, as they may be stored.
+    """
+
+    def __init__(self, redaction: Redaction, call_type: object) -> None:
+        self.asked: tuple[Any, Any] = (None, None)
+        self._counts: Counter[str] = Counter()
+        self._failed: str | None = None
+        self._redaction = redaction
+        self._rules = [rule for rule in redaction.rules if _is_for(rule, call_type)]
+        self._check: Callable[[], object] = int  # does nothing
+
+    def __call__(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document of plain values as it may be stored.
+
+        Args:
+            document: By field, its values as `sanitise` returns them; it is changed.
+        """
+        names_given, kept = list(document), without_text(document)
+        try:
+            clean = self._rewritten(document)
+        except BaseException as fault:  # noqa: BLE001  (then nothing is known of the content)
+            _reraise(fault)
+            log_once(
+                f"A rule of redact failed with {type(fault).__name__}: a function has to return "
+                "the dict of fields, each of its own type, and none may take longer than "
+                f"{BUDGET_SECONDS:.0f} s. Until it is fixed, calls are recorded without their text "
+                "and ids.",
+                key="redact failed",
+            )
+            self._counts.clear()
+            self._failed = f"{', '.join(name for name in names_given if name not in kept)}: {NOTE}"
+            clean = kept
+        self.asked = clean.get("provider"), clean.get("model")
+        return clean
 
     def lines(self, lines: Sequence[str]) -> Sequence[str]:
-        """Return notes, which may name keys, as they may be stored."""
-        walk = Walk(self._rules, secrets.find if self._secrets else None, self._key)
+        """Return notes as they may be stored: they name keys, which may be anything."""
+        if self._failed is not None:
+            return (self._failed,)
+        walk = self._walk(self._rules)
+        if self._redaction.functions:  # whose work nobody knows
+            fields = dict.fromkeys(line.partition(":")[0].partition(".")[0] for line in lines)
+            return [f"{field}: changed to be stored, before it was redacted" for field in fields]
         return [walk.text(line) for line in lines]
+
+    def counts_with(self, before: Mapping[str, int]) -> dict[str, int]:
+        """Return how often each rule has replaced something, with what was counted before."""
+        return dict(self._counts + Counter(before))
+
+    def _rewritten(self, document: dict[str, Any]) -> dict[str, Any]:
+        redaction = self._redaction
+        if self._rules or redaction.functions:
+            self._check = redaction.timed()
+        if redaction.functions:
+            document = functions.apply(redaction.functions, document)
+            self._check()
+        clean: dict[str, Any] = {}
+        for name, value in document.items():
+            if name in STRUCTURE:
+                clean[name] = value
+                continue
+            walk = self._walk(
+                [rule for rule in self._rules if rule.fields is None or name in rule.fields]
+            )
+            clean |= walk.value({name: value})
+            self._counts += walk.counts
+        return clean
+
+    def _walk(self, rules: Sequence[Rule]) -> Walk:
+        redaction = self._redaction
+        return Walk(rules, redaction.key, self._check, for_secrets=redaction.for_secrets)
+
+
+def _reraise(fault: BaseException) -> None:
+    """Let through what no rule may raise."""
+    if isinstance(fault, KeyboardInterrupt | GeneratorExit):
+        raise fault
+    let_through(fault)
 
 
 def _is_for(rule: Rule, call_type: object) -> bool:

@@ -1,40 +1,53 @@
 """Goes through the values of a document, and replaces what the rules find in them.
 
-It sees every text there is: values, the keys of documents, bytes, and what is named like a secret.
+It sees every text there is: values, the keys of documents, bytes, JSON in a text. What is given
+under the name of a secret is replaced whatever it looks like.
 """
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bson
 
+from llm_audit.redaction import names, secrets
+from llm_audit.redaction.assignments import is_placeholder
 from llm_audit.redaction.operators import replacement
 from llm_audit.redaction.rule import Rule
 
 Found = tuple[int, int, str, str]  # start, end, the rule's name, its operator
 
+_LOOK_FIRST_CHARACTERS = 256  # of a shorter text the patterns cost no more than a look
+_JSON_MAX_CHARACTERS = 4 * 2**20
+_JSON_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
+_SCHEMA_WORDS = frozenset(("$ref", "anyOf", "oneOf", "allOf", "enum", "properties", "const"))
+_EXAMPLES = frozenset(("default", "example", "examples", "const"))
+
 
 class Walk:
-    """One pass over a document that was made for it: it is changed in place.
+    """One pass over a document that was made for it.
 
     Args:
         rules: What is looked for in each text.
-        find_secrets: Returns the spans of secrets in a text with their rules' names; None looks
-            for none, neither in texts nor by name.
         key: For pseudonyms.
+        check: Is called after each try of a rule, and may raise.
+        for_secrets: Whether to look for secrets, too.
     """
 
     def __init__(
         self,
         rules: Sequence[Rule],
-        find_secrets: Callable[[str], Iterable[tuple[int, int, str]]] | None,
         key: bytes | None,
+        check: Callable[[], object],
+        *,
+        for_secrets: bool,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._rules = rules
-        self._find_secrets = find_secrets
         self._key = key
+        self._check = check
+        self._for_secrets = for_secrets
 
     def value(self, value: Any) -> Any:
         """Return a value as it may be stored."""
@@ -42,7 +55,7 @@ class Walk:
         if kind is str:
             return self.text(value)
         if kind is dict:
-            return {self.text(name): self.value(item) for name, item in value.items()}
+            return self._document(value)
         if kind is list:
             return [self.value(item) for item in value]
         if isinstance(value, bytes):
@@ -57,6 +70,8 @@ class Walk:
 
     def text(self, text: str) -> str:
         """Return a text as it may be stored."""
+        if self._for_secrets and text[:1] in '{["' and len(text) <= _JSON_MAX_CHARACTERS:
+            text = self._json(text)
         found = sorted(self._found_in(text))
         if not found:
             return text
@@ -71,10 +86,132 @@ class Walk:
         return "".join((*parts, text[at:]))
 
     def _found_in(self, text: str) -> Iterator[Found]:
-        if self._find_secrets is not None:
-            for start, end, name in self._find_secrets(text):
+        if self._for_secrets and _may_hold_secrets(text):
+            for start, end, name in secrets.find(text):
                 yield start, end, name, "remove"
         for rule in self._rules:
             for start, end in rule.find(text):
-                if 0 <= start < end:
-                    yield start, end, rule.name, rule.operator
+                if start < end:
+                    yield max(0, start), end, rule.name, rule.operator
+            self._check()
+
+    # What names say
+
+    def _document(self, document: dict[str, Any]) -> dict[str, Any]:
+        clean: dict[str, Any] = {}
+        pair = names.named_in(document) if self._for_secrets else None
+        for name, value in document.items():
+            new = self.text(name)
+            while new in clean:
+                new = f"{new}#"
+            if not self._for_secrets:
+                clean[new] = self.value(value)
+            elif names.is_secret(name) and not names.is_piece_of_text(name, document):
+                clean[new] = self._named(name, value)
+            elif names.are_headers(name):
+                clean[new] = self._headers(value)
+            elif name == "value" and isinstance(pair, str) and names.is_secret(pair):
+                clean[new] = self._named(pair, value)
+            else:
+                clean[new] = self.value(value)
+        return clean
+
+    def _named(self, name: str, value: Any) -> Any:
+        """Return what is stored of a value that has the name of a secret."""
+        is_token = name.lower().endswith(("token", "tokens"))
+        kind = type(value)
+        if kind in {dict, list} and is_token:  # a piece of text with what a model says of it
+            return self.value(value)
+        if kind is dict:
+            is_schema = _is_schema(value)
+            return {
+                self.text(key): self.value(item)
+                if is_schema and key not in _EXAMPLES
+                else self._named(name, item)
+                for key, item in value.items()
+            }
+        if kind is list:
+            return [self._named(name, item) for item in value]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if (
+            (is_number and not is_token)  # counts and prices are called tokens, too
+            or (kind is str and _may_be_one(name, value))
+            or (isinstance(value, bytes) and value)
+        ):
+            return self._gone()
+        return self.value(value)
+
+    def _headers(self, value: Any) -> Any:
+        """Return what is stored of headers: of those that are not known nothing but the name."""
+        if isinstance(value, dict) and not _is_schema(value):
+            return {
+                self.text(name): self.value(item)
+                if names.is_harmless_header(name)
+                else self._named(name, item)
+                for name, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self._header(item) for item in value]
+        return self.value(value)
+
+    def _header(self, item: Any) -> Any:
+        match item:
+            case [str(name), str(value)] if not names.is_harmless_header(name):
+                return [self.text(name), self._named(name, value)]
+            case {"name": str(name)} | {"key": str(name)} if not names.is_harmless_header(name):
+                return {
+                    self.text(key): self._named(name, given) if key == "value" else given
+                    for key, given in item.items()
+                }
+        return self.value(item)
+
+    def _gone(self) -> str:
+        self.counts[secrets.NAMED] += 1
+        return replacement("remove", secrets.NAMED, "", self._key)
+
+    def _json(self, text: str) -> str:
+        """Return a text of JSON as it may be stored; as it is if it is none, or has no secrets."""
+        if not _may_hold_secrets(text):
+            return text
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        if isinstance(value, str | int | float | None):
+            return text
+        inside = Walk((), self._key, self._check, for_secrets=True)
+        clean = inside.value(value)
+        if not inside.counts:
+            return text
+        self.counts.update(inside.counts)
+        separators = (",", ": ") if '": ' in text else (",", ":")
+        if '", "' in text or ', "' in text:
+            separators = (", ", separators[1])
+        return json.dumps(clean, ensure_ascii="\\u" in text, separators=separators)
+
+
+def _may_hold_secrets(text: str) -> bool:
+    if len(text) < _LOOK_FIRST_CHARACTERS:
+        return True
+    raw = text.encode("utf-8", "surrogatepass")
+    return secrets.may_be_in(raw)
+
+
+def _is_schema(value: dict[str, Any]) -> bool:
+    """Tell whether a document says what a value has to be like, and is not the value."""
+    kind = value.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    is_type = all(isinstance(one, str) and one.lower() in _JSON_TYPES for one in kinds)
+    return bool(kinds and is_type) or not _SCHEMA_WORDS.isdisjoint(value)
+
+
+def _may_be_one(name: str, value: str) -> bool:
+    """Tell whether a text may be the secret that its name says, and not a word for it."""
+    if is_placeholder(value):
+        return False
+    plain = name.lower()
+    if plain in {"cookie", "cookies"}:
+        return "=" in value  # else it may be to eat
+    if plain == "token":
+        return len(value) >= 6 and not any(map(str.isspace, value))  # noqa: PLR2004
+    return True

@@ -2,9 +2,11 @@
 
 import copy
 import logging
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -133,7 +135,7 @@ def test_a_failing_rule_loses_the_content_not_the_call(
     caplog: pytest.LogCaptureFixture,
     rule: Any,
 ) -> None:
-    """Where the rule fails, the call is recorded without content, and one line says so."""
+    """Where the rule fails, the call is recorded without texts and ids, and one line says so."""
     settings = unreachable(redact=rule)
     record()
     assert SECRET.encode() not in on_disk(settings)
@@ -141,9 +143,10 @@ def test_a_failing_rule_loses_the_content_not_the_call(
     with caplog.at_level(logging.INFO, logger="llm_audit"):
         call = arrived(calls, record(provider="openai"))
 
-    assert (call["status"], call["finish_reason"]) == ("SUCCESS", "stop")
-    assert (call["model"], call["provider"]) == ("m", "openai")
-    assert not {"messages", "response_message", "system_prompt", "metadata"} & call.keys()
+    assert (call["status"], call["pid"], call["host"]) == ("SUCCESS", os.getpid(), gethostname())
+    assert call["latency_ms"] >= 0
+    assert not {"messages", "metadata", "model", "trace_id", "finish_reason"} & call.keys()
+    assert all("a rule of redact failed" in note for note in call["encoding_notes"])
     assert len([line for line in caplog.messages if "redact" in line]) == 1
     assert SECRET not in caplog.text
 

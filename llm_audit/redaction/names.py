@@ -1,0 +1,132 @@
+"""Names under which secrets are given: of parameters, headers, fields and variables."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from types import NoneType
+from typing import Any
+
+_KEPT_MAX = 20_000  # names that are remembered; a program has some hundreds
+
+_BETWEEN = r"[\s_.-]?"  # words of a name
+_PARTS = re.compile(r"[\s_.-]+")
+_KEYS = "api|access|secret|private|signing|encryption|account|subscription|shared|master|auth|role"
+SECRET = (  # each may have anything in front of it, and between its words
+    rf"pass(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:{_KEYS}){_BETWEEN}key|authori[sz]ation"
+    rf"|cookie|credential|conn(?:ection)?{_BETWEEN}str(?:ing)?|jwt"
+)
+_SECRET_NAME = re.compile(f"(?:{SECRET.replace(_BETWEEN, '')})s?")
+# What ends in token and is none to keep: what models and pages are counted and marked with.
+_NO_TOKEN = re.compile(
+    r".*(?:per|first|last|begin|start|stop|end|next|page|continuation|cursor|sync|cancellation"
+    r"|eos|bos|eot|pad|unk|mask|sep|cls|special|image|audio|decoded|predicted|sampled)token"
+    r"|.*tokens"
+)
+_HEADERS = re.compile(r"(?:\w*[_-])?headers", re.IGNORECASE)
+# Headers that say nothing secret; what others hold is replaced.
+_HARMLESS_HEADER = re.compile(
+    r"accept.*|content-.*|user-agent|http-referer|referer|origin|host|date|server|connection|via"
+    r"|cache-control|age|etag|vary|x-title|retry-after|traceparent|tracestate|transfer-encoding"
+    r"|idempotency-key|x-(?:stainless|ratelimit|request|correlation|client|trace|amzn-trace).*"
+    r"|anthropic-(?:version|beta|ratelimit-.*|organization-id|dangerous-.*)"
+    r"|openai-(?:beta|organization|project|version|processing-ms)|.*-(?:id|version)|strict-.*|cf-.*"
+    r"|alt-svc|llm_provider-(?!set-cookie).*",
+    re.IGNORECASE,
+)
+# What stands beside a piece of text that a model calls a token.
+_BESIDE_A_PIECE = frozenset(
+    ("logprob", "top_logprobs", "bytes", "token_id", "id", "score", "rank", "probability", "prob")
+)
+
+_SINGLE = frozenset((int, float, bool, NoneType, bytes, datetime))
+# Python's own sets, so that most documents are looked through without a step in Python.
+_harmless: set[str] = set()
+_verdicts: dict[str, bool] = {}
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether what has this name is a secret: any case, with or without separators."""
+    known = _verdicts.get(name)
+    if known is None:
+        if len(_verdicts) >= _KEPT_MAX:
+            _verdicts.clear()
+            _harmless.clear()
+        known = _verdicts[name] = _is_secret(name)
+    return known
+
+
+def _is_secret(name: str) -> bool:
+    plain = _PARTS.sub("", name[-128:]).lower()
+    found = _SECRET_NAME.search(plain)
+    while found is not None and found.end() != len(plain):
+        found = _SECRET_NAME.search(plain, found.start() + 1)
+    return found is not None and not _NO_TOKEN.fullmatch(plain)
+
+
+def are_headers(name: str) -> bool:
+    """Tell whether what has this name is a document of headers."""
+    return _HEADERS.fullmatch(name) is not None
+
+
+def is_harmless_header(name: str) -> bool:
+    """Tell whether a header surely holds no secret."""
+    return _HARMLESS_HEADER.fullmatch(name) is not None
+
+
+def is_piece_of_text(name: str, document: dict[str, Any]) -> bool:
+    """Tell whether a `token` is one that a model has made, in log probabilities say."""
+    return name.lower() == "token" and not _BESIDE_A_PIECE.isdisjoint(document)
+
+
+def named_in(document: dict[str, Any]) -> object:
+    """Return the name of a pair, {"name": …, "value": …}, that is given as a document."""
+    if "value" in document:
+        for beside in ("name", "key", "header"):
+            if beside in document:
+                return document[beside]
+    return None
+
+
+def may_be_in(document: dict[str, Any], opened: Callable[[Any], Any]) -> bool:
+    """Tell quickly whether anything in a document may be named like a secret.
+
+    Args:
+        document: Dicts, lists and tuples with anything in them.
+        opened: Returns what is in a value that is none of these, as one of them, or None.
+    """
+    containers: list[Any] = [document]
+    add = containers.append
+    for container in containers:  # which grows meanwhile
+        if type(container) is dict:
+            if not _harmless.issuperset(container) and _has_secret(container):
+                return True
+            values: Any = container.values()
+        else:
+            values = container
+        for value in values:
+            kind = type(value)
+            if kind is str:
+                continue
+            if kind is dict or kind is list or kind is tuple:
+                add(value)
+            elif kind not in _SINGLE and (inner := opened(value)) is not None:
+                add(inner)
+    return False
+
+
+def _has_secret(document: dict[str, Any]) -> bool:
+    for name in document:
+        if name in _harmless:
+            continue
+        if is_secret(name):
+            if not is_piece_of_text(name, document):
+                return True
+        elif are_headers(name):
+            return True
+        elif name == "value":
+            other = named_in(document)
+            if isinstance(other, str) and is_secret(other):
+                return True
+        else:
+            _harmless.add(name)
+    return False

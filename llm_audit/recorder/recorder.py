@@ -239,7 +239,7 @@ class Recorder:
             self.record(OWN, call_id, key, fields, notes, of=of)
             return
         redacted = (of and of.redacted) or NOTHING
-        if doc is None or not self.redaction.leaves(doc, kept):
+        if doc is None or not self.redaction.is_clean(doc, kept):
             rewriting = Rewriting(self.redaction, of and of.call_type)
             doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)
             told, lost = rewriting.lines((*told, *changes)), lost or media_lost

@@ -50,7 +50,7 @@ class Redaction:
             rule.fields and not _OUTCOME.isdisjoint(rule.fields) for rule in self.rules
         )
 
-    def leaves(self, doc: bytes, fields: dict[str, Any]) -> bool:
+    def is_clean(self, doc: bytes, fields: dict[str, Any]) -> bool:
         """Tell quickly whether a document may be stored as it is.
 
         Args:
@@ -89,6 +89,19 @@ class Redaction:
                 raise OverrunError
 
         return check
+
+    def rewrite(
+        self, document: dict[str, Any], call_type: object = None
+    ) -> tuple[dict[str, Any], Mapping[str, int]]:
+        """Return a document of plain values as it may be stored, and counts of what was replaced.
+
+        Args:
+            document: By field, its values as `sanitise` returns them; it is changed.
+            call_type: The call's, if that is known.
+        """
+        rewriting = Rewriting(self, call_type)
+        clean = rewriting(document)
+        return clean, rewriting.counts_with({})
 
     def _rules_find(self, doc: bytes) -> bool:
         if not self.rules:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def redaction(**settings: Any) -> Redaction:
 def rewritten(redacting: Redaction, value: object) -> tuple[list[str], Counter[str]]:
     """Return the texts of a value of a call as they are stored, and what was counted."""
     document: Any = {"metadata": {"": value}}
-    if redacting.is_clean(encode(document, LARGE, LARGE).raw):
+    if redacting.is_clean(encode(document, LARGE, LARGE).raw, document):
         return [*texts_in(document)], Counter()
     stored, counts = redacting.rewrite(document)
     return [*texts_in(stored)], Counter(counts)
@@ -109,7 +109,7 @@ def costs() -> tuple[Table, dict[str, float]]:
     """Return what each set of rules costs the calling thread, in microseconds for a call."""
     start = {name: value for name, value in REQUEST.items() if name != "provider"}
     end = {"said": {"response_message": ANSWER, "tokens": USAGE}, "asked": {}}
-    clean = [encode(fields, LARGE, LARGE).raw for fields in (start, end)]
+    clean = [(encode(fields, LARGE, LARGE).raw, fields) for fields in (start, end)]
     spent = {
         name: best(partial(_look_at, redaction(**given), clean)) for name, given in SETS.items()
     }
@@ -117,8 +117,8 @@ def costs() -> tuple[Table, dict[str, float]]:
     return Table("costs", ("rules", "µs for a call of 3.3 KB"), rows), spent
 
 
-def _look_at(redacting: Redaction, documents: list[bytes]) -> None:
-    if not all(map(redacting.is_clean, documents)):
+def _look_at(redacting: Redaction, documents: list[tuple[bytes, dict[str, Any]]]) -> None:
+    if not all(starmap(redacting.is_clean, documents)):
         raise RuntimeError("the sample holds nothing to redact: the figures mean nothing")
 
 

@@ -3,6 +3,7 @@
 What they look for is on this machine's disk, in the journal, until it has been shipped.
 """
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 
@@ -13,8 +14,7 @@ from llm_audit.errors import log_once
 from llm_audit.journal.ends import AS_STORED
 from llm_audit.journal.operations import unsaid
 from llm_audit.journal.records import OWN, START, VERDICT, Record
-from llm_audit.redaction.apply import Redaction
-from llm_audit.redaction.functions import STRUCTURE
+from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.settings import Settings
 
 NAME = "redact_in_shipper"
@@ -30,7 +30,7 @@ class Stage:
 
     def __init__(self, settings: Settings) -> None:
         here = {"redact": settings.redact_in_shipper, "redact_secrets": False}
-        self._redaction = Redaction(settings.model_copy(update=here))
+        self._redaction = Redaction(settings.model_copy(update=here), budget_seconds=math.inf)
         self._in_starts: OrderedDict[str, Mapping[str, int]] = OrderedDict()
 
     def __call__(self, record: Record) -> Record:
@@ -48,13 +48,12 @@ class Stage:
             return unsaid_of._replace(redacted=self._counted(record, {NAME: gone} if gone else {}))
 
     def _redacted(self, record: Record) -> Record:
-        fields, notes = self._redaction.by_functions(bson.decode(record.doc, AS_STORED))
-        structure = {name: fields.pop(name) for name in STRUCTURE if name in fields}
-        fields, counts = self._redaction.rewrite(fields, fields.get("call_type"))
+        fields = bson.decode(record.doc, AS_STORED)
+        rewriting = Rewriting(self._redaction, fields.get("call_type"))
         return record._replace(
-            doc=bson.encode(fields | structure, codec_options=CODEC_OPTIONS),
-            notes=self._redaction.lines((*record.notes, *notes)),
-            redacted=self._counted(record, counts),
+            doc=bson.encode(rewriting.attempt(fields), codec_options=CODEC_OPTIONS),
+            notes=rewriting.lines(record.notes),
+            redacted=self._counted(record, rewriting.counts_with({})),
         )
 
     def _counted(self, record: Record, counts: Mapping[str, int]) -> Mapping[str, int]:

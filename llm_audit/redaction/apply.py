@@ -34,14 +34,16 @@ class Redaction:
 
     Args:
         settings: In force for its whole life.
+        budget_seconds: How long the user's rules may take for one document.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, budget_seconds: float = BUDGET_SECONDS) -> None:
         given = settings.redact
         several = given if isinstance(given, tuple) else () if given is None else (given,)
         self.rules = tuple(one for one in several if isinstance(one, Rule))
         self.functions = tuple(one for one in several if not isinstance(one, Rule))
         self.for_secrets = settings.redact_secrets
+        self.budget_seconds = budget_seconds
         self.rests_until = 0.0
         secret = settings.redaction_key
         self.key = secret.get_secret_value().encode() if secret else None
@@ -84,7 +86,7 @@ class Redaction:
 
         def check() -> None:
             now = clock.monotonic()
-            if now - began > BUDGET_SECONDS:
+            if now - began > self.budget_seconds:
                 self.rests_until = now + REST_SECONDS
                 raise OverrunError
 
@@ -137,7 +139,7 @@ class Rewriting:
         """
         names_given, kept = list(document), without_text(document)
         try:
-            clean = self._rewritten(document)
+            clean = self.attempt(document)
         except BaseException as fault:  # noqa: BLE001  (then nothing is known of the content)
             _reraise(fault)
             log_once(
@@ -167,7 +169,15 @@ class Rewriting:
         """Return how often each rule has replaced something, with what was counted before."""
         return dict(self._counts + Counter(before))
 
-    def _rewritten(self, document: dict[str, Any]) -> dict[str, Any]:
+    def attempt(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Do the same, but let out what a rule raises.
+
+        Args:
+            document: As there.
+
+        Raises:
+            BaseException: A rule failed, and nothing is known of the content.
+        """
         redaction = self._redaction
         if self._rules or redaction.functions:
             self._check = redaction.timed()

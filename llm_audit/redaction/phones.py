@@ -13,7 +13,8 @@ _FREE = r"(?<![\w+.,:/-])"
 _PHONE = re.compile(
     # +49 (0)30 123456, with the length that the plan of North America and Russia has
     r"(?<![\w+])\(?\+\)?(?:"
-    r"[17]\)?(?:[ ().\-/]{0,3}[0-9]){10}"
+    r"1\)?[ ().\-/]{0,3}[2-9](?:[ ().\-/]{0,3}[0-9]){9}"
+    r"|7\)?(?:[ ().\-/]{0,3}[0-9]){10}"
     r"|(?!28|83|89)[2-689][0-9]\)?(?:[ ().\-/]{0,3}[0-9]){7,13}"
     r")(?![0-9])"
     # 0049 30 123456
@@ -34,7 +35,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _NAME_MAX = 48
-_AFTER_NAME = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){6,14}(?![0-9])")
+_AFTER_NAME = re.compile(r"[0-9](?:[ ().\-/]{0,3}[0-9]){6,14}(?![0-9A-Za-z])")
 _DATE = re.compile(r"[0-9]{2}[-./ ][0-9]{2}[-./ ](?:19|20)[0-9]{2}(?![0-9])")
 _NATIONAL_DIGITS = range(9, 13)
 
@@ -62,7 +63,8 @@ def _is_national(text: str) -> bool:
     groups = re.findall("[0-9]+", text)
     if sum(map(len, groups)) not in _NATIONAL_DIGITS or _DATE.match(text):
         return False
-    lengths = {len(group) for group in groups}
-    if lengths == {2}:
+    lengths = [len(group) for group in groups]
+    if {*lengths} == {2}:
         return len(groups) == 5  # noqa: PLR2004  (as in France; a longer row is a table)
-    return lengths != {4}  # a serial number: 0123-4567-8901
+    # no serial number as 0123-4567-8901, and no ZIP code as 02110-1301
+    return {*lengths} != {4} and not (lengths == [5, 4] and "-" in text)

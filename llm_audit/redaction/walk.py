@@ -5,6 +5,7 @@ under the name of a secret is replaced whatever it looks like.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,7 +20,12 @@ from llm_audit.redaction.rule import Rule
 Found = tuple[int, int, str, str]  # start, end, the rule's name, its operator
 
 _LOOK_FIRST_CHARACTERS = 256  # of a shorter text the patterns cost no more than a look
+_JSON_BEGINS = ("{", "[", '"')
 _JSON_MAX_CHARACTERS = 4 * 2**20
+# Pictures and sound are that long and hold no text; to look through them takes a second per MB.
+_MEDIA_MIN_CHARACTERS = 32 * 2**10
+_DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _JSON_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 _SCHEMA_WORDS = frozenset(("$ref", "anyOf", "oneOf", "allOf", "enum", "properties", "const"))
 _EXAMPLES = frozenset(("default", "example", "examples", "const"))
@@ -59,30 +65,32 @@ class Walk:
         if kind is list:
             return [self.value(item) for item in value]
         if isinstance(value, bytes):
-            text = value.decode("latin-1")
+            text = value.decode("utf-8", "surrogateescape")  # which keeps what is no text
             clean = self.text(text)
-            return value if clean == text else clean.encode("latin-1", "replace")
-        if isinstance(value, bson.Regex | bson.Code):
-            text = str(value.pattern if isinstance(value, bson.Regex) else value)
-            clean = self.text(text)
-            return value if clean == text else clean
+            return value if clean == text else clean.encode("utf-8", "surrogateescape")
+        if isinstance(value, bson.Regex | bson.Code | re.Pattern):
+            pattern = str(value if isinstance(value, bson.Code) else value.pattern)
+            clean = self.text(pattern)
+            return value if clean == pattern else clean
         return value
 
     def text(self, text: str) -> str:
         """Return a text as it may be stored."""
-        if self._for_secrets and text[:1] in '{["' and len(text) <= _JSON_MAX_CHARACTERS:
+        if len(text) > _MEDIA_MIN_CHARACTERS and _is_base64(text):
+            return text
+        if text.lstrip()[:1] in _JSON_BEGINS and len(text) <= _JSON_MAX_CHARACTERS:
             text = self._json(text)
         found = sorted(self._found_in(text))
         if not found:
             return text
         parts: list[str] = []
         at = 0
-        for start, end, name, operator in found:
-            if start < at:  # it is in what has just been replaced
-                continue
-            parts += text[at:start], replacement(operator, name, text[start:end], self._key)
-            self.counts[name] += 1
-            at = end
+        for first, end, name, operator in found:
+            if end > at:  # else it is in what has just been replaced
+                start = max(first, at)
+                parts += text[at:start], replacement(operator, name, text[start:end], self._key)
+                self.counts[name] += 1
+                at = end
         return "".join((*parts, text[at:]))
 
     def _found_in(self, text: str) -> Iterator[Found]:
@@ -170,8 +178,9 @@ class Walk:
         return replacement("remove", secrets.NAMED, "", self._key)
 
     def _json(self, text: str) -> str:
-        """Return a text of JSON as it may be stored; as it is if it is none, or has no secrets."""
-        if not _may_hold_secrets(text):
+        """Return a text of JSON as it may be stored; as it is if it is none, or holds nothing."""
+        escaped = "\\u" in text  # behind which any character may stand
+        if not escaped and not (self._for_secrets and _may_hold_secrets(text)):
             return text
         try:
             value = json.loads(text)
@@ -179,7 +188,8 @@ class Walk:
             return text
         if isinstance(value, str | int | float | None):
             return text
-        inside = Walk((), self._key, self._check, for_secrets=True)
+        rules = self._rules if escaped else ()  # else they find it in the text
+        inside = Walk(rules, self._key, self._check, for_secrets=self._for_secrets)
         clean = inside.value(value)
         if not inside.counts:
             return text
@@ -187,7 +197,16 @@ class Walk:
         separators = (",", ": ") if '": ' in text else (",", ":")
         if '", "' in text or ', "' in text:
             separators = (", ", separators[1])
-        return json.dumps(clean, ensure_ascii="\\u" in text, separators=separators)
+        return json.dumps(clean, ensure_ascii=escaped, separators=separators)
+
+
+def _is_base64(text: str) -> bool:
+    head = _DATA_URL.match(text)
+    start = head.end() if head else 0
+    # most texts show by their first words that they are none
+    return text.isascii() and all(
+        not text[start:end].encode().translate(None, _BASE64) for end in (start + 1_000, len(text))
+    )
 
 
 def _may_hold_secrets(text: str) -> bool:

@@ -1,0 +1,80 @@
+"""Ways around redaction: what is written in odd ways, in odd places, or overlaps."""
+
+import base64
+import json
+import os
+import re
+from typing import Any
+
+import pytest
+from bson import Binary, Code, Regex
+
+from llm_audit.redaction.apply import Redaction, Rewriting
+from llm_audit.redaction.rule import Rule
+from llm_audit.settings import Settings
+
+KEY = "sk-proj-0123456789abcdefABCDEF"
+PASSWORD = "Tr0ub4dor-and-3"
+ADDRESS = "ada@example.com"
+
+
+def stored(value: Any, **settings: Any) -> str:
+    """Return how a value is stored, as text."""
+    rewriting = Rewriting(Redaction(Settings(**settings)), None)
+    return repr(rewriting({"metadata": {"": value}}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        re.compile(KEY),
+        Regex(KEY),
+        Code(f"f('{KEY}')"),
+        KEY.encode(),
+        Binary(KEY.encode(), 128),
+        b"\xff\xfe " + KEY.encode(),
+        {KEY: 1},
+        {"a": [{KEY: {KEY: [KEY]}}]},
+        json.dumps({"a": json.dumps({"b": json.dumps([KEY])})}),
+        f'\n {{"a": "{KEY}"}}',
+        '{"a": "\\u0073k-proj-0123456789abcdefABCDEF"}',
+        '{"api\\u005fkey": "sk-proj-0123456789abcdefABCDEF"}',
+    ],
+    ids=repr,
+)
+def test_a_key_is_replaced_wherever_it_stands(value: Any) -> None:
+    """In patterns, code, bytes, names of documents, and JSON in JSON, escaped or not."""
+    assert "0123456789abcdef" not in stored(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['{"to": "ada\\u0040example.com"}', ["\u00e9 ada@example.com".encode()], {ADDRESS: ADDRESS}],
+    ids=repr,
+)
+def test_rules_that_were_named_look_in_the_same_places(value: Any) -> None:
+    """They look into JSON whose signs are escaped, and at bytes, without the rules for secrets."""
+    assert "example.com" not in stored(value, redact="email", redact_secrets=False)
+
+
+def test_what_overlaps_is_replaced_as_a_whole() -> None:
+    """Where one rule ends within what another has found, nothing of either is left."""
+    rules = [Rule("one", "abcdef"), Rule("two", "defghi"), Rule("three", "b")]
+
+    assert stored("xabcdefghix", redact=rules).count("[redacted:") == 2
+    assert "ghi" not in stored("xabcdefghix", redact=rules)
+
+
+def test_a_picture_is_not_searched() -> None:
+    """What is long and nothing but base64 holds no text, and to search it would take seconds."""
+    searched: list[str] = []
+
+    def find(text: str) -> list[tuple[int, int]]:
+        searched.append(text)
+        return []
+
+    picture = base64.b64encode(os.urandom(60_000)).decode()
+    with_text = [f"{picture} {KEY}", f"data:,{KEY} {picture}"]
+    stored([picture, f"data:image/png;base64,{picture}", *with_text], redact=Rule("own", find))
+
+    assert [text for text in searched if picture in text] == with_text

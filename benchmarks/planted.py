@@ -25,12 +25,14 @@ class Planted(NamedTuple):
     """Something in its surroundings.
 
     Attributes:
-        kind: What it is, as people call it.
+        kind: What it is, as people call it; of personal data, the rule.
+        form: How it is written.
         secret: What must not be stored.
         value: What holds it: a text, or a document.
     """
 
     kind: str
+    form: str
     secret: str
     value: object
 
@@ -365,7 +367,7 @@ def planted_keys() -> Iterator[Planted]:
         for around in AROUND_KEYS:
             for _ in range(ROUNDS):
                 key = make(drawn)
-                yield Planted(kind, key, around.format(key))
+                yield Planted("key", kind, key, around.format(key))
 
 
 def planted_credentials() -> Iterator[Planted]:
@@ -375,7 +377,7 @@ def planted_credentials() -> Iterator[Planted]:
         for around in surroundings:
             for _ in range(ROUNDS):
                 secret = "".join(drawn.choices(_WORD, k=24))
-                yield Planted(kind, secret, around.format(secret))
+                yield Planted(kind, around, secret, around.format(secret))
 
 
 def planted_under_names() -> Iterator[Planted]:
@@ -383,9 +385,9 @@ def planted_under_names() -> Iterator[Planted]:
     drawn = random.Random(7)  # noqa: S311
     for name in KEY_NAMES:
         secret = "".join(drawn.choices(_WORD, k=12))
-        yield Planted("key name", secret, {name: secret})
-        yield Planted("key name, deep", secret, {"a": [{"b": {"c": {name: secret}}}]})
-        yield Planted("key name, in JSON", secret, {"arguments": json.dumps({name: secret})})
+        yield Planted("named", name, secret, {name: secret})
+        yield Planted("named", name, secret, {"a": [{"b": {"c": {name: secret}}}]})
+        yield Planted("named", name, secret, {"arguments": json.dumps({name: secret})})
 
 
 def planted_personal() -> Iterator[Planted]:
@@ -393,4 +395,4 @@ def planted_personal() -> Iterator[Planted]:
     for kind, forms in PERSONAL.items():
         for form in forms:
             for around in AROUND_PERSONAL:
-                yield Planted(kind, form, around.format(form))
+                yield Planted(kind, form, form, around.format(form))

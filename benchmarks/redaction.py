@@ -9,8 +9,8 @@ numbers of people, so whatever is found there is wrong. Times are the best of ma
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, starmap
 from pathlib import Path
@@ -68,24 +68,29 @@ def is_gone(secret: str, texts: list[str]) -> bool:
 
 
 def recall() -> Table:
-    """Return how much of what was planted is gone."""
+    """Return how much of what was planted is gone, and which kinds are not always."""
     secrets, personal = redaction(), redaction(redact=PERSONAL, redact_secrets=False)
-    corpora: list[tuple[str, Redaction, Iterable[planted.Planted]]] = [
-        ("keys of providers", secrets, planted.planted_keys()),
-        ("credentials by what is around them", secrets, planted.planted_credentials()),
-        ("secrets by their names", secrets, planted.planted_under_names()),
-        ("personal data", personal, planted.planted_personal()),
+    corpora: list[tuple[str, Redaction, list[planted.Planted]]] = [
+        ("keys of providers", secrets, [*planted.planted_keys()]),
+        ("what a word before it makes a secret", secrets, [*planted.planted_credentials()]),
+        ("secrets by their names", secrets, [*planted.planted_under_names()]),
     ]
-    rows: list[Row] = []
-    for _, redacting, corpus in corpora:
-        asked, gone = Counter[str](), Counter[str]()
-        for kind, secret, value in corpus:
-            asked[kind] += 1
-            gone[kind] += is_gone(secret, rewritten(redacting, value)[0])
-        rows += [
-            (kind, str(count), f"{100 * gone[kind] / count:.0f} %") for kind, count in asked.items()
-        ]
-    return Table("recall", ("what was planted", "times", "replaced"), rows)
+    of_rule = defaultdict(list)
+    for one in planted.planted_personal():
+        of_rule[one.kind].append(one)
+    corpora += [(f"`{rule}`", personal, ones) for rule, ones in of_rule.items()]
+    return Table(
+        "recall",
+        ("what was planted", "forms", "times", "replaced", "not always"),
+        [_recall_of(*corpus) for corpus in corpora],
+    )
+
+
+def _recall_of(name: str, redacting: Redaction, corpus: list[planted.Planted]) -> Row:
+    left = [one for one in corpus if not is_gone(one.secret, rewritten(redacting, one.value)[0])]
+    forms = len({one.form for one in corpus})
+    missed = ", ".join(dict.fromkeys(one.form for one in left))
+    return name, f"{forms}", f"{len(corpus):,}", f"{1 - len(left) / len(corpus):.1%}", missed
 
 
 def texts_of_traffic() -> Iterator[Any]:

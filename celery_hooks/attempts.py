@@ -52,7 +52,7 @@ def begin(task: "Task", task_id: str, args: Sequence[Any] = (), **_: Any) -> Non
                 return batches.context_of_all(messages, task_id, attempt_id)
             fields = task_fields(task.name, request, attempt_id) | outermost
             inherited = propagation.inherited(request, canvas_id)
-        except Exception as error:  # noqa: BLE001  (whatever a message may hold)
+        except BaseException as error:  # noqa: BLE001  (whatever a message may hold)
             let_through(error)
             log_once(f"The context of a task could not be read: {type(error).__name__}.")
         return replace(inherited, task_id=task_id, task=fields)

@@ -148,7 +148,7 @@ def _size(name: str, value: Any) -> int | None:
     """Return what a part of the context takes up in the header, or None if it cannot travel."""
     try:
         return len(_json({name: value}))
-    except Exception as error:  # noqa: BLE001  (circular, too deep, or what its str() raises)
+    except BaseException as error:  # noqa: BLE001  (circular, too deep, or what its str() raises)
         let_through(error)
         return None
 

@@ -271,7 +271,7 @@ def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:
             named = [text(tag) for tag in inner]
     except UsageError:
         raise
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         named = [safe_repr(inner)]
     return tuple(dict.fromkeys((*outer, *named)))
@@ -296,6 +296,6 @@ def merge_metadata(outer: Mapping[str, Any], inner: Mapping[str, Any] | None) ->
         inner = {"value": inner}
     try:
         return {**outer, **inner}
-    except Exception as error:  # noqa: BLE001  (a foreign mapping may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign mapping may raise anything)
         let_through(error)
         return {**outer, "value": safe_repr(inner)}

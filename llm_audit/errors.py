@@ -85,7 +85,7 @@ def log(level: int, message: str, *arguments: object) -> None:
         return
     try:
         logger.log(level, message, *arguments)
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
         # neither the audited call nor the shipping thread may end for it; it cannot be logged
         let_through(error)
         traceback.print_exception(error, limit=-1)
@@ -97,7 +97,7 @@ def let_through(error: BaseException) -> None:
     Args:
         error: What was caught where anything may be raised.
     """
-    struck = error if is_soft_time_limit(error) else from_outside(error)
+    struck = from_outside(error)
     if struck is not None:
         raise struck
 

@@ -133,7 +133,7 @@ def _end_of(
         fields = outcomes.fields_told(said, asked)
     except (UsageError, ConfigurationError):
         raise
-    except Exception as fault:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as fault:  # noqa: BLE001  (a foreign object may raise anything)
         not_recorded("reading how it ended", fault)
         return outcomes.unread_fields(given, fault)
     return {"said": said, "asked": asked} if later else fields
@@ -173,11 +173,9 @@ def _cut_short(doing: str, error: BaseException) -> None:
 
     Args:
         doing: What was cut short.
-        error: By what; what struck from outside is raised again.
+        error: By what; what struck from outside is raised again, whatever else it is stays here.
     """
     let_go()
-    if not isinstance(error, Exception):
-        raise error
     not_recorded(doing, error)
 
 

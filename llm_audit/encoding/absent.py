@@ -48,7 +48,7 @@ def _holds_anything(value: object) -> bool:
     slots = (slot for base in kind.__mro__ for slot in base.__dict__.get("__slots__", ()))
     try:
         names = (*slots, *getattr(value, "__dict__", ()))
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return True
     return any(not name.startswith("_") for name in names)

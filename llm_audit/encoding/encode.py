@@ -60,7 +60,7 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
         equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
         )
-    except Exception as error:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
+    except BaseException as error:  # noqa: BLE001  (whatever BSON refuses, the careful way finds and notes)
         let_through(error)
         return None
     return raw if equal else None

@@ -11,6 +11,7 @@ from uuid import UUID
 from llm_audit.errors import let_through
 
 MAX_REPR_CHARACTERS = 2_000
+_name_of: Callable[[type], str] = vars(type)["__name__"].__get__
 
 
 def escape_surrogates(text: str) -> str:
@@ -24,7 +25,7 @@ def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
     """Return the repr of anything, at most 2,000 characters of it, or a marker if it raises."""
     try:
         text = str.__str__(render(value))
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return marker(value, error)
     if len(text) > MAX_REPR_CHARACTERS:
@@ -60,11 +61,11 @@ def safe_key(key: Any) -> tuple[str, str]:
     return clean, "NUL or lone surrogates in the key escaped"
 
 
-def marker(value: Any, error: Exception) -> str:
+def marker(value: Any, error: BaseException) -> str:
     """Return what stands in the place of a value that cannot be read."""
     return escape_surrogates(f"<{type_name(value)}: {type_name(error)}>")
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a value's type."""
-    return type(value).__name__
+    """Return the name of a value's type, whatever its metaclass says of that."""
+    return _name_of(type(value))

@@ -85,7 +85,7 @@ class _Sanitiser:
     def value(self, value: Any) -> Any:
         try:
             return self._convert(value)
-        except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
             let_through(error)
             self._note(f"{type_name(value)} unreadable ({type_name(error)})")
             return marker(value, error)
@@ -140,7 +140,7 @@ class _Sanitiser:
     def _too_deep(self, value: Any) -> str:
         try:
             text = json.dumps(value, default=safe_repr)
-        except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
             let_through(error)
             self._note(f"deeper than {MAX_LEVELS} levels, cut to a short repr")
             return escape_surrogates(reprlib.repr(value))
@@ -217,7 +217,7 @@ class _Sanitiser:
     def _model(self, value: Any) -> Any:
         try:
             fields = dumped(value)
-        except Exception as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
+        except BaseException as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
             let_through(error)
             self._note(f"{type_name(value)}.model_dump failed ({type_name(error)}), fields kept")
             fields = {**vars(value), **(getattr(value, "model_extra", None) or {})}
@@ -226,7 +226,7 @@ class _Sanitiser:
     def _schema(self, value: Any, schema_of: Callable[[Any], dict[str, Any]]) -> Any:
         try:
             document = schema_of(value)
-        except Exception as error:  # noqa: BLE001  (a class without a schema, or hostile code)
+        except BaseException as error:  # noqa: BLE001  (a class without a schema, or hostile code)
             let_through(error)
             return self.as_repr(value)
         self._note(f"{escape_surrogates(name_of(value))} stored as its JSON schema")
@@ -249,7 +249,7 @@ class _Sanitiser:
         try:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)
             bson.decode(raw, codec_options=CODEC_OPTIONS)
-        except Exception as error:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
+        except BaseException as error:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
             let_through(error)
             return self.as_repr(value)
         return value
@@ -285,7 +285,7 @@ class _Sanitiser:
     def instant(self, value: Any) -> Any:
         try:
             bson.encode({"": value}, codec_options=CODEC_OPTIONS)
-        except Exception as error:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
+        except BaseException as error:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
             let_through(error)
             return self.isoformat(value)
         return value

@@ -54,7 +54,7 @@ def checked(given: Mapping[str, Any], otherwise: dict[str, Any]) -> dict[str, An
                 kept = careful(name, value, otherwise)
             except UsageError:
                 raise
-            except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+            except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
                 let_through(error)
                 kept = careful(name, safe_repr(value), otherwise)
             if kept is not None:

@@ -166,7 +166,7 @@ def _wrapped_in(error: BaseException) -> BaseException | None:
         text = _text(context)
         if len(text) >= _TELLING_CHARACTERS and text in _text(error):
             repeated = True
-    except Exception as fault:  # noqa: BLE001  (a hostile exception)
+    except BaseException as fault:  # noqa: BLE001  (a hostile exception)
         let_through(fault)
         return None
     return context if repeated else None
@@ -175,7 +175,7 @@ def _wrapped_in(error: BaseException) -> BaseException | None:
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
+    except BaseException as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
         let_through(fault)
         frames = "".join(traceback.format_tb(error.__traceback__))
         return f"{frames}{type(error).__name__}: {_text(error)}\n"
@@ -184,7 +184,7 @@ def _traceback(error: BaseException) -> str:
 def _text(value: object) -> str:
     try:
         return str(value)
-    except Exception as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
+    except BaseException as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
         let_through(error)
         return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
 

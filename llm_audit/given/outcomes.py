@@ -94,7 +94,7 @@ def fields_told(
     return fields
 
 
-def unread_fields(given: Mapping[str, Any], fault: Exception) -> dict[str, Any]:
+def unread_fields(given: Mapping[str, Any], fault: BaseException) -> dict[str, Any]:
     """Return what is stored of how a call ended if that cannot be read: what was given, as it is.
 
     Args:
@@ -241,7 +241,7 @@ def _computed_cost(
     try:
         sale = Sale.of(fields, said, asked, ended_at, is_plain=is_plain)
         cost = cost_of(sale, without_own=ended_at is not None)
-    except Exception as error:  # noqa: BLE001  (a usage may hold anything; its call is recorded)
+    except BaseException as error:  # noqa: BLE001  (a usage may hold anything; its call is recorded)
         let_through(error)
         log_once(f"the cost of a call could not be computed: {type(error).__name__}")
         return {}
@@ -271,7 +271,7 @@ def _message(given: object) -> object:
 def _cost(value: object) -> float | None:
     try:
         cost = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         cost = math.nan
     if math.isfinite(cost) and cost >= 0:

@@ -53,7 +53,7 @@ def _value(given: object) -> bool | int | float | str | None:
     """Return a verdict, a number or a label; anything else is none."""
     try:
         value = _judged(given)
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         value = None
     if value is None:

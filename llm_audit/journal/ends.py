@@ -41,7 +41,7 @@ def read_end(record: Record) -> Record:
         fields, notes = _unread(RawBSONDocument(bytes(record.doc), _RAW), fault)
     try:
         doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
-    except Exception as fault:  # noqa: BLE001  (then something new is in it that BSON refuses)
+    except BaseException as fault:  # noqa: BLE001  (then something new is in it that BSON refuses)
         let_through(fault)
         doc, changes, _ = encode_carefully(fields, sys.maxsize, sys.maxsize)
         notes = (*notes, *changes)
@@ -68,7 +68,7 @@ def outcome_of(end: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
     return found | fields, notes
 
 
-def _unread(end: Mapping[str, Any], fault: Exception) -> tuple[dict[str, Any], Sequence[str]]:
+def _unread(end: Mapping[str, Any], fault: BaseException) -> tuple[dict[str, Any], Sequence[str]]:
     """Return the same of an end that could not be read, without a look at what is in it."""
     let_through(fault)
     log_once(f"how a call ended could not be read: {type(fault).__name__}")

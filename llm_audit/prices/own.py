@@ -73,7 +73,7 @@ def _by_function(function: PriceFunction, sale: Sale) -> tuple[bool, Cost | None
             return False, None
         given = answer if isinstance(answer, Mapping) else {"total": answer}
         parts = {str(part): _usd(usd) for part, usd in given.items()}
-    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+    except BaseException as error:  # noqa: BLE001 - the user's function may raise anything
         let_through(error)
         log_once(
             f"the function {name} of the setting prices failed with {type(error).__name__}: "

@@ -198,7 +198,7 @@ def _at(value: Any, path: str) -> Any:
             value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
             if name in _METHODS and callable(value):
                 value = value()
-        except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
             let_through(error)
             return None
     return value
@@ -207,7 +207,7 @@ def _at(value: Any, path: str) -> Any:
 def _has(value: object, name: str) -> bool:
     try:
         return hasattr(value, name)
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return True
 
@@ -250,7 +250,7 @@ def _headers(error: Exception | None) -> dict[str, str]:
             for name, value in islice(pairs, _HEADERS_MAX):
                 if issubclass(type(name), str) and issubclass(type(value), str):
                     found.setdefault(name.lower(), value)
-        except Exception as fault:  # noqa: BLE001  (a foreign object may raise anything)
+        except BaseException as fault:  # noqa: BLE001  (a foreign object may raise anything)
             let_through(fault)
     return found
 
@@ -302,7 +302,7 @@ def as_text(said: object) -> str:
         return said
     try:
         return json.dumps(said, default=safe_repr, ensure_ascii=False)
-    except Exception as error:  # noqa: BLE001  (it may hold itself, or anything)
+    except BaseException as error:  # noqa: BLE001  (it may hold itself, or anything)
         let_through(error)
         return safe_repr(said)
 

@@ -34,7 +34,7 @@ def fields_of(value: object) -> dict[str, Any]:
         fields = {name: attributes[name] for name in attributes if not name.startswith("_")}
         if not fields and hasattr(value, "model_dump"):
             fields = value.model_dump()
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+    except BaseException as error:  # noqa: BLE001 - a foreign object may raise anything
         let_through(error)
         log_once(f"cannot read a {type(value).__name__}: its fields raise {type(error).__name__}")
         return {}
@@ -53,7 +53,7 @@ def native(value: object, exclude: Mapping[str, Any] | None = None) -> object:
     try:
         if callable(getattr(value, "model_dump", None)):
             return dumped(value, exclude)
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+    except BaseException as error:  # noqa: BLE001 - a foreign object may raise anything
         let_through(error)
         log_once(f"cannot dump a {type(value).__name__}: {type(error).__name__}")
     return fields_of(value) or value

@@ -52,7 +52,7 @@ def received(response: object) -> Received:
         return Received(response)
     try:
         return _received(response)
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+    except BaseException as error:  # noqa: BLE001 - a foreign object may raise anything
         let_through(error)
         return _no_response(response, f"cannot be read: {type(error).__name__}")
 

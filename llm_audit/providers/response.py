@@ -109,7 +109,7 @@ def _hidden_by_litellm(response: Any) -> dict[str, Any]:
         else:
             hidden = fields_of(getattr(response, "_hidden_params", None))
         headers = fields_of(hidden.get("additional_headers"))
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return {}
     found = {name: hidden[name] for name in _OF_LITELLM if name in hidden}

@@ -303,7 +303,7 @@ def _numbers_by_attribute(value: object, problems: list[str]) -> dict[str, int |
     for spelling in _FIELD_BY_SPELLING:
         try:
             number = getattr(value, spelling, None)
-        except Exception as error:  # noqa: BLE001 - a foreign property may raise anything
+        except BaseException as error:  # noqa: BLE001 - a foreign property may raise anything
             let_through(error)
             log_once(f"cannot read {type(value).__name__}.{spelling}: {type(error).__name__}")
             continue

@@ -251,6 +251,6 @@ def _same(one: object, other: object) -> bool:
         return True
     try:
         return bool(one == other)
-    except Exception as error:  # noqa: BLE001 - a foreign object may raise anything
+    except BaseException as error:  # noqa: BLE001 - a foreign object may raise anything
         let_through(error)
         return False

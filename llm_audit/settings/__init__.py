@@ -165,7 +165,7 @@ def report_mistake(message: str) -> None:
     log_once(message)
 
 
-def not_recorded(doing: str, error: Exception) -> None:
+def not_recorded(doing: str, error: BaseException) -> None:
     """Keep a fault of ours out of the audited code, except where strict mode asks for it.
 
     Args:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -69,9 +70,11 @@ def calls(tmp_path: Path) -> Iterator[RecordedCalls]:
         yield calls
 
 
-def works(happens: Callable[[], object]) -> Iterator[Callable[[], object]]:
+def works(
+    happens: Callable[[], object], make: Callable[[Callable[[], object]], object] = Asked
+) -> Iterator[Callable[[], object]]:
     """Give everything that asks objects of the user's."""
-    asked: Any = Asked(happens)
+    asked: Any = make(happens)
     call_id = LLMLogger.start(model="m")
 
     def in_context(**given: Any) -> None:
@@ -94,7 +97,11 @@ def works(happens: Callable[[], object]) -> Iterator[Callable[[], object]]:
     yield partial(LLMLogger.complete, call_id, response_message={"content": asked})
     yield partial(LLMLogger.complete, call_id, response=Model(asked=asked))
     yield partial(LLMLogger.complete, call_id, tokens=asked)
+    yield partial(LLMLogger.complete, call_id, response_model=asked, estimated_cost=asked)
+    yield partial(LLMLogger.complete, call_id, status=asked, response={"choices": [asked]})
+    yield partial(LLMLogger.fail, call_id, asked)
     yield partial(LLMLogger.fail, call_id, JobTimeoutException(asked))
+    yield partial(LLMLogger.start, call_type=asked, temperature=asked, input=asked, tools=[asked])
     yield partial(LLMLogger.score, call_id, "name", asked, comment=asked)
     yield partial(LLMLogger.annotate, call_id, metadata={"value": asked})
     yield partial(in_context, user_id=asked)
@@ -281,3 +288,130 @@ def test_a_fault_while_a_limit_is_handled_stays_out(calls: RecordedCalls) -> Non
             LLMLogger.fail(call_id, limit, response_message={"content": Asked(lambda: 1 / 0)})
     ended = next(call for call in calls if call.id == call_id)
     assert (ended.status, ended.error_type) == ("TIMEOUT", "JobTimeoutException")
+
+
+class PanicException(BaseException):
+    """What code in Rust raises through PyO3, by whose name there is no module."""
+
+
+PanicException.__module__ = "pyo3_runtime"
+
+
+def panics() -> None:
+    """Raise it as an extension does."""
+    ctypes.pythonapi.PyErr_SetNone(ctypes.py_object(PanicException))
+
+
+ENDS: list[Callable[[], object]] = [
+    panics,
+    partial(raises, PanicException("of its own")),
+    lambda: sys.exit(3),
+    partial(raises, SystemExit(3)),
+    partial(raises, GeneratorExit()),
+    partial(thrown, BaseException()),
+]
+
+# In which methods and attributes something happens, by the class that they are of.
+HOOKS: dict[type, str] = {
+    object: "__repr__ __str__ __getattr__ __getattribute__ __iter__ __len__ __bool__ __eq__"
+    " __hash__ __index__ __int__ __float__ __fspath__ __format__ __next__ __contains__ model_dump"
+    " dict get to_dict tolist keys items isoformat as_doc __class__ __dict__ __dataclass_fields__"
+    " value status_code headers usage __pydantic_extra__ __get__ __await__",
+    dict: "__repr__ __iter__ __len__ __bool__ __eq__ __getitem__ __contains__ keys items get values"
+    " __class__ __or__ copy",
+    list: "__repr__ __iter__ __len__ __bool__ __eq__ __getitem__ copy __class__",
+    tuple: "__repr__ __iter__ __len__ __bool__ __getitem__",
+    set: "__repr__ __iter__ __len__ __bool__",
+    str: "__repr__ __str__ __eq__ __hash__ __len__ __iter__ isascii encode upper strip __format__",
+    int: "__repr__ __str__ __eq__ __index__ __int__ __bool__ __format__",
+    float: "__repr__ __str__ __eq__ __float__ is_integer",
+    bytes: "__repr__ __len__ decode __iter__ __bytes__",
+    Exception: "__repr__ __str__ args __cause__ __context__ __traceback__ __notes__ response code"
+    " __getattr__",
+    datetime: "__repr__ __str__ utcoffset isoformat",
+    type: "__getattr__ __instancecheck__ __subclasscheck__ __repr__ __iter__ __len__ __name__",
+}
+MADE_OF: dict[type, tuple[Any, ...]] = {
+    **dict.fromkeys((list, tuple, set), ([1],)),
+    **dict.fromkeys((int, float, str, bytes, Exception), (7,)),
+    dict: ({"a": 1},),
+    datetime: (2026, 5, 1),
+}
+ATTRIBUTES = {
+    *("__class__", "__dict__", "__dataclass_fields__", "__pydantic_extra__", "__notes__", "args"),
+    *("__cause__", "__context__", "__traceback__", "value", "status_code", "headers", "usage"),
+    *("response", "code"),
+}
+
+
+def hooked(base: type, name: str) -> Callable[[Callable[[], object]], object]:
+    """Return what makes an object in one method or attribute of which something happens."""
+
+    def make(happens: Callable[[], object]) -> object:
+        def hook(*_: object, **__: object) -> object:
+            return happens()
+
+        if base is type:
+            return type(name, (type,), {name: hook})("Hooked", (), {})()
+        attributes = {name: property(hook) if name in ATTRIBUTES else hook}
+        return type("Hooked", (base,), attributes)(*MADE_OF.get(base, ()))
+
+    return make
+
+
+def test_what_ends_a_program_stays_out_of_it(calls: RecordedCalls) -> None:
+    """A panic or an exit in any method of an object that is read costs no more than its value."""
+    for number, (base, names) in enumerate(HOOKS.items()):
+        for place, name in enumerate(names.split(), start=number):
+            *asks, _ = works(ENDS[place % len(ENDS)], hooked(base, name))
+            for work in asks:
+                try:
+                    work()
+                except BaseException as error:
+                    error.add_note(f"{base.__name__}.{name}, {ENDS[place % len(ENDS)]}, {work}")
+                    raise
+    for happens in ENDS:
+        before = len(calls)
+        for work in works(happens):
+            work()
+        assert len(calls) > before
+
+
+class GreenletExit(BaseException):
+    """What kills a greenlet, by the name that it has in gevent and eventlet."""
+
+
+class Timeout(BaseException):
+    """What a hub throws in where its time is over."""
+
+
+class Interrupt(BaseException):
+    """What a library of its own sets in another thread."""
+
+
+def test_what_stops_a_program_comes_out() -> None:
+    """Whatever object is asked when it comes: Ctrl-C, a signal's exit, a kill, a cancelled task."""
+
+    def set_here(kind: type[BaseException]) -> str:
+        this = ctypes.c_ulong(threading.get_ident())
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(this, ctypes.py_object(kind))
+        return "text"
+
+    def exits(_: int, __: FrameType | None) -> None:
+        sys.exit(1)
+
+    stops: list[tuple[type[BaseException], Callable[[], object]]] = [
+        (KeyboardInterrupt, partial(signal.raise_signal, signal.SIGINT)),
+        (KeyboardInterrupt, partial(set_here, KeyboardInterrupt)),
+        (SystemExit, by_signal),
+        (SystemExit, partial(set_here, SystemExit)),
+        (Interrupt, partial(set_here, Interrupt)),
+        (GreenletExit, partial(raises, GreenletExit())),
+        (Timeout, partial(raises, Timeout())),
+        (asyncio.CancelledError, partial(raises, asyncio.CancelledError())),
+    ]
+    with handled(exits):
+        for kind, happens in stops:
+            for work in works(happens):
+                with pytest.raises(kind):
+                    work()

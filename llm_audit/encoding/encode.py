@@ -105,7 +105,7 @@ def opened(value: Any) -> Any:
         return None
     try:
         return dict(value.items()) if issubclass(kind, Mapping) else list(value)
-    except Exception as error:  # noqa: BLE001  (a foreign object may raise anything)
+    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         return None
 

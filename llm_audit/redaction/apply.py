@@ -70,7 +70,7 @@ class Redaction:
             )
             check()
         except BaseException as fault:  # noqa: BLE001
-            _reraise(fault)
+            let_through(fault)
             return False  # the same happens where the document is rewritten, and is said there
         return clean
 
@@ -141,7 +141,7 @@ class Rewriting:
         try:
             clean = self.attempt(document)
         except BaseException as fault:  # noqa: BLE001  (then nothing is known of the content)
-            _reraise(fault)
+            let_through(fault)
             log_once(
                 f"A rule of redact failed with {type(fault).__name__}: a function has to return "
                 "the dict of fields, each of its own type, and none may take longer than "
@@ -199,13 +199,6 @@ class Rewriting:
     def _walk(self, rules: Sequence[Rule]) -> Walk:
         redaction = self._redaction
         return Walk(rules, redaction.key, self._check, for_secrets=redaction.for_secrets)
-
-
-def _reraise(fault: BaseException) -> None:
-    """Let through what no rule may raise."""
-    if isinstance(fault, KeyboardInterrupt | GeneratorExit):
-        raise fault
-    let_through(fault)
 
 
 def _is_for(rule: Rule, call_type: object) -> bool:

@@ -18,6 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Where the UUIDv7s of 2109 begin. To test each id's version digit instead, with a regular
 # expression, took a third of the time of a summary.
 LAST_ID = "04"
+TEXT_MAX_CHARACTERS = 2**20
 IN_STEP_MS = 1000  # how far a UUIDv7 may be behind the clock: its thread may have had to wait
 
 _numbers = count(random.getrandbits(41))
@@ -97,12 +98,39 @@ def id_text(name: str, value: object) -> str:
         value: A str or a subclass of it (a call reference), a UUID or an int.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: It is something else, or no id can be so.
     """
     # uuid_utils' UUID, which is fast, is no subclass of the standard library's
-    if isinstance(value, str | int | UUID) or type(value).__name__ == "UUID":
-        return str(value)
-    raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
+    if not (isinstance(value, str | int | UUID) or type(value).__name__ == "UUID"):
+        raise UsageError(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
+    try:
+        return checked_text(name, str(value))
+    except ValueError as error:  # an int of thousands of digits
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{name} is too large for an id.") from None
+
+
+def checked_text(name: str, text: str) -> str:
+    """Return a text that is asked for, if MongoDB can be asked for it.
+
+    Args:
+        name: Of the argument, for the error.
+        text: What may be too long, or no text.
+
+    Raises:
+        UsageError: It is.
+    """
+    if len(text) > TEXT_MAX_CHARACTERS:
+        raise UsageError(
+            f"{name} has {len(text):,} characters: no call has more than {TEXT_MAX_CHARACTERS:,} "
+            "in such a field."
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name} holds half a surrogate pair, which no call can.") from None
+    return text
 
 
 def first_id_from(name: str, moment: object) -> str:

@@ -9,7 +9,7 @@ import llm_audit
 from llm_audit import embedded
 from llm_audit.diagnosis.results import ProcessReport
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 # Each says which calls it has recorded, and is killed by itself in the midst of it.
 SCRIPT = """

@@ -7,7 +7,7 @@ from bson.raw_bson import RawBSONDocument
 from waiting import Call, Calls
 
 from llm_audit.journal.records import Record, unpack
-from llm_audit.store.indexes import REJECTED
+from llm_audit.settings.names import REJECTED
 
 
 def refusals(calls: Calls) -> list[Call]:

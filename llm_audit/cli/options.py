@@ -11,13 +11,12 @@ import typer
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.cli.times import parse_span, parse_time
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters, beginning
+from llm_audit.queries.filters import LIMIT_MAX, CallFilters, beginning
 
 FILTERS = "Filters"  # the part of the help that shows them
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
 
-LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at the most.")]
 
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}

@@ -8,7 +8,7 @@ from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
 from llm_audit.journal import spool
 from llm_audit.journal.operations import ANOTHERS
-from llm_audit.store.indexes import PROCESSES, REJECTED
+from llm_audit.settings.names import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
 from llm_audit.store.shortfalls import INDEX
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
-from llm_audit.ids import EPOCH, LAST_ID, Id, first_id_from, id_text
+from llm_audit.ids import EPOCH, LAST_ID, Id, checked_text, first_id_from, id_text
 from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
 from llm_audit.settings import report_mistake
 
@@ -59,6 +59,9 @@ STORED_AS = {
     "tag": "tags",
 }
 _DATES = ("start_date", "end_date")
+LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
+VALUES_MAX = 100_000
+VALUES_MAX_BYTES = 8 * 2**20  # MongoDB takes 16 MB, of which the lengths and numbers take a part
 
 
 def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[str, Any]:
@@ -106,8 +109,37 @@ def checked_limit(limit: object) -> None:
     Raises:
         UsageError: It is neither an int from 1 nor None.
     """
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise UsageError(f"limit has to be an int from 1, or None for all, not {limit!r:.50}.")
+    if limit is not None and (type(limit) is not int or not 1 <= limit <= LIMIT_MAX):
+        raise UsageError(
+            f"limit has to be an int from 1 to {LIMIT_MAX:,}, or None for all, not {_shown(limit)}."
+        )
+
+
+def checked_values(name: str, values: Collection[str]) -> list[str]:
+    """Return several values that are asked for at once.
+
+    Args:
+        name: Of the argument, for the error.
+        values: Each a text as documents hold it.
+
+    Raises:
+        UsageError: They are more than MongoDB takes in one question.
+    """
+    size_bytes = sum(map(len, values))
+    if len(values) > VALUES_MAX or size_bytes > VALUES_MAX_BYTES:
+        raise UsageError(
+            f"{name} has {len(values):,} values of {size_bytes:,} characters: ask for at most "
+            f"{VALUES_MAX:,}, of {VALUES_MAX_BYTES:,}, at once."
+        )
+    return list(values)
+
+
+def _shown(value: object) -> str:
+    """Return what a value looks like, which may be an int too long to be one in text."""
+    try:
+        return f"{value!r:.50}"
+    except ValueError:
+        return "one of thousands of digits"
 
 
 def _check_given(name: str, given: object) -> None:
@@ -130,7 +162,7 @@ def _field_condition(name: str, given: object) -> dict[str, Any]:
     field = STORED_AS.get(name, name)
     if not isinstance(given, list | tuple | AbstractSet):
         return {field: _stored(name, given)}
-    values = [_stored(name, value) for value in given]
+    values = checked_values(name, [_stored(name, value) for value in given])
     if name == "tags":
         return {field: {"$all": values}} if values else {}
     return {field: {"$in": values}}
@@ -144,7 +176,7 @@ def _stored(name: str, value: object) -> str:
         raise UsageError(f"{name} has to be a str or a list of str, not {type(value).__name__}.")
     enum = _ENUMS.get(name)
     if enum is None:
-        return str(value)
+        return checked_text(name, str(value))
     if name == "status" and value.upper() not in enum:
         raise UsageError(f"status {str(value)!r:.50} is not one of {', '.join(enum)}.")
     try:

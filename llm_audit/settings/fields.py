@@ -22,6 +22,7 @@ from llm_audit.errors import let_through
 from llm_audit.redaction.given import read_rules, read_slow_rules
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings.mongo_url import hosts_in
+from llm_audit.settings.names import legal_collection, legal_database
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
 
 
@@ -65,8 +66,8 @@ class Settings(BaseModel):
     mongo_url: SecretStr = Field(
         SecretStr("mongodb://127.0.0.1:27017"), description="any MongoDB connection string"
     )
-    database: Text = "llm_audit"
-    collection: Text = "llm_calls"
+    database: Annotated[Text, AfterValidator(legal_database)] = "llm_audit"
+    collection: Annotated[Text, AfterValidator(legal_collection)] = "llm_calls"
     create_collection: bool = Field(
         default=True,
         description="create a missing collection (zstd) with its indexes when shipping starts",

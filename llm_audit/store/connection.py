@@ -16,8 +16,9 @@ from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
+from llm_audit.settings.names import PROCESSES, REJECTED, VERDICTS
 from llm_audit.store.ensure import ensure, going_on_without
-from llm_audit.store.indexes import PROCESSES, REJECTED, VERDICTS, declared_indexes
+from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.patched import see_patches
 from llm_audit.store.server_clock import ServerClock
 from llm_audit.store.server_words import told

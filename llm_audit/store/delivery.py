@@ -21,6 +21,7 @@ from llm_audit.journal.operations import ABOUT_ATTEMPTS, ANOTHERS, PIPELINES, Fo
 from llm_audit.journal.records import Record
 from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
+from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
 from llm_audit.store.codes import (
     AUTHENTICATION_FAILED,
@@ -33,7 +34,6 @@ from llm_audit.store.codes import (
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
-from llm_audit.store.indexes import REJECTED
 from llm_audit.store.isolation import Group, Isolation, UnforeseenRefusalError, place_of, reason_of
 from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.server_words import told

@@ -27,10 +27,11 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from llm_audit.errors import log_once
 from llm_audit.journal.spool import TRANSIENT
+from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store.codes import DUPLICATE_KEY
 from llm_audit.store.connection import Documents
 from llm_audit.store.ensure import ensure, going_on_without
-from llm_audit.store.indexes import CHUNKS, FILES, media_indexes
+from llm_audit.store.indexes import media_indexes
 
 NEVER = datetime(9999, 12, 31, tzinfo=UTC)  # later than any date, so that $max keeps it
 CHUNK_BYTES = 255 * 1024  # for good: an upload goes on with the chunks of a killed one

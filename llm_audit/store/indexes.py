@@ -11,11 +11,7 @@ from pymongo import ASCENDING, TEXT, IndexModel
 
 from llm_audit.call import LATER_ATTEMPTS
 from llm_audit.settings import Settings
-
-PROCESSES = "llm_audit_processes"  # a document for each process that records, see processes.py
-VERDICTS = "llm_audit_verdicts"  # a document for each attempt of a task that was ended from outside
-REJECTED = "llm_audit_rejected"  # a document for each record that MongoDB refused, see rejected.py
-FILES, CHUNKS = "fs.files", "fs.chunks"  # GridFS: the media of all calls in a database
+from llm_audit.settings.names import CHUNKS, FILES, PROCESSES, REJECTED, VERDICTS
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
 MEDIA_INDEX = "media_newest"  # which calls refer to a content

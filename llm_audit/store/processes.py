@@ -13,8 +13,8 @@ from typing import Any
 from llm_audit.journal.losses import RECORD, Account, Losses
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
+from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection, Documents, reaching, server_time
-from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import count_kept
 from llm_audit.store.shortfalls import going_on
 

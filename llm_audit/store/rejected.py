@@ -44,10 +44,10 @@ from llm_audit.journal.records import LATER, Record, pack, seal
 from llm_audit.journal.retention import Retention
 from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, ProcessFolder, rejected_folder
 from llm_audit.settings import Settings
+from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
 from llm_audit.store.codes import is_duplicate_id, only_this_is_refused
 from llm_audit.store.connection import Connection, Documents
-from llm_audit.store.indexes import REJECTED
 
 DETAIL_MAX = 500
 KEPT_ANYWAY = timedelta(days=90)  # if it is not known when the call expires

@@ -18,7 +18,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 End = tuple[str, str, str | None]  # how the process ended, and its open call
 

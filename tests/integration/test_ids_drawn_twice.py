@@ -12,7 +12,7 @@ from llm_audit import LLMLogger
 from llm_audit.journal.operations import ANOTHERS
 from llm_audit.recorder import process
 from llm_audit.recorder.retry import RetryResult
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 # Each call is sent when it has begun, and ended in a way of its own.
 TWIN = """

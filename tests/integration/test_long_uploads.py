@@ -18,8 +18,8 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
+from llm_audit.settings.names import PROCESSES
 from llm_audit.store import gridfs
-from llm_audit.store.indexes import PROCESSES
 
 
 def test_a_slow_upload_does_not_cost_the_lease(

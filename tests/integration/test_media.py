@@ -17,7 +17,8 @@ from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, LLMLogger, SyncLLMCallRepository
 from llm_audit.encoding.moved import reference_in
-from llm_audit.store.indexes import MEDIA_INDEX, PROCESSES, call_indexes
+from llm_audit.settings.names import PROCESSES
+from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove
 
 NOW = timedelta(0)

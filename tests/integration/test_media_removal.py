@@ -9,8 +9,9 @@ from large_content import IMAGE, MESSAGES, counts, sha256_of, start, stored
 from waiting import Call, Calls, Recording, arrived
 
 from llm_audit import SyncLLMCallRepository
+from llm_audit.settings.names import REJECTED
 from llm_audit.store.gridfs import NEVER
-from llm_audit.store.indexes import MEDIA_INDEX, REJECTED, call_indexes
+from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
 from llm_audit.store.media import find_missing, find_unreferenced, remove, remove_expired
 
 NOW = timedelta(0)

@@ -22,9 +22,9 @@ from llm_audit.journal.precedence import Rank
 from llm_audit.journal.records import LATER, OTHER, OWN, START, Record
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
+from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
-from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import Rejected
 
 THREADS = 3

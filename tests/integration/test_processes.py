@@ -32,8 +32,8 @@ from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.settings import Settings
+from llm_audit.settings.names import PROCESSES
 from llm_audit.store.connection import Connection, UnavailableError
-from llm_audit.store.indexes import PROCESSES
 from llm_audit.store.processes import note_recovered
 
 RECORD_AND_END = """

@@ -21,9 +21,9 @@ from llm_audit.recorder import shipper
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
+from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
-from llm_audit.store.indexes import REJECTED
 from llm_audit.store.rejected import Rejected, bring_in, files
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"

@@ -3,7 +3,7 @@
 from children import output_of
 from waiting import Calls, Recording
 
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 # Reloads every module of ours that is loaded, in several orders.
 RELOAD = """

@@ -21,7 +21,7 @@ from llm_audit import LLMLogger, SyncLLMCallRepository, UnavailableError, embedd
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
-from llm_audit.store.indexes import PROCESSES, REJECTED
+from llm_audit.settings.names import PROCESSES, REJECTED
 
 MESSAGES = [{"role": "user", "content": "fine"}]
 FORBIDDEN = [{"role": "user", "content": "fine", "forbidden": True}]

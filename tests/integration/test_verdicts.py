@@ -23,9 +23,9 @@ from llm_audit.journal.spool import ProcessFolder
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.recorder.closing import Closing
 from llm_audit.settings import Settings
+from llm_audit.settings.names import VERDICTS
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
-from llm_audit.store.indexes import VERDICTS
 from llm_audit.store.rejected import Rejected
 
 # Makes one call that ends, one that is left by its block, and one that is open when it is killed.

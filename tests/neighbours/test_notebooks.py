@@ -14,7 +14,7 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit.recorder import process
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 pytest.importorskip("ipykernel")
 manager = pytest.importorskip("jupyter_client.manager")

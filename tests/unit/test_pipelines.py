@@ -298,3 +298,41 @@ def test_no_pipeline_takes_work_out_of_proportion() -> None:
             assert f'"{dear}"' not in text, (name, dear)
         if '"$unwind": "$tool"' in text:  # and each is looked for in all of the call's names
             assert '"tool": {"$slice": [' in text, name
+
+
+HALF, TOO_MANY = ["a", "\ud800"], [f"{number:036}" for number in range(100_001)]
+NOT_TO_BE_ASKED: list[tuple[Any, tuple[Any, ...], dict[str, Any], str]] = [
+    *(
+        (
+            pipelines.search,
+            ("x",),
+            {"limit": limit},
+            "limit has to be an int from 1 to 1,000,000,000",
+        )
+        for limit in (10**30, 10**5000, 2**63)
+    ),
+    (pipelines.search, ("x",), {"after": "\ud800"}, "after holds half a surrogate pair"),
+    (pipelines.search, ("\udfff",), {}, "text holds half a surrogate pair"),
+    (pipelines.error_messages, (HALF,), {}, "call_ids holds half a surrogate pair"),
+    (pipelines.error_messages, (TOO_MANY,), {}, "call_ids has 100,001 values"),
+    (pipelines.calls_by_trace, ("\ud83d",), {}, "trace_id holds half a surrogate pair"),
+    (pipelines.workflow, (10**5000,), {}, "workflow_id is too large for an id"),
+    (pipelines.session, ("s" * 2_000_000,), {}, "session_id has 2,000,000 characters"),
+    (pipelines.search, ("x",), {"user_id": 10**5000}, "user_id is too large for an id"),
+    (pipelines.search, ("x",), {"user_id": ["u" * 2**19] * 17}, "user_id has 17 values of 8,9"),
+    *(
+        (pipelines.search, ("x",), {name: HALF}, f"{name} holds half a surrogate pair")
+        for name in ("user_id", "company_id", "model", "provider", "tags", "tool", "task_name")
+    ),
+    *(
+        (pipelines.search, ("x",), {name: TOO_MANY}, f"{name} has 100,001 values")
+        for name in ("user_id", "trace_id", "tags", "environment")
+    ),
+]
+
+
+def test_what_mongodb_cannot_be_asked_for_is_a_mistake_that_is_named() -> None:
+    """Numbers beyond 64 bits, half a character, too many values: no error of the driver's."""
+    for pipeline, given, named, message in NOT_TO_BE_ASKED:
+        with pytest.raises(UsageError, match=f"^{message}"):
+            pipeline(*given, **named)

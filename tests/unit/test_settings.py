@@ -255,3 +255,39 @@ def test_nothing_is_logged_for_good_settings(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.DEBUG, logger="llm_audit"):
         configure(mongo_url="mongodb+srv://user:pw@cluster.example.net/?w=1")
     assert caplog.messages == []
+
+
+NAMES = [
+    *(("database", name) for name in ("", " ", "a b", "a.b", "a/b", "a\\b", "a$b", 'a"b', "a\0b")),
+    *(("database", name) for name in ("admin", "LOCAL", "config", "d" * 64, "ä" * 32, "\ud800")),
+    *(("collection", name) for name in ("", " ", "a$b", "a\0b", ".a", "a.", "a..b", "c" * 121)),
+    *(
+        ("collection", name)
+        for name in ("system.users", "system.", "fs.files", "fs.chunks", "fs.x")
+    ),
+    *(("collection", f"llm_audit_{name}") for name in ("processes", "verdicts", "rejected")),
+]
+
+
+def test_names_that_cannot_hold_calls_are_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name that MongoDB does not take, or that is something else's, is refused at once."""
+    for setting, name in NAMES:
+        with pytest.raises(ConfigurationError, match=f"^{setting}: ") as refused:
+            llm_audit.configure(**{setting: name})
+        assert "Fix the argument" in str(refused.value), (setting, name)
+        if name and "\0" not in name and name != "\ud800":
+            caplog.clear()
+            forget_logged()
+            with monkeypatch.context() as patch:
+                patch.setenv(f"LLM_AUDIT_{setting.upper()}", name)
+                reset_settings()
+                assert getattr(get_settings(), setting) == Settings.model_fields[setting].default
+                assert f"LLM_AUDIT_{setting.upper()}: " in caplog.text, (setting, name)
+    for setting, name in (
+        ("database", "d" * 63),
+        ("collection", "llm_audit_calls"),
+        ("collection", "a.b"),
+    ):
+        llm_audit.configure(**{setting: name})

@@ -13,9 +13,9 @@ from llm_audit.cli.connection import find_call, not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
 from llm_audit.cli.drawing.json_lines import print_json_rows
-from llm_audit.cli.options import LIMIT_MAX, AsJson, described, filtered
+from llm_audit.cli.options import AsJson, described, filtered
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:

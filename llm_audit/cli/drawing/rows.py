@@ -10,8 +10,8 @@ from rich.table import Table
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json_rows
 from llm_audit.cli.drawing.pictures import Course, Line
-from llm_audit.cli.options import LIMIT_MAX, described
-from llm_audit.queries.filters import CallFilters
+from llm_audit.cli.options import described
+from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.tolerant import TolerantModel
 
 Row = TypeVar("Row", bound=TolerantModel)

@@ -27,9 +27,9 @@ from llm_audit.cli.files.line_formats import (
 from llm_audit.cli.files.openai_messages import NoExampleError
 from llm_audit.cli.files.resuming import Place, place_to_go_on
 from llm_audit.cli.files.writing import lines_into, rows_into
-from llm_audit.cli.options import LIMIT_MAX, filtered
+from llm_audit.cli.options import filtered
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.filters import LIMIT_MAX, CallFilters, condition
 from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 from llm_audit.ids import Id, id_text
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import CallFilters, checked_values
 from llm_audit.queries.grouping import or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
@@ -98,9 +98,9 @@ def error_messages(call_ids: Sequence[Id]) -> Pipeline:
         Stages whose rows are `{id, error_message}`, of the calls that have one. Index: _id.
 
     Raises:
-        UsageError: A call_id is no str, UUID or int.
+        UsageError: A call_id is no str, UUID or int; or they are too many.
     """
-    wanted = [id_text("call_ids", call_id) for call_id in call_ids]
+    wanted = checked_values("call_ids", [id_text("call_ids", call_id) for call_id in call_ids])
     return [
         {"$match": {"_id": {"$in": wanted}, "error_message": {"$type": "string"}}},
         {"$project": {"_id": 0, "id": "$_id", "error_message": 1}},

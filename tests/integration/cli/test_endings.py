@@ -279,13 +279,19 @@ def test_a_closed_stdout_is_no_mistake(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("words", [("show", "\udcff"), ("calls", "--user", "\udcff")], ids=str)
-def test_what_is_no_utf8_is_one_line(words: tuple[str, ...], shell: Shell) -> None:
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("show", "\udcff"), "'\\udcff' in an argument or a setting is no UTF-8."),
+        (("calls", "--user", "\udcff"), "user_id holds half a surrogate pair, which no call can."),
+    ],
+    ids=str,
+)
+def test_what_is_no_utf8_is_one_line(words: tuple[str, ...], line: str, shell: Shell) -> None:
     """Bytes that are no text cannot be in MongoDB, so they are a mistake in what was typed."""
     ended = shell(*words)
 
-    assert (ended.code, ended.output) == (2, "")
-    assert ended.errors == "llm-audit: '\\udcff' in an argument or a setting is no UTF-8.\n"
+    assert (ended.code, ended.output, ended.errors) == (2, "", f"llm-audit: {line}\n")
 
 
 def test_a_mistake_of_ours_is_said_to_be_one(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

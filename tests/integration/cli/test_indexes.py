@@ -13,7 +13,8 @@ from nowhere import NOWHERE
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.store.indexes import FILES, call_indexes, media_indexes, process_indexes
+from llm_audit.settings.names import FILES
+from llm_audit.store.indexes import call_indexes, media_indexes, process_indexes
 
 Shell = Callable[..., Any]
 

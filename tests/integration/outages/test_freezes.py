@@ -11,7 +11,7 @@ from waiting import Calls, Recording, until
 
 import llm_audit
 from llm_audit import embedded
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 # Records a call in each request, and delivers it at the end of one that says so.
 SERVE = """

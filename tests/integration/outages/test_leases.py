@@ -29,8 +29,8 @@ from llm_audit.journal import sightings
 from llm_audit.recorder import heartbeat
 from llm_audit.recorder.heartbeat import Heartbeat, Silent
 from llm_audit.settings import Settings
+from llm_audit.settings.names import PROCESSES
 from llm_audit.store.connection import Connection
-from llm_audit.store.indexes import PROCESSES
 
 
 @pytest.fixture

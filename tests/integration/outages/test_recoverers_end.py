@@ -10,7 +10,7 @@ import llm_audit
 from llm_audit import embedded
 from llm_audit.journal.losses import JOURNAL, RECORD
 from llm_audit.settings import Settings
-from llm_audit.store.indexes import PROCESSES
+from llm_audit.settings.names import PROCESSES
 
 IN_SMALL_SEGMENTS = f"""{SCRIPT}
 llm_audit.configure(segment_max_bytes=500)

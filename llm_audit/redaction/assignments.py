@@ -5,29 +5,23 @@ from collections.abc import Iterator
 
 from llm_audit.redaction import names
 
-_NAME = rf"[\w.-]{{0,48}}?(?:{names.SECRET})s?"
-# "password": …, \"api_key\": …, 'token' => …
-_QUOTED = re.compile(
-    rf"""(?P<quote>\\*["'])(?P<name>{_NAME})(?P=quote)\s*(?:=>|[:=])\s*(?P<opens>\\*["'])?""",
+Span = tuple[int, int]
+
+# The end of a name, and what gives it its value.
+_GIVEN = re.compile(
+    rf"(?:{names.SECRET})s?"
+    r"""(?:(?P<quote>\\*["'])\s*(?:=>|[:=])\s*|(?P<gap>[ \t]{0,4})=(?!=)[ \t]{0,4}"""
+    r"""|(?P<colon>:)[ \t]*)(?P<opens>\\*["'])?"""
+)
+_IN_QUERY = re.compile(
+    r"[?&](?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)="
+    r"(?P<value>[^\s&\"'<>\\]{8,})",
     re.IGNORECASE,
 )
-# password=…, ?token=…, api_key = "…"
-_EQUALS = re.compile(
-    rf"""(?<![\w.-])(?P<name>{_NAME})(?P<gap>\s{{0,4}})=(?!=)\s{{0,4}}(?P<opens>\\*["'])?""",
-    re.IGNORECASE,
-)
-_QUERY = re.compile(
-    r"[?&](?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)=(?P<value>[^\s&\"'<>\\]{8,})",
-    re.IGNORECASE,
-)
-# Authorization: …, x-api-key: …
-_COLON = re.compile(
-    rf"""(?:^|[\n,;{{(\[|>"']|\\n|-H )[ \t]*(?P<name>{_NAME}):[ \t]*"""
-    r"""(?P<value>[^\s"',;\\]+(?: [^\s"',;\\]+)?)""",
-    re.IGNORECASE,
-)
+_NAME_BEFORE = re.compile(r"[\w.-]{0,64}\Z")
 _BARE = re.compile(r"""[^\s&;,"'<>)\]}|\\]+""")
 _NUMBER = re.compile(r"-?\d[\d.]*")
+_SCHEME = re.compile(r"(?:bearer|basic|token|digest) +", re.IGNORECASE)
 # What stands after name= in code: a call, a name, a constant, a type.
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*[(\[{].*|(?:self|cls|os|settings|config|args|env|ctx|request|process)\..*"
@@ -37,7 +31,7 @@ _CODE = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"\s*|\[[a-z_]+(?::\w+)?\]|\*+|<[\w\s-]*>|\$\{\w+\}|\{\{?[\w\s.]+\}?\}|os\.environ/\w+|\.\.\."
-    r"|None|null|string|str|x+",
+    r"|None|null|string|str|x+"
 )
 _LIKE_A_KEY = re.compile(r"(?=.*[A-Z\d])[\w.~+/=-]{8,}")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^()\[\]{}]{6,}")
@@ -48,71 +42,62 @@ def is_placeholder(value: str) -> bool:
     return _PLACEHOLDER.fullmatch(value) is not None
 
 
-def find_assignments(text: str) -> Iterator[tuple[int, int]]:
+def find_assignments(text: str) -> Iterator[Span]:
     """Give the spans of values that have a secret's name."""
-    if '"' in text or "'" in text:
-        for match in _QUOTED.finditer(text):
-            yield from _quoted(text, match)
+    low = text.lower()
+    if len(low) != len(text):  # of few letters: positions have to be the same
+        low = "".join(small if len(small := one.lower()) == 1 else one for one in text)
+    for match in _GIVEN.finditer(low):
+        span = _value_of(text, match)
+        if span is not None:
+            yield span
     if "=" in text:
-        for match in _EQUALS.finditer(text):
-            yield from _equalled(text, match)
-        for match in _QUERY.finditer(text):
-            yield match.span("value")
-    if ":" in text:
-        for match in _COLON.finditer(text):
-            yield from _after_colon(match)
+        yield from (match.span("value") for match in _IN_QUERY.finditer(text))
 
 
-def _quoted(text: str, match: re.Match[str]) -> Iterator[tuple[int, int]]:
-    if not names.is_secret(match["name"]):
-        return
+def _value_of(text: str, match: re.Match[str]) -> Span | None:
+    """Return where the value is that stands after a name, if it may be a secret."""
+    quote = match["quote"] or ""
+    ends = match.start("quote" if quote else "colon" if match["colon"] else "gap")
+    before = _NAME_BEFORE.search(text, max(0, match.start() - 64), match.start())
+    begins = before.start() if before else match.start()
+    name = text[begins:ends]
+    if not names.is_secret(name) or text[begins - len(quote) : begins] != quote:
+        return None
     if match["opens"]:
-        yield from _in_quotes(text, match)
-        return
+        return _in_quotes(text, match.end(), match["opens"], name)
+    if not quote:
+        return _bare(text, match, in_query=text[begins - 1 : begins] in {"?", "&"})
     number = _NUMBER.match(text, match.end())
-    if number and not match["name"].lower().endswith(("token", "tokens")):
-        yield number.span()
+    return number.span() if number and not name.lower().endswith("token") else None
 
 
-def _equalled(text: str, match: re.Match[str]) -> Iterator[tuple[int, int]]:
-    if not names.is_secret(match["name"]):
-        return
-    if match["opens"]:
-        yield from _in_quotes(text, match)
-        return
-    bare = _BARE.match(text, match.end())
+def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
+    """Return where a value is that has no quotes around it; in code it is no value at all."""
+    scheme = _SCHEME.match(text, match.end())  # of an Authorization
+    bare = _BARE.match(text, scheme.end() if scheme else match.end())
     if bare is None or is_placeholder(bare[0]):
-        return
-    in_query = text[match.start() - 1 : match.start()] in {"?", "&"}
-    is_code = match["gap"] or _CODE.fullmatch(text[bare.start() : bare.end() + 1])
-    if in_query or not is_code:
-        yield bare.span()
+        return None
+    if not in_query and _CODE.fullmatch(text[bare.start() : bare.end() + 1]):
+        return None
+    in_sentence = match["colon"] or match["gap"]
+    return None if in_sentence and not _MIXED.fullmatch(bare[0]) else bare.span()
 
 
-def _after_colon(match: re.Match[str]) -> Iterator[tuple[int, int]]:
-    value = match["value"]
-    if not names.is_secret(match["name"]) or is_placeholder(value):
-        return
-    if _MIXED.fullmatch(value) and not _CODE.fullmatch(value):
-        yield match.span("value")
-
-
-def _in_quotes(text: str, match: re.Match[str]) -> Iterator[tuple[int, int]]:
-    """Give the span up to the quote that ends it, with as many backslashes as the first one."""
-    opens, start = match["opens"], match.end()
+def _in_quotes(text: str, start: int, opens: str, name: str) -> Span | None:
+    """Return where the text is up to the quote that ends it, with as many backslashes."""
     end = start
     while True:
         end = text.find(opens[-1], end)
         if end < 0:  # it was cut off
             end = len(text)
             break
-        slashes = end - len(text[start:end].rstrip("\\")) - start
+        slashes = end - start - len(text[start:end].rstrip("\\"))
         if slashes == len(opens) - 1 or (len(opens) == 1 and slashes % 2 == 0):
             end -= len(opens) - 1
             break
         end += 1
     value = text[start:end]
-    if is_placeholder(value):
-        return
-    if match["name"].lower() != "token" or _LIKE_A_KEY.fullmatch(value):  # else of what models say
-        yield start, end
+    if is_placeholder(value) or (name.lower() == "token" and not _LIKE_A_KEY.fullmatch(value)):
+        return None  # a token may be what a model says
+    return start, end

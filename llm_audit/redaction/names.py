@@ -27,7 +27,9 @@ _HEADERS = re.compile(r"(?:\w*[_-])?headers", re.IGNORECASE)
 _HARMLESS_HEADER = re.compile(
     r"accept.*|content-.*|user-agent|http-referer|referer|origin|host|date|server|connection|via"
     r"|cache-control|age|etag|vary|x-title|retry-after|traceparent|tracestate|transfer-encoding"
-    r"|idempotency-key|x-(?:stainless|ratelimit|request|correlation|client|trace|amzn-trace).*"
+    r"|idempotency-key|x-(?:stainless|ratelimit|request|correlation|trace|envoy|amzn).*|server-.*"
+    r"|x-(?:xss|frame|content|dns|powered|cache|served)-.*|p3p|expires|pragma"
+    r"|.*-(?:count|latency|time|timing|ms|policy|region)|.*requestid|last-modified|report-to|nel"
     r"|anthropic-(?:version|beta|ratelimit-.*|organization-id|dangerous-.*)"
     r"|openai-(?:beta|organization|project|version|processing-ms)|.*-(?:id|version)|strict-.*|cf-.*"
     r"|alt-svc|llm_provider-(?!set-cookie).*",
@@ -94,23 +96,21 @@ def may_be_in(document: dict[str, Any], opened: Callable[[Any], Any]) -> bool:
         document: Dicts, lists and tuples with anything in them.
         opened: Returns what is in a value that is none of these, as one of them, or None.
     """
-    containers: list[Any] = [document]
-    add = containers.append
-    for container in containers:  # which grows meanwhile
-        if type(container) is dict:
-            if not _harmless.issuperset(container) and _has_secret(container):
+    values: list[Any] = [document]
+    add = values.extend
+    is_harmless = _harmless.issuperset
+    for value in values:  # which grows meanwhile
+        kind = type(value)
+        if kind is str:
+            continue
+        if kind is dict:
+            if not is_harmless(value) and _has_secret(value):
                 return True
-            values: Any = container.values()
-        else:
-            values = container
-        for value in values:
-            kind = type(value)
-            if kind is str:
-                continue
-            if kind is dict or kind is list or kind is tuple:
-                add(value)
-            elif kind not in _SINGLE and (inner := opened(value)) is not None:
-                add(inner)
+            add(value.values())
+        elif kind is list or kind is tuple:
+            add(value)
+        elif kind not in _SINGLE and (inner := opened(value)) is not None:
+            values.append(inner)
     return False
 
 

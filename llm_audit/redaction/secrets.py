@@ -15,26 +15,27 @@ from llm_audit.redaction.assignments import find_assignments
 NAMED = "named_secret"
 Found = tuple[int, int, str]
 
-# No letter before it, but for that of an escaped line end: JSON in a text has \nsk-...
+# No letter before it, but for that of an escaped line end: JSON in a text has \\nsk-...
 _BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf]))"
 _SHAPES = {
     "provider_key": (
         # OpenAI, Anthropic, OpenRouter, DeepSeek, LiteLLM and others; no word such as sk-learn
-        r"sk-(?:(?:ant|proj|or|live|test|svcacct|admin|lf|helicone|None)-[\w-]{4,}"
+        r"sk-(?:(?:ant|proj|or|live|test|svcacct|admin|lf|None)-[\w-]{4,}"
         r"|(?=[\w-]*[A-Z0-9])[\w-]{10,})"
-        # Groq, Hugging Face, xAI, Perplexity, Replicate, NVIDIA, Tavily, LangSmith and others
-        r"|(?:gsk|hf|api_org|r8|fw|jina|e2b|pcsk|lsv2_(?:pt|sk)|ntn|glsa|glc|sbp|lin_api)_\w{16,}"
-        r"|(?:xai|pplx|nvapi|tvly|csk|pa|pypi)-(?=[\w-]*\d)[\w-]{20,}|ATATT3[\w=-]{20,}"
+        # Groq, Hugging Face, Replicate, LangSmith, xAI, NVIDIA and others
+        r"|(?:gsk|hf|api_org|r8|fw|jina|e2b|lsv2_(?:pt|sk)|ntn|glsa|glc|sbp|lin_api)_[A-Za-z0-9]{16,}"
+        r"|pcsk_[A-Za-z0-9]{4,}_[A-Za-z0-9]{16,}"
+        r"|(?:xai|pplx|nvapi|tvly|csk|pypi)-(?=[\w-]*\d)[\w-]{20,}"
         r"|npm_[A-Za-z0-9]{30,}|do[opr]_v1_[0-9a-f]{32,}|dckr_pat_[\w-]{16,}|dapi[0-9a-f]{32}"
-        r"|SG\.[\w-]{16,}\.[\w-]{16,}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}|hvs\.[\w-]{20,}"
-        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}"
+        r"|hvs\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|\d{8,10}:AA[\w-]{30,}"
     ),
     "google_key": r"AIza[\w-]{20,}|GOCSPX-[\w-]{16,}|ya29\.[\w-]{16,}",
     "aws_key": r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}|ABSK[A-Za-z0-9+/=]{40,}",
     "github_token": r"gh[pousr]_[A-Za-z0-9]{10,}|github_pat_\w{10,}",
     "gitlab_token": r"gl(?:pat|dt|rt|ptt|cbt|ft|soat|agent|oas|ffct|imt)-[\w.-]{10,}",
     "slack_token": (
-        r"xox[a-z]-[\w-]{8,}|xapp-\d-[\w-]{8,}|(?<=hooks\.slack\.com/services/)[\w/]{8,}"
+        r"xox[a-z]-[\w-]{8,}|xapp-\d-[\w-]{8,}|hooks\.slack\.com\\?/services\\?/[\w/\\]{8,}"
     ),
     "stripe_key": r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{8,}|whsec_[A-Za-z0-9+/=]{16,}",
     "jwt": r"eyJ[\w=-]{4,}\.[\w=-]{4,}\.[\w=-]*(?:\.[\w=-]+\.[\w=-]+)?",
@@ -55,29 +56,49 @@ _SHAPED = re.compile(
 )
 _ONE_WORD = re.compile("[A-Z]?[a-z]+")
 
-# Each begins at one character; what stands before it is looked at only where a secret may follow.
-_dash = re.compile(
-    rb"-(?:(?<=sk-)(?:(?<![0-9A-Za-z]sk-)|(?<=\\[nrtbf]sk-))[\w-]{8}|(?<=[0-9A-Za-z]pat-)[\w-]{8}"
-    rb"|[0-9A-Za-z]{12}(?:(?<=xai-.{12})|(?<=pplx-.{12})|(?<=vapi-.{12})|(?<=tvly-.{12})"
-    rb"|(?<=csk-.{12})|(?<=\Wpa-.{12})|(?<=pypi-.{12})|(?<=\Wgl..-.{12})|(?<=\Wgl...-.{12})"
-    rb"|(?<=gloas-.{12})|(?<=agent-.{12})|(?<=SPX-.{12}))"
-    rb"|(?<=xox[a-z]-)|(?<=xapp-)|-BEGIN [A-Z0-9 ]*PRIVATE |[Kk]ey\0)"
-).search
-_PREFIXES = (
-    *(b"gh[pousr]", b"_pat", b"hf", b"gsk", b"api_org", b"r8", b"fw", b"jina", b"e2b", b"pcsk"),
-    *(b"v2_pt", b"v2_sk", b"ntn", b"glsa", b"glc", b"sbp", b"in_api", b"npm", b"whsec"),
-    *(b"v1", b"shp.."),
+# Where a secret may be: each search is for one character, and what stands around it is looked at
+# only then. Of most documents this is all that is done.
+_DASH = (
+    r"-(?:(?<=[kptixysXrbcao]-)(?:(?<=sk-)(?:(?<![0-9A-Za-z]sk-)|(?<=\\[nrtbf]sk-))[\w-]{8}"
+    r"|(?<=gl..-)|(?<=gl...-)|(?<=glsoat-)|(?<=glagent-)|(?<=gloas-)|(?<=xox[a-z]-)|(?<=xapp-)"
+    r"|[0-9A-Za-z_-]{16}(?:(?<=xai-.{16})|(?<=pplx-.{16})|(?<=nvapi-.{16})|(?<=tvly-.{16})"
+    r"|(?<=csk-.{16})|(?<=pypi-.{16})|(?<=GOCSPX-.{16})))"
+    r"|-BEGIN [A-Z0-9 ]*PRIVATE |[Kk]ey\0|1(?<=KEY-1))"
 )
-_underline = re.compile(
-    rb"_(?:[0-9A-Za-z]{10}(?:"
-    + b"|".join(rb"(?<=%b_.{10})" % prefix for prefix in _PREFIXES)
-    + rb")|(?<=[sr]k_)(?:live|test)_)"
-).search
-_capital_i = re.compile(rb"I(?:A(?<=A[KSB]IA)[0-9A-Z]{8}|za(?<=AIza))").search
-_capital_b = re.compile(rb"B(?:(?:EARER|asic|earer|ASIC) |SK(?<=ABSK))").search
-_bearer = re.compile(rb"b(?:asic|earer) +[0-9A-Za-z._~+/=-]{6}").search
-_colon = re.compile(rb":(?:\\?/){2}[^\s/@\"]*:[^\s/]*@").search
-_dot = re.compile(rb"\.(?:(?<=ya29\.)|(?<=SG\.)|(?<=hvs\.))[\w-]{8}").search
+_UNDERLINED = (
+    *("gh[pousr]", "_pat", "hf", "gsk", "api_org", "r8", "fw", "jina", "e2b", "v2_pt", "v2_sk"),
+    *("ntn", "glsa", "glc", "sbp", "in_api", "npm", "whsec", "v1", "shp.."),
+)
+_UNDERLINE = (
+    rf"_(?:[0-9A-Za-z]{{10}}(?:{'|'.join(f'(?<={prefix}_.{{10}})' for prefix in _UNDERLINED)})"
+    r"|(?<=k_)(?:(?<=[sr]k_)(?:live|test)_|(?<=pcsk_)))"
+)
+_CAPITAL_I = r"I(?:A(?<=A[KSB]IA)[0-9A-Z]{8}|za(?<=AIza))"
+_DOT = r"\.(?:(?<=a29\.)|(?<=SG\.)|(?<=hvs\.)|slack\.com\\?/s)[\w-]"
+_COLON = (
+    r":(?:(?:\\?/){2}[^\s/@\"]*:[^\s/]*@|AA(?<=\d:AA)[\w-]{16}|(?<=[DENTYdenty]:) ?\S(?:"
+    r"(?<=[Ww]ord: .)|(?<=WORD: .)|(?<=phrase: .)|(?<=[Kk]ey: .)|(?<=KEY: .)|(?<=[Tt]oken: .)"
+    r"|(?<=TOKEN: .)|(?<=ecret: .)|(?<=SECRET: .)|(?<=zation: .)|(?<=ookie: .)))"
+)
+# The same, where what they begin with is rare enough to look for it first.
+_CAPITAL_J = r"J(?<=eyJ)[\w=-]{4}"
+_CAPITAL_B = r"B(?:(?:EARER|asic|earer|ASIC) |SK(?<=ABSK))"
+_CAPITAL_K = r"K(?<=SK)[0-9a-f]{16}"
+_ALL_MARKS = (
+    *(_DASH, _UNDERLINE, _CAPITAL_I, _DOT, _COLON, _CAPITAL_J, _CAPITAL_B, _CAPITAL_K),
+    *(r"bearer ", r"basic ", r"dapi[0-9a-f]{16}"),  # not worth a search in every document
+)
+_in_bytes = [re.compile(mark.encode()).search for mark in _ALL_MARKS]
+_dash, _underline, _capital_i, _dot, _colon = _in_bytes[:5]
+_capital_j, _capital_b, _capital_k = _in_bytes[5:8]
+_in_texts = [re.compile(mark, re.ASCII).finditer for mark in _ALL_MARKS]
+_J, _B, _K, _QUOTE, _EQUALS, _APOSTROPHE = b"JBK\"='"  # the fastest search is for a number
+# Not those that are the length of a text, in BSON.
+_quote, _equals, _apostrophe = (
+    re.compile(sign + rb"(?!.\0\0)", re.DOTALL).search for sign in (b'"', b"=", b"'")
+)
+_BEFORE, _AFTER = 80, 240  # around a mark, where what has it begins
+
 # A name and the quote, sign or end that stands after it, once these are all \0.
 _PLAIN = bytearray(bytes(range(256)).lower())
 for _byte in b"\"'\\=":
@@ -90,13 +111,14 @@ _KEY_OF = rb"(?:pi|ss|et|te|ng|on|nt|ed|er|th|le)"  # api_key, access_key, secre
 _assigned = tuple(
     re.compile(expression).search
     for expression in (
-        rb"k(?:en\0|ies?\0|eys?\0(?:(?<=%bkey\0)|(?<=%b-key\0)|(?<=%bkeys\0)|(?<=%b-keys\0)))"
-        % (_KEY_OF, _KEY_OF, _KEY_OF, _KEY_OF),
-        rb"p(?:ass(?:w(?:or)?d|phrase|code)s?\0|wds?\0)",
-        rb"cre(?:ts?\0|dentials?\0)",
-        rb"ion(?:\0(?<=thorization\0)|\0(?<=thorisation\0)|-?string\0)",
+        rb"k(?:en ?\0|ies?\0|eys? ?\0(?:(?<=%bkey\0)|(?<=%b-key\0)|(?<=%bkeys\0)|(?<=%b-keys\0)"
+        rb"|(?<=%bkey \0)|(?<=%b-key \0)))" % ((_KEY_OF,) * 6),
+        rb"p(?:ass(?:w(?:or)?d|phrase|code)s? ?\0|wds? ?\0)",
+        rb"cre(?:ts? ?\0|dentials? ?\0)",
+        rb"ion(?:\0(?<=thorization\0)|\0(?<=thorisation\0)|-?string ?\0)",
         rb"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth)\0",
         rb"jwt\0|conn-?str\0",
+        rb"\0u00[2-7]",  # JSON that hides a sign: what is in it is seen once it is read
     )
 )
 
@@ -110,10 +132,14 @@ def may_be_in(raw: bytes) -> bool:
         _dash(raw)
         or _underline(raw)
         or _capital_i(raw)
-        or (b"B" in raw and _capital_b(raw))
-        or (b"J" in raw and raw.rfind(b"eyJ") >= 0)
-        or (b"@" in raw and _colon(raw))
-        or ((b'"' in raw or b"=" in raw or b"'" in raw) and _is_assigned(raw))
+        or _dot(raw)
+        or _colon(raw)
+        or (_J in raw and _capital_j(raw))
+        or (_B in raw and _capital_b(raw))
+        or (_K in raw and _capital_k(raw))
+        or (_QUOTE in raw and _quote(raw) and _is_assigned(raw))
+        or (_EQUALS in raw and _equals(raw) and _is_assigned(raw))
+        or (_APOSTROPHE in raw and _apostrophe(raw) and _is_assigned(raw))
     )
 
 
@@ -124,15 +150,36 @@ def _is_assigned(raw: bytes) -> bool:
 
 def find(text: str) -> Iterator[Found]:
     """Give the spans of secrets in a text, with the name of the rule that found each."""
-    for match in _SHAPED.finditer(text):
-        name = str(match.lastgroup)
-        if name == "bearer" and _ONE_WORD.fullmatch(match[name]):
-            continue  # bearer authentication
-        if name == "basic" and not _has_password(match[name]):
-            continue
-        yield *match.span(name), name
+    for begins, ends in _near_marks(text):
+        at = begins
+        while (near := _SHAPED.search(text, at, ends)) is not None:
+            match = _SHAPED.match(text, near.start())  # it may go on behind
+            if match is None:
+                break
+            at = max(match.end(), at + 1)
+            name = str(match.lastgroup)
+            if name == "bearer" and _ONE_WORD.fullmatch(match[name]):
+                continue  # bearer authentication
+            if name == "basic" and not _has_password(match[name]):
+                continue
+            yield *match.span(name), name
     for start, end in find_assignments(text):
         yield start, end, NAMED
+
+
+def _near_marks(text: str) -> list[tuple[int, int]]:
+    """Return the parts of a text around its marks, those that overlap as one."""
+    if len(text) <= _AFTER:
+        return [(0, len(text))]
+    marks = sorted(mark.start() for marks_in in _in_texts for mark in marks_in(text))
+    parts: list[tuple[int, int]] = []
+    for mark in marks:
+        begins, ends = max(0, mark - _BEFORE), mark + _AFTER
+        if parts and begins <= parts[-1][1]:
+            parts[-1] = parts[-1][0], ends
+        else:
+            parts.append((begins, ends))
+    return parts
 
 
 def _has_password(basic: str) -> bool:

@@ -230,7 +230,7 @@ def _may_be_one(name: str, value: str) -> bool:
         return False
     plain = name.lower()
     if plain in {"cookie", "cookies"}:
-        return "=" in value  # else it may be to eat
+        return "=" in value or (value.isascii() and any(map(str.isdigit, value)))  # or to eat
     if plain == "token":
         return len(value) >= 6 and not any(map(str.isspace, value))  # noqa: PLR2004
     return True

@@ -1,5 +1,6 @@
 """The doctor: is everything that was recorded in the database, and if not, where is it?"""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -24,13 +25,16 @@ from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import INDEX, noted
 
 SAMPLE = 10
+MEDIA_BYTES = 2**26  # that are read, unless all are
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
 UPLOADED_LONG_AGO = timedelta(hours=1)
 OF_LATE = timedelta(hours=1)
 REMOVED_BY_NOW = timedelta(days=1)  # MongoDB removes what has expired every minute, some at a time
 
 
-def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis:
+def doctor(
+    *, pending_seconds: float = 3600.0, clean: bool = False, all_media: bool = False
+) -> Diagnosis:
     """Find out whether everything that was recorded is in the database, and if not, where it is.
 
     It looks at MongoDB and at this machine's spool; run it where the spool is. What it cannot look
@@ -39,6 +43,7 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
     Args:
         pending_seconds: Calls that have been PENDING for longer are reported.
         clean: Remove the media in GridFS that no call refers to.
+        all_media: Read all media, to compare them with their sha256; else about 64 MiB of them.
 
     Returns:
         What was found; `problems` is empty if all is well.
@@ -64,7 +69,7 @@ def doctor(*, pending_seconds: float = 3600.0, clean: bool = False) -> Diagnosis
             with _as_far_as_it_goes(diagnosis, "the indexes"):
                 _look_at_indexes(diagnosis, calls, settings)
             with _as_far_as_it_goes(diagnosis, "the media in GridFS"):
-                _look_at_media(diagnosis, calls, clean=clean)
+                _look_at_media(diagnosis, calls, clean=clean, all_media=all_media)
     finally:
         connection.close()
     diagnosis.done_without = _done_without(diagnosis, settings)
@@ -110,9 +115,12 @@ def _look_at_indexes(diagnosis: Diagnosis, calls: Documents, settings: Settings)
         diagnosis.expired_at = kept["expires_at"] if kept else None
 
 
-def _look_at_media(diagnosis: Diagnosis, calls: Documents, *, clean: bool) -> None:
+def _look_at_media(diagnosis: Diagnosis, calls: Documents, *, clean: bool, all_media: bool) -> None:
     """Find calls without their media and media without calls, and remove these on request."""
     diagnosis.calls_without_media = media.find_missing(calls)
+    altered = media.find_altered(calls, math.inf if all_media else MEDIA_BYTES)
+    diagnosis.altered_media = altered.by_call
+    diagnosis.checked_media, diagnosis.unchecked_media = altered.checked, altered.unchecked
     unreferenced = media.find_unreferenced(calls.database, UPLOADED_LONG_AGO)
     names = [entry.sha256 for entry in unreferenced]
     if clean:

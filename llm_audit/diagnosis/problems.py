@@ -97,6 +97,12 @@ def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
             f"GridFS, the first {next(iter(diagnosis.calls_without_media))}: they were lost with a "
             "spool, or removed by hand, and cannot be had back; all else is whole."
         )
+    if diagnosis.altered_media:
+        yield (
+            f"Media of {_counted(len(diagnosis.altered_media), 'call')} are not as they were "
+            f"recorded, the first {next(iter(diagnosis.altered_media))}: what is in GridFS has "
+            "another sha256. Somebody, or a fault, has altered it; a backup of fs.chunks has it."
+        )
     if diagnosis.expired_at:
         yield (
             f"Calls that expired on {diagnosis.expired_at:%Y-%m-%d} are still there: MongoDB does "

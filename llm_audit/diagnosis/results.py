@@ -134,6 +134,11 @@ class Diagnosis(BaseModel):
     calls_without_media: dict[str, list[str]] = Field(
         default_factory=dict, description="by call, the GridFS entries that are missing"
     )
+    altered_media: dict[str, list[str]] = Field(
+        default_factory=dict, description="by call, the GridFS entries that are not as recorded"
+    )
+    checked_media: int = Field(0, description="how many were read and compared with their sha256")
+    unchecked_media: int = Field(0, description="how many were not; `all_media` reads them, too")
     missing_collection: str | None = Field(
         None, description="the collection of calls, if it does not exist"
     )

@@ -1,5 +1,6 @@
 """What encoding changed in a call: the lines of a document's `encoding_notes`."""
 
+import json
 from collections.abc import Sequence
 
 from llm_audit.encoding.safe_text import escape_surrogates
@@ -20,7 +21,7 @@ class Notes:
         if len(self._lines) == MAX_NOTES:
             self._more += 1
             return
-        dotted = ".".join(path)
+        dotted = ".".join(map(_step, path))
         if len(dotted) > MAX_PATH_CHARACTERS:
             half = MAX_PATH_CHARACTERS // 2
             dotted = f"{dotted[:half]}…{dotted[-half:]}"
@@ -31,3 +32,10 @@ class Notes:
         if self._more:
             return (*self._lines, f"and {self._more} more")
         return tuple(self._lines)
+
+
+def _step(key: str) -> str:
+    """Return a key, between quotes if it might pass for what is said of it."""
+    if ": " not in key and key.isprintable():
+        return key
+    return json.dumps(key[: MAX_PATH_CHARACTERS + 1], ensure_ascii=False)

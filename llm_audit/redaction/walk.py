@@ -12,6 +12,7 @@ from typing import Any
 
 import bson
 
+from llm_audit.encoding.moved import is_mark
 from llm_audit.redaction import names, secrets
 from llm_audit.redaction.assignments import is_placeholder
 from llm_audit.redaction.operators import replacement
@@ -64,7 +65,7 @@ class Walk:
             return self._document(value)
         if kind is list:
             return [self.value(item) for item in value]
-        if isinstance(value, bytes):
+        if isinstance(value, bytes) and not is_mark(value):
             text = value.decode("utf-8", "surrogateescape")  # which keeps what is no text
             clean = self.text(text)
             return value if clean == text else clean.encode("utf-8", "surrogateescape")

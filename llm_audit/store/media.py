@@ -4,6 +4,7 @@ A TTL index could remove entries, but not their chunks. Who writes them, and why
 harms an upload: `gridfs.py`.
 """
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -45,6 +46,20 @@ class Unreferenced(NamedTuple):
     size_bytes: int
     referenced_at: datetime | None
     uploads: tuple[ObjectId, ...]
+
+
+class Altered(NamedTuple):
+    """Media that are not what was recorded.
+
+    Attributes:
+        by_call: Their sha256, by call; of each content, the newest ten calls.
+        checked: How many contents were read.
+        unchecked: How many were not.
+    """
+
+    by_call: dict[str, list[str]]
+    checked: int
+    unchecked: int
 
 
 def remove_expired(database: AnyDatabase, now: datetime) -> int:
@@ -134,19 +149,63 @@ def find_missing(calls: Documents) -> dict[str, list[str]]:
         By call, the sha256 of what it lacks; of each content, the newest ten calls.
     """
     bucket = Bucket.of(calls.database)
+    wrong = (sha256 for sha256 in _contents(calls) if not _is_whole(bucket, sha256))
+    return _by_call(calls, wrong)
+
+
+def find_altered(calls: Documents, max_bytes: float) -> Altered:
+    """Read media of calls, and find those whose content is not what their sha256 says.
+
+    Args:
+        calls: The calls' collection.
+        max_bytes: How much to read, or a little more.
+    """
+    bucket = Bucket.of(calls.database)
+    altered: list[str] = []
+    read = checked = unchecked = 0
+    for sha256 in _contents(calls):
+        if read >= max_bytes:
+            unchecked += 1
+        elif _is_whole(bucket, sha256):
+            found, size = _sha256_in(bucket, sha256)
+            altered += [sha256] if found != sha256 else []
+            read += size
+            checked += 1
+    return Altered(_by_call(calls, altered), checked, unchecked)
+
+
+def _contents(calls: Documents) -> Iterator[str]:
+    """Yield what calls have in GridFS, each once."""
     contents: list[dict[str, Any]] = [
         {"$match": {"media": {"$exists": True}}},
         {"$project": {"_id": 0, "media": 1}},
         {"$unwind": "$media"},
+        {"$match": {"media": _SHA256}},
         {"$group": {"_id": "$media"}},
     ]
-    missing: defaultdict[str, list[str]] = defaultdict(list)
     for row in calls.aggregate(contents, allowDiskUse=True):
-        if not _is_whole(bucket, row["_id"]):
-            newest = calls.find({"media": row["_id"]}, {"_id": 1}).sort("_id", DESCENDING)
-            for call in newest.limit(SAMPLE):
-                missing[call["_id"]].append(row["_id"])
-    return dict(missing)
+        yield row["_id"]
+
+
+def _by_call(calls: Documents, contents: Iterable[str]) -> dict[str, list[str]]:
+    """Return contents by the calls that have them, the newest ten of each."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for sha256 in contents:
+        newest = calls.find({"media": sha256}, {"_id": 1}).sort("_id", DESCENDING)
+        for call in newest.limit(SAMPLE):
+            found[call["_id"]].append(sha256)
+    return dict(found)
+
+
+def _sha256_in(bucket: Bucket, sha256: str) -> tuple[str, int]:
+    """Return the sha256 of what is stored under another, and how much that is."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in bucket.chunks.find({"files_id": sha256}, {"data": 1}).sort("n", ASCENDING):
+        data = chunk.get("data")
+        if isinstance(data, bytes):
+            digest.update(data)
+            size += len(data)
+    return digest.hexdigest(), size
 
 
 def _is_whole(bucket: Bucket, sha256: str) -> bool:

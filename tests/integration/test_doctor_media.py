@@ -69,6 +69,28 @@ def test_missing_media_are_named(calls: Calls) -> None:
     assert len(problems_about("missing in GridFS")) == 1
 
 
+def test_altered_media_are_named(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Content that is not what was recorded is found, as far as it is read; all on request."""
+    whole, altered = record(b"y" * 2000), record(b"x" * 2000)
+    (sha256,) = arrived(calls, altered)["media"]
+    arrived(calls, whole)
+    assert llm_audit.doctor().checked_media == 2
+    assert problems_about("sha256") == []
+
+    chunk = {"files_id": sha256}
+    calls.database["fs.chunks"].update_one(chunk, {"$set": {"data": b"x" * 1999 + b"z"}})
+    calls.update_one({"_id": whole}, {"$push": {"media": {"$each": [{"$gt": ""}, 5]}}})
+    diagnosis = llm_audit.doctor()
+    assert (diagnosis.altered_media, diagnosis.unchecked_media) == ({altered: [sha256]}, 0)
+    assert len(problems_about("another sha256")) == 1
+
+    monkeypatch.setattr(doctor, "MEDIA_BYTES", 1)
+    some, everything = llm_audit.doctor(), llm_audit.doctor(all_media=True)
+    assert (some.checked_media, some.unchecked_media) == (1, 1)
+    assert (everything.checked_media, everything.unchecked_media) == (2, 0)
+    assert everything.altered_media == {altered: [sha256]}
+
+
 @pytest.mark.usefixtures("an_hour_later")
 def test_media_of_what_was_refused_come_back(calls: Calls) -> None:
     """Media of a record that was refused stay as long as it is kept, whatever is cleaned."""

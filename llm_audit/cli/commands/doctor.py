@@ -31,6 +31,12 @@ def doctor(
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove the media that no call refers to.")
     ] = False,
+    all_media: Annotated[
+        bool,
+        typer.Option(
+            "--all-media", help="Compare all media with their sha256, not only 64 MiB of them."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find out whether everything that was recorded is in MongoDB, and if not, where it is.
@@ -40,7 +46,7 @@ def doctor(
     """
     from llm_audit.diagnosis.doctor import doctor as examine
 
-    diagnosis = examine(pending_seconds=pending_seconds, clean=clean)
+    diagnosis = examine(pending_seconds=pending_seconds, clean=clean, all_media=all_media)
     if as_json:
         print_json(diagnosis)
     else:
@@ -59,6 +65,9 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
         print_journals(console, diagnosis.journals)
     if diagnosis.cleaned:
         console.print(f"Removed from GridFS what no call referred to: {len(diagnosis.cleaned)}.")
+    if diagnosis.unchecked_media:
+        media = terminal.counted(diagnosis.unchecked_media, "content")
+        console.print(f"Not compared with their sha256: {media} in GridFS; --all-media.")
     if not diagnosis.problems:
         console.print("All is well.", style="bold green")
         return

@@ -17,7 +17,7 @@ from nowhere import NOWHERE
 from waiting import PATIENCE, Calls
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, SyncLLMCallRepository
 from llm_audit.cli.drawing.hidden import visible
 from llm_audit.cli.files.csv_lines import as_recorded, no_formula
 
@@ -228,3 +228,28 @@ def test_resume_knows_an_id_that_looked_like_a_formula(
     shell("export", "--format", "csv", "--resume", file)
 
     assert file.read_text() == whole
+
+
+@pytest.mark.parametrize("words", [(), ("--extended-json",)], ids=["plain", "extended"])
+def test_references_go_out_and_come_back(
+    words: tuple[str, ...], shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """Media are found again in both forms, and what only looks so stays content."""
+    image = "QUJD" * 100_000
+    look_alike = {"gridfs_id": "0" * 64, "length": 5, "kind": "str", "preview": "p"}
+    said = [{"role": "user", "content": [{"image": image}, look_alike]}]
+    llm_audit.configure()
+    call_id = LLMLogger.start(model="m", messages=said, metadata={"n": [look_alike]})
+    LLMLogger.complete(call_id, response_message={"content": "x"})
+    assert llm_audit.flush(PATIENCE)
+    llm_audit.shutdown()
+    file = tmp_path / "calls.jsonl"
+
+    codes = [shell("export", *words, "-o", file).code]
+    codes += [shell("--collection", "copy", "import", file).code]
+
+    copies = calls.database["copy"]
+    call = SyncLLMCallRepository(copies).get(call_id, with_media=True)
+    assert codes == [0, 0]
+    assert call is not None
+    assert (call.messages, call.metadata, call.media_problems) == (said, {"n": [look_alike]}, {})

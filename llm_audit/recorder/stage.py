@@ -5,16 +5,21 @@ What they look for is on this machine's disk, in the journal, until it has been 
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import bson
 
+from llm_audit.encoding.externalise import is_media
+from llm_audit.encoding.moved import reference_in
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import log_once
+from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import AS_STORED
 from llm_audit.journal.operations import unsaid
 from llm_audit.journal.records import OWN, START, VERDICT, Record
 from llm_audit.redaction.apply import Redaction, Rewriting
+from llm_audit.redaction.operators import replacement
 from llm_audit.settings import Settings
 
 NAME = "redact_in_shipper"
@@ -49,11 +54,15 @@ class Stage:
 
     def _redacted(self, record: Record) -> Record:
         fields = bson.decode(record.doc, AS_STORED)
+        unseen = _Unseen()
+        if record.blobs:
+            fields = unseen.taken_from(fields)
         rewriting = Rewriting(self._redaction, fields.get("call_type"))
         return record._replace(
             doc=bson.encode(rewriting.attempt(fields), codec_options=CODEC_OPTIONS),
-            notes=rewriting.lines(record.notes),
-            redacted=self._counted(record, rewriting.counts_with({})),
+            notes=(*rewriting.lines(record.notes), *unseen.notes),
+            redacted=self._counted(record, rewriting.counts_with(unseen.counts)),
+            blobs=[name for name in record.blobs if sha256_of(name) not in unseen.hashes],
         )
 
     def _counted(self, record: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
@@ -64,3 +73,37 @@ class Stage:
                 self._in_starts.popitem(last=False)
         before = self._in_starts.pop(record.id, {}) if record.op == OWN else {}
         return Counter(record.redacted) + Counter(before) + Counter(counts)
+
+
+class _Unseen:
+    """Text that was too large for a document and is in a file: no rule sees it, so it is left out.
+
+    Attributes:
+        hashes: Of what was left out.
+    """
+
+    def __init__(self) -> None:
+        self.hashes: set[str] = set()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [f"{len(self.hashes)} texts left out: too large for {NAME}"] if self.hashes else ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return {NAME: len(self.hashes)} if self.hashes else {}
+
+    def taken_from(self, value: Any) -> Any:
+        """Return a value with a mark in the place of each such text; media stay."""
+        if isinstance(value, list):
+            return [self.taken_from(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        reference = reference_in(value)
+        if reference is None:
+            return {key: self.taken_from(item) for key, item in value.items()}
+        if reference.kind == "bytes" or is_media(value.get("preview", " ")):
+            return value
+        self.hashes.add(reference.sha256)
+        mark = replacement("remove", NAME, "", None)
+        return {mark: ""} if reference.kind == "dict" else mark

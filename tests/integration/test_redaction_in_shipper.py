@@ -1,5 +1,8 @@
 """The stage in the shipper: what is too slow for the thread that calls is replaced on the way."""
 
+import base64
+import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -62,6 +65,28 @@ def test_what_a_slow_rule_finds_is_replaced_on_the_way(calls: Calls, recording: 
     assert call["metadata"] == {PERSON: {"deep": [PERSON]}}
     assert call["scores"][0]["comment"] == f"{PERSON} liked it"
     assert call["redacted"] == {"person": 5}
+
+
+def test_text_that_no_rule_can_see_is_left_out(calls: Calls, recording: Recording) -> None:
+    """What was too large for a document lies in a file beside it; media are kept."""
+    settings = recording(redact_in_shipper=Rule("person", NAME))
+    picture = base64.b64encode(os.urandom(300_000)).decode()
+    call_id = LLMLogger.start(
+        model="m",
+        messages=[{"role": "user", "content": [picture, f"{NAME} " * 1_300_000]}],
+        metadata={"about": NAME},
+    )
+    assert llm_audit.flush(PATIENCE)
+    call = calls.find_one({"_id": call_id}) or {}
+    kept, gone = call["messages"][0]["content"]
+
+    assert gone == "[redacted:redact_in_shipper]"
+    assert kept["gridfs_id"].hex() == hashlib.sha256(picture.encode()).hexdigest()
+    assert call["media"] == [kept["gridfs_id"].hex()]
+    assert call["redacted"] == {"redact_in_shipper": 1, "person": 1}
+    assert any("too large for redact_in_shipper" in note for note in call["encoding_notes"])
+    recording()  # ends what recorded before
+    assert not [*settings.spool_dir.rglob("*.blob")]
 
 
 def raises(text: str) -> NoReturn:

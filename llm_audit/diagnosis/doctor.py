@@ -9,7 +9,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import OperationFailure
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.diagnosis.journals import examine_journals, kept_aside, unreadable_in
+from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside, unreadable_in
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused, Shortfall
@@ -56,6 +56,7 @@ def doctor(
     diagnosis = Diagnosis(journals=examine_journals(settings))
     diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
     diagnosis.unreadable = unreadable_in(settings)
+    diagnosis.doubtful = doubtful_in(settings)
     connection = Connection(settings.model_copy(update={"create_collection": False}))
     try:
         with plain_errors(settings):

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,15 @@ from bson.codec_options import DatetimeConversion
 from llm_audit.diagnosis.results import JournalReport
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
-from llm_audit.journal.records import DamagedRecordError, JournalVersionError
+from llm_audit.journal.owners import boot_id
+from llm_audit.journal.records import (
+    DamagedRecordError,
+    InvalidRecordError,
+    JournalVersionError,
+)
 from llm_audit.journal.segments import DAMAGED, first_record
 from llm_audit.journal.spool import SUFFIX
+from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
 from llm_audit.store import rejected
 
@@ -24,6 +31,10 @@ ADOPTED = "adopted"
 WAITING = "waiting"
 OTHER_KERNEL = "other kernel"
 OTHER_TARGET = "other target"
+_NO_RECORD = (
+    *(OSError, DamagedRecordError, InvalidRecordError, JournalVersionError),
+    *(bson.errors.BSONError, AttributeError, OverflowError),  # of what is no date
+)
 _DATES: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(
     tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
@@ -33,7 +44,7 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
     """Report on the folder of every process, for whatever target, oldest journal first."""
     reports = [
         report
-        for target in spool.folders_in(settings.spool_dir)
+        for target in spool.folders_in(settings.spool_dir, own=0)
         for folder in spool.folders_in(target)
         if (report := _examine(folder, ours=target.name == settings.target())) is not None
     ]
@@ -42,9 +53,20 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
 
 def unreadable_in(settings: Settings) -> list[str]:
     """Return the folders in the spool that this user may not look into: they may hold anything."""
-    targets = spool.folders_in(settings.spool_dir)
+    targets = spool.folders_in(settings.spool_dir, own=0)
     folders = [folder for target in targets for folder in spool.folders_in(target)]
     return [str(path) for path in (settings.spool_dir, *targets, *folders) if not _may_look(path)]
+
+
+def doubtful_in(settings: Settings) -> dict[str, str]:
+    """Return what in the spool, or on the way to it, may be somebody else's, and why."""
+    spool_dir = settings.spool_dir
+    doubts = spool.doubts_in(spool_dir, own=0)
+    for target in spool.folders_in(spool_dir, own=0):
+        doubts |= spool.doubts_in(target)
+        for folder in (target / spool.REJECTED_FOLDER, *spool.folders_in(target)):
+            doubts |= spool.doubts_among_files(folder)
+    return {str(path): why for path, why in doubts.items()}
 
 
 def _may_look(folder: Path) -> bool:
@@ -64,12 +86,14 @@ def _may_look(folder: Path) -> bool:
 def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the files of what MongoDB refused, and of what could not be read."""
     target_folder = settings.spool_dir / settings.target()
+    rejected_folder = target_folder / spool.REJECTED_FOLDER
     try:
-        refused = [str(path) for path in rejected.files(target_folder)]
-        damaged = (target_folder / spool.REJECTED_FOLDER).glob(f"*{DAMAGED}")
-        return refused, sorted(map(str, damaged))
-    except PermissionError:  # then it is among what is `unreadable_in` the spool
+        with trusted.folder(rejected_folder) as here:
+            names = sorted(name for name, _ in islice(trusted.entries(here), spool.ENTRIES_MAX))
+    except OSError:  # there is none, or it is among what is `unreadable_in` the spool, or doubtful
         return [], []
+    refused = [str(path) for path in rejected.files(target_folder)]
+    return refused, [str(rejected_folder / name) for name in names if name.endswith(DAMAGED)]
 
 
 def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
@@ -81,7 +105,7 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
     elif not ours:
         state = OTHER_TARGET
     else:
-        state = WAITING if owner.boot_id == spool.boot_id() else OTHER_KERNEL
+        state = WAITING if owner.boot_id == boot_id() else OTHER_KERNEL
     report = JournalReport(
         path=str(folder),
         nonce=folder.name,
@@ -111,7 +135,7 @@ def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
 def _oldest_seconds(segments: list[Path]) -> float | None:
     """Return for how long the oldest record has been there; a file's date is its newest one's."""
     for path in segments:
-        with suppress(OSError, DamagedRecordError, JournalVersionError, bson.errors.BSONError):
+        with suppress(*_NO_RECORD):
             record = first_record(path)
             if record is not None:
                 began = bson.decode(record.doc, _DATES).get("completed_at") or created_at(record.id)
@@ -122,7 +146,5 @@ def _oldest_seconds(segments: list[Path]) -> float | None:
 
 def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the files in a folder, whose owner may ship and delete them meanwhile."""
-    with suppress(FileNotFoundError):
-        for path in list(folder.iterdir()):
-            with suppress(FileNotFoundError):
-                yield path.name, path.stat()
+    with suppress(OSError), trusted.folder(folder) as here:
+        yield from islice(trusted.entries(here), spool.ENTRIES_MAX)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TARGET, WAITING
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
-from llm_audit.journal import spool
+from llm_audit.journal import owners
 from llm_audit.journal.operations import ANOTHERS
 from llm_audit.settings.names import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
@@ -14,6 +15,7 @@ from llm_audit.store.shortfalls import INDEX
 
 LATE_SECONDS = 10.0  # a record takes a second or two
 MISSED_BEATS = 3.0
+DOUBTFUL_NAMED = 10
 _LOOK = "look whether LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE"
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
 
@@ -29,6 +31,7 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
     yield from _of_processes(diagnosis)
     yield from _of_the_living(diagnosis)
     yield from _of_journals(diagnosis)
+    yield from _of_doubtful(diagnosis)
     yield from _of_calls(diagnosis, pending_seconds)
     yield from _of_indexes(diagnosis)
 
@@ -62,6 +65,19 @@ def _of_where_to_look(diagnosis: Diagnosis) -> Iterator[str]:
             f"What lies in {', '.join(diagnosis.unreadable)} may not be looked into by this user: "
             "run the doctor as the user of the processes that record."
         )
+
+
+def _of_doubtful(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield what may be somebody else's in the spool, if not each, then how much there is."""
+    for path, why in islice(diagnosis.doubtful.items(), DOUBTFUL_NAMED):
+        yield (
+            f"{path} {why}: it is left alone, as somebody else may have put there what is in it. "
+            "If it is yours, look what is in it before you put that right; else remove it, or set "
+            "LLM_AUDIT_SPOOL_DIR to a folder that only the user of the processes that record may "
+            "write."
+        )
+    if (more := len(diagnosis.doubtful) - DOUBTFUL_NAMED) > 0:
+        yield f"In the spool {more} more may be somebody else's, and are left alone."
 
 
 def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
@@ -175,7 +191,7 @@ def _of_the_living(diagnosis: Diagnosis) -> Iterator[str]:
         if (
             process.state == ProcessState.ALIVE
             and process.nonce not in journals
-            and (process.host, process.boot_id) == spool.this_machine()
+            and (process.host, process.boot_id) == owners.this_machine()
             and _runs(process.pid)
         ):
             yield (

@@ -121,6 +121,10 @@ class Diagnosis(BaseModel):
     unreadable: list[str] = Field(
         default_factory=list, description="what this user may not look into in the spool"
     )
+    doubtful: dict[str, str] = Field(
+        default_factory=dict,
+        description="what may be somebody else's in the spool, and is left alone, and why",
+    )
     not_looked_at: dict[str, str] = Field(
         default_factory=dict, description="what MongoDB does not let us look at, and what it says"
     )

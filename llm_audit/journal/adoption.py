@@ -2,15 +2,18 @@
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
-from llm_audit.journal import spool
+from llm_audit.errors import let_through, log_once
+from llm_audit.journal import owners, spool
 from llm_audit.journal.sightings import Sightings
-from llm_audit.journal.spool import LOCK, NEW, REJECTED_FOLDER, Held, ProcessFolder
+from llm_audit.journal.spool import ENTRIES_MAX, LOCK, NEW, SUFFIX, Held, ProcessFolder
+from llm_audit.runtime import trusted
+from llm_audit.runtime.trusted import DoubtfulError
 
 UNFINISHED_SECONDS = 3600.0
 
@@ -61,23 +64,18 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
     Yields:
         Folders that now belong to this process, until `remove` or `release`.
     """
-    try:
-        names = sorted(entry.name for entry in os.scandir(target_folder))
-    except OSError:
-        return  # no spool, or none that this process may read
-    for name in names:
-        if name.startswith(NEW):
-            _remove_unfinished(target_folder / name)
-        if name == REJECTED_FOLDER or name.startswith(NEW):
-            continue
+    _remove_unfinished(target_folder)
+    for path in spool.folders_in(target_folder):
         with Held.lock:
-            if name in Held.owners:
+            if path.name in Held.owners:
                 continue
-            folder = _try_adopt(target_folder / name, other_kernels)
+            folder = _try_adopt(path, other_kernels)
             if folder is not None:
-                Held.owners[name] = folder.owner()
+                Held.owners[path.name] = folder.owner()
         if folder is not None:
             yield folder
+    for path, why in spool.doubts_in(target_folder).items():
+        _say_left_alone(path, why)
 
 
 def waiting_elsewhere(
@@ -88,46 +86,72 @@ def waiting_elsewhere(
     They wait for a process that is configured for their MongoDB, database and collection: after a
     change of any of these, perhaps for ever.
     """
-    try:
-        names = [entry.name for entry in os.scandir(spool_dir) if entry.name != target]
-    except OSError:
-        return  # no spool, or none that this process may read
-    for name in names:
-        for folder in adopt_dead(spool_dir / name, other_kernels):
-            if any(folder.path.glob("*.bson")):
+    for target_folder in spool.folders_in(spool_dir, own=0):
+        if target_folder.name == target:
+            continue
+        for folder in adopt_dead(target_folder, other_kernels):
+            if any(path.name.endswith(SUFFIX) for path in folder.path.iterdir()):
                 yield folder
             folder.release()
 
 
 def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
-    lock = path / LOCK
     try:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return None  # adopted and removed by somebody else a moment ago, or no folder of ours
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
-        still_linked = lock.stat().st_ino == status.st_ino
-        same_kernel = spool.read_owner(descriptor).get("boot_id") == spool.boot_id()
-        dead = same_kernel or other_kernels.is_dead(path, status.st_mtime)
-    except OSError:
-        still_linked = dead = False  # its owner lives, or another process was faster
-    if not (still_linked and dead):
-        os.close(descriptor)
-        return None
-    folder = ProcessFolder(path, descriptor)
-    folder.note_adoption()
-    return folder
+        with trusted.folder(path) as here:
+            descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
+            try:
+                if _is_free_of_the_dead(path, here, descriptor, other_kernels):
+                    folder = ProcessFolder(path, descriptor)
+                    folder.note_adoption()
+                    return folder
+            except OSError as error:
+                let_through(error)  # else its owner lives, or another process was faster
+            os.close(descriptor)
+    except DoubtfulError as error:
+        _say_left_alone(path, str(error.strerror))
+    except OSError as error:
+        let_through(error)  # else adopted and removed by somebody else, or no folder of a process
+    return None
 
 
-def _remove_unfinished(path: Path) -> None:
-    """Remove a folder if whoever made or removed it was killed at it, an hour ago or more.
+def _is_free_of_the_dead(
+    path: Path, here: int, descriptor: int, other_kernels: OtherKernels
+) -> bool:
+    """Lock a folder, and tell whether its owner is dead.
 
-    Who is at it now holds its lock, unless he died: the clock may have been put forward.
+    Raises:
+        OSError: Somebody else holds it, or has just removed it.
     """
-    with suppress(OSError):
-        owner = spool.look_at(path)
-        is_left = owner is None or not owner.lives
-        if is_left and time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
-            shutil.rmtree(path)
+    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    status = os.fstat(descriptor)
+    if not os.path.samestat(os.stat(LOCK, dir_fd=here, follow_symlinks=False), status):
+        return False
+    owner = owners.read_owner(descriptor)
+    if owner.get("nonce", path.name) != path.name:
+        _say_left_alone(path, f"the lock in it is that of {owner['nonce']}")
+        return False
+    same_kernel = owner.get("boot_id") == owners.boot_id()
+    return same_kernel or other_kernels.is_dead(path, status.st_mtime)
+
+
+def _say_left_alone(path: Path, why: str) -> None:
+    log_once(
+        f"{path} is left alone ({why}), and so is all else in the spool that may be somebody "
+        "else's: llm-audit doctor names it.",
+        key="left alone",
+    )
+
+
+def _remove_unfinished(target_folder: Path) -> None:
+    """Remove the folders whose makers or removers were killed at it, an hour ago or more.
+
+    Who is at one now holds its lock, unless he died: the clock may have been put forward.
+    """
+    with suppress(OSError), trusted.folder(target_folder, own=1) as target:
+        before = time.time() - UNFINISHED_SECONDS
+        for name, status in islice(trusted.entries(target), ENTRIES_MAX):
+            is_left = name.startswith(NEW) and status.st_mtime < before
+            if is_left and trusted.doubt_of_folder(status) is None:
+                owner = spool.look_at(target_folder / name)
+                if owner is None or not owner.lives:
+                    trusted.remove_folder(name, target)

@@ -1,15 +1,20 @@
 """Content too large for a record: files beside the journal, each named after its sha256."""
 
 import os
+import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
 from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through
+from llm_audit.journal.spool import BLOB_SUFFIX
+from llm_audit.runtime import trusted
+from llm_audit.runtime.trusted import DoubtfulError
 
-SUFFIX = ".blob"
+MAX_BYTES = 2**31  # more no value of BSON has; a file may have holes
 
 # The file last written with a content, by folder and sha256; forgotten all at once when many.
 _written: dict[tuple[Path, str], str] = {}
@@ -30,16 +35,17 @@ def write_blobs(folder: Path, blobs: Iterable[Blob]) -> list[str]:
         OSError: The spool cannot be written; nothing of these blobs is left in it.
     """
     names: list[str] = []
-    try:
-        for blob in blobs:
-            # its own, so that no other record's segment takes it along when it goes
-            names.append(f"{blob.sha256}.{uuid4()}{SUFFIX}")
-            _write(folder, names[-1], blob)
-    except BaseException:
-        for name in names:
-            with suppress(OSError):
-                (folder / name).unlink(missing_ok=True)
-        raise
+    with trusted.folder(folder) as here:
+        try:
+            for blob in blobs:
+                # its own, so that no other record's segment takes it along when it goes
+                names.append(f"{blob.sha256}.{uuid4()}{BLOB_SUFFIX}")
+                _write(folder, names[-1], blob, here)
+        except BaseException:
+            for name in names:
+                with suppress(OSError):
+                    trusted.remove_file(name, here)
+            raise
     return names
 
 
@@ -48,13 +54,43 @@ def sha256_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _write(folder: Path, name: str, blob: Blob) -> None:
+def open_blob(path: Path, *, own: int = 2) -> BufferedReader:
+    """Open a blob's file, which may have several names.
+
+    Raises:
+        DoubtfulError: It is none of ours.
+        OSError: It cannot be opened.
+    """
+    with trusted.folder(path.parent, own=own) as here:
+        number = trusted.open_file(path.name, here, linked=True)
+    if os.fstat(number).st_size > MAX_BYTES:
+        os.close(number)
+        raise DoubtfulError(path, "is larger than any content")
+    return os.fdopen(number, "rb")
+
+
+def copy_blob(path: Path, folder: Path) -> None:
+    """Copy a blob's file into a folder beside what was refused, which is made if missing.
+
+    Raises:
+        OSError: It cannot be read, or the copy not be written.
+    """
+    with (
+        open_blob(path) as source,
+        trusted.folder(folder, own=3, make=True) as there,
+        trusted.aside(path.name, there) as number,
+        open(number, "wb", closefd=False) as copy,
+    ):
+        shutil.copyfileobj(source, copy)
+
+
+def _write(folder: Path, name: str, blob: Blob, here: int) -> None:
     try:
-        os.link(folder / _written[folder, blob.sha256], folder / name)
+        written = _written[folder, blob.sha256]
+        os.link(written, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
     except (KeyError, OSError) as error:
         let_through(error)  # else not written, gone with its segment, too many links, no links here
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(folder / name, flags, 0o600), "wb") as file:  # noqa: PTH123  (the mode)
+        with os.fdopen(trusted.create(name, here), "wb") as file:
             file.write(blob.data)
     if len(_written) >= _WRITTEN_MAX:
         _written.clear()

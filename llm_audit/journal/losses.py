@@ -1,17 +1,20 @@
 """What did not arrive as it was recorded: counted by reason, with where and when."""
 
+import os
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 import bson
 from bson.errors import BSONError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from llm_audit.errors import let_through
-from llm_audit.runtime import clock
+from llm_audit.errors import let_through, log_once
+from llm_audit.journal.records import SEQ_MAX
+from llm_audit.runtime import clock, trusted
 
 CALL_IDS_MAX = 10
 
@@ -24,8 +27,12 @@ INTERNAL = "internal: "  # begins the reason where the fault is ours, or nobody 
 
 NOTE_SECONDS = 1.0
 LEFT = "losses"  # the one file beside a process's journal
+LEFT_MAX_BYTES = 2**20
 
 _AWARE: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)
+
+
+Count: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=SEQ_MAX)]
 
 
 def internal(fault: BaseException) -> str:
@@ -52,9 +59,9 @@ class Entry:
 
     what: str
     reason: str
-    count: int
-    first_seq: int
-    last_seq: int
+    count: Count
+    first_seq: Count
+    last_seq: Count
     first_at: datetime
     last_at: datetime
     call_ids: list[str] = field(default_factory=list)
@@ -110,12 +117,18 @@ class Account(TypedDict):
         damaged: The files whose rest is among what could not be read.
     """
 
-    last_read_seq: int
-    acked_through: int
-    missing: int
+    last_read_seq: Count
+    acked_through: Count
+    missing: Count
     unreadable: list[dict[str, Any]]
     refused: list[dict[str, Any]]
     damaged: list[str]
+
+
+_LATE = ConfigDict(defer_build=True)  # few processes ever read what others have noted
+_ENTRIES = TypeAdapter(list[Entry], config=_LATE)
+_NAMES = TypeAdapter(list[str], config=_LATE)
+_COUNTS = TypeAdapter(dict[str, Count], config=_LATE)
 
 
 def leave(
@@ -134,11 +147,9 @@ def leave(
     Raises:
         OSError: The spool cannot be written.
     """
-    new = folder / f"{LEFT}.new"
-    new.touch(mode=0o600)
     left = {"recorded": recorded, "not_journaled": not_journaled, "dropped": dropped}
-    new.write_bytes(bson.encode(left))
-    new.replace(folder / LEFT)
+    with trusted.folder(folder) as here:
+        trusted.put(LEFT, here, bson.encode(left))
 
 
 class LossNote:
@@ -167,6 +178,39 @@ class LossNote:
 def find_left(folder: Path) -> dict[str, Any]:
     """Return what a dead process has left written of its losses; empty if there were none."""
     try:
-        return bson.decode((folder / LEFT).read_bytes(), _AWARE)
-    except (OSError, BSONError):
+        with trusted.folder(folder) as here, os.fdopen(trusted.open_file(LEFT, here), "rb") as file:
+            left = bson.decode(file.read(LEFT_MAX_BYTES), _AWARE)
+        counts = {name: left.get(name, 0) for name in ("recorded", "not_journaled")}
+        return {**_COUNTS.validate_python(counts), "dropped": entries_in(left.get("dropped", []))}
+    except (OSError, BSONError, ValidationError) as error:
+        let_through(error)
         return {}
+
+
+def entries_in(found: object) -> list[dict[str, Any]]:
+    """Return what `Losses.entries` gave, when it comes back from where others may have written.
+
+    Raises:
+        ValidationError: It is something else.
+    """
+    return [asdict(entry) for entry in _ENTRIES.validate_python(found)]
+
+
+def account_in(found: object) -> Account | None:
+    """Return the account that a process has noted, or None if it is none."""
+    noted = found if isinstance(found, dict) else {}
+    try:
+        counts = {name: noted.get(name) for name in ("last_read_seq", "acked_through", "missing")}
+        numbers = _COUNTS.validate_python(counts)
+        return Account(
+            last_read_seq=numbers["last_read_seq"],
+            acked_through=numbers["acked_through"],
+            missing=numbers["missing"],
+            unreadable=entries_in(noted.get("unreadable")),
+            refused=entries_in(noted.get("refused")),
+            damaged=_NAMES.validate_python(noted.get("damaged")),
+        )
+    except ValidationError as error:
+        let_through(error)
+        log_once("What was noted of a dead process's journal makes no sense: it is passed over.")
+        return None

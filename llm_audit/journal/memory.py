@@ -6,6 +6,7 @@ from pathlib import Path
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.segments import Segment
+from llm_audit.runtime import trusted
 
 LOST_AT_END = "in memory only when the process ended"
 
@@ -36,10 +37,8 @@ class MemorySegment(Segment):
         Raises:
             OSError: The disk refuses it, too.
         """
-        new = self._path.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_bytes(self._records)
-        new.replace(self._path)
+        with trusted.folder(self._path.parent) as here:
+            trusted.put(self._path.name, here, self._records)
 
     def keep_copy(self) -> bool:
         """Keep the copy, unless MongoDB has everything meanwhile; return whether it is kept."""

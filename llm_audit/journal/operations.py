@@ -33,7 +33,7 @@ from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import read_end
 from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.losses import INTERNAL
-from llm_audit.journal.precedence import Rank, rank_of
+from llm_audit.journal.precedence import Rank, lowest_key, rank_of
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.retention import Retention
 from llm_audit.runtime.kept import kept
@@ -86,6 +86,17 @@ ABOUT_ATTEMPTS = (Form.KEEP_VERDICT, Form.ASK_FOR_VERDICT)  # no set: hashing an
 PIPELINES = (Form.UPSERT_START, Form.ADD_LATER)
 # These may make a document, if there is none of the call; and none of them speaks to another's.
 _OF_ITS_PROCESS = (Form.UPSERT_START, Form.SET_START, Form.UPSERT_OWN, Form.ADD_NOTES)
+# These set fields that may be there; and what has an end without a key was not made by a journal.
+_TAKING = (
+    *(Form.UPSERT_START, Form.SET_START),
+    *(Form.UPSERT_OWN, Form.UPSERT_OTHER, Form.UPDATE_OTHER),
+)
+_MADE_HERE: dict[str, Any] = {
+    "$or": [
+        {"status": {"$in": [LLMCallStatusEnum.PENDING, None]}},
+        {"outcome_key": {"$exists": True}},
+    ]
+}
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
@@ -156,14 +167,19 @@ class Write:
             self.duplicates += 1
         return [self]
 
-    def statement(self, retention: Retention, nonce: str | None = None) -> Statement:
+    def statement(
+        self, retention: Retention, nonce: str | None = None, *, adopted: bool = False
+    ) -> Statement:
         """Return the PyMongo operation.
 
         Args:
             retention: How long calls are kept.
             nonce: The process whose journal is being sent.
+            adopted: Whether another process sends it: then nothing of it may take the place of what
+                a process has said of a call that is not its own.
         """
         record = self.record
+        key = record.key
         if self.form is Form.INSERT_START:
             return InsertOne(_join(_identity(record.id, retention, pending=True), record.doc))
         if self.form is Form.INSERT_MERGED and self.outcome is not None:
@@ -172,6 +188,8 @@ class Write:
         on_insert = _on_insert(record.id, retention)
         fields = RawBSONDocument(bytes(record.doc), _RAW)
         of_call = {"_id": record.id, **self._of_its_process(fields, self.nonce or nonce)}
+        if adopted and self.form in _TAKING:
+            of_call |= _MADE_HERE
         if self.form is Form.ADD_NOTES:
             if self.bare:  # perhaps all that is ever taken of the call, which has to be closed
                 began = fields.get("process_nonce")
@@ -201,7 +219,9 @@ class Write:
             update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
         if self.form in (Form.UPSERT_OWN, Form.SET_START):
             return UpdateOne(of_call, update, upsert=True)
-        unless_newer = {**of_call, "outcome_key": {"$not": {"$gte": record.key}}}
+        if adopted and "process_nonce" not in of_call:
+            key = Int64(lowest_key(rank_of(key)))
+        unless_newer = {**of_call, "outcome_key": {"$not": {"$gte": key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)
 
     def _of_its_process(self, fields: Mapping[str, Any], nonce: str | None) -> dict[str, Any]:

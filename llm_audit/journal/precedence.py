@@ -41,6 +41,16 @@ def rank_of(key: int) -> int:
     return key >> (_TIME_BITS + _TIE_BITS)
 
 
+def lowest_key(rank: int) -> int:
+    """Return the precedence that no outcome of a rank is below."""
+    return rank << (_TIME_BITS + _TIE_BITS)
+
+
+def outcome_key_of(rank: Rank, *, like: int) -> Int64:
+    """Return the precedence of the same moment under another rank."""
+    return Int64(lowest_key(rank) + like - lowest_key(rank_of(like)))
+
+
 def outcome_key(rank: Rank, at: float) -> Int64:
     """Return an outcome's precedence: by rank, then the earlier, then by lot.
 

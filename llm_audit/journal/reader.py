@@ -18,6 +18,7 @@ from llm_audit.journal.records import ENDED, OWN, START, VERDICT, Record
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import TRANSIENT
 from llm_audit.runtime import clock
+from llm_audit.runtime.trusted import DoubtfulError
 
 READ_BYTES = 2**20
 WINDOW_MAX_BYTES = 8 * 2**20
@@ -106,7 +107,8 @@ class JournalReader:
         self._fault: Exception | None = None  # of reading ahead
         self.last_read_seq = known["last_read_seq"] if known else 0
         self.missing = known["missing"] if known else 0  # numbers up to there without a record
-        self.damaged = set(known["damaged"] if known else ())  # segments whose loss is counted
+        self._damaged_before = frozenset(known["damaged"] if known else ())
+        self.damaged = {*self._damaged_before}  # segments whose loss is counted
 
     @property
     def acknowledged_through(self) -> int:
@@ -232,13 +234,16 @@ class JournalReader:
         for segment in tuple(self._segments):
             if segment.read < segment.end:
                 try:
-                    self._take(segment)
-                    while segment.left_out:
-                        seq, reason = segment.left_out.pop()
-                        self._losses.add(RECORD, reason, seq=seq)
+                    try:
+                        self._take(segment)
+                    finally:
+                        self._count_left_out(segment)
                     if segment.damaged:
                         segment.damaged = False
                         self._count_lost(segment, "damaged or unfinished")
+                except DoubtfulError as error:
+                    self._count_lost(segment, f"left alone: it {error.why}")
+                    segment.give_up()
                 except OSError as error:
                     if error.errno in TRANSIENT:
                         raise
@@ -275,6 +280,14 @@ class JournalReader:
         start = self._waiting.pop(call_id)
         self._waiting_bytes -= len(start.record.doc)
         return start.record, start.segment
+
+    def _count_left_out(self, segment: Segment) -> None:
+        """Count the records that are none; who has read the segment before has counted them."""
+        while segment.left_out:
+            seq, reason = segment.left_out.pop(0)
+            if segment.name not in self._damaged_before:
+                self.damaged.add(segment.name)
+                self._losses.add(RECORD, reason, seq=seq)
 
     def _count_lost(self, segment: Segment, reason: str) -> None:
         """Go on without the rest of a segment."""

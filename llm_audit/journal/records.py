@@ -4,6 +4,7 @@ It is `{crc, v, seq, op, id, key, doc, notes?, blobs?, redacted?}`.
 Every version begins with `crc` and `v`, so that damage is told from a newer version.
 """
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -33,6 +34,11 @@ _CRC_END = 17
 _SEQ_OFFSET = 29  # "\x10v\0" and an int32 (7), "\x12seq\0" (5)
 _SEQ_END = 37
 _KEY_BYTES = 8
+_INTS = {int, Int64}
+RECORD_MAX_BYTES = 2**25  # twice what MongoDB takes: what is longer nobody wrote
+SEQ_MAX = 2**48  # an operation each microsecond, for nine years
+_RULE_NAME = re.compile(r"[^.$\0][^.\0]{0,127}")
+_BLOB_NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f-]{36}\.blob", re.ASCII)
 
 _EMPTY = bytearray()
 _UNKNOWN = Int64(0)
@@ -70,6 +76,10 @@ class JournalVersionError(LLMAuditError):
 
 class DamagedRecordError(LLMAuditError):
     """Bytes in a journal are no record, or not as they were written."""
+
+
+class InvalidRecordError(DamagedRecordError):
+    """A record is whole, and yet none that a recorder writes; what follows it may be one."""
 
 
 class Record(NamedTuple):
@@ -139,7 +149,7 @@ def is_numbered(record: bytearray) -> bool:
     return seq_of(record) != _UNKNOWN
 
 
-def seq_of(record: bytearray) -> int:
+def seq_of(record: bytes | bytearray) -> int:
     """Return the number of a record."""
     return int(_read_int64(record, _SEQ_OFFSET)[0])
 
@@ -149,6 +159,7 @@ def unpack(raw: bytes) -> Record:
 
     Raises:
         DamagedRecordError: It is not what was written.
+        InvalidRecordError: It was written, and by no recorder.
         JournalVersionError: A newer llm-audit wrote it.
     """
     if len(raw) < SHORTEST_BYTES or _read_int64(raw, _CRC_OFFSET)[0] != crc32(
@@ -159,7 +170,10 @@ def unpack(raw: bytes) -> Record:
         sliced = _sliced(raw)
     except (struct.error, UnicodeDecodeError):
         sliced = None
-    return sliced or _decoded(raw)
+    record = sliced or _decoded(raw)
+    if not (0 <= record.seq <= SEQ_MAX and record.key >= 0):
+        raise InvalidRecordError("its number or its order is out of range")
+    return record
 
 
 def _sliced(raw: bytes) -> Record | None:
@@ -196,10 +210,11 @@ def _sliced(raw: bytes) -> Record | None:
 def _decoded(raw: bytes) -> Record:
     try:
         fields = dict(RawBSONDocument(raw).items())  # decodes the top level once
-        if fields["v"] != _VERSIONS.get(fields.get("op", ""), FORMAT_VERSION):
+        op, version = fields.get("op", ""), fields["v"]
+        if version != _VERSIONS.get(op if type(op) is str else "", FORMAT_VERSION):
             raise JournalVersionError
-        return Record(
-            fields["op"],
+        record = Record(
+            op,
             fields["id"],
             fields["seq"],
             fields["key"],
@@ -208,5 +223,35 @@ def _decoded(raw: bytes) -> Record:
             fields.get("blobs", ()),
             fields.get("redacted", NOTHING),
         )
-    except (BSONError, KeyError):
+    except BSONError:
         raise DamagedRecordError from None
+    except (KeyError, AttributeError):  # an AttributeError: `doc` is no document
+        raise InvalidRecordError("it lacks what a record has") from None
+    _check_types(record)
+    return record
+
+
+def _check_types(record: Record) -> None:
+    """Look that a record holds what it has to, but for its document.
+
+    Raises:
+        InvalidRecordError: It does not.
+    """
+    notes, blobs, redacted = record.notes, record.blobs, record.redacted
+    lists, numbers = {type(notes), type(blobs)}, {type(record.seq), type(record.key)}
+    if not (lists <= {list, tuple} and numbers <= _INTS and isinstance(redacted, Mapping)):
+        raise InvalidRecordError("it has a field of a wrong type")
+    if not all(type(text) is str for text in (record.op, record.id, *notes, *blobs, *redacted)):
+        raise InvalidRecordError("it has a text that is none")
+    if record.op not in _VERSIONS or not all(map(is_blob_name, blobs)):
+        raise InvalidRecordError("it names an operation or a file that there is not")
+    if not all(
+        type(count) in _INTS and count >= 0 and _RULE_NAME.fullmatch(name)
+        for name, count in redacted.items()
+    ):
+        raise InvalidRecordError("it counts by no rule")
+
+
+def is_blob_name(name: str) -> bool:
+    """Tell whether this may be the name of a blob's file beside the journal."""
+    return _BLOB_NAME.fullmatch(name) is not None

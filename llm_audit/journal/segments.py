@@ -8,8 +8,9 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,19 +20,23 @@ from llm_audit.journal.losses import internal
 from llm_audit.journal.records import (
     ENDED,
     LENGTH_BYTES,
+    RECORD_MAX_BYTES,
     SHORTEST_BYTES,
     DamagedRecordError,
+    InvalidRecordError,
     JournalVersionError,
     Record,
     read_length,
     seq_of,
     unpack,
 )
-from llm_audit.journal.spool import SUFFIX, rejected_folder
-from llm_audit.runtime import clock
+from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
+from llm_audit.runtime import clock, trusted
 
 DAMAGED = ".damaged"
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_EXCL | os.O_CLOEXEC
+COPIED_BYTES = 2**20  # at once
+# A rest that is longer is not copied but moved, with all before it: it may be nothing but holes.
+COPIED_MAX_BYTES = 64 * 2**20
 
 
 class Segment(ABC):
@@ -53,6 +58,7 @@ class Segment(ABC):
         self.given_up = False
         self.blobs: list[str] = []
         self.left_out: list[tuple[int, str]] = []  # numbers of records that cannot be read, and why
+        self.check: Callable[[Record], Record] = _as_it_is  # what it raises costs the record
 
     @property
     def finished(self) -> bool:
@@ -75,19 +81,23 @@ class Segment(ABC):
             (length,) = read_length(chunk, position)
             if length < SHORTEST_BYTES or position + length > len(chunk):
                 break
+            raw = chunk[position : position + length]
             try:
-                record = unpack(chunk[position : position + length])
+                record = self.check(unpack(raw))
+                if record.op == ENDED:
+                    read = _read(record)
+                    record = record if read is record else self.check(read)
+            except InvalidRecordError as error:
+                self._leave_out(seq_of(raw), length, f"invalid: {error}")
             except DamagedRecordError:
                 break
             except JournalVersionError:
                 raise
             except Exception as fault:  # noqa: BLE001  (its checksum is right: on with the next)
                 let_through(fault)
-                seq = seq_of(bytearray(chunk[position : position + length]))
-                self.left_out.append((seq, internal(fault)))
-                self._set_aside(self.read, self.read + length, f"-{seq}")
+                self._leave_out(seq_of(raw), length, internal(fault))
             else:
-                yield _read(record)
+                yield record
             position += length
             self.taken += 1
             self.read += length  # one by one: what is taken is not taken again after a fault
@@ -135,12 +145,17 @@ class Segment(ABC):
     @abstractmethod
     def _set_aside(self, start: int, end: int, part: str = "") -> None: ...
 
+    def _leave_out(self, seq: int, length: int, reason: str) -> None:
+        """Go on behind a record that is whole, and of no use."""
+        self.left_out.append((seq, reason))
+        self._set_aside(self.read, self.read + length, f"-{seq}")
+
     def _chunk(self, max_bytes: int) -> bytes:
         left = self.end - self.read
         chunk = self._read_at(self.read, min(max_bytes, left))
         if len(chunk) >= LENGTH_BYTES:
             (length,) = read_length(chunk)
-            if len(chunk) < length <= left:
+            if len(chunk) < length <= min(left, RECORD_MAX_BYTES):
                 chunk += self._read_at(self.read + len(chunk), length - len(chunk))
         return chunk
 
@@ -177,15 +192,16 @@ class FileSegment(Segment):
             OSError: The spool cannot be written.
         """
         segment = cls(path)
-        segment._descriptor = _Descriptor(os.open(path, _FLAGS, 0o600))
+        segment._descriptor = _created(path)
         return segment
 
     @classmethod
-    def found(cls, path: Path) -> "FileSegment":
-        """Return the file that a dead process left."""
+    def found(cls, path: Path, status: os.stat_result) -> "FileSegment":
+        """Return the file that a dead process left, or what is in the place of one."""
         segment = cls(path)
-        status = path.stat()
         segment.end, segment.open = status.st_size, False
+        if trusted.doubt_of_file(status):
+            segment.end = max(1, segment.end)  # there is something to be read, which is refused
         segment.began -= max(0.0, time.time() - status.st_mtime)
         return segment
 
@@ -223,7 +239,7 @@ class FileSegment(Segment):
         path = folder / self.path.name
         if path.exists():
             return False
-        copy = _Descriptor(os.open(path, _FLAGS, 0o600))
+        copy = _created(path)
         try:
             with open(copy.number, "wb", closefd=False) as file:
                 file.write(self._read_at(0, self.end))
@@ -245,43 +261,76 @@ class FileSegment(Segment):
     def delete(self) -> None:
         """Remove the file, and the blobs that only its records name."""
         self._descriptor = None
-        for name in self.blobs:
-            (self.path.parent / name).unlink(missing_ok=True)
-        if self.given_up:
-            with suppress(OSError):
-                self.path.rename(_aside(self.path))
-        else:
-            self.path.unlink(missing_ok=True)
+        try:
+            with trusted.folder(self.path.parent) as here:
+                for name in self.blobs:
+                    trusted.remove_file(name, here)
+                if self.given_up:
+                    self._move_aside(here)
+                else:
+                    trusted.remove_file(self.path.name, here)
+        except FileNotFoundError as error:
+            let_through(error)  # else somebody has removed the folder
 
     def _read_at(self, offset: int, size: int) -> bytes:
         descriptor = self._descriptor  # held, even if the writer closes the segment meanwhile
-        if descriptor is not None:
-            return os.pread(descriptor.number, size, offset)
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        if descriptor is None:
+            with trusted.folder(self.path.parent) as here:
+                descriptor = _Descriptor(trusted.open_file(self.path.name, here))
+        return os.pread(descriptor.number, size, offset)
 
     def _set_aside(self, start: int, end: int, part: str = "") -> None:
-        aside = _aside(self.path, part)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123  (the mode)
-            file.write(self._read_at(start, end - start))
+        if end - start > COPIED_MAX_BYTES:
+            self.given_up = True  # then it goes there as it is
+            return
+        name = _aside(self.path, part)
+        with (
+            trusted.folder(self._rejected, make=True) as rejected,
+            trusted.aside(name, rejected) as number,
+        ):
+            for offset in range(start, end, COPIED_BYTES):
+                os.write(number, self._read_at(offset, min(COPIED_BYTES, end - offset)))
         what = "A record in" if part else "The end of"
         log_once(
             f"{what} the journal {self.path} ({end - start} bytes) is damaged or was "
-            f"never finished: it is set aside as {aside}."
+            f"never finished: it is set aside as {self._rejected / name}.",
+            key="a record is set aside" if part else None,
         )
 
+    def _move_aside(self, here: int) -> None:
+        name = _aside(self.path)
+        with suppress(OSError), trusted.folder(self._rejected, make=True) as rejected:
+            os.rename(self.path.name, name, src_dir_fd=here, dst_dir_fd=rejected)
+            log_once(f"{self.path} cannot be read: it is set aside as {self._rejected / name}.")
 
-def find_segments(folder: Path) -> deque[Segment]:
-    """Return the segments that a dead process left in its folder, oldest first."""
+    @property
+    def _rejected(self) -> Path:
+        return self.path.parent.parent / REJECTED_FOLDER
+
+
+def _as_it_is(record: Record) -> Record:
+    return record
+
+
+def _created(path: Path) -> _Descriptor:
+    with trusted.folder(path.parent) as here:
+        return _Descriptor(trusted.create(path.name, here, os.O_RDWR | os.O_APPEND))
+
+
+def find_segments(folder: Path, check: Callable[[Record], Record] = _as_it_is) -> deque[Segment]:
+    """Return the segments that a dead process left in its folder, oldest first.
+
+    Args:
+        folder: The process's.
+        check: Returns what is believed of a record, or raises InvalidRecordError.
+    """
     segments: deque[Segment] = deque()
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        if path.is_file():
-            segments.append(FileSegment.found(path))
-        else:
-            path.rename(_aside(path))
-            log_once(f"{path} is no file: it is set aside.")
+    with trusted.folder(folder) as here:
+        for name, status in sorted(islice(trusted.entries(here), ENTRIES_MAX)):
+            if name.endswith(SUFFIX):
+                segment = FileSegment.found(folder / name, status)
+                segment.check = check
+                segments.append(segment)
     return segments
 
 
@@ -291,14 +340,18 @@ def first_record(path: Path) -> Record | None:
     Raises:
         OSError: It cannot be read.
         DamagedRecordError: That is no record.
+        InvalidRecordError: As well.
         JournalVersionError: A newer llm-audit wrote it.
     """
-    with path.open("rb") as file:
-        length_bytes = file.read(LENGTH_BYTES)
-        if len(length_bytes) < LENGTH_BYTES:
-            return None
-        (length,) = read_length(length_bytes)
-        data = length_bytes + file.read(max(0, length - LENGTH_BYTES))
+    with trusted.folder(path.parent) as here:
+        descriptor = _Descriptor(trusted.open_file(path.name, here))
+    length_bytes = os.pread(descriptor.number, LENGTH_BYTES, 0)
+    if len(length_bytes) < LENGTH_BYTES:
+        return None
+    (length,) = read_length(length_bytes)
+    if not SHORTEST_BYTES <= length <= RECORD_MAX_BYTES:
+        raise DamagedRecordError
+    data = os.pread(descriptor.number, length, 0)
     return unpack(data) if len(data) == length else None
 
 
@@ -313,7 +366,6 @@ def _read(record: Record) -> Record:
         return record
 
 
-def _aside(path: Path, part: str = "") -> Path:
-    """Name the place for a damaged segment: beside what MongoDB refused, under its process."""
-    folder = rejected_folder(path.parent.parent)
-    return folder / f"{path.parent.name}-{path.stem}{part}{DAMAGED}"
+def _aside(path: Path, part: str = "") -> str:
+    """Name a damaged segment, or a part of it: by its process, beside what was refused."""
+    return f"{path.parent.name}-{path.stem}{part}{DAMAGED}"

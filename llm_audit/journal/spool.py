@@ -10,32 +10,40 @@
 POSIX record locks, not `flock`: a forked child inherits none of them, so it can neither hold a dead
 parent's lock nor free a living one's. The price is that closing any descriptor on a lock file
 frees the lock, so a process must never open a lock file of its own: `Held` knows them.
+
+Everything here is opened as `trusted` does it: what may be somebody else's is left alone.
 """
 
 import errno
 import fcntl
 import json
 import os
-import shutil
-import socket
-import sys
-from collections.abc import Iterator, Mapping
+import re
+import stat
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
+from llm_audit.journal.owners import Owner, read_owner, this_process
+from llm_audit.runtime import trusted
 from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
+from llm_audit.runtime.trusted import DoubtfulError
 
 REJECTED_FOLDER = "rejected"
 SUFFIX = ".bson"  # of what holds records
+BLOB_SUFFIX = ".blob"
 LOCK = "lock"
 ENDED, ADOPTED = "ended", "adopted"  # empty files
 NEW = ".new-"  # of a folder that is being made, or removed
+FOLDERS_MAX = 10_000  # of ours, looked at at once: the others' turn comes when these have gone
+ENTRIES_MAX = 100_000  # whatever they are
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)  # of a folder for a target or of a process
 
 
 @kept
@@ -83,24 +91,13 @@ class ProcessFolder:
         """
         if self._descriptor is not None and self._is_linked(self._descriptor):
             return False
-        new = self.path.parent / f"{NEW}{uuid4()}"
-        self.path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        new.mkdir(mode=0o700)
-        try:
-            with Held.lock:  # so that nobody here opens and closes the lock before it is held
-                Held.owners[self.nonce] = _this_process()
-                descriptor = _locked_file(new / LOCK, self._target_name)
-                try:
-                    if self.path.exists():  # only its lock was removed
-                        (new / LOCK).rename(self.path / LOCK)
-                    else:
-                        new.rename(self.path)
-                except OSError:
-                    os.close(descriptor)
-                    raise
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        new = f"{NEW}{uuid4()}"
+        with trusted.folder(self.path.parent, own=1, make=True) as target:
+            trusted.make_folder(new, target)
+            try:
+                descriptor = self._make(new, target)
+            finally:
+                trusted.remove_folder(new, target)
         lost, self._descriptor = self._descriptor, descriptor
         if lost is not None:
             if os.fstat(lost).st_nlink:  # moved away: nobody shall take us for dead there
@@ -108,6 +105,23 @@ class ProcessFolder:
             else:
                 os.close(lost)
         return True
+
+    def _make(self, new: str, target: int) -> int:
+        """Give a folder that is being made its lock, and its name; return the lock."""
+        with Held.lock:  # so that nobody here opens and closes the lock before it is held
+            owner = Held.owners[self.nonce] = this_process(self.nonce, self._target_name)
+            with trusted.folder(self.path.parent / new, make=True) as made:
+                descriptor = _locked_file(made, owner)
+            try:
+                if self.path.exists():  # only its lock was removed
+                    with trusted.folder(self.path) as there:
+                        os.rename(f"{new}/{LOCK}", LOCK, src_dir_fd=target, dst_dir_fd=there)
+                else:
+                    os.rename(new, self.nonce, src_dir_fd=target, dst_dir_fd=target)
+            except OSError:
+                os.close(descriptor)
+                raise
+        return descriptor
 
     def owner(self) -> dict[str, Any]:
         """Return what the lock file says of the owner."""
@@ -133,11 +147,16 @@ class ProcessFolder:
     @property
     def ended_in_order(self) -> bool:
         """Whether the owner has noted its end."""
-        return (self.path / ENDED).exists()
+        try:
+            with trusted.folder(self.path) as here:
+                return stat.S_ISREG(os.stat(ENDED, dir_fd=here, follow_symlinks=False).st_mode)
+        except OSError as error:
+            let_through(error)
+            return False
 
     def _note(self, name: str) -> None:
-        with suppress(OSError):
-            (self.path / name).touch(mode=0o600)
+        with suppress(OSError), trusted.folder(self.path) as here:
+            os.close(trusted.create(name, here))
 
     def touch(self) -> None:
         """Show other kernels on a shared volume that the owner lives."""
@@ -149,21 +168,20 @@ class ProcessFolder:
 
     def remove(self) -> None:
         """Remove the folder once everything in it is in MongoDB, and free the lock."""
-        rejected = self.path.parent / REJECTED_FOLDER
         with suppress(OSError):
-            if any(rejected.glob(f"{self.nonce}-*")):  # damaged segments may name these
-                for blob in self.path.glob("*.blob"):
-                    blob.rename(rejected / blob.name)
-        going = self.path.with_name(f"{NEW}{self.nonce}")
-        with suppress(OSError):  # somebody has cleaned the spool
-            self.path.rename(going)  # at once: nobody may find a folder that has lost its lock
-        shutil.rmtree(going, ignore_errors=True)
+            self._keep_blobs_of_damaged()
+        with suppress(OSError), trusted.folder(self.path.parent, own=1) as target:
+            going = f"{NEW}{self.nonce}"
+            with suppress(OSError):  # somebody has cleaned the spool
+                # at once: nobody may find a folder that has lost its lock
+                os.rename(self.nonce, going, src_dir_fd=target, dst_dir_fd=target)
+            trusted.remove_folder(going, target)
         self.release()
 
     def release(self) -> None:
         """Free the lock and leave the folder for the next process that looks."""
-        with suppress(OSError):
-            (self.path / ADOPTED).unlink(missing_ok=True)
+        with suppress(OSError), trusted.folder(self.path) as here:
+            trusted.remove_file(ADOPTED, here)
         self.forget()
         with Held.lock:
             Held.owners.pop(self.nonce, None)
@@ -173,13 +191,14 @@ class ProcessFolder:
 
         Whoever looks next takes the folder for a dead process's, and ships what is in it.
         """
-        new = self.path / f"{LOCK}.new"
-        with suppress(OSError):  # another child has done it, or it is gone
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        new = f"{LOCK}.new"
+        # suppressed: another child has done it, or it is gone
+        with suppress(OSError), trusted.folder(self.path) as here:
+            descriptor = trusted.create(new, here)
             os.write(descriptor, json.dumps(self.owner()).encode())
             os.close(descriptor)
             if self._descriptor is not None and self._is_linked(self._descriptor):
-                new.replace(self.path / LOCK)
+                os.rename(new, LOCK, src_dir_fd=here, dst_dir_fd=here)
 
     def forget(self) -> None:
         """Close the descriptors; in a forked child, the parent keeps its lock."""
@@ -190,6 +209,16 @@ class ProcessFolder:
             if number is not None:
                 os.close(number)
 
+    def _keep_blobs_of_damaged(self) -> None:
+        """Put the blobs that damaged segments may name beside what was set aside of these."""
+        target_folder = self.path.parent
+        with trusted.folder(target_folder / REJECTED_FOLDER) as rejected:
+            if any(name.startswith(f"{self.nonce}-") for name, _ in trusted.entries(rejected)):
+                with trusted.folder(self.path) as here:
+                    for name, _ in list(trusted.entries(here)):
+                        if name.endswith(BLOB_SUFFIX):
+                            os.rename(name, name, src_dir_fd=here, dst_dir_fd=rejected)
+
     def _is_linked(self, descriptor: int) -> bool:
         try:
             return (self.path / LOCK).stat().st_ino == os.fstat(descriptor).st_ino
@@ -198,11 +227,11 @@ class ProcessFolder:
             return False
 
 
-def _locked_file(path: Path, target_name: str | None) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked_file(folder_number: int, owner: dict[str, Any]) -> int:
+    descriptor = trusted.create(LOCK, folder_number)
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, json.dumps({**_this_process(), "target": target_name}).encode())
+        os.write(descriptor, json.dumps(owner).encode())
     except OSError:
         os.close(descriptor)
         raise
@@ -210,7 +239,7 @@ def _locked_file(path: Path, target_name: str | None) -> int:
 
 
 def used_bytes(spool_dir: Path, *, beside: Path) -> int:
-    """Return how much the spool holds, for whatever target and process.
+    """Return how much of ours the spool holds, for whatever target and process.
 
     Args:
         spool_dir: The spool.
@@ -218,93 +247,89 @@ def used_bytes(spool_dir: Path, *, beside: Path) -> int:
     """
     total = 0
     folders = [str(spool_dir)]
+    us = os.geteuid()
     while folders:
         folder = folders.pop()
         own = folder == str(beside)
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                    continue
-                if own and entry.name.endswith(SUFFIX):
-                    continue
                 with suppress(OSError):  # shipped and deleted a moment ago
-                    total += room_bytes(entry.stat(follow_symlinks=False))
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_uid != us:
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        folders.append(entry.path)
+                    elif not (own and entry.name.endswith(SUFFIX)):
+                        total += room_bytes(status)
     return total
 
 
 def room_bytes(status: os.stat_result) -> int:
-    """Return the share of a file's room that one of its names takes: calls share media."""
-    return status.st_size // max(1, status.st_nlink)
+    """Return the share of a file's room that one of its names takes: calls share media.
+
+    A file with holes takes less than its size.
+    """
+    return min(status.st_size, status.st_blocks * 512) // max(1, status.st_nlink)
 
 
 def rejected_folder(target_folder: Path) -> Path:
     """Return the folder for what MongoDB refused, made if missing."""
     folder = target_folder / REJECTED_FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    with trusted.folder(folder, make=True):
+        return folder
 
 
-@cache
-def boot_id() -> str:
-    """Name this start of this kernel; the same in all its containers."""
-    try:
-        # bytes: a codec would be imported, while another thread may fork
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
-    except OSError as error:
-        let_through(error)
-        return socket.gethostname()  # no /proc: a reboot then looks like the same kernel
+def folders_in(parent: Path, *, own: int = 1) -> list[Path]:
+    """Return the folders of targets in the spool, or those of processes in a target's, by name.
 
-
-def this_machine() -> tuple[str, str]:
-    """Name the container or machine, and the start of its kernel."""
-    return socket.gethostname(), boot_id()
-
-
-class Owner(NamedTuple):
-    """Who recorded in a folder, and whether that process or one that adopted it lives.
-
-    Its host and pid are for people: hosts are renamed, containers may have equal names, and a
-    pid means something only in its namespace.
+    Args:
+        parent: The spool, which may be shared: then `own` is 0; or a target's folder.
+        own: As of `trusted.folder`.
     """
-
-    lives: bool
-    host: str | None
-    pid: int | None
-    boot_id: str | None
-    target: str | None = None
-    parent: int | None = None
-    pid_namespace: str | None = None
-    adopted: bool | None = None
-
-    @classmethod
-    def known(cls, owner: Mapping[str, Any], *, lives: bool) -> "Owner":
-        """Make one of what a lock file says, which may be nothing."""
-        return cls(lives, *map(owner.get, cls._fields[1:]))
-
-    @property
-    def is_child(self) -> bool:
-        """Whether this process has started it."""
-        ours = os.getpid(), pid_namespace(), boot_id()
-        return (self.parent, self.pid_namespace, self.boot_id) == ours
-
-    def has_ended(self) -> bool:
-        """Tell whether the process that recorded is gone; under another kernel it counts as alive.
-
-        Where the lock is held, it is by that process or by one that adopted the folder.
-        """
-        return self.boot_id == boot_id() and bool(self.adopted or not self.lives)
-
-
-def folders_in(parent: Path) -> list[Path]:
-    """Return the folders of targets in the spool, or those of processes in a target's, by name."""
     try:
-        paths = sorted(parent.iterdir())
+        return sorted(parent / name for name, why in _looked_at(parent, own) if why is None)
     except OSError:
         return []  # no spool, or none that this process may read
-    return [
-        path for path in paths if path.name != REJECTED_FOLDER and not path.name.startswith(NEW)
-    ]
+
+
+def doubts_in(parent: Path, *, own: int = 1) -> dict[Path, str]:
+    """Return what is left alone because it may be somebody else's, and why: as `folders_in`."""
+    try:
+        return {parent / name: why for name, why in _looked_at(parent, own) if why is not None}
+    except DoubtfulError as error:
+        return {Path(error.path): error.why}
+    except OSError:
+        return {}
+
+
+def doubts_among_files(folder: Path) -> dict[Path, str]:
+    """Return what in a process's folder, or among what was refused, is surely no file of ours."""
+    try:
+        with trusted.folder(folder) as here:
+            return {
+                folder / name: why
+                for name, status in islice(trusted.entries(here), ENTRIES_MAX)
+                if name == LOCK or name.endswith((SUFFIX, BLOB_SUFFIX))
+                if (why := trusted.doubt_of_file(status, linked=name.endswith(BLOB_SUFFIX)))
+            }
+    except DoubtfulError as error:
+        return {Path(error.path): error.why}
+    except OSError:
+        return {}
+
+
+def _looked_at(parent: Path, own: int) -> Iterator[tuple[str, str | None]]:
+    """Yield what may be folders of ours, and why one is not; only so many, whatever is there."""
+    ours = 0
+    with trusted.folder(parent, own=own) as number:
+        for name, status in islice(trusted.entries(number), ENTRIES_MAX):
+            if name == REJECTED_FOLDER or name.startswith(NEW) or not _NAME.fullmatch(name):
+                continue
+            why = trusted.doubt_of_folder(status)
+            ours += why is None
+            if ours > FOLDERS_MAX:
+                return
+            yield name, why
 
 
 def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:
@@ -319,16 +344,23 @@ def look_at(folder: Path) -> Owner | None:
     """Tell whose folder it is and whether anybody looks after it, and take nothing over.
 
     Returns:
-        None where there is no lock file: the folder is of no process, or was removed a moment ago.
+        None where there is no lock file of ours: the folder is of no process, or was removed a
+        moment ago.
     """
-    adopted = {"adopted": os.access(folder / ADOPTED, os.F_OK)}  # false too where nobody may look
+    try:
+        with trusted.folder(folder) as here:
+            return _look_at(folder.name, here)
+    except OSError as error:
+        let_through(error)
+        return None
+
+
+def _look_at(nonce: str, here: int) -> Owner:
+    adopted = {"adopted": os.access(ADOPTED, os.F_OK, dir_fd=here)}  # false where nobody may look
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
-        if folder.name in Held.owners:
-            return Owner.known(Held.owners[folder.name] | adopted, lives=True)
-        try:
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return None
+        if nonce in Held.owners:
+            return Owner.known(Held.owners[nonce] | adopted, lives=True)
+        descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
         try:
             owner = read_owner(descriptor)
             os.lockf(descriptor, os.F_TEST, 0)
@@ -338,38 +370,3 @@ def look_at(folder: Path) -> Owner | None:
         finally:
             os.close(descriptor)
     return Owner.known(owner | adopted, lives=lives)
-
-
-def _this_process() -> dict[str, Any]:
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "parent": parent_pid(),
-        "pid_namespace": pid_namespace(),
-        "boot_id": boot_id(),
-    }
-
-
-def pid_namespace() -> str | None:
-    """Name the pid namespace, as a container has its own; None where there are none."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError as error:
-        let_through(error)
-        return None
-
-
-def parent_pid() -> int:
-    """Return who started this process; in a child of multiprocessing not the server that forks."""
-    children = sys.modules.get("multiprocessing.process")
-    parent = children.parent_process() if children is not None else None
-    return os.getppid() if parent is None else parent.pid
-
-
-def read_owner(lock_descriptor: int) -> dict[str, Any]:
-    """Return what a lock file says of its owner, if it says anything."""
-    try:
-        owner = json.loads(os.pread(lock_descriptor, 4096, 0))
-    except ValueError:
-        return {}
-    return owner if isinstance(owner, dict) else {}

@@ -42,6 +42,7 @@ from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.runtime import clock
+from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
 
@@ -387,10 +388,11 @@ def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
         folder.ensure()
     except OSError as error:
         let_through(error)
+        what = "is not safe" if isinstance(error, DoubtfulError) else "cannot be written"
         message = (
-            f"spool_dir {settings.spool_dir} cannot be written ({error.strerror}): give this "
-            "process a writable folder on a local disk through llm_audit.configure(spool_dir=...) "
-            "or LLM_AUDIT_SPOOL_DIR."
+            f"spool_dir {settings.spool_dir} {what} ({error.strerror}): give this process a folder "
+            "of its own on a local disk through llm_audit.configure(spool_dir=...) or "
+            "LLM_AUDIT_SPOOL_DIR."
         )
         if settings.strict:
             raise ConfigurationError(message) from None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.errors import UnavailableError, log_fault, log_once
-from llm_audit.journal import spool
+from llm_audit.journal import beliefs, spool
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.journal.losses import Losses, find_left
 from llm_audit.journal.records import JournalVersionError
@@ -176,11 +176,15 @@ class Recovery:
             self._settings,
             self._connection,
             folder,
-            find_segments(folder.path),
+            find_segments(
+                folder.path,
+                beliefs.of_process(folder.nonce, names_who_began=folder.names_who_began),
+            ),
             Losses(known["unreadable"] if known else ()),
             before_delete=self._note_progress,
             between=self._between,
             known=known,
+            adopted=True,
         )
 
     def _note_progress(self, shipment: Shipment, _: Segment) -> None:

@@ -29,6 +29,7 @@ class Shipment:
         between: Called between the parts of a long delivery.
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         known: What an earlier shipment of the same journal has learned.
+        adopted: Whether another process recorded it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Shipment:
         between: Callable[[], None],
         pending_after_seconds: float = 0.0,
         known: Account | None = None,
+        adopted: bool = False,
     ) -> None:
         self.folder = folder
         self.losses = losses
@@ -64,7 +66,13 @@ class Shipment:
         )
         nonce = folder.nonce if folder.names_who_began else None
         self.delivery = Delivery(
-            settings, connection, self.rejected, losses, nonce=nonce, between=between
+            settings,
+            connection,
+            self.rejected,
+            losses,
+            nonce=nonce,
+            adopted=adopted,
+            between=between,
         )
 
     @property

@@ -61,6 +61,7 @@ class Delivery:
         refusals: Takes care of the records that MongoDB refuses.
         losses: Is told of media that are lost.
         nonce: The process whose journal it is; None if they are several.
+        adopted: Whether another process recorded it.
         between: Called between the parts of a long delivery.
     """
 
@@ -72,6 +73,7 @@ class Delivery:
         losses: Losses,
         *,
         nonce: str | None = None,
+        adopted: bool = False,
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.superseded = 0
@@ -83,6 +85,7 @@ class Delivery:
         self._to_keep: defaultdict[Path, list[Refusal]] = defaultdict(list)
         self._losses = losses
         self._nonce = nonce
+        self._adopted = adopted
         self._between = between
         self._retention = Retention(settings.retention_days, connection.clock.now)
         self._connection = connection
@@ -209,7 +212,8 @@ class Delivery:
         self._spare_pipelines(group)
         try:
             statements: list[Any] = [
-                write.statement(self._retention, self._nonce) for write in group
+                write.statement(self._retention, self._nonce, adopted=self._adopted)
+                for write in group
             ]
             result = calls.bulk_write(statements, ordered=False)
         except BulkWriteError as error:

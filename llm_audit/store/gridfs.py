@@ -16,6 +16,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from io import BufferedReader
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -26,6 +27,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from llm_audit.errors import log_once
+from llm_audit.journal.blob_files import open_blob
 from llm_audit.journal.spool import TRANSIENT
 from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store.codes import DUPLICATE_KEY
@@ -102,11 +104,11 @@ def take_away(bucket: Bucket, condition: Mapping[str, Any]) -> bool:
     return True
 
 
-def _open_first(paths: Iterable[Path], sha256: str) -> BinaryIO | None:
+def _open_first(paths: Iterable[Path], sha256: str) -> BufferedReader | None:
     """Open the first of some files that holds what it should."""
     for path in paths:
         try:
-            file = path.open("rb")
+            file = open_blob(path)
             if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
                 return file
             file.close()

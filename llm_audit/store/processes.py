@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from llm_audit.journal.losses import RECORD, Account, Losses
+from llm_audit.journal.losses import RECORD, Account, Losses, account_in
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
@@ -59,8 +59,7 @@ def note_lost(processes: Documents, nonce: str, beat: int) -> None:
 def find_account(processes: Documents, nonce: str) -> Account | None:
     """Return what others have learned of a dead process's journal, if they have noted anything."""
     known = processes.find_one({"_id": nonce}, {"recovery": 1}) or {}
-    account: Account | None = known.get("recovery")
-    return account
+    return account_in(known["recovery"]) if "recovery" in known else None
 
 
 def note_progress(

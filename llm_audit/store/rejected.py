@@ -16,12 +16,13 @@ import fcntl
 import hashlib
 import logging
 import os
-import shutil
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import bson
 from bson.codec_options import CodecOptions
@@ -36,13 +37,22 @@ from pymongo.errors import (
 )
 
 from llm_audit.errors import UnavailableError, let_through, log_once
-from llm_audit.journal.blob_files import sha256_of
+from llm_audit.journal.blob_files import copy_blob, sha256_of
 from llm_audit.journal.losses import INTERNAL, RECORD, Losses
 from llm_audit.journal.operations import ANOTHERS, Write, without_content
 from llm_audit.journal.precedence import rank_of
-from llm_audit.journal.records import LATER, Record, pack, seal
+from llm_audit.journal.records import (
+    LATER,
+    RECORD_MAX_BYTES,
+    InvalidRecordError,
+    Record,
+    pack,
+    seal,
+)
 from llm_audit.journal.retention import Retention
-from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, ProcessFolder, rejected_folder
+from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX, ProcessFolder
+from llm_audit.runtime import trusted
+from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
@@ -51,6 +61,14 @@ from llm_audit.store.connection import Connection, Documents
 
 DETAIL_MAX = 500
 KEPT_ANYWAY = timedelta(days=90)  # if it is not known when the call expires
+KEPT_MAX_BYTES = 2 * RECORD_MAX_BYTES
+_KEPT_TYPES = {
+    **dict.fromkeys(("_id", "call_id", "process_nonce", "collection", "reason", "detail"), str),
+    **dict.fromkeys(("rejected_at", "expires_at"), datetime),
+    "media": list,
+    "record": bytes,
+}
+_KEPT_ALWAYS = {"_id", "process_nonce", "collection", "record"}
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
@@ -169,22 +187,17 @@ class Rejected:
             return datetime.now(UTC) + KEPT_ANYWAY
 
     def _path(self, document: Mapping[str, Any]) -> Path:
-        name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
-        return self._target_folder / REJECTED_FOLDER / f"{self._nonce}.{name}{SUFFIX}"
+        return path_of(self._target_folder, document)
 
     def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
         """Have a record wait in the spool, whole or not at all."""
         path = self._path(document)
-        new = path.with_suffix(".new")
         try:
-            rejected_folder(self._target_folder)
             for name in record.blobs:
-                media_folder(path).mkdir(mode=0o700, exist_ok=True)
                 with suppress(FileNotFoundError):  # it is in GridFS only
-                    shutil.copyfile(blob_folder / name, media_folder(path) / name)
-            new.touch(mode=0o600)
-            new.write_bytes(bson.encode(document))
-            new.replace(path)
+                    copy_blob(blob_folder / name, media_folder(path))
+            with trusted.folder(path.parent, make=True) as rejected:
+                trusted.put(path.name, rejected, bson.encode(document))
         except OSError as error:  # what follows must not wait for a disk
             self._losses.add(
                 RECORD, "refused by MongoDB and by the disk", seq=record.seq, call_ids=[record.id]
@@ -230,7 +243,17 @@ def _say_refused(reason: str, without: str) -> None:
 
 def files(target_folder: Path) -> list[Path]:
     """Return the files in the spool that hold what MongoDB would not take in any way."""
-    return sorted((target_folder / REJECTED_FOLDER).glob(f"*{SUFFIX}"))
+    folder = target_folder / REJECTED_FOLDER
+    try:
+        with trusted.folder(folder) as rejected:
+            found = [
+                name
+                for name, status in islice(trusted.entries(rejected), ENTRIES_MAX)
+                if name.endswith(SUFFIX) and trusted.doubt_of_file(status) is None
+            ]
+    except (FileNotFoundError, NotADirectoryError, DoubtfulError):
+        return []
+    return [folder / name for name in sorted(found)]
 
 
 def media_folder(path: Path) -> Path:
@@ -248,24 +271,60 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
     left = 0
     for path in files(target_folder):
         try:
-            with path.open("rb") as file:
+            with (
+                trusted.folder(path.parent) as rejected,
+                os.fdopen(trusted.open_file(path.name, rejected), "rb") as file,
+            ):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not os.fstat(file.fileno()).st_nlink:
                     continue  # another process was faster
-                document = bson.decode(file.read(), _AWARE)
+                document = _document_in(file, path)
                 if _insert(connection.rejected(), [document], media_folder(path)):
                     left += 1
                     continue
-                path.unlink()
-                shutil.rmtree(media_folder(path), ignore_errors=True)
+                trusted.remove_file(path.name, rejected)
+                trusted.remove_folder(media_folder(path).name, rejected)
         except FileNotFoundError:
             continue
         except BlockingIOError:
             left += 1  # another process is at it: what it brings may be sent again at once
-        except (OSError, BSONError) as error:
+        except (OSError, BSONError, InvalidRecordError) as error:
             log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
             left += 1
     return left
+
+
+def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
+    """Return the document that waits in a file, if it is one of the process it is named by.
+
+    Raises:
+        InvalidRecordError: It is something else.
+        BSONError: As well.
+    """
+    data = file.read(KEPT_MAX_BYTES + 1)
+    if len(data) > KEPT_MAX_BYTES:
+        raise InvalidRecordError("it is too long")
+    document = bson.decode(data, _AWARE)
+    types = {name: _KEPT_TYPES.get(name) for name in document}
+    if (
+        _KEPT_ALWAYS - document.keys()
+        or not all(type(value) is types[name] for name, value in document.items())
+        or path != path_of(path.parent.parent, document)
+        or not all(map(_is_sha256, document.get("media", ())))
+    ):
+        raise InvalidRecordError("it is nothing that was refused")
+    return document
+
+
+def _is_sha256(name: object) -> bool:
+    return type(name) is str and re.fullmatch("[0-9a-f]{64}", name) is not None
+
+
+def path_of(target_folder: Path, document: Mapping[str, Any]) -> Path:
+    """Return where a refused record waits in the spool, if it has to."""
+    name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
+    nonce = document["process_nonce"]
+    return target_folder / REJECTED_FOLDER / f"{nonce}.{name}{SUFFIX}"
 
 
 def count_kept(database: Database[dict[str, Any]], target_folder: Path, nonce: str) -> int:

@@ -128,6 +128,8 @@ def _left_open_in(verdict: Mapping[str, Any]) -> dict[str, Any]:
     another task than the one it was made in.
     """
     task_id, attempt_id = verdict["task_id"], verdict["_id"]
+    if type(task_id) is not str:
+        raise TypeError("a task_id is no text")
     return {
         "$or": [
             {"task_id": task_id, _ATTEMPT: attempt_id},

@@ -17,7 +17,7 @@ from file_size_limit import file_size_limit
 from patience import PATIENCE
 
 import llm_audit
-from llm_audit.journal import spool
+from llm_audit.journal import owners
 
 CLONE_NEWNS = 0x00020000  # sched.h
 CLONE_NEWPID = 0x20000000
@@ -60,7 +60,7 @@ def as_pid_1() -> None:
 
 def under_another_boot() -> None:
     """Live in another kernel, as far as anybody can tell."""
-    spool.boot_id = lambda: "another boot of another kernel"  # type: ignore[assignment]
+    owners.boot_id = lambda: "another boot of another kernel"  # type: ignore[assignment]
 
 
 def fork_often(recording: Recording) -> None:

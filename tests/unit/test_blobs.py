@@ -57,7 +57,7 @@ def test_a_folder_shares_nothing_with_another(tmp_path: Path) -> None:
 def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no file can have two names, each is written."""
 
-    def link(*_: object) -> None:
+    def link(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)

@@ -13,6 +13,7 @@ from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import find_segments
 from llm_audit.journal.writer import MEMORY_FULL, QUOTA, Journal
+from llm_audit.runtime import trusted
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
 
@@ -55,11 +56,11 @@ def test_nothing_waits_while_memory_is_saved(
     )
     first = journal.segments[0]
     room = journal._room_bytes
-    write = Path.write_bytes
+    write = trusted.put
 
-    def write_meanwhile(path: Path, data: bytes) -> int:
-        if path.stem != Path(first.name).stem:
-            return write(path, data)
+    def write_meanwhile(name: str, dir_fd: int, data: bytearray) -> None:
+        if name != first.name:
+            return write(name, dir_fd, data)
         thread = threading.Thread(target=append, args=(journal, 2))
         thread.start()
         thread.join(PATIENCE)
@@ -67,10 +68,10 @@ def test_nothing_waits_while_memory_is_saved(
         if acknowledged:
             assert held.next_batch(everything=True) is not None
             held.acknowledge()
-        return write(path, data)
+        return write(name, dir_fd, data)
 
     folder.mkdir()
-    monkeypatch.setattr(Path, "write_bytes", write_meanwhile)
+    monkeypatch.setattr(trusted, "put", write_meanwhile)
     journal.save_memory()
     on_disk = [segment.name for segment in find_segments(folder)]
     assert (first.name in on_disk) is not acknowledged

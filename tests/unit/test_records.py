@@ -27,6 +27,7 @@ from llm_audit.journal.records import (
 
 CRC_NAME_BYTES = range(5, 8)  # nobody reads by it: the checksum is known by its place
 RECORD = numbered(7, "what was said")
+BLOB = f"{'0' * 64}.00000000-0000-4000-8000-000000000000.blob"
 
 
 def flipped(record: bytes, position: int, bit: int = 0) -> bytes:
@@ -51,11 +52,11 @@ def of_version(version: int) -> bytes:
 def test_a_record_comes_back_as_it_was_made() -> None:
     """Every field is read as it was given, and the call's fields stay in BSON."""
     doc = bson.encode({"content": [1, None]})
-    raw = sealed(pack(OWN, "id", 2**60, doc, notes=["a note"], blobs=["1.blob"]), 2**40)
+    raw = sealed(pack(OWN, "id", 2**60, doc, notes=["a note"], blobs=[BLOB]), 2**40)
     read = unpack(raw)
 
     assert (read.op, read.id, read.seq, read.key) == (OWN, "id", 2**40, 2**60)
-    assert (read.doc, list(read.notes), list(read.blobs)) == (doc, ["a note"], ["1.blob"])
+    assert (read.doc, list(read.notes), list(read.blobs)) == (doc, ["a note"], [BLOB])
     assert seq_of(bytearray(raw)) == 2**40
 
 
@@ -79,7 +80,7 @@ def test_a_record_is_what_bson_makes_of_its_fields() -> None:
     for op, call_id, lists in (
         (START, "0190f7a2-0000-7000-8000-000000000001", {}),
         (OWN, "", {"notes": ["a", "b"]}),
-        (OTHER, "ünusual \0 id", {"notes": ["a"], "blobs": ["1.blob"]}),
+        (OTHER, "ünusual \0 id", {"notes": ["a"], "blobs": [BLOB]}),
     ):
         fields = {"crc": Int64(0), "v": FORMAT_VERSION, "seq": Int64(0), "op": op, "id": call_id}
         fields |= {"key": Int64(2**60 + 1), "doc": doc} | lists

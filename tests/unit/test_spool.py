@@ -21,6 +21,7 @@ from llm_audit.journal.adoption import (
     waiting_elsewhere,
 )
 from llm_audit.journal.spool import ProcessFolder, used_bytes
+from llm_audit.runtime import trusted
 
 LEASE_SECONDS = 100.0
 
@@ -228,7 +229,9 @@ def test_killed_while_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Who is killed in the middle of removing a folder leaves nothing that looks like one."""
     folder = create_process_folder(tmp_path)
     with monkeypatch.context() as killed:
-        killed.setattr(shutil, "rmtree", lambda path, **_: (path / "lock").unlink())
+        killed.setattr(
+            trusted, "remove_folder", lambda name, _: (tmp_path / name / "lock").unlink()
+        )
         folder.remove()
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(spool.NEW)

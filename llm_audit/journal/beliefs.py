@@ -1,0 +1,114 @@
+"""What is believed of a record that another process has left: no more than that it may have said.
+
+Its checksum only says that it is whole. So its fields have to be those of its operation, its call
+one that this process can have begun, and its precedence that of who speaks in such a record.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import bson
+from bson.codec_options import DatetimeConversion
+from bson.errors import BSONError
+from bson.int64 import Int64
+from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
+
+from llm_audit.call import OutcomeFields, SaidLater, StartFields
+from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of
+from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, InvalidRecordError, Record
+
+ID_MAX_CHARACTERS = 512
+LATER_KEY_MAX = 2**60
+_BEGAN = "process_nonce"
+_OUTCOME = frozenset(OutcomeFields.model_fields)
+_FIELDS = {
+    START: frozenset(StartFields.model_fields),
+    OWN: _OUTCOME | {_BEGAN},
+    OTHER: _OUTCOME | {_BEGAN},
+    VERDICT: _OUTCOME | {"task_id"},
+    LATER: frozenset(SaidLater.model_fields) - {"annotations"},
+}
+_RANKS = {
+    OWN: {Rank.OWNER},
+    OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE},
+    VERDICT: {Rank.MAIN_PROCESS},
+}
+_TEXTS = (_BEGAN, "status", "ended_by", "task_id")  # what decides where something goes, and how
+_OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
+)
+
+
+def of_process(nonce: str, *, names_who_began: bool) -> Callable[[Record], Record]:
+    """Return what tells what is believed of the records in a folder.
+
+    Args:
+        nonce: The folder's name.
+        names_who_began: As of `ProcessFolder`.
+
+    Returns:
+        A function that takes a record, and returns it with the weight that it has, or raises
+        InvalidRecordError.
+    """
+    return partial(_believed, nonce=nonce, names_who_began=names_who_began)
+
+
+def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
+    if len(record.id) > ID_MAX_CHARACTERS:
+        raise InvalidRecordError("its id is too long")
+    fields = _fields(record)
+    if not fields.keys() <= _FIELDS[record.op]:
+        raise InvalidRecordError(f"it has other fields than {record.op} has")
+    if not all(type(fields.get(name)) in {str, type(None)} for name in _TEXTS):
+        raise InvalidRecordError("it has a field of a wrong type")
+    if record.op == START:
+        if fields.get(_BEGAN) != nonce:
+            raise InvalidRecordError("another process has begun its call")
+    elif record.op == LATER:
+        _check_said(record, fields)
+    else:
+        _check_outcome(record, fields)
+        if record.op == OWN and fields.get(_BEGAN, nonce if names_who_began else None) != nonce:
+            return _from_elsewhere(record, fields)
+    return record
+
+
+def _fields(record: Record) -> Mapping[str, Any]:
+    try:
+        return dict(RawBSONDocument(bytes(record.doc), _OPTIONS).items())
+    except (BSONError, ValueError, OverflowError):
+        raise InvalidRecordError("its fields are no BSON") from None
+
+
+def _check_outcome(record: Record, fields: Mapping[str, Any]) -> None:
+    if rank_of(record.key) not in _RANKS[record.op]:
+        raise InvalidRecordError(f"its precedence is not that of {record.op}")
+    if fields.get("outcome_key") != record.key or not fields.get("status"):
+        raise InvalidRecordError("it does not say how its call ended")
+    at = fields.get("completed_at")
+    if record.op == VERDICT and not (fields.get("task_id") and isinstance(at, datetime | None)):
+        raise InvalidRecordError("it is no verdict on a task")
+
+
+def _check_said(record: Record, fields: Mapping[str, Any]) -> None:
+    scores, metadata = fields.get("scores", []), fields.get("metadata", {})
+    if not (
+        0 < record.key < LATER_KEY_MAX
+        and type(scores) is list
+        and all(isinstance(score, Mapping) for score in scores)
+        and isinstance(metadata, Mapping)
+        and type(fields.get("tags", [])) is list
+    ):
+        raise InvalidRecordError("it says nothing of a call")
+
+
+def _from_elsewhere(record: Record, fields: Mapping[str, Any]) -> Record:
+    """Return an outcome of a call that its process may have begun, in another journal.
+
+    Nobody knows that here, so it counts like one from any process.
+    """
+    key = outcome_key_of(Rank.ELSEWHERE, like=record.key)
+    doc = bson.encode({**fields, "outcome_key": Int64(key)})
+    return record._replace(op=OTHER, key=key, doc=doc)

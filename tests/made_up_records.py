@@ -16,7 +16,7 @@ LARGE = 2**30
 
 def packed(call_id: object, content: str = "", op: str = START) -> bytearray:
     """Make a record as `Journal.append` takes it: without number and checksum."""
-    return pack(op, str(call_id), 0, bson.encode({"content": content}))
+    return pack(op, str(call_id), 0, bson.encode({"system_prompt": content}))
 
 
 def numbered(seq: int, content: str = "", op: str = START) -> bytes:

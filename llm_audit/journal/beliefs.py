@@ -64,7 +64,7 @@ def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
     if not all(type(fields.get(name)) in {str, type(None)} for name in _TEXTS):
         raise InvalidRecordError("it has a field of a wrong type")
     if record.op == START:
-        if fields.get(_BEGAN) != nonce:
+        if (fields.get(_BEGAN) or nonce) != nonce:
             raise InvalidRecordError("another process has begun its call")
     elif record.op == LATER:
         _check_said(record, fields)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import bson
 from bson.errors import BSONError
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from llm_audit.errors import let_through, log_once
+from llm_audit.errors import let_through
 from llm_audit.journal.records import SEQ_MAX
 from llm_audit.runtime import clock, trusted
 
@@ -196,21 +196,19 @@ def entries_in(found: object) -> list[dict[str, Any]]:
     return [asdict(entry) for entry in _ENTRIES.validate_python(found)]
 
 
-def account_in(found: object) -> Account | None:
-    """Return the account that a process has noted, or None if it is none."""
-    noted = found if isinstance(found, dict) else {}
-    try:
-        counts = {name: noted.get(name) for name in ("last_read_seq", "acked_through", "missing")}
-        numbers = _COUNTS.validate_python(counts)
-        return Account(
-            last_read_seq=numbers["last_read_seq"],
-            acked_through=numbers["acked_through"],
-            missing=numbers["missing"],
-            unreadable=entries_in(noted.get("unreadable")),
-            refused=entries_in(noted.get("refused")),
-            damaged=_NAMES.validate_python(noted.get("damaged")),
-        )
-    except ValidationError as error:
-        let_through(error)
-        log_once("What was noted of a dead process's journal makes no sense: it is passed over.")
-        return None
+def account_in(found: Mapping[str, Any]) -> Account:
+    """Return the account that a process has noted.
+
+    Raises:
+        ValidationError: It is none.
+    """
+    counts = {name: found.get(name) for name in ("last_read_seq", "acked_through", "missing")}
+    numbers = _COUNTS.validate_python(counts)
+    return Account(
+        last_read_seq=numbers["last_read_seq"],
+        acked_through=numbers["acked_through"],
+        missing=numbers["missing"],
+        unreadable=entries_in(found.get("unreadable")),
+        refused=entries_in(found.get("refused")),
+        damaged=_NAMES.validate_python(found.get("damaged")),
+    )

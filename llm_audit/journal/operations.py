@@ -97,6 +97,7 @@ _MADE_HERE: dict[str, Any] = {
         {"outcome_key": {"$exists": True}},
     ]
 }
+_OWN_CALLS = (OWN, START)
 _FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
@@ -233,7 +234,7 @@ class Write:
             fields: The record's, which name who began the call where it was not this journal's.
             nonce: The process whose journal the record is of.
         """
-        began = fields.get("process_nonce") or (nonce if self.record.op == OWN else None)
+        began = fields.get("process_nonce") or (nonce if self.record.op in _OWN_CALLS else None)
         return {"process_nonce": {"$in": [began, None]}} if began else {}
 
     def _may_insert(self, retention: Retention) -> bool:

@@ -325,7 +325,7 @@ def find_segments(folder: Path, check: Callable[[Record], Record] = _as_it_is) -
         check: Returns what is believed of a record, or raises InvalidRecordError.
     """
     segments: deque[Segment] = deque()
-    with trusted.folder(folder) as here:
+    with suppress(FileNotFoundError), trusted.folder(folder) as here:
         for name, status in sorted(islice(trusted.entries(here), ENTRIES_MAX)):
             if name.endswith(SUFFIX):
                 segment = FileSegment.found(folder / name, status)

@@ -59,7 +59,8 @@ def note_lost(processes: Documents, nonce: str, beat: int) -> None:
 def find_account(processes: Documents, nonce: str) -> Account | None:
     """Return what others have learned of a dead process's journal, if they have noted anything."""
     known = processes.find_one({"_id": nonce}, {"recovery": 1}) or {}
-    return account_in(known["recovery"]) if "recovery" in known else None
+    noted = known.get("recovery")
+    return None if noted is None else account_in(noted)
 
 
 def note_progress(

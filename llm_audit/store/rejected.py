@@ -68,7 +68,6 @@ _KEPT_TYPES = {
     "media": list,
     "record": bytes,
 }
-_KEPT_ALWAYS = {"_id", "process_nonce", "collection", "record"}
 
 _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
@@ -187,7 +186,8 @@ class Rejected:
             return datetime.now(UTC) + KEPT_ANYWAY
 
     def _path(self, document: Mapping[str, Any]) -> Path:
-        return path_of(self._target_folder, document)
+        name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
+        return self._target_folder / REJECTED_FOLDER / f"{self._nonce}.{name}{SUFFIX}"
 
     def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
         """Have a record wait in the spool, whole or not at all."""
@@ -295,7 +295,7 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
 
 
 def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
-    """Return the document that waits in a file, if it is one of the process it is named by.
+    """Return the document that waits in a file, if all that is read of it is what it has to be.
 
     Raises:
         InvalidRecordError: It is something else.
@@ -305,11 +305,12 @@ def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
     if len(data) > KEPT_MAX_BYTES:
         raise InvalidRecordError("it is too long")
     document = bson.decode(data, _AWARE)
-    types = {name: _KEPT_TYPES.get(name) for name in document}
     if (
-        _KEPT_ALWAYS - document.keys()
-        or not all(type(value) is types[name] for name, value in document.items())
-        or path != path_of(path.parent.parent, document)
+        "_id" not in document
+        or any(name.startswith("$") or "." in name for name in document)
+        or not all(
+            type(value) is _KEPT_TYPES.get(name, type(value)) for name, value in document.items()
+        )
         or not all(map(_is_sha256, document.get("media", ())))
     ):
         raise InvalidRecordError("it is nothing that was refused")
@@ -318,13 +319,6 @@ def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
 
 def _is_sha256(name: object) -> bool:
     return type(name) is str and re.fullmatch("[0-9a-f]{64}", name) is not None
-
-
-def path_of(target_folder: Path, document: Mapping[str, Any]) -> Path:
-    """Return where a refused record waits in the spool, if it has to."""
-    name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
-    nonce = document["process_nonce"]
-    return target_folder / REJECTED_FOLDER / f"{nonce}.{name}{SUFFIX}"
 
 
 def count_kept(database: Database[dict[str, Any]], target_folder: Path, nonce: str) -> int:

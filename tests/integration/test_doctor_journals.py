@@ -241,14 +241,14 @@ def test_looking_while_a_folder_is_being_made_frees_no_lock(
 ) -> None:
     """What has its lock but not yet its name is not opened, which would free that lock."""
     looked: list[str] = []
-    rename = Path.rename
+    rename = os.rename
 
-    def look_first(self: Path, target: Path) -> Path:
-        looked.append(self.name)
+    def look_first(source: str, target: str, **folders: int) -> None:
+        looked.append(source)
         examine_journals(get_settings())
-        return rename(self, target)
+        rename(source, target, **folders)
 
-    monkeypatch.setattr(Path, "rename", look_first)
+    monkeypatch.setattr(os, "rename", look_first)
     folder = create_process_folder(target_folder())
     assert looked[0].startswith(NEW)
 

@@ -326,7 +326,7 @@ def test_our_own_faults_are_logged_without_content(
     monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
     statement = Write.statement
 
-    def fails_once(*_: object) -> None:
+    def fails_once(*_: object, **__: object) -> None:
         monkeypatch.setattr(Write, "statement", statement)
         raise LookupError(SECRET)
 

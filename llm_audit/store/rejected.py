@@ -62,9 +62,8 @@ from llm_audit.store.connection import Connection, Documents
 DETAIL_MAX = 500
 KEPT_ANYWAY = timedelta(days=90)  # if it is not known when the call expires
 KEPT_MAX_BYTES = 2 * RECORD_MAX_BYTES
-_KEPT_TYPES = {
+_KEPT_TYPES: dict[str, type] = {
     **dict.fromkeys(("_id", "call_id", "process_nonce", "collection", "reason", "detail"), str),
-    **dict.fromkeys(("rejected_at", "expires_at"), datetime),
     "media": list,
     "record": bytes,
 }
@@ -278,7 +277,7 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not os.fstat(file.fileno()).st_nlink:
                     continue  # another process was faster
-                document = _document_in(file, path)
+                document = _document_in(file)
                 if _insert(connection.rejected(), [document], media_folder(path)):
                     left += 1
                     continue
@@ -294,7 +293,7 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
     return left
 
 
-def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
+def _document_in(file: BinaryIO) -> dict[str, Any]:
     """Return the document that waits in a file, if all that is read of it is what it has to be.
 
     Raises:
@@ -305,14 +304,10 @@ def _document_in(file: BinaryIO, path: Path) -> dict[str, Any]:
     if len(data) > KEPT_MAX_BYTES:
         raise InvalidRecordError("it is too long")
     document = bson.decode(data, _AWARE)
-    if (
-        "_id" not in document
-        or any(name.startswith("$") or "." in name for name in document)
-        or not all(
-            type(value) is _KEPT_TYPES.get(name, type(value)) for name, value in document.items()
-        )
-        or not all(map(_is_sha256, document.get("media", ())))
-    ):
+    typed = all(type(document.get(name, kind())) is kind for name, kind in _KEPT_TYPES.items())
+    hashed = typed and all(map(_is_sha256, document.get("media", ())))
+    named = not any(name.startswith("$") or "." in name for name in document)
+    if not (hashed and named and "_id" in document):
         raise InvalidRecordError("it is nothing that was refused")
     return document
 

@@ -11,13 +11,24 @@ from typing import Any
 
 import bson
 from bson.codec_options import DatetimeConversion
+from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
-from bson.int64 import Int64
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from llm_audit.call import OutcomeFields, SaidLater, StartFields
+from llm_audit.errors import let_through
+from llm_audit.journal.ends import read_end
 from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of
-from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, InvalidRecordError, Record
+from llm_audit.journal.records import (
+    ENDED,
+    LATER,
+    OTHER,
+    OWN,
+    START,
+    VERDICT,
+    InvalidRecordError,
+    Record,
+)
 
 ID_MAX_CHARACTERS = 512
 LATER_KEY_MAX = 2**60
@@ -26,15 +37,20 @@ _OUTCOME = frozenset(OutcomeFields.model_fields)
 _FIELDS = {
     START: frozenset(StartFields.model_fields),
     OWN: _OUTCOME | {_BEGAN},
+    ENDED: frozenset({"said", "asked", "completed_at", "outcome_key", "latency_ms", _BEGAN}),
     OTHER: _OUTCOME | {_BEGAN},
     VERDICT: _OUTCOME | {"task_id"},
     LATER: frozenset(SaidLater.model_fields) - {"annotations"},
 }
+_TOLD = _OUTCOME | {"response", "tokens", "error"}  # what may be under `said`
 _RANKS = {
     OWN: {Rank.OWNER},
+    ENDED: {Rank.OWNER},
     OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE},
     VERDICT: {Rank.MAIN_PROCESS},
 }
+_OF_OWNERS = (OWN, ENDED)
+_MOMENTS = (datetime, DatetimeMS, type(None))
 _TEXTS = (_BEGAN, "status", "ended_by", "task_id")  # what decides where something goes, and how
 _OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
@@ -70,8 +86,9 @@ def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
         _check_said(record, fields)
     else:
         _check_outcome(record, fields)
-        if record.op == OWN and fields.get(_BEGAN, nonce if names_who_began else None) != nonce:
-            return _from_elsewhere(record, fields)
+        began = fields.get(_BEGAN) or (nonce if names_who_began else None)
+        if record.op in _OF_OWNERS and began != nonce:
+            return _from_elsewhere(record)
     return record
 
 
@@ -85,11 +102,26 @@ def _fields(record: Record) -> Mapping[str, Any]:
 def _check_outcome(record: Record, fields: Mapping[str, Any]) -> None:
     if rank_of(record.key) not in _RANKS[record.op]:
         raise InvalidRecordError(f"its precedence is not that of {record.op}")
-    if fields.get("outcome_key") != record.key or not fields.get("status"):
-        raise InvalidRecordError("it does not say how its call ended")
+    said = fields.get("status")
+    if record.op == ENDED:
+        said = _is_end(fields)
+    elif record.op == VERDICT:
+        said = said and fields.get("task_id")
     at = fields.get("completed_at")
-    if record.op == VERDICT and not (fields.get("task_id") and isinstance(at, datetime | None)):
-        raise InvalidRecordError("it is no verdict on a task")
+    if not said or fields.get("outcome_key") != record.key or not isinstance(at, _MOMENTS):
+        raise InvalidRecordError("it does not say how its call ended")
+
+
+def _is_end(fields: Mapping[str, Any]) -> bool:
+    """Tell whether fields are those that `ends.read_end` takes."""
+    said, asked = fields.get("said"), fields.get("asked")
+    return (
+        isinstance(said, Mapping)
+        and said.keys() <= _TOLD
+        and type(asked) is list
+        and [type(name) in {str, type(None)} for name in asked] == [True, True]
+        and isinstance(fields.get("completed_at"), datetime)
+    )
 
 
 def _check_said(record: Record, fields: Mapping[str, Any]) -> None:
@@ -104,11 +136,17 @@ def _check_said(record: Record, fields: Mapping[str, Any]) -> None:
         raise InvalidRecordError("it says nothing of a call")
 
 
-def _from_elsewhere(record: Record, fields: Mapping[str, Any]) -> Record:
+def _from_elsewhere(record: Record) -> Record:
     """Return an outcome of a call that its process may have begun, in another journal.
 
     Nobody knows that here, so it counts like one from any process.
     """
+    if record.op == ENDED:
+        try:
+            record = read_end(record)
+        except Exception as fault:  # noqa: BLE001  (whatever it holds, others follow)
+            let_through(fault)
+            raise InvalidRecordError("its end cannot be read") from None
     key = outcome_key_of(Rank.ELSEWHERE, like=record.key)
-    doc = bson.encode({**fields, "outcome_key": Int64(key)})
+    doc = bson.encode({**_fields(record), "outcome_key": key})
     return record._replace(op=OTHER, key=key, doc=doc)

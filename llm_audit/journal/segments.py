@@ -287,15 +287,19 @@ class FileSegment(Segment):
         with (
             trusted.folder(self._rejected, make=True) as rejected,
             trusted.aside(name, rejected) as number,
+            open(number, "wb", closefd=False) as file,
         ):
-            for offset in range(start, end, COPIED_BYTES):
-                os.write(number, self._read_at(offset, min(COPIED_BYTES, end - offset)))
+            file.writelines(self._parts(start, end))
         what = "A record in" if part else "The end of"
         log_once(
             f"{what} the journal {self.path} ({end - start} bytes) is damaged or was "
             f"never finished: it is set aside as {self._rejected / name}.",
             key="a record is set aside" if part else None,
         )
+
+    def _parts(self, start: int, end: int) -> Iterator[bytes]:
+        for offset in range(start, end, COPIED_BYTES):
+            yield self._read_at(offset, min(COPIED_BYTES, end - offset))
 
     def _move_aside(self, here: int) -> None:
         name = _aside(self.path)

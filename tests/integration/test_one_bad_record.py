@@ -238,10 +238,10 @@ def test_a_journal_of_which_nothing_can_be_sent_holds_up_no_other_journal(
     good = dead_process_with("good")
     statement = Write.statement
 
-    def fails(write: Write, *given: Any) -> Any:
+    def fails(write: Write, *given: Any, **named: Any) -> Any:
         if write.record.id in bad:
             raise ZeroDivisionError
-        return statement(write, *given)
+        return statement(write, *given, **named)
 
     monkeypatch.setattr(Write, "statement", fails)
     mine = one_call("hello")

@@ -45,7 +45,7 @@ def test_a_segment_is_plain_bson(tmp_path: Path) -> None:
         documents = list(bson.decode_file_iter(file))
     assert [document["seq"] for document in documents] == [1, 2, 3]
     assert [document["id"] for document in documents] == ["100", "101", "102"]
-    assert documents[0]["doc"] == {"content": ""}
+    assert documents[0]["doc"] == {"system_prompt": ""}
     assert documents[0]["v"] == 1
 
 

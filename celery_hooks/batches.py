@@ -51,6 +51,7 @@ def context_of_all(messages: Sequence[Context], task_id: str, attempt_id: str) -
         task={**_common(fields), _SIZE: len(messages)},
         tags=tuple(_common([dict.fromkeys(one.tags) for one in contexts])),
         metadata=_common([one.metadata for one in contexts]),
+        notes=tuple(dict.fromkeys(note for one in contexts for note in one.notes)),
     )
 
 

@@ -17,6 +17,7 @@ from llm_audit.recording import trace_here
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
+READ_MAX_BYTES = 8192  # a later version may carry more; a stranger may send anything
 ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id")
 CUT_NOTE = "context_cut"
 NOTE_MAX_BYTES = 128  # names every part there is
@@ -49,24 +50,56 @@ def dump(context: CallContext) -> str | None:
 def load(request: Any) -> CallContext:
     """Return the context that a message carried; an empty one where it carried none.
 
+    Nobody has signed it: what it says is what whoever published it says. What is of a wrong type is
+    left out, and the calls note that.
+
     Args:
         request: `task.request`. Tools that nest their own `headers` in the message hide the
             top-level ones there, so both places are looked at.
     """
     try:
-        text = request.get(HEADER) or (request.headers or {}).get(HEADER)
-        if not text:
+        header = request.get(HEADER) or (request.headers or {}).get(HEADER)
+        if not header:
             return CallContext()
-        carried = json.loads(text)
-        return CallContext(
-            **{name: carried.get(name) for name in ID_FIELDS},
-            tags=tuple(carried.get("tags", ())),
-            metadata=dict(carried.get("metadata", {})),
-        )
-    except (TypeError, ValueError, AttributeError) as error:
+        carried = _carried(header)
+    except Exception as error:  # noqa: BLE001  (whatever a message may hold)
         let_through(error)
         log_once(f"A message's {HEADER} header is unreadable: {type(error).__name__}.")
-        return CallContext()
+        return CallContext(notes=(f"{HEADER}: unreadable ({type(error).__name__}), left out",))
+    tags, metadata = carried.get("tags"), carried.get("metadata")
+    read: dict[str, Any] = {
+        **{name: as_id(carried.get(name)) for name in ID_FIELDS},
+        "tags": tuple(tag for tag in tags if type(tag) is str) if type(tags) is list else (),
+        "metadata": metadata if type(metadata) is dict else {},
+    }
+    unread = [name for name in read if carried.get(name) and not read[name]]
+    if unread:
+        log_once(f"A message's {HEADER} header holds values of wrong types: they are left out.")
+    return CallContext(
+        **read, notes=tuple(f"{HEADER}: {name} of a wrong type, left out" for name in unread)
+    )
+
+
+def _carried(header: object) -> dict[str, Any]:
+    """Return what a header holds.
+
+    Raises:
+        ValueError, TypeError, RecursionError: It is none of ours.
+    """
+    if not isinstance(header, str | bytes) or len(header) > READ_MAX_BYTES:
+        raise ValueError
+    text = header if isinstance(header, bytes) else header.encode("utf-8", "surrogatepass")
+    if len(text) > READ_MAX_BYTES:
+        raise ValueError
+    carried = json.loads(header)
+    if not isinstance(carried, dict):
+        raise TypeError
+    return carried
+
+
+def as_id(value: object) -> str | None:
+    """Return what a message gives as an id as a str; anything but a str or an int is none."""
+    return str(value) if type(value) in {str, int} and value != "" else None
 
 
 def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
@@ -84,6 +117,7 @@ def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
             tags=context.tags,
             metadata=context.metadata,
             **{name: getattr(context, name) for name in ID_FIELDS},
+            notes=context.notes,
         )
     if context.trace_id or context.shared:
         return context
@@ -104,7 +138,7 @@ def canvas_id_of(request: Any) -> str | None:
         let_through(error)
         log_once(f"The canvas of a message is unreadable: {type(error).__name__}.")
         group_id = None
-    return str(group_id) if group_id else request.root_id or request.id
+    return as_id(group_id) or as_id(request.root_id) or as_id(request.id)
 
 
 def _outermost_group(signature: Mapping[str, Any]) -> object:

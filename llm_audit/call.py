@@ -8,7 +8,7 @@ is said of a call later has fields of its own; it also adds to tags and metadata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +40,25 @@ class Kind(StrEnum):
     SAID = "said"  # what people, programs and models said to each other
     QUOTES = "quotes"  # everything else that may repeat what was said, or hold anything
 
+
+class AtMost(NamedTuple):
+    """How much a field may hold; `llm_audit.gate` sees to it.
+
+    Attributes:
+        characters: Of a text, and of each text in a list.
+        items: Of a list of texts or of fields.
+    """
+
+    characters: int = 512
+    items: int = 2**15
+
+
+TAGS = AtMost(items=100)
+SCORES = AtMost(items=100)
+NAME_OF_SCORE = AtMost(characters=128)
+LABEL = AtMost()
+COMMENT = AtMost(characters=4_096)
+TEXT_OF_ERROR = AtMost(characters=2**15)
 
 Who = Annotated[T, Kind.WHO]
 Figure = Annotated[T, Kind.FIGURE]
@@ -177,7 +196,7 @@ class StartFields(BaseModel):
     task_id: Who[str | None] = Field(None, description="the Celery task's id")
     task: Who[TaskFields | None] = None
 
-    tags: Label[list[str]] = Field(default_factory=list)
+    tags: Annotated[list[str], Kind.LABEL, TAGS] = Field(default_factory=list)
     metadata: Quotes[dict[str, Anything]] = Field(default_factory=dict)
     environment: Who[str | None] = None
     service: Who[str | None] = None
@@ -247,8 +266,8 @@ class OutcomeFields(BaseModel):
     time_to_first_token_ms: Figure[float | None] = None
 
     error_type: Figure[str | None] = None
-    error_message: Quotes[str | None] = None
-    error_traceback: Quotes[str | None] = None
+    error_message: Annotated[str | None, Kind.QUOTES, TEXT_OF_ERROR] = None
+    error_traceback: Annotated[str | None, Kind.QUOTES, TEXT_OF_ERROR] = None
     http_status: Figure[int | None] = Field(None, description="of the provider's error")
     provider_request_id: Who[str | None] = Field(
         None, description="what the provider's support asks for"
@@ -265,10 +284,12 @@ class Score(BaseModel):
 
     model_config = _BUILT_WHEN_USED
 
-    name: str
-    value: bool | int | float | str
-    source: str | None = Field(None, description="who says so: a user, an evaluator, a reviewer")
-    comment: Quotes[str | None] = None
+    name: Annotated[str, NAME_OF_SCORE]
+    value: Annotated[bool | int | float | str, LABEL]
+    source: Annotated[str | None, NAME_OF_SCORE] = Field(
+        None, description="who says so: a user, an evaluator, a reviewer"
+    )
+    comment: Annotated[str | None, Kind.QUOTES, COMMENT] = None
     at: UTCDatetime | None = Field(None, description="when it was said, UTC, milliseconds")
     key: int | None = Field(None, description="its order: the highest of a name and source stands")
 
@@ -278,7 +299,7 @@ class Annotation(BaseModel):
 
     model_config = _BUILT_WHEN_USED
 
-    name: str
+    name: Annotated[str, AtMost(characters=2**15)]
     key: int | None = Field(None, description="its order: the highest of a name stands")
 
 
@@ -287,7 +308,7 @@ class LaterFields(BaseModel):
 
     model_config = _BUILT_WHEN_USED
 
-    scores: Label[list[Score]] = Field(
+    scores: Annotated[list[Score], Kind.LABEL, SCORES] = Field(
         default_factory=list, description="one for each name and source, the last said last"
     )
     annotations: Quotes[list[Annotation]] = Field(
@@ -298,7 +319,7 @@ class LaterFields(BaseModel):
 class SaidLater(LaterFields):
     """One saying of that kind, as it is recorded."""
 
-    tags: Label[list[str]] = Field(default_factory=list)
+    tags: Annotated[list[str], Kind.LABEL, TAGS] = Field(default_factory=list)
     metadata: Quotes[dict[str, Anything]] = Field(default_factory=dict)
 
 
@@ -311,7 +332,7 @@ class CallFields(StartFields, OutcomeFields, LaterFields):
     expires_at: Figure[UTCDatetime | None] = Field(
         None, description="UTC: when MongoDB may delete the call"
     )
-    encoding_notes: Quotes[list[str]] = Field(
+    encoding_notes: Annotated[list[str], Kind.QUOTES, AtMost(characters=4_096)] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )
     redacted: Figure[dict[str, int]] = Field(

@@ -2,20 +2,31 @@
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, Never, ParamSpec, TypeVar
 
+import uuid_utils
+
 from llm_audit.encoding.absent import is_absent
 from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import UsageError, let_through
+from llm_audit.gate import fits
 from llm_audit.misspelt import report_unknown
 from llm_audit.settings import report_mistake
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
+INHERITED = (
+    *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
+    *("task_id", "task"),
+)
 
 
 class SharedTrace:
@@ -33,7 +44,10 @@ class SharedTrace:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """The ids, labels and task that a call made here inherits; immutable, so it may be shared."""
+    """The ids, labels and task that a call made here inherits; immutable, so it may be shared.
+
+    Its notes say what could not be read of them.
+    """
 
     trace_id: str | None = None
     session_id: str | None = None
@@ -45,6 +59,17 @@ class CallContext:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     shared: SharedTrace | None = field(default=None, compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    _fits: bool | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def fits(self) -> bool:
+        """Whether what a call inherits surely fits into its fields; looked at once."""
+        if self._fits is None:
+            said = {name: getattr(self, name) for name in INHERITED}
+            found = fits({name: value for name, value in said.items() if value is not None})
+            object.__setattr__(self, "_fits", found and fits({"tags": list(self.tags)}))
+        return bool(self._fits)
 
     def extended(
         self,
@@ -228,7 +253,7 @@ def audit_context(
         tags=() if is_absent(tags) else tags,
         metadata=None if is_absent(metadata) else metadata,
         **{
-            name: text(value)
+            name: identifier(name, value)
             for name, value in ids.items()
             if value is not None and not is_absent(value)
         },
@@ -260,6 +285,13 @@ def carry_context(function: Callable[P, R]) -> Callable[P, R]:
         return context.copy().run(function, *args, **kwargs)
 
     return carried
+
+
+def identifier(name: str, value: object) -> str | None:
+    """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
+    if not isinstance(value, _ID_TYPES):
+        report_mistake(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
+    return text(value) or None
 
 
 def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:

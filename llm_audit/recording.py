@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_audit import misspelt
+from llm_audit import gate, misspelt
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.errors import ConfigurationError, UsageError
@@ -31,11 +31,12 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
             if request_params:
                 misspelt.report_near_misses(method, request_params)
             context = current_context()
-            fields = arguments.start_fields(given, request_params, context)
+            doubts: list[str] = []
+            fields = arguments.start_fields(given, request_params, context, doubts)
             if "trace_id" not in fields:
                 fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(call_id, created_ms, fields, attempt_id)
+            recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
     except BaseException as error:  # noqa: BLE001
         _cut_short("start", error)
     return CallReference(call_id)
@@ -187,7 +188,7 @@ def trace_here(first: str) -> str | None:
     """
     context = current_context()
     if context.trace_id is None and (context.shared or context.parent_call_id):
-        return _trace_of(context.parent_call_id, context, first)
+        return _trace_of(context.parent_call_id, context, gate.shortened(first))
     return context.trace_id
 
 

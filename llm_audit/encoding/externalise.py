@@ -11,6 +11,7 @@ import bson
 from llm_audit.encoding.moved import reference_to
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.gate import STAYING
 
 # An upper bound of what a reference takes in BSON: the hash, and 100 characters of 4 bytes.
 REFERENCE_BYTES = 600
@@ -91,7 +92,7 @@ def move_largest(document: dict[str, Any], excess_bytes: int, notes: Notes) -> d
     sizes = ((_size(p.value), n, p) for n, p in enumerate(_long_values(document, REFERENCE_BYTES)))
     largest = heapq.nlargest(MAX_MOVED, sizes)
     if sum(size - REFERENCE_BYTES for size, _, _ in largest) < excess_bytes:
-        fields = (_Place(None, document, name) for name in document)
+        fields = (_Place(None, document, name) for name in document if name not in STAYING)
         largest = sorted(((_size(p.value), n, p) for n, p in enumerate(fields)), reverse=True)
     for size, _, place in largest:
         if excess_bytes <= 0 or size <= REFERENCE_BYTES:
@@ -108,6 +109,8 @@ def _long_values(document: dict[str, Any], limit_bytes: int) -> Iterator[_Place]
         items = container.items() if type(container) is dict else enumerate(container)
         for key, value in items:
             kind = type(value)
+            if container is document and key in STAYING:
+                continue
             if kind is dict or kind is list:
                 containers.append((_Place(parent, container, key), value))
             elif (kind is str or kind is bytes) and _size(value) > limit_bytes:

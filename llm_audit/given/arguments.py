@@ -4,6 +4,7 @@ A wrong one is a mistake (raised in strict mode, else logged once), and is recor
 possible.
 """
 
+import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -13,33 +14,42 @@ from typing import Any
 
 import uuid_utils
 
-from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.context import NOWHERE, CallContext, merge_metadata, unite_tags
+from llm_audit.call import TAGS, AtMost, LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit.context import (
+    INHERITED,
+    NOWHERE,
+    CallContext,
+    identifier,
+    merge_metadata,
+    unite_tags,
+)
 from llm_audit.encoding.absent import PLAIN, is_absent, without_absent
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
 from llm_audit.errors import UsageError, let_through
 from llm_audit.ids import new_call_id
-from llm_audit.open_enum import NAME_MAX_CHARACTERS
+from llm_audit.open_enum import NAME_MAX_CHARACTERS as TYPE_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
 
 _CALL_ID_TYPES = (str, uuid.UUID, uuid_utils.UUID)
-_ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
 
-_INHERITED = (
-    *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
-    *("task_id", "task"),
-)
+CALL_ID_MAX_CHARACTERS = 128
+NAME_MAX = AtMost().characters  # of ids, and of names of models, reasons and the like
+_TAGS_MAX = TAGS.items
+_INT64 = 2**63
 ITEMS_MAX = 100_000  # that are copied out of what is no list
 _CALL_TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
 
 
-def checked(given: Mapping[str, Any], otherwise: dict[str, Any]) -> dict[str, Any]:
+def checked(
+    given: Mapping[str, Any], otherwise: dict[str, Any], doubts: list[str] | None = None
+) -> dict[str, Any]:
     """Return arguments as what is stored of them; those that say nothing are left out.
 
     Args:
         given: Arguments, each under the name of its field.
         otherwise: Is given what cannot be stored in its own field.
+        doubts: Is told of names that are too long, and will be cut.
     """
     fields: dict[str, Any] = {}
     for name, value in given.items():
@@ -47,6 +57,8 @@ def checked(given: Mapping[str, Any], otherwise: dict[str, Any]) -> dict[str, An
             usual, careful = _ARGUMENTS[name]
             if type(value) is usual and value:
                 fields[name] = value
+                if type(value) is str and len(value) > NAME_MAX and name not in _TEXTS:
+                    _doubt(name, doubts)
                 continue
             if type(value) not in PLAIN and is_absent(value):
                 continue
@@ -59,11 +71,21 @@ def checked(given: Mapping[str, Any], otherwise: dict[str, Any]) -> dict[str, An
                 kept = careful(name, safe_repr(value), otherwise)
             if kept is not None:
                 fields[name] = kept
+                if type(kept) is str or type(kept) is _Unsure:
+                    _doubt(name, doubts)
     return fields
 
 
+def _doubt(name: str, doubts: list[str] | None) -> None:
+    if doubts is not None:
+        doubts.append(name)
+
+
 def start_fields(
-    given: dict[str, Any], request_params: dict[str, Any], context: CallContext
+    given: dict[str, Any],
+    request_params: dict[str, Any],
+    context: CallContext,
+    doubts: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a call's start: what was given, and what the context adds.
 
@@ -71,33 +93,34 @@ def start_fields(
         given: The arguments of `LLMLogger.start`, each under the name of its field.
         request_params: Its other arguments; what cannot be stored in its own field is added.
         context: What the call inherits.
+        doubts: Is told of fields that may not hold what they have to, see `gate`.
     """
     if request_params:
         request_params = without_absent(request_params)
-    fields = checked(given, request_params)
+    fields = checked(given, request_params, doubts)
     if request_params:
         fields["request_params"] = request_params
     if context is not NOWHERE:
         _inherit(fields, context)
+        if not context.fits or len(fields.get("tags", ())) > _TAGS_MAX:
+            _doubt("context", doubts)
+    temperature = fields.get("temperature")
+    if temperature is not None and temperature - temperature != 0:  # it counts nothing
+        _doubt("temperature", doubts)
     return fields
 
 
 def _inherit(fields: dict[str, Any], context: CallContext) -> None:
     """Add what the context knows: ids that are not given, and its own tags and metadata."""
-    for name in _INHERITED:
+    for name in INHERITED:
         if name not in fields and (inherited := getattr(context, name)) is not None:
             fields[name] = inherited
     if context.tags:
         fields["tags"] = list(dict.fromkeys((*context.tags, *fields.get("tags", ()))))
+    if context.notes:
+        fields["encoding_notes"] = list(context.notes)
     if context.metadata:
         fields["metadata"] = {**context.metadata, **fields.get("metadata", {})}
-
-
-def identifier(name: str, value: object, _: dict[str, Any]) -> str | None:
-    """Return an id as str; str, int and UUIDs are ids, an empty one is none."""
-    if not isinstance(value, _ID_TYPES):
-        report_mistake(f"{name} has to be a str, a UUID or an int, not {type(value).__name__}.")
-    return text(value) or None
 
 
 def call_identifier(value: object) -> str:
@@ -105,7 +128,7 @@ def call_identifier(value: object) -> str:
     if call_id := known_identifier(value):
         return call_id
     kind = type(value)
-    given = "an empty str" if issubclass(kind, str) else kind.__name__
+    given = "a str like this" if issubclass(kind, str) else kind.__name__
     report_mistake(
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
         "a call of its own."
@@ -121,7 +144,9 @@ def known_identifier(value: object) -> str:
         call_id = str.__str__(value)
     elif issubclass(kind, _CALL_ID_TYPES):
         call_id = text(value)
-    return call_id if call_id.isascii() else escape_surrogates(call_id)
+    if not call_id.isascii():
+        call_id = escape_surrogates(call_id)
+    return call_id if len(call_id) <= CALL_ID_MAX_CHARACTERS and call_id.isprintable() else ""
 
 
 def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
@@ -133,11 +158,11 @@ def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
         return value
     given = value.value if isinstance(value, Enum) else value
     kind = text(given).strip().upper() if issubclass(type(given), str) else ""
-    kept = LLMCallTypeEnum(kind[:NAME_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
+    kept = LLMCallTypeEnum(kind[:TYPE_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
     if kept != kind:
         otherwise[name] = value
         report_mistake(
-            f"{name} has to be a text of 1 to {NAME_MAX_CHARACTERS} characters, not "
+            f"{name} has to be a text of 1 to {TYPE_MAX_CHARACTERS} characters, not "
             f"{safe_repr(value):.50}; it is recorded as {kept}, and request_params has it whole."
         )
     return kept
@@ -180,9 +205,11 @@ def array(name: str, value: object, otherwise: dict[str, Any]) -> list[Any] | No
 
 
 def number(name: str, value: Any, otherwise: dict[str, Any]) -> float | None:
-    """Return a number; what is none is kept in `otherwise`, under its name."""
+    """Return a number that counts; what is none is kept in `otherwise`, under its name."""
     kind = type(value)  # not isinstance: a mock may claim any __class__
-    if kind is float or kind is int or issubclass(kind, (int, float)):
+    if (issubclass(kind, float) and math.isfinite(value)) or (
+        issubclass(kind, int) and kind is not bool and -_INT64 <= value < _INT64
+    ):
         return value  # type: ignore[no-any-return]
     otherwise[name] = value
     return None
@@ -192,7 +219,7 @@ def whole_number(name: str, value: Any, otherwise: dict[str, Any]) -> int | None
     """Return a whole number; what is none is kept in `otherwise`, under its name."""
     given = number(name, value, otherwise)
     if isinstance(given, float):
-        if given.is_integer():
+        if given.is_integer() and -_INT64 <= given < _INT64:
             return int(given)
         otherwise[name] = given
         return None
@@ -211,20 +238,19 @@ def milliseconds(name: str, value: Any, _: dict[str, Any]) -> float | None:
     return given
 
 
-def name_of(_: str, value: object, __: dict[str, Any]) -> str | None:
-    """Return the name of a provider, a model or a reason as a plain str; an empty one is none."""
-    return text(value) or None
+class _Unsure(list[str]):
+    """Tags that may be too many or too long."""
 
 
 def tags(_: str, value: Any, __: dict[str, Any]) -> list[str] | None:
     """Return tags as a list of str, each once; where there are none, nothing."""
-    if type(value) is list:
+    if type(value) is list and len(value) <= _TAGS_MAX:
         for tag in value:
-            if type(tag) is not str:
+            if type(tag) is not str or len(tag) > NAME_MAX:
                 break
         else:
             return list(dict.fromkeys(value)) or None
-    return list(unite_tags((), value)) or None
+    return _Unsure(unite_tags((), value)) or None
 
 
 def metadata(_: str, value: Any, __: dict[str, Any]) -> dict[str, Any] | None:
@@ -237,21 +263,30 @@ def anything(_: str, value: Any, __: dict[str, Any]) -> Any:
     return value
 
 
-# Each argument's usual type, of which it is stored as it is unless it is empty; and what makes of
-# everything else what is stored, or None.
+def _identifier(name: str, value: object, _: dict[str, Any]) -> str | None:
+    return identifier(name, value)
+
+
+def _name(_: str, value: object, __: dict[str, Any]) -> str | None:
+    return text(value) or None
+
+
+_TEXTS = frozenset({"input", "system_prompt", "tool_choice"})  # of any length
+# Each argument's usual type, of which it is stored as it is unless it is empty or, as a name, too
+# long; and what makes of everything else what is stored, or None.
 _ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = {
     "call_type": (LLMCallTypeEnum, call_type),
-    **dict.fromkeys(("provider", "model"), (str, name_of)),
+    **dict.fromkeys(("provider", "model"), (str, _name)),
     **dict.fromkeys(("messages", "tools"), (list, array)),
-    **dict.fromkeys(("input", "system_prompt", "tool_choice"), (str, anything)),
+    **dict.fromkeys(_TEXTS, (str, anything)),
     **dict.fromkeys(("response_message", "response", "tokens"), (dict, anything)),
     **dict.fromkeys(("estimated_cost", "status", "error"), (NoneType, anything)),
-    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, identifier)),
-    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, identifier)),
+    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, _identifier)),
+    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, _identifier)),
     "tags": (NoneType, tags),
     "metadata": (dict, metadata),
     "temperature": (float, number),
     "max_tokens": (int, whole_number),
-    **dict.fromkeys(("finish_reason", "response_model", "response_id"), (str, name_of)),
+    **dict.fromkeys(("finish_reason", "response_model", "response_id"), (str, _name)),
     "time_to_first_token_ms": (float, milliseconds),
 }

@@ -7,14 +7,15 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import Any
 
+from llm_audit.call import COMMENT, LABEL, NAME_OF_SCORE
 from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import let_through
 from llm_audit.given import arguments
 from llm_audit.settings import report_mistake
 
-NAME_MAX_CHARACTERS = 128
-LABEL_MAX_CHARACTERS = 512
-COMMENT_MAX_CHARACTERS = 4_096
+NAME_MAX_CHARACTERS = NAME_OF_SCORE.characters
+LABEL_MAX_CHARACTERS = LABEL.characters
+COMMENT_MAX_CHARACTERS = COMMENT.characters
 _INT64 = 2**63
 
 

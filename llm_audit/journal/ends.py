@@ -16,6 +16,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
+from llm_audit import gate
 from llm_audit.encoding.encode import encode_carefully
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import let_through, log_once
@@ -39,6 +40,9 @@ def read_end(record: Record) -> Record:
         fields, notes = outcome_of(bson.decode(record.doc, AS_STORED))
     except Exception as fault:  # noqa: BLE001  (bytes that were given as BSON may be none)
         fields, notes = _unread(RawBSONDocument(bytes(record.doc), _RAW), fault)
+    gate.have_fit(fields)
+    if "encoding_notes" in fields:
+        notes = [*notes, *fields.pop("encoding_notes")]
     try:
         doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
     except BaseException as fault:  # noqa: BLE001  (then something new is in it that BSON refuses)

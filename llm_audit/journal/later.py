@@ -13,11 +13,11 @@ from typing import Any
 
 from bson.int64 import Int64
 
+from llm_audit.call import SCORES
 from llm_audit.encoding.moved import reference_in
 from llm_audit.ids import created_at
 
-SCORES_MAX = 100  # of one call
-TOO_MANY = f"scores: the newest {SCORES_MAX} are kept"
+TOO_MANY = f"scores: the newest {SCORES.items} are kept"
 LARGE_ANNOTATION = "annotation"  # the key that has an annotation which moved to GridFS whole
 # So long after a call was made its start may still come, out of the journal of a process that had
 # no MongoDB. Of an older call there is no document because it has been removed.
@@ -117,11 +117,11 @@ def _with_score(scores: Any, score: Mapping[str, Any], key: int) -> Expression:
 
 def _newest_scores() -> Expression:
     """Return the stage that lets the oldest scores go where there are too many, and notes it."""
-    too_many = {"$gt": [{"$size": _list("$scores")}, SCORES_MAX]}
+    too_many = {"$gt": [{"$size": _list("$scores")}, SCORES.items]}
     noted = {"$setUnion": [_list("$encoding_notes"), [TOO_MANY]]}
     return {
         "$set": {
-            "scores": _if(too_many, {"$slice": ["$scores", -SCORES_MAX]}, "$scores"),
+            "scores": _if(too_many, {"$slice": ["$scores", -SCORES.items]}, "$scores"),
             "encoding_notes": _if(too_many, noted, "$encoding_notes"),
         }
     }

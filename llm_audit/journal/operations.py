@@ -28,6 +28,8 @@ from pymongo import InsertOne, UpdateOne
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
 from llm_audit.encoding.encode import encode
+from llm_audit.encoding.notes import Notes
+from llm_audit.gate import fit
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import read_end
@@ -289,7 +291,8 @@ def bare(record: Record, reason: str) -> Record:
 
     It yields to the whole record, should that be sent again once the server takes it.
     """
-    fields = _fields(record)
+    fields, changes = _fields(record), Notes()
+    fit(fields, changes)  # an old journal may hold what no index takes: two lists, say
     why = NOT_SENT if reason.startswith(INTERNAL) else REFUSED
     kept, note = strip_content(fields, f"{why}: {reason}")
     key = record.key
@@ -298,7 +301,9 @@ def bare(record: Record, reason: str) -> Record:
         kept["status"] = _status_told(fields)
     if record.op == OTHER:
         kept["outcome_key"] = key = Int64(key - 1)
-    return record._replace(key=key, doc=bson.encode(kept), notes=(*record.notes, note), blobs=())
+    return record._replace(
+        key=key, doc=bson.encode(kept), notes=(*record.notes, *changes.lines(), note), blobs=()
+    )
 
 
 def unsaid(record: Record, why: str) -> tuple[Record, int]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
+from llm_audit.gate import shortened
 from llm_audit.ids import EPOCH, LAST_ID, Id, checked_text, first_id_from, id_text
 from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
 from llm_audit.settings import report_mistake
@@ -171,12 +172,12 @@ def _field_condition(name: str, given: object) -> dict[str, Any]:
 def _stored(name: str, value: object) -> str:
     """Return one value of a filter as documents hold it."""
     if name.endswith("_id"):
-        return id_text(name, value)
+        return shortened(id_text(name, value))
     if not isinstance(value, str):
         raise UsageError(f"{name} has to be a str or a list of str, not {type(value).__name__}.")
     enum = _ENUMS.get(name)
     if enum is None:
-        return checked_text(name, str(value))
+        return shortened(checked_text(name, str(value)))
     if name == "status" and value.upper() not in enum:
         raise UsageError(f"status {str(value)!r:.50} is not one of {', '.join(enum)}.")
     try:

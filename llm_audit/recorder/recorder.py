@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from llm_audit import gate
 from llm_audit.call import SCHEMA_VERSION
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
+from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
@@ -46,6 +48,7 @@ from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
 
+_ASKED_ELSEWHERE = frozenset({START, ENDED})
 _MAX_BYTES = {
     START: START_MAX_BYTES,
     LATER: LATER_MAX_BYTES,
@@ -103,9 +106,16 @@ class Recorder:
             "process_nonce": nonce,
         }
         self.constants = {name: value for name, value in constants.items() if value is not None}
+        gate.fit(self.constants, Notes())
 
     def start(
-        self, call_id: str, created_ms: int, fields: dict[str, Any], attempt_id: str | None
+        self,
+        call_id: str,
+        created_ms: int,
+        fields: dict[str, Any],
+        attempt_id: str | None,
+        *,
+        doubtful: bool = False,
     ) -> None:
         """Journal that a call begins, and hold it open.
 
@@ -115,9 +125,13 @@ class Recorder:
             fields: What is known of it, its trace included; what is the same for each call of this
                 process is added.
             attempt_id: Of the task that makes it.
+            doubtful: Whether fields may not hold what they have to, see `gate`.
         """
         trace_id = fields["trace_id"]
+        if doubtful:
+            trace_id = gate.shortened(str(trace_id))
         fields |= self.constants
+        notes: Sequence[str] = fields.pop("encoding_notes", ())
         began = OpenCall(
             clock.monotonic_ns(),
             created_ms,
@@ -130,7 +144,7 @@ class Recorder:
         )
         try:
             self.open_calls.begin(call_id, began)
-            self.record(START, call_id, 0, fields, (), of=began)
+            self.record(START, call_id, 0, fields, notes, of=began, doubtful=doubtful)
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self.open_calls.take_back(call_id, began)
             raise
@@ -214,6 +228,7 @@ class Recorder:
         notes: Sequence[str],
         *,
         of: OpenCall | None = None,
+        doubtful: bool = False,
     ) -> None:
         """Encode an operation once and journal it; it is on disk when this returns.
 
@@ -226,6 +241,8 @@ class Recorder:
             notes: What was changed in them before.
             of: The call that it is the start or the outcome of, which is told when the journal
                 has it.
+            doubtful: Of a start, whether fields may not hold what they have to; of an end that is
+                asked when it is read, and of all else here.
         """
         max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         lost = self.journal.full
@@ -234,7 +251,11 @@ class Recorder:
         if lost is not None and op != ENDED:
             kept, note = strip_content(fields, f"dropped: {lost}")
             told = (*notes, note)
-        doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes)
+        if op not in _ASKED_ELSEWHERE:
+            doubtful = not gate.fits(kept)
+        doc = None
+        if not doubtful:
+            doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes)
         if op == ENDED and (doc is None or lost is not None):
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
@@ -255,7 +276,7 @@ class Recorder:
                 of.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
             successor, fields = self._handed_on(op, call_id, fields, of)
-            successor.record(op, call_id, key, fields, notes, of=of)
+            successor.record(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
         except BaseException:
             if of is not None:
                 of.recorded = is_numbered(record)

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 LAYERS = [
     {"runtime"},
     {"errors", "open_enum", "spelling"},
-    {"call", "context", "encoding", "ids", "misspelt", "redaction", "settings", "tolerant"},
+    {
+        *("call", "context", "encoding", "field_types", "gate", "ids", "misspelt", "redaction"),
+        *("settings", "tolerant"),
+    },
     {"providers"},
     {"prices"},
     {"given"},

@@ -6,8 +6,8 @@ from typing import Any
 from llm_audit.call import SAID, CallFields, Kind, named
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing.json_lines import ID, STORED_ID
-from llm_audit.cli.files.field_types import is_model, types_of
 from llm_audit.errors import UsageError
+from llm_audit.field_types import is_model, types_of
 from llm_audit.providers.blocks import SYSTEM, TEXT, USER
 from llm_audit.providers.messages import Part, read_answers, read_request
 from llm_audit.spelling import did_you_mean, nearest

@@ -20,7 +20,7 @@ from llm_audit.call import (
     named,
 )
 from llm_audit.cli.drawing.json_lines import from_json
-from llm_audit.cli.files.field_types import models_in, types_of
+from llm_audit.field_types import models_in, types_of
 
 if TYPE_CHECKING:
     from bson import CodecOptions

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from llm_audit.call import CallFields
+from llm_audit.open_enum import OpenEnum
 
 
 @cache
@@ -40,6 +41,11 @@ def models_in(value: object, kind: Any) -> Iterator[tuple[type[BaseModel], dict[
 def is_model(kind: Any) -> bool:
     """Tell whether a field of this type has fields itself."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def is_enum(kind: Any) -> bool:
+    """Tell whether a field of this type holds a name of an enum, or one like it."""
+    return isinstance(kind, type) and issubclass(kind, OpenEnum)
 
 
 def _type(annotation: Any) -> Any:

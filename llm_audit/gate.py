@@ -1,7 +1,7 @@
 """The one gate for what a call's fields hold: of the types and in the bounds that `call` declares.
 
-All that is stored passes it when it is encoded, whoever has said it: the caller, a context, a
-message's header, Celery, a provider's response. So does what is read from journals and from files.
+All that is recorded passes it, whoever has said it: the caller, a context, a message's header,
+Celery, a provider's response. So does what is read from journals and from files.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Any fields -> one BSON document, for the journal; says what it changed and moved out.
 
 Nearly every call takes the fast path: `bson.encode`, and a look at the bytes which shows that they
-will be read back equal. The rest is copied value by value (`sanitise`), field by field given the
-type that it has to have (`gate`), and made to fit into a document (`externalise`).
+will be read back equal. The rest is copied value by value (`sanitise`) and made to fit
+(`externalise`).
 
 Read back as `bson` reads them: datetimes in UTC and cut to milliseconds, tuples as lists, compiled
 patterns as `bson.Regex`.
@@ -21,7 +21,6 @@ from llm_audit.encoding.moved import SUBTYPE, is_id, is_mark
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
 from llm_audit.errors import let_through
-from llm_audit.gate import fit, fits
 
 __all__ = ["Blob", "Encoded", "encode", "encode_plain"]
 
@@ -48,21 +47,14 @@ def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> En
     Returns:
         The document; no notes and no blobs if it will be read back equal.
     """
-    if fits(fields):
-        raw = encode_plain(fields, max_bytes, media_limit_bytes)
-        if raw is not None:
-            return Encoded(raw, (), ())
+    raw = encode_plain(fields, max_bytes, media_limit_bytes)
+    if raw is not None:
+        return Encoded(raw, (), ())
     return encode_carefully(fields, max_bytes, media_limit_bytes)
 
 
 def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> bytes | None:
-    """Encode fields that will be read back equal, or return None: `encode` takes more care.
-
-    Args:
-        fields: They hold what they have to, see `gate.fits`.
-        max_bytes: As of `encode`.
-        media_limit_bytes: As of `encode`.
-    """
+    """Encode fields that will be read back equal, or return None: `encode` takes more care."""
     try:
         raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
         equal = len(raw) <= max_bytes and (
@@ -93,7 +85,6 @@ def encode_carefully(
     document = sanitise(fields, notes)
     if rewrite is not None:
         document = rewrite(document)
-    fit(document, notes)
     blobs = move_media(document, media_limit_bytes, notes)
     raw = bson.encode(document, codec_options=CODEC_OPTIONS)
     if len(raw) > max_bytes:

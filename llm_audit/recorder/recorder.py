@@ -251,11 +251,8 @@ class Recorder:
         if lost is not None and op != ENDED:
             kept, note = strip_content(fields, f"dropped: {lost}")
             told = (*notes, note)
-        if op not in _ASKED_ELSEWHERE:
-            doubtful = not gate.fits(kept)
-        doc = None
-        if not doubtful:
-            doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes)
+        fits = not doubtful if op in _ASKED_ELSEWHERE else gate.fits(kept)
+        doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes) if fits else None
         if op == ENDED and (doc is None or lost is not None):
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
@@ -386,8 +383,16 @@ class Recorder:
         self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting
     ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
         """Return the document, what was changed, the names of its blobs, and why they are lost."""
+        cut = Notes()
+
+        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
+            clean = rewriting(document)
+            gate.fit(clean, cut)  # not before: half a secret is not known as one
+            return clean
+
         limit = self.settings.media_limit_bytes
-        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewriting)
+        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewrite)
+        changes = (*changes, *cut.lines())
         names, lost = self._write_blobs(blobs)
         if lost is not None:
             changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")

@@ -9,7 +9,6 @@ from llm_audit import LLMLogger
 from llm_audit.call import CONTENT, CallFields, Kind, named
 from llm_audit.cli.files.columns import ALL_COLUMNS, PLAIN_COLUMNS
 from llm_audit.context import CallContext, enter, leave
-from llm_audit.gate import shortened
 from llm_audit.journal.operations import BARE_FIELD_MAX_BYTES
 from llm_audit.queries.views import v_calls, v_failures
 from llm_audit.redaction.functions import STRUCTURE
@@ -72,15 +71,13 @@ def test_who_and_how_much_stay_where_the_spool_is_full(full_spool: RecordedCalls
 
 
 def test_what_stays_where_the_spool_is_full_is_small(full_spool: RecordedCalls) -> None:
-    """Labels that are as large as content go with it; an id is cut, and stays."""
+    """Labels and ids that are as large as content go with it, and the note names them."""
     large = "x" * BARE_FIELD_MAX_BYTES
-    start(tags=[f"{n}{large}" for n in range(5)], user_id=large, session_id="s", task_id="t")
+    start(tags=["a", large], user_id=large, session_id="s", task_id="t")
     call = full_spool[-1]
 
-    assert (call.tags, call.session_id, call.task_id) == ([], "s", "t")
-    assert call.user_id == shortened(large)
-    assert "user_id: 2048 characters, cut to 512" in call.encoding_notes
-    assert "messages, tags: dropped: spool_max_bytes" in call.encoding_notes
+    assert (call.tags, call.user_id, call.session_id, call.task_id) == ([], None, "s", "t")
+    assert call.encoding_notes == ["messages, user_id, tags: dropped: spool_max_bytes"]
 
 
 def test_no_body_is_left_where_a_rule_fails() -> None:

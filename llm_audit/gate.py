@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
@@ -30,10 +31,11 @@ class _Field(NamedTuple):
 
     kind: Any
     most: AtMost
-    required: bool
+    required: bool = True
+    may_be_none: bool = False
 
 
-_Look: TypeAlias = tuple[frozenset[Any], int, Callable[[Any], bool] | None]
+_Look: TypeAlias = tuple[frozenset[Any], int, Callable[[Any], Any] | None]
 
 
 def shortened(name: str, most: int = AtMost().characters) -> str:
@@ -88,7 +90,8 @@ class _Fitting:
     def model(self, fields: dict[str, Any], model: type[BaseModel]) -> None:
         """Fit the fields of a model, in place."""
         for name, field in _fields(model).items():
-            if (value := fields.get(name)) is not None:
+            value = fields.get(name)
+            if name in fields and not (value is None and field.may_be_none):
                 kept = self._at(name, field, value)
                 if kept is None:
                     del fields[name]
@@ -106,12 +109,12 @@ class _Fitting:
         """Return what is kept of a value, None if it is nothing."""
         if kind is str or (type(kind) is tuple and isinstance(value, str)):
             return self._text(value, most.characters)
-        if is_enum(kind):
+        if is_enum(kind) and isinstance(value, str) and value.strip():
             return self._text(value, NAME_MAX_CHARACTERS)
         if kind in {dict, list}:
             return self._container(kind, value)
         if get_origin(kind) is list:
-            return self._list(_Field(get_args(kind)[0], most, required=True), value)
+            return self._list(_Field(get_args(kind)[0], most), value)
         if is_model(kind):
             return self._document(kind, value)
         return value if _is_one(value, kind) else self._left_out(value)
@@ -126,9 +129,8 @@ class _Fitting:
         document = dict(value) if isinstance(value, Mapping) else {}
         self.model(document, kind)
         fields = _fields(kind).items()
-        if not document or any(document.get(name) is None for name, its in fields if its.required):
-            return self._left_out(value)
-        return document
+        is_whole = all(name in document for name, field in fields if field.required)
+        return document if is_whole and isinstance(value, Mapping) else self._left_out(value)
 
     def _text(self, value: Any, most: int) -> Any:
         if isinstance(value, str):
@@ -178,7 +180,8 @@ def _fields(model: type[BaseModel]) -> dict[str, _Field]:
         elif get_origin(kind) is dict or kind == list[object]:
             held = get_origin(kind)
         if held != ():
-            fields[name] = _Field(held, most, field.is_required())
+            may_be_none = NoneType in get_args(field.annotation)
+            fields[name] = _Field(held, most, field.is_required(), may_be_none)
     return fields
 
 
@@ -222,12 +225,8 @@ def _all_fit(fields: Mapping[str, Any], looks: Mapping[str, _Look]) -> bool:
         if look is not None:
             usual, most, inside = look
             kind = type(value)
-            if kind is str:
-                fit = len(value) <= most
-            else:
-                fit = kind in usual or _is_of(usual, kind)
-                fit = fit and (inside is None or inside(value))
-            if not fit:
+            fit = len(value) <= most if kind is str else kind in usual or _is_of(usual, kind)
+            if not fit or not (inside is None or inside(value)):
                 return False
     return True
 
@@ -253,12 +252,13 @@ def _are_models(items: list[Any], *, looks: Mapping[str, _Look], most: AtMost) -
 
 
 def _look_at(field: _Field) -> _Look:
-    kind, most, _ = field
-    usual, characters, inside = frozenset({kind}), -1, None
+    kind, most = field.kind, field.most
+    usual, characters = frozenset({kind}), -1
+    inside: Callable[[Any], Any] | None = None
     if kind is str:
         characters = most.characters
     elif is_enum(kind):
-        characters = NAME_MAX_CHARACTERS
+        characters, inside = NAME_MAX_CHARACTERS, str.strip
     elif kind is float:
         usual, inside = frozenset({float, int}), math.isfinite
     elif type(kind) is tuple:  # a float may be none that counts

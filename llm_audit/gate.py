@@ -7,7 +7,6 @@ Celery, a provider's response. So does what is read from journals and from files
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from functools import cache, partial
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
@@ -35,6 +34,8 @@ class _Field(NamedTuple):
     may_be_none: bool = False
 
 
+_COUNT = _Field(int, AtMost())
+_COUNTS = dict[str, int]
 _Look: TypeAlias = tuple[frozenset[Any], int, Callable[[Any], Any] | None]
 
 
@@ -111,7 +112,7 @@ class _Fitting:
             return self._text(value, most.characters)
         if is_enum(kind) and isinstance(value, str) and value.strip():
             return self._text(value, NAME_MAX_CHARACTERS)
-        if kind in {dict, list}:
+        if kind in (dict, list, _COUNTS):
             return self._container(kind, value)
         if get_origin(kind) is list:
             return self._list(_Field(get_args(kind)[0], most), value)
@@ -120,10 +121,16 @@ class _Fitting:
         return value if _is_one(value, kind) else self._left_out(value)
 
     def _container(self, kind: type, value: Any) -> Any:
+        if kind == _COUNTS:
+            return self._counts(value) if isinstance(value, Mapping) else self._left_out(value)
         if isinstance(value, Mapping if kind is dict else list | tuple):
             return value
         self._note(f"{type_name(value)} stored in a {kind.__name__}")
         return {"value": value} if kind is dict else [value]
+
+    def _counts(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        counts = {name: self._at(name, _COUNT, count) for name, count in value.items()}
+        return {name: count for name, count in counts.items() if count is not None}
 
     def _document(self, kind: type[BaseModel], value: Any) -> Any:
         document = dict(value) if isinstance(value, Mapping) else {}
@@ -144,7 +151,10 @@ class _Fitting:
         return self._left_out(value)
 
     def _list(self, item: _Field, value: Any) -> Any:
-        given = [value] if isinstance(value, str) else value
+        given = value
+        if isinstance(value, str):
+            given = [value]
+            self._note("str stored in a list")
         if not isinstance(given, list | tuple):
             return self._left_out(value)
         kept: list[Any] = []
@@ -177,7 +187,7 @@ def _fields(model: type[BaseModel]) -> dict[str, _Field]:
         held: Any = kind
         if kind is object:
             held = tuple(get_args(field.annotation))  # none where it may be anything
-        elif get_origin(kind) is dict or kind == list[object]:
+        elif kind == list[object] or (get_origin(kind) is dict and kind != _COUNTS):
             held = get_origin(kind)
         if held != ():
             may_be_none = NoneType in get_args(field.annotation)
@@ -206,10 +216,7 @@ def _is_whole_number(value: Any) -> bool:
     return number is not None and -_INT64 <= number < _INT64 and int(number) == number
 
 
-def _number(value: Any) -> int | float | Decimal | None:
-    if type_name(value) == "Decimal128":  # by name: `llm-audit --help` needs no driver
-        value = value.to_decimal()
-        return value if value.is_finite() else None
+def _number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
@@ -265,6 +272,8 @@ def _look_at(field: _Field) -> _Look:
         usual, characters = frozenset({bool, int}), most.characters
     elif is_model(kind):
         usual, inside = frozenset({dict}), partial(_all_fit, looks=_looks_at(kind))
+    elif kind == _COUNTS:
+        usual, inside = frozenset({dict}), lambda counts: {*map(type, counts.values())} <= {int}
     elif kind == list[str]:
         usual, inside = frozenset({list}), partial(_are_texts, most=most)
     elif get_origin(kind) is list:

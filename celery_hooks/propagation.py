@@ -62,7 +62,7 @@ def load(request: Any) -> CallContext:
         if not header:
             return CallContext()
         carried = _carried(header)
-    except Exception as error:  # noqa: BLE001  (whatever a message may hold)
+    except BaseException as error:  # noqa: BLE001  (whatever a message may hold)
         let_through(error)
         log_once(f"A message's {HEADER} header is unreadable: {type(error).__name__}.")
         return CallContext(notes=(f"{HEADER}: unreadable ({type(error).__name__}), left out",))

@@ -6,6 +6,8 @@ from datetime import datetime
 from types import NoneType
 from typing import Any
 
+from llm_audit.redaction.folding import folded
+
 _KEPT_MAX = 20_000  # names that are remembered; a program has some hundreds
 
 _BETWEEN = r"[\s_.-]?"  # words of a name
@@ -21,6 +23,13 @@ _NO_TOKEN = re.compile(
     r".*(?:per|first|last|begin|start|stop|end|next|page|continuation|cursor|sync|cancellation"
     r"|eos|bos|eot|pad|unk|mask|sep|cls|special|image|audio|decoded|predicted|sampled)token"
     r"|.*tokens"
+)
+# What may stand behind the name: which one it is, and of what.
+_ENDING = re.compile(
+    r"(?:\d{1,4}|prod(?:uction)?|dev(?:elopment)?|test(?:ing)?|stag(?:e|ing)|live|sandbox|local|old|new"
+    r"|current|previous|backup|default|main|primary|secondary|value|confirm(?:ation)?|repeat(?:ed)?"
+    r"|plain|raw|b64|base64|openai|anthropic|google|gemini|azure|aws|github|gitlab|slack|stripe|groq"
+    r"|mistral|cohere|hf|huggingface|openrouter|deepseek)\Z"
 )
 _HEADERS = re.compile(r"(?:\w*[_-])?headers", re.IGNORECASE)
 # Headers that say nothing secret; what others hold is replaced.
@@ -58,7 +67,9 @@ def is_secret(name: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    plain = _PARTS.sub("", name[-128:]).lower()
+    plain = _PARTS.sub("", folded(name[-128:])[0]).lower()
+    if (ending := _ENDING.search(plain)) and ending.start():
+        plain = plain[: ending.start()]
     found = _SECRET_NAME.search(plain)
     while found is not None and found.end() != len(plain):
         found = _SECRET_NAME.search(plain, found.start() + 1)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from llm_audit.redaction.assignments import find_assignments
+from llm_audit.redaction.folding import folded
 
 NAMED = "named_secret"
 Found = tuple[int, int, str]
@@ -140,7 +141,15 @@ def may_be_in(raw: bytes) -> bool:
         or (_QUOTE in raw and _quote(raw) and _is_assigned(raw))
         or (_EQUALS in raw and _equals(raw) and _is_assigned(raw))
         or (_APOSTROPHE in raw and _apostrophe(raw) and _is_assigned(raw))
+        or _is_disguised(raw)
     )
+
+
+def _is_disguised(raw: bytes) -> bool:
+    """Tell whether there may be one once wide letters and what nobody sees are out of the way."""
+    text = raw.decode("utf-8", "ignore")
+    plain, _ = folded(text)
+    return plain is not text and may_be_in(plain.encode())
 
 
 def _is_assigned(raw: bytes) -> bool:
@@ -150,6 +159,15 @@ def _is_assigned(raw: bytes) -> bool:
 
 def find(text: str) -> Iterator[Found]:
     """Give the spans of secrets in a text, with the name of the rule that found each."""
+    plain, places = folded(text)
+    if places is None:
+        yield from _find(plain)
+        return
+    for start, end, name in _find(plain):
+        yield places[start], places[end - 1] + 1, name
+
+
+def _find(text: str) -> Iterator[Found]:
     for begins, ends in _near_marks(text):
         at = begins
         while (near := _SHAPED.search(text, at, ends)) is not None:

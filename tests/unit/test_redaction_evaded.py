@@ -39,12 +39,37 @@ def stored(value: Any, **settings: Any) -> str:
         f'\n {{"a": "{KEY}"}}',
         '{"a": "\\u0073k-proj-0123456789abcdefABCDEF"}',
         '{"api\\u005fkey": "sk-proj-0123456789abcdefABCDEF"}',
+        f"s\u200bk-proj-\u00ad{KEY[8:]}",
+        f"\uff53k-proj-{KEY[8:]}",
+        f"sk\u2011proj\u2011{KEY[8:]}",
     ],
     ids=repr,
 )
 def test_a_key_is_replaced_wherever_it_stands(value: Any) -> None:
     """In patterns, code, bytes, names of documents, and JSON in JSON, escaped or not."""
     assert "0123456789abcdef" not in stored(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "pass\u200bword", "\uff50assword", "PASS-WORD", "Pass Word", "pass.word"),
+        *("password_1", "password2", "passwordConfirmation", "api_key_openai", "token_prod"),
+    ],
+    ids=ascii,
+)
+def test_what_a_name_says_is_secret_is_replaced_however_it_is_spelled(name: str) -> None:
+    """With blanks and signs in it, wide letters, or with what tells which one it is behind."""
+    assert PASSWORD not in stored({name: PASSWORD})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokens_total", "max_tokens", "password_policy", "token_type", "tokenizer", "secretary"],
+)
+def test_a_name_that_only_looks_like_it_keeps_its_value(name: str) -> None:
+    """What is counted in tokens, and what is said about passwords, is stored."""
+    assert PASSWORD in stored({name: PASSWORD})
 
 
 @pytest.mark.parametrize(

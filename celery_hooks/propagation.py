@@ -14,6 +14,7 @@ from celery_hooks import received
 from llm_audit.context import NOWHERE, CallContext, current_context
 from llm_audit.errors import let_through, log_once
 from llm_audit.recording import trace_here
+from llm_audit.redaction.carried import carried as redacted
 
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
@@ -32,12 +33,17 @@ def dump(context: CallContext) -> str | None:
     carried: dict[str, Any] = {}
     cut: list[str] = []
     room = MAX_BYTES - NOTE_MAX_BYTES
+    given: dict[str, Any] = {}
     for name in (*ID_FIELDS, "tags", "metadata"):
-        value = getattr(context, name)
-        if not value:
-            continue
-        size = _size(name, value)
-        if size is None or size > room:
+        if value := getattr(context, name):
+            try:
+                given[name] = json.loads(_json(value))
+            except BaseException as error:  # noqa: BLE001  (circular, or what its str() raises)
+                let_through(error)
+                cut.append(name)
+    for name, value in redacted(given).items():  # brokers keep messages, perhaps on a disk
+        size = len(_json({name: value}))
+        if size > room:
             cut.append(name)
         else:
             carried[name] = value
@@ -178,14 +184,5 @@ def _inner(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else {}
 
 
-def _size(name: str, value: Any) -> int | None:
-    """Return what a part of the context takes up in the header, or None if it cannot travel."""
-    try:
-        return len(_json({name: value}))
-    except BaseException as error:  # noqa: BLE001  (circular, too deep, or what its str() raises)
-        let_through(error)
-        return None
-
-
-def _json(carried: dict[str, Any]) -> str:
+def _json(carried: object) -> str:
     return json.dumps(carried, default=str, separators=(",", ":"))

@@ -13,6 +13,7 @@ from llm_audit.settings import report_mistake
 
 MAX_CHARACTERS = 20_000
 _CAUSES_MAX = 8
+_FRAMES_MAX = 1_000
 _TELLING_CHARACTERS = 8  # a shorter text may be in another by chance
 CAUSE_BY_NAME = {
     "SoftTimeLimitExceeded": "soft_time_limit",
@@ -173,12 +174,34 @@ def _wrapped_in(error: BaseException) -> BaseException | None:
 
 
 def _traceback(error: BaseException) -> str:
+    """Return files, lines and functions, and what the exceptions say; no line of the source.
+
+    A key stands in many a line: `OpenAI(api_key="sk-...")`.
+    """
     try:
-        return "".join(traceback.format_exception(error))
+        whole = traceback.TracebackException.from_exception(error, lookup_lines=False)
+        parts = [whole]
+        for part in parts:  # which grows meanwhile
+            _forget_source(part)
+            inner = (part.__cause__, part.__context__, *(part.exceptions or ()))
+            parts += [one for one in inner if one is not None and one not in parts]
+        return "".join(whole.format())
     except BaseException as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
         let_through(fault)
-        frames = "".join(traceback.format_tb(error.__traceback__))
-        return f"{frames}{type(error).__name__}: {_text(error)}\n"
+        frames = traceback.extract_tb(error.__traceback__, limit=-_FRAMES_MAX)
+        places = (f'  File "{one.filename}", line {one.lineno}, in {one.name}\n' for one in frames)
+        return f"{''.join(places)}{type(error).__name__}: {_text(error)}\n"
+
+
+def _forget_source(part: traceback.TracebackException) -> None:
+    part.stack = traceback.StackSummary.from_list(
+        [
+            traceback.FrameSummary(one.filename, one.lineno, one.name, lookup_line=False, line="")
+            for one in part.stack
+        ]
+    )
+    if hasattr(part, "text"):  # of a SyntaxError
+        part.text = ""
 
 
 def _text(value: object) -> str:

@@ -159,11 +159,16 @@ class Rewriting:
         """Return notes as they may be stored: they name keys, which may be anything."""
         if self._failed is not None:
             return (self._failed,)
-        walk = self._walk(self._rules)
-        if self._redaction.functions:  # whose work nobody knows
+        try:
+            walk = self._walk(self._rules)
+            told = [walk.text(line) for line in lines]
+        except BaseException as fault:  # noqa: BLE001
+            let_through(fault)
+            return (NOTE,)
+        if self._redaction.functions:  # of which nobody knows what they look for
             fields = dict.fromkeys(line.partition(":")[0].partition(".")[0] for line in lines)
             return [f"{field}: changed to be stored, before it was redacted" for field in fields]
-        return [walk.text(line) for line in lines]
+        return told
 
     def counts_with(self, before: Mapping[str, int]) -> dict[str, int]:
         """Return how often each rule has replaced something, with what was counted before."""

@@ -44,6 +44,8 @@ def is_placeholder(value: str) -> bool:
 
 def find_assignments(text: str) -> Iterator[Span]:
     """Give the spans of values that have a secret's name."""
+    if not any(sign in text for sign in "\"'=:"):
+        return
     low = text.lower()
     if len(low) != len(text):  # of few letters: positions have to be the same
         low = "".join(small if len(small := one.lower()) == 1 else one for one in text)

@@ -23,7 +23,7 @@ Found = tuple[int, int, str, str]  # start, end, the rule's name, its operator
 _LOOK_FIRST_CHARACTERS = 256  # of a shorter text the patterns cost no more than a look
 _JSON_BEGINS = ("{", "[", '"')
 _JSON_MAX_CHARACTERS = 4 * 2**20
-# Pictures and sound are that long and hold no text; to look through them takes a second per MB.
+# Pictures and sound are that long, and the rules take a second per MB to look through them.
 _MEDIA_MIN_CHARACTERS = 32 * 2**10
 _DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
@@ -77,11 +77,10 @@ class Walk:
 
     def text(self, text: str) -> str:
         """Return a text as it may be stored."""
-        if len(text) > _MEDIA_MIN_CHARACTERS and _is_base64(text):
-            return text
+        is_read = False
         if text.lstrip()[:1] in _JSON_BEGINS and len(text) <= _JSON_MAX_CHARACTERS:
-            text = self._json(text)
-        found = sorted(self._found_in(text))
+            text, is_read = self._json(text)
+        found = sorted(self._found_in(text, is_read=is_read))
         if not found:
             return text
         parts: list[str] = []
@@ -94,10 +93,13 @@ class Walk:
                 at = end
         return "".join((*parts, text[at:]))
 
-    def _found_in(self, text: str) -> Iterator[Found]:
-        if self._for_secrets and _may_hold_secrets(text):
+    def _found_in(self, text: str, *, is_read: bool) -> Iterator[Found]:
+        """Give what is found in a text, of one that is JSON and was read all but the secrets."""
+        if self._for_secrets and not is_read and _may_hold_secrets(text):
             for start, end, name in secrets.find(text):
                 yield start, end, name, "remove"
+        if not self._rules or (len(text) > _MEDIA_MIN_CHARACTERS and _is_base64(text)):
+            return
         for rule in self._rules:
             for start, end in rule.find(text):
                 if start < end:
@@ -178,27 +180,27 @@ class Walk:
         self.counts[secrets.NAMED] += 1
         return replacement("remove", secrets.NAMED, "", self._key)
 
-    def _json(self, text: str) -> str:
-        """Return a text of JSON as it may be stored; as it is if it is none, or holds nothing."""
+    def _json(self, text: str) -> tuple[str, bool]:
+        """Return a text of JSON as it may be stored, and whether it was read; else as it is."""
         escaped = "\\u" in text  # behind which any character may stand
         if not escaped and not (self._for_secrets and _may_hold_secrets(text)):
-            return text
+            return text, False
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            return text
-        if isinstance(value, str | int | float | None):
-            return text
+            return text, False
+        if not isinstance(value, dict | list):
+            return text, False
         rules = self._rules if escaped else ()  # else they find it in the text
         inside = Walk(rules, self._key, self._check, for_secrets=self._for_secrets)
         clean = inside.value(value)
         if not inside.counts:
-            return text
+            return text, True
         self.counts.update(inside.counts)
         separators = (",", ": ") if '": ' in text else (",", ":")
         if '", "' in text or ', "' in text:
             separators = (", ", separators[1])
-        return json.dumps(clean, ensure_ascii=escaped, separators=separators)
+        return json.dumps(clean, ensure_ascii=escaped, separators=separators), True
 
 
 def _is_base64(text: str) -> bool:

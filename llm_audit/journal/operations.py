@@ -38,6 +38,7 @@ from llm_audit.journal.losses import INTERNAL
 from llm_audit.journal.precedence import Rank, lowest_key, rank_of
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.retention import Retention
+from llm_audit.redaction.failing import without_text
 from llm_audit.runtime.kept import kept
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
@@ -47,13 +48,6 @@ _RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConvers
 _pack_length = struct.Struct("<i").pack
 
 # What is left of a record that has to do without its content, each as far as it is small.
-# What no caller and no provider writes: what is known of a call without a word of theirs.
-_OURS = frozenset(
-    {
-        *named(Kind.FIGURE),
-        *("schema_version", "call_type", "environment", "service", "host", "pid", "process_nonce"),
-    }
-)
 BARE_FIELDS = frozenset(named(Kind.WHO, Kind.FIGURE, Kind.LABEL))
 BARE_FIELD_MAX_BYTES = 2048
 
@@ -307,14 +301,14 @@ def bare(record: Record, reason: str) -> Record:
 
 
 def unsaid(record: Record, why: str) -> tuple[Record, int]:
-    """Return a record with nothing that anybody said or named, and how many fields that takes.
+    """Return a record without any text and id, and how many fields that takes from it.
 
     Args:
         record: Of a call.
         why: For the note that names the fields.
     """
     fields = _fields(record)
-    left = {name: value for name, value in fields.items() if name in _OURS}
+    left = without_text(fields)
     gone = [name for name in fields if name not in left]
     notes = (f"{', '.join(gone)}: {why}",) if gone else ()
     return record._replace(doc=bson.encode(left), notes=notes, blobs=()), len(gone)

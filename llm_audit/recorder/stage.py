@@ -17,7 +17,7 @@ from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import AS_STORED
 from llm_audit.journal.operations import unsaid
-from llm_audit.journal.records import OWN, START, VERDICT, Record
+from llm_audit.journal.records import OWN, START, Record
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.operators import replacement
 from llm_audit.settings import Settings
@@ -40,8 +40,6 @@ class Stage:
 
     def __call__(self, record: Record) -> Record:
         """Return a record as it may be sent; without its content, where that cannot be told."""
-        if record.op == VERDICT:  # it holds nothing that anybody has said
-            return record
         try:
             return self._redacted(record)
         except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)

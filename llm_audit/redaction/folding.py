@@ -31,6 +31,7 @@ _UNUSUAL = re.compile(f"[{_INVISIBLE}{_BLANKS}{_DASHES}{_DOTS}{_FANCY}{_DIGITS}]
 _KNOWN = {
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe58\ufe63\uff0d", "-"),
     **dict.fromkeys("\u3002\u2024\ufe52\uff0e\uff61", "."),
+    "\u1680": " ",
 }
 
 
@@ -49,7 +50,12 @@ def folded(text: str) -> tuple[str, Sequence[int] | None]:
     plain = _UNUSUAL.sub(_plain, text)
     if len(plain) == len(text):
         return plain, None
-    return plain, [at for at, character in enumerate(text) if not _REMOVED.match(character)]
+    places: list[int] = []
+    at = 0
+    for removed in _REMOVED.finditer(text):
+        places += range(at, removed.start())
+        at = removed.end()
+    return plain, [*places, *range(at, len(text))]
 
 
 def _plain(found: re.Match[str]) -> str:

@@ -15,7 +15,9 @@ from waiting import Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
+from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
+from llm_audit.store.indexes import VERDICTS
 
 NAME = "Ada Lovelace"
 PERSON = "[redacted:person]"
@@ -24,7 +26,9 @@ DEAD = f"""
 import os, signal
 import llm_audit
 from llm_audit import LLMLogger
+from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
+from llm_audit.store.indexes import VERDICTS
 
 llm_audit.configure(redact_in_shipper=Rule("person", "{NAME}"), pending_after_seconds=3600)
 messages = [{{"role": "user", "content": "I am {NAME}"}}]
@@ -87,6 +91,16 @@ def test_text_that_no_rule_can_see_is_left_out(calls: Calls, recording: Recordin
     assert any("too large for redact_in_shipper" in note for note in call["encoding_notes"])
     recording()  # ends what recorded before
     assert not [*settings.spool_dir.rglob("*.blob")]
+
+
+def test_what_is_said_of_an_attempt_passes_the_stage(calls: Calls, recording: Recording) -> None:
+    """How a task's process ended may quote anything, and is written to every call of it."""
+    recording(redact_in_shipper=Rule("person", NAME))
+    end_calls_of_attempt("attempt-1", RuntimeError(f"{NAME} left"), task_id="task-1")
+    assert llm_audit.flush(PATIENCE)
+    (verdict,) = calls.database[VERDICTS].find()
+
+    assert verdict["error_message"] == f"{PERSON} left"
 
 
 def raises(text: str) -> NoReturn:

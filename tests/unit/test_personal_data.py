@@ -1,5 +1,6 @@
 """What the ready-made rules find, what they leave, and that no text makes them slow."""
 
+import random
 from itertools import product
 
 import bson
@@ -9,6 +10,7 @@ from llm_audit import configure
 from llm_audit.errors import ConfigurationError
 from llm_audit.redaction import pseudonym
 from llm_audit.redaction.apply import Redaction
+from llm_audit.redaction.folding import folded
 from llm_audit.redaction.operators import pseudonym_of, replacement
 from llm_audit.redaction.personal import READY_MADE
 from llm_audit.redaction.rule import Rule
@@ -121,3 +123,17 @@ def test_a_mask_shows_what_tells_nobody() -> None:
     }
 
     assert {given: replacement("mask", *given, None) for given in shown} == shown
+
+
+def test_what_is_read_as_people_do_keeps_its_place() -> None:
+    """Whatever is wide, circled or not seen at all, each character left is that of its place."""
+    drawn = random.Random(7)
+    for _ in range(2_000):
+        text = "".join(
+            drawn.choices("a1 \u200b\u00a0\uff11\u0661-\u2013é😀\U0001d7ce\ufeff\u2460", k=9)
+        )
+        plain, places = folded(text)
+        where = range(len(text)) if places is None else places
+        assert len(plain) == len(where), ascii(text)
+        for character, at in zip(plain, where, strict=True):
+            assert character == text[at] or not text[at].isascii(), ascii(text)

@@ -6,6 +6,7 @@ from llm_audit.encoding.moved import Problem, media_before, media_of, restore
 from llm_audit.queries.steps import Content, Document, Each, Steps
 
 MEDIA_MAX_BYTES = 2**28
+CHECKED_MAX = 100  # contents
 
 
 class TooMuch(Problem):
@@ -45,7 +46,7 @@ def checked(call: Document, max_bytes: int) -> Steps[dict[str, str]]:
         max_bytes: How much to look at; of the rest nothing is said.
     """
     media = _Media(call, max_bytes)
-    media.wanted.extend(sorted(media_of(call)))
+    media.wanted.extend(sorted(media_of(call))[:CHECKED_MAX])
     yield from media.fetch()
     found = media.problems.items()
     return {sha256: str(problem) for sha256, problem in found if type(problem) is not TooMuch}

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -126,6 +126,36 @@ async def test_a_call_comes_back_whole(calls: Calls, fields: dict[str, Any], ans
     assert call.response_message == response_message
     assert SyncLLMCallRepository(calls).get(call_id, with_media=True) == call
     assert all(len(stored(calls, sha256)) > 100_000 for sha256 in call.media)
+
+
+def test_every_question_takes_a_call_with_media(calls: Calls) -> None:
+    """What moved is in nobody's way, and how it begins is found by a search."""
+    document = {"type": "text", "text": "data:text/plain;base64," + "Zm9v" * 100_000}
+    call_id = start(
+        session_id="s",
+        trace_id="t",
+        system_prompt="data:a/b," + "x" * 300_000,
+        input=b"\xff" * 300_000,
+        messages=[{"role": "user", "content": [document]}],
+        metadata={f"k{n}": "v" * 1_000 for n in range(20_000)},
+    )
+    answer = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": IMAGE}}]}
+    LLMLogger.complete(call_id, response_message=answer, error="QUJD" * 100_000)
+    assert len(arrived(calls, call_id)["media"]) >= 5
+
+    questions = SyncLLMCallRepository(calls)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    found = questions.search("data:text/plain", start_date=since)
+    assert [call.id for call in found] == [call_id]
+    assert found[0].metadata["kind"] == "dict"
+    assert [turn.id for turn in questions.get_session("s").turns] == [call_id]
+    assert questions.get_trace_tree("t").calls == 1
+    assert questions.tool_usage()
+    (listed,) = questions.list_by_filters()
+    assert listed.unreadable == []
+    (whole,) = [questions.get(call_id, with_media=True)]
+    assert whole is not None
+    assert whole.metadata["k19999"] == "v" * 1_000
 
 
 @pytest.mark.usefixtures("bound")

@@ -1,6 +1,8 @@
 """No output of any command steers a terminal, or holds a character that nobody sees."""
 
 import json
+import logging
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pymongo.database import Database
 from llm_audit.cli.app import app
 from llm_audit.cli.commands import config
 from llm_audit.cli.files.columns import ALL_COLUMNS
+from llm_audit.cli.run import _SafeFormatter
 
 Shell = Callable[..., Any]
 
@@ -175,6 +178,12 @@ def test_no_command_prints_what_nobody_sees(
             if "--json" in words or name == "export":
                 for line in ended.lines if "csv" not in words and not ended.code else ():
                     json.loads(line)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    for name in ("calls", "show", "trace", "session", "search", "failures", "costs", "doctor"):
+        ended = shell(*name.split(), *COMMANDS[name][0])
+        text = re.sub(r"\x1b\[[0-9;]*m", "", ended.output)
+        assert text != ended.output, name
+        assert not {*text, *ended.errors} & {*HIDDEN}, name
     [back] = map(json.loads, shell("show", "known", "--json").lines)
     assert back["metadata"] == nasty["llm_calls"].find_one({"_id": "known"})["metadata"]  # type: ignore[index]
     assert "invisible characters:" in shell("show", "known").output
@@ -190,6 +199,7 @@ def test_a_crash_steers_nothing(shell: Shell, monkeypatch: pytest.MonkeyPatch) -
     ended = shell("config")
 
     assert "Traceback" in ended.errors
+    assert not {*_SafeFormatter().format(logging.makeLogRecord({"msg": NASTY}))} & {*HIDDEN}
     assert not {*ended.errors} & {*HIDDEN}
 
 

@@ -20,21 +20,22 @@ HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
 READ_MAX_BYTES = 8192  # a later version may carry more; a stranger may send anything
 ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id")
-CUT_NOTE = "context_cut"
-NOTE_MAX_BYTES = 128  # names every part there is
+PARTS = (*ID_FIELDS, "tags", "metadata")
+CUT = "cut"  # the key that names what was left out
+CUT_MAX_BYTES = 128  # if that is every part there is
 
 
 def dump(context: CallContext) -> str | None:
     """Return a context as the header's value, or None if there is nothing to carry.
 
-    What is no JSON, and what no longer fits, is left out, the least important first to go; the
-    metadata that arrives names it.
+    What is no JSON, and what no longer fits, is left out, the least important first to go; calls
+    that inherit the rest note it.
     """
     carried: dict[str, Any] = {}
-    cut: list[str] = []
-    room = MAX_BYTES - NOTE_MAX_BYTES
+    cut = [*context.cut]
+    room = MAX_BYTES - CUT_MAX_BYTES
     given: dict[str, Any] = {}
-    for name in (*ID_FIELDS, "tags", "metadata"):
+    for name in PARTS:
         if value := getattr(context, name):
             try:
                 given[name] = json.loads(_json(value))
@@ -48,8 +49,8 @@ def dump(context: CallContext) -> str | None:
         else:
             carried[name] = value
             room -= size
-    if cut:
-        carried["metadata"] = {**carried.get("metadata", {}), CUT_NOTE: cut}
+    if left_out := [name for name in PARTS if name in cut and name not in carried]:
+        carried[CUT] = left_out
     return _json(carried) if carried else None
 
 
@@ -81,9 +82,12 @@ def load(request: Any) -> CallContext:
     unread = [name for name in read if carried.get(name) and not read[name]]
     if unread:
         log_once(f"A message's {HEADER} header holds values of wrong types: they are left out.")
-    return CallContext(
-        **read, notes=tuple(f"{HEADER}: {name} of a wrong type, left out" for name in unread)
-    )
+    notes = [f"{HEADER}: {name} of a wrong type, left out" for name in unread]
+    said = carried.get(CUT)
+    cut = tuple(name for name in PARTS if name in said) if type(said) is list else ()
+    if cut:
+        notes.append(f"{HEADER}: {', '.join(cut)} left out, for want of room or words in JSON")
+    return CallContext(**read, notes=tuple(notes), cut=cut)
 
 
 def _carried(header: object) -> dict[str, Any]:
@@ -124,6 +128,7 @@ def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
             metadata=context.metadata,
             **{name: getattr(context, name) for name in ID_FIELDS},
             notes=context.notes,
+            cut=context.cut,
         )
     if context.trace_id or context.shared:
         return context

@@ -46,7 +46,7 @@ class SharedTrace:
 class CallContext:
     """The ids, labels and task that a call made here inherits; immutable, so it may be shared.
 
-    Its notes say what could not be read of them.
+    Its notes say what could not be read of them, `cut` what did not even travel here.
     """
 
     trace_id: str | None = None
@@ -60,6 +60,7 @@ class CallContext:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     shared: SharedTrace | None = field(default=None, compare=False, repr=False)
     notes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    cut: tuple[str, ...] = field(default=(), compare=False, repr=False)
     _fits: bool | None = field(default=None, init=False, compare=False, repr=False)
 
     @property

@@ -534,7 +534,7 @@ def test_a_large_context_is_cut_and_says_so() -> None:
 
     assert len(propagation.dump(context) or "") <= propagation.MAX_BYTES
     assert (carried.trace_id, carried.tags) == ("t", ())
-    assert carried.metadata == {propagation.CUT_NOTE: ["tags", "metadata"]}
+    assert (carried.metadata, carried.cut) == ({}, ("tags", "metadata"))
 
 
 def test_metadata_that_is_no_json_never_fails_a_publish() -> None:
@@ -546,7 +546,7 @@ def test_metadata_that_is_no_json_never_fails_a_publish() -> None:
     assert propagation.load({propagation.HEADER: known}).metadata == {"value": "{1, 2}"}
     cut = propagation.dump(CallContext(trace_id="t", metadata=circular))
     carried = propagation.load({propagation.HEADER: cut})
-    assert (carried.trace_id, carried.metadata) == ("t", {propagation.CUT_NOTE: ["metadata"]})
+    assert (carried.trace_id, carried.metadata, carried.cut) == ("t", {}, ("metadata",))
 
 
 def test_a_context_of_nothing_but_giants_still_fits() -> None:
@@ -557,10 +557,25 @@ def test_a_context_of_nothing_but_giants_still_fits() -> None:
     value = propagation.dump(context)
 
     assert value is not None
-    assert len(value) <= propagation.NOTE_MAX_BYTES
-    assert propagation.load({propagation.HEADER: value}).metadata == {
-        propagation.CUT_NOTE: [*names, "tags", "metadata"]
-    }
+    assert len(value) <= propagation.CUT_MAX_BYTES
+    carried = propagation.load({propagation.HEADER: value})
+    assert (carried.cut, carried.metadata) == ((*names, "tags", "metadata"), {})
+    again = propagation.load({propagation.HEADER: propagation.dump(carried)})
+    assert again.cut == carried.cut, "the next task knows it, too"
+    [note] = again.notes
+    assert note.startswith("x-llm-audit-ctx: trace_id, session_id, ")
+
+
+def test_what_was_cut_is_said_by_us_alone() -> None:
+    """Neither metadata nor a header of somebody else's puts words into the notes."""
+    metadata = {"context_cut": ["user_id"], "cut": ["tags"]}
+    value = propagation.dump(CallContext(trace_id="t", metadata=metadata))
+    carried = propagation.load({propagation.HEADER: value})
+    assert (carried.metadata, carried.cut, carried.notes) == (metadata, (), ())
+
+    for cut in (["evil", {"a": 1}, 5, None], "tags", {"tags": 1}, 5, True):
+        forged = propagation.load({propagation.HEADER: json.dumps({"cut": cut})})
+        assert (forged.cut, forged.notes) == ((), ()), cut
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"metadata": "x"}', '{"tags": 1}'])

@@ -71,7 +71,7 @@ def checked(
                 kept = careful(name, safe_repr(value), otherwise)
             if kept is not None:
                 fields[name] = kept
-                if type(kept) is str or type(kept) is _Unsure:
+                if type(kept) is _Unsure or (type(kept) is str and len(kept) > NAME_MAX):
                     _doubt(name, doubts)
     return fields
 

@@ -31,8 +31,10 @@ _CODE = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"\s*|\[[a-z_]+(?::\w+)?\]|\*+|<[\w\s-]*>|\$\{\w+\}|\{\{?[\w\s.]+\}?\}|os\.environ/\w+|\.\.\."
-    r"|None|null|string|str|x+"
+    r"|None|null|[Tt]rue|[Ff]alse|string|str|x+"
 )
+_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*")
+_SHORTEST = 4  # of what is worth a secret's name: accesskey="P" is of HTML
 _LIKE_A_KEY = re.compile(r"(?=.*[A-Z\d])[\w.~+/=-]{8,}")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^()\[\]{}]{6,}")
 
@@ -66,10 +68,14 @@ def _value_of(text: str, match: re.Match[str]) -> Span | None:
     name = text[begins:ends]
     if not names.is_secret(name) or text[begins - len(quote) : begins] != quote:
         return None
+    sign = text[begins - 1 : begins] if begins and not quote else ""
+    is_prompt = sign and match["opens"] == sign  # "Password:" and what stands behind it
+    if match["colon"] and (is_prompt or sign == ":"):
+        return None
     if match["opens"]:
         return _in_quotes(text, match.end(), match["opens"], name)
     if not quote:
-        return _bare(text, match, in_query=text[begins - 1 : begins] in {"?", "&"})
+        return _bare(text, match, in_query=sign in {"?", "&"})
     number = _NUMBER.match(text, match.end())
     return number.span() if number and not name.lower().endswith("token") else None
 
@@ -80,7 +86,7 @@ def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
     bare = _BARE.match(text, scheme.end() if scheme else match.end())
     if bare is None or is_placeholder(bare[0]):
         return None
-    if not in_query and _CODE.fullmatch(text[bare.start() : bare.end() + 1]):
+    if not in_query and (_CODE.fullmatch(text[bare.start() : bare.end() + 1]) or _is_name(bare[0])):
         return None
     in_sentence = match["colon"] or match["gap"]
     return None if in_sentence and not _MIXED.fullmatch(bare[0]) else bare.span()
@@ -100,6 +106,13 @@ def _in_quotes(text: str, start: int, opens: str, name: str) -> Span | None:
             break
         end += 1
     value = text[start:end]
-    if is_placeholder(value) or (name.lower() == "token" and not _LIKE_A_KEY.fullmatch(value)):
-        return None  # a token may be what a model says
+    if is_placeholder(value) or _is_name(value) or end - start < _SHORTEST:
+        return None
+    if name.lower() == "token" and not _LIKE_A_KEY.fullmatch(value):
+        return None  # it may be what a model says
     return start, end
+
+
+def _is_name(value: str) -> bool:
+    """Tell whether a value is a name of a secret itself: token=token, KEY = "OPENAI_API_KEY"."""
+    return _IDENTIFIER.fullmatch(value) is not None and names.is_secret(value.rpartition(".")[2])

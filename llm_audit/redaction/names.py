@@ -17,10 +17,11 @@ SECRET = (  # each may have anything in front of it, and between its words
     rf"pass(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:{_KEYS}){_BETWEEN}key|authori[sz]ation"
     rf"|cookie|credential|conn(?:ection)?{_BETWEEN}str(?:ing)?|jwt"
 )
-_SECRET_NAME = re.compile(f"(?:{SECRET.replace(_BETWEEN, '')})s?")
+_SECRET_NAME = re.compile(f".*(?:{SECRET.replace(_BETWEEN, '')})s?", re.DOTALL)
 # What ends in token and is none to keep: what models and pages are counted and marked with.
 _NO_TOKEN = re.compile(
     r".*(?:per|first|last|begin|start|stop|end|next|page|continuation|cursor|sync|cancellation"
+    r"|input|output|backward|forward|request|lock|idempotency"
     r"|eos|bos|eot|pad|unk|mask|sep|cls|special|image|audio|decoded|predicted|sampled)token"
     r"|.*tokens"
 )
@@ -28,7 +29,7 @@ _NO_TOKEN = re.compile(
 _ENDING = re.compile(
     r"(?:\d{1,4}|prod(?:uction)?|dev(?:elopment)?|test(?:ing)?|stag(?:e|ing)|live|sandbox|local|old|new"
     r"|current|previous|backup|default|main|primary|secondary|value|confirm(?:ation)?|repeat(?:ed)?"
-    r"|plain|raw|b64|base64|openai|anthropic|google|gemini|azure|aws|github|gitlab|slack|stripe|groq"
+    r"|plain|raw|base|b64|base64|openai|anthropic|google|gemini|azure|aws|github|gitlab|slack|stripe|groq"
     r"|mistral|cohere|hf|huggingface|openrouter|deepseek)\Z"
 )
 _HEADERS = re.compile(r"(?:\w*[_-])?headers", re.IGNORECASE)
@@ -70,10 +71,7 @@ def _is_secret(name: str) -> bool:
     plain = _PARTS.sub("", folded(name[-128:])[0]).lower()
     if (ending := _ENDING.search(plain)) and ending.start():
         plain = plain[: ending.start()]
-    found = _SECRET_NAME.search(plain)
-    while found is not None and found.end() != len(plain):
-        found = _SECRET_NAME.search(plain, found.start() + 1)
-    return found is not None and not _NO_TOKEN.fullmatch(plain)
+    return bool(_SECRET_NAME.fullmatch(plain) and not _NO_TOKEN.fullmatch(plain))
 
 
 def are_headers(name: str) -> bool:

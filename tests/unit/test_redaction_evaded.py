@@ -103,3 +103,23 @@ def test_a_picture_is_not_searched() -> None:
     stored([picture, f"data:image/png;base64,{picture}", *with_text], redact=Rule("own", find))
 
     assert [text for text in searched if picture in text] == with_text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "client(auth_token=auth_token, cookies=cookies, password=self.password)",
+        "ENV_VAR = 'AWS_CONTAINER_AUTHORIZATION_TOKEN'",
+        'api_key = os.environ["OPENAI_API_KEY"]',
+        'a user expects a "Password:" prompt, and then calls "sendline()"',
+        "arn:aws:secretsmanager:us-west-2:123456789012:secret:MySecret2-a1b2c3",
+        '{"input_token": "nextToken", "output_token": "Marker", "request_token": "a1b2c3d4"}',
+        '<a accesskey="P">',
+        "Set the password: at least twelve characters, none of them twice",
+        "The secret of good tea: water that boils. Its token value: none.",
+        "def login(user: str, password: str, token: str | None = None) -> None: ...",
+    ],
+)
+def test_code_and_prose_about_secrets_stay(text: str) -> None:
+    """Who asks a model about code sends names of secrets all the time, and no secret."""
+    assert text in stored([text]).replace('\\"', '"').replace("\\'", "'")

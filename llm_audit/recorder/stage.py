@@ -6,6 +6,7 @@ What they look for is on this machine's disk, in the journal, until it has been 
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import bson
@@ -36,41 +37,61 @@ class Stage:
     def __init__(self, settings: Settings) -> None:
         here = {"redact": settings.redact_in_shipper, "redact_secrets": False}
         self._redaction = Redaction(settings.model_copy(update=here), budget_seconds=math.inf)
-        self._in_starts: OrderedDict[str, Mapping[str, int]] = OrderedDict()
+        self._starts: OrderedDict[str, _Start] = OrderedDict()
 
     def __call__(self, record: Record) -> Record:
         """Return a record as it may be sent; without its content, where that cannot be told."""
+        began = self._start_of(record)
         try:
-            return self._redacted(record)
+            return self._redacted(record, began)
         except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)
             log_once(
                 f"redact_in_shipper failed with {type(fault).__name__}: until it is fixed, calls "
                 "are stored without their content."
             )
-            unsaid_of, gone = unsaid(record, f"dropped: {NAME} failed")
-            return unsaid_of._replace(redacted=self._counted(record, {NAME: gone} if gone else {}))
+            rest, gone = unsaid(record, f"dropped: {NAME} failed")
+            return rest._replace(redacted=_counted(record, began, Counter({NAME: gone})))
 
-    def _redacted(self, record: Record) -> Record:
+    def _redacted(self, record: Record, began: "_Start") -> Record:
         fields = bson.decode(record.doc, AS_STORED)
         unseen = _Unseen()
         if record.blobs:
             fields = unseen.taken_from(fields)
-        rewriting = Rewriting(self._redaction, fields.get("call_type"))
+        if record.op == START:
+            began.call_type = fields.get("call_type")
+        rewriting = Rewriting(self._redaction, began.call_type)
         return record._replace(
             doc=bson.encode(rewriting.attempt(fields), codec_options=CODEC_OPTIONS),
             notes=(*rewriting.lines(record.notes), *unseen.notes),
-            redacted=self._counted(record, rewriting.counts_with(unseen.counts)),
+            redacted=_counted(record, began, Counter(rewriting.counts_with(unseen.counts))),
             blobs=[name for name in record.blobs if sha256_of(name) not in unseen.hashes],
         )
 
-    def _counted(self, record: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Return what was replaced; the outcome of a call counts what its start has lost, too."""
-        if record.op == START and counts:
-            self._in_starts[record.id] = counts
-            if len(self._in_starts) > _STARTS_MAX:
-                self._in_starts.popitem(last=False)
-        before = self._in_starts.pop(record.id, {}) if record.op == OWN else {}
-        return Counter(record.redacted) + Counter(before) + Counter(counts)
+    def _start_of(self, record: Record) -> "_Start":
+        """Return what is known of the start of a record's call."""
+        if record.op != START:
+            known = self._starts.pop if record.op == OWN else self._starts.get
+            return known(record.id, None) or _Start()
+        start = self._starts.setdefault(record.id, _Start())
+        if len(self._starts) > _STARTS_MAX:
+            self._starts.popitem(last=False)
+        return start
+
+
+@dataclass(slots=True)
+class _Start:
+    """The start of a call: its type, which its end does not say, and what was replaced in it."""
+
+    call_type: object = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def _counted(record: Record, began: _Start, counts: Counter[str]) -> Mapping[str, int]:
+    """Return what was replaced; the outcome of a call counts what its start has lost, too."""
+    total = +(Counter(record.redacted) + counts + (began.counts if record.op == OWN else Counter()))
+    if record.op == START:
+        began.counts.update(counts)
+    return total
 
 
 class _Unseen:

@@ -55,8 +55,8 @@ def _named(given: str, *, slow: bool) -> Iterator[Rule]:
     try:
         yield Rule(name, operator=cast("Operator", operator))
     except ValueError as error:
-        own = "Rules and functions of your own go to llm_audit.configure(redact=...)"
-        raise ValueError(f"{error} {own}") from None
+        own = "rules and functions of your own go to llm_audit.configure(redact=...)"
+        raise ValueError(f"{str(error).removesuffix('.')}; {own}") from None
 
 
 def _rules_of_presidio(operator: str, *, slow: bool) -> Iterator[Rule]:

@@ -14,7 +14,7 @@ Operator = Literal["remove", "mask", "pseudonym"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rule:
     """What must not be stored.
 
@@ -65,6 +65,12 @@ class Rule:
                 object.__setattr__(self, name, tuple(map(str, given)))
         object.__setattr__(self, "_find", _find_with(pattern))
 
+    def __repr__(self) -> str:
+        """Return what tells the rule from others; what it looks for may be nobody's business."""
+        told = {"call_types": self.call_types, "fields": self.fields}
+        rest = "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
+        return f"Rule({self.name!r}, operator={self.operator!r}{rest})"
+
     def find(self, text: str) -> Spans:
         """Return the spans of what must not be stored of a text."""
         return self._find(text)
@@ -75,7 +81,7 @@ def _ready_made(name: str) -> tuple[Find, Callable[[str], bool]]:
 
     if name not in READY_MADE:
         raise ValueError(
-            f"a rule takes a pattern, unless it is a ready-made one: {', '.join(READY_MADE)}."
+            f"a rule takes a pattern, unless it is one of {', '.join(READY_MADE)}."
             f"{did_you_mean(nearest(name, READY_MADE))}"
         )
     return READY_MADE[name]

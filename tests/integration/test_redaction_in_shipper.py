@@ -71,6 +71,22 @@ def test_what_a_slow_rule_finds_is_replaced_on_the_way(calls: Calls, recording: 
     assert call["redacted"] == {"person": 5}
 
 
+def test_a_rule_for_one_type_of_calls_leaves_the_ends_of_others(
+    calls: Calls, recording: Recording
+) -> None:
+    """The end of a call does not say its type; its start, which went before, did."""
+    recording(redact_in_shipper=Rule("person", NAME, call_types=("CHAT",)), pending_after_seconds=0)
+    message = {"role": "assistant", "content": NAME}
+    content = {}
+    for call_type in ("CHAT", "RAG_QUERY"):
+        call_id = LLMLogger.start(call_type=call_type, model="m")
+        assert llm_audit.flush(PATIENCE)
+        LLMLogger.complete(call_id, response_message=message)
+        content[call_type] = arrived(calls, call_id)["response_message"]["content"]
+
+    assert content == {"CHAT": PERSON, "RAG_QUERY": NAME}
+
+
 def test_text_that_no_rule_can_see_is_left_out(calls: Calls, recording: Recording) -> None:
     """What was too large for a document lies in a file beside it; media are kept."""
     settings = recording(redact_in_shipper=Rule("person", NAME))

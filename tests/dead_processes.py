@@ -1,13 +1,18 @@
 """Processes that are killed while MongoDB is away, and what is known of them afterwards."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from children import child
 from waiting import PATIENCE, Call, Calls, until
 
 import llm_audit
 from llm_audit import embedded
 from llm_audit.diagnosis.results import ProcessReport
+from llm_audit.recorder import process
+from llm_audit.recorder.shipment import Shipment
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 
@@ -57,9 +62,9 @@ def ended_during_an_outage(
 ) -> list[str]:
     """Run a script that MongoDB never hears of to its end; return the lines that it printed."""
     server.kill()
-    with child(script, settings) as process:
-        output, errors = process.communicate()
-    assert (process.returncode, errors) == (returncode, "")
+    with child(script, settings) as ending:
+        output, errors = ending.communicate()
+    assert (ending.returncode, errors) == (returncode, "")
     server.restart()
     return output.splitlines()
 
@@ -77,3 +82,26 @@ def recovered(calls: Calls) -> tuple[Call, ProcessReport]:
 
 def counts(entries: list[dict[str, Any]], what: str) -> dict[str, int]:
     return {entry["reason"]: entry["count"] for entry in entries if entry["what"] == what}
+
+
+@contextmanager
+def nothing_sent() -> Iterator[None]:
+    """Let the journal wait, so that what is recorded meanwhile goes in one batch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shipment, "step", lambda *_, **__: False)
+        patch.setattr(Shipment, "empty", property(lambda _: False))
+        yield
+
+
+@contextmanager
+def left_behind() -> Iterator[str]:
+    """Leave what is recorded meanwhile in a journal, as a process does that ends during an outage.
+
+    Yields:
+        The name of the process that is left behind.
+    """
+    with nothing_sent():
+        recorder = process.recorder()
+        yield recorder.constants["process_nonce"]
+        llm_audit.shutdown(0)
+        recorder.shipper._thread.join(PATIENCE)

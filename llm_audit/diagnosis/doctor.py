@@ -1,26 +1,29 @@
 """The doctor: is everything that was recorded in the database, and if not, where is it?"""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside, unreadable_in
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, connect, examine_processes
 from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused, Shortfall
+from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings, get_settings
 from llm_audit.store import media
 from llm_audit.store.codes import only_this_is_refused
-from llm_audit.store.connection import Connection, Documents, server_time
+from llm_audit.store.connection import Connection, Documents, readable_only, server_time
 from llm_audit.store.ensure import IndexState, state_of
 from llm_audit.store.indexes import declared_indexes, media_indexes
 from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import ProcessState
+from llm_audit.store.rejected import DETAIL_MAX
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import INDEX, noted
 
@@ -61,12 +64,15 @@ def doctor(
     try:
         with plain_errors(settings):
             calls = connection.calls()
-            diagnosis.open_calls = _open_calls(calls, pending_seconds)
+            with _as_far_as_it_goes(diagnosis, "the calls that are open"):
+                diagnosis.open_calls = _open_calls(readable_only(calls), pending_seconds)
             with _as_far_as_it_goes(diagnosis, PROCESSES_THAT_RECORD):
                 processes = connection.processes()
                 diagnosis.processes = examine_processes(processes, settings.collection)
             with _as_far_as_it_goes(diagnosis, "what MongoDB refused"):
-                diagnosis.refused = _refused(connection.rejected(), settings.collection)
+                diagnosis.refused = _refused(
+                    readable_only(connection.rejected()), settings.collection
+                )
             with _as_far_as_it_goes(diagnosis, "the indexes"):
                 _look_at_indexes(diagnosis, calls, settings)
             with _as_far_as_it_goes(diagnosis, "the media in GridFS"):
@@ -81,13 +87,17 @@ def doctor(
 
 @contextmanager
 def _as_far_as_it_goes(diagnosis: Diagnosis, what: str) -> Iterator[None]:
-    """Go on where MongoDB refuses to have something looked at, and note that nobody has."""
+    """Go on where something cannot be looked at, and note that nobody has."""
     try:
         yield
     except OperationFailure as error:
         if not only_this_is_refused(error):
             raise
-        diagnosis.not_looked_at[what] = told(error)
+        diagnosis.not_looked_at[what] = f"MongoDB refuses it ({told(error)})"
+    except (PyMongoError, UnavailableError):
+        raise
+    except Exception as fault:  # noqa: BLE001  (somebody has put something odd there)
+        diagnosis.not_looked_at[what] = f"what is there is odd ({type(fault).__name__})"
 
 
 def _done_without(diagnosis: Diagnosis, settings: Settings) -> list[Shortfall]:
@@ -142,11 +152,15 @@ def _refused(rejected: Documents, collection: str) -> Refused:
         ]
     ).to_list()
     oldest = rejected.find(of_ours, {"call_id": 1}).sort("rejected_at", ASCENDING).limit(SAMPLE)
+    reasons: Counter[str] = Counter()
+    for group in groups:
+        reasons[str(group["_id"])[:DETAIL_MAX]] += group["count"]
+    dates = [group["at"] for group in groups if isinstance(group["at"], datetime)]
     return Refused(
-        count=sum(group["count"] for group in groups),
-        oldest_at=min((group["at"] for group in groups), default=None),
-        reasons={group["_id"]: group["count"] for group in groups},
-        call_ids=[document["call_id"] for document in oldest],
+        count=reasons.total(),
+        oldest_at=min(dates, default=None),
+        reasons=dict(reasons),
+        call_ids=[str(document.get("call_id"))[:DETAIL_MAX] for document in oldest],
     )
 
 
@@ -169,8 +183,9 @@ def _open_calls(calls: Documents, pending_seconds: float) -> PendingCalls:
     )
     for group in groups:
         found.count += group["count"]
-        found.by_process[group["_id"] or UNKNOWN] = group["count"]
-        found.oldest_at = min(found.oldest_at or group["oldest_at"], group["oldest_at"])
+        found.by_process[str(group["_id"] or UNKNOWN)] = group["count"]
+        if isinstance(began := group["oldest_at"], datetime):
+            found.oldest_at = min(found.oldest_at or began, began)
     oldest = calls.find(condition, {"_id": 1}).sort("_id", ASCENDING).limit(SAMPLE)
     found.call_ids = sorted(str(call["_id"]) for call in oldest)
     return found

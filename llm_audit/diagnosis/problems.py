@@ -57,8 +57,8 @@ def _of_where_to_look(diagnosis: Diagnosis) -> Iterator[str]:
         )
     for what, why in diagnosis.not_looked_at.items():
         yield (
-            f"Could not look at {what}: MongoDB refuses it ({why}). If a right is missing, ask as "
-            "a user with readWrite on the database."
+            f"Could not look at {what}: {why}. If a right is missing, ask as a user with readWrite "
+            "on the database."
         )
     if diagnosis.unreadable:
         yield (
@@ -84,9 +84,10 @@ def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
     """Yield what is refused, open, or not whole."""
     if diagnosis.refused.count:
         reasons = ", ".join(diagnosis.refused.reasons)
+        first = next(iter(diagnosis.refused.call_ids), "?")
         yield (
             f"MongoDB refused {_counted(diagnosis.refused.count, 'record')} ({reasons}), kept in "
-            f"{REJECTED}, the first of call {diagnosis.refused.call_ids[0]}: fix what refuses "
+            f"{REJECTED}, the first of call {first}: fix what refuses "
             "them, e.g. a validator; then llm-audit spool retry, or llm_audit.retry_rejected(), "
             "sends them again."
         )
@@ -171,6 +172,11 @@ def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
             yield (
                 f"{name} has {_counted(waiting, 'operation')} that MongoDB has not taken, the "
                 f"oldest for {process.backlog_age_seconds:.0f} s: its log says why."
+            )
+        if process.unreadable:
+            yield (
+                f"The document of {name} in {PROCESSES} holds what no process writes, in "
+                f"{', '.join(process.unreadable)}: who has written it?"
             )
         if process.clock_ahead_seconds:
             which = "ahead of" if process.clock_ahead_seconds > 0 else "behind"

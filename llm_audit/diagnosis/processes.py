@@ -1,17 +1,20 @@
 """What the processes' documents prove of their delivery."""
 
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from llm_audit.diagnosis.journals import IN_USE, WAITING
 from llm_audit.diagnosis.results import Diagnosis, ProcessReport
 from llm_audit.journal.losses import CONTENT, JOURNAL, NOTES, RECORD
-from llm_audit.store.connection import Documents, server_time
+from llm_audit.store.connection import Documents, readable_only, server_time
 from llm_audit.store.processes import ProcessState
 
 PROCESSES_THAT_RECORD = "the processes that record"  # in `Diagnosis.not_looked_at`
 SILENT = "silent"
 DEAD = "dead"
+ENTRIES_MAX = 100
+_COUNTS = frozenset({"state", "recorded", "acked_through", "rejected", "retried", "dropped"})
 _PLURALS = {
     RECORD: "operations",
     CONTENT: "operations without content",
@@ -29,22 +32,30 @@ def examine_processes(processes: Documents, collection: str) -> list[ProcessRepo
     """
     # the server's clock wrote `beat_at`, so the server's clock tells how long ago that was
     now = server_time(processes.database)
-    found = processes.find({"collection": collection}).sort("beat_at", -1)
-    return [_examine(process, now) for process in found]
+    # odd ones are looked at, too
+    of_ours = {"$in": [collection]}, {"$not": {"$type": "string"}}, {"$type": "array"}
+    found = readable_only(processes).find({"$or": [{"collection": each} for each in of_ours]})
+    return [_examine(document, now) for document in found.sort("beat_at", -1)]
 
 
 def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
-    report = ProcessReport.model_validate({**document, "nonce": document["_id"]})
-    lease = timedelta(seconds=document.get("lease_seconds", 0))
-    silence = now - document.get("beat_at", now)
+    for name in ("rejected", "dropped", "done_without"):
+        if isinstance(document.get(name), list):
+            document[name] = document[name][:ENTRIES_MAX]
+    report = ProcessReport.model_validate({**document, "nonce": str(document["_id"])})
+    silence = now - (report.beat_at or now)
     report.silent_seconds = max(0.0, silence.total_seconds())
-    if report.state == ProcessState.ALIVE and silence > lease:
+    if report.state == ProcessState.ALIVE and report.silent_seconds > report.lease_seconds:
         report.state = SILENT
-    report.everything_arrived, report.summary = _judge(report, document.get("not_journaled", 0))
+    not_journaled = document.get("not_journaled", 0)
+    report.everything_arrived, report.summary = _judge(report, not_journaled)
+    if odd := _COUNTS.intersection(report.unreadable):
+        report.everything_arrived = None
+        report.summary = f"its document does not tell: {', '.join(sorted(odd))} cannot be read"
     return report
 
 
-def _judge(report: ProcessReport, not_journaled: int) -> tuple[bool | None, str]:
+def _judge(report: ProcessReport, not_journaled: object) -> tuple[bool | None, str]:
     """Say whether everything that a process recorded is in the database."""
     waiting = report.recorded - report.acked_through
     refused = sum(entry.count for entry in report.rejected)
@@ -92,4 +103,8 @@ def connect(diagnosis: Diagnosis) -> None:
 
 
 def _local_time(at: datetime | None) -> str:
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z}" if at else "never"
+    if at is None:
+        return "never"
+    with suppress(OverflowError):  # the first or the last day that there is
+        at = at.astimezone()
+    return f"{at:%Y-%m-%d %H:%M:%S %Z}"

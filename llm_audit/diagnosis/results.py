@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from llm_audit.call import UTCDatetime
+from llm_audit.tolerant import TolerantModel
 
 
 class Loss(BaseModel):
@@ -26,8 +27,8 @@ class Shortfall(BaseModel):
     instead: str = Field(description="what follows, and the mend")
 
 
-class ProcessReport(BaseModel):
-    """One process that has recorded."""
+class ProcessReport(TolerantModel):
+    """One process that has recorded, as far as its document can be read."""
 
     nonce: str
     host: str | None = None
@@ -46,6 +47,7 @@ class ProcessReport(BaseModel):
         0.0, description="how far its machine's clock is ahead of MongoDB's; 0 up to a minute"
     )
     heartbeat_seconds: float = Field(10.0, description="how often it shows one")
+    lease_seconds: float = Field(0.0, description="for how long it may show none")
     silent_seconds: float = Field(0.0, description="since the last one, by MongoDB's clock")
     recorded: int = Field(0, description="operations, at its last sign of life")
     acked_through: int = Field(0, description="up to where everything has arrived or is named here")

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,12 @@ from llm_audit.errors import let_through
 from llm_audit.journal.records import SEQ_MAX
 from llm_audit.runtime import clock, trusted
 
+# A process's document names them all, and may be as large as MongoDB allows at the most.
 CALL_IDS_MAX = 10
+REASONS_MAX = 30
+REASON_MAX_CHARACTERS = ID_MAX_CHARACTERS = 128
+OTHER_REASONS = "other reasons"
+ENTRIES_MAX = 10 * REASONS_MAX
 
 RECORD = "record"
 CONTENT = "content"
@@ -85,7 +91,10 @@ class Losses:
     ) -> None:
         """Count what happened to one operation, or to several that end with number `seq`."""
         now = datetime.now(UTC)
+        reason = reason[:REASON_MAX_CHARACTERS]
         with self.lock:
+            if len(self._entries) >= REASONS_MAX and (what, reason) not in self._entries:
+                reason = OTHER_REASONS
             entry = self._entries.get((what, reason))
             if entry is None:
                 first_seq = max(0, seq - count + 1)
@@ -96,8 +105,10 @@ class Losses:
             entry.first_seq = min(entry.first_seq, seq)
             entry.last_seq = max(entry.last_seq, seq)
             entry.last_at = now
-            new = [call_id for call_id in call_ids if call_id not in entry.call_ids]
-            entry.call_ids += new[: CALL_IDS_MAX - len(entry.call_ids)]
+            if len(entry.call_ids) < CALL_IDS_MAX:
+                names = [str(call_id)[:ID_MAX_CHARACTERS] for call_id in call_ids]
+                new = [name for name in dict.fromkeys(names) if name not in entry.call_ids]
+                entry.call_ids += new[: CALL_IDS_MAX - len(entry.call_ids)]
 
     def entries(self) -> list[dict[str, Any]]:
         """Return one dict for each kind and reason."""
@@ -194,6 +205,21 @@ def entries_in(found: object) -> list[dict[str, Any]]:
         ValidationError: It is something else.
     """
     return [asdict(entry) for entry in _ENTRIES.validate_python(found)]
+
+
+def readable_entries(found: object) -> list[dict[str, Any]]:
+    """Return the same, as far as it is that: others may have written the rest."""
+    readable = []
+    for entry in found[:ENTRIES_MAX] if isinstance(found, list) else ():
+        with suppress(ValidationError):
+            readable += entries_in([entry])
+    return readable
+
+
+def count_in(found: object) -> int:
+    """Return a count that comes back from where others may have written; 0 if it is none."""
+    is_count = isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= SEQ_MAX
+    return int(found) if isinstance(found, int) and is_count else 0
 
 
 def account_in(found: Mapping[str, Any]) -> Account:

@@ -75,7 +75,11 @@ class Closing:
             "error_message": error_message,
             "outcome_key": key,
         }
-        open_calls = {"process_nonce": nonce, "status": LLMCallStatusEnum.PENDING}
+        open_calls = {
+            "_id": {"$type": "string"},  # others are none of ours
+            "process_nonce": nonce,
+            "status": LLMCallStatusEnum.PENDING,
+        }
         with reaching():
             told = self._verdicts.on(open_calls)
         self._send(told)

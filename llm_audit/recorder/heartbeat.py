@@ -19,6 +19,8 @@ from llm_audit.store.connection import Connection, Documents
 from llm_audit.store.processes import KEPT, ProcessState, documents
 
 KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
+NAME_MAX_CHARACTERS = 256
+_NUMBERS = ["int", "long", "double"]  # that Python compares; decimals it does not
 MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
 
 
@@ -56,7 +58,11 @@ class Heartbeat:
             "heartbeat_seconds": settings.beat_seconds(),
             "lease_seconds": settings.lease_seconds,
         }
-        self._identity = {name: value for name, value in identity.items() if value is not None}
+        self._identity = {
+            name: value[:NAME_MAX_CHARACTERS] if isinstance(value, str) else value
+            for name, value in identity.items()
+            if value is not None
+        }
         self._started_at = datetime.now(UTC)
         self._settings = settings
         self._connection = connection
@@ -123,9 +129,9 @@ class Heartbeat:
             "state": ProcessState.ALIVE,
             "beat_at": {"$lt": now - silence},
             "collection": self._settings.collection,
-            "_id": {"$ne": self._nonce},
-            "beat": {"$type": "number"},
-            "lease_seconds": {"$type": "number"},
+            "_id": {"$ne": self._nonce, "$type": "string"},
+            "beat": {"$type": _NUMBERS},
+            "lease_seconds": {"$type": _NUMBERS},
         }
         silent = list(processes.find(query, {"beat": 1, "lease_seconds": 1}))
         # now that the answer is here: this process may have been frozen while it was on its way

@@ -11,13 +11,13 @@ from bson.regex import Regex
 from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.operations import NOT_SENT, REFUSED, Form, Write, bare
 from llm_audit.journal.reader import BATCH_MAX_BYTES
-from llm_audit.journal.records import DamagedRecordError, JournalVersionError, Record, unpack
+from llm_audit.journal.records import Record, unpack
 from llm_audit.settings import Settings
-from llm_audit.store.connection import Connection
+from llm_audit.store.connection import Connection, readable_only
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import documents, note_retried
@@ -101,10 +101,12 @@ def _batches(connection: Connection, settings: Settings) -> Iterator[list[_Kept]
     """Yield what is kept, some at a time: as much as one batch of a journal."""
     some: list[_Kept] = []
     size_bytes = 0
-    for document in connection.rejected().find({"collection": settings.collection}).sort("_id"):
+    kept = readable_only(connection.rejected()).find({"collection": settings.collection})
+    for document in kept.sort("_id"):
         try:
             some.append(_Kept(document, unpack(document["record"])))
-        except (DamagedRecordError, JournalVersionError, KeyError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever somebody has put there)
+            let_through(error)
             log_once(f"A refused record cannot be read ({type(error).__name__}): left as it is.")
             continue
         size_bytes += len(document["record"])
@@ -146,5 +148,5 @@ def _send(
 def _by_process(arrived: list[_Kept]) -> dict[str, list[str]]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for kept in arrived:
-        names[kept.document["process_nonce"]].append(kept.document["_id"])
+        names[str(kept.document.get("process_nonce"))].append(kept.document["_id"])
     return names

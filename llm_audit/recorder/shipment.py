@@ -14,6 +14,8 @@ from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.rejected import Rejected
 
+DAMAGED_MAX = 1_000  # names of segments in a process's document
+
 
 class Shipment:
     """A journal on its way into MongoDB.
@@ -104,5 +106,5 @@ class Shipment:
             "missing": self.reader.missing,
             "unreadable": self.losses.entries(),
             "refused": self.rejected.counted.entries(),
-            "damaged": sorted(self.reader.damaged),
+            "damaged": sorted(self.reader.damaged)[:DAMAGED_MAX],
         }

@@ -10,11 +10,21 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from llm_audit.journal.losses import RECORD, Account, Losses, account_in
+from pydantic import ValidationError
+
+from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
+from llm_audit.journal.losses import (
+    RECORD,
+    Account,
+    Losses,
+    account_in,
+    count_in,
+    readable_entries,
+)
 from llm_audit.journal.spool import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
-from llm_audit.store.connection import Connection, Documents, reaching, server_time
+from llm_audit.store.connection import Connection, Documents, reaching, readable, server_time
 from llm_audit.store.rejected import count_kept
 from llm_audit.store.shortfalls import going_on
 
@@ -35,12 +45,20 @@ class ProcessState(StrEnum):
 def documents(connection: Connection) -> Iterator[Documents]:
     """Give the collection for the length of the block, and do without where it may not be used.
 
+    What somebody has written there, or a fault of ours, keeps no call from being sent or closed.
+
     Raises:
         UnavailableError: MongoDB cannot be reached.
     """
     noting = going_on("What becomes of processes and their calls could not be noted in MongoDB")
-    with reaching(), noting:
-        yield connection.processes()
+    try:
+        with reaching(), noting:
+            yield connection.processes()
+    except UnavailableError:
+        raise
+    except Exception as fault:  # noqa: BLE001
+        let_through(fault)
+        log_fault(fault)
 
 
 def note_lost(processes: Documents, nonce: str, beat: int) -> None:
@@ -58,9 +76,14 @@ def note_lost(processes: Documents, nonce: str, beat: int) -> None:
 
 def find_account(processes: Documents, nonce: str) -> Account | None:
     """Return what others have learned of a dead process's journal, if they have noted anything."""
-    known = processes.find_one({"_id": nonce}, {"recovery": 1}) or {}
+    known = readable(processes).find_one({"_id": nonce}, {"recovery": 1}) or {}
     noted = known.get("recovery")
-    return None if noted is None else account_in(noted)
+    try:
+        return None if noted is None else account_in(noted)
+    except (ValidationError, AttributeError) as error:
+        let_through(error)
+        log_once("What others have noted of a dead process's journal makes no sense: begun anew.")
+        return None
 
 
 def note_progress(
@@ -106,19 +129,20 @@ def note_recovered(
         account: What its journal has told.
     """
     nonce = folder.nonce
-    known = processes.find_one({"_id": nonce}) or {}
+    known = readable(processes).find_one({"_id": nonce}) or {}
     if known.get("state") == ProcessState.RECOVERED:
         return
+    before = {name: count_in(known.get(name)) for name in ("recorded", "not_journaled", "retried")}
     last_seq = account["last_read_seq"]
     # each may be older than the other: the disk may have been full, or MongoDB away
-    dropped = max(left.get("dropped", []), known.get("dropped", []), key=_total)
+    dropped = max(left.get("dropped", []), readable_entries(known.get("dropped")), key=_total)
     dropped = [*dropped, *account["unreadable"]]
     dropped = _accounting_for(account["missing"], dropped, "missing from the journal", last_seq)
-    refused = [*known.get("rejected", []), *account["refused"]]
+    refused = [*readable_entries(known.get("rejected")), *account["refused"]]
     # also by one that was killed before it could tell
-    kept = count_kept(processes.database, folder.path.parent, nonce) + known.get("retried", 0)
+    kept = count_kept(processes.database, folder.path.parent, nonce) + before["retried"]
     refused = _accounting_for(kept, refused, f"see {REJECTED}", last_seq)
-    recorded = max(last_seq, left.get("recorded", 0), known.get("recorded", 0))
+    recorded = max(last_seq, left.get("recorded", 0), before["recorded"])
     if not (recorded or dropped or refused):
         return
     now = server_time(processes.database)
@@ -128,7 +152,7 @@ def note_recovered(
         "recorded": recorded,
         # what was no longer in the journal had been acknowledged before it went
         "acked_through": recorded,
-        "not_journaled": max(left.get("not_journaled", 0), known.get("not_journaled", 0)),
+        "not_journaled": max(left.get("not_journaled", 0), before["not_journaled"]),
         "rejected": refused,
         "dropped": dropped,
         "backlog_bytes": 0,

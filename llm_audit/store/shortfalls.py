@@ -7,6 +7,7 @@ and texts of its own. Recording goes on without them.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
@@ -29,6 +30,7 @@ _RETRIES = re.compile(r"retryable ?writes?|txnNumber|transaction number", re.IGN
 _NO_RETRIES = 301  # DocumentDB's code for that and nothing else
 # Of servers that take a list of stages for a mistake.
 _PIPELINES = re.compile(r"type 'array'|type object|pipeline|stage", re.IGNORECASE)
+NOTED_MAX, TEXT_MAX = 50, 300
 RETRIES = "retryable writes"
 INDEX = "the index "
 NOT_REMOVED = "what has expired is not removed: have that done in another way."
@@ -78,7 +80,8 @@ def note_indexes(
 
 def noted(database: str) -> list[dict[str, str]]:
     """Return what this process has noted of a database, as its document has it."""
-    return [shortfall._asdict() for shortfall in _known.get(database, {}).values()]
+    known = islice(_known.get(database, {}).copy().values(), NOTED_MAX)
+    return [{name: text[:TEXT_MAX] for name, text in each._asdict().items()} for each in known]
 
 
 def is_unsupported(error: PyMongoError) -> bool:

@@ -1,12 +1,12 @@
 """Whatever is wrong with one record, foreseen or not, costs that record: its neighbours arrive."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import bson
 import pytest
 from bson.errors import InvalidBSON
+from dead_processes import left_behind, nothing_sent
 from patience import PATIENCE
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
@@ -21,7 +21,6 @@ from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
 from llm_audit.journal.retention import Retention
 from llm_audit.recorder import process, shipper
-from llm_audit.recorder.shipment import Shipment
 from llm_audit.store import delivery, gridfs, isolation, rejected
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.rejected import Rejected
@@ -74,15 +73,6 @@ STEPS = [
     Step(rejected, "_insert", ValueError),
     Step(rejected, "pack", ValueError),
 ]
-
-
-@contextmanager
-def nothing_sent() -> Iterator[None]:
-    """Let the journal wait, so that what is recorded meanwhile goes in one batch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Shipment, "step", lambda *_, **__: False)
-        patch.setattr(Shipment, "empty", property(lambda _: False))
-        yield
 
 
 class Poisoned:
@@ -178,11 +168,8 @@ def test_a_step_that_raises_for_one_record_holds_up_no_other(
     judge(calls, [more], poisoned.call_ids, step)
     llm_audit.shutdown(PATIENCE)
 
-    with nothing_sent():
+    with left_behind():
         good = poisoned.record()
-        thread = process.recorder().shipper._thread
-        llm_audit.shutdown(0)
-        thread.join(PATIENCE)
     assert llm_audit.recover(PATIENCE), step
     judge(calls, good, poisoned.call_ids, step)
     assert MARK not in caplog.text
@@ -234,8 +221,10 @@ def test_a_journal_of_which_nothing_can_be_sent_holds_up_no_other_journal(
     """Of a dead process's records all fail: it is left alone, and the next dead one's arrive."""
     recording(strict=False)
     monkeypatch.setattr(isolation, "IN_A_ROW_MAX", 1)
-    bad = set(dead_process_with("bad"))
-    good = dead_process_with("good")
+    with left_behind():
+        bad = {one_call("bad") for _ in range(3)}
+    with left_behind():
+        good = [one_call("good") for _ in range(3)]
     statement = Write.statement
 
     def fails(write: Write, *given: Any, **named: Any) -> Any:
@@ -289,13 +278,3 @@ def raising(fault: BaseException) -> Callable[..., Any]:
         raise fault
 
     return raises
-
-
-def dead_process_with(content: str) -> list[str]:
-    """Leave a journal of which nothing was sent; return its calls."""
-    with nothing_sent():
-        call_ids = [one_call(content) for _ in range(3)]
-        thread = process.recorder().shipper._thread
-        llm_audit.shutdown(0)
-        thread.join(PATIENCE)
-    return call_ids

@@ -16,7 +16,7 @@ class TooMuch(Problem):
 
 
 _NOT_NAMED = Problem("the call's `media` does not name it")
-_NOT_WHOLE = Problem("it is missing from GridFS, or not whole")
+_WANTED = Problem("it has not been fetched yet")
 _ALTERED = Problem("it was altered: what is in GridFS has another sha256")
 
 
@@ -73,7 +73,7 @@ class _Media:
         found = self._contents.get(sha256, self.problems.get(sha256))
         if found is None:
             self.wanted.append(sha256)
-        return _NOT_WHOLE if found is None else found
+        return _WANTED if found is None else found
 
     def fetch(self) -> Steps[None]:
         """Fetch what is wanted."""
@@ -92,9 +92,9 @@ class _Media:
     def _fetched(self, sha256: str) -> Steps[bytes | Problem]:
         if sha256 not in self._named:
             return _NOT_NAMED
-        found: bytes | int | None = yield Content(sha256, self._left)
-        if found is None:
-            return _NOT_WHOLE
+        found: bytes | int | Problem = yield Content(sha256, self._left)
+        if isinstance(found, Problem):
+            return found
         if isinstance(found, int):
             return TooMuch(f"its {found:,} bytes are too many: media_max_bytes={self._max_bytes:,}")
         return found if hashlib.sha256(found).hexdigest() == sha256 else _ALTERED

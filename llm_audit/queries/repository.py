@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -11,17 +11,20 @@ import gridfs
 from beanie.exceptions import CollectionWasNotInitialized
 from pydantic import SecretStr
 from pymongo import MongoClient
-from pymongo.errors import ExecutionTimeout
+from pymongo.errors import ExecutionTimeout, OperationFailure
 
 from llm_audit.documents import LLMCall
+from llm_audit.encoding.moved import Problem
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
 from llm_audit.queries.questions import Questions, query_limit_ms
 from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
+from llm_audit.store.codes import only_this_is_refused
 from llm_audit.store.connection import Documents, client_of, readable, readable_only
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
 from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.server_words import told
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -258,16 +261,27 @@ def _patiently(step: Each) -> Iterator[None]:
             raise
 
 
-def _content(collection: Documents, step: Content) -> bytes | int | None:
-    with suppress(*_NOT_WHOLE):
+def _content(collection: Documents, step: Content) -> bytes | int | Problem:
+    try:
         found = gridfs.GridFSBucket(collection.database).open_download_stream(step.sha256)
         return int(found.length) if found.length > step.max_bytes else found.read()
-    return None
+    except (OperationFailure, *_NOT_WHOLE) as error:
+        return _problem(error)
 
 
-async def _content_async(collection: AsyncDocuments, step: Content) -> bytes | int | None:
-    with suppress(*_NOT_WHOLE):
-        bucket = gridfs.AsyncGridFSBucket(collection.database)
+async def _content_async(collection: AsyncDocuments, step: Content) -> bytes | int | Problem:
+    bucket = gridfs.AsyncGridFSBucket(collection.database)
+    try:
         found = await bucket.open_download_stream(step.sha256)
         return int(found.length) if found.length > step.max_bytes else await found.read()
-    return None
+    except (OperationFailure, *_NOT_WHOLE) as error:
+        return _problem(error)
+
+
+def _problem(error: Exception) -> Problem:
+    """Return why a content cannot be read; what concerns all that is asked comes out."""
+    if not isinstance(error, OperationFailure):
+        return Problem("it is missing from GridFS, or not whole")
+    if only_this_is_refused(error):
+        return Problem(f"MongoDB does not let it be read: {told(error)}")
+    raise error

@@ -49,7 +49,7 @@ class Each(NamedTuple):
 class Content(NamedTuple):
     """The step that fetches a content from GridFS.
 
-    The answer is None if it is not whole there, and its length if that is too much.
+    The answer is its length if that is too much, and a `Problem` if it cannot be had.
     """
 
     sha256: str

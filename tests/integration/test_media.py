@@ -10,12 +10,20 @@ import pytest
 import pytest_asyncio
 from bson import json_util
 from children import child
+from faults.refusing import Refusal, refusing
 from large_content import IMAGE, counts, sha256_of, start, stored
 from nowhere import NOWHERE
 from waiting import PATIENCE, Call, Calls, Recording, arrived, until
 
 import llm_audit
-from llm_audit import LLMCall, LLMCallRepository, LLMLogger, SyncLLMCallRepository
+from llm_audit import (
+    LLMCall,
+    LLMCallRepository,
+    LLMLogger,
+    SyncLLMCallRepository,
+    UnavailableError,
+    embedded,
+)
 from llm_audit.encoding.moved import reference_in
 from llm_audit.settings.names import PROCESSES
 from llm_audit.store.indexes import MEDIA_INDEX, call_indexes
@@ -223,6 +231,32 @@ def references(value: Any) -> Iterator[dict[str, Any]]:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
         yield from references(item)
+
+
+async def test_who_may_not_read_media_reads_the_call(
+    mongod: embedded.Mongod, recording: Recording, calls: Calls
+) -> None:
+    """A missing right for GridFS is told in its place; what refuses everything is an error."""
+    call_id = start()
+    arrived(calls, call_id)
+    with refusing(mongod) as server:
+        recording(mongo_url=server.url)
+        await llm_audit.init()
+        for names, is_read in (({"fs.files"}, True), ({"fs.chunks"}, True), ({"llm_calls"}, False)):
+            server.refusal = Refusal(
+                lambda sent, of=names: next(iter(sent.values())) in of, 13, "no right"
+            )
+            with SyncLLMCallRepository() as questions:
+                if is_read:
+                    call = questions.get(call_id, with_media=True)
+                    assert call == await LLMCallRepository.get(call_id, with_media=True)
+                    assert call is not None
+                    (problem,) = call.media_problems.values()
+                    assert problem.startswith("MongoDB does not let it be read: ")
+                else:
+                    with pytest.raises(UnavailableError):
+                        questions.get(call_id, with_media=True)
+        server.refusal = None
 
 
 @pytest.mark.usefixtures("bound")

@@ -8,6 +8,8 @@ from typing import Any
 import bson
 import pytest
 from bson import Binary, json_util
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_audit.encoding.encode import Encoded, encode
 from llm_audit.encoding.moved import SUBTYPE, Problem, media_before, restore
@@ -261,3 +263,59 @@ def test_renamed_keys_come_back_as_they_were() -> None:
         encoded = encode_value([value])
         assert not isinstance(stored(encoded)[0], bson.DBRef), value
         assert restore(stored(encoded), fetch_from(encoded)) == [value], value
+
+
+KEYS = st.sampled_from(
+    ["gridfs_id", "length", "kind", "preview", "$ref", "$id", "\uff04id", "media", "schema_version"]
+)
+LEAVES = st.sampled_from(
+    [
+        SHA256,
+        "str",
+        "list",
+        "dict",
+        1,
+        2,
+        None,
+        True,
+        "QUJD" * 2_000,
+        Binary(bytes(32), SUBTYPE),
+        b"x" * 9_000,
+    ]
+)
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=15
+)
+
+
+def without_subtypes(value: Any) -> Any:
+    """Return a value with the bytes of each Binary."""
+    if isinstance(value, dict):
+        return {key: without_subtypes(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_subtypes(item) for item in value]
+    return bytes(value) if isinstance(value, Binary) else value
+
+
+@given(st.dictionaries(KEYS, VALUES))
+def test_any_content_comes_back(value: Any) -> None:
+    """Whatever looks like what is ours, it is given back as it was, but for our subtype."""
+    encoded = encode({"value": value}, 20_000, 5_000)
+    call = {**bson.decode(encoded.raw), "schema_version": 2, "media": [SHA256]}
+
+    back = restore(call, fetch_from(encoded), media_before(call))["value"]
+    assert back == without_subtypes(value)
+    assert bytes([SUBTYPE]) + bytes(32) not in bson.encode({"": back})
+
+
+@given(st.dictionaries(KEYS, VALUES))
+def test_any_document_is_read(document: Any) -> None:
+    """Nothing that somebody has stored keeps a call from being read; each content is made once."""
+    fetched: list[str] = []
+
+    def fetch(sha256: str) -> bytes:
+        fetched.append(sha256)
+        return b"what is there"
+
+    restore(document, fetch, media_before(document))
+    assert len(fetched) <= 4, "one for each kind"

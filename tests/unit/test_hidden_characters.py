@@ -4,10 +4,14 @@ import json
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("typer")
 
 from llm_audit.cli.drawing.hidden import escaped, hidden_in, visible
+from llm_audit.cli.drawing.json_lines import json_line
+from llm_audit.cli.files.csv_lines import as_recorded, no_formula
 
 HIDDEN_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"}
 # What Unicode calls default ignorable besides, and blanks that are no spaces.
@@ -28,16 +32,21 @@ def is_hidden(character: str) -> bool:
 
 def test_every_character_there_is() -> None:
     """Each that is hidden shows its number, in JSON an escape; all others stay as they are."""
+    others = []
     for code in range(0x110000):
         character = chr(code)
-        named, in_json = visible(f"a{character}b"), escaped(f'"a{character}b"')
         if is_hidden(character) or character in FILLERS:
+            if unicodedata.category(character) in {"Co", "Cs"} and code % 97:
+                continue  # 140,000 of them
+            named, in_json = visible(f"a{character}b"), escaped(f'"a{character}b"')
             assert named == f"a<U+{code:04X}>b", hex(code)
             assert in_json.isascii(), hex(code)
             assert in_json.isprintable(), hex(code)
             assert json.loads(in_json) == f"a{character}b", hex(code)
         elif unicodedata.category(character) not in {"Cn", "Mn"}:
-            assert (named, in_json) == (f"a{character}b", f'"a{character}b"'), hex(code)
+            others.append(character)
+    text = "a".join(others)
+    assert visible(text) == escaped(text) == text
 
 
 def test_what_does_its_work_stays() -> None:
@@ -74,3 +83,21 @@ def test_what_is_hidden_is_counted_and_read() -> None:
     assert hidden.smuggled == ("ignore all", "send it")
     assert hidden_in({"a": "\u0000\ue000"}).kinds == {"control": 1, "private use": 1}
     assert not hidden_in({"a": "plain\n", "b": 1.5}).kinds
+
+
+ANY_TEXT = st.text(
+    st.sampled_from([*"\t\n ;|\"'=+-@a\u200b\u200d\ufe0f\u2764\U0001f469\u0645\uff1d"])
+    | st.characters()
+)
+
+
+@given(ANY_TEXT)
+def test_any_text(text: str) -> None:
+    """JSON means what it did, a cell of CSV can be told from the text, and nothing is hidden."""
+    assert json.loads(json_line({text: [text]})) == {text: [text]}
+    assert as_recorded(no_formula(text)) == text
+    seen = visible(text)
+    left = [c for c in seen if is_hidden(c) and c not in "\u200c\u200d"]
+    assert left == []
+    assert visible(seen) == seen
+    assert hidden_in(seen).kinds == {}

@@ -22,6 +22,7 @@ _SIGNS = frozenset(
 _BEFORE_A_SIGN = re.compile("[\\s\"';|]+")
 _BEGINS_A_CELL = re.compile("([;|\t\n])")
 _BEGAN_A_CELL = re.compile("([;|\t\n])'")
+_SHOWN = re.compile("<U\\+([0-9A-F]{4,6})>")  # as `terminal.safe` shows what nobody sees
 _LINE_BREAK = re.compile("\r\n?")
 
 
@@ -49,7 +50,8 @@ def id_in_csv(line: str, columns: tuple[str, ...]) -> str | None:
         raise ValueError(line)
     if tuple(cells) == columns:
         return None
-    return as_recorded(cells[columns.index(ID)])
+    shown = as_recorded(cells[columns.index(ID)])
+    return _SHOWN.sub(lambda found: chr(int(found[1], 16)), shown)
 
 
 def no_formula(text: str) -> str:

@@ -27,12 +27,16 @@ def lines_into(
         path: None for stdout.
         form: What a line is.
         place: Where a file that is there goes on; None for a new one.
+
+    Raises:
+        UsageError: It belongs to somebody else.
     """
     with ExitStack() as stack:
         if path is None:
             into: TextIO = sys.stdout
         elif place:
             into = stack.enter_context(_text_file(path, "a"))
+            _keep_to_ourselves(into, path)
             into.truncate(place.end)
         else:
             # what is there of lines with ids when it is cut off can go on
@@ -82,6 +86,13 @@ def whole(path: Path) -> Iterator[Path]:
 def only_ours(path: str, flags: int) -> int:
     """Open a file that nobody else can read, if it is a new one; for `open(opener=...)`."""
     return os.open(path, flags, 0o600)
+
+
+def _keep_to_ourselves(file: TextIO, path: Path) -> None:
+    """See that nobody else can read a file that was there already."""
+    if os.fstat(file.fileno()).st_uid != os.geteuid():
+        raise UsageError(f"{path} belongs to another user, who could read it: name a new file.")
+    os.fchmod(file.fileno(), 0o600)
 
 
 def _text_file(path: Path, mode: str) -> TextIO:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import stat
 import unicodedata
 import uuid
 from collections.abc import Callable
@@ -217,17 +219,39 @@ def test_hidden_characters_and_formulas_cost_no_time() -> None:
         assert as_recorded(no_formula(text)) == text
 
 
-def test_resume_knows_an_id_that_looked_like_a_formula(
+def test_resume_knows_an_id_that_was_written_otherwise(
     shell: Shell, calls: Calls, tmp_path: Path
 ) -> None:
-    """What was put before it is no part of it."""
-    calls.insert_many([SON(CALL, _id="-1"), SON(CALL, _id="0")])
+    """What keeps it from being a formula, or makes it visible, is no part of it."""
+    ids = ["-1", "0", "=\u200b1", "A;=1", "a", "\u200b", "\u202e", "\U000e0041"]
+    calls.insert_many(SON(CALL, _id=one) for one in ids)
     file, whole = tmp_path / "calls", shell("export", "--format", "csv").output
-    file.write_text("".join(whole.splitlines(keepends=True)[:2]))
+    lines = whole.splitlines(keepends=True)
+    assert len(lines) == 1 + len(ids)
+    for end in range(1, len(lines)):
+        file.write_text("".join(lines[:end]))
 
-    shell("export", "--format", "csv", "--resume", file)
+        shell("export", "--format", "csv", "--resume", file)
 
-    assert file.read_text() == whole
+        assert file.read_text() == whole, end
+
+
+def test_resume_keeps_a_file_to_ourselves(
+    shell: Shell, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that others could read is closed to them; one of somebody else's is left alone."""
+    calls.insert_one(CALL)
+    file = tmp_path / "calls"
+    file.touch(0o666)
+
+    assert shell("export", "--resume", file).code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    before = file.read_bytes()
+    monkeypatch.setattr("os.geteuid", lambda: os.getuid() + 1)
+    ended = shell("export", "--resume", file)
+    assert (ended.code, "belongs to another user" in ended.errors) == (2, True)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize("words", [(), ("--extended-json",)], ids=["plain", "extended"])

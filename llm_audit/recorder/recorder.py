@@ -259,7 +259,7 @@ class Recorder:
             return
         redacted = (of and of.redacted) or NOTHING
         if doc is None or not self.redaction.is_clean(doc, kept):
-            rewriting = Rewriting(self.redaction, of and of.call_type)
+            rewriting = Rewriting(self.redaction, of and of.call_type, doc)
             doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)
             told, lost = rewriting.lines((*told, *changes)), lost or media_lost
             redacted = rewriting.counts_with(redacted)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 _AT = re.compile(r"[@%&(\[](?:(?<=@)|(?<=%)40|(?<=&)#64;|(?<=[(\[])at[)\]] ?)")
-_SIGNS = ("@", "%40", "&#64;", "(at)", "[at]")
+_OTHER_SIGNS = ("%40", "&#64;", "(at)", "[at]")
 _LOCAL_MAX = 64  # RFC 5321, 4.5.3.1.1
 _LOCAL_BACKWARDS = re.compile(rf"[\w.+'-]{{1,{_LOCAL_MAX}}}")
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
@@ -18,7 +18,10 @@ _PICTURE = re.compile(r"[1-9]x\.\w+")  # logo@2x.png
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Yield where e-mail addresses stand, in any alphabet, also with "(at)", "%40" and "&#64;"."""
-    if not any(sign[0] in text and sign in text for sign in _SIGNS):  # one character is found fast
+    if "@" not in text and not any(
+        sign[0] in text and sign in text  # one character is found fast
+        for sign in _OTHER_SIGNS
+    ):
         return
     for at in _AT.finditer(text):
         end_of_name = at.start() - (text[at.start() - 1 : at.start()] == " " and at[0] != "@")

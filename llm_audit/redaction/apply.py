@@ -59,7 +59,7 @@ class Redaction:
             doc: As BSON.
             fields: What it was made of.
         """
-        if self.for_secrets and (secrets.may_be_in(doc) or names.may_be_in(fields, opened)):
+        if self.may_hold_secrets(doc, fields):
             return False
         if not self.rules and not self.functions:
             return True
@@ -73,6 +73,15 @@ class Redaction:
             let_through(fault)
             return False  # the same happens where the document is rewritten, and is said there
         return clean
+
+    def may_hold_secrets(self, doc: bytes, fields: dict[str, Any]) -> bool:
+        """Tell quickly whether a document may hold secrets that are looked for.
+
+        Args:
+            doc: As BSON.
+            fields: What it was made of.
+        """
+        return self.for_secrets and (secrets.may_be_in(doc) or names.may_be_in(fields, opened))
 
     def timed(self) -> Callable[[], object]:
         """Begin with rules of the user's; return what to call after each step of theirs.
@@ -108,8 +117,7 @@ class Redaction:
     def _rules_find(self, doc: bytes) -> bool:
         if not self.rules:
             return False
-        text, _ = folded(doc.decode("utf-8", "ignore"))
-        return _ESCAPE in text or any(_may_hold(rule, text) for rule in self.rules)
+        return bool(_that_may_match(self.rules, doc))
 
 
 class Rewriting:
@@ -118,17 +126,21 @@ class Rewriting:
     Args:
         redaction: What must not be.
         call_type: The call's, if that is known.
+        doc: As BSON, if it can be made of the document as it is. What cannot be in it is not looked
+            for in each of its texts.
 
     Attributes:
         asked: The provider and the model, as they may be stored.
     """
 
-    def __init__(self, redaction: Redaction, call_type: object) -> None:
+    def __init__(self, redaction: Redaction, call_type: object, doc: bytes | None = None) -> None:
         self.asked: tuple[Any, Any] = (None, None)
         self._counts: Counter[str] = Counter()
         self._failed: str | None = None
         self._redaction = redaction
         self._rules = [rule for rule in redaction.rules if _is_for(rule, call_type)]
+        self._doc = None if redaction.functions else doc  # they may put in what they like
+        self._for_secrets = redaction.for_secrets
         self._check: Callable[[], object] = int  # does nothing
 
     def __call__(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -186,6 +198,9 @@ class Rewriting:
         redaction = self._redaction
         if self._rules or redaction.functions:
             self._check = redaction.timed()
+        if self._doc is not None:
+            self._rules = _that_may_match(self._rules, self._doc)
+            self._for_secrets = redaction.may_hold_secrets(self._doc, document)
         if redaction.functions:
             document = functions.apply(redaction.functions, document)
             self._check()
@@ -202,12 +217,17 @@ class Rewriting:
         return clean
 
     def _walk(self, rules: Sequence[Rule]) -> Walk:
-        redaction = self._redaction
-        return Walk(rules, redaction.key, self._check, for_secrets=redaction.for_secrets)
+        return Walk(rules, self._redaction.key, self._check, for_secrets=self._for_secrets)
 
 
 def _is_for(rule: Rule, call_type: object) -> bool:
     return rule.call_types is None or call_type is None or str(call_type) in rule.call_types
+
+
+def _that_may_match(rules: Sequence[Rule], doc: bytes) -> list[Rule]:
+    """Return the rules that may find something in a document, as BSON."""
+    text, _ = folded(doc.decode("utf-8", "ignore"))
+    return [rule for rule in rules if _ESCAPE in text or _may_hold(rule, text)]
 
 
 def _may_hold(rule: Rule, text: str) -> bool:

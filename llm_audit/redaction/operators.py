@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import re
 
-from llm_audit.redaction.personal import canonical
-
 _HEX_DIGITS = (
     16  # 64 bits: among a million people, the chance that any two are alike is 1 : 37 million
 )
@@ -25,7 +23,7 @@ def replacement(operator: str, name: str, text: str, key: bytes | None) -> str:
         key: For pseudonyms.
     """
     if operator == "mask":
-        return _mask(name, canonical(text))
+        return _mask(name, _canonical(text))
     if operator == "pseudonym" and key:
         return pseudonym_of(text, key)
     return f"[redacted:{name}]"
@@ -38,8 +36,14 @@ def pseudonym_of(text: str, key: bytes) -> str:
         text: An address, a number, an id; how it is written makes no difference.
         key: Secret.
     """
-    digest = hmac.new(key, canonical(text).encode("utf-8", "surrogatepass"), hashlib.sha256)
+    digest = hmac.new(key, _canonical(text).encode("utf-8", "surrogatepass"), hashlib.sha256)
     return f"pseudonym-{digest.hexdigest()[:_HEX_DIGITS]}"
+
+
+def _canonical(text: str) -> str:
+    from llm_audit.redaction.personal import canonical  # most do without, and loading takes time
+
+    return canonical(text)
 
 
 def _mask(name: str, text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from llm_audit.encoding.json_text import meaning_of
 from llm_audit.errors import let_through
 from llm_audit.providers.blocks import (
     ASSISTANT,
@@ -184,11 +185,14 @@ def _reasoning(thought: object) -> str:
 
 
 def _parsed(value: object) -> Any:
-    """Return the object or list that a JSON text means; "1.10" stays as it was sent."""
+    """Return the object or list that a JSON text means; "1.10" stays as it was sent.
+
+    So does what can be read in two ways: one of them may hide the other.
+    """
     if not isinstance(value, str):
         return value
     try:
-        meant = json.loads(value)
+        meant = meaning_of(value)
     except (ValueError, RecursionError) as error:
         let_through(error)
         return value

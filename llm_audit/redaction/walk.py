@@ -186,7 +186,7 @@ class Walk:
         if not escaped and not (self._for_secrets and _may_hold_secrets(text)):
             return text, False
         try:
-            value = json.loads(text)
+            value = json.loads(text, object_pairs_hook=_with_all_values)
         except (ValueError, RecursionError):
             return text, False
         if not isinstance(value, dict | list):
@@ -201,6 +201,17 @@ class Walk:
         if '", "' in text or ', "' in text:
             separators = (", ", separators[1])
         return json.dumps(clean, ensure_ascii=escaped, separators=separators), True
+
+
+def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of a name that stands in it twice each value, else one would go unseen."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: each if len(each) > 1 else each[0] for name, each in values.items()}
 
 
 def _is_base64(text: str) -> bool:

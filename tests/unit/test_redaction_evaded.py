@@ -51,6 +51,21 @@ def test_a_key_is_replaced_wherever_it_stands(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"password": "{PASSWORD}", "password": ""}}',
+        f'{{"password": "", "password": "{PASSWORD}"}}',
+        f'{{"p\\u0061ssword": "{PASSWORD}", "password": "${{PASSWORD}}", "once": 1}}',
+        f'{{"a": [{{"client_secret": "{PASSWORD}", "client_secret": null}}]}}',
+    ],
+)
+def test_a_name_that_stands_twice_hides_no_secret(text: str) -> None:
+    """Readers of JSON take the first or the last of two values; both are looked at."""
+    assert PASSWORD not in stored(text)
+    assert '"once": 1' in stored('{"password": "a-secret", "password": 5, "once": 1}')
+
+
+@pytest.mark.parametrize(
     "name",
     [
         *("password", "pass\u200bword", "\uff50assword", "PASS-WORD", "Pass Word", "pass.word"),

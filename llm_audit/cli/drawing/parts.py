@@ -148,7 +148,9 @@ def role_style(role: str) -> str:
 
 
 def _role(role: str, remark: str) -> Text:
-    name = terminal.cell(role)
+    name = terminal.cell(
+        role if _NAME.fullmatch(role) else f"role {json.dumps(role, ensure_ascii=False)}"
+    )
     return Text.assemble(
         (name, f"bold {role_style(name)}"), (f"  {remark}" if remark else "", "dim")
     )

@@ -1,11 +1,11 @@
 """What is stored of a call and was not drawn: so that nothing is left out."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
+from llm_audit.encoding.json_text import meaning_of
 from llm_audit.providers.messages import Part
 
 _NAMED_BY_ITS_SIGN = frozenset({"role", "type", "part_kind"})
@@ -140,7 +140,7 @@ def _meaning_is_drawn(text: str, drawn: _Drawn) -> bool:
     if not text.lstrip().startswith(("{", "[")):
         return drawn.says(text.strip())
     try:
-        meant = json.loads(text)
+        meant = meaning_of(text)
     except (ValueError, RecursionError):
         return False
     left = _left(meant, "", drawn, 0)

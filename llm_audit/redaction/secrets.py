@@ -129,6 +129,10 @@ def may_be_in(raw: bytes) -> bool:
 
     Names of documents are not looked at: see `names.may_be_in`.
     """
+    return _is_marked(raw) or _is_disguised(raw)
+
+
+def _is_marked(raw: bytes) -> bool:
     return bool(
         _dash(raw)
         or _underline(raw)
@@ -141,7 +145,6 @@ def may_be_in(raw: bytes) -> bool:
         or (_QUOTE in raw and _quote(raw) and _is_assigned(raw))
         or (_EQUALS in raw and _equals(raw) and _is_assigned(raw))
         or (_APOSTROPHE in raw and _apostrophe(raw) and _is_assigned(raw))
-        or _is_disguised(raw)
     )
 
 
@@ -149,7 +152,7 @@ def _is_disguised(raw: bytes) -> bool:
     """Tell whether there may be one once wide letters and what nobody sees are out of the way."""
     text = raw.decode("utf-8", "ignore")
     plain, _ = folded(text)
-    return plain is not text and may_be_in(plain.encode())
+    return plain != text and _is_marked(plain.encode())
 
 
 def _is_assigned(raw: bytes) -> bool:

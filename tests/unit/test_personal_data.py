@@ -86,6 +86,7 @@ def test_one_person_has_one_pseudonym_however_it_is_written() -> None:
 
     assert [len(each) for each in names] == [1] * len(same)
     assert len(set.union(*names, {pseudonym_of("ada@example.com", b"another key")})) == 5
+    assert {pseudonym_of(name, b"k" * 16) for each in names for name in each} == set.union(*names)
     assert pseudonym_of("Ab12", b"k" * 16) != pseudonym_of("aB12", b"k" * 16)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+import bson
 import pytest
 from bson import Binary, Code, Regex
 
@@ -138,3 +139,11 @@ def test_a_picture_is_not_searched() -> None:
 def test_code_and_prose_about_secrets_stay(text: str) -> None:
     """Who asks a model about code sends names of secrets all the time, and no secret."""
     assert text in stored([text]).replace('\\"', '"').replace("\\'", "'")
+
+
+def test_signs_that_have_no_other_form_are_looked_at_once() -> None:
+    """A circled ten is no digit, and is itself however often a text is read as people do."""
+    text = "".join(map(chr, range(0x2460, 0x2500))) + "\u207b\u2094"
+
+    assert text in stored(text, redact="phone,card")
+    assert Redaction(Settings()).is_clean(bson.encode({"a": text}), {"a": text})

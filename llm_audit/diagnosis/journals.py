@@ -12,6 +12,7 @@ import bson
 from bson.codec_options import DatetimeConversion
 
 from llm_audit.diagnosis.results import JournalReport
+from llm_audit.errors import ConfigurationError
 from llm_audit.ids import created_at
 from llm_audit.journal import spool
 from llm_audit.journal.owners import boot_id
@@ -67,6 +68,27 @@ def doubtful_in(settings: Settings) -> dict[str, str]:
         for folder in (target / spool.REJECTED_FOLDER, *spool.folders_in(target)):
             doubts |= spool.doubts_among_files(folder)
     return {str(path): why for path, why in doubts.items()}
+
+
+def check_spool(settings: Settings) -> None:
+    """Look whether this user may ship what lies in the spool at all.
+
+    Raises:
+        ConfigurationError: It is another user's, or others may write there; the fix is named.
+    """
+    try:
+        with trusted.folder(settings.spool_dir / settings.target(), own=1):
+            return
+    except trusted.DoubtfulError as error:
+        owner = trusted.owner_of(error.path)
+        fix = (
+            "see llm-audit doctor"
+            if owner is None
+            else f"ship it as that user, e.g. sudo -u {owner} llm-audit spool drain"
+        )
+        raise ConfigurationError(f"{error.strerror}: nothing there is touched; {fix}.") from None
+    except OSError:
+        return  # there is nothing to ship, or it is said elsewhere why it cannot be
 
 
 def _may_look(folder: Path) -> bool:

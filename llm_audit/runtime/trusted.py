@@ -198,6 +198,17 @@ def remove_folder(name: str, dir_fd: int) -> None:
     shutil.rmtree(name, ignore_errors=True, dir_fd=dir_fd)
 
 
+def owner_of(path: str) -> str | None:
+    """Name another user to whom something belongs, as `sudo -u` takes it; None if that is us."""
+    uid = os.lstat(path).st_uid
+    if uid == os.geteuid():
+        return None
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"'#{uid}'"
+
+
 def user_name(uid: int) -> str:
     """Name a user for people."""
     try:
@@ -259,7 +270,7 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
 def _doubt_above(status: os.stat_result, *, is_volume: bool) -> str | None:
     """Return why others may exchange what is in a folder on the way; None if they may not."""
     if status.st_uid not in {ROOT, os.geteuid()}:
-        return f"belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())} or root"
+        return f"belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())}"
     if not status.st_mode & _OTHERS_WRITE or status.st_mode & stat.S_ISVTX:
         return None
     if is_volume and status.st_uid == ROOT:

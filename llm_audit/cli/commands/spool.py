@@ -34,10 +34,10 @@ def status(*, as_json: AsJson = False) -> None:
 
     It looks at the spool only, not at MongoDB, and takes nothing over.
     """
-    from llm_audit.diagnosis.journals import examine_journals, kept_aside
+    from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside
 
     settings = get_settings()
-    journals = examine_journals(settings)
+    journals, doubtful = examine_journals(settings), doubtful_in(settings)
     refused, damaged = kept_aside(settings)
     if as_json:
         for journal in journals:
@@ -45,6 +45,8 @@ def status(*, as_json: AsJson = False) -> None:
         for state, paths in (("rejected", refused), ("damaged", damaged)):
             for path in paths:
                 print_json({"path": path, "state": state})
+        for path, why in doubtful.items():
+            print_json({"path": path, "state": "left alone", "why": why})
         return
     console = terminal.console()
     if journals:
@@ -57,6 +59,9 @@ def status(*, as_json: AsJson = False) -> None:
     ):
         for path in paths:
             console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}"), soft_wrap=True)
+    for path, why in doubtful.items():
+        told = f" {terminal.cell(why)}: left alone, see llm-audit doctor"
+        console.print(Text.assemble((terminal.safe(path), terminal.FAILURE), told), soft_wrap=True)
 
 
 @app.command()
@@ -70,14 +75,15 @@ def drain(
     """Ship now what dead processes left on this machine, and close their open calls.
 
     Journals of living processes are shipped by these. The exit code is 1 if something is left, or
-    that is not known when the time is over.
+    that is not known when the time is over. The spool of another user is left alone, also by root.
     """
     from llm_audit import lifecycle
-    from llm_audit.diagnosis.journals import WAITING, examine_journals
+    from llm_audit.diagnosis.journals import WAITING, check_spool, examine_journals
 
     settings = get_settings()
     if not settings.enabled:
         raise ConfigurationError("LLM_AUDIT_ENABLED is false: nothing is shipped.")
+    check_spool(settings)
     before = sum(journal.state == WAITING for journal in examine_journals(settings))
     with collection_of_calls() as collection:
         collection.database.command("ping")

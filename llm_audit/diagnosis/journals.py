@@ -14,7 +14,7 @@ from bson.codec_options import DatetimeConversion
 from llm_audit.diagnosis.results import JournalReport
 from llm_audit.errors import ConfigurationError
 from llm_audit.ids import created_at
-from llm_audit.journal import spool
+from llm_audit.journal import looking, spool
 from llm_audit.journal.owners import boot_id
 from llm_audit.journal.records import (
     DamagedRecordError,
@@ -45,8 +45,8 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
     """Report on the folder of every process, for whatever target, oldest journal first."""
     reports = [
         report
-        for target in spool.folders_in(settings.spool_dir, own=0)
-        for folder in spool.folders_in(target)
+        for target in looking.folders_in(settings.spool_dir, own=0)
+        for folder in looking.folders_in(target)
         if (report := _examine(folder, ours=target.name == settings.target())) is not None
     ]
     return sorted(reports, key=lambda report: -(report.age_seconds or 0.0))
@@ -54,19 +54,19 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
 
 def unreadable_in(settings: Settings) -> list[str]:
     """Return the folders in the spool that this user may not look into: they may hold anything."""
-    targets = spool.folders_in(settings.spool_dir, own=0)
-    folders = [folder for target in targets for folder in spool.folders_in(target)]
+    targets = looking.folders_in(settings.spool_dir, own=0)
+    folders = [folder for target in targets for folder in looking.folders_in(target)]
     return [str(path) for path in (settings.spool_dir, *targets, *folders) if not _may_look(path)]
 
 
 def doubtful_in(settings: Settings) -> dict[str, str]:
     """Return what in the spool, or on the way to it, may be somebody else's, and why."""
     spool_dir = settings.spool_dir
-    doubts = spool.doubts_in(spool_dir, own=0)
-    for target in spool.folders_in(spool_dir, own=0):
-        doubts |= spool.doubts_in(target)
-        for folder in (target / spool.REJECTED_FOLDER, *spool.folders_in(target)):
-            doubts |= spool.doubts_among_files(folder)
+    doubts = looking.doubts_in(spool_dir, own=0)
+    for target in looking.folders_in(spool_dir, own=0):
+        doubts |= looking.doubts_in(target)
+        for folder in (target / spool.REJECTED_FOLDER, *looking.folders_in(target)):
+            doubts |= looking.doubts_among_files(folder)
     return {str(path): why for path, why in doubts.items()}
 
 
@@ -119,7 +119,7 @@ def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 def _examine(folder: Path, *, ours: bool) -> JournalReport | None:
-    owner = spool.look_at(folder)
+    owner = looking.look_at(folder)
     if owner is None:
         return None
     if owner.lives:

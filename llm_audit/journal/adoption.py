@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal import owners, spool
+from llm_audit.journal import looking, owners
 from llm_audit.journal.sightings import Sightings
 from llm_audit.journal.spool import ENTRIES_MAX, LOCK, NEW, SUFFIX, Held, ProcessFolder
 from llm_audit.runtime import trusted
@@ -65,7 +65,7 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
         Folders that now belong to this process, until `remove` or `release`.
     """
     _remove_unfinished(target_folder)
-    for path in spool.folders_in(target_folder):
+    for path in looking.folders_in(target_folder):
         with Held.lock:
             if path.name in Held.owners:
                 continue
@@ -74,8 +74,9 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
                 Held.owners[path.name] = folder.owner()
         if folder is not None:
             yield folder
-    for path, why in spool.doubts_in(target_folder).items():
-        _say_left_alone(path, why)
+    for path, why in looking.doubts_in(target_folder).items():
+        if path.parent == target_folder:  # else nothing is recorded there, which is said
+            _say_left_alone(path, why)
 
 
 def waiting_elsewhere(
@@ -86,7 +87,7 @@ def waiting_elsewhere(
     They wait for a process that is configured for their MongoDB, database and collection: after a
     change of any of these, perhaps for ever.
     """
-    for target_folder in spool.folders_in(spool_dir, own=0):
+    for target_folder in looking.folders_in(spool_dir, own=0):
         if target_folder.name == target:
             continue
         for folder in adopt_dead(target_folder, other_kernels):
@@ -127,8 +128,8 @@ def _is_free_of_the_dead(
     if not os.path.samestat(os.stat(LOCK, dir_fd=here, follow_symlinks=False), status):
         return False
     owner = owners.read_owner(descriptor)
-    if owner.get("nonce", path.name) != path.name:
-        _say_left_alone(path, f"the lock in it is that of {owner['nonce']}")
+    if why := looking.doubt_of_owner(path.name, owner):
+        _say_left_alone(path, why)
         return False
     same_kernel = owner.get("boot_id") == owners.boot_id()
     return same_kernel or other_kernels.is_dead(path, status.st_mtime)
@@ -152,6 +153,6 @@ def _remove_unfinished(target_folder: Path) -> None:
         for name, status in islice(trusted.entries(target), ENTRIES_MAX):
             is_left = name.startswith(NEW) and status.st_mtime < before
             if is_left and trusted.doubt_of_folder(status) is None:
-                owner = spool.look_at(target_folder / name)
+                owner = looking.look_at(target_folder / name)
                 if owner is None or not owner.lives:
                     trusted.remove_folder(name, target)

@@ -216,7 +216,7 @@ class Write:
             update = {"$set": fields, "$unset": _unset_beside(fields), "$setOnInsert": on_insert}
         if self.form in (Form.UPSERT_OWN, Form.SET_START):
             return UpdateOne(of_call, update, upsert=True)
-        if adopted and "process_nonce" not in of_call:
+        if adopted and fields.get("process_nonce") != (self.nonce or nonce):
             key = Int64(lowest_key(rank_of(key)))
         unless_newer = {**of_call, "outcome_key": {"$not": {"$gte": key}}}
         return UpdateOne(unless_newer, update, upsert=self.form is Form.UPSERT_OTHER)

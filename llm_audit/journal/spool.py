@@ -18,21 +18,17 @@ import errno
 import fcntl
 import json
 import os
-import re
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.owners import Owner, read_owner, this_process
+from llm_audit.journal.owners import read_owner, this_process
 from llm_audit.runtime import trusted
 from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
-from llm_audit.runtime.trusted import DoubtfulError
 
 REJECTED_FOLDER = "rejected"
 SUFFIX = ".bson"  # of what holds records
@@ -40,10 +36,8 @@ BLOB_SUFFIX = ".blob"
 LOCK = "lock"
 ENDED, ADOPTED = "ended", "adopted"  # empty files
 NEW = ".new-"  # of a folder that is being made, or removed
-FOLDERS_MAX = 10_000  # of ours, looked at at once: the others' turn comes when these have gone
 ENTRIES_MAX = 100_000  # whatever they are
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
-_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)  # of a folder for a target or of a process
 
 
 @kept
@@ -277,96 +271,3 @@ def rejected_folder(target_folder: Path) -> Path:
     folder = target_folder / REJECTED_FOLDER
     with trusted.folder(folder, make=True):
         return folder
-
-
-def folders_in(parent: Path, *, own: int = 1) -> list[Path]:
-    """Return the folders of targets in the spool, or those of processes in a target's, by name.
-
-    Args:
-        parent: The spool, which may be shared: then `own` is 0; or a target's folder.
-        own: As of `trusted.folder`.
-    """
-    try:
-        return sorted(parent / name for name, why in _looked_at(parent, own) if why is None)
-    except OSError:
-        return []  # no spool, or none that this process may read
-
-
-def doubts_in(parent: Path, *, own: int = 1) -> dict[Path, str]:
-    """Return what is left alone because it may be somebody else's, and why: as `folders_in`."""
-    try:
-        return {parent / name: why for name, why in _looked_at(parent, own) if why is not None}
-    except DoubtfulError as error:
-        return {Path(error.path): error.why}
-    except OSError:
-        return {}
-
-
-def doubts_among_files(folder: Path) -> dict[Path, str]:
-    """Return what in a process's folder, or among what was refused, is surely no file of ours."""
-    try:
-        with trusted.folder(folder) as here:
-            return {
-                folder / name: why
-                for name, status in islice(trusted.entries(here), ENTRIES_MAX)
-                if name == LOCK or name.endswith((SUFFIX, BLOB_SUFFIX))
-                if (why := trusted.doubt_of_file(status, linked=name.endswith(BLOB_SUFFIX)))
-            }
-    except DoubtfulError as error:
-        return {Path(error.path): error.why}
-    except OSError:
-        return {}
-
-
-def _looked_at(parent: Path, own: int) -> Iterator[tuple[str, str | None]]:
-    """Yield what may be folders of ours, and why one is not; only so many, whatever is there."""
-    ours = 0
-    with trusted.folder(parent, own=own) as number:
-        for name, status in islice(trusted.entries(number), ENTRIES_MAX):
-            if name == REJECTED_FOLDER or name.startswith(NEW) or not _NAME.fullmatch(name):
-                continue
-            why = trusted.doubt_of_folder(status)
-            ours += why is None
-            if ours > FOLDERS_MAX:
-                return
-            yield name, why
-
-
-def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:
-    """Yield the processes' folders in the spool for a target, each with its owner."""
-    for path in folders_in(target_folder):
-        owner = look_at(path)
-        if owner is not None:
-            yield path, owner
-
-
-def look_at(folder: Path) -> Owner | None:
-    """Tell whose folder it is and whether anybody looks after it, and take nothing over.
-
-    Returns:
-        None where there is no lock file of ours: the folder is of no process, or was removed a
-        moment ago.
-    """
-    try:
-        with trusted.folder(folder) as here:
-            return _look_at(folder.name, here)
-    except OSError as error:
-        let_through(error)
-        return None
-
-
-def _look_at(nonce: str, here: int) -> Owner:
-    adopted = {"adopted": os.access(ADOPTED, os.F_OK, dir_fd=here)}  # false where nobody may look
-    with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
-        if nonce in Held.owners:
-            return Owner.known(Held.owners[nonce] | adopted, lives=True)
-        descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
-        try:
-            owner = read_owner(descriptor)
-            os.lockf(descriptor, os.F_TEST, 0)
-            lives = False
-        except OSError:
-            lives = True
-        finally:
-            os.close(descriptor)
-    return Owner.known(owner | adopted, lives=lives)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.errors import UnavailableError, log_fault, log_once
-from llm_audit.journal import beliefs, spool
+from llm_audit.journal import beliefs, looking
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.journal.losses import Losses, find_left
 from llm_audit.journal.records import JournalVersionError
@@ -71,7 +71,7 @@ class Recovery:
 
     def look_for_children(self) -> None:
         """Look often, if a child of this process has ended without delivering all of its own."""
-        owners = (owner for _, owner in spool.owners(self._target_folder))
+        owners = (owner for _, owner in looking.owners(self._target_folder))
         if any(owner.is_child and owner.has_ended() for owner in owners):
             self.look_often()
 
@@ -79,7 +79,7 @@ class Recovery:
         """Tell whether a process that was just ended has left what is still to be done."""
         return clock.monotonic() < self._often_until and any(
             owner.has_ended() and path.name not in self._left_alone
-            for path, owner in spool.owners(self._target_folder)
+            for path, owner in looking.owners(self._target_folder)
         )
 
     def left_nothing(self, since: float) -> bool:
@@ -89,7 +89,7 @@ class Recovery:
             since: When the look must have begun at the earliest, on the monotonic clock.
         """
         return self._looked_at >= since and not any(
-            owner.has_ended() for _, owner in spool.owners(self._target_folder)
+            owner.has_ended() for _, owner in looking.owners(self._target_folder)
         )
 
     def step(self) -> bool:

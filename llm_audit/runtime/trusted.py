@@ -92,7 +92,7 @@ def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, *, linked: bool 
     """
     _check_name(name)
     before = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    _refuse(name, doubt_of_file(before, linked=linked))
+    refuse(name, doubt_of_file(before, linked=linked))
     number = os.open(name, flags | _LOOK, dir_fd=dir_fd)
     opened = os.fstat(number)
     if not os.path.samestat(before, opened):
@@ -125,6 +125,12 @@ def doubt_of_folder(status: os.stat_result) -> str | None:
     if status.st_mode & _OTHERS_WRITE:
         return "may be written by others: chmod go-w"
     return None
+
+
+def refuse(path: object, why: str | None) -> None:
+    """Raise DoubtfulError if there is a doubt about something."""
+    if why is not None:
+        raise DoubtfulError(path, why)
 
 
 def create(name: str, dir_fd: int, flags: int = os.O_RDWR) -> int:
@@ -217,11 +223,6 @@ def user_name(uid: int) -> str:
         return f"user {uid}"
 
 
-def _refuse(path: object, why: str | None) -> None:
-    if why is not None:
-        raise DoubtfulError(path, why)
-
-
 def _check_name(name: str) -> None:
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise DoubtfulError(ascii(name), "is no name of a file")
@@ -257,9 +258,9 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
             way /= name
             status = os.fstat(number)
             if len(names) < own:
-                _refuse(way, doubt_of_folder(status))
+                refuse(way, doubt_of_folder(status))
             else:
-                _refuse(way, _doubt_above(status, is_volume=status.st_dev != above.st_dev))
+                refuse(way, _doubt_above(status, is_volume=status.st_dev != above.st_dev))
             above = status
     except BaseException:
         os.close(number)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from made_up_records import create_process_folder
 
-from llm_audit.journal import spool
+from llm_audit.journal import looking
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.settings import Settings
 
@@ -22,7 +22,7 @@ def test_between_looks_nobody_looks_at_others(
     assert not recovery.step()
 
     looked_at: list[Path] = []
-    monkeypatch.setattr(spool, "look_at", looked_at.append)
+    monkeypatch.setattr(looking, "look_at", looked_at.append)
     assert not any(recovery.step() for _ in range(10))
     assert looked_at == []
     living.release()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from made_up_records import create_process_folder
 
-from llm_audit.journal import spool
+from llm_audit.journal import looking, spool
 from llm_audit.journal.adoption import (
     UNFINISHED_SECONDS,
     OtherKernels,
@@ -142,7 +142,7 @@ def test_an_adopted_folder_is_still_the_dead_ones(tmp_path: Path) -> None:
     lock.write_text(json.dumps(owner))
     (taken,) = adopted(tmp_path)
 
-    seen = spool.look_at(taken.path)
+    seen = looking.look_at(taken.path)
     assert seen is not None
     assert (seen.lives, seen.pid) == (True, 4_000_000)
     taken.release()
@@ -160,7 +160,7 @@ def test_neither_host_nor_pid_tells_who_has_ended(tmp_path: Path) -> None:
         spool.Held.owners[folder.nonce] |= said
 
         def has_ended(folder: ProcessFolder = folder) -> bool:
-            owner = spool.look_at(folder.path)
+            owner = looking.look_at(folder.path)
             assert owner is not None
             return owner.has_ended()
 

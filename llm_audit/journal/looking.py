@@ -1,0 +1,131 @@
+"""What lies in the spool, looked at without taking anything over; only so much at once."""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llm_audit.errors import let_through
+from llm_audit.journal.owners import Owner, read_owner
+from llm_audit.journal.spool import (
+    ADOPTED,
+    BLOB_SUFFIX,
+    ENTRIES_MAX,
+    LOCK,
+    NEW,
+    REJECTED_FOLDER,
+    SUFFIX,
+    Held,
+)
+from llm_audit.runtime import trusted
+from llm_audit.runtime.trusted import DoubtfulError
+
+FOLDERS_MAX = 10_000  # of ours, looked at at once: the others' turn comes when these have gone
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)  # of a folder for a target or of a process
+
+
+def folders_in(parent: Path, *, own: int = 1) -> list[Path]:
+    """Return the folders of targets in the spool, or those of processes in a target's, by name.
+
+    Args:
+        parent: The spool, which may be shared: then `own` is 0; or a target's folder.
+        own: As of `trusted.folder`.
+    """
+    try:
+        return sorted(parent / name for name, why in _looked_at(parent, own) if why is None)
+    except OSError:
+        return []  # no spool, or none that this process may read
+
+
+def doubts_in(parent: Path, *, own: int = 1) -> dict[Path, str]:
+    """Return what is left alone because it may be somebody else's, and why: as `folders_in`."""
+    try:
+        return {parent / name: why for name, why in _looked_at(parent, own) if why is not None}
+    except DoubtfulError as error:
+        return {Path(error.path): error.why}
+    except OSError:
+        return {}
+
+
+def doubts_among_files(folder: Path) -> dict[Path, str]:
+    """Return what in a process's folder, or among what was refused, is surely no file of ours."""
+    try:
+        with trusted.folder(folder) as here:
+            doubts = {
+                folder / name: why
+                for name, status in islice(trusted.entries(here), ENTRIES_MAX)
+                if name == LOCK or name.endswith((SUFFIX, BLOB_SUFFIX))
+                if (why := trusted.doubt_of_file(status, linked=name.endswith(BLOB_SUFFIX)))
+            }
+            if not doubts and folder.name != REJECTED_FOLDER:
+                _look_at(folder.name, here)
+            return doubts
+    except DoubtfulError as error:
+        return {folder.parent / error.path: error.why}
+    except OSError:
+        return {}
+
+
+def _looked_at(parent: Path, own: int) -> Iterator[tuple[str, str | None]]:
+    """Yield what may be folders of ours, and why one is not; only so many, whatever is there."""
+    ours = 0
+    with trusted.folder(parent, own=own) as number:
+        for name, status in islice(trusted.entries(number), ENTRIES_MAX):
+            if name == REJECTED_FOLDER or name.startswith(NEW) or not _NAME.fullmatch(name):
+                continue
+            why = trusted.doubt_of_folder(status)
+            ours += why is None
+            if ours > FOLDERS_MAX:
+                return
+            yield name, why
+
+
+def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:
+    """Yield the processes' folders in the spool for a target, each with its owner."""
+    for path in folders_in(target_folder):
+        owner = look_at(path)
+        if owner is not None:
+            yield path, owner
+
+
+def look_at(folder: Path) -> Owner | None:
+    """Tell whose folder it is and whether anybody looks after it, and take nothing over.
+
+    Returns:
+        None where there is no lock file of ours, of this folder: it is of no process, or was
+        removed a moment ago.
+    """
+    try:
+        with trusted.folder(folder) as here:
+            return _look_at(folder.name, here)
+    except OSError as error:
+        let_through(error)
+        return None
+
+
+def doubt_of_owner(nonce: str, owner: dict[str, Any]) -> str | None:
+    """Return why a lock file is not that of the folder that it lies in; None if it may be."""
+    is_its_own = nonce.startswith(NEW) or owner.get("nonce", nonce) == nonce
+    return None if is_its_own else "has the lock of another folder"
+
+
+def _look_at(nonce: str, here: int) -> Owner:
+    adopted = {"adopted": os.access(ADOPTED, os.F_OK, dir_fd=here)}  # false where nobody may look
+    with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
+        if nonce in Held.owners:
+            return Owner.known(Held.owners[nonce] | adopted, lives=True)
+        descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
+        try:
+            owner = read_owner(descriptor)
+            trusted.refuse(nonce, doubt_of_owner(nonce, owner))
+            os.lockf(descriptor, os.F_TEST, 0)
+            lives = False
+        except DoubtfulError:
+            raise
+        except OSError:
+            lives = True
+        finally:
+            os.close(descriptor)
+    return Owner.known(owner | adopted, lives=lives)

@@ -332,6 +332,10 @@ class CallFields(StartFields, OutcomeFields, LaterFields):
     expires_at: Figure[UTCDatetime | None] = Field(
         None, description="UTC: when MongoDB may delete the call"
     )
+    imported_at: Figure[UTCDatetime | None] = Field(
+        None, description="UTC: when it came out of a file; what it says is what the file said"
+    )
+    imported_from: Who[str | None] = Field(None, description="that file's name and sha256")
     encoding_notes: Annotated[list[str], Kind.QUOTES, AtMost(characters=4_096)] = Field(
         default_factory=list, description="what had to be changed to be stored, '<path>: <what>'"
     )

@@ -25,8 +25,9 @@ from llm_audit.context import (
 )
 from llm_audit.encoding.absent import PLAIN, is_absent, without_absent
 from llm_audit.encoding.iterators import rereadable
-from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, text
+from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import UsageError, let_through
+from llm_audit.gate import shortened
 from llm_audit.ids import new_call_id
 from llm_audit.open_enum import NAME_MAX_CHARACTERS as TYPE_MAX_CHARACTERS
 from llm_audit.settings import report_mistake
@@ -128,7 +129,7 @@ def call_identifier(value: object) -> str:
     if call_id := known_identifier(value):
         return call_id
     kind = type(value)
-    given = "a str like this" if issubclass(kind, str) else kind.__name__
+    given = "an empty str" if issubclass(kind, str) else kind.__name__
     report_mistake(
         f"call_id has to be what LLMLogger.start returned, not {given}; the outcome is recorded as "
         "a call of its own."
@@ -137,16 +138,22 @@ def call_identifier(value: object) -> str:
 
 
 def known_identifier(value: object) -> str:
-    """Return the id of a call that `start` returned; of anything else an empty text."""
+    """Return the id of a call that `start` returned; of anything else an empty text.
+
+    Whoever passes on ids from outside may get anything: what is too long is cut as names are, and
+    what cannot be printed is written out.
+    """
     kind = type(value)  # not isinstance: a mock may claim any __class__
     call_id = ""
     if issubclass(kind, str):
         call_id = str.__str__(value)
     elif issubclass(kind, _CALL_ID_TYPES):
         call_id = text(value)
-    if not call_id.isascii():
-        call_id = escape_surrogates(call_id)
-    return call_id if len(call_id) <= CALL_ID_MAX_CHARACTERS and call_id.isprintable() else ""
+    if len(call_id) <= CALL_ID_MAX_CHARACTERS and call_id.isprintable():
+        return call_id
+    some = shortened(call_id, CALL_ID_MAX_CHARACTERS)
+    printable = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in some)
+    return shortened(printable, CALL_ID_MAX_CHARACTERS)
 
 
 def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:

@@ -82,6 +82,7 @@ def from_json(line: str) -> tuple[dict[str, Any], bool]:
     if ID in document and STORED_ID not in document:
         renamed = {STORED_ID if name == ID else name: item for name, item in document.items()}
         return moved.from_json(renamed), True
+    del document  # a large one is not held twice
     # each binary as it is: else what says that it is a UUID would have to be one, of today's kind
     options = _extended_options().with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
     return loads(line, json_options=options), False

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from io import BufferedReader
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
@@ -20,13 +21,17 @@ from llm_audit.call import (
     named,
 )
 from llm_audit.cli.drawing.json_lines import from_json
+from llm_audit.cli.files.unpacking import LINE_MAX_BYTES, TooMuchError, lines_in
 from llm_audit.field_types import models_in, types_of
+from llm_audit.given.arguments import known_identifier
 
 if TYPE_CHECKING:
     from bson import CodecOptions
     from bson.raw_bson import RawBSONDocument
 
 DOCUMENT_MAX_BYTES = 16 * 2**20
+# Lists, documents and what is in them: more do not fit into a document, and take up much memory.
+ITEMS_MAX = 2**22
 
 # What every list and sum reads: the dates, the figures of how a call ended, the names in it.
 _DATES = tuple(name for name, kind in types_of().items() if kind is datetime)
@@ -43,6 +48,10 @@ _LARGEST = 2**25  # what mongodump writes is half as large
 
 Refuse = Callable[[str], None]
 Read = Iterator[tuple["CallInFile", dict[str, Any]]]
+
+
+class _RefusedError(Exception):
+    """Why a line is no call."""
 
 
 class CallInFile(NamedTuple):
@@ -72,37 +81,46 @@ def calls_in(stream: BufferedReader, name: str, refuse: Refuse) -> Iterator[Call
                 refuse(f"{name}, {place}: {problem}")
             else:
                 yield call
+    except TooMuchError:
+        refuse(f"{name} is read to {place or 'its beginning'} only: it unpacks to too much")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         after = f" after {place}" if place else ""
         refuse(f"{name} cannot be read{after} ({type(error).__name__})")
 
 
 def _from_json(stream: BufferedReader, refuse: Refuse) -> Read:
-    import bson
-    from bson.errors import BSONError
     from bson.raw_bson import RawBSONDocument
 
-    options = _codec_options()
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
+    for number, line in lines_in(stream):
         place = f"line {number}"
         try:
-            # some editors begin a file with a byte order mark
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            document, is_plain = from_json(text)
-            if is_plain:
-                _read_dates(document)
-            raw = RawBSONDocument(bson.encode(document, codec_options=options))
-        except (ValueError, TypeError, ArithmeticError, RecursionError, BSONError) as error:
+            document, raw, is_plain = _call_in(line, is_first=number == 1)
+        except _RefusedError as why:
+            refuse(f"{place}: {why}")
+        except Exception as error:  # noqa: BLE001  (whatever a line holds costs that line)
             refuse(f"{place}: no JSON of a call ({type(error).__name__})")
         else:
-            yield CallInFile(place, raw, is_plain and document.keys().isdisjoint(SAID)), document
+            is_of_a_list = is_plain and document.keys().isdisjoint(SAID)
+            yield CallInFile(place, RawBSONDocument(raw), is_of_a_list), document
+
+
+def _call_in(line: bytes | None, *, is_first: bool) -> tuple[dict[str, Any], bytes, bool]:
+    """Return the document in a line, the same as BSON, and whether it is plain JSON."""
+    import bson
+
+    if line is None:
+        raise _RefusedError(f"it is longer than {LINE_MAX_BYTES // 2**20} MiB")
+    if sum(map(line.count, (b",", b"[", b"{"))) > ITEMS_MAX:
+        raise _RefusedError(f"it has more than {ITEMS_MAX:,} items")
+    # some editors begin a file with a byte order mark
+    document, is_plain = from_json(line.decode("utf-8-sig" if is_first else "utf-8"))
+    if is_plain:
+        _read_dates(document)
+    return document, bson.encode(document, codec_options=_codec_options()), is_plain
 
 
 def _from_bson(stream: BufferedReader, refuse: Refuse) -> Read:
     import bson
-    from bson.errors import BSONError
     from bson.raw_bson import RawBSONDocument
 
     options = _codec_options()
@@ -112,7 +130,7 @@ def _from_bson(stream: BufferedReader, refuse: Refuse) -> Read:
             # the whole of it is read once, so MongoDB and who reads it later can do so too
             document = bson.decode(content, options)
             raw = RawBSONDocument(content)
-        except (BSONError, ValueError, OverflowError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it holds costs that document)
             refuse(f"{place}: it cannot be read ({type(error).__name__})")
         else:
             yield CallInFile(place, raw), document
@@ -142,7 +160,8 @@ def _codec_options() -> "CodecOptions[dict[str, Any]]":
 
 def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
     """Yield why a document cannot be a call: every list or sum would stumble over it."""
-    if not isinstance(document.get("_id"), str):
+    call_id = document.get("_id")
+    if not isinstance(call_id, str) or not call_id or known_identifier(call_id) != call_id:
         yield "it has no _id of a call"
     status = document.get("status")
     if not isinstance(status, str) or status not in _STATUSES:
@@ -156,6 +175,21 @@ def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
             yield f"{name} is no list"
     if size > DOCUMENT_MAX_BYTES:
         yield "it is larger than 16 MiB"
+    if _is_deep(document):
+        yield "it is nested deeper than what llm-audit records"
+
+
+def _is_deep(document: dict[str, Any]) -> bool:
+    """Tell whether it is deeper than what is recorded; MongoDB takes no more than 180 levels."""
+    from llm_audit.encoding.sanitise import MAX_LEVELS
+
+    level: list[Any] = [document]
+    for _ in range(MAX_LEVELS + 1):
+        items = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
+        level = [item for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _wrong_numbers(document: dict[str, Any]) -> Iterator[str]:

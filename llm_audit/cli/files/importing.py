@@ -1,13 +1,14 @@
 """`llm-audit import`: calls from files, as `export` or mongodump wrote them."""
 
-import gzip
+import hashlib
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import wrap_file
@@ -16,6 +17,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_lines import print_json
 from llm_audit.cli.exits import FAILED, say
 from llm_audit.cli.files.imported_calls import CallInFile, calls_in
+from llm_audit.cli.files.unpacking import unpacked
 from llm_audit.cli.options import AsJson
 from llm_audit.errors import UsageError
 from llm_audit.settings import get_settings
@@ -24,13 +26,13 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
 
     from llm_audit.cli.connection import Documents
+    from llm_audit.store.imports import Imports
 
 BATCH = 500
 BATCH_BYTES = 16 * 2**20
 SHOWN_REASONS = 5
+SHOWN_KINDS = 20
 STDIN = Path("-")
-
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass
@@ -42,10 +44,14 @@ class Imported:
     refused: int = 0
     only_of_lists: bool = False
     reasons: list[str] = field(default_factory=list)
+    refused_by_reason: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, reason: str) -> None:
-        """Count a call that is left out; the first reasons are kept."""
+        """Count a call that is left out; the first reasons are kept, of the others how many."""
         self.refused += 1
+        kind = reason.rpartition(": ")[2]
+        known = kind in self.refused_by_reason or len(self.refused_by_reason) < SHOWN_KINDS
+        self.refused_by_reason[kind if known else "other reasons"] += 1
         if len(self.reasons) < SHOWN_REASONS:
             self.reasons.append(reason)
 
@@ -66,10 +72,12 @@ def import_calls(
 ) -> None:
     """Bring in calls that `export` or mongodump wrote; what is there already is left as it is.
 
-    So an import that was cut off may simply be run again. The exit code is 1 if something was
-    refused.
+    So an import that was cut off may simply be run again. Each call says when it came and from
+    which file; what it says besides is what the file says. It is kept for as long as a call that
+    is recorded now, by retention_days. The exit code is 1 if something was refused.
     """
     from llm_audit.store.connection import Connection
+    from llm_audit.store.imports import Imports
     from llm_audit.store.plain_errors import plain_errors
 
     _check(files)
@@ -80,10 +88,10 @@ def import_calls(
         with plain_errors(settings):
             collection = connection.calls()
             for path in files:
-                with _opened(path) as stream:
-                    for batch in _batches(
-                        result.looked_at(calls_in(stream, str(path), result.refuse))
-                    ):
+                with _opened(path) as (stream, source):
+                    calls = result.looked_at(calls_in(stream, str(path), result.refuse))
+                    imports = Imports(settings, connection, source)
+                    for batch in _batches(calls, imports):
                         _insert(collection, batch, result)
     finally:
         connection.close()
@@ -98,6 +106,9 @@ def import_calls(
             say(f"None of them holds anything that was said: {lists}.")
     for reason in result.reasons:
         say(f"refused: {reason}")
+    if result.refused > SHOWN_REASONS and not as_json:
+        for kind, count in result.refused_by_reason.most_common():
+            say(f"refused {count:,} times: {kind}")
     if result.refused:
         raise typer.Exit(FAILED)
 
@@ -110,12 +121,12 @@ def _check(files: list[Path]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file, or stdin, unpacked; a bar on stderr shows how much is read."""
+def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, str]]:
+    """Open a file, or stdin, unpacked, and name it; a bar on stderr shows how much is read."""
     if path == STDIN:
         if sys.stdin is None:
             raise UsageError("stdin is closed: there is nothing to import.")
-        yield _unpacked(sys.stdin.buffer)
+        yield unpacked(sys.stdin.buffer), "stdin"
         return
     with (
         path.open("rb") as file,
@@ -127,21 +138,18 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
             disable=not sys.stderr.isatty(),
         ) as watched,
     ):
-        yield _unpacked(watched)
+        source = path.name
+        if path.is_file():  # what comes through a pipe comes only once
+            source += f" sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            file.seek(0)
+        yield unpacked(watched), source
 
 
-def _unpacked(stream: BinaryIO) -> io.BufferedReader:
-    head: io.BufferedReader = io.BufferedReader(cast("io.RawIOBase", stream))
-    if head.peek(2)[:2] == _GZIP:
-        return io.BufferedReader(gzip.GzipFile(fileobj=head))
-    return head
-
-
-def _batches(calls: Iterator[CallInFile]) -> "Iterator[list[RawBSONDocument]]":
+def _batches(calls: Iterator[CallInFile], imports: "Imports") -> "Iterator[list[RawBSONDocument]]":
     batch: list[RawBSONDocument] = []
     size = 0
     for call in calls:
-        batch.append(call.document)
+        batch.append(imports.stored(bytes(call.document.raw)))
         size += len(call.document.raw)
         if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch
@@ -151,9 +159,10 @@ def _batches(calls: Iterator[CallInFile]) -> "Iterator[list[RawBSONDocument]]":
 
 
 def _insert(collection: "Documents", batch: "list[RawBSONDocument]", result: Imported) -> None:
-    from pymongo.errors import BulkWriteError
+    from bson.errors import BSONError
+    from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
-    from llm_audit.store.codes import is_duplicate_id
+    from llm_audit.store.codes import BATCH_REFUSALS, is_duplicate_id
 
     try:
         collection.insert_many(batch, ordered=False)
@@ -167,5 +176,16 @@ def _insert(collection: "Documents", batch: "list[RawBSONDocument]", result: Imp
                 result.refuse(f"{call_id}: MongoDB says {failure.get('errmsg', '')!s:.200}")
         if not error.details["writeErrors"]:
             raise
+    except (OperationFailure, BSONError, DocumentTooLarge) as error:
+        if isinstance(error, OperationFailure) and error.code not in BATCH_REFUSALS:
+            raise
+        if len(batch) == 1:
+            result.refuse(
+                f"{batch[0]['_id']}: MongoDB takes no such document ({type(error).__name__})"
+            )
+        else:  # refused as a whole, for one of them
+            middle = len(batch) // 2
+            _insert(collection, batch[:middle], result)
+            _insert(collection, batch[middle:], result)
     else:
         result.imported += len(batch)

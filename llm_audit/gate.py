@@ -125,6 +125,8 @@ class _Fitting:
             return self._counts(value) if isinstance(value, Mapping) else self._left_out(value)
         if isinstance(value, Mapping if kind is dict else list | tuple):
             return value
+        if value is None:
+            return self._left_out(value)
         self._note(f"{type_name(value)} stored in a {kind.__name__}")
         return {"value": value} if kind is dict else [value]
 
@@ -170,7 +172,8 @@ class _Fitting:
         return kept
 
     def _left_out(self, value: Any) -> Any:
-        self._note(f"left out, {type_name(value)} of a wrong type or out of range")
+        kind = "dict" if isinstance(value, Mapping) else type_name(value)
+        self._note(f"left out, {kind} of a wrong type or out of range")
         return None
 
     def _note(self, what: str) -> None:

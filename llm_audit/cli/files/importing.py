@@ -3,7 +3,6 @@
 import hashlib
 import io
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -44,14 +43,16 @@ class Imported:
     refused: int = 0
     only_of_lists: bool = False
     reasons: list[str] = field(default_factory=list)
-    refused_by_reason: Counter[str] = field(default_factory=Counter)
+    refused_by_reason: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, reason: str) -> None:
         """Count a call that is left out; the first reasons are kept, of the others how many."""
         self.refused += 1
         kind = reason.rpartition(": ")[2]
-        known = kind in self.refused_by_reason or len(self.refused_by_reason) < SHOWN_KINDS
-        self.refused_by_reason[kind if known else "other reasons"] += 1
+        counts = self.refused_by_reason
+        if kind not in counts and len(counts) >= SHOWN_KINDS:
+            kind = "other reasons"
+        counts[kind] = counts.get(kind, 0) + 1
         if len(self.reasons) < SHOWN_REASONS:
             self.reasons.append(reason)
 
@@ -107,7 +108,7 @@ def import_calls(
     for reason in result.reasons:
         say(f"refused: {reason}")
     if result.refused > SHOWN_REASONS and not as_json:
-        for kind, count in result.refused_by_reason.most_common():
+        for kind, count in result.refused_by_reason.items():
             say(f"refused {count:,} times: {kind}")
     if result.refused:
         raise typer.Exit(FAILED)

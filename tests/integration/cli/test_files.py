@@ -1,5 +1,6 @@
 import csv
 import gzip
+import hashlib
 import json
 import subprocess
 import sys
@@ -50,7 +51,13 @@ print(code, tracemalloc.get_traced_memory()[1])
 
 
 def documents(calls: Calls) -> list[Call]:
-    return list(calls.find().sort("_id", 1))
+    """Return calls without what an import leaves out, and without what it says of itself."""
+    return [without(call) for call in calls.find().sort("_id", 1)]
+
+
+def without(call: Call) -> Call:
+    own = {"imported_at", "imported_from", "outcome_key", "expires_at"}
+    return {name: value for name, value in call.items() if name not in own}
 
 
 def import_into(shell: Shell, database: Database[Call], *arguments: object) -> tuple[Any, Calls]:
@@ -65,6 +72,8 @@ def test_what_is_exported_comes_back_equal(
 ) -> None:
     """Every call goes out as a line, oldest first, and comes in as it was, indexes included."""
     file = tmp_path / "calls.jsonl"
+    weight = {"outcome_key": bson.Int64(5), "expires_at": datetime(2126, 5, 1, tzinfo=UTC)}
+    made_up["llm_calls"].update_many({}, {"$set": weight})
 
     exported = shell("export", *form, "--output", file)
     imported, copy = import_into(shell, made_up, file)
@@ -76,6 +85,10 @@ def test_what_is_exported_comes_back_equal(
     said = f"llm-audit: {len(CALLS)} calls imported, 0 there already, 0 refused.\n"
     assert (imported.output, imported.errors) == ("", said)
     assert documents(copy) == documents(made_up["llm_calls"])
+    source = f"calls.jsonl sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"
+    assert copy.distinct("imported_from") == [source]
+    assert all(isinstance(call["imported_at"], datetime) for call in copy.find())
+    assert all(weight.keys().isdisjoint(call) for call in copy.find())
     assert copy.index_information().keys() >= {str(i.document["name"]) for i in call_indexes()}
 
 
@@ -271,7 +284,7 @@ def test_files_of_mongodump_and_gzip_come_in(
     ended, copy = import_into(shell, database, file)
 
     assert ended.errors.startswith(f"llm-audit: {len(CALLS)} calls imported")
-    assert documents(copy) == OLDEST_FIRST
+    assert documents(copy) == [without(call) for call in OLDEST_FIRST]
 
 
 def test_what_is_no_call_is_refused_and_the_rest_comes_in(

@@ -21,7 +21,8 @@ class _Drawn:
     """
 
     def __init__(self, leaves: Sequence[Any]) -> None:
-        texts = [leaf for leaf in leaves if isinstance(leaf, str)]
+        # MongoDB's Code is a str, too, and no key of a set
+        texts = [str.__str__(leaf) for leaf in leaves if isinstance(leaf, str)]
         self._whole = frozenset(texts)
         self._text = "\0".join(texts)
         self._found_at = 0
@@ -36,6 +37,7 @@ class _Drawn:
         What is stored is asked for in the order in which it was shown. All that is looked through
         for it has a bound; after that, nothing was shown.
         """
+        text = str.__str__(text)
         if text in self._whole:
             return True
         if text not in self._known:

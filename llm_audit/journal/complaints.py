@@ -19,6 +19,14 @@ def disk_refuses(folder: Path, error: OSError) -> str:
     )
 
 
+def disk_is_short(folder: Path) -> str:
+    """Say that the rest of the disk is left to others."""
+    return (
+        f"The disk of {folder} is nearly full, and its last tenth is left free: make room on it, "
+        f"or set LLM_AUDIT_SPOOL_DIR. {UNTIL_THEN}"
+    )
+
+
 def made_anew(folder: Path) -> str:
     """Say that somebody has removed files."""
     return (

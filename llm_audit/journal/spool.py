@@ -258,6 +258,16 @@ def used_bytes(spool_dir: Path, *, beside: Path) -> int:
     return total
 
 
+def free_bytes(spool_dir: Path) -> int | None:
+    """Return how much this user may still write on the disk of the spool; None if nobody knows."""
+    try:
+        disk = os.statvfs(spool_dir)
+    except OSError as error:
+        let_through(error)
+        return None
+    return disk.f_bavail * disk.f_frsize
+
+
 def room_bytes(status: os.stat_result) -> int:
     """Return the share of a file's room that one of its names takes: calls share media.
 

@@ -26,6 +26,8 @@ MEMORY_SEGMENT_BYTES = 2**20
 CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its content
 REOPEN_AFTER_SECONDS = 1.0
 QUOTA = "spool_max_bytes"
+DISK_SHORT = "free space on the disk"
+FREE_SHARE = 0.9  # of what would be free without the spool: the rest of the machine writes, too
 MEMORY_FULL = "disk and memory are full"
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
@@ -65,6 +67,7 @@ class Journal:
         self._room_bytes = max_bytes
         self._memory_bytes = 0
         self.reserved_bytes = 0  # of content beside the journal
+        self.scarce = QUOTA  # what there is too little of, where there is no room
         self._unsaid: dict[str, str] = {}
         self._note = LossNote()
         self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
@@ -118,14 +121,12 @@ class Journal:
 
         Content may take its share of the spool or, while the disk refuses, of the memory.
         """
-        if self._room_bytes < self._kept_room_bytes:
+        short = self._room_bytes < self._kept_room_bytes
+        if short and self.scarce == QUOTA:
             return QUOTA
-        if (
-            self._refused_until
-            and self.disk_refuses
-            and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE
-        ):
-            return MEMORY_FULL
+        in_memory = self._refused_until and self.disk_refuses
+        if (short or in_memory) and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE:
+            return DISK_SHORT if short else MEMORY_FULL
         return None
 
     @property
@@ -133,20 +134,30 @@ class Journal:
         """Whether the disk has refused a record a moment ago."""
         return self._refused_until > 0 and clock.monotonic() < self._refused_until
 
-    def measured(self, beside_bytes: int, reserved_before: int) -> None:
-        """Take note of how much the whole spool holds.
+    def measured(
+        self, beside_bytes: int, reserved_before: int, free_bytes: int | None = None
+    ) -> None:
+        """Take note of how much the whole spool holds, and may hold.
 
         Args:
             beside_bytes: All but this journal's segments, as counted. These grow meanwhile, so they
                 are added here, where nobody writes.
             reserved_before: What `reserved_bytes` was before counting began.
+            free_bytes: On its disk; None if nobody knows.
         """
         with self._lock:
             on_disk = (
                 one for one in self.segments if not isinstance(one, MemorySegment) or one.saved
             )
             used_bytes = beside_bytes + sum(segment.end for segment in on_disk)
-            self._room_bytes = self._max_bytes - used_bytes - self.reserved_bytes + reserved_before
+            may_hold = self._max_bytes
+            self.scarce = QUOTA
+            if free_bytes is not None:
+                share = int(FREE_SHARE * (free_bytes + used_bytes))
+                if share < may_hold:
+                    may_hold, self.scarce = share, DISK_SHORT
+            self._kept_room_bytes = may_hold * (1 - CONTENT_SHARE)
+            self._room_bytes = may_hold - used_bytes - self.reserved_bytes + reserved_before
 
     def take_room(self, size_bytes: int) -> bool:
         """Reserve room for content beside the journal; return whether there is any."""
@@ -251,12 +262,13 @@ class Journal:
         return interruption
 
     def _write(self, record: bytearray, call_id: str, without_content: str | None) -> None:
-        if self._room_bytes < len(record):
+        has_room = self._room_bytes >= len(record)
+        if not has_room and self.scarce == QUOTA:
             self._drop(QUOTA, call_id)
             return
         seal(record, self.last_seq + 1)
-        segment = self._current
-        if segment is None or not segment.open or segment.in_memory:
+        segment = self._current if has_room else None
+        if has_room and (segment is None or not segment.open or segment.in_memory):
             segment = self._file()
         if segment is not None:
             try:
@@ -270,8 +282,10 @@ class Journal:
                     self._count_content(call_id, without_content)
                 return
         if self._memory_bytes + len(record) > MEMORY_MAX_BYTES:
-            self._drop(MEMORY_FULL, call_id)
+            self._drop(MEMORY_FULL if has_room else DISK_SHORT, call_id)
             return
+        if not has_room:
+            self._unsaid[DISK_SHORT] = complaints.disk_is_short(self.folder)
         self._append(self._memory(), record)
         self._memory_bytes += len(record)
         if without_content is not None:

@@ -38,7 +38,7 @@ from llm_audit.journal.records import (
     is_numbered,
     pack,
 )
-from llm_audit.journal.writer import QUOTA, Journal, JournalClosedError
+from llm_audit.journal.writer import Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
@@ -406,7 +406,7 @@ class Recorder:
         except OSError as error:
             let_through(error)
             return [], str(error.strerror)
-        return [], QUOTA
+        return [], self.journal.scarce
 
 
 def _make(folder: spool.ProcessFolder, settings: Settings) -> None:

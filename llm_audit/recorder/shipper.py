@@ -13,8 +13,9 @@ from pymongo.errors import OperationFailure
 
 from llm_audit import prices
 from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
+from llm_audit.journal import aside
 from llm_audit.journal.memory import unsaved
-from llm_audit.journal.spool import ProcessFolder, used_bytes
+from llm_audit.journal.spool import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
 from llm_audit.recorder.acknowledged import Acknowledged
@@ -273,7 +274,7 @@ class Shipper:
     def _measure_room(self) -> None:
         reserved = self._journal.reserved_bytes
         beside = used_bytes(self._settings.spool_dir, beside=self._folder.path)
-        self._journal.measured(beside, reserved)
+        self._journal.measured(beside, reserved, free_bytes(self._settings.spool_dir))
 
     def _show_life(self) -> None:
         """Show other kernels, and in MongoDB, that this process lives."""
@@ -313,6 +314,7 @@ class Shipper:
         if rejected.files(target_folder):
             with reaching():
                 rejected.bring_in(self._connection, target_folder)
+        aside.remove_old(target_folder, self._settings.spool_max_bytes)
 
     def _clean_media(self) -> None:
         """Remove media whose calls have all expired, which no TTL index can do for GridFS."""

@@ -134,7 +134,9 @@ class Settings(BaseModel):
         description="operations in one bulk write at the most",
     )
     spool_max_bytes: Bytes = Field(
-        10 * 2**30, description="what the whole spool may hold; beyond it calls are dropped"
+        10 * 2**30,
+        description="what the whole spool may hold, and never more than nine tenths of the disk's "
+        "free room; beyond it calls are dropped",
     )
     durability: Literal["journal", "acknowledged"] = Field(
         "journal",

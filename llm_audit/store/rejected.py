@@ -4,7 +4,7 @@
     call_id, process_nonce, collection    whose it is, and where it was to go
     reason, detail  MongoDB's code, and what it said, which may quote content
     rejected_at     when, UTC
-    expires_at      when the call expires; missing if it never does
+    expires_at      when the call expires, and a year after `rejected_at` at the latest
     media           the sha256 of what the record has in GridFS, which stays as long as this does
     record          the record as it was in the journal: bytes, so that nothing in it is refused
 
@@ -37,6 +37,7 @@ from pymongo.errors import (
 )
 
 from llm_audit.errors import UnavailableError, let_through, log_once
+from llm_audit.journal import aside
 from llm_audit.journal.blob_files import copy_blob, sha256_of
 from llm_audit.journal.losses import INTERNAL, RECORD, Losses
 from llm_audit.journal.operations import ANOTHERS, Write, without_content
@@ -60,7 +61,7 @@ from llm_audit.store.codes import is_duplicate_id, only_this_is_refused
 from llm_audit.store.connection import Connection, Documents
 
 DETAIL_MAX = 500
-KEPT_ANYWAY = timedelta(days=90)  # if it is not known when the call expires
+KEPT_AT_MOST = timedelta(days=365)
 KEPT_MAX_BYTES = 2 * RECORD_MAX_BYTES
 _KEPT_TYPES: dict[str, type] = {
     **dict.fromkeys(("_id", "call_id", "process_nonce", "collection", "reason", "detail"), str),
@@ -175,14 +176,16 @@ class Rejected:
         }
         return {name: value for name, value in document.items() if value}
 
-    def _expires_at(self, record: Record) -> datetime | None:
+    def _expires_at(self, record: Record) -> datetime:
+        """Return when MongoDB may delete it: with its call, or after a year at the latest."""
+        at_the_latest = datetime.now(UTC) + KEPT_AT_MOST
         try:
-            return self._retention.expires_at(record.id)
+            return min(self._retention.expires_at(record.id) or at_the_latest, at_the_latest)
         except (PyMongoError, UnavailableError):
             raise
         except Exception as fault:  # noqa: BLE001  (that may be why it is kept)
             let_through(fault)
-            return datetime.now(UTC) + KEPT_ANYWAY
+            return at_the_latest
 
     def _path(self, document: Mapping[str, Any]) -> Path:
         name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
@@ -191,12 +194,16 @@ class Rejected:
     def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
         """Have a record wait in the spool, whole or not at all."""
         path = self._path(document)
+        data = bson.encode(document)
+        blobs = [blob for name in record.blobs if (blob := blob_folder / name).exists()]
+        size_bytes = len(data) + sum(blob.stat().st_size for blob in blobs)
         try:
+            aside.check_room(self._target_folder, size_bytes, self._settings.spool_max_bytes)
             for name in record.blobs:
                 with suppress(FileNotFoundError):  # it is in GridFS only
                     copy_blob(blob_folder / name, media_folder(path))
             with trusted.folder(path.parent, make=True) as rejected:
-                trusted.put(path.name, rejected, bson.encode(document))
+                trusted.put(path.name, rejected, data)
         except OSError as error:  # what follows must not wait for a disk
             self._losses.add(
                 RECORD, "refused by MongoDB and by the disk", seq=record.seq, call_ids=[record.id]

@@ -1,6 +1,8 @@
 """A journal without room: the disk refuses, the memory is full, the quota is reached."""
 
+import os
 import threading
+import time
 from itertools import count
 from pathlib import Path
 
@@ -8,11 +10,12 @@ import pytest
 from made_up_records import LARGE, Folder, append, ids, packed, read
 from patience import PATIENCE
 
+from llm_audit.journal import aside
 from llm_audit.journal import writer as journals
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import find_segments
-from llm_audit.journal.writer import MEMORY_FULL, QUOTA, Journal
+from llm_audit.journal.writer import DISK_SHORT, MEMORY_FULL, QUOTA, Journal
 from llm_audit.runtime import trusted
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
@@ -170,3 +173,50 @@ def test_content_beside_the_journal_takes_room(tmp_path: Path) -> None:
     assert journal.full is None
     append(journal, 100)
     assert journal.full == QUOTA
+
+
+def test_the_disk_is_left_its_share(tmp_path: Path) -> None:
+    """However much the spool might hold, a tenth of what is free stays free; memory comes next."""
+    journal = Journal(tmp_path, LARGE, 2**40)
+    journal.measured(0, journal.reserved_bytes, free_bytes=100 * SIZE)
+    append(journal, *range(100, 190))
+    assert (journal.full, journal.not_journaled) == (None, 0)
+    assert not journal.take_room(SIZE)
+    append(journal, *range(190, 200))
+    assert journal.not_journaled == 10
+    journal.measured(0, journal.reserved_bytes, free_bytes=10 * SIZE)  # 90 of ours are there
+    while journal.full is None:
+        append(journal, 200, content="x" * 2**16)
+    assert journal.full == DISK_SHORT
+    assert journal.losses.total == 0
+    while not journal.losses.total:
+        append(journal, 200, content="x" * 2**16)
+    assert {entry["reason"] for entry in journal.losses.entries()} == {DISK_SHORT}
+    journal.measured(0, journal.reserved_bytes, free_bytes=2**40)
+    assert journal.full is None
+
+
+def test_what_is_kept_aside_is_bounded_and_aged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes an eighth of the spool at the most, and nothing stays for ever."""
+    tmp_path.chmod(0o700)
+    rejected = tmp_path / "rejected"
+    rejected.mkdir(mode=0o700)
+    now = time.time()
+    for name, days in (("a.bson", 3), ("b.damaged", 2), ("c.bson", 1), ("d.bson", 91)):
+        (rejected / name).write_bytes(b"x" * 100)
+        os.utime(rejected / name, (now - days * 86_400,) * 2)
+    media = rejected / "d.media"
+    media.mkdir(mode=0o700)
+    (media / "blob").write_bytes(b"x" * 100)
+    os.utime(media, (now - 91 * 86_400,) * 2)
+
+    aside.check_room(tmp_path, 300, 8 * 800)
+    with pytest.raises(OSError, match="share of spool_max_bytes"):
+        aside.check_room(tmp_path, 301, 8 * 800)
+    aside.remove_old(tmp_path, 8 * 800)
+    assert sorted(path.name for path in rejected.iterdir()) == ["a.bson", "b.damaged", "c.bson"]
+    aside.remove_old(tmp_path, 8 * 150)
+    assert [path.name for path in rejected.iterdir()] == ["c.bson"]
+    assert "is lost" in caplog.text

@@ -66,7 +66,7 @@ class Redaction:
         try:
             check = self.timed()
             clean = not self._rules_find(doc) and (
-                not self.functions or functions.leave(self.functions, doc)
+                not self.functions or functions.leave(self.functions, doc, fields)
             )
             check()
         except BaseException as fault:  # noqa: BLE001

@@ -8,7 +8,7 @@ Read back as `bson` reads them: datetimes in UTC and cut to milliseconds, tuples
 patterns as `bson.Regex`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from types import NoneType
@@ -91,23 +91,6 @@ def encode_carefully(
         blobs |= move_largest(document, len(raw) - max_bytes, notes)
         raw = bson.encode(document, codec_options=CODEC_OPTIONS)
     return Encoded(raw, notes.lines(), tuple(blobs.values()))
-
-
-def opened(value: Any) -> Any:
-    """Return what is in a value that BSON takes, and that is no plain dict, list or tuple.
-
-    Returns:
-        A dict or a list; None if nothing is in it, or if it is bytes that were given as BSON and
-        are none.
-    """
-    kind = type(value)
-    if kind in _SINGLE_VALUES or issubclass(kind, (str, int, float, bytes)):
-        return None
-    try:
-        return dict(value.items()) if issubclass(kind, Mapping) else list(value)
-    except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
-        let_through(error)
-        return None
 
 
 def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:

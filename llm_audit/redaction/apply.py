@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_audit.call import OutcomeFields
-from llm_audit.encoding.encode import opened
 from llm_audit.errors import let_through, log_once
-from llm_audit.redaction import functions, names, secrets
+from llm_audit.redaction import functions, secrets
 from llm_audit.redaction.failing import NOTE, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
@@ -59,7 +58,7 @@ class Redaction:
             doc: As BSON.
             fields: What it was made of.
         """
-        if self.may_hold_secrets(doc, fields):
+        if self.may_hold_secrets(doc):
             return False
         if not self.rules and not self.functions:
             return True
@@ -74,14 +73,9 @@ class Redaction:
             return False  # the same happens where the document is rewritten, and is said there
         return clean
 
-    def may_hold_secrets(self, doc: bytes, fields: dict[str, Any]) -> bool:
-        """Tell quickly whether a document may hold secrets that are looked for.
-
-        Args:
-            doc: As BSON.
-            fields: What it was made of.
-        """
-        return self.for_secrets and (secrets.may_be_in(doc) or names.may_be_in(fields, opened))
+    def may_hold_secrets(self, doc: bytes) -> bool:
+        """Tell quickly whether a document, as BSON, may hold secrets that are looked for."""
+        return self.for_secrets and secrets.may_be_in(doc)
 
     def timed(self) -> Callable[[], object]:
         """Begin with rules of the user's; return what to call after each step of theirs.
@@ -200,7 +194,7 @@ class Rewriting:
             self._check = redaction.timed()
         if self._doc is not None:
             self._rules = _that_may_match(self._rules, self._doc)
-            self._for_secrets = redaction.may_hold_secrets(self._doc, document)
+            self._for_secrets = redaction.may_hold_secrets(self._doc)
         if redaction.functions:
             document = functions.apply(redaction.functions, document)
             self._check()

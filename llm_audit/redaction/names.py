@@ -1,9 +1,6 @@
 """Names under which secrets are given: of parameters, headers, fields and variables."""
 
 import re
-from collections.abc import Callable
-from datetime import datetime
-from types import NoneType
 from typing import Any
 
 from llm_audit.redaction.folding import folded
@@ -26,12 +23,13 @@ _NO_TOKEN = re.compile(
     r"|.*tokens"
 )
 # What may stand behind the name: which one it is, and of what.
-_ENDING = re.compile(
-    r"(?:\d{1,4}|prod(?:uction)?|dev(?:elopment)?|test(?:ing)?|stag(?:e|ing)|live|sandbox|local|old|new"
+ENDING = (
+    r"[0-9]{1,4}|prod(?:uction)?|dev(?:elopment)?|test(?:ing)?|stag(?:e|ing)|live|sandbox|local|old|new"
     r"|current|previous|backup|default|main|primary|secondary|value|confirm(?:ation)?|repeat(?:ed)?"
-    r"|plain|raw|base|b64|base64|openai|anthropic|google|gemini|azure|aws|github|gitlab|slack|stripe|groq"
-    r"|mistral|cohere|hf|huggingface|openrouter|deepseek)\Z"
+    r"|plain|raw|b64|base64|openai|anthropic|google|gemini|azure|aws|github|gitlab|slack|stripe|groq"
+    r"|mistral|cohere|hf|huggingface|openrouter|deepseek"
 )
+_ENDING = re.compile(rf"(?:{ENDING})\Z")
 _HEADERS = re.compile(r"(?:\w*[_-])?headers", re.IGNORECASE)
 # Headers that say nothing secret; what others hold is replaced.
 _HARMLESS_HEADER = re.compile(
@@ -50,9 +48,6 @@ _BESIDE_A_PIECE = frozenset(
     ("logprob", "top_logprobs", "bytes", "token_id", "id", "score", "rank", "probability", "prob")
 )
 
-_SINGLE = frozenset((int, float, bool, NoneType, bytes, datetime))
-# Python's own sets, so that most documents are looked through without a step in Python.
-_harmless: set[str] = set()
 _verdicts: dict[str, bool] = {}
 
 
@@ -62,7 +57,6 @@ def is_secret(name: str) -> bool:
     if known is None:
         if len(_verdicts) >= _KEPT_MAX:
             _verdicts.clear()
-            _harmless.clear()
         known = _verdicts[name] = _is_secret(name)
     return known
 
@@ -96,46 +90,3 @@ def named_in(document: dict[str, Any]) -> object:
             if beside in document:
                 return document[beside]
     return None
-
-
-def may_be_in(document: dict[str, Any], opened: Callable[[Any], Any]) -> bool:
-    """Tell quickly whether anything in a document may be named like a secret.
-
-    Args:
-        document: Dicts, lists and tuples with anything in them.
-        opened: Returns what is in a value that is none of these, as one of them, or None.
-    """
-    values: list[Any] = [document]
-    add = values.extend
-    is_harmless = _harmless.issuperset
-    for value in values:  # which grows meanwhile
-        kind = type(value)
-        if kind is str:
-            continue
-        if kind is dict:
-            if not is_harmless(value) and _has_secret(value):
-                return True
-            add(value.values())
-        elif kind is list or kind is tuple:
-            add(value)
-        elif kind not in _SINGLE and (inner := opened(value)) is not None:
-            values.append(inner)
-    return False
-
-
-def _has_secret(document: dict[str, Any]) -> bool:
-    for name in document:
-        if name in _harmless:
-            continue
-        if is_secret(name):
-            if not is_piece_of_text(name, document):
-                return True
-        elif are_headers(name):
-            return True
-        elif name == "value":
-            other = named_in(document)
-            if isinstance(other, str) and is_secret(other):
-                return True
-        else:
-            _harmless.add(name)
-    return False

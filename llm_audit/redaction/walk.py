@@ -111,10 +111,12 @@ class Walk:
     def _document(self, document: dict[str, Any]) -> dict[str, Any]:
         clean: dict[str, Any] = {}
         pair = names.named_in(document) if self._for_secrets else None
+        alike: Counter[str] = Counter()
         for name, value in document.items():
-            new = self.text(name)
-            while new in clean:
-                new = f"{new}#"
+            new = plain = self.text(name)
+            while new in clean:  # two names that were replaced, say
+                alike[plain] += 1
+                new = f"{plain}#{alike[plain] + 1}"
             if not self._for_secrets:
                 clean[new] = self.value(value)
             elif names.is_secret(name) and not names.is_piece_of_text(name, document):

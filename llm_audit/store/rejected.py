@@ -158,7 +158,15 @@ class Rejected:
     def _document(self, refusal: Refusal) -> dict[str, Any]:
         record = refusal.write.record
         notes, blobs = record.notes, record.blobs
-        raw = pack(record.op, record.id, record.key, bytes(record.doc), notes=notes, blobs=blobs)
+        raw = pack(
+            record.op,
+            record.id,
+            record.key,
+            bytes(record.doc),
+            notes=notes,
+            blobs=blobs,
+            redacted=record.redacted,
+        )
         seal(raw, record.seq)
         # what is said of others' calls has no number, and may be said by several, again and again
         said_by = f"{self._nonce} {record.seq}" if record.seq else f"rank {rank_of(record.key)}"

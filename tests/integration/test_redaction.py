@@ -4,19 +4,27 @@ import copy
 import logging
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import permutations
 from socket import gethostname
 from typing import Any
 
+import bson
 import pytest
 from bson.datetime_ms import DatetimeMS
 from nowhere import NOWHERE
+from pymongo.errors import BulkWriteError
 from waiting import Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.call import CallFields
+from llm_audit.journal.operations import writes_for
+from llm_audit.journal.precedence import Rank, outcome_key
+from llm_audit.journal.records import OWN, START, Record
+from llm_audit.journal.retention import Retention
 from llm_audit.settings import Settings
 
 Fields = dict[str, Any]
@@ -239,3 +247,43 @@ def test_what_can_be_written_and_not_read_is_redacted_too(
     call_id = LLMLogger.start(model="m", metadata={"at": DatetimeMS(2**60), "card": SECRET})
 
     assert arrived(calls, call_id)["metadata"]["card"] == "[card]"
+
+
+def test_a_call_says_how_often_what_was_replaced(recording: Recording, calls: Calls) -> None:
+    """Its start and its end together, whether they arrive as one or one by one, also twice."""
+    recording(redact="email", pending_after_seconds=0)
+    message = {"role": "user", "content": "ada@example.com and grace@example.com"}
+    for together in (True, False):
+        call_id = LLMLogger.start(model="m", messages=[message], api_key="not-for-you")
+        if not together:
+            assert arrived(calls, call_id)["redacted"] == {"email": 2, "named_secret": 1}
+        LLMLogger.complete(call_id, response_message=message)
+        LLMLogger.annotate(call_id, metadata={"from": "ada@example.com"})
+        call = arrived(calls, call_id)
+        assert call["redacted"] == {"email": 4, "named_secret": 1}
+        assert "example" not in str(call)
+        assert "not-for-you" not in str(call)
+
+
+def test_what_is_journaled_twice_is_counted_once(calls: Calls) -> None:
+    """In any order: the owner of a call counts its start and its end together."""
+    call_id = "0190f7a2-0000-7000-8000-000000000009"
+    start = Record(START, call_id, 1, 0, bson.encode({"model": "m"}), (), (), {"email": 1})
+    key = outcome_key(Rank.OWNER, 1)
+    end = bson.encode({"status": "SUCCESS", "outcome_key": key})
+    own = Record(OWN, call_id, 2, key, end, (), (), {"email": 3, "jwt": 1})
+    writes = [*writes_for(start), *writes_for(own)]
+    kept = Retention(None, lambda _: datetime.now(UTC))
+    for order in permutations(writes):
+        calls.delete_one({"_id": call_id})
+        for write in (*order, *order):
+            waiting = [write]
+            while waiting:
+                form = waiting.pop()
+                try:
+                    calls.bulk_write([form.statement(kept, "nonce")])
+                except BulkWriteError:
+                    waiting += form.after_duplicate()
+        call = calls.find_one({"_id": call_id})
+        assert call
+        assert call["redacted"] == {"email": 3, "jwt": 1}

@@ -9,6 +9,7 @@ from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
 from llm_audit.journal import owners
 from llm_audit.journal.operations import ANOTHERS
+from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.settings.names import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
 from llm_audit.store.shortfalls import INDEX
@@ -248,6 +249,10 @@ def _name(process: ProcessReport) -> str:
     return f"Process {process.nonce} (pid {process.pid} on {process.host})"
 
 
+# Not of one that is redacted on its way: where it was moved to, nobody would do that.
+_MOVE = "; to have it go elsewhere, move its folder into that target's"
+
+
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
     known = {process.nonce for process in diagnosis.processes}
     for journal in diagnosis.journals:
@@ -255,7 +260,7 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
             WAITING: f"the next process that records here ships it, or {_SHIP}",
             OTHER_KERNEL: "a process that records here ships it once its lease is over",
             OTHER_TARGET: f"it is for {journal.target}, and only a process with these settings "
-            "ships it; to have it go elsewhere, move its folder into that target's",
+            f"ships it{_MOVE if not str(journal.target).endswith(WITH_STAGE) else ''}",
         }
         if journal.state == WAITING and not journal.segments and journal.nonce in known:
             yield (

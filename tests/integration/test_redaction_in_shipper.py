@@ -148,13 +148,18 @@ def test_a_stage_that_fails_costs_the_text_and_holds_nothing_up(
     assert sum("redact_in_shipper" in line for line in caplog.messages) == 1
 
 
-def test_nobody_ships_a_journal_without_its_stage(calls: Calls, recording: Recording) -> None:
-    """A process that does not have the stage leaves what the dead left for one that has it."""
+def test_nobody_ships_a_journal_without_its_stage(
+    calls: Calls, recording: Recording, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process without the stage leaves what the dead left, and advises nobody to get round it."""
     settings = recording()
     with child(DEAD, settings) as process:
         call_id, _ = process.communicate()
     assert llm_audit.recover(PATIENCE)
     assert calls.find_one({"_id": call_id}) is None
+    advice = caplog.text + str(llm_audit.doctor().problems)
+    assert "with redact_in_shipper" in advice
+    assert "move it" not in advice
 
     recording(redact_in_shipper=Rule("person", NAME))
     assert llm_audit.recover(PATIENCE)

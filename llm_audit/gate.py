@@ -242,7 +242,9 @@ def _all_fit(fields: Mapping[str, Any], looks: Mapping[str, _Look]) -> bool:
 
 
 def _is_of(usual: frozenset[type], kind: type) -> bool:
-    """Tell whether a type is one of integers that are no truths, such as BSON's, and may be."""
+    """Tell whether a type is BSON's own of integers or documents, or the like, and may be."""
+    if dict in usual:
+        return issubclass(kind, Mapping)
     return int in usual and issubclass(kind, int) and kind is not bool
 
 
@@ -257,7 +259,7 @@ def _are_texts(texts: Sequence[Any], *, most: AtMost) -> bool:
 
 def _are_models(items: list[Any], *, looks: Mapping[str, _Look], most: AtMost) -> bool:
     return len(items) <= most.items and all(
-        type(item) is dict and _all_fit(item, looks) for item in items
+        isinstance(item, Mapping) and _all_fit(item, looks) for item in items
     )
 
 

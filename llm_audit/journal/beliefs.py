@@ -15,7 +15,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
+from llm_audit import gate
 from llm_audit.call import OutcomeFields, SaidLater, StartFields
+from llm_audit.encoding.notes import Notes
 from llm_audit.errors import let_through
 from llm_audit.journal.ends import read_end
 from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of
@@ -89,7 +91,14 @@ def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
         began = fields.get(_BEGAN) or (nonce if names_who_began else None)
         if record.op in _OF_OWNERS and began != nonce:
             return _from_elsewhere(record)
-    return record
+    return record if gate.fits(fields) else _fitting(record, fields)
+
+
+def _fitting(record: Record, fields: Mapping[str, Any]) -> Record:
+    """Return a record whose fields hold what they have to."""
+    kept, notes = dict(fields), Notes()
+    gate.fit(kept, notes)
+    return record._replace(doc=bson.encode(kept), notes=(*record.notes, *notes.lines()))
 
 
 def _fields(record: Record) -> Mapping[str, Any]:
@@ -148,5 +157,5 @@ def _from_elsewhere(record: Record) -> Record:
             let_through(fault)
             raise InvalidRecordError("its end cannot be read") from None
     key = outcome_key_of(Rank.ELSEWHERE, like=record.key)
-    doc = bson.encode({**_fields(record), "outcome_key": key})
-    return record._replace(op=OTHER, key=key, doc=doc)
+    fields = {**_fields(record), "outcome_key": key}
+    return _fitting(record._replace(op=OTHER, key=key), fields)

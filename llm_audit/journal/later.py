@@ -2,7 +2,7 @@
 
     scores        of each name and source the one of the highest key; of all, the newest
     metadata      of each key what the highest annotation gave, else what the start has
-    tags          those of the start; once there are others, all of them sorted
+    tags          those of the start; once there are others, all of them sorted, the last hundred
 
 An `_id` is all that is known of the call: its start may be there already, or come later.
 """
@@ -13,11 +13,12 @@ from typing import Any
 
 from bson.int64 import Int64
 
-from llm_audit.call import SCORES
+from llm_audit.call import SCORES, TAGS
 from llm_audit.encoding.moved import reference_in
 from llm_audit.ids import created_at
 
 TOO_MANY = f"scores: the newest {SCORES.items} are kept"
+TOO_MANY_TAGS = f"tags: {TAGS.items} of them are kept"
 LARGE_ANNOTATION = "annotation"  # the key that has an annotation which moved to GridFS whole
 # So long after a call was made its start may still come, out of the journal of a process that had
 # no MongoDB. Of an older call there is no document because it has been removed.
@@ -56,7 +57,8 @@ def start_beside(fields: Mapping[str, Any], on_insert: Mapping[str, Any]) -> lis
         beside["tags"] = _if(is_all, tags, _united("$tags", tags))
     if "metadata" in fields:
         beside["metadata"] = {"$mergeObjects": [_literal(fields["metadata"]), _object("$metadata")]}
-    return [_merged(on_insert, _literal(fields), beside)]
+    stages = [_merged(on_insert, _literal(fields), beside)]
+    return stages if "tags" not in fields else [*stages, _bounded_tags()]
 
 
 def said_later(
@@ -80,7 +82,10 @@ def said_later(
         added["tags"] = _if(is_known, "$tags", _united("$tags", tags))
     if "metadata" in fields:
         added |= _annotated(fields, key)
-    return [_merged(on_insert, added), *([_newest_scores()] if "scores" in fields else [])]
+    stages = [_merged(on_insert, added)]
+    if "scores" in fields:
+        stages.append(_bounded("scores", SCORES.items, TOO_MANY))
+    return stages if "tags" not in fields else [*stages, _bounded_tags()]
 
 
 def _merged(on_insert: Mapping[str, Any], *fields: Expression) -> Expression:
@@ -115,13 +120,13 @@ def _with_score(scores: Any, score: Mapping[str, Any], key: int) -> Expression:
     return {"$let": {"vars": {"said": _list(scores)}, "in": chosen}}
 
 
-def _newest_scores() -> Expression:
-    """Return the stage that lets the oldest scores go where there are too many, and notes it."""
-    too_many = {"$gt": [{"$size": _list("$scores")}, SCORES.items]}
-    noted = {"$setUnion": [_list("$encoding_notes"), [TOO_MANY]]}
+def _bounded(name: str, most: int, note: str) -> Expression:
+    """Return the stage that keeps the last of a list where they are too many, and notes it."""
+    too_many = {"$gt": [{"$size": _list(f"${name}")}, most]}
+    noted = {"$setUnion": [_list("$encoding_notes"), [note]]}
     return {
         "$set": {
-            "scores": _if(too_many, {"$slice": ["$scores", -SCORES.items]}, "$scores"),
+            name: _if(too_many, {"$slice": [f"${name}", -most]}, f"${name}"),
             "encoding_notes": _if(too_many, noted, "$encoding_notes"),
         }
     }
@@ -158,6 +163,11 @@ def _annotated(fields: Mapping[str, Any], key: int) -> Expression:
         "metadata": {"$mergeObjects": [_object("$metadata"), given]},
         "annotations": {"$sortArray": {"input": said, "sortBy": {"key": 1, "name": 1}}},
     }
+
+
+def _bounded_tags() -> Expression:
+    # sorted by then, so that the same ones stay in whatever order they were given
+    return _bounded("tags", TAGS.items, TOO_MANY_TAGS)
 
 
 def _united(tags: str, more: Expression) -> Expression:

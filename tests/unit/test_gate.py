@@ -17,9 +17,9 @@ from llm_audit.encoding.reading import READ_OPTIONS
 
 TEXT_FIELDS = ("trace_id", "user_id", "model", "response_id", "finish_reason", "error_type")
 LARGE: list[Any] = [
-    *("A" * 300_000, "a" * 513, "é" * 600, "\U0001f600" * 600, ["x"] * 200_000, ["A" * 300_000]),
+    *("A" * 70_000, "a" * 513, "é" * 600, "\U0001f600" * 600, ["x"] * 40_000, ["A" * 70_000]),
     *([["a"]], [{"a": 1}, None, "b"], {"$ne": 1}, {"a": {"b": []}}, [[[]]], "", [], {}, "a\0b"),
-    *(2**63 - 1, -(2**63), 1e300, float("inf"), float("-inf"), float("nan"), True, b"A" * 300_000),
+    *(2**63 - 1, -(2**63), 1e300, float("inf"), float("-inf"), float("nan"), True, b"A" * 600),
     *(bson.Decimal128("Infinity"), bson.Decimal128("1.5"), bson.Int64(5), bson.MaxKey()),
 ]
 
@@ -39,7 +39,7 @@ def fitted(**fields: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
 def given() -> Iterator[tuple[str, Any]]:
     """Yield every field with everything that may be in its place, also one level down."""
     for name in CallFields.model_fields:
-        for value in (*ODD, *LARGE):
+        for value in (*ODD, *(LARGE if name in gate.STAYING else ())):
             yield name, value
     for outer, inner in {"task": ("name", "root_id", "retries", "eager"), "scores": ()}.items():
         for name in inner:

@@ -53,6 +53,7 @@ _DRAWN = frozenset(
         *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
         *("temperature", "max_tokens", "tool_choice", "metadata", "request_params", "tags"),
         *("error_type", "error_message", "error_traceback", "encoding_notes"),
+        "redacted",
         *_FACTS.values(),
     }
 )
@@ -61,7 +62,7 @@ _PARAMETER = re.compile("[a-z0-9]+(_[a-z0-9]+)*", re.IGNORECASE)
 _OURS = frozenset(
     {
         *("id", "task", "tags", "score", "temperature", "max_tokens", "tool_choice", "metadata"),
-        *("model", "started", "took", "tokens", "cost", "parts", *_FACTS),
+        *("model", "started", "took", "tokens", "cost", "parts", "redacted", *_FACTS),
     }
 )
 CHECKED_MAX_BYTES = 2**25  # of the media, which are read to be compared with their sha256
@@ -168,6 +169,8 @@ def _known(call: Call) -> Iterator[tuple[str, object]]:
     for name, stored in _FACTS.items():
         if call.get(stored) is not None:
             yield name, call[stored]
+    if call.get("redacted"):
+        yield "redacted", ", ".join(f"{rule} {n}" for rule, n in sorted(call["redacted"].items()))
     if call.get("tags"):
         yield "tags", ", ".join(map(str, call["tags"]))
     for score in call.get("scores") or ():

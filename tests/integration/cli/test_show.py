@@ -44,6 +44,7 @@ WEATHER = {
     "estimated_cost": 0.00123,
     "cost_details": {"input": 0.0012, "output": 0.00003, "searches": 0.0, "previous": []},
     "latency_ms": 1234.5,
+    "redacted": {"named_secret": 1, "email": 2},
 }
 
 
@@ -88,6 +89,7 @@ def test_a_call_reads_from_top_to_bottom(messages: Any, shell: Shell, calls: Cal
     assert facts["cost"] == "$0.001230"
     assert facts["parts"] == "input $0.001200, output $0.000030"
     assert facts["took"] == "1.2 s"
+    assert facts["redacted"] == "email 2, named_secret 1"
 
 
 def test_the_beginning_of_an_id_will_do(shell: Shell, weather: Call) -> None:

@@ -16,10 +16,11 @@ from bson.errors import BSONError
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from llm_audit import gate
-from llm_audit.call import OutcomeFields, SaidLater, StartFields
+from llm_audit.call import AtMost, OutcomeFields, SaidLater, StartFields
 from llm_audit.encoding.notes import Notes
+from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import let_through
-from llm_audit.journal.ends import read_end
+from llm_audit.journal.ends import AS_STORED, read_end
 from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of
 from llm_audit.journal.records import (
     ENDED,
@@ -32,7 +33,6 @@ from llm_audit.journal.records import (
     Record,
 )
 
-ID_MAX_CHARACTERS = 512
 LATER_KEY_MAX = 2**60
 _BEGAN = "process_nonce"
 _OUTCOME = frozenset(OutcomeFields.model_fields)
@@ -54,8 +54,8 @@ _RANKS = {
 _OF_OWNERS = (OWN, ENDED)
 _MOMENTS = (datetime, DatetimeMS, type(None))
 _TEXTS = (_BEGAN, "status", "ended_by", "task_id")  # what decides where something goes, and how
-_OPTIONS = DEFAULT_RAW_BSON_OPTIONS.with_options(
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=True
+_TOP = DEFAULT_RAW_BSON_OPTIONS.with_options(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, tz_aware=False
 )
 
 
@@ -74,7 +74,7 @@ def of_process(nonce: str, *, names_who_began: bool) -> Callable[[Record], Recor
 
 
 def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
-    if len(record.id) > ID_MAX_CHARACTERS:
+    if len(record.id) > AtMost().characters:
         raise InvalidRecordError("its id is too long")
     fields = _fields(record)
     if not fields.keys() <= _FIELDS[record.op]:
@@ -90,22 +90,34 @@ def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
         _check_outcome(record, fields)
         began = fields.get(_BEGAN) or (nonce if names_who_began else None)
         if record.op in _OF_OWNERS and began != nonce:
-            return _from_elsewhere(record)
-    return record if gate.fits(fields) else _fitting(record, fields)
+            record = _from_elsewhere(record)
+            fields = _fields(record)
+    return record if record.op == ENDED else _fitting(record, fields)
 
 
-def _fitting(record: Record, fields: Mapping[str, Any]) -> Record:
-    """Return a record whose fields hold what they have to."""
-    kept, notes = dict(fields), Notes()
-    gate.fit(kept, notes)
-    return record._replace(doc=bson.encode(kept), notes=(*record.notes, *notes.lines()))
-
-
-def _fields(record: Record) -> Mapping[str, Any]:
+def _fields(record: Record) -> dict[str, Any]:
     try:
-        return dict(RawBSONDocument(bytes(record.doc), _OPTIONS).items())
+        return bson.decode(record.doc, AS_STORED)
+    except Exception as fault:  # noqa: BLE001  (bytes deep in it that were given as BSON may be none)
+        let_through(fault)
+    try:
+        return dict(RawBSONDocument(bytes(record.doc), _TOP).items())
     except (BSONError, ValueError, OverflowError):
         raise InvalidRecordError("its fields are no BSON") from None
+
+
+def _fitting(record: Record, fields: dict[str, Any]) -> Record:
+    """Return the record with each field as `gate` lets it through; it may be older than that."""
+    if gate.fits(fields):
+        return record
+    changes = Notes()
+    gate.fit(fields, changes)
+    try:
+        doc = bson.encode(fields, codec_options=CODEC_OPTIONS)
+    except Exception as fault:  # noqa: BLE001  (whatever it holds)
+        let_through(fault)
+        raise InvalidRecordError("its fields are no BSON") from None
+    return record._replace(doc=doc, notes=[*record.notes, *changes.lines()])
 
 
 def _check_outcome(record: Record, fields: Mapping[str, Any]) -> None:
@@ -157,5 +169,5 @@ def _from_elsewhere(record: Record) -> Record:
             let_through(fault)
             raise InvalidRecordError("its end cannot be read") from None
     key = outcome_key_of(Rank.ELSEWHERE, like=record.key)
-    fields = {**_fields(record), "outcome_key": key}
-    return _fitting(record._replace(op=OTHER, key=key), fields)
+    doc = bson.encode({**_fields(record), "outcome_key": key})
+    return record._replace(op=OTHER, key=key, doc=doc)

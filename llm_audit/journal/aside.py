@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER
+from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, room_bytes
 from llm_audit.runtime import trusted
 
 SHARE = 1 / 8  # of spool_max_bytes
@@ -70,13 +70,15 @@ def _found(target_folder: Path) -> Iterator[tuple[str, int, float]]:
         if stat.S_ISDIR(status.st_mode):
             yield f"{name}/", _size_of(folder / name), status.st_mtime
         else:
-            yield name, status.st_size, status.st_mtime
+            yield name, room_bytes(status), status.st_mtime
 
 
 def _size_of(folder: Path) -> int:
     try:
         with trusted.folder(folder) as here:
-            return sum(status.st_size for _, status in islice(trusted.entries(here), ENTRIES_MAX))
+            return sum(
+                room_bytes(status) for _, status in islice(trusted.entries(here), ENTRIES_MAX)
+            )
     except OSError as error:
         let_through(error)
         return 0

@@ -1,6 +1,7 @@
 """What the disk refuses is kept in memory until MongoDB has it, or the disk takes a copy."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.errors import log_once
@@ -44,7 +45,7 @@ class MemorySegment(Segment):
         """Keep the copy, unless MongoDB has everything meanwhile; return whether it is kept."""
         self.saved = self.missing > 0
         if not self.saved:
-            self._path.unlink(missing_ok=True)
+            self._remove_copy()
         return self.saved
 
     def append(self, record: bytearray) -> None:
@@ -65,7 +66,11 @@ class MemorySegment(Segment):
         """Free the memory, and remove the copy."""
         self._records = bytearray()
         if self.saved:
-            self._path.unlink(missing_ok=True)
+            self._remove_copy()
+
+    def _remove_copy(self) -> None:
+        with suppress(FileNotFoundError), trusted.folder(self._path.parent) as here:
+            trusted.remove_file(self._path.name, here)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         return bytes(self._records[offset : offset + size])

@@ -6,9 +6,11 @@ harms an upload: `gridfs.py`.
 
 import hashlib
 import re
+import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -156,6 +158,8 @@ def find_missing(calls: Documents) -> dict[str, list[str]]:
 def find_altered(calls: Documents, max_bytes: float) -> Altered:
     """Read media of calls, and find those whose content is not what their sha256 says.
 
+    Each time it begins somewhere else, so that in the end all of them are read.
+
     Args:
         calls: The calls' collection.
         max_bytes: How much to read, or a little more.
@@ -163,7 +167,8 @@ def find_altered(calls: Documents, max_bytes: float) -> Altered:
     bucket = Bucket.of(calls.database)
     altered: list[str] = []
     read = checked = unchecked = 0
-    for sha256 in _contents(calls):
+    begin = secrets.token_hex(32)
+    for sha256 in chain(_contents(calls, {"$gte": begin}), _contents(calls, {"$lt": begin})):
         if read >= max_bytes:
             unchecked += 1
         elif _is_whole(bucket, sha256):
@@ -174,14 +179,15 @@ def find_altered(calls: Documents, max_bytes: float) -> Altered:
     return Altered(_by_call(calls, altered), checked, unchecked)
 
 
-def _contents(calls: Documents) -> Iterator[str]:
-    """Yield what calls have in GridFS, each once."""
+def _contents(calls: Documents, some: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Yield what calls have in GridFS, each once; in order, if only some of it is wanted."""
     contents: list[dict[str, Any]] = [
         {"$match": {"media": {"$exists": True}}},
         {"$project": {"_id": 0, "media": 1}},
         {"$unwind": "$media"},
-        {"$match": {"media": _SHA256}},
+        {"$match": {"media": {**_SHA256, **(some or {})}}},
         {"$group": {"_id": "$media"}},
+        *([{"$sort": {"_id": 1}}] if some else []),
     ]
     for row in calls.aggregate(contents, allowDiskUse=True):
         yield row["_id"]

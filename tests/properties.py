@@ -1,10 +1,10 @@
 """What holds for any input: few examples here, many in `make faults`."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from patience import LONG
 
-__all__ = ["given", "st"]
+__all__ = ["example", "few", "given", "st"]
 
 settings.register_profile(
     "ours",
@@ -13,3 +13,4 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("ours")
+few = settings(max_examples=200 if LONG else 8)  # where each takes a hundred times as long

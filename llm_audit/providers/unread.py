@@ -43,7 +43,7 @@ def unread(usage: Mapping[str, Any]) -> list[str]:
 
 def _look(value: Any, path: str, level: int, found: list[str]) -> None:
     if is_number(value):
-        if not any(word in path.lower() for word in _NO_COUNTS):
+        if value and not any(word in path.lower() for word in _NO_COUNTS):
             found.append(path)
     elif level >= _DEEPEST:
         return
@@ -52,5 +52,5 @@ def _look(value: Any, path: str, level: int, found: list[str]) -> None:
             _look(item, path, level + 1, found)
     else:
         for name, inner in fields_of(value).items():
-            if inner and name not in _PARTS and not (name in SPELLINGS and is_number(inner)):
+            if name not in _PARTS and not (name in SPELLINGS and is_number(inner)):
                 _look(inner, f"{path}.{name}" if path else str(name), level + 1, found)

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import gridfs
 from beanie.exceptions import CollectionWasNotInitialized
+from bson.errors import InvalidBSON
 from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import ExecutionTimeout, OperationFailure
@@ -30,8 +31,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # The last are what GridFS raises for an entry with a length, say, that is no number.
 _NOT_WHOLE = (
-    *(gridfs.errors.NoFile, gridfs.errors.CorruptGridFile),
-    *(TypeError, ValueError, LookupError, ArithmeticError),
+    *(gridfs.errors.NoFile, gridfs.errors.CorruptGridFile, InvalidBSON),
+    *(TypeError, ValueError, LookupError, ArithmeticError, AttributeError),
 )
 
 

@@ -62,7 +62,7 @@ def _named(given: str, *, slow: bool) -> Iterator[Rule]:
 def _rules_of_presidio(operator: str, *, slow: bool) -> Iterator[Rule]:
     if not slow:
         raise ValueError("presidio is too slow for the thread that calls: use redact_in_shipper")
-    from llm_audit.redaction.presidio import presidio  # an extra
+    from llm_audit.redaction.presidio import with_its_own_model  # an extra
 
-    for rule in presidio():
+    for rule in with_its_own_model():
         yield replace(rule, operator=cast("Operator", operator))

@@ -2,11 +2,12 @@
 
 import random
 from itertools import product
+from pathlib import Path
 
 import bson
 import pytest
 
-from llm_audit import configure
+from llm_audit import LLMLogger, configure
 from llm_audit.errors import ConfigurationError
 from llm_audit.redaction import pseudonym
 from llm_audit.redaction.apply import Redaction
@@ -138,3 +139,22 @@ def test_what_is_read_as_people_do_keeps_its_place() -> None:
         assert len(plain) == len(where), ascii(text)
         for character, at in zip(plain, where, strict=True):
             assert character == text[at] or not text[at].isascii(), ascii(text)
+
+
+def test_the_same_rules_may_be_given_again(tmp_path: Path) -> None:
+    """An app factory that runs twice makes each rule anew; another rule is a mistake."""
+
+    def given() -> list[object]:
+        return [
+            "email:mask",
+            Rule("card"),
+            Rule("own", lambda text: [(0, len(text))]),
+            Rule("x", "x"),
+        ]
+
+    configure(redact=given(), spool_dir=tmp_path, exit_timeout_seconds=0)
+    LLMLogger.start(model="m")
+    configure(redact=given())
+    for other in ("email", [*given(), "ip"], None):
+        with pytest.raises(ConfigurationError, match="redact"):
+            configure(redact=other)

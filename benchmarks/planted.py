@@ -1,8 +1,7 @@
-"""Secrets and personal data that were made up, each planted where such things turn up.
+"""Secrets that were made up, each planted where such things turn up.
 
 No key here opens anything: each is a prefix that its provider publishes, with letters drawn by lot.
 """
-# ruff: noqa: RUF001  (full-width letters and digits are what has to be found)
 
 import base64
 import json
@@ -25,7 +24,7 @@ class Planted(NamedTuple):
     """Something in its surroundings.
 
     Attributes:
-        kind: What it is, as people call it; of personal data, the rule.
+        kind: What it is; of personal data, the rule that finds it.
         form: How it is written.
         secret: What must not be stored.
         value: What holds it: a text, or a document.
@@ -193,175 +192,6 @@ INNOCENT: dict[str, object] = {
     "cookie_banner": "shown",
 }
 
-PERSONAL: dict[str, tuple[str, ...]] = {
-    "email": (
-        "ada@example.com",
-        "Ada.Lovelace+billing@mail.example.co.uk",
-        "o'brien@example.ie",
-        "müller@exämple.de",
-        "用户@例子.广告",
-        "ada@xn--exmple-cua.de",
-        "ada (at) example (dot) com",
-        "ada[at]example.com",
-        "ada%40example.com",
-        "ada&#64;example.com",
-        "ada＠example．com",
-        "a\u200bda@exam\u200bple.com",
-        "ada_b@sub.example.museum",
-    ),
-    "phone": (
-        "+49 151 23456789",
-        "+4915123456789",
-        "+1 (415) 555-0132",
-        "+1.415.555.0132",
-        "(415) 555-0132",
-        "(415)5550132",
-        "555-123-4567",
-        "415-555-0132",
-        "1-800-555-0199",
-        "0049 151 23456789",
-        "030 1234567",
-        "0151/12345678",
-        "06 12 34 56 78",
-        "020 7946 0958",
-        "07700 900123",
-        "03-1234-5678",
-        "044 668 18 00",
-        "0412 345 678",
-        "+49 (0)30 123456",
-        "+44 20 7946 0958",
-        "+33\u00a06\u00a012\u00a034\u00a056\u00a078",
-        "+91 98765 43210",
-        "+7 (495) 123-45-67",
-        "+86 138 1234 5678",
-        "(11) 91234-5678",
-        "+٩٦٦٥٠١٢٣٤٥٦٧",
-        "＋４９ １５１ ２３４５６７８９",
-        "+49 151\u2013234 567 89",
-        "Tel. 5551234567",
-        'phone_number": "5551234567',
-    ),
-    "card": (
-        "4111 1111 1111 1111",
-        "4111-1111-1111-1111",
-        "4111111111111111",
-        "4222222222222",
-        "378282246310005",
-        "3782 822463 10005",
-        "5555555555554444",
-        "2223003122003222",
-        "6011111111111117",
-        "30569309025904",
-        "3566002020360505",
-        "6200000000000005",
-        "４１１１ １１１１ １１１１ １１１１",
-        "4111\u00a01111\u00a01111\u00a01111",
-        "4111 1111\u200b 1111 1111",
-        "٤١١١١١١١١١١١١١١١",
-    ),
-    "iban": (
-        "DE89 3704 0044 0532 0130 00",
-        "DE89370400440532013000",
-        "de89370400440532013000",
-        "DE89-3704-0044-0532-0130-00",
-        "GB82 WEST 1234 5698 7654 32",
-        "FR14 2004 1010 0505 0001 3M02 606",
-        "NL91ABNA0417164300",
-        "CH9300762011623852957",
-        "NO9386011117947",
-        "MT84MALT011000012345MTLCAST001S",
-        "ＤＥ89 3704 0044 0532 0130 00",
-    ),
-    "ip": (
-        "10.0.0.1",
-        "203.0.113.7",
-        "203。0。113。7",
-        "2001:db8::1",
-        "2001:0db8:85a3:0000:0000:8a2e:0370:7334",
-        "fe80::1",
-        "fd12:3456:789a::1",
-    ),
-}
-AROUND_PERSONAL = (
-    "{}",
-    "see {}, please",
-    "({})",
-    'a: "{}"',
-    "Is it {}?",
-    "x={};",
-    "line\n{}\nline",
-)
-# Text full of numbers that are none of these.
-NOTHING_PERSONAL = (
-    "0190f7a2-0000-7000-8000-000000000001",
-    "12345678-1234-1234-1234-123456789012",
-    "order 1234567890",
-    "id 415555013",
-    "2024-01-15T10:30:00+0100",
-    "01-02-2024 10:30",
-    "12/25/2024 12:30",
-    "05/10/2024 - 05/11/2024",
-    "2024 10 12 08 15 00",
-    "2024.01.15.123456",
-    "1700000000",
-    "1700000000000",
-    "1700000000000000000",
-    "+20240115",
-    "+10011010010",
-    "Boston, MA 02110-1301",
-    'PhoneNumber": "379361843b5e8a3d',
-    "67280421310721",
-    "x+12345678901234",
-    "version 1.22.333.4444",
-    "0.0123 0.0456 0.0789",
-    "3.14159265358979",
-    "01 02 03 04 05 06 07",
-    "1 2 3 4 5 6 7 8 9 10",
-    "10-20-30-40-50-60",
-    "2020 2021 2022 2023 2024",
-    "100-200-3000",
-    "256 512 1024",
-    "0123-4567-8901",
-    "tool call 12345678901",
-    "call_12345678901",
-    "ISBN 978-3-16-148410-0",
-    "$1,234,567.89",
-    "1.234.567,89",
-    "[1234567, 2345678, 3456789]",
-    "00:1A:2B:3C:4D:5E",
-    "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01",
-    "4111111111111112",
-    "1234567812345678",
-    "0000 0000 0000 0000",
-    "0.4111111111111111",
-    "a4111111111111111",
-    "41111111111111111111",
-    "DE89370400440532013001",
-    "XX89370400440532013000",
-    "GB82WEST12345698765432X",
-    "git@github.com:org/x.git",
-    "logo@2x.png",
-    "react@18.2.0",
-    "pkg@1.2.3-beta.1",
-    "@pytest.fixture",
-    "user@localhost",
-    "1.2.3.4",
-    "127.0.0.1",
-    "0.0.0.0",  # noqa: S104
-    "255.255.255.0",
-    "224.0.0.1",
-    "256.1.1.1",
-    "::1",
-    "Chrome/120.0.0.0",
-    "==10.12.13.14",
-    "v10.0.0.1",
-    "1.3.6.1.4.1.311",
-    "10.12.13.14-beta",
-    "std::vector",
-    "10:30:45",
-    "a::b",
-)
-
 
 def planted_keys() -> Iterator[Planted]:
     """Yield keys of every provider in every surrounding."""
@@ -391,11 +221,3 @@ def planted_under_names() -> Iterator[Planted]:
         yield Planted("named", name, secret, {name: secret})
         yield Planted("named", name, secret, {"a": [{"b": {"c": {name: secret}}}]})
         yield Planted("named", name, secret, {"arguments": json.dumps({name: secret})})
-
-
-def planted_personal() -> Iterator[Planted]:
-    """Yield personal data of every form in every surrounding."""
-    for kind, forms in PERSONAL.items():
-        for form in forms:
-            for around in AROUND_PERSONAL:
-                yield Planted(kind, form, form, around.format(form))

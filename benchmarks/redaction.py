@@ -2,9 +2,10 @@
 
     python -m benchmarks.redaction
 
-Recall is measured on secrets and personal data that were made up (`benchmarks.planted`), false
-positives on recorded traffic, where that lies beside the project: it holds no keys, addresses or
-numbers of people, so whatever is found there is wrong. Times are the best of many.
+Recall is measured on secrets and personal data that were made up (`benchmarks.planted` and
+`.planted_people`), false positives on recorded traffic, where that lies beside the project: it holds
+no keys, addresses or numbers of people, so whatever is found there is wrong. Times are the best of
+many.
 """
 
 import json
@@ -16,7 +17,7 @@ from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
-from benchmarks import planted
+from benchmarks import planted, planted_people
 from benchmarks.figures import Aim, Row, Table, aims, publish
 from benchmarks.sample import ANSWER, REQUEST, USAGE
 from llm_audit.encoding.encode import encode
@@ -76,7 +77,7 @@ def recall() -> Table:
         ("secrets by their names", secrets, [*planted.planted_under_names()]),
     ]
     of_rule = defaultdict(list)
-    for one in planted.planted_personal():
+    for one in planted_people.planted_personal():
         of_rule[one.kind].append(one)
     corpora += [(f"`{rule}`", personal, ones) for rule, ones in of_rule.items()]
     return Table(

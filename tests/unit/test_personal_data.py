@@ -17,7 +17,9 @@ from llm_audit.redaction.personal import READY_MADE
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings import Settings
 
-planted = pytest.importorskip("benchmarks.planted", reason="only a checkout has the benchmarks")
+planted_people = pytest.importorskip(
+    "benchmarks.planted_people", reason="only a checkout has the benchmarks"
+)
 RULES = {name: Rule(name) for name in READY_MADE}
 HOSTILE = (
     *("@", "a@", "a.", "a@b.", "a@a-", "a@b[dot]", "%40", "(at)", " (at) ", "1", "1 ", "01 ", "+1"),
@@ -34,7 +36,7 @@ def test_personal_data_are_found_in_every_form_and_surrounding() -> None:
     """The whole of it and nothing around it, in any script, with blanks that nobody sees."""
     missed = [
         (kind, text, found)
-        for kind, _, secret, text in planted.planted_personal()
+        for kind, _, secret, text in planted_people.planted_personal()
         # what only its name makes a number is found without the name
         if (found := found_in(kind, text)) != [secret.split('"')[-1].removeprefix("Tel. ")]
     ]
@@ -46,7 +48,9 @@ def test_numbers_that_are_nobodys_are_left() -> None:
     """An order number, a timestamp, a part of a UUID and a version tell nothing of anybody."""
     texts = [
         around.format(number)
-        for number, around in product(planted.NOTHING_PERSONAL, planted.AROUND_PERSONAL)
+        for number, around in product(
+            planted_people.NOTHING_PERSONAL, planted_people.AROUND_PERSONAL
+        )
     ]
 
     assert [(name, text) for text in texts for name in RULES if found_in(name, text)] == []
@@ -56,7 +60,7 @@ def test_a_document_with_a_match_is_not_taken_for_clean() -> None:
     """The quick look at the whole document misses nothing that the rule finds in a text of it."""
     missed = [
         (kind, text)
-        for kind, _, _, text in planted.planted_personal()
+        for kind, _, _, text in planted_people.planted_personal()
         if (fields := {"pid": 33, "metadata": {"a": text}, "latency_ms": 12.5})
         and Redaction(Settings(redact=kind, redact_secrets=False)).is_clean(
             bson.encode(fields), fields

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Iterator
 
-from llm_audit.redaction.accounts import SEPARATORS, cards, ibans
-from llm_audit.redaction.addresses import as_typed, emails, ips
 from llm_audit.redaction.folding import folded
-from llm_audit.redaction.phones import phones
+from llm_audit.redaction.personal.accounts import SEPARATORS, cards, ibans
+from llm_audit.redaction.personal.addresses import as_typed, emails, ips
+from llm_audit.redaction.personal.phones import phones
 
 Find = Callable[[str], Iterator[tuple[int, int]]]
 

@@ -3,9 +3,9 @@
     python -m benchmarks.redaction
 
 Recall is measured on secrets and personal data that were made up (`benchmarks.planted` and
-`.planted_people`), false positives on recorded traffic, where that lies beside the project: it holds
-no keys, addresses or numbers of people, so whatever is found there is wrong. Times are the best of
-many.
+`.planted_people`), false positives on recorded traffic, where that lies beside the project: it
+holds no keys, addresses or numbers of people, so whatever is found there is wrong. Times are the
+best of many.
 """
 
 import json

@@ -10,9 +10,10 @@ Span = tuple[int, int]
 # The end of a name, and what gives it its value.
 _GIVEN = re.compile(
     rf"(?:{names.SECRET})s?"
-    r"""(?:(?P<quote>\\*["'])\s*(?:=>|[:=])\s*|(?P<gap>[ \t]{0,4})=(?!=)[ \t]{0,4}"""
-    r"""|(?P<colon>:)[ \t]*)(?P<opens>\\*["'])?"""
+    r"""(?:(?P<quote>\\*["'])\s*(?:=>|[:=])\s*|(?P<gap>[ \t]{0,4})(?::=|=>?|%3d)(?!=)[ \t]{0,4}"""
+    r"""|(?P<colon>:)[ \t]*|(?P<tag>>)|(?P<option>[ \t]{1,4}))(?P<opens>\\*["'])?"""
 )
+_SIGNS = ("quote", "gap", "colon", "tag", "option")
 _IN_QUERY = re.compile(
     r"[?&](?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)="
     r"(?P<value>[^\s&\"'<>\\]{8,})",
@@ -21,7 +22,8 @@ _IN_QUERY = re.compile(
 _NAME_BEFORE = re.compile(r"[\w.-]{0,64}\Z")
 _BARE = re.compile(r"""[^\s&;,"'<>)\]}|\\]+""")
 _NUMBER = re.compile(r"-?\d[\d.]*")
-_SCHEME = re.compile(r"(?:bearer|basic|token|digest) +", re.IGNORECASE)
+_SCHEME = re.compile(r"(?:bearer|basic|token|digest|apikey|key|jwt) +", re.IGNORECASE)
+_ELEMENT = re.compile(r"[^<]+")
 # What stands after name= in code: a call, a name, a constant, a type.
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*[(\[{].*|(?:self|cls|os|settings|config|args|env|ctx|request|process)\..*"
@@ -39,6 +41,9 @@ _LIKE_A_KEY = re.compile(r"(?=.*[A-Z\d])[\w.~+/=-]{8,}")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^()\[\]{}]{6,}")
 
 
+_WORDS = frozenset(("password", "passwd", "secret", "token", "apikey", "credential", "cookie"))
+
+
 def is_placeholder(value: str) -> bool:
     """Tell whether a value stands for a secret that is not there, or for one that is replaced."""
     return _PLACEHOLDER.fullmatch(value) is not None
@@ -46,7 +51,7 @@ def is_placeholder(value: str) -> bool:
 
 def find_assignments(text: str) -> Iterator[Span]:
     """Give the spans of values that have a secret's name."""
-    if not any(sign in text for sign in "\"'=:"):
+    if not any(sign in text for sign in ("'", '"', "=", ":", ">", "%3", "--")):
         return
     low = text.lower()
     if len(low) != len(text):  # of few letters: positions have to be the same
@@ -62,15 +67,17 @@ def find_assignments(text: str) -> Iterator[Span]:
 def _value_of(text: str, match: re.Match[str]) -> Span | None:
     """Return where the value is that stands after a name, if it may be a secret."""
     quote = match["quote"] or ""
-    ends = match.start("quote" if quote else "colon" if match["colon"] else "gap")
+    ends = match.start(next(one for one in _SIGNS if match[one] is not None))
     before = _NAME_BEFORE.search(text, max(0, match.start() - 64), match.start())
     begins = before.start() if before else match.start()
     name = text[begins:ends]
     if not names.is_secret(name) or text[begins - len(quote) : begins] != quote:
         return None
+    if match["tag"]:
+        return _in_element(text, begins, ends)
     sign = text[begins - 1 : begins] if begins and not quote else ""
     is_prompt = sign and match["opens"] == sign  # "Password:" and what stands behind it
-    if match["colon"] and (is_prompt or sign == ":"):
+    if (match["colon"] and (is_prompt or sign == ":")) or (match["option"] and name[:2] != "--"):
         return None
     if match["opens"]:
         return _in_quotes(text, match.end(), match["opens"], name)
@@ -78,6 +85,12 @@ def _value_of(text: str, match: re.Match[str]) -> Span | None:
         return _bare(text, match, in_query=sign in {"?", "&"})
     number = _NUMBER.match(text, match.end())
     return number.span() if number and not name.lower().endswith("token") else None
+
+
+def _in_element(text: str, begins: int, ends: int) -> Span | None:
+    """Return where the text of an element of XML is, given where its name is."""
+    element = _ELEMENT.match(text, ends + 1) if text[begins - 1 : begins] == "<" else None
+    return element.span() if element and not is_placeholder(element[0]) else None
 
 
 def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
@@ -88,7 +101,7 @@ def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
         return None
     if not in_query and (_CODE.fullmatch(text[bare.start() : bare.end() + 1]) or _is_name(bare[0])):
         return None
-    in_sentence = match["colon"] or match["gap"]
+    in_sentence = match["colon"] or match["gap"] or match["option"]
     return None if in_sentence and not _MIXED.fullmatch(bare[0]) else bare.span()
 
 
@@ -114,5 +127,11 @@ def _in_quotes(text: str, start: int, opens: str, name: str) -> Span | None:
 
 
 def _is_name(value: str) -> bool:
-    """Tell whether a value is a name of a secret itself: token=token, KEY = "OPENAI_API_KEY"."""
-    return _IDENTIFIER.fullmatch(value) is not None and names.is_secret(value.rpartition(".")[2])
+    """Tell whether a value is a name of a secret itself: token=token, KEY = "OPENAI_API_KEY".
+
+    One word that only ends like a name may be a weak password.
+    """
+    is_one = value.lower().removesuffix("s") in _WORDS or "_" in value or "." in value
+    return bool(
+        is_one and _IDENTIFIER.fullmatch(value) and names.is_secret(value.rpartition(".")[2])
+    )

@@ -65,7 +65,7 @@ def _is_secret(name: str) -> bool:
     plain = _PARTS.sub("", folded(name[-128:])[0]).lower()
     if (ending := _ENDING.search(plain)) and ending.start():
         plain = plain[: ending.start()]
-    return bool(_SECRET_NAME.fullmatch(plain) and not _NO_TOKEN.fullmatch(plain))
+    return plain == "auth" or bool(_SECRET_NAME.fullmatch(plain) and not _NO_TOKEN.fullmatch(plain))
 
 
 def are_headers(name: str) -> bool:

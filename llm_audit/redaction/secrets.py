@@ -31,7 +31,8 @@ _SHAPES = {
         r"|(?:xai|pplx|nvapi|tvly|csk|pypi)-(?=[\w-]*\d)[\w-]{20,}"
         r"|npm_[A-Za-z0-9]{30,}|do[opr]_v1_[0-9a-f]{32,}|dckr_pat_[\w-]{16,}|dapi[0-9a-f]{32}"
         r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}"
-        r"|hvs\.[\w-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}|\d{8,10}:AA[\w-]{30,}"
+        r"|hvs\.[\w-]{20,}|discord(?:app)?\.com\\?/api\\?/webhooks\\?/\d+\\?/[\w-]{20,}"
+        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}|\d{8,10}:AA[\w-]{30,}"
     ),
     "google_key": r"AIza[\w-]{20,}|GOCSPX-[\w-]{16,}|ya29\.[\w-]{16,}",
     "aws_key": r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}|ABSK[A-Za-z0-9+/=]{40,}",
@@ -49,7 +50,10 @@ _PRIVATE_KEY = (
 )
 _BEARER = r"\b[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<bearer>[\w.~+/=-]{8,})"
 _BASIC = r"\b[Bb][Aa][Ss][Ii][Cc] +(?P<basic>[A-Za-z0-9+/_-]{6,}={0,2})"
-_IN_URL = r"""(?<=:)(?:\\?/){2}[^\s/?\#"'<>@:\\]*:(?P<url_password>[^\s/?\#"'<>]+)@"""
+_IN_URL = (
+    r"""(?<=:)(?:\\?/){2}(?:[^\s/?\#"'<>@:\\]*:(?P<url_password>[^\s/?\#"'<>]+)"""
+    r"""|(?P<url_user>(?=[^@]*\d)(?=[^@]*[A-Za-z])[^\s/?\#"'<>@:\\]{12,}))@"""
+)
 _SHAPED = re.compile(
     _BEGINS
     + "(?:"
@@ -78,7 +82,7 @@ _UNDERLINE = (
 _CAPITAL_I = r"I(?:A(?<=A[KSB]IA)[0-9A-Z]{8}|za(?<=AIza))"
 _DOT = r"\.(?:(?<=a29\.)|(?<=SG\.)|(?<=hvs\.)|slack\.com\\?/s)[\w-]"
 _COLON = (
-    r":(?:(?:\\?/){2}[^\s/@\"]*:[^\s/]*@|AA(?<=\d:AA)[\w-]{16}|(?<=[DENTYdenty]:) ?\S(?:"
+    r":(?:(?:\\?/){2}[^\s/@\"]*(?::[^\s/]*)?@|AA(?<=\d:AA)[\w-]{16}|(?<=[DENTYdenty]:) ?\S(?:"
     r"(?<=[Ww]ord: .)|(?<=WORD: .)|(?<=phrase: .)|(?<=[Kk]ey: .)|(?<=KEY: .)|(?<=[Tt]oken: .)"
     r"|(?<=TOKEN: .)|(?<=ecret: .)|(?<=SECRET: .)|(?<=zation: .)|(?<=ookie: .)))"
 )
@@ -103,6 +107,7 @@ for _byte in range(128, 256):
     _PLAIN[_byte] = 127
 _TO_PLAIN = bytes(_PLAIN)
 _ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?"
+_NAMES = names.SECRET.replace("|token", "")
 _LOOKS = (
     r"(?:[^0-9a-z]|\x00[nrtbf])[sr]k[_-][0-9a-z_-]{8}",
     r"gh[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pcsk_[0-9a-z]|gl[a-z]{2,5}-[0-9a-z_-]{10}",
@@ -112,8 +117,10 @@ _LOOKS = (
     r"a[ksb]ia[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+\x00*\.[0-9a-z_-]",
     r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
     r"(?:ya29|hvs)\.[0-9a-z_-]{8}|[^0-9a-z]sg\.[0-9a-z_-]{16}|slack\.com\x00?/services",
-    r":(?:\x00?/){2}[^ /@\x00]*:[^ /\x00]*@|bearer +[0-9a-z._~+/-]{8}|basic +[0-9a-z+/_-]{6}",
-    rf"(?:(?:{names.SECRET.replace('|token', '')})s?|token){_ENDING} {{0,4}}[\x00:]|headers\x00",
+    r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /\x00]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
+    rf"(?:(?:{_NAMES})s?|token){_ENDING}(?: {{0,4}}[\x00:>]|%3d)|basic +[0-9a-z+/_-]{{6}}",
+    rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) ",
+    r"headers\x00|[^0-9a-z]auth\x00|com\x00?/api\x00?/webhooks",
     r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00",
     r"\x00u00[2-7]",  # JSON that hides a sign: what is in it is seen once it is read
 )

@@ -247,6 +247,6 @@ def _may_be_one(name: str, value: str) -> bool:
     plain = name.lower()
     if plain in {"cookie", "cookies"}:
         return "=" in value or (value.isascii() and any(map(str.isdigit, value)))  # or to eat
-    if plain == "token":
+    if plain in {"auth", "token"}:
         return len(value) >= 6 and not any(map(str.isspace, value))  # noqa: PLR2004
     return True

@@ -53,6 +53,7 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"metadata": {"repr": repr({"access_token": MARK})}},
     {"metadata": {"go": f'{{"url": "https://x/?a=1\\u0026token={MARK}"}}'}},
     {"metadata": {"php": f'{{"url": "https:\\/\\/user:{MARK}@host\\/"}}'}},
+    {"metadata": {"auth": ["user", MARK], "credentials": {"login": "ada", "pass": MARK}}},
     {"user_id": f"ghp_{MARK}0123456789abcdefghij", "tags": [f"glpat-{MARK}012345"]},
     {"tools": [{"function": {"name": "f", "parameters": {"properties": {"password": {
         "type": "string", "default": MARK}}}}}]},
@@ -68,6 +69,13 @@ TEXTS = (
     f"AIzaSy{MARK}0123456789abcdefghijkl",
     f"AKIA{'A' * 16} and secret_access_key: '{MARK}'",
     f"-----BEGIN OPENSSH PRIVATE KEY-----\\n{MARK}",
+    f"<config><password>{MARK}</password></config>",
+    f"tool --api-key {MARK} --verbose; password := '{MARK}'",
+    f"Authorization: ApiKey {MARK}\r\nCookie: sid={MARK}",
+    f"https%3A%2F%2Fx%2F%3Faccess_token%3D{MARK}",
+    f"https://x{MARK}@git.example/x.git",
+    f"db:\n  user: app\n  password: {MARK}\n",
+    f"{'日本語。' * 2_000}password={MARK}",
     PEM,
     JWT,
 )

@@ -1,4 +1,4 @@
-"""Publishing the views in a database, and who may read them."""
+"""Publishing the views in a database, who may read them, and who may record."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
@@ -8,6 +8,7 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.errors import UsageError
 from llm_audit.queries.views import VIEWS
+from llm_audit.settings.names import CHUNKS, FILES, PROCESSES, REJECTED, VERDICTS
 from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_EXISTS
 from llm_audit.store.ensure import ensure
 from llm_audit.store.indexes import VIEWS_INDEX, view_indexes
@@ -102,13 +103,52 @@ def analyst_role(database: str, name: str = "llm_audit_analyst") -> dict[str, An
 
     Returns:
         The command in plain JSON, e.g. for `db.runCommand` in mongosh.
+
+    Raises:
+        UsageError: A name is empty, which would mean every one.
     """
+    _check_names(database, name)
     readable = [
         {"resource": {"db": database, "collection": view}, "actions": ["find"]} for view in VIEWS
     ]
     whole = {"db": database, "collection": ""}
     listed = {"resource": whole, "actions": ["listCollections", "dbStats"]}
     return {"createRole": name, "privileges": [*readable, listed], "roles": []}
+
+
+def recorder_role(
+    database: str, collection: str, name: str = "llm_audit_recorder"
+) -> dict[str, Any]:
+    """Return the `createRole` command for processes that record, ship, adopt and close, no more.
+
+    They cannot remove a call, read a view, or make a collection or an index: whoever may do that
+    runs `llm_audit.init()` or `llm-audit indexes --create` before. Nor can they remove expired
+    media, or what was refused and has arrived since: `llm-audit doctor --clean` and `spool retry`
+    are for somebody with `readWrite`.
+
+    Args:
+        database: The name of the database of the calls, in which the command is to be run.
+        collection: The name of the collection of calls.
+        name: Of the role.
+
+    Returns:
+        The command in plain JSON, e.g. for `db.runCommand` in mongosh.
+
+    Raises:
+        UsageError: A name is empty, which would mean every one.
+    """
+    _check_names(database, collection, name)
+    actions = ["find", "insert", "update", "listIndexes"]
+    privileges = [
+        {"resource": {"db": database, "collection": each}, "actions": actions}
+        for each in (collection, PROCESSES, VERDICTS, REJECTED, FILES, CHUNKS)
+    ]
+    return {"createRole": name, "privileges": privileges, "roles": []}
+
+
+def _check_names(*names: str) -> None:
+    if not all(name.strip() for name in names):
+        raise UsageError("An empty name would give the rights on every database or collection.")
 
 
 def _create(database: Database[dict[str, Any]], name: str, definition: dict[str, Any]) -> bool:

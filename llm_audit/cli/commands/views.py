@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 CHANGE_STYLES = {"created": "green", "replaced": "yellow", "dropped": "yellow", "unchanged": "dim"}
-ROLE = "llm_audit_analyst"
+ROLE, RECORDER_ROLE = "llm_audit_analyst", "llm_audit_recorder"
 
 
 @app.command()
@@ -49,18 +49,29 @@ def drop(*, as_json: AsJson = False) -> None:
 @app.command()
 def role(
     *,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Of the role.")] = ROLE,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"Of the role, else {ROLE} or {RECORDER_ROLE}."),
+    ] = None,
+    recorder: Annotated[
+        bool, typer.Option("--recorder", help="That of the processes that record instead.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The command alone, in one line.")
     ] = False,
 ) -> None:
-    """Print the role of who may read the views and nothing else; MongoDB is not asked.
+    """Print the role of who may read the views and nothing else, or of who may only record.
 
-    An administrator runs it in mongosh, in the database of the calls.
+    MongoDB is not asked: an administrator runs it in mongosh, in the database of the calls.
     """
-    from llm_audit.queries.publishing import analyst_role
+    from llm_audit.queries.publishing import analyst_role, recorder_role
 
-    command = analyst_role(get_settings().database, name)
+    settings = get_settings()
+    command = (
+        recorder_role(settings.database, settings.collection, name or RECORDER_ROLE)
+        if recorder
+        else analyst_role(settings.database, name or ROLE)
+    )
     print(json.dumps(command) if as_json else f"db.runCommand({json.dumps(command, indent=2)})")
 
 

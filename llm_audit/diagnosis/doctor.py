@@ -10,6 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.diagnosis.counts import compare
 from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside, unreadable_in
 from llm_audit.diagnosis.problems import find_problems
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, connect, examine_processes
@@ -20,7 +21,7 @@ from llm_audit.store import media
 from llm_audit.store.codes import only_this_is_refused
 from llm_audit.store.connection import Connection, Documents, readable_only, server_time
 from llm_audit.store.ensure import IndexState, state_of
-from llm_audit.store.indexes import declared_indexes, media_indexes
+from llm_audit.store.indexes import PROCESS_INDEX, declared_indexes, media_indexes
 from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import ProcessState
 from llm_audit.store.rejected import DETAIL_MAX
@@ -29,6 +30,7 @@ from llm_audit.store.shortfalls import INDEX, noted
 
 SAMPLE = 10
 MEDIA_BYTES = 2**26  # that are read, unless all are
+WHAT_IS_THERE = "whether calls were removed or put there"
 UNKNOWN = "unknown"  # a call that only an outcome from elsewhere has reached
 UPLOADED_LONG_AGO = timedelta(hours=1)
 OF_LATE = timedelta(hours=1)
@@ -69,6 +71,8 @@ def doctor(
             with _as_far_as_it_goes(diagnosis, PROCESSES_THAT_RECORD):
                 processes = connection.processes()
                 diagnosis.processes = examine_processes(processes, settings.collection)
+                with _as_far_as_it_goes(diagnosis, WHAT_IS_THERE):
+                    _compare(diagnosis, readable_only(connection.primary_calls()), processes)
             with _as_far_as_it_goes(diagnosis, "what MongoDB refused"):
                 diagnosis.refused = _refused(
                     readable_only(connection.rejected()), settings.collection
@@ -124,6 +128,20 @@ def _look_at_indexes(diagnosis: Diagnosis, calls: Documents, settings: Settings)
         expired = {"expires_at": {"$exists": True, "$lt": before}}
         kept = calls.find_one(expired, {"expires_at": 1}, sort=[("expires_at", ASCENDING)])
         diagnosis.expired_at = kept["expires_at"] if kept else None
+
+
+def _compare(diagnosis: Diagnosis, calls: Documents, processes: Documents) -> None:
+    """Find the calls that were removed, or that nobody has recorded."""
+    counts = compare(diagnosis.processes, calls, processes)
+    if counts is None:
+        index = f"{calls.name}.{PROCESS_INDEX}"
+        diagnosis.not_looked_at[WHAT_IS_THERE] = f"the index {index} is missing"
+        return
+    diagnosis.missing_calls, diagnosis.invented_calls = counts
+    for process in diagnosis.processes:
+        if gone := counts.missing.get(process.nonce):
+            process.everything_arrived = False
+            process.summary += f"; of {process.begun} calls that it began {gone} are not there"
 
 
 def _look_at_media(diagnosis: Diagnosis, calls: Documents, *, clean: bool, all_media: bool) -> None:

@@ -34,6 +34,7 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
     yield from _of_journals(diagnosis)
     yield from _of_doubtful(diagnosis)
     yield from _of_calls(diagnosis, pending_seconds)
+    yield from _of_counts(diagnosis)
     yield from _of_indexes(diagnosis)
 
 
@@ -126,6 +127,29 @@ def _of_calls(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]:
             f"Calls that expired on {diagnosis.expired_at:%Y-%m-%d} are still there: MongoDB does "
             "not remove what has expired; look whether its ttlMonitorEnabled is true."
         )
+
+
+def _of_counts(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield what was removed, or put there."""
+    names = {process.nonce: _name(process) for process in diagnosis.processes}
+    for nonce, count in diagnosis.missing_calls.items():
+        yield (
+            f"{_counted(count, 'call')} of {names.get(nonce, nonce)} had arrived and "
+            f"{'is' if count == 1 else 'are'} not there: somebody has removed them. If that was "
+            f"you, delete its document from {PROCESSES}."
+        )
+    for nonce, count in diagnosis.invented_calls.items():
+        if nonce in names:
+            yield (
+                f"{_counted(count, 'call')} more than {names[nonce]} began name it: somebody has "
+                "put them there."
+            )
+        else:
+            yield (
+                f"{_counted(count, 'call')} of the last days name a process {nonce:.80} that "
+                f"{PROCESSES} does not know: somebody has put them there, or has removed its "
+                "document, or it may not write there."
+            )
 
 
 def _of_indexes(diagnosis: Diagnosis) -> Iterator[str]:

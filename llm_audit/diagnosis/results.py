@@ -49,7 +49,9 @@ class ProcessReport(TolerantModel):
     heartbeat_seconds: float = Field(10.0, description="how often it shows one")
     lease_seconds: float = Field(0.0, description="for how long it may show none")
     silent_seconds: float = Field(0.0, description="since the last one, by MongoDB's clock")
+    retention_days: float | None = Field(None, description="for how long its calls are kept")
     recorded: int = Field(0, description="operations, at its last sign of life")
+    begun: int | None = Field(None, description="how many of these begin a call, at least")
     acked_through: int = Field(0, description="up to where everything has arrived or is named here")
     backlog_bytes: int = 0
     backlog_age_seconds: float = 0.0
@@ -145,6 +147,15 @@ class Diagnosis(BaseModel):
     )
     checked_media: int = Field(0, description="how many were read and compared with their sha256")
     unchecked_media: int = Field(0, description="how many were not; `all_media` reads them, too")
+    missing_calls: dict[str, int] = Field(
+        default_factory=dict,
+        description="by process, how many calls are not there that it began, and that arrived",
+    )
+    invented_calls: dict[str, int] = Field(
+        default_factory=dict,
+        description="by process, how many calls name it that it did not begin, or of which nobody "
+        "knows the process",
+    )
     missing_collection: str | None = Field(
         None, description="the collection of calls, if it does not exist"
     )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, TypedDict
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypedDict
 
 import bson
 from bson.errors import BSONError
@@ -114,6 +114,16 @@ class Losses:
         """Return one dict for each kind and reason."""
         with self.lock:
             return [asdict(entry) for entry in self._entries.values()]
+
+
+class Counted(NamedTuple):
+    """How many operations a process had recorded, and how many of these begin a call."""
+
+    recorded: int
+    begun: int
+
+
+NOTHING_COUNTED = Counted(0, 0)
 
 
 class Account(TypedDict):

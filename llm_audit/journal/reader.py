@@ -80,6 +80,7 @@ class JournalReader:
         known: What others have learned of the journal, of segments that are gone.
         stage: What each record goes through before it is sent. It may take long, so a batch is due
             when a second of it is over.
+        counted_through: Up to which number others have counted the calls that begin.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class JournalReader:
         before_delete: Callable[[Segment], None] = lambda _: None,
         known: Account | None = None,
         stage: Callable[[Record], Record] | None = None,
+        counted_through: int = 0,
     ) -> None:
         self._stage = stage
         self._segments = segments
@@ -105,6 +107,8 @@ class JournalReader:
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
         self._fault: Exception | None = None  # of reading ahead
+        self._counted_through = counted_through
+        self.begun = 0  # calls, after that number
         self.last_read_seq = known["last_read_seq"] if known else 0
         self.missing = known["missing"] if known else 0  # numbers up to there without a record
         self._damaged_before = frozenset(known["damaged"] if known else ())
@@ -264,6 +268,9 @@ class JournalReader:
             if record.blobs:
                 segment.blobs.extend(record.blobs)
             if record.op == START:
+                if record.seq > self._counted_through:
+                    self.begun += 1
+                    self._counted_through = record.seq
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)
             elif record.op in _OWNS and record.id in self._waiting:

@@ -57,6 +57,8 @@ _OPS = {
     for op, head in _HEADS.items()
 }
 
+_BEGINS = _HEADS[START][_SEQ_END : -len(_ID)]
+
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
 _pack_int32 = _INT32.pack
@@ -137,6 +139,11 @@ def seal(record: bytearray, seq: int) -> None:
     """Give a record, as BSON, its number and its checksum."""
     _pack_int64_into(record, _SEQ_OFFSET, seq)
     _pack_int64_into(record, _CRC_OFFSET, crc32(memoryview(record)[_CRC_END:]))
+
+
+def begins_call(record: bytearray) -> bool:
+    """Tell whether a record is the start of a call."""
+    return record.startswith(_BEGINS, _SEQ_END)
 
 
 def unseal(record: bytearray) -> None:

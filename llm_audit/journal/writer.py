@@ -15,7 +15,7 @@ from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.memory import MemorySegment, unsaved
-from llm_audit.journal.records import seal, unseal
+from llm_audit.journal.records import begins_call, seal, unseal
 from llm_audit.journal.segments import FileSegment, Segment
 from llm_audit.journal.spool import SUFFIX
 from llm_audit.runtime import clock
@@ -31,8 +31,8 @@ FREE_SHARE = 0.9  # of what would be free without the spool: the rest of the mac
 MEMORY_FULL = "disk and memory are full"
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
-# A record to be written, its number, and what was before: the segment's end, and both counts.
-_Attempt = tuple[Segment, bytearray, int, int, int, int]
+# A record to be written, its number, and what was before: the segment's end, and the counts.
+_Attempt = tuple[Segment, bytearray, int, int, int, int, int]
 
 
 class JournalClosedError(LLMAuditError):
@@ -59,6 +59,7 @@ class Journal:
         self.folder = folder
         self.segments: deque[Segment] = deque()
         self.last_seq = 0
+        self.begun = 0  # how many of these numbers are starts of calls
         self.not_journaled = 0
         self.losses = Losses()
         self._segment_max_bytes = segment_max_bytes
@@ -264,7 +265,7 @@ class Journal:
     def _write(self, record: bytearray, call_id: str, without_content: str | None) -> None:
         has_room = self._room_bytes >= len(record)
         if not has_room and self.scarce == QUOTA:
-            self._drop(QUOTA, call_id)
+            self._drop(QUOTA, record, call_id)
             return
         seal(record, self.last_seq + 1)
         segment = self._current if has_room else None
@@ -282,7 +283,7 @@ class Journal:
                     self._count_content(call_id, without_content)
                 return
         if self._memory_bytes + len(record) > MEMORY_MAX_BYTES:
-            self._drop(MEMORY_FULL if has_room else DISK_SHORT, call_id)
+            self._drop(MEMORY_FULL if has_room else DISK_SHORT, record, call_id)
             return
         if not has_room:
             self._unsaid[DISK_SHORT] = complaints.disk_is_short(self.folder)
@@ -297,17 +298,19 @@ class Journal:
 
     def _append(self, segment: Segment, record: bytearray) -> None:
         seq = self.last_seq + 1
-        attempt = (segment, record, seq, segment.end, segment.records, self.not_journaled)
+        counts = segment.records, self.not_journaled, self.begun
+        attempt = (segment, record, seq, segment.end, *counts)
         self._attempt = attempt
         segment.append(record)
         self._appended(attempt)
 
     def _appended(self, attempt: _Attempt) -> None:
         """Count a record that is written; once, however often this is cut short."""
-        segment, _, seq, _, records, not_journaled = attempt
+        segment, record, seq, _, records, not_journaled, begun = attempt
         segment.records = records + 1
         if segment.in_memory:
             self.not_journaled = not_journaled + 1
+        self.begun = begun + begins_call(record)
         self.last_seq = seq
         segment.last_seq = seq  # at last, as `_settle` goes by it
         if segment.end >= (MEMORY_SEGMENT_BYTES if segment.in_memory else self._segment_max_bytes):
@@ -375,9 +378,10 @@ class Journal:
         self._refused_until = clock.monotonic() + REOPEN_AFTER_SECONDS
         self._end_current()
 
-    def _drop(self, reason: str, call_id: str) -> None:
+    def _drop(self, reason: str, record: bytearray, call_id: str) -> None:
         seq = self.last_seq + 1
         self.losses.add(RECORD, reason, seq=seq, call_ids=[call_id])
+        self.begun += begins_call(record)
         self.last_seq = seq  # a number that is missing from the journal is proof of the loss
         self._unsaid[reason] = complaints.no_room(reason)
 

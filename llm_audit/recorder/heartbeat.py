@@ -16,9 +16,8 @@ from llm_audit.journal.sightings import Sightings
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, Documents
-from llm_audit.store.processes import KEPT, ProcessState, documents
+from llm_audit.store.processes import KEPT, KEPT_AFTER_ALL_ARRIVED, ProcessState, documents
 
-KEPT_AFTER_ALL_ARRIVED = timedelta(hours=1)
 NAME_MAX_CHARACTERS = 256
 _NUMBERS = ["int", "long", "double"]  # that Python compares; decimals it does not
 MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
@@ -57,6 +56,7 @@ class Heartbeat:
             "environment": settings.environment,
             "heartbeat_seconds": settings.beat_seconds(),
             "lease_seconds": settings.lease_seconds,
+            "retention_days": settings.retention_days,
         }
         self._identity = {
             name: value[:NAME_MAX_CHARACTERS] if isinstance(value, str) else value

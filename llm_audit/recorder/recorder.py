@@ -330,9 +330,11 @@ class Recorder:
         """Return how many operations were recorded, and what became of them."""
         shipper, journal = self.shipper, self.journal
         unfinished = shipper.own.reader.unfinished
+        begun = journal.begun  # first: at least so many of those recorded
         recorded, acknowledged = journal.last_seq, shipper.acknowledged.through
         return {
             "recorded": recorded,
+            "begun": begun,
             "acked_through": acknowledged,
             "backlog_bytes": sum(segment.end for segment in unfinished),
             "backlog_age_seconds": round(shipper.backlog.age_seconds(recorded, acknowledged), 3),

@@ -6,7 +6,7 @@ from pathlib import Path
 from llm_audit.errors import UnavailableError, log_fault, log_once
 from llm_audit.journal import beliefs, looking
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
-from llm_audit.journal.losses import Losses, find_left
+from llm_audit.journal.losses import NOTHING_COUNTED, Losses, find_left
 from llm_audit.journal.records import JournalVersionError
 from llm_audit.journal.segments import Segment, find_segments
 from llm_audit.journal.spool import TRANSIENT, ProcessFolder
@@ -18,7 +18,13 @@ from llm_audit.settings import Settings
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
 from llm_audit.store.isolation import StuckError
-from llm_audit.store.processes import documents, find_account, note_progress, note_recovered
+from llm_audit.store.processes import (
+    documents,
+    find_account,
+    find_counted,
+    note_progress,
+    note_recovered,
+)
 
 DYING_SECONDS = 10.0  # how long a process may take to end, once it is told to
 
@@ -169,9 +175,10 @@ class Recovery:
         return None
 
     def _ship(self, folder: ProcessFolder) -> Shipment:
-        known = None
+        known, counted = None, NOTHING_COUNTED
         with documents(self._connection) as processes:
             known = find_account(processes, folder.nonce)
+            counted = find_counted(processes, folder.nonce)
         return Shipment(
             self._settings,
             self._connection,
@@ -184,12 +191,15 @@ class Recovery:
             before_delete=self._note_progress,
             between=self._between,
             known=known,
+            counted=counted,
             adopted=True,
         )
 
     def _note_progress(self, shipment: Shipment, _: Segment) -> None:
         with documents(self._connection) as processes:
-            note_progress(processes, self._settings, shipment.folder, shipment.account())
+            note_progress(
+                processes, self._settings, shipment.folder, shipment.account(), shipment.begun
+            )
 
     def _finish(self, shipment: Shipment) -> None:
         """Close the calls that the folder's owner left open, then remove the folder.
@@ -202,7 +212,7 @@ class Recovery:
         folder = shipment.folder
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
-            note_recovered(processes, self._settings, folder, left, account)
+            note_recovered(processes, self._settings, folder, left, account, begun=shipment.begun)
         cause = "process_exit" if folder.ended_in_order else "worker_lost"
         self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from llm_audit.journal.losses import Account, Losses
+from llm_audit.journal.losses import NOTHING_COUNTED, Account, Counted, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments import Segment
 from llm_audit.journal.spool import ProcessFolder
@@ -31,6 +31,7 @@ class Shipment:
         between: Called between the parts of a long delivery.
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         known: What an earlier shipment of the same journal has learned.
+        counted: What its process had said of itself.
         adopted: Whether another process recorded it.
     """
 
@@ -46,10 +47,12 @@ class Shipment:
         between: Callable[[], None],
         pending_after_seconds: float = 0.0,
         known: Account | None = None,
+        counted: Counted = NOTHING_COUNTED,
         adopted: bool = False,
     ) -> None:
         self.folder = folder
         self.losses = losses
+        self._begun_before = counted.begun
         self.reader = JournalReader(
             segments,
             pending_after_seconds=pending_after_seconds,
@@ -57,6 +60,7 @@ class Shipment:
             losses=losses,
             before_delete=partial(before_delete, self),
             known=known,
+            counted_through=counted.recorded,
             stage=Stage(settings) if settings.redact_in_shipper else None,
         )
         self.rejected = Rejected(
@@ -97,6 +101,11 @@ class Shipment:
                 self.delivery.send(batch.writes, self.folder.path)
         self.reader.acknowledge()
         return batch is not None
+
+    @property
+    def begun(self) -> int:
+        """How many calls began in it, at least: parts of it may be gone."""
+        return self._begun_before + self.reader.begun
 
     def account(self) -> Account:
         """Return what was learned of the journal, for whoever goes on with the rest of it."""

@@ -14,6 +14,8 @@ from llm_audit.settings import Settings
 from llm_audit.settings.names import CHUNKS, FILES, PROCESSES, REJECTED, VERDICTS
 
 OUTER_TASK = "task.outer_task_id"  # which calls were made in a task within this one
+PROCESS = "process_nonce"
+PROCESS_INDEX = "process_nonce_newest"  # which calls a process has begun
 MEDIA_INDEX = "media_newest"  # which calls refer to a content
 VIEWS_INDEX = "views_created_at"
 
@@ -70,7 +72,7 @@ def call_indexes(*, text: bool = False) -> list[IndexModel]:
         text: With the one of every word, which a setting asks for.
     """
     return [
-        *(_newest(field, {field: {"$exists": True}}) for field in (*LOOKED_UP, "media")),
+        *(_newest(field, {field: {"$exists": True}}) for field in (*LOOKED_UP, "media", PROCESS)),
         *(_newest(field, later) for field, later in LATER_ATTEMPTS.items()),
         IndexModel([(field, ASCENDING) for field in SUMMED_UP], name="summed_up"),
         IndexModel(
@@ -158,6 +160,7 @@ _PURPOSES = {f"{field}_newest": purpose for field, purpose in LOOKED_UP.items()}
     "summed_up": "sums over time",
     "every_word": "search",
     MEDIA_INDEX: "who refers to a content",
+    PROCESS_INDEX: "the calls of a process",
     "outer_task": "tasks that ran within a task",
     "open_calls": "left open by dead processes",
     "expiry": "removes what has expired",

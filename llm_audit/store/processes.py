@@ -16,6 +16,7 @@ from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.losses import (
     RECORD,
     Account,
+    Counted,
     Losses,
     account_in,
     count_in,
@@ -30,6 +31,8 @@ from llm_audit.store.shortfalls import going_on
 
 # Of processes and verdicts: their calls may be in the journal of a machine that is switched off.
 KEPT = timedelta(days=30)
+# So long the doctor can tell calls that no process has begun.
+KEPT_AFTER_ALL_ARRIVED = timedelta(days=7)
 
 
 class ProcessState(StrEnum):
@@ -86,8 +89,18 @@ def find_account(processes: Documents, nonce: str) -> Account | None:
         return None
 
 
+def find_counted(processes: Documents, nonce: str) -> Counted:
+    """Return how much a process had said that it recorded."""
+    known = readable(processes).find_one({"_id": nonce}, {"recorded": 1, "begun": 1}) or {}
+    return Counted(count_in(known.get("recorded")), count_in(known.get("begun")))
+
+
 def note_progress(
-    processes: Documents, settings: Settings, folder: ProcessFolder, account: Account
+    processes: Documents,
+    settings: Settings,
+    folder: ProcessFolder,
+    account: Account,
+    begun: int,
 ) -> None:
     """Note what was learned of a dead process's journal, before a part of it goes.
 
@@ -96,11 +109,16 @@ def note_progress(
         settings: Where its calls go.
         folder: The dead process's, in the spool.
         account: What its journal has told so far.
+        begun: How many calls have begun in it so far, at least.
     """
     now = server_time(processes.database)
     unseen = _unseen(settings, folder, now)
     unseen["state"] = ProcessState.ALIVE  # nobody has said otherwise
-    through = {"recorded": account["last_read_seq"], "acked_through": account["acked_through"]}
+    through = {
+        "recorded": account["last_read_seq"],
+        "acked_through": account["acked_through"],
+        "begun": begun,
+    }
     processes.update_one(
         {"_id": folder.nonce},
         {
@@ -118,6 +136,8 @@ def note_recovered(
     folder: ProcessFolder,
     left: Mapping[str, Any],
     account: Account,
+    *,
+    begun: int,
 ) -> None:
     """Note that a dead process's journal has been shipped to its end, and what was not in it.
 
@@ -127,6 +147,7 @@ def note_recovered(
         folder: The dead process's, in the spool.
         left: What it had written of its losses beside its journal, as `Recorder.stats` names it.
         account: What its journal has told.
+        begun: How many calls have begun in it, at least.
     """
     nonce = folder.nonce
     known = readable(processes).find_one({"_id": nonce}) or {}
@@ -150,6 +171,7 @@ def note_recovered(
         "state": ProcessState.RECOVERED,
         "recovered_at": now,
         "recorded": recorded,
+        "begun": begun,
         # what was no longer in the journal had been acknowledged before it went
         "acked_through": recorded,
         "not_journaled": max(left.get("not_journaled", 0), before["not_journaled"]),

@@ -114,12 +114,12 @@ def test_the_document_says_what_stats_says(calls: Calls, processes: Calls) -> No
 
 
 def test_a_clean_end_is_soon_forgotten(settings: Settings, processes: Calls) -> None:
-    """A process that ended with everything delivered says so, and its document goes in an hour."""
+    """A process that ended with everything delivered says so, and its document goes in a week."""
     assert output_of(RECORD_AND_END, settings) == []
     (ended,) = processes.find()
     assert (ended["state"], ended["recorded"], ended["acked_through"]) == ("ended", 6, 6)
     kept = ended["expires_at"] - ended["beat_at"]
-    assert timedelta(minutes=59) < kept < timedelta(minutes=61)
+    assert timedelta(days=6) < kept <= timedelta(days=7)
 
 
 def test_an_end_with_losses_is_remembered(
@@ -273,7 +273,7 @@ def test_the_larger_account_of_losses_counts(settings: Settings, processes: Call
     account = Account(
         last_read_seq=60, acked_through=60, missing=0, unreadable=[], refused=[], damaged=[]
     )
-    note_recovered(processes, settings, ProcessFolder(folder), find_left(folder), account)
+    note_recovered(processes, settings, ProcessFolder(folder), find_left(folder), account, begun=0)
 
     (document,) = processes.find({"_id": "nonce"})
     assert [(entry["reason"], entry["count"]) for entry in document["dropped"]] == [

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llm_audit.call import OutcomeFields
+from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
 from llm_audit.errors import let_through, log_once
 from llm_audit.redaction import functions, secrets
-from llm_audit.redaction.failing import NOTE, without_text
+from llm_audit.redaction.failing import NOTE, STATUSES, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
@@ -22,6 +22,15 @@ REST_SECONDS = 60.0
 
 _ESCAPE = "\\u"  # in JSON: any character may stand behind it
 _OUTCOME = frozenset(OutcomeFields.model_fields)
+# Documents that hold what was given, or what is said of a call, under names of ours.
+_OUR_DOCUMENTS = frozenset(("said", "response", "task", "scores", "annotations"))
+_OUR_NAMES = frozenset(
+    (
+        *(*CallFields.model_fields, *TaskFields.model_fields, *Score.model_fields),
+        *("said", "asked", "response", "tokens", "error"),  # of an end that is still to be read
+        *("body", "api", "ours", "message", "note", "mistake", "hidden"),  # of its response
+    )
+)
 
 
 class OverrunError(Exception):
@@ -206,12 +215,32 @@ class Rewriting:
             walk = self._walk(
                 [rule for rule in self._rules if rule.fields is None or name in rule.fields]
             )
-            clean |= walk.value({name: value})
+            clean |= _stored({name: value}, walk)
             self._counts += walk.counts
         return clean
 
     def _walk(self, rules: Sequence[Rule]) -> Walk:
         return Walk(rules, self._redaction.key, self._check, for_secrets=self._for_secrets)
+
+
+def _stored(document: dict[str, Any], walk: Walk) -> dict[str, Any]:
+    """Return a document of ours as it may be stored: its names are no content."""
+    clean: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in _OUR_NAMES:
+            clean |= walk.value({name: value})
+        elif name == "status" and value in STATUSES:
+            clean[name] = value
+        elif name in _OUR_DOCUMENTS and isinstance(value, dict):
+            clean[name] = _stored(value, walk)
+        elif name in _OUR_DOCUMENTS and isinstance(value, list):
+            clean[name] = [
+                _stored(item, walk) if isinstance(item, dict) else walk.value(item)
+                for item in value
+            ]
+        else:
+            clean[name] = walk.value(value)
+    return clean
 
 
 def _is_for(rule: Rule, call_type: object) -> bool:

@@ -13,7 +13,7 @@ _NUMBERED = frozenset(named(Kind.WHO, Kind.FIGURE))  # of what else holds number
 _OURS = STRUCTURE | {"environment", "service", "host", "api", "ended_by", "cost_source"}
 _OF_TASK = ("retries", "pid", "redelivered", "eager", "batch_size")
 _TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
-_STATUSES = frozenset(status.value for status in LLMCallStatusEnum)
+STATUSES = frozenset(status.value for status in LLMCallStatusEnum)
 
 
 def without_text(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +49,6 @@ def _numbers(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 def _said(said: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of an end that is still to be read."""
     kept = _numbers(said, ("estimated_cost", "time_to_first_token_ms"))
-    if said.get("status") in _STATUSES:
+    if said.get("status") in STATUSES:
         kept["status"] = said["status"]
     return kept

@@ -10,9 +10,11 @@ import bson
 import pytest
 from bson import Binary, Code, Regex
 
+from llm_audit import LLMLogger, configure
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings import Settings
+from llm_audit.testing.records import RecordedCalls
 
 KEY = "sk-proj-0123456789abcdefABCDEF"
 PASSWORD = "Tr0ub4dor-and-3"
@@ -158,3 +160,20 @@ def test_many_names_that_are_replaced_alike_are_told_apart_in_no_time() -> None:
 
     assert len(clean) == 10_000
     assert {"[redacted:email]", "[redacted:email]#2", "[redacted:email]#10000"} <= clean.keys()
+
+
+@pytest.mark.parametrize("pattern", [".+", "[a-z]+", "said|response|messages|scores|status|task"])
+def test_a_rule_that_finds_everything_leaves_our_own_names(
+    llm_audit_records: RecordedCalls, pattern: str
+) -> None:
+    """Fields of a call, of its scores and of its task keep their names, or the call were lost."""
+    configure(redact=Rule("all", pattern))
+    call_id = LLMLogger.start(model="m", messages=[{"role": "user", "content": KEY}])
+    LLMLogger.score(call_id, "good", value=True, comment=KEY)
+    body = {"choices": [{"message": {"role": "assistant", "content": PASSWORD}}]}
+    LLMLogger.complete(call_id, response=body)
+    (call,) = llm_audit_records
+
+    assert (call.id, call.status) == (call_id, "SUCCESS")
+    assert call.messages
+    assert call.scores[0].value is True

@@ -143,6 +143,9 @@ class _Fitting:
 
     def _text(self, value: Any, most: int) -> Any:
         if isinstance(value, str):
+            if type(value) is not str:  # BSON's Code is one, too
+                self._note(f"{type_name(value)} stored as text")
+                value = str.__str__(value)
             if len(value) <= most:
                 return value
             self._note(f"{len(value)} characters, cut to {most}")

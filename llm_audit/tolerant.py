@@ -23,6 +23,7 @@ from llm_audit.open_enum import OpenEnum
 
 UNKNOWN = "UNKNOWN"  # in place of a status that is no text
 
+_TOO_LARGE = 2**63  # no count is; a text of it may have thousands of digits
 _Types: TypeAlias = tuple[type, ...]
 
 
@@ -59,7 +60,8 @@ class TolerantModel(BaseModel):
 
 def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]:
     """Set aside what pydantic would read as something else than MongoDB does, e.g. "5" as 5."""
-    unreadable = []
+    code = [key for key, value in row.items() if isinstance(value, str) and type(value) is not str]
+    unreadable = [_set_aside(model, row, (key,)) for key in code if key in _texts(model)]
     for location, types in _misread(model):
         key, *inner = location
         value: Any = row.get(key)
@@ -68,7 +70,11 @@ def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]
         if isinstance(value, types):
             unreadable.append(_set_aside(model, row, location))
         elif type(value).__name__ == "Decimal128" and not inner:  # --help does without bson
-            row[key] = value.to_decimal()
+            number = value.to_decimal()
+            if not number.is_finite() or abs(number) >= _TOO_LARGE:
+                unreadable.append(_set_aside(model, row, location))
+            else:
+                row[key] = number
     return unreadable
 
 
@@ -96,6 +102,18 @@ def _fields(model: type[BaseModel]) -> dict[str, tuple[str, FieldInfo]]:
     """Return the fields by the keys that a row may have for them."""
     fields = model.model_fields.items()
     return {key: (name, field) for name, field in fields for key in (name, field.alias) if key}
+
+
+@cache
+def _texts(model: type[BaseModel]) -> frozenset[str]:
+    """Return the keys of what has to be a text, which BSON's Code is for pydantic, too."""
+    fields = _fields(model).items()
+    held = {key: {field.annotation, *get_args(field.annotation)} for key, (_, field) in fields}
+    return frozenset(
+        key
+        for key, kinds in held.items()
+        if any(isinstance(kind, type) and issubclass(kind, str) for kind in kinds)
+    )
 
 
 @cache

@@ -17,6 +17,10 @@ ODD: list[Any] = [
     *(datetime(2026, 5, 1, tzinfo=UTC), DatetimeMS(10**16), DatetimeMS(-(2**63)), bson.ObjectId()),
     *(bson.Decimal128("0.5"), bson.Decimal128("NaN"), bson.Int64(2**62), bson.Regex("x")),
     *(bson.MinKey(), bson.MaxKey(), bson.Timestamp(1, 1)),
+    *([["a"], [["b"]]], ["a", {"name": "n", "value": 1}, None], [{"name": {"a": 1}, "key": "x"}]),
+    *({"$ne": 1, "a.b": {"": 2}}, "a\0b\n\x1b[31m", "é" * 5_000, 2**63 - 1, -(2**63), 1e99),
+    *(bson.Code("x", {"a": 1}), bson.Binary(b"short", 4), bson.Binary(b"\xff" * 32, 0xF6)),
+    *(bson.Decimal128("9E+6144"), bson.Regex("(", "x")),
 ]
 
 USUAL: Call = {

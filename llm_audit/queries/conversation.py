@@ -136,13 +136,13 @@ class _Memory:
                 self._by_beginning[digest] = said.call_id
         if said.answer_keys:
             self._by_answer[said.answer_keys[-1]] = said
-        if isinstance(response_id, str):
+        if type(response_id) is str:  # Code is one too, and no key of a dict
             self._by_response_id[response_id] = said.call_id
         del said.asked_keys[:-1]  # the history of each call would add up, and only its end is asked
 
     def find(self, said: _Said, previous_response_id: object) -> tuple[str | None, int]:
         """Return the call that is continued, and how many keys of the request were said before."""
-        if isinstance(previous_response_id, str):  # the provider keeps the history
+        if type(previous_response_id) is str:  # the provider keeps the history
             answered_id = self._by_response_id.get(previous_response_id)
             if answered_id is not None:
                 return answered_id, 0

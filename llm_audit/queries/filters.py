@@ -162,8 +162,9 @@ def _check_given(name: str, given: object) -> None:
 def _field_condition(name: str, given: object) -> dict[str, Any]:
     field = STORED_AS.get(name, name)
     if not isinstance(given, list | tuple | AbstractSet):
-        return {field: _stored(name, given)}
-    values = checked_values(name, [_stored(name, value) for value in given])
+        return {field: shortened(_stored(name, given))}
+    asked = checked_values(name, [_stored(name, value) for value in given])
+    values = [shortened(value) for value in asked]
     if name == "tags":
         return {field: {"$all": values}} if values else {}
     return {field: {"$in": values}}
@@ -172,12 +173,12 @@ def _field_condition(name: str, given: object) -> dict[str, Any]:
 def _stored(name: str, value: object) -> str:
     """Return one value of a filter as documents hold it."""
     if name.endswith("_id"):
-        return shortened(id_text(name, value))
+        return id_text(name, value)
     if not isinstance(value, str):
         raise UsageError(f"{name} has to be a str or a list of str, not {type(value).__name__}.")
     enum = _ENUMS.get(name)
     if enum is None:
-        return shortened(checked_text(name, str(value)))
+        return checked_text(name, str(value))
     if name == "status" and value.upper() not in enum:
         raise UsageError(f"status {str(value)!r:.50} is not one of {', '.join(enum)}.")
     try:

@@ -18,7 +18,7 @@ ODD: list[Any] = [
     *(bson.Decimal128("0.5"), bson.Decimal128("NaN"), bson.Int64(2**62), bson.Regex("x")),
     *(bson.MinKey(), bson.MaxKey(), bson.Timestamp(1, 1)),
     *([["a"], [["b"]]], ["a", {"name": "n", "value": 1}, None], [{"name": {"a": 1}, "key": "x"}]),
-    *({"$ne": 1, "a.b": {"": 2}}, "a\0b\n\x1b[31m", "é" * 5_000, 2**63 - 1, -(2**63), 1e99),
+    *({"$ne": 1, "a.b": {"": 2}}, "a\0b\n\x1b[31m", "é" * 5_000, 2**63 - 1, -(2**63), 1e15),
     *(bson.Code("x", {"a": 1}), bson.Binary(b"short", 4), bson.Binary(b"\xff" * 32, 0xF6)),
     *(bson.Decimal128("9E+6144"), bson.Regex("(", "x")),
 ]

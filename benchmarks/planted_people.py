@@ -102,6 +102,8 @@ AROUND_PERSONAL = (
     "Is it {}?",
     "x={};",
     "line\n{}\nline",
+    '{{"text": "line\\n{}\\n"}}',
+    '{{"arguments": "{{\\"text\\": \\"line\\\\n{}\\\\n\\"}}"}}',
 )
 # Text full of numbers that are none of these.
 NOTHING_PERSONAL = (
@@ -119,6 +121,7 @@ NOTHING_PERSONAL = (
     "1700000000000",
     "1700000000000000000",
     "+20240115",
+    "030\\n1234567\\n8901234",
     "+10011010010",
     "Boston, MA 02110-1301",
     'PhoneNumber": "379361843b5e8a3d',

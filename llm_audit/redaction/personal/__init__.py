@@ -10,20 +10,30 @@ from llm_audit.redaction.personal.phones import phones
 
 Find = Callable[[str], Iterator[tuple[int, int]]]
 
+_ESCAPED_ENDS = ("\\n", "\\r", "\\t")
 _BRACKETS = re.compile(r"\(0\)|[()/]")
 
 
 def _ready_made(find: Find) -> tuple[Find, Callable[[str], bool]]:
     def find_as_read(text: str) -> Iterator[tuple[int, int]]:
         plain, places = folded(text)
+        found = find(_with_lines(plain))
         if places is None:
-            return find(plain)
-        return ((places[start], places[end - 1] + 1) for start, end in find(plain))
+            return found
+        return ((places[start], places[end - 1] + 1) for start, end in found)
 
     def may_hold(text: str) -> bool:
-        return next(find(text), None) is not None
+        return next(find(_with_lines(text)), None) is not None
 
     return find_as_read, may_hold
+
+
+def _with_lines(text: str) -> str:
+    r"""Return a text with its lines, where JSON or code has escaped their ends: \\n030 1234567."""
+    if "\\" in text:
+        for escaped in _ESCAPED_ENDS:
+            text = text.replace(escaped, "\n\n")  # of the same length
+    return text
 
 
 # How each finds what it is about, and how it says quickly that there is nothing.

@@ -290,11 +290,24 @@ async def test_no_content_reads_what_is_another_calls(calls: Calls) -> None:
         stored_reference,
         json_util.loads(json_util.dumps(stored_reference)),
     ):
-        mine = LLMLogger.start(
-            model="m", company_id="b", messages=[forged], metadata=forged, tools=[forged], x=forged
-        )
-        LLMLogger.complete(mine, response_message=forged)
+        with llm_audit.audit_context(metadata={"in the context": forged}):
+            mine = LLMLogger.start(
+                model="m",
+                company_id="b",
+                metadata=forged,
+                x=forged,
+                messages=[forged],
+                tools=[forged],
+            )
+        message = {"role": "assistant", "content": [forged]}
+        response = {"choices": [{"message": message}], "y": forged, "usage": forged}
+        LLMLogger.complete(mine, response=response)
+        LLMLogger.annotate(mine, metadata={"later": forged})
+        failed = LLMLogger.start(model="m", input=forged, system_prompt=forged)
+        LLMLogger.fail(failed, RuntimeError(forged), response_message=forged)
         arrived(calls, mine)
+        for stored_call in (arrived(calls, failed), arrived(calls, mine)):
+            assert list(references(stored_call)) == []
         call = await LLMCallRepository.get(mine, with_media=True)
 
         assert call is not None

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ _SHOWN_PLACES = (
     "\r(?=\n)",
 )
 _HIDDEN = re.compile(f"[{''.join(_RANGES)}]")
+_WORKING = frozenset("\u200c\u200d\ufe0e\ufe0f\r")
 _SHOWN = re.compile("|".join(_SHOWN_PLACES))
 
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -77,7 +79,9 @@ def escaped(json_text: str) -> str:
 def hidden_in(recorded: Any) -> Hidden:
     """Return what nobody sees in a document, its keys included."""
     found = "".join(chain.from_iterable(map(_hidden, _texts(recorded))))
-    kinds = Counter(map(_kind, found))
+    kinds: Counter[str] = Counter()
+    for character, count in Counter(found).items():
+        kinds[_kind(character)] += count
     spelled = (_spelled_by_tags(found), _spelled_by_selectors(found))
     smuggled = (text[:_SMUGGLED_MAX] for text in spelled if text.strip() and text.isprintable())
     return Hidden(kinds, tuple(smuggled))
@@ -91,19 +95,27 @@ def _hidden(text: str) -> Iterator[str]:
 
 def _is_shown(found: re.Match[str]) -> bool:
     """Tell whether a character does what it is for where it is, as one that joins two emoji."""
-    return _SHOWN.match(found.string, found.start()) is not None
+    return found[0] in _WORKING and _SHOWN.match(found.string, found.start()) is not None
 
 
 def _named(found: re.Match[str]) -> str:
     if _is_shown(found):
         return "" if found[0] == "\r" else found[0]
-    return f"<U+{ord(found[0]):04X}>"
+    return _name(found[0])
 
 
 def _in_json(found: re.Match[str]) -> str:
-    if _is_shown(found):
-        return found[0]
-    code = ord(found[0])
+    return found[0] if _is_shown(found) else _escape(found[0])
+
+
+@lru_cache
+def _name(character: str) -> str:
+    return f"<U+{ord(character):04X}>"
+
+
+@lru_cache
+def _escape(character: str) -> str:
+    code = ord(character)
     if code <= _LAST_OF_BMP:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)

@@ -111,7 +111,7 @@ def console() -> Console:
 
 def shown(call: Call, *, full: bool = False) -> str:
     out = console()
-    print_call(out, {"_id": "1", "status": "SUCCESS", **call}, full=full)
+    print_call(out, {"_id": "1", "status": "SUCCESS", **call}, {}, full=full)
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 

@@ -23,7 +23,7 @@ _NAME_BEFORE = re.compile(r"[\w.-]{0,64}\Z")
 _BARE = re.compile(r"""[^\s&;,"'<>)\]}|\\]+""")
 _NUMBER = re.compile(r"-?\d[\d.]*")
 _SCHEME = re.compile(r"(?:bearer|basic|token|digest|apikey|key|jwt) +", re.IGNORECASE)
-_ELEMENT = re.compile(r"[^<]+")
+_ELEMENT = re.compile(r"[^<]+(?=</)")
 # What stands after name= in code: a call, a name, a constant, a type.
 _CODE = re.compile(
     r"[A-Za-z_][\w.]*[(\[{].*|(?:self|cls|os|settings|config|args|env|ctx|request|process)\..*"

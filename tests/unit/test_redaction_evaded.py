@@ -10,7 +10,7 @@ import bson
 import pytest
 from bson import Binary, Code, Regex
 
-from llm_audit import LLMLogger, configure
+from llm_audit import LLMLogger, audit_context, configure
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings import Settings
@@ -133,6 +133,7 @@ def test_a_picture_is_not_searched() -> None:
         "arn:aws:secretsmanager:us-west-2:123456789012:secret:MySecret2-a1b2c3",
         '{"input_token": "nextToken", "output_token": "Marker", "request_token": "a1b2c3d4"}',
         '<a accesskey="P">',
+        "socks5h://<username>:<password>@proxy, and then some <b>words</b>",
         "Set the password: at least twelve characters, none of them twice",
         "The secret of good tea: water that boils. Its token value: none.",
         "def login(user: str, password: str, token: str | None = None) -> None: ...",
@@ -177,3 +178,27 @@ def test_a_rule_that_finds_everything_leaves_our_own_names(
     assert (call.id, call.status) == (call_id, "SUCCESS")
     assert call.messages
     assert call.scores[0].value is True
+
+
+def test_a_rule_may_be_for_some_fields_and_some_types_of_calls(
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """Ids are fields, too; what is in the others, and in other calls, stays."""
+    rules = [
+        Rule("email", fields=("user_id", "metadata"), operator="mask"),
+        Rule("order", r"order (?P<value>\d+)", literals=("ORDER",), call_types=("CHAT",)),
+    ]
+    configure(redact=rules)
+    said = [{"role": "user", "content": f"order 4711 of {ADDRESS}"}]
+    for call_type in ("CHAT", "AGENT"):
+        with audit_context(user_id=ADDRESS, metadata={"of": ADDRESS}):
+            call_id = LLMLogger.start(call_type=call_type, model="m", messages=said)
+        LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "order 12"})
+    chat, agent = llm_audit_records
+
+    assert (chat.user_id, chat.metadata) == ("***@example.com", {"of": "***@example.com"})
+    assert chat.messages[0]["content"] == f"order [redacted:order] of {ADDRESS}"
+    assert chat.response_message == {"role": "assistant", "content": "order [redacted:order]"}
+    assert chat.redacted == {"email": 2, "order": 2}
+    assert (agent.user_id, agent.messages) == ("***@example.com", said)
+    assert agent.redacted == {"email": 2}

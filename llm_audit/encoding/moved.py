@@ -14,10 +14,10 @@ from bson.binary import Binary
 from llm_audit.encoding.reading import READ_OPTIONS
 
 SUBTYPE = 0xF6  # one of those for users; no byte of UTF-8 has this value, so texts are told apart
+HASH_BYTES = 32  # of a sha256
 PROBLEM = "problem"  # the key that says why a content is not back in its place
 NESTED = 2  # what moved whole may hold media that moved before; nothing lies deeper
 
-_HASH_BYTES = 32
 _KINDS = frozenset({"str", "bytes", "dict", "list"})
 _KEYS = frozenset({"gridfs_id", "length", "kind"})
 _PREVIEW = "preview"
@@ -61,7 +61,8 @@ def reference_to(sha256: str, length: int, kind: str, preview: str | None) -> di
 
 def is_mark(value: Any) -> bool:
     """Tell whether a value is the hash in a reference, which nothing else can be."""
-    return isinstance(value, Binary) and value.subtype == SUBTYPE
+    is_ours = isinstance(value, Binary) and value.subtype == SUBTYPE
+    return is_ours and len(value) == HASH_BYTES
 
 
 def reference_in(value: Any, before: frozenset[str] = frozenset()) -> Reference | None:
@@ -77,7 +78,7 @@ def reference_in(value: Any, before: frozenset[str] = frozenset()) -> Reference 
     if not isinstance(kind, str) or kind not in _KINDS:
         return None
     if is_mark(mark):
-        return Reference(mark.hex(), kind) if len(mark) == _HASH_BYTES else None
+        return Reference(mark.hex(), kind)
     is_old = isinstance(mark, str) and mark in before and value.keys() - {_PREVIEW} == _KEYS
     return Reference(mark, kind) if is_old else None
 

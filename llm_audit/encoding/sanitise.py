@@ -244,7 +244,7 @@ class _Sanitiser:
 
     def bson_value(self, value: Any) -> Any:
         if moved.is_mark(value):
-            self._note(f"Binary of subtype {moved.SUBTYPE}, which is ours, stored as bytes")
+            self._note(f"32 bytes of subtype {moved.SUBTYPE}, which are ours, stored as bytes")
             return bytes(value)
         try:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)

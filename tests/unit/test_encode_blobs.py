@@ -179,8 +179,11 @@ def test_our_subtype_is_taken_from_binaries_of_the_users() -> None:
         assert bytes([SUBTYPE]) + bytes(32) not in encoded.raw, place(ours)
         assert bytes(32) in encoded.raw
     assert encode_value(ours).notes == (
-        "value: Binary of subtype 246, which is ours, stored as bytes",
+        "value: 32 bytes of subtype 246, which are ours, stored as bytes",
     )
+    for other in (Binary(bytes(31), SUBTYPE), Binary(bytes(32), 0x80), 0.3, 2**62 + 0xF6F6F6):
+        assert encode_value(other)[1:] == ((), ()), "and no other"
+        assert stored(encode_value(other)) == other
 
 
 def never(sha256: str) -> bytes:

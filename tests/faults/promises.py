@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 from faults.recording import Work, outcome, record, text
 from waiting import PATIENCE, Call, Calls, until
 
+from llm_audit.diagnosis.counts import compare
+from llm_audit.diagnosis.processes import examine_processes
 from llm_audit.settings import Settings
+from llm_audit.settings.names import PROCESSES
 
 ENDED_FOR_IT = {"ABANDONED", "INCOMPLETE"}
 EXAMPLES = 5
@@ -199,7 +202,15 @@ def judge(calls: Calls, children: Iterable[Child]) -> Verdict:
     for key, count in times.items():
         if count > 1:
             verdict._wrong("doubled", key)
+    _expect_no_alarm(calls)
     return verdict
+
+
+def _expect_no_alarm(calls: Calls) -> None:
+    """See that the doctor does not take for removed or put there what only had a hard time."""
+    processes = calls.database[PROCESSES]
+    counts = compare(examine_processes(processes, calls.name), calls, processes)
+    assert counts is None or not (counts.missing or counts.invented), counts
 
 
 def _judge_one(verdict: Verdict, call: Call, promised: tuple[int, int, str] | None) -> None:

@@ -1,7 +1,7 @@
 """Secrets that are given by name in a text: JSON, code, queries of URLs, headers, settings."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from llm_audit.redaction import names
 
@@ -36,6 +36,7 @@ _PLACEHOLDER = re.compile(
     r"|None|null|[Tt]rue|[Ff]alse|string|str|x+"
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*")
+_LONGEST = 1_000  # of what may be code
 _SHORTEST = 4  # of what is worth a secret's name: accesskey="P" is of HTML
 _LIKE_A_KEY = re.compile(r"(?=.*[A-Z\d])[\w.~+/=-]{8,}")
 _MIXED = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^()\[\]{}]{6,}")
@@ -49,19 +50,24 @@ def is_placeholder(value: str) -> bool:
     return _PLACEHOLDER.fullmatch(value) is not None
 
 
-def find_assignments(text: str) -> Iterator[Span]:
-    """Give the spans of values that have a secret's name."""
-    if not any(sign in text for sign in ("'", '"', "=", ":", ">", "%3", "--")):
-        return
+def find_assignments(text: str, parts: Iterable[Span]) -> Iterator[Span]:
+    """Give the spans of values that have a secret's name.
+
+    Args:
+        text: Any.
+        parts: Where in it names are looked for.
+    """
     low = text.lower()
     if len(low) != len(text):  # of few letters: positions have to be the same
         low = "".join(small if len(small := one.lower()) == 1 else one for one in text)
-    for match in _GIVEN.finditer(low):
-        span = _value_of(text, match)
-        if span is not None:
-            yield span
-    if "=" in text:
-        yield from (match.span("value") for match in _IN_QUERY.finditer(text))
+    done = 0
+    for begins, ends in parts:
+        for match in _GIVEN.finditer(low, begins, ends):
+            span = _value_of(text, match) if match.start() >= done else None
+            if span is not None:
+                done = span[1]
+                yield span
+        yield from (match.span("value") for match in _IN_QUERY.finditer(text, begins, ends))
 
 
 def _value_of(text: str, match: re.Match[str]) -> Span | None:
@@ -96,9 +102,12 @@ def _in_element(text: str, begins: int, ends: int) -> Span | None:
 def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
     """Return where a value is that has no quotes around it; in code it is no value at all."""
     scheme = _SCHEME.match(text, match.end())  # of an Authorization
-    bare = _BARE.match(text, scheme.end() if scheme else match.end())
+    begins = scheme.end() if scheme else match.end()
+    bare = _BARE.match(text, begins, begins + _LONGEST)
     if bare is None or is_placeholder(bare[0]):
         return None
+    if bare.end() == begins + _LONGEST:  # that long is no code
+        return begins, _BARE.match(text, begins).end()  # type: ignore[union-attr]
     if not in_query and (_CODE.fullmatch(text[bare.start() : bare.end() + 1]) or _is_name(bare[0])):
         return None
     in_sentence = match["colon"] or match["gap"] or match["option"]
@@ -113,7 +122,9 @@ def _in_quotes(text: str, start: int, opens: str, name: str) -> Span | None:
         if end < 0:  # it was cut off
             end = len(text)
             break
-        slashes = end - start - len(text[start:end].rstrip("\\"))
+        slashes = 0
+        while end - slashes > start and text[end - slashes - 1] == "\\":
+            slashes += 1
         if slashes == len(opens) - 1 or (len(opens) == 1 and slashes % 2 == 0):
             end -= len(opens) - 1
             break

@@ -61,40 +61,8 @@ _SHAPED = re.compile(
     + f")|(?P<private_key>{_PRIVATE_KEY})|{_BEARER}|{_BASIC}|{_IN_URL}",
     re.DOTALL | re.ASCII,
 )
+_PART, _OVERLAP = 4_096, 512  # characters of a text
 _ONE_WORD = re.compile("[A-Z]?[a-z]+")
-
-# Where a secret may be in a long text: the patterns above are slow, and tried around these only.
-_DASH = (
-    r"-(?:(?<=[kptixysXrbcao]-)(?:(?<=sk-)(?:(?<![0-9A-Za-z]sk-)|(?<=\\[nrtbf]sk-))[\w-]{8}"
-    r"|(?<=gl..-)|(?<=gl...-)|(?<=glsoat-)|(?<=glagent-)|(?<=gloas-)|(?<=xox[a-z]-)|(?<=xapp-)"
-    r"|[0-9A-Za-z_-]{16}(?:(?<=xai-.{16})|(?<=pplx-.{16})|(?<=nvapi-.{16})|(?<=tvly-.{16})"
-    r"|(?<=csk-.{16})|(?<=pypi-.{16})|(?<=GOCSPX-.{16})))"
-    r"|-BEGIN [A-Z0-9 ]*PRIVATE |[Kk]ey\0|1(?<=KEY-1))"
-)
-_UNDERLINED = (
-    *("gh[pousr]", "_pat", "hf", "gsk", "api_org", "r8", "fw", "jina", "e2b", "v2_pt", "v2_sk"),
-    *("ntn", "glsa", "glc", "sbp", "in_api", "npm", "whsec", "v1", "shp.."),
-)
-_UNDERLINE = (
-    rf"_(?:[0-9A-Za-z]{{10}}(?:{'|'.join(f'(?<={prefix}_.{{10}})' for prefix in _UNDERLINED)})"
-    r"|(?<=k_)(?:(?<=[sr]k_)(?:live|test)_|(?<=pcsk_)))"
-)
-_CAPITAL_I = r"I(?:A(?<=A[KSB]IA)[0-9A-Z]{8}|za(?<=AIza))"
-_DOT = r"\.(?:(?<=a29\.)|(?<=SG\.)|(?<=hvs\.)|slack\.com\\?/s)[\w-]"
-_COLON = (
-    r":(?:(?:\\?/){2}[^\s/@\"]*(?::[^\s/]*)?@|AA(?<=\d:AA)[\w-]{16}|(?<=[DENTYdenty]:) ?\S(?:"
-    r"(?<=[Ww]ord: .)|(?<=WORD: .)|(?<=phrase: .)|(?<=[Kk]ey: .)|(?<=KEY: .)|(?<=[Tt]oken: .)"
-    r"|(?<=TOKEN: .)|(?<=ecret: .)|(?<=SECRET: .)|(?<=zation: .)|(?<=ookie: .)))"
-)
-_CAPITAL_J = r"J(?<=eyJ)[\w=-]{4}"
-_CAPITAL_B = r"B(?:(?:EARER|asic|earer|ASIC) |SK(?<=ABSK))"
-_CAPITAL_K = r"K(?<=SK)[0-9a-f]{16}"
-_ALL_MARKS = (
-    *(_DASH, _UNDERLINE, _CAPITAL_I, _DOT, _COLON, _CAPITAL_J, _CAPITAL_B, _CAPITAL_K),
-    *(r"[Bb]earer ", r"[Bb]asic ", r"dapi[0-9a-f]{16}"),
-)
-_marks = [re.compile(mark, re.ASCII).finditer for mark in _ALL_MARKS]
-_BEFORE, _AFTER = 80, 240  # around a mark, where what has it begins
 
 # The quick look, at all of a document at once: in small letters, with \0 for the signs that end a
 # name (as it does in BSON), \1 for those before one in a URL, and DEL for what is not ASCII.
@@ -173,8 +141,9 @@ def find(text: str) -> Iterator[Found]:
 
 
 def _find(text: str) -> Iterator[Found]:
-    for begins, ends in _near_marks(text):
-        at = begins
+    at, parts = 0, _parts_of(text)
+    for begins, ends in parts:
+        at = max(at, begins)
         while (near := _SHAPED.search(text, at, ends)) is not None:
             match = _SHAPED.match(text, near.start())  # it may go on behind
             if match is None:
@@ -186,21 +155,24 @@ def _find(text: str) -> Iterator[Found]:
             if name == "basic" and not _has_password(match[name]):
                 continue
             yield *match.span(name), name
-    for start, end in find_assignments(text):
+    for start, end in find_assignments(text, parts):
         yield start, end, NAMED
 
 
-def _near_marks(text: str) -> list[tuple[int, int]]:
-    """Return the parts of a text around its marks, those that overlap as one."""
-    if len(text) <= _AFTER:
+def _parts_of(text: str) -> list[tuple[int, int]]:
+    """Return the parts of a text in which secrets may begin, those that meet as one.
+
+    The patterns are slow. What the quick look needs to see is never longer than `_OVERLAP`.
+    """
+    if len(text) <= _OVERLAP:
         return [(0, len(text))]
-    marks = sorted(mark.start() for marks_in in _marks for mark in marks_in(text))
+    plain = text.encode("latin-1", "replace").translate(_TO_PLAIN).decode("ascii")
     parts: list[tuple[int, int]] = []
-    for mark in marks:
-        begins, ends = max(0, mark - _BEFORE), mark + _AFTER
-        if parts and begins <= parts[-1][1]:
-            parts[-1] = parts[-1][0], ends
-        else:
+    for first in range(0, len(text), _PART):
+        begins, ends = max(0, first - _OVERLAP), first + _PART
+        if _holds_secret(plain[begins:ends]):
+            if parts and begins <= parts[-1][1]:
+                begins = parts.pop()[0]
             parts.append((begins, ends))
     return parts
 

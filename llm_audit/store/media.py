@@ -215,11 +215,11 @@ def _sha256_in(bucket: Bucket, sha256: str) -> tuple[str, int]:
 
 
 def _is_whole(bucket: Bucket, sha256: str) -> bool:
-    entry = bucket.files.find_one({"_id": sha256}, {"length": 1, "chunkSize": 1})
-    if entry is None:
+    entry = bucket.files.find_one({"_id": sha256}, {"length": 1, "chunkSize": 1}) or {}
+    size, length = entry.get("chunkSize"), entry.get("length")
+    if not isinstance(size, int) or not isinstance(length, int):  # none, or an odd one
         return False
-    chunks = bucket.chunks.count_documents({"files_id": sha256})
-    return bool(chunks * entry["chunkSize"] >= entry["length"])
+    return bucket.chunks.count_documents({"files_id": sha256}) * size >= length
 
 
 def _entries_without_calls(

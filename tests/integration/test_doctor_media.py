@@ -67,6 +67,9 @@ def test_missing_media_are_named(calls: Calls) -> None:
     calls.database["fs.files"].delete_one({"_id": sha256})
     assert llm_audit.doctor().calls_without_media == {call_id: [sha256]}
     assert len(problems_about("missing in GridFS")) == 1
+    for odd in ({"length": "long", "chunkSize": 5}, {"length": 5}, {"length": 5, "chunkSize": {}}):
+        calls.database["fs.files"].replace_one({"_id": sha256}, odd, upsert=True)
+        assert llm_audit.doctor().calls_without_media == {call_id: [sha256]}, odd
 
 
 def test_altered_media_are_named(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,18 @@ def asking_for(arguments: object) -> dict[str, Any]:
     return {"response_message": {"role": "assistant", "content": None, "tool_calls": asked}}
 
 
+def test_what_only_looks_as_if_it_were_in_gridfs_is_in_the_file(shell: Shell, calls: Calls) -> None:
+    """A model cannot keep a call out of it by what it asks for."""
+    look_alike = json.dumps({"gridfs_id": "0" * 64, "length": 5, "kind": "str"})
+    asked = asking_for(look_alike)["response_message"]
+    result = {"role": "tool", "tool_call_id": "1", "content": look_alike}
+    messages = [*CHAT["messages"], asked, result]
+    calls.insert_one({"_id": "1", **CHAT, "messages": messages, "media": ["0" * 64]})
+
+    (line,) = shell("export", "--format", "openai").lines
+    assert json.loads(line)["messages"][2]["content"] == look_alike
+
+
 @pytest.mark.parametrize(
     "call",
     [

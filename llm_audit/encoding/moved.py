@@ -114,17 +114,37 @@ def from_json(call: dict[str, Any]) -> dict[str, Any]:
     """
     named = media_of(call)
 
-    def marked(value: Any) -> Any:
-        if isinstance(value, list):
-            return [marked(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        items = {key: marked(item) for key, item in value.items()}
-        if reference := reference_in(value, named):
-            items["gridfs_id"] = Binary(bytes.fromhex(reference.sha256), SUBTYPE)
-        return items
+    def mark(reference: Reference) -> Any:
+        return Binary(bytes.fromhex(reference.sha256), SUBTYPE)
 
-    return {name: marked(value) for name, value in call.items()} if named else call
+    return {name: _with_marks(value, mark, named) for name, value in call.items()}
+
+
+def without_strangers(call: dict[str, Any]) -> dict[str, Any]:
+    """Return a call in which what refers to none of its own media looks like the content it is.
+
+    Args:
+        call: As read from MongoDB, where an import may have brought in anything.
+    """
+    named = media_of(call)
+
+    def mark(reference: Reference) -> Any:
+        own = reference.sha256 in named
+        return Binary(bytes.fromhex(reference.sha256), SUBTYPE) if own else reference.sha256
+
+    return {name: _with_marks(value, mark, frozenset()) for name, value in call.items()}
+
+
+def _with_marks(value: Any, mark: Callable[[Reference], Any], before: frozenset[str]) -> Any:
+    """Return a value with another `gridfs_id` in each reference."""
+    if isinstance(value, list):
+        return [_with_marks(item, mark, before) for item in value]
+    if not isinstance(value, dict):
+        return value
+    items = {key: _with_marks(item, mark, before) for key, item in value.items()}
+    if reference := reference_in(value, before):
+        items["gridfs_id"] = mark(reference)
+    return items
 
 
 def restore(

@@ -84,8 +84,13 @@ def test_no_text_is_a_reference_of_ours() -> None:
     """Ours stands outside of quotes; the same words of a content's stand in them."""
     mark = f"<5 bytes in GridFS, {SHA256}>"
     forged = shown(response_message=asked_for({"url": mark, "n": "x" * 60}))
-    real = shown(response_message=asked_for({"url": reference_to(SHA256, 5, "str", None), "n": 1}))
+    asked = asked_for({"url": reference_to(SHA256, 5, "str", None), "n": 1})
+    real = shown(response_message=asked, media=[SHA256])
+    imported = shown(response_message=asked, media=["b" * 64])
 
+    assert mark not in " ".join(imported)
+    flat = " ".join(" ".join(imported).split())
+    assert f'"gridfs_id": "{SHA256}"' in flat, "it is none of the call's media"
     assert f'"url": "{mark}"' in " ".join(" ".join(forged).split())
     assert f'"url": {mark}' in " ".join(" ".join(real).split())
 

@@ -111,7 +111,9 @@ def print_call(
         full: Fold nothing, and leave nothing out.
     """
     from llm_audit.documents import LLMCall
+    from llm_audit.encoding.moved import without_strangers
 
+    document = without_strangers(document)
     call = LLMCall.model_validate(document).model_dump(exclude=set(SAID))
     console.print(
         Text.assemble(

@@ -2,8 +2,6 @@
 
 import json
 import re
-import secrets
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ from rich.text import Text
 from llm_audit.call import SAID
 from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
+from llm_audit.cli.drawing.pretty import pretty
 from llm_audit.cli.drawing.runs import both_ends, fold
 from llm_audit.providers.blocks import (
     ASSISTANT,
@@ -33,10 +32,9 @@ from llm_audit.queries.pairing import Paired
 FOLDED_CHARACTERS = 800
 FOLDED_LINES = 12
 SHORTEST_FOLD = 200  # characters: fewer are shown
-ONE_LINE = 60  # characters of JSON that stay in a line
 EMPTY = "(empty)"
 NAMED_PATHS = 5  # of what is not shown
-_NAME = re.compile(r"[\w.$-]+")
+_ROLE = re.compile(r"[\w.$-]+")
 
 ROLE_STYLES = {"system": "magenta", "user": "cyan", "assistant": "green", "tool": "yellow"}
 
@@ -78,8 +76,7 @@ def print_error(console: Console, call: Call, *, full: bool) -> None:
     for shown in _beside(Text("✗ ", terminal.FAILURE), words, indent=0):
         console.print(shown)
     if details := call.get("error_details"):
-        told = json.dumps(details, ensure_ascii=False, default=str)
-        for shown in _folded(told, "dim", full=full):
+        for shown in _folded(pretty(details), "dim", full=full):
             console.print(shown)
     traceback = str(call.get("error_traceback") or "")
     # of an exception that was not raised it is its last line alone, which stands here already
@@ -149,7 +146,7 @@ def role_style(role: str) -> str:
 
 def _role(role: str, remark: str) -> Text:
     name = terminal.cell(
-        role if _NAME.fullmatch(role) else f"role {json.dumps(role, ensure_ascii=False)}"
+        role if _ROLE.fullmatch(role) else f"role {json.dumps(role, ensure_ascii=False)}"
     )
     return Text.assemble(
         (name, f"bold {role_style(name)}"), (f"  {remark}" if remark else "", "dim")
@@ -219,7 +216,7 @@ def _labelled(
         (f"{terminal.cell(identifier)} " if identifier else "", "dim"),
         (remark, terminal.FAILURE),
     )
-    text = _pretty(value)
+    text = pretty(value)
     if name is None and identifier is None:
         yield from _beside(label, _folded(text, style, full=full, indent=0))
         return
@@ -234,57 +231,6 @@ def _beside(label: Text, shown: Iterable[Padding], indent: int = 2) -> Iterator[
     for number, one in enumerate(shown):
         grid.add_row(Text() if number else label, one)
     yield Padding(grid if grid.row_count else label, (0, 0, 0, indent), expand=False)
-
-
-def _pretty(value: Any) -> str:
-    """Return a tool's arguments or result in lines, text as text.
-
-    What is ours in it, such as a reference to GridFS, stands between < and > where any text of the
-    content's would be between quotes; lines of a text are indented more than the names of texts.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping) and _is_text_by_name(value):  # such as code to be run
-        return "\n".join(
-            f"{k}:\n{textwrap.indent(v, '  ', lambda _: True)}" if "\n" in v else f"{k}: {v}"
-            for k, v in value.items()
-        )
-    words: dict[str, str] = {}
-    short = _without_references(value, words)
-    line = json.dumps(short, ensure_ascii=False, default=str)
-    if len(line) > ONE_LINE and not (words and isinstance(short, str)):
-        line = json.dumps(short, indent=2, ensure_ascii=False, default=str)
-    for token, word in words.items():
-        line = line.replace(f'"{token}"', word)
-    return line
-
-
-def _is_text_by_name(value: Mapping[str, Any]) -> bool:
-    texts = value.values()
-    is_text = all(isinstance(text, str) for text in texts) and any("\n" in text for text in texts)
-    return is_text and all(map(_NAME.fullmatch, value))
-
-
-def _without_references(value: Any, words: dict[str, str]) -> Any:
-    """Return a value with a token in place of each reference to GridFS, which `words` explains."""
-    from llm_audit.encoding.moved import reference_in
-
-    if isinstance(value, list):
-        return [_without_references(item, words) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if (reference := reference_in(value)) is None:
-        return {key: _without_references(item, words) for key, item in value.items()}
-    token = secrets.token_hex()  # nothing recorded can hold it
-    length, preview = value["length"], value.get("preview")
-    size = terminal.size(length) if isinstance(length, int | float) else "some"
-    begins = f", begins {json.dumps(preview, ensure_ascii=False)}" if preview else ""
-    words[token] = f"<{size} in GridFS, {reference.sha256}{begins}>"
-    shown = {"gridfs_id", "length", "kind", "preview"}
-    beside = {key: item for key, item in value.items() if key not in shown}
-    return {token: _without_references(beside, words)} if beside else token
 
 
 def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from celery.worker.consumer import Consumer
 
 _ATTEMPT = "x-llm-audit-attempt"
+_ATTEMPT_CHARACTERS = len(str(uuid4()))
 
 
 class _Received:
@@ -50,7 +51,9 @@ def attempt_of(request: Context | Request) -> str | None:
     is_received = isinstance(request, Request)
     properties = request.request_dict["properties"] if is_received else request.properties
     attempt_id = _mapping(properties).get(_ATTEMPT)
-    return attempt_id if isinstance(attempt_id, str) else None
+    if isinstance(attempt_id, str) and len(attempt_id) == _ATTEMPT_CHARACTERS:
+        return attempt_id
+    return None
 
 
 def _mapping(properties: object) -> Mapping[str, Any]:

@@ -50,18 +50,21 @@ def checked(
     Args:
         given: Arguments, each under the name of its field.
         otherwise: Is given what cannot be stored in its own field.
-        doubts: Is told of names that are too long, and will be cut.
+        doubts: Is told of fields that may not hold what they have to, see `gate`.
     """
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if value is not None:
             usual, careful = _ARGUMENTS[name]
-            if type(value) is usual and value:
+            kind = type(value)
+            if kind is usual and value:
                 fields[name] = value
-                if type(value) is str and len(value) > NAME_MAX and name not in _TEXTS:
+                if (kind is str and len(value) > NAME_MAX and name not in _TEXTS) or (
+                    kind is float and value - value != 0  # it counts nothing
+                ):
                     _doubt(name, doubts)
                 continue
-            if type(value) not in PLAIN and is_absent(value):
+            if kind not in PLAIN and is_absent(value):
                 continue
             try:
                 kept = careful(name, value, otherwise)
@@ -103,11 +106,8 @@ def start_fields(
         fields["request_params"] = request_params
     if context is not NOWHERE:
         _inherit(fields, context)
-        if not context.fits or len(fields.get("tags", ())) > _TAGS_MAX:
+        if not context.fits or (context.tags and len(fields["tags"]) > _TAGS_MAX):
             _doubt("context", doubts)
-    temperature = fields.get("temperature")
-    if temperature is not None and temperature - temperature != 0:  # it counts nothing
-        _doubt("temperature", doubts)
     return fields
 
 

@@ -69,10 +69,18 @@ def hide_secrets(values: dict[str, Any]) -> dict[str, Any]:
     """Return settings with the secrets where no frame of a traceback and no error shows them."""
     hidden = {}
     if not isinstance(url := values.get("mongo_url", SecretStr("")), SecretStr):
-        hidden["mongo_url"] = SecretStr(str(url))
+        hidden["mongo_url"] = SecretStr(_as_text(url))
     if isinstance(key := values.get("redaction_key"), str):
         hidden["redaction_key"] = SecretStr(key)
     return values | hidden
+
+
+def _as_text(url: object) -> str:
+    try:
+        return str(url)  # a URL may be an object
+    except Exception as error:  # noqa: BLE001  (of the program's own)
+        let_through(error)
+        return ""  # which is no connection string, as will be said
 
 
 def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]:

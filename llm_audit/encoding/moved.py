@@ -5,6 +5,7 @@ JSON cannot make and which encoding takes from any Binary of the user's. Documen
 the hash as a text there; such a one counts if the call's `media` names it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ HASH_BYTES = 32  # of a sha256
 PROBLEM = "problem"  # the key that says why a content is not back in its place
 NESTED = 2  # what moved whole may hold media that moved before; nothing lies deeper
 
+_SHA256 = re.compile("[0-9a-f]{64}")
 _KINDS = frozenset({"str", "bytes", "dict", "list"})
 _KEYS = frozenset({"gridfs_id", "length", "kind"})
 _PREVIEW = "preview"
@@ -86,9 +88,8 @@ def reference_in(value: Any, before: frozenset[str] = frozenset()) -> Reference 
 def media_of(call: Mapping[str, Any]) -> frozenset[str]:
     """Return the hashes that a call's `media` names, which we alone write."""
     named = call.get("media")
-    return frozenset(
-        one for one in (named if isinstance(named, list) else ()) if isinstance(one, str)
-    )
+    texts = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
+    return frozenset(filter(_SHA256.fullmatch, texts))
 
 
 def media_before(call: Mapping[str, Any]) -> frozenset[str]:

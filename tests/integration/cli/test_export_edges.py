@@ -273,6 +273,9 @@ def test_references_go_out_and_come_back(
     file = tmp_path / "calls.jsonl"
 
     codes = [shell("export", *words, "-o", file).code]
+    with file.open("a") as more:  # which no export of ours holds
+        odd = {"gridfs_id": "m", "length": 1, "kind": "str"}
+        more.write(json.dumps({"id": "odd", "status": "SUCCESS", "media": ["m"], "input": odd}))
     codes += [shell("--collection", "copy", "import", file).code]
 
     copies = calls.database["copy"]
@@ -280,3 +283,4 @@ def test_references_go_out_and_come_back(
     assert codes == [0, 0]
     assert call is not None
     assert (call.messages, call.metadata, call.media_problems) == (said, {"n": [look_alike]}, {})
+    assert copies.find_one({"_id": "odd"}, {"_id": 0, "input": 1}) == {"input": odd}

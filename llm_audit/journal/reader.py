@@ -56,7 +56,7 @@ class Batch:
         pair = first[0], None if outcome is None else outcome[0]
         try:
             self.writes += writes_for(*pair)
-        except Exception as fault:  # noqa: BLE001  (whoever sends it tries again, and finds which)
+        except BaseException as fault:  # noqa: BLE001  (whoever sends it tries again, and finds which)
             let_through(fault)
             self.writes.append(Write(Form.UNREAD, *pair))
         for record, segment in (first,) if outcome is None else (first, outcome):
@@ -106,7 +106,7 @@ class JournalReader:
         self._ready: deque[tuple[Origin, Origin | None]] = deque()
         self._ready_bytes = 0
         self._in_flight: Batch | None = None
-        self._fault: Exception | None = None  # of reading ahead
+        self._fault: BaseException | None = None  # of reading ahead
         self._counted_through = counted_through
         self.begun = 0  # calls, after that number
         self.last_read_seq = known["last_read_seq"] if known else 0
@@ -168,7 +168,7 @@ class JournalReader:
             first, outcome = self._ready[0]
             try:
                 batch.add(self._staged(first), outcome and self._staged(outcome))
-            except Exception as error:  # noqa: BLE001  (it may not be sent as it is)
+            except BaseException as error:  # noqa: BLE001  (it may not be sent as it is)
                 self._leave_out(first, outcome, error)
             self._ready.popleft()
             self._ready_bytes -= _size(first, outcome)
@@ -179,7 +179,7 @@ class JournalReader:
         record, segment = origin
         return (self._stage(record), segment) if self._stage else origin
 
-    def _leave_out(self, first: Origin, outcome: Origin | None, fault: Exception) -> None:
+    def _leave_out(self, first: Origin, outcome: Origin | None, fault: BaseException) -> None:
         """Go on without a record that cannot be made ready."""
         let_through(fault)
         log_fault(fault)
@@ -198,7 +198,7 @@ class JournalReader:
                 self._segments.popleft().delete()
         except UnavailableError:
             raise
-        except Exception as fault:  # noqa: BLE001  (it is done again: what follows need not wait)
+        except BaseException as fault:  # noqa: BLE001  (it is done again: what follows need not wait)
             let_through(fault)
             log_fault(fault)
 
@@ -220,7 +220,7 @@ class JournalReader:
     def _read_ahead(self) -> None:
         try:
             self._read_enough()
-        except Exception as error:  # noqa: BLE001  (`next_batch` raises it)
+        except BaseException as error:  # noqa: BLE001  (`next_batch` raises it)
             self._fault = error
 
     def _read_enough(self) -> None:

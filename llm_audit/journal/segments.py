@@ -93,7 +93,7 @@ class Segment(ABC):
                 break
             except JournalVersionError:
                 raise
-            except Exception as fault:  # noqa: BLE001  (its checksum is right: on with the next)
+            except BaseException as fault:  # noqa: BLE001  (its checksum is right: on with the next)
                 let_through(fault)
                 self._leave_out(seq_of(raw), length, internal(fault))
             else:
@@ -365,7 +365,7 @@ def _read(record: Record) -> Record:
         return record
     try:
         return read_end(record)
-    except Exception as fault:  # noqa: BLE001  (whatever it holds, others follow)
+    except BaseException as fault:  # noqa: BLE001  (whatever it holds, others follow)
         let_through(fault)
         return record
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import bson
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import let_through, log_fault
 from llm_audit.ids import not_before
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import Rank, outcome_key
@@ -88,8 +89,14 @@ class Closing:
             call_ids = [call["_id"] for call in found if call["_id"] not in but_not]
         writes = []
         for call_id in call_ids:
-            raw = bson.encode({**outcome, "completed_at": not_before(str(call_id), now)})
-            writes.append(Write(Form.UPDATE_OTHER, Record(OTHER, call_id, 0, key, raw, (), ())))
+            try:
+                raw = bson.encode({**outcome, "completed_at": not_before(call_id, now)})
+                record = Record(OTHER, call_id, 0, key, raw, (), ())
+            except BaseException as fault:  # noqa: BLE001  (the others are closed)
+                let_through(fault)
+                log_fault(fault)
+            else:
+                writes.append(Write(Form.UPDATE_OTHER, record))
         self._send(writes)
 
     def _send(self, writes: list[Write]) -> None:

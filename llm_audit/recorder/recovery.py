@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llm_audit.errors import UnavailableError, log_fault, log_once
+from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal import beliefs, looking
 from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.journal.losses import NOTHING_COUNTED, Losses, find_left
@@ -121,7 +121,8 @@ class Recovery:
                 return True
             log_once(f"A dead process's journal could not be shipped ({error}): later.")
             return self._pause()
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
+            let_through(error)
             log_fault(error)
             transient = isinstance(error, OSError) and error.errno in TRANSIENT
             if transient or self._folder is None:

@@ -39,9 +39,13 @@ class _Kept(NamedTuple):
     record: Record
 
     @property
-    def notes(self) -> Regex[str]:
-        """What the call says of it, for whatever reasons it was refused."""
-        names = bare(self.record, "").notes[-1].removesuffix(f"{REFUSED}: ")
+    def notes(self) -> Regex[str] | None:
+        """What the call says of it, for whatever reasons it was refused; None if that cannot be."""
+        try:
+            names = bare(self.record, "").notes[-1].removesuffix(f"{REFUSED}: ")
+        except BaseException as fault:  # noqa: BLE001  (then it has none)
+            let_through(fault)
+            return None
         return Regex(f"^{re.escape(names)}({REFUSED}|{NOT_SENT}): ")
 
 
@@ -128,14 +132,13 @@ def _send(
     Delivery(settings, connection, refusals, Losses()).send(writes, blob_folder)
     still_refused = set(map(id, refusals.records))
     arrived = [kept for kept in some if id(kept.record) not in still_refused]
-    if arrived:
-        connection.calls().bulk_write(
-            [
-                UpdateOne({"_id": kept.record.id}, {"$pull": {"encoding_notes": kept.notes}})
-                for kept in arrived
-            ],
-            ordered=False,
-        )
+    statements = [
+        UpdateOne({"_id": kept.record.id}, {"$pull": {"encoding_notes": notes}})
+        for kept in arrived
+        if (notes := kept.notes) is not None
+    ]
+    if statements:
+        connection.calls().bulk_write(statements, ordered=False)
     deleted = 0
     for nonce, names in _by_process(arrived).items():
         count = connection.rejected().delete_many({"_id": {"$in": names}}).deleted_count

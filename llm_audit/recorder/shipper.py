@@ -206,8 +206,9 @@ class Shipper:
         except UnavailableError as error:
             again = self._connection.does_without_retries(error)
             return 0.0 if again else self._went_away(error)
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             # a fault of ours must not end shipping: the journal still holds everything
+            let_through(error)
             log_fault(error)
             return BACKOFF_MAX_SECONDS
 
@@ -226,7 +227,7 @@ class Shipper:
             chore()
         except UnavailableError:
             raise
-        except Exception as fault:  # noqa: BLE001
+        except BaseException as fault:  # noqa: BLE001
             let_through(fault)
             log_fault(fault)
 
@@ -290,7 +291,7 @@ class Shipper:
                     note_lost(self._connection.processes(), *silent)
             except UnavailableError:
                 raise
-            except Exception as fault:  # noqa: BLE001  (whatever is wrong with it, others follow)
+            except BaseException as fault:  # noqa: BLE001  (whatever is wrong with it, others follow)
                 let_through(fault)
                 log_fault(fault)
         if self.own.empty:  # else sending says more: beats may pass where calls do not

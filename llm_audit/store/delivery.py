@@ -138,7 +138,7 @@ class Delivery:
             self._between()
         except UnavailableError:
             raise
-        except Exception as fault:  # noqa: BLE001  (it has to do with no record)
+        except BaseException as fault:  # noqa: BLE001  (it has to do with no record)
             let_through(fault)
             log_fault(fault)
 
@@ -150,7 +150,7 @@ class Delivery:
         refusal = Refusal(write, reason_of(fault), place_of(fault))
         try:
             return self._without_refused([refusal])
-        except Exception as another:  # noqa: BLE001  (then nothing goes in its place)
+        except BaseException as another:  # noqa: BLE001  (then nothing goes in its place)
             let_through(another)
             if not write.bare:
                 self._to_keep[self._blob_folder].append(refusal)
@@ -160,7 +160,7 @@ class Delivery:
         """Keep refused records; one of which that raises is lost, and counted."""
         try:
             self._refusals.keep(refused, folder)
-        except Exception as fault:
+        except BaseException as fault:
             if isinstance(fault, PyMongoError | UnavailableError):
                 raise
             let_through(fault)

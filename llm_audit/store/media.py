@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from bson import ObjectId
 from pymongo import ASCENDING, DESCENDING
 from pymongo.database import Database
-from pymongo.errors import OperationFailure
+from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
 from llm_audit.call import in_utc
-from llm_audit.errors import log_once
-from llm_audit.store.codes import BAD_VALUE
+from llm_audit.errors import let_through, log_fault, log_once
+from llm_audit.store.codes import BAD_VALUE, INVALID_NAMESPACE
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.gridfs import NEVER, OURS, Bucket, take_away
 from llm_audit.store.indexes import MEDIA_INDEX
@@ -86,23 +86,41 @@ def remove_expired(database: AnyDatabase, now: datetime) -> int:
     removed = 0
     for entry in entries.sort("metadata.expires_at", ASCENDING).limit(EXPIRED_AT_ONCE).to_list():
         try:
-            call = _any_call_with(database, entry)
-        except OperationFailure as error:
-            if error.code != BAD_VALUE:
+            removed += _remove_expired(bucket, entry, now)
+        except BaseException as fault:
+            names_none = isinstance(fault, InvalidName) or (
+                isinstance(fault, OperationFailure) and fault.code == INVALID_NAMESPACE
+            )
+            if isinstance(fault, PyMongoError) and not names_none:
                 raise
-            log_once(
-                f"Expired media stay in GridFS, for a collection of calls lacks the index "
-                f"{MEDIA_INDEX}: run llm_audit.init() once."
-            )
-            continue
-        if call is None:
-            removed += take_away(bucket, {"_id": entry["_id"], **expired})
-        else:
-            until = max(in_utc(call.get("expires_at") or NEVER), now + LOOK_AGAIN_AFTER)
-            bucket.files.update_one(
-                {"_id": entry["_id"], **OURS}, {"$max": {"metadata.expires_at": until}}
-            )
+            let_through(fault)
+            log_fault(fault)
+            _look_later(bucket, entry, now + LOOK_AGAIN_AFTER)
     return removed
+
+
+def _remove_expired(bucket: Bucket, entry: dict[str, Any], now: datetime) -> bool:
+    """Remove an entry that has expired, if that is so of all its calls."""
+    try:
+        call = _any_call_with(bucket.files.database, entry)
+    except OperationFailure as error:
+        if error.code != BAD_VALUE:
+            raise
+        log_once(
+            f"Expired media stay in GridFS, for a collection of calls lacks the index "
+            f"{MEDIA_INDEX}: run llm_audit.init() once."
+        )
+        return False
+    if call is None:
+        return take_away(bucket, {"_id": entry["_id"], "metadata.expires_at": {"$lte": now}})
+    expires = call.get("expires_at") or NEVER
+    _look_later(bucket, entry, max(in_utc(expires), now + LOOK_AGAIN_AFTER))
+    return False
+
+
+def _look_later(bucket: Bucket, entry: dict[str, Any], at: datetime) -> None:
+    later = {"$max": {"metadata.expires_at": at}}
+    bucket.files.update_one({"_id": entry["_id"], **OURS}, later)
 
 
 def find_unreferenced(database: AnyDatabase, older_than: timedelta) -> list[Unreferenced]:

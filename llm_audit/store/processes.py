@@ -59,7 +59,7 @@ def documents(connection: Connection) -> Iterator[Documents]:
             yield connection.processes()
     except UnavailableError:
         raise
-    except Exception as fault:  # noqa: BLE001
+    except BaseException as fault:  # noqa: BLE001
         let_through(fault)
         log_fault(fault)
 

@@ -26,7 +26,6 @@ from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import bson
 from bson.codec_options import CodecOptions
-from bson.errors import BSONError
 from pymongo.database import Database
 from pymongo.errors import (
     BulkWriteError,
@@ -191,7 +190,7 @@ class Rejected:
             return min(self._retention.expires_at(record.id) or at_the_latest, at_the_latest)
         except (PyMongoError, UnavailableError):
             raise
-        except Exception as fault:  # noqa: BLE001  (that may be why it is kept)
+        except BaseException as fault:  # noqa: BLE001  (that may be why it is kept)
             let_through(fault)
             return at_the_latest
 
@@ -302,7 +301,10 @@ def bring_in(connection: Connection, target_folder: Path) -> int:
             continue
         except BlockingIOError:
             left += 1  # another process is at it: what it brings may be sent again at once
-        except (OSError, BSONError, InvalidRecordError) as error:
+        except (PyMongoError, UnavailableError):
+            raise
+        except BaseException as error:  # noqa: BLE001  (the others do not wait for it)
+            let_through(error)
             log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
             left += 1
     return left

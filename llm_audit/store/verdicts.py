@@ -17,7 +17,7 @@ from pymongo import ReturnDocument
 from pymongo.errors import PyMongoError
 
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
-from llm_audit.errors import UnavailableError, log_once
+from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.ids import not_before
 from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import UNWINDING_CAUSES
@@ -147,5 +147,6 @@ def _going_on() -> Iterator[None]:
             yield
     except (PyMongoError, UnavailableError):
         raise
-    except Exception as error:  # noqa: BLE001  (whatever others have left among the verdicts)
+    except BaseException as error:  # noqa: BLE001  (whatever others have left among the verdicts)
+        let_through(error)
         log_once(f"A verdict on an attempt of a task makes no sense ({type(error).__name__}).")

@@ -16,7 +16,10 @@ from llm_audit import LLMLogger, cli
 from llm_audit.journal.losses import CONTENT, RECORD
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
-from llm_audit.settings.names import PROCESSES, REJECTED, VERDICTS
+from llm_audit.settings.names import FILES, PROCESSES, REJECTED, VERDICTS
+from llm_audit.store.ensure import ensure
+from llm_audit.store.indexes import call_indexes
+from llm_audit.store.media import remove_expired
 from llm_audit.store.shortfalls import note
 
 NOW = datetime.now(UTC)
@@ -159,3 +162,18 @@ def test_a_document_has_a_bound(recording: Recording, calls: Calls) -> None:
     (kept,) = processes.find({"_id": nonce})
     assert sum(entry["count"] for entry in kept["dropped"]) >= 2_000
     assert len(bson.encode(kept)) < 2**20
+
+
+def test_expired_media_of_any_shape_keep_no_others(recording: Recording, calls: Calls) -> None:
+    """An entry of GridFS that holds what nobody writes is passed over, and looked at later."""
+    recording()
+    files = calls.database[FILES]
+    ensure(calls.database, calls.name, call_indexes())
+    odd = [None, 7, "text", [7], [None], {"$ne": 1}, ["$x"], [""]]
+    for number, collections in enumerate([[calls.name], *odd]):
+        metadata = {"uploads": [], "expires_at": NOW - timedelta(days=number)}
+        files.insert_one(
+            {"_id": f"{number:064x}", "metadata": metadata | {"collections": collections}}
+        )
+    remove_expired(calls.database, NOW)
+    assert files.find_one({"_id": f"{0:064x}"}) is None

@@ -40,8 +40,17 @@ class Step(NamedTuple):
     raises: type[BaseException] = ValueError
 
 
+class PanicException(BaseException):
+    """As Rust's are: no Exception."""
+
+
 # Each is made to raise for whatever has to do with one call, as often as that is tried.
 STEPS = [
+    Step(segments, "unpack", PanicException),
+    Step(ends, "read_end", PanicException),
+    Step(reader, "writes_for", SystemExit),
+    Step(Write, "statement", PanicException),
+    Step(Rejected, "_document", PanicException),
     Step(segments, "unpack"),
     Step(segments, "unpack", MemoryError),
     Step(segments, "read_end", KeyError),

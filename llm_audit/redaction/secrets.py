@@ -65,14 +65,22 @@ _PART, _OVERLAP = 4_096, 512  # characters of a text
 _ONE_WORD = re.compile("[A-Z]?[a-z]+")
 
 # The quick look, at all of a document at once: in small letters, with \0 for the signs that end a
-# name (as it does in BSON), \1 for those before one in a URL, and DEL for what is not ASCII.
+# name (as it does in BSON), \1 for those before one in a URL, and ~ for what is not ASCII; bytes
+# that disguises are made of in UTF-8 are told apart.
 _PLAIN = bytearray(bytes(range(256)).lower())
-for _byte in b"\"'\\=":
-    _PLAIN[_byte] = 0
-for _byte in b"?&":
-    _PLAIN[_byte] = 1
-for _byte in range(128, 256):
-    _PLAIN[_byte] = 127
+for _bytes, _sign in (
+    (b"\"'\\=", 0),
+    (b"?&", 1),
+    (bytes(range(128, 256)), ord("~")),
+    (b"\xc2\xcd\xef\xf0\xf3", 28),
+    (b"\x80", 29),
+    (bytes((*range(0x8B, 0x94), *range(0xAA, 0xAF))), 30),
+    (b"\x81\x88", 31),
+    (b"\xe2", 127),
+):
+    for _byte in _bytes:
+        _PLAIN[_byte] = _sign
+_DISGUISED = r"\x7f(?:\x1d\x1e|[\x1e\x1f])|\x1c[\x1d-\x1f~]"
 _TO_PLAIN = bytes(_PLAIN)
 _ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?"
 _NAMES = names.SECRET.replace("|token", "")
@@ -110,7 +118,7 @@ _DISGUISE = re.compile(
     "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2460-\u24ea\U0001d400-\U0001d7ff\U000e0000-\U000e0fff]"
 )
 _holds_secret = _looks_for("|".join(_LOOKS))
-_holds_any = _looks_for("|".join((*_LOOKS, r"\x7f{2}")))
+_holds_any = _looks_for("|".join((*_LOOKS, _DISGUISED)))
 
 
 def may_be_in(raw: bytes) -> bool:

@@ -146,8 +146,10 @@ class Settings(BaseModel):
     acknowledged_timeout_seconds: Seconds = Field(
         5.0, ge=0, description="how long awaiting a recording call may wait for MongoDB"
     )
-    query_timeout_seconds: Annotated[Seconds, Field(gt=0)] | None = Field(
+    query_timeout_seconds: float | None = Field(
         300.0,
+        gt=0,
+        le=LONGEST_SECONDS,
         description="how long MongoDB may work on a question; a search then gives what it has "
         "found, anything else is an error; none is for ever",
     )

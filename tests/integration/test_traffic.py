@@ -51,6 +51,7 @@ def sent(mongod: embedded.Mongod) -> Iterator[dict[str, Sent]]:
             mongo_url=mongod.url,
             database=DATABASE,
             embedding_vectors=True,
+            redact_secrets=False,  # there are some in recorded MCP tools
             create_collection=False,
             spool_dir=spool,
             strict=True,

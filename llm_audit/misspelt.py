@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from llm_audit.settings import report_mistake
@@ -21,6 +22,7 @@ _OF_PROVIDERS = frozenset(
 # The same, of texts only: Cohere's first chat API has the user's words in it.
 _TEXTS_OF_PROVIDERS = frozenset({"message"})
 _LIKENESS = 0.8
+_LOOKED_AT = 100  # names; no request has as many
 _LONGEST = 32  # characters: longer names are like none of ours, and comparing takes its time
 
 
@@ -34,7 +36,7 @@ def report_unknown(function: Function, names: Iterable[str]) -> None:
     Raises:
         UsageError: In strict mode.
     """
-    for name in names:
+    for name in islice(names, _LOOKED_AT):
         near = nearest(name[:_LONGEST], inspect.signature(function).parameters)
         report_mistake(
             f"{function.__name__}() takes no argument {name:.50}, and leaves it out."
@@ -52,7 +54,7 @@ def report_near_misses(function: Function, request_params: Mapping[str, Any]) ->
     Raises:
         UsageError: In strict mode.
     """
-    for name, value in request_params.items():
+    for name, value in islice(request_params.items(), _LOOKED_AT):
         if name in _TEXTS_OF_PROVIDERS and isinstance(value, str):
             continue
         meant = _meant(function, name) if len(name) <= _LONGEST else None

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import bson
 
-from llm_audit.encoding.externalise import Blob, is_media, move_largest, move_media
+from llm_audit.encoding.bounds import are_within
+from llm_audit.encoding.externalise import Blob, is_media, move_largest, move_long, move_media
 from llm_audit.encoding.moved import HASH_BYTES, SUBTYPE, is_id, is_mark
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
@@ -57,6 +58,8 @@ def encode(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> En
 def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int) -> bytes | None:
     """Encode fields that will be read back equal, or return None: `encode` takes more care."""
     try:
+        if not are_within(fields):
+            return None
         raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
         equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
@@ -87,6 +90,7 @@ def encode_carefully(
     if rewrite is not None:
         document = rewrite(document)
     blobs = move_media(document, media_limit_bytes, notes)
+    blobs |= move_long(document, max_bytes, notes)  # so as not to encode them twice
     raw = bson.encode(document, codec_options=CODEC_OPTIONS)
     if len(raw) > max_bytes:
         blobs |= move_largest(document, len(raw) - max_bytes, notes)

@@ -77,6 +77,14 @@ def move_media(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict
     return blobs
 
 
+def move_long(document: dict[str, Any], limit_bytes: int, notes: Notes) -> dict[str, Blob]:
+    """Replace strings that alone are longer than a document may be, as `move_media` does others."""
+    blobs: dict[str, Blob] = {}
+    for place in list(_long_values(document, limit_bytes)):
+        _move(place, blobs, notes)
+    return blobs
+
+
 def move_largest(document: dict[str, Any], excess_bytes: int, notes: Notes) -> dict[str, Blob]:
     """Replace the largest strings and bytes by references, in place, or else the largest fields.
 

@@ -25,7 +25,7 @@ from decimal import Decimal
 from enum import Enum
 from itertools import count, islice
 from types import NoneType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import bson
@@ -33,9 +33,19 @@ import uuid_utils
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
+from pydantic import BaseModel
 
 from llm_audit.encoding import moved
 from llm_audit.encoding.absent import is_absent
+from llm_audit.encoding.bounds import (
+    MAX_BYTES,
+    MAX_NODES,
+    MAX_VALUES,
+    Room,
+    TooMuchError,
+    are_within,
+    is_within,
+)
 from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
@@ -49,6 +59,7 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 # Containers below the document itself. The server takes 180 levels (100 are documented), of which
 # an update statement needs a few.
 MAX_LEVELS = 100
+LONG_LIST = 1_000  # values
 MAX_FOREIGN_ITEMS = 1_000_000
 
 BSON_TYPES = frozenset(
@@ -57,6 +68,12 @@ BSON_TYPES = frozenset(
         *(bson.ObjectId, bson.Regex, bson.Timestamp, DatetimeMS, UUID, re.Pattern),
     }
 )
+
+
+_UNCHANGED = frozenset({NoneType, bool, float})
+_SINGLE = _UNCHANGED | {int, str, bytes}
+
+T = TypeVar("T", str, bytes)
 
 
 def sanitise(fields: dict[str, Any], notes: Notes) -> dict[str, Any]:
@@ -81,8 +98,14 @@ class _Sanitiser:
         self._notes = notes
         self._path: list[str] = []
         self._ancestors: set[int] = set()
+        self._room = Room()
 
     def value(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self.text(value)
+        if kind in _UNCHANGED:
+            return value
         try:
             return self._convert(value)
         except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
@@ -104,6 +127,9 @@ class _Sanitiser:
 
     def _foreign(self, value: Any) -> Any:
         kind = type(value)
+        if self._room.time_is_over():
+            self._note(f"{type_name(value)} not read: such objects took too long already")
+            return f"<{type_name(value)}: not read>"
         if (schema_of := schema_maker(value, self._path)) is not None:
             return self._schema(value, schema_of)
         if dataclasses.is_dataclass(kind):
@@ -139,6 +165,8 @@ class _Sanitiser:
 
     def _too_deep(self, value: Any) -> str:
         try:
+            if not are_within({"": value}, self._room.nodes):
+                raise TooMuchError  # noqa: TRY301  (like what cannot be written)
             text = json.dumps(value, default=safe_repr)
         except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
             let_through(error)
@@ -147,16 +175,27 @@ class _Sanitiser:
         self._note(f"deeper than {MAX_LEVELS} levels, stored as JSON text")
         return text
 
-    def _items(self, items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
-        pairs = [(key, value) for key, value in items if not is_absent(value)]
+    def _items(self, items: Iterable[tuple[Any, Any]], length: int | None = None) -> dict[str, Any]:
+        may_be = islice(items, self._room.nodes + 1)
+        pairs = [(key, value) for key, value in may_be if not is_absent(value)]
         # Keys that may stay as they are go first: {1: a, "1": b} keeps b under "1".
         taken = {key for key, _ in pairs if type(key) is str}
+        numbers: dict[str, Iterator[int]] = {}  # by the name that several keys have
         document: dict[str, Any] = {}
-        for key, value in pairs:
+        for at, (key, value) in enumerate(pairs):
+            if not self._path:
+                self._room.for_a_field()
+            elif not self._room.take():
+                self._left_out(at, length)
+                break
             name, change = safe_key(key)
             if name in document or (name in taken and name is not key):
                 change = f"{change or 'key'}, beside its namesake {name[:40]}"
-                name = next(f"{name}#{n}" for n in count(2) if f"{name}#{n}" not in taken)
+                free = numbers.setdefault(name, count(2))
+                name = next(f"{name}#{n}" for n in free if f"{name}#{n}" not in taken)
+            if not self._room.take(0, len(name)):
+                self._left_out(at, length)
+                break
             taken.add(name)
             self._path.append(name)
             try:
@@ -167,15 +206,22 @@ class _Sanitiser:
                 self._path.pop()
         return self._escape_dbref(document)
 
+    def _left_out(self, taken: int, length: int | None) -> None:
+        many = "more" if length is None else f"{length - taken:,}"
+        self._note(f"{many} values left out: {MAX_NODES:,} of a call are stored at the most")
+
     def _escape_dbref(self, document: dict[str, Any]) -> dict[str, Any]:
         safe = moved.escaped(document)
         for key in () if safe is document else safe.keys() - document.keys():
             self._notes.add([*self._path, "$id"], f"key stored as {key}, not to make a DBRef")
         return safe
 
-    def _elements(self, values: Iterable[Any]) -> list[Any]:
+    def _elements(self, values: Iterable[Any], length: int | None = None) -> list[Any]:
         elements: list[Any] = []
         for index, value in enumerate(one for one in values if not is_absent(one)):
+            if not self._room.take():
+                self._left_out(index, length)
+                break
             self._path.append(str(index))
             try:
                 elements.append(self.value(value))
@@ -185,20 +231,37 @@ class _Sanitiser:
 
     def _mapping(self, value: Any) -> Any:
         if issubclass(type(value), dict):
-            return self._items(dict.items(value))
+            return self._items(dict.items(value), dict.__len__(value))
         if len(value) > MAX_FOREIGN_ITEMS:
             return self.as_repr(value)
         return self._items(islice(value.items(), MAX_FOREIGN_ITEMS))
 
     def _sequence(self, value: Any) -> Any:
         if issubclass(type(value), list):
-            return self._elements(list.copy(value))
+            return self._listed(list.__getitem__(value, slice(MAX_VALUES)), list.__len__(value))
         if issubclass(type(value), tuple):
-            return self._elements(tuple.__iter__(value))
+            return self._listed(tuple.__getitem__(value, slice(MAX_VALUES)), tuple.__len__(value))
         if len(value) > MAX_FOREIGN_ITEMS:
             return self.as_repr(value)
         self._note(f"{type_name(value)} stored as list")
         return self._elements(islice(value, MAX_FOREIGN_ITEMS))
+
+    def _listed(self, values: Sequence[Any], length: int) -> list[Any]:
+        """Return a copy of a list, in one step if it is long and holds nothing but numbers, say."""
+        if len(values) <= LONG_LIST or not _SINGLE.issuperset(map(type, values)):
+            return self._elements(values, length)
+        texts = [value for value in values if type(value) is str or type(value) is bytes]
+        many = len(texts) or len(values) // LONG_LIST  # who redacts looks at each text
+        if not self._room.take(many, sum(map(len, texts))):
+            return self._elements(values, length)
+        try:
+            bson.encode({"": values}, codec_options=CODEC_OPTIONS)
+        except BaseException as error:  # noqa: BLE001  (numbers beyond 64 bits, half surrogates)
+            let_through(error)
+            return self._elements(values, length)
+        if length > len(values):
+            self._left_out(len(values), length)
+        return list(values)
 
     def iterator(self, value: Any) -> Any:
         rest = rereadable(value)
@@ -209,13 +272,16 @@ class _Sanitiser:
 
     def _set(self, value: Any) -> list[Any]:
         self._note(f"{type_name(value)} stored as list, sorted by repr")
-        return self._elements(sorted(value, key=safe_repr))
+        some = islice(value, self._room.nodes)
+        return self._elements(sorted(some, key=safe_repr), len(value))
 
     def _dataclass(self, value: Any) -> dict[str, Any]:
         return self._items((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
 
     def _model(self, value: Any) -> Any:
         try:
+            if issubclass(type(value), BaseModel) and not is_within(value, self._room.nodes):
+                raise TooMuchError  # noqa: TRY301  (then its fields are read one by one)
             fields = dumped(value)
         except BaseException as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
             let_through(error)
@@ -233,6 +299,9 @@ class _Sanitiser:
         return self._convert(document)
 
     def _array(self, value: Any) -> Any:
+        size = getattr(value, "size", 0)
+        if type(size) is int and size > MAX_VALUES:
+            return self.as_repr(value)
         elements = value.tolist()
         self._note(f"{type_name(value)} stored as {type_name(elements)}")
         return self._convert(elements)
@@ -255,7 +324,7 @@ class _Sanitiser:
         return value
 
     def text(self, value: Any) -> str:
-        text = str.__str__(value)
+        text = self._cut(str.__str__(value), "characters")
         clean = escape_surrogates(text)
         if clean != text:
             self._note("lone surrogates escaped")
@@ -267,10 +336,10 @@ class _Sanitiser:
             return number
         self._note("int beyond 64 bits stored as str")
         try:
-            return str(number)
+            return self._cut(str(number), "digits")
         except ValueError as error:  # longer than sys.get_int_max_str_digits()
             let_through(error)
-            return hex(number)
+            return self._cut(hex(number), "digits")
 
     def decimal(self, value: Any) -> Any:
         try:
@@ -278,7 +347,7 @@ class _Sanitiser:
         except ArithmeticError as error:  # more than 34 digits, or the exponent too large
             let_through(error)
             self._note("Decimal stored as str")
-            return str(value)
+            return self._cut(str(value), "digits")
         self._note("Decimal stored as Decimal128")
         return number
 
@@ -301,7 +370,15 @@ class _Sanitiser:
     def binary(self, value: Any) -> Any:
         if not issubclass(type(value), bytes):
             self._note(f"{type_name(value)} stored as bytes")
-        return bytes(value)
+        return self._cut(bytes(value), "bytes")
+
+    def _cut(self, value: T, unit: str) -> T:
+        """Return as much of a text or of bytes as there is room for."""
+        kept = value[: self._room.for_content(value)]
+        if len(kept) < len(value):
+            left_out = len(value) - len(kept)
+            self._note(f"{left_out:,} {unit} left out: a call may have {MAX_BYTES:,}")
+        return kept
 
     def enum(self, value: Any) -> Any:
         return self._convert(value.value)
@@ -314,7 +391,7 @@ class _Sanitiser:
 
     def exception(self, value: Any) -> str:
         self._note(f"{type_name(value)} stored as text")
-        return escape_surrogates(f"{type_name(value)}: {value}")
+        return f"{type_name(value)}: {safe_repr(value, str)}"
 
     def path(self, value: Any) -> Any:
         self._note(f"{type_name(value)} stored as str")

@@ -7,6 +7,7 @@ import traceback
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.encoding.bounds import TooMuchError, are_within
 from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.providers.errors import ErrorSeen, is_of_a_store, is_of_the_call
 from llm_audit.settings import report_mistake
@@ -14,6 +15,8 @@ from llm_audit.settings import report_mistake
 MAX_CHARACTERS = 20_000
 _CAUSES_MAX = 8
 _FRAMES_MAX = 1_000
+_CHAIN_MAX = 1_000  # exceptions in a traceback
+_ARGUMENTS_MAX, _ARGUMENTS_LONGEST = 10_000, 1_000_000  # values in one, characters in its texts
 _TELLING_CHARACTERS = 8  # a shorter text may be in another by chance
 CAUSE_BY_NAME = {
     "SoftTimeLimitExceeded": "soft_time_limit",
@@ -92,7 +95,9 @@ def behind(error: BaseException) -> BaseException:
     the coroutine sees the cancellation, and the cause as its context.
     """
     cause: BaseException | None = error
-    while isinstance(cause, asyncio.CancelledError):
+    for _ in range(_CHAIN_MAX):
+        if not isinstance(cause, asyncio.CancelledError):
+            break
         cause = cause.__context__
     if cause is None or (owner_knows(cause) and not is_soft_time_limit(cause)):
         return error
@@ -179,18 +184,42 @@ def _traceback(error: BaseException) -> str:
     A key stands in many a line: `OpenAI(api_key="sk-...")`.
     """
     try:
+        if not _can_be_written(error):
+            raise TooMuchError  # noqa: TRY301  (like one that cannot be written out)
         whole = traceback.TracebackException.from_exception(error, lookup_lines=False)
-        parts = [whole]
-        for part in parts:  # which grows meanwhile
+        parts = {id(whole): whole}
+        waiting = [whole]
+        for part in waiting:  # which grows meanwhile
             _forget_source(part)
             inner = (part.__cause__, part.__context__, *(part.exceptions or ()))
-            parts += [one for one in inner if one is not None and one not in parts]
+            new = {id(one): one for one in inner if one is not None and id(one) not in parts}
+            parts |= new
+            waiting += new.values()
         return "".join(whole.format())
     except BaseException as fault:  # noqa: BLE001  (of a SyntaxError whose text is none, say)
         let_through(fault)
         frames = traceback.extract_tb(error.__traceback__, limit=-_FRAMES_MAX)
         places = (f'  File "{one.filename}", line {one.lineno}, in {one.name}\n' for one in frames)
         return f"{''.join(places)}{type(error).__name__}: {_text(error)}\n"
+
+
+def _can_be_written(error: BaseException) -> bool:
+    """Tell whether an exception and all that it is chained with are few, and say little."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        said = (*one.args, *getattr(one, "__notes__", ()))
+        long = sum(len(text) for text in said if isinstance(text, str | bytes))
+        few = are_within({"": said}, _ARGUMENTS_MAX)
+        if len(seen) > _CHAIN_MAX or not few or long > _ARGUMENTS_LONGEST:
+            return False
+        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        waiting += (one.__cause__, one.__context__, *inner[:_CHAIN_MAX])
+    return True
 
 
 def _forget_source(part: traceback.TracebackException) -> None:
@@ -206,6 +235,9 @@ def _forget_source(part: traceback.TracebackException) -> None:
 
 def _text(value: object) -> str:
     try:
+        arguments = value.args if isinstance(value, BaseException) else value
+        if not are_within({"": arguments}, _ARGUMENTS_MAX):
+            raise TooMuchError  # noqa: TRY301  (like one whose text raises)
         return str(value)
     except BaseException as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)
         let_through(error)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from llm_audit.encoding.bounds import MAX_READ, Room, TooMuchError
 from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through
 from llm_audit.providers.fields import LISTS, fields_of, native
@@ -58,7 +59,10 @@ def received(response: object) -> Received:
 
 
 def plain(
-    value: Any, exclude: Mapping[str, Any] | None = None, inside: tuple[int, ...] = ()
+    value: Any,
+    exclude: Mapping[str, Any] | None = None,
+    inside: tuple[int, ...] = (),
+    room: Room | None = None,
 ) -> Any:
     """Return an object, and all objects in it, as the dicts that its API sent.
 
@@ -66,22 +70,29 @@ def plain(
         value: Anything.
         exclude: What to leave out of a pydantic object, as pydantic takes it.
         inside: What it is in, by `id`: an object may hold itself.
+        room: How much of it may be read.
 
     Returns:
         The dicts; what is in itself, or too deep, is as it was.
+
+    Raises:
+        TooMuchError: There is more in it.
     """
     if isinstance(value, _SINGLE) or len(inside) >= _DEEPEST or id(value) in inside:
         return value
     if type(value) is dict and _SINGLES.issuperset(map(type, value.values())):
         return value
+    room = room or Room(MAX_READ)
+    if not room.take(len(value) if isinstance(value, dict | list | tuple) else 1):
+        raise TooMuchError
     inside = (*inside, id(value))
     dump: Any = native(value, exclude)
     if dump is value and not isinstance(value, dict | list | tuple):
         return value
     if issubclass(type(dump), dict) and not callable(getattr(value, "model_dump", None)):
-        return {name: plain(item, None, inside) for name, item in dict.items(dump)}
+        return {name: plain(item, None, inside, room) for name, item in dict.items(dump)}
     if isinstance(dump, LISTS):
-        return [plain(item, None, inside) for item in dump]
+        return [plain(item, None, inside, room) for item in dump]
     return dump
 
 

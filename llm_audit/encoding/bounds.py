@@ -1,0 +1,131 @@
+"""How much is recorded of what is given: nothing, however large, holds the calling thread long.
+
+A list may be in another one many times: small as it is in memory, written out it has no end.
+"""
+
+from collections.abc import Mapping
+from gc import get_referents, is_tracked
+from typing import Any
+
+from pydantic import BaseModel
+
+from llm_audit.runtime import clock
+
+MAX_VALUES = 1_000_000
+"""In one record that is written as it is, with no step in Python: an embedding's tokens, say."""
+MAX_NODES = 200_000
+"""In one record that has to be copied value by value; what is beyond is left out, and counted."""
+MAX_READ = 200_000
+"""In how a call ended: more is kept as it was given, and not taken apart."""
+MAX_BYTES = 64 * 2**20
+"""Of text and bytes in a record that is copied, in characters or bytes."""
+FIELD_NODES, FIELD_BYTES = 1_000, 64 * 2**10
+"""What each field may have of these in any case, so that none costs another."""
+MAX_SECONDS = 2.0
+"""For the code of the user's own objects in a record that is copied; later ones are not asked."""
+
+_CONTAINERS = (dict, list, tuple)
+_LEVELS = 100
+_BROAD = 1_000
+_LONG, _AGAIN = 10_000, 8  # characters; how much less a look at what is known costs
+_WIDE = 2  # how much more a character beyond ASCII does
+
+
+class TooMuchError(Exception):
+    """There is more in it than is looked at."""
+
+
+def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
+    """Tell quickly whether there are so few values, each counted as often as it is there.
+
+    Args:
+        values: Dicts, lists and tuples; anything else in them counts as one.
+        most: How many there may be, in no more than 100 of these in each other.
+    """
+    # a dict without containers in it is untracked: as often as not that of a message
+    found = [
+        one for one in values.values() if is_tracked(one) and issubclass(type(one), _CONTAINERS)
+    ]
+    for _ in range(_LEVELS):
+        if not found:
+            return True
+        most -= sum(map(len, found))
+        if most < 0:
+            return False
+        inside = get_referents(*found)
+        if len(inside) > _BROAD:
+            most -= sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
+        found = [one for one in inside if is_tracked(one) and issubclass(type(one), _CONTAINERS)]
+    return False
+
+
+def is_within(model: BaseModel, most: int) -> bool:
+    """Tell the same of an object of pydantic's and of all those in it, looking at each value."""
+    found: list[Any] = [vars(model)]
+    for _ in range(_LEVELS):
+        most -= sum(map(len, found))
+        if not found or most < 0:
+            return most >= 0
+        values = (one for each in found for one in (each.values() if type(each) is dict else each))
+        found = [
+            vars(one) if issubclass(type(one), BaseModel) else one
+            for one in values
+            if issubclass(type(one), (*_CONTAINERS, BaseModel))
+        ]
+    return True  # it holds itself, which pydantic notices
+
+
+class Room:
+    """What a record that is copied may still take.
+
+    Args:
+        nodes: How many values.
+
+    Attributes:
+        nodes: How many values.
+        of_bytes: How many characters or bytes.
+    """
+
+    def __init__(self, nodes: int = MAX_NODES) -> None:
+        self.nodes, self.of_bytes = nodes, MAX_BYTES
+        self._until: float | None = None
+        self._seen: set[int] = set()
+
+    def for_a_field(self) -> None:
+        """Let a field have something in any case."""
+        self.nodes = max(self.nodes, FIELD_NODES)
+        self.of_bytes = max(self.of_bytes, FIELD_BYTES)
+
+    def take(self, nodes: int = 1, of_bytes: int = 0) -> bool:
+        """Take so much, or return false if there is not as much."""
+        if nodes > self.nodes or of_bytes > self.of_bytes:
+            return False
+        self.nodes -= nodes
+        self.of_bytes -= of_bytes
+        return True
+
+    def for_content(self, content: str | bytes) -> int:
+        """Take room for a text or bytes, and return how much of them there is room for.
+
+        What is there several times is stored once: only to look at it costs something again.
+        """
+        length = len(content)
+        if isinstance(content, str) and not content.isascii():
+            return self._for_length(length * _WIDE, id(content)) // _WIDE
+        return self._for_length(length, id(content))
+
+    def _for_length(self, length: int, identity: int) -> int:
+        if length > _LONG and identity in self._seen:
+            self.of_bytes -= (again := min(length // _AGAIN, self.of_bytes))
+            return length if again == length // _AGAIN else 0
+        if length > _LONG:
+            self._seen.add(identity)
+        self.of_bytes -= (first := min(length, self.of_bytes))
+        return first
+
+    def time_is_over(self) -> bool:
+        """Tell whether the code of the user's objects has had its time, which begins with this."""
+        now = clock.monotonic()
+        if self._until is None:
+            self._until = now + MAX_SECONDS
+        return now > self._until

@@ -2,8 +2,8 @@
 
     python -m benchmarks.hostile                 # everything; words of a row's name choose some
 
-Each row is a process of its own, with nobody to ship to. Seconds are of the processor, of the calling
-thread alone: other work on the machine does not count.
+Each row is a process of its own, with nobody to ship to. Seconds are of the processor and of the
+calling thread alone: other work on the machine does not count.
 """
 
 import json

@@ -3,7 +3,8 @@
 A list may be in another one many times: small as it is in memory, written out it has no end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
 from typing import Any
 
@@ -25,7 +26,9 @@ MAX_SECONDS = 2.0
 """For the code of the user's own objects in a record that is copied; later ones are not asked."""
 
 _CONTAINERS = (dict, list, tuple)
+_HOLDERS = (*_CONTAINERS, set, frozenset, BaseModel, BaseException)
 _LEVELS = 100
+_DEEPEST = 1_000  # as deep as Python writes anything out
 _BROAD = 1_000
 _LONG, _AGAIN = 10_000, 8  # characters; how much less a look at what is known costs
 _WIDE = 2  # how much more a character beyond ASCII does
@@ -43,51 +46,65 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
         most: How many there may be, in no more than 100 of these in each other.
     """
     # a dict without containers in it is untracked: as often as not that of a message
-    found = [
-        one for one in values.values() if is_tracked(one) and issubclass(type(one), _CONTAINERS)
-    ]
+    inside: Collection[Any] = values.values()
     for _ in range(_LEVELS):
-        if not found:
-            return True
+        found = [v for v in inside if is_tracked(v) and issubclass(type(v), _CONTAINERS)]
+        if not found or most < 0:
+            return most >= 0
         most -= sum(map(len, found))
         if most < 0:
             return False
         inside = get_referents(*found)
-        if len(inside) > _BROAD:
-            most -= sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
-        found = [one for one in inside if is_tracked(one) and issubclass(type(one), _CONTAINERS)]
+        most -= _untracked(inside)
     return False
 
 
-def is_within(model: BaseModel, most: int) -> bool:
-    """Tell the same of an object of pydantic's and of all those in it, looking at each value."""
-    found: list[Any] = [vars(model)]
-    for _ in range(_LEVELS):
-        most -= sum(map(len, found))
+def _untracked(inside: Collection[Any]) -> int:
+    """Return how many values are in dicts that hold no container, where these are many."""
+    if len(inside) <= _BROAD:
+        return 0
+    return sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
+
+
+def is_within(value: Any, most: int) -> bool:
+    """Tell the same of anything, looking also into what dumps or writes itself out with all in it.
+
+    Args:
+        value: A container, an object of pydantic's, a dataclass or an exception; all else is one.
+        most: As above.
+    """
+    inside = [value]
+    for _ in range(_DEEPEST):
+        found = [one for one in inside if is_tracked(one) and _holds(one)]
         if not found or most < 0:
             return most >= 0
-        values = (one for each in found for one in (each.values() if type(each) is dict else each))
-        found = [
-            vars(one) if issubclass(type(one), BaseModel) else one
-            for one in values
-            if issubclass(type(one), (*_CONTAINERS, BaseModel))
-        ]
-    return True  # it holds itself, which pydantic notices
+        most -= sum(len(one) if issubclass(type(one), _CONTAINERS) else 1 for one in found)
+        if most < 0:
+            return False
+        inside = get_referents(*found)
+        most -= _untracked(inside)
+    return True  # it holds itself, or is so deep, which whoever writes it out notices
+
+
+def _holds(value: object) -> bool:
+    kind = type(value)
+    return issubclass(kind, _HOLDERS) or is_dataclass(kind)
 
 
 class Room:
     """What a record that is copied may still take.
 
     Args:
-        nodes: How many values.
+        nodes: How many values, `MAX_NODES` by default.
 
     Attributes:
         nodes: How many values.
         of_bytes: How many characters or bytes.
     """
 
-    def __init__(self, nodes: int = MAX_NODES) -> None:
-        self.nodes, self.of_bytes = nodes, MAX_BYTES
+    def __init__(self, nodes: int | None = None) -> None:
+        self.nodes = MAX_NODES if nodes is None else nodes
+        self.of_bytes = MAX_BYTES
         self._until: float | None = None
         self._seen: set[int] = set()
 

@@ -6,6 +6,8 @@ from datetime import date, time
 from enum import Enum
 from typing import Any
 
+from llm_audit.encoding.bounds import MAX_NODES, TooMuchError, is_within
+
 # Clients of providers, by the package their classes are in: what is unset was never on the wire,
 # and whatever JSON has no type for is a text there. Other models' defaults are what they mean.
 _CLIENTS = frozenset(
@@ -38,8 +40,10 @@ def dumped(model: Any, exclude: Mapping[str, Any] | None = None) -> Any:
         A dict, unless the object's own code gives something else.
 
     Raises:
-        Exception: Whatever the object's own code raises.
+        Exception: Whatever the object's own code raises; `TooMuchError` if there is no end to it.
     """
+    if not is_within(model, MAX_NODES):
+        raise TooMuchError
     package = type(model).__module__.partition(".")[0]
     left_out = {**_NOT_SENT.get(package, {}), **(exclude or {})} or None
     options: dict[str, Any] = {"by_alias": True, "warnings": False, "exclude": left_out}

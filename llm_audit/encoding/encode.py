@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 import bson
+from bson.codec_options import TypeRegistry
 
 from llm_audit.encoding.bounds import are_within
 from llm_audit.encoding.externalise import Blob, is_media, move_largest, move_long, move_media
@@ -28,6 +29,14 @@ __all__ = ["Blob", "Encoded", "encode", "encode_plain"]
 _SUBTYPE = bytes([SUBTYPE])
 _MARK = HASH_BYTES.to_bytes(4, "little") + _SUBTYPE  # as BSON begins a Binary
 _SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
+
+
+def _refuse(value: Any) -> Any:
+    raise TypeError(type(value))
+
+
+# Else the driver asks every object that it refuses for its repr, which may be anything.
+_REFUSING = CODEC_OPTIONS.with_options(type_registry=TypeRegistry(fallback_encoder=_refuse))
 
 
 class Encoded(NamedTuple):
@@ -60,7 +69,7 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     try:
         if not are_within(fields):
             return None
-        raw = bson.encode(fields, codec_options=CODEC_OPTIONS)
+        raw = bson.encode(fields, codec_options=_REFUSING)
         equal = len(raw) <= max_bytes and (
             _is_plain(raw, media_limit_bytes) or _are_plain(fields, media_limit_bytes)
         )

@@ -8,12 +8,11 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from llm_audit.encoding.bounds import TooMuchError, are_within
+from llm_audit.encoding.bounds import TooMuchError, is_within
 from llm_audit.errors import let_through
 
 MAX_REPR_CHARACTERS = 2_000
 MAX_REPR_VALUES = 10_000
-_arguments_of = vars(BaseException)["args"].__get__
 _name_of: Callable[[type], str] = vars(type)["__name__"].__get__
 
 
@@ -27,8 +26,7 @@ def escape_surrogates(text: str) -> str:
 def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
     """Return the repr of anything, at most 2,000 characters of it, or a marker if it raises."""
     try:
-        inside = _arguments_of(value) if issubclass(type(value), BaseException) else value
-        if not are_within({"": inside}, MAX_REPR_VALUES):
+        if not is_within(value, MAX_REPR_VALUES):
             raise TooMuchError  # noqa: TRY301  (like a container whose repr raises)
         text = str.__str__(render(value))
     except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)

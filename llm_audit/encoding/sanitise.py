@@ -33,7 +33,6 @@ import uuid_utils
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
-from pydantic import BaseModel
 
 from llm_audit.encoding import moved
 from llm_audit.encoding.absent import is_absent
@@ -44,7 +43,6 @@ from llm_audit.encoding.bounds import (
     Room,
     TooMuchError,
     are_within,
-    is_within,
 )
 from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
@@ -99,6 +97,7 @@ class _Sanitiser:
         self._path: list[str] = []
         self._ancestors: set[int] = set()
         self._room = Room()
+        self._reprs: dict[int, str] = {}  # that are known already, of what is in a set
 
     def value(self, value: Any) -> Any:
         kind = type(value)
@@ -272,16 +271,16 @@ class _Sanitiser:
 
     def _set(self, value: Any) -> list[Any]:
         self._note(f"{type_name(value)} stored as list, sorted by repr")
-        some = islice(value, self._room.nodes)
-        return self._elements(sorted(some, key=safe_repr), len(value))
+        some = [(safe_repr(one), one) for one in islice(value, self._room.nodes)]
+        self._reprs = {id(one): text for text, one in some}
+        in_order = [one for _, one in sorted(some, key=lambda pair: pair[0])]
+        return self._elements(in_order, len(value))
 
     def _dataclass(self, value: Any) -> dict[str, Any]:
         return self._items((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
 
     def _model(self, value: Any) -> Any:
         try:
-            if issubclass(type(value), BaseModel) and not is_within(value, self._room.nodes):
-                raise TooMuchError  # noqa: TRY301  (then its fields are read one by one)
             fields = dumped(value)
         except BaseException as error:  # noqa: BLE001  (a cycle, or a serialiser of the user's)
             let_through(error)
@@ -399,7 +398,7 @@ class _Sanitiser:
 
     def as_repr(self, value: Any) -> str:
         self._note(f"{type_name(value)} stored as its repr")
-        return safe_repr(value)
+        return self._reprs.pop(id(value), "") or safe_repr(value)
 
 
 # The first that fits counts, so the narrower stand above the wider.

@@ -7,7 +7,7 @@ import traceback
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.encoding.bounds import TooMuchError, are_within
+from llm_audit.encoding.bounds import TooMuchError, is_within
 from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.providers.errors import ErrorSeen, is_of_a_store, is_of_the_call
 from llm_audit.settings import report_mistake
@@ -214,7 +214,7 @@ def _can_be_written(error: BaseException) -> bool:
         seen.add(id(one))
         said = (*one.args, *getattr(one, "__notes__", ()))
         long = sum(len(text) for text in said if isinstance(text, str | bytes))
-        few = are_within({"": said}, _ARGUMENTS_MAX)
+        few = is_within(said, _ARGUMENTS_MAX)
         if len(seen) > _CHAIN_MAX or not few or long > _ARGUMENTS_LONGEST:
             return False
         inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
@@ -235,8 +235,7 @@ def _forget_source(part: traceback.TracebackException) -> None:
 
 def _text(value: object) -> str:
     try:
-        arguments = value.args if isinstance(value, BaseException) else value
-        if not are_within({"": arguments}, _ARGUMENTS_MAX):
+        if not is_within(value, _ARGUMENTS_MAX):
             raise TooMuchError  # noqa: TRY301  (like one whose text raises)
         return str(value)
     except BaseException as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)

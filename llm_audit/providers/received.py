@@ -81,6 +81,8 @@ def plain(
     if isinstance(value, _SINGLE) or len(inside) >= _DEEPEST or id(value) in inside:
         return value
     if type(value) is dict and _SINGLES.issuperset(map(type, value.values())):
+        if room is not None and not room.take(len(value)):
+            raise TooMuchError
         return value
     room = room or Room(MAX_READ)
     if not room.take(len(value) if isinstance(value, dict | list | tuple) else 1):

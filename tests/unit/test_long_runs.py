@@ -1,14 +1,13 @@
 """However much is in a call, a session or a trace: work grows in proportion, and it is folded."""
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import StringIO
-from types import FrameType
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from lines_run import lines_run
 from rich.console import Console
 
 from llm_audit.cli.commands import session as session_command
@@ -24,24 +23,6 @@ Call = dict[str, Any]
 
 # What takes work in proportion takes twice as much for twice as much; quadratic work, four times.
 LINEAR = 2.5
-
-
-def lines_run(work: Callable[[], object]) -> int:
-    """Return how many lines of Python a piece of work takes."""
-    count = 0
-
-    def trace(_: FrameType, event: str, __: object) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def tool_calls(count: int) -> Call:

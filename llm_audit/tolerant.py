@@ -60,7 +60,7 @@ class TolerantModel(BaseModel):
 
 def _set_aside_misread(model: type[BaseModel], row: dict[str, Any]) -> list[str]:
     """Set aside what pydantic would read as something else than MongoDB does, e.g. "5" as 5."""
-    code = [key for key, value in row.items() if isinstance(value, str) and type(value) is not str]
+    code = [key for key, value in row.items() if type(value).__name__ == "Code"]
     unreadable = [_set_aside(model, row, (key,)) for key in code if key in _texts(model)]
     for location, types in _misread(model):
         key, *inner = location

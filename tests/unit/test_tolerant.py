@@ -10,6 +10,7 @@ from odd_values import ODD
 from packaging.version import Version
 from pydantic import VERSION
 
+from llm_audit import LLMLogger
 from llm_audit.documents import LLMCall
 from llm_audit.queries.conversation import Turn
 from llm_audit.queries.trace_tree import TraceCall
@@ -84,3 +85,13 @@ def test_content_of_mongodbs_own_types_becomes_json() -> None:
     assert json.loads(call.model_dump_json())["metadata"]["by"] == "0" * 24
     assert "secret" not in call.model_dump_json(exclude={"messages"})
     assert "metadata" in LLMCall.model_json_schema(mode="serialization")["properties"]
+
+
+@pytest.mark.usefixtures("llm_audit_records")
+def test_a_call_that_was_dumped_is_read_as_it_was() -> None:
+    """Its enums, and an id that is a reference, are texts as good as any."""
+    call_id = LLMLogger.start(call_type="CHAT", trace_id="t")
+    call = LLMCall.model_validate({"_id": call_id, "status": "SUCCESS", "call_type": "CHAT"})
+    again = LLMCall.model_validate({**call.model_dump(), "trace_id": call_id})
+    assert (again.status, again.call_type, again.trace_id) == ("SUCCESS", "CHAT", call_id)
+    assert again.unreadable == []

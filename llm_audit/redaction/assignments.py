@@ -16,7 +16,7 @@ _GIVEN = re.compile(
 _SIGNS = ("quote", "gap", "colon", "tag", "option")
 _IN_QUERY = re.compile(
     r"[?&](?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)="
-    r"(?P<value>[^\s&\"'<>\\]{8,})",
+    r"(?!\[redacted:)(?P<value>[^\s&\"'<>\\]{8,})",
     re.IGNORECASE,
 )
 _NAME_BEFORE = re.compile(r"[\w.-]{0,64}\Z")
@@ -36,6 +36,7 @@ _PLACEHOLDER = re.compile(
     r"|None|null|[Tt]rue|[Ff]alse|string|str|x+"
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_]+(?:\.[A-Za-z_]+)*")
+_REPLACED = "[redacted:"
 _LONGEST = 1_000  # of what may be code
 _SHORTEST = 4  # of what is worth a secret's name: accesskey="P" is of HTML
 _LIKE_A_KEY = re.compile(r"(?=.*[A-Z\d])[\w.~+/=-]{8,}")
@@ -104,7 +105,7 @@ def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
     scheme = _SCHEME.match(text, match.end())  # of an Authorization
     begins = scheme.end() if scheme else match.end()
     bare = _BARE.match(text, begins, begins + _LONGEST)
-    if bare is None or is_placeholder(bare[0]):
+    if bare is None or is_placeholder(bare[0]) or text.startswith(_REPLACED, begins):
         return None
     if bare.end() == begins + _LONGEST:  # that long is no code
         return begins, _BARE.match(text, begins).end()  # type: ignore[union-attr]

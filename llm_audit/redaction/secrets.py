@@ -51,8 +51,8 @@ _PRIVATE_KEY = (
 _BEARER = r"\b[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<bearer>[\w.~+/=-]{8,})"
 _BASIC = r"\b[Bb][Aa][Ss][Ii][Cc] +(?P<basic>[A-Za-z0-9+/_-]{6,}={0,2})"
 _IN_URL = (
-    r"""(?<=:)(?:\\?/){2}(?:[^\s/?\#"'<>@:\\]*:(?P<url_password>[^\s/?\#"'<>]+)"""
-    r"""|(?P<url_user>(?=[^@]*\d)(?=[^@]*[A-Za-z])[^\s/?\#"'<>@:\\]{12,}))@"""
+    r"""(?<=:)(?:\\?/){2}(?:[^\s/?\#"'<>@:\\[]*:(?!\[redacted:)(?P<url_password>[^\s/?\#"'<>]+)"""
+    r"""|(?P<url_user>(?=[^@]*\d)(?=[^@]*[A-Za-z])[^\s/?\#"'<>@:\\[]{12,}))@"""
 )
 _SHAPED = re.compile(
     _BEGINS
@@ -156,15 +156,21 @@ def _find(text: str) -> Iterator[Found]:
             match = _SHAPED.match(text, near.start())  # it may go on behind
             if match is None:
                 break
-            at = max(match.end(), at + 1)
             name = str(match.lastgroup)
-            if name == "bearer" and _ONE_WORD.fullmatch(match[name]):
-                continue  # bearer authentication
-            if name == "basic" and not _has_password(match[name]):
+            if not _is_one(name, match[name]):
+                at = max(match.start(name), at + 1)  # which may hold another
                 continue
+            at = match.end()
             yield *match.span(name), name
     for start, end in find_assignments(text, parts):
         yield start, end, NAMED
+
+
+def _is_one(name: str, value: str) -> bool:
+    """Tell whether what stands after Bearer or Basic is no word: "bearer authentication"."""
+    if name == "bearer":
+        return _ONE_WORD.fullmatch(value) is None
+    return name != "basic" or _has_password(value)
 
 
 def _parts_of(text: str) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from llm_audit.journal.segments import find_segments
 from llm_audit.recorder import process
 from llm_audit.redaction import apply
 from llm_audit.redaction.rule import Rule
-from llm_audit.settings import get_settings
+from llm_audit.settings import Settings, get_settings
 
 MARK = "9sECRETmARK"  # in every secret here, and in nothing else
 PEM = f"-----BEGIN RSA PRIVATE KEY-----\nMII{MARK}\nabc=\n-----END RSA PRIVATE KEY-----"
@@ -69,6 +70,7 @@ TEXTS = (
     f"AIzaSy{MARK}0123456789abcdefghijkl",
     f"AKIA{'A' * 16} and secret_access_key: '{MARK}'",
     f"-----BEGIN OPENSSH PRIVATE KEY-----\\n{MARK}",
+    f"Basic  ghp_{MARK}0123456789abcdef, bearer authentication: see sk-or-v1-{MARK}",
     f"<config><password>{MARK}</password></config>",
     f"tool --api-key {MARK} --verbose; password := '{MARK}'",
     f"Authorization: ApiKey {MARK}\r\nCookie: sid={MARK}",
@@ -161,6 +163,15 @@ def test_no_secret_is_written(spool: Recorder, caplog: pytest.LogCaptureFixture)
     record_all = spool(redact_secrets=False)
     record(REQUESTS[0], TEXTS[0])
     assert on_disk(record_all).count(MARK.encode()) > 5  # the test can fail
+
+
+def test_what_was_replaced_is_not_counted_again() -> None:
+    """What went through a message to a task is looked at once more where the task records it."""
+    redaction = apply.Redaction(Settings())
+    for value in (*REQUESTS, *TEXTS):
+        once, counts = redaction.rewrite({"metadata": {"a": deepcopy(value)}})
+        assert counts, value
+        assert redaction.rewrite(deepcopy(once)) == (once, {}), value
 
 
 def test_what_only_looks_like_a_secret_is_stored_as_it_is(spool: Recorder) -> None:

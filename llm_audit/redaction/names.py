@@ -9,10 +9,13 @@ _KEPT_MAX = 20_000  # names that are remembered; a program has some hundreds
 
 _BETWEEN = r"[\s_.-]?"  # words of a name
 _PARTS = re.compile(r"[\s_.-]+")
-_KEYS = "api|access|secret|private|signing|encryption|account|subscription|shared|master|auth|role"
+_KEYS = (
+    "api|access|secret|private|signing|encryption|account|subscription|shared|master|auth|role"
+    "|hmac|license|deploy|ssh"
+)
 SECRET = (  # each may have anything in front of it, and between its words
     rf"pass(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:{_KEYS}){_BETWEEN}key|authori[sz]ation"
-    rf"|cookie|credential|conn(?:ection)?{_BETWEEN}str(?:ing)?|jwt"
+    rf"|cookie|credential|basic{_BETWEEN}auth|conn(?:ection)?{_BETWEEN}str(?:ing)?|jwt"
 )
 _SECRET_NAME = re.compile(f".*(?:{SECRET.replace(_BETWEEN, '')})s?", re.DOTALL)
 # What ends in token and is none to keep: what models and pages are counted and marked with.

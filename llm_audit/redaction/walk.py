@@ -64,7 +64,7 @@ class Walk:
         if kind is dict:
             return self._document(value)
         if kind is list:
-            return [self.value(item) for item in value]
+            return self._items(value)
         if isinstance(value, bytes) and not is_mark(value):
             text = value.decode("utf-8", "surrogateescape")  # which keeps what is no text
             clean = self.text(text)
@@ -127,6 +127,20 @@ class Walk:
                 clean[new] = self._named(pair, value)
             else:
                 clean[new] = self.value(value)
+        return clean
+
+    def _items(self, items: list[Any]) -> list[Any]:
+        """Return what is stored of a list, which may be of arguments: "--api-key" and the key."""
+        if not self._for_secrets:
+            return [self.value(item) for item in items]
+        clean: list[Any] = []
+        option = ""
+        for item in items:
+            is_text = type(item) is str
+            is_option = is_text and item[:1] == "-"
+            named = option and is_text and not is_option
+            clean.append(self._named(option, item) if named else self.value(item))
+            option = item.lstrip("-") if is_option and names.is_secret(item) else ""
         return clean
 
     def _named(self, name: str, value: Any) -> Any:

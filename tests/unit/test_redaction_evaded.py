@@ -72,6 +72,7 @@ def test_a_name_that_stands_twice_hides_no_secret(text: str) -> None:
     "name",
     [
         *("password", "pass\u200bword", "\uff50assword", "PASS-WORD", "Pass Word", "pass.word"),
+        *("hmac_key", "LICENSE_KEY", "deployKey", "basic_auth", "BasicAuth"),
         *("password_1", "password2", "passwordConfirmation", "api_key_openai", "token_prod"),
     ],
     ids=ascii,

@@ -25,7 +25,7 @@ from llm_audit.journal.segments import DAMAGED, first_record
 from llm_audit.journal.spool import SUFFIX
 from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
-from llm_audit.store import rejected
+from llm_audit.store import waiting
 
 IN_USE = "in use"
 ADOPTED = "adopted"
@@ -114,7 +114,7 @@ def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
             names = sorted(name for name, _ in islice(trusted.entries(here), spool.ENTRIES_MAX))
     except OSError:  # there is none, or it is among what is `unreadable_in` the spool, or doubtful
         return [], []
-    refused = [str(path) for path in rejected.files(target_folder)]
+    refused = [str(path) for path in waiting.files(target_folder)]
     return refused, [str(rejected_folder / name) for name in names if name.endswith(DAMAGED)]
 
 

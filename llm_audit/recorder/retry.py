@@ -21,7 +21,8 @@ from llm_audit.store.connection import Connection, readable_only
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import documents, note_retried
-from llm_audit.store.rejected import Refusal, bring_in
+from llm_audit.store.rejected import Refusal
+from llm_audit.store.waiting import bring_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from llm_audit.recorder.shipment import Shipment
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
-from llm_audit.store import media, rejected
+from llm_audit.store import media, waiting
 from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused
 from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.isolation import StuckError
@@ -312,9 +312,9 @@ class Shipper:
     def _bring_in_refused(self) -> None:
         """Bring into MongoDB what it refused, and would not keep either at the time."""
         target_folder = self._folder.path.parent
-        if rejected.files(target_folder):
+        if waiting.files(target_folder):
             with reaching():
-                rejected.bring_in(self._connection, target_folder)
+                waiting.bring_in(self._connection, target_folder)
         aside.remove_old(target_folder, self._settings.spool_max_bytes)
 
     def _clean_media(self) -> None:

@@ -2,7 +2,8 @@
 
 Three kinds of answer: a duplicate `_id` moves a write on to its next form; a document that the
 server will not take is set aside and replaced by a bare one; anything else says that the server is
-not available now, and what is left is sent again later.
+not available now, and what is left is sent again later. What is raised otherwise has to do with a
+record, which `isolation` finds.
 """
 
 from collections import defaultdict
@@ -11,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bson import ObjectId
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
@@ -24,17 +24,16 @@ from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
 from llm_audit.store.codes import (
-    AUTHENTICATION_FAILED,
     BATCH_REFUSALS,
     REFUSALS,
     STATES,
     UNAUTHORIZED,
     describe,
-    is_a_state,
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
 from llm_audit.store.isolation import Group, Isolation, UnforeseenRefusalError, place_of, reason_of
+from llm_audit.store.probing import takes_pipelines, takes_writes
 from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.server_words import told
 from llm_audit.store.shortfalls import (
@@ -47,7 +46,6 @@ from llm_audit.store.shortfalls import (
 from llm_audit.store.verdicts import Verdicts
 
 TRIES = 5  # until an unknown error counts as a refusal
-_ASKS: dict[str, Any] = {"$set": {"status": ""}}  # of no call: to see whether the server takes it
 
 _APART = (Form.UPSERT_START, Form.UPSERT_OWN)
 
@@ -211,11 +209,7 @@ class Delivery:
             return _apart(self._verdicts.outcomes(group))
         self._spare_pipelines(group)
         try:
-            statements: list[Any] = [
-                write.statement(self._retention, self._nonce, adopted=self._adopted)
-                for write in group
-            ]
-            result = calls.bulk_write(statements, ordered=False)
+            result = calls.bulk_write(self._statements(group), ordered=False)
         except BulkWriteError as error:
             return self._sort_out(calls, error.details, group)
         except OperationFailure as error:
@@ -225,6 +219,11 @@ class Delivery:
         elif group[0].form is Form.ADD_LATER:
             self._count_of_no_call(len(group) - result.matched_count - result.upserted_count)
         return []
+
+    def _statements(self, group: Group) -> list[Any]:
+        return [
+            write.statement(self._retention, self._nonce, adopted=self._adopted) for write in group
+        ]
 
     def _count_of_no_call(self, count: int) -> None:
         if count:
@@ -281,30 +280,19 @@ class Delivery:
             return _apart(self._without_pipelines(error, group))
         if error.code in BATCH_REFUSALS or self._takes_without_content(calls, error, group):
             return self._halve(group, describe(error))
-        if self._takes_writes(calls, error):
+        if takes_writes(calls, error):
             raise UnforeseenRefusalError(error)
         raise error
-
-    def _takes_writes(self, calls: Documents, error: OperationFailure) -> bool:
-        """Tell whether MongoDB takes writes all the same: then this is about some of them."""
-        if is_a_state(error) or error.code in {UNAUTHORIZED, AUTHENTICATION_FAILED}:
-            return False
-        try:
-            calls.update_one({"_id": ObjectId()}, _ASKS)
-        except PyMongoError:
-            return False
-        return True
 
     def _takes_without_content(
         self, calls: Documents, error: OperationFailure, group: Group
     ) -> bool:
         """Tell whether a write that is alone is taken without its content."""
-        if len(group) > 1 or group[0].bare or not self._takes_writes(calls, error):
+        if len(group) > 1 or group[0].bare or not takes_writes(calls, error):
             return False
         instead = self._refusals.instead(Refusal(group[0], describe(error), ""))
-        statements: list[Any] = [write.statement(self._retention, self._nonce) for write in instead]
         try:
-            calls.bulk_write(statements)
+            calls.bulk_write(self._statements(instead))
         except PyMongoError:
             return False
         return True
@@ -320,13 +308,8 @@ class Delivery:
 
         Its words may be about one record, so it is asked for an update that is about none.
         """
-        if not refuses_pipelines(error) or all(write.form not in PIPELINES for write in group):
-            return False
-        try:
-            calls.update_one({"_id": ObjectId()}, [_ASKS])
-        except OperationFailure as refusal:
-            return refuses_pipelines(refusal)
-        return False
+        has_one = any(write.form in PIPELINES for write in group)
+        return has_one and refuses_pipelines(error) and not takes_pipelines(calls)
 
     def _without_pipelines(self, error: OperationFailure, group: Group) -> Group:
         """Return what is sent in their place: a start needs none, what is said later is kept."""

@@ -12,26 +12,17 @@ Only while MongoDB refuses such a document too, it waits as a file in the spool:
 `rejected/<process>.<hash>.bson`, its media in the folder `rejected/<process>.<hash>.media`.
 """
 
-import fcntl
 import hashlib
 import logging
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import bson
-from bson.codec_options import CodecOptions
 from pymongo.database import Database
 from pymongo.errors import (
-    BulkWriteError,
-    DocumentTooLarge,
-    DuplicateKeyError,
-    OperationFailure,
     PyMongoError,
 )
 
@@ -43,32 +34,21 @@ from llm_audit.journal.operations import ANOTHERS, Write, without_content
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import (
     LATER,
-    RECORD_MAX_BYTES,
-    InvalidRecordError,
     Record,
     pack,
     seal,
 )
 from llm_audit.journal.retention import Retention
-from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX, ProcessFolder
+from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, ProcessFolder
 from llm_audit.runtime import trusted
-from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
-from llm_audit.store import gridfs
-from llm_audit.store.codes import is_duplicate_id, only_this_is_refused
-from llm_audit.store.connection import Connection, Documents
+from llm_audit.store.connection import Connection
+from llm_audit.store.keeping import insert, kept_of
+from llm_audit.store.waiting import files, media_folder
 
 DETAIL_MAX = 500
 KEPT_AT_MOST = timedelta(days=365)
-KEPT_MAX_BYTES = 2 * RECORD_MAX_BYTES
-_KEPT_TYPES: dict[str, type] = {
-    **dict.fromkeys(("_id", "call_id", "process_nonce", "collection", "reason", "detail"), str),
-    "media": list,
-    "record": bytes,
-}
-
-_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 
 class Refusal(NamedTuple):
@@ -142,7 +122,7 @@ class Rejected:
         """Keep records as they were, and count each once, whoever sends it."""
         documents = [self._document(refusal) for refusal in refused]
         # by an earlier try, by the process that recorded it, or by another that shipped it
-        known = self._just_counted | _kept(self._connection.rejected(), documents)
+        known = self._just_counted | kept_of(self._connection.rejected(), documents)
         records: dict[str, Record] = {}
         for document, (write, reason, _) in zip(documents, refused, strict=True):
             record = records[document["_id"]] = write.record
@@ -150,7 +130,7 @@ class Rejected:
                 self.counted.add(RECORD, reason, seq=record.seq, call_ids=[record.id])
                 self._just_counted.add(document["_id"])
                 _say_refused(reason, "it" if record.op == LATER else "its content")
-        for document in _insert(self._connection.rejected(), documents, blob_folder):
+        for document in insert(self._connection.rejected(), documents, blob_folder):
             self._write(document, records[document["_id"]], blob_folder)
         self._just_counted.clear()
 
@@ -254,128 +234,7 @@ def _say_refused(reason: str, without: str) -> None:
     )
 
 
-def files(target_folder: Path) -> list[Path]:
-    """Return the files in the spool that hold what MongoDB would not take in any way."""
-    folder = target_folder / REJECTED_FOLDER
-    try:
-        with trusted.folder(folder) as rejected:
-            found = [
-                name
-                for name, status in islice(trusted.entries(rejected), ENTRIES_MAX)
-                if name.endswith(SUFFIX) and trusted.doubt_of_file(status) is None
-            ]
-    except (FileNotFoundError, NotADirectoryError, DoubtfulError):
-        return []
-    return [folder / name for name in sorted(found)]
-
-
-def media_folder(path: Path) -> Path:
-    """Return where the media of a record lie that waits in a file."""
-    return path.with_suffix(".media")
-
-
-def bring_in(connection: Connection, target_folder: Path) -> int:
-    """Bring into MongoDB what had to wait in the spool; return how much still has to.
-
-    Raises:
-        PyMongoError: MongoDB does not answer now; call again.
-        UnavailableError: As well.
-    """
-    left = 0
-    for path in files(target_folder):
-        try:
-            with (
-                trusted.folder(path.parent) as rejected,
-                os.fdopen(trusted.open_file(path.name, rejected), "rb") as file,
-            ):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.fstat(file.fileno()).st_nlink:
-                    continue  # another process was faster
-                document = _document_in(file)
-                if _insert(connection.rejected(), [document], media_folder(path)):
-                    left += 1
-                    continue
-                trusted.remove_file(path.name, rejected)
-                trusted.remove_folder(media_folder(path).name, rejected)
-        except FileNotFoundError:
-            continue
-        except BlockingIOError:
-            left += 1  # another process is at it: what it brings may be sent again at once
-        except (PyMongoError, UnavailableError):
-            raise
-        except BaseException as error:  # noqa: BLE001  (the others do not wait for it)
-            let_through(error)
-            log_once(f"{path} cannot be read ({type(error).__name__}): left as it is.")
-            left += 1
-    return left
-
-
-def _document_in(file: BinaryIO) -> dict[str, Any]:
-    """Return the document that waits in a file, if all that is read of it is what it has to be.
-
-    Raises:
-        InvalidRecordError: It is something else.
-        BSONError: As well.
-    """
-    data = file.read(KEPT_MAX_BYTES + 1)
-    if len(data) > KEPT_MAX_BYTES:
-        raise InvalidRecordError("it is too long")
-    document = bson.decode(data, _AWARE)
-    typed = all(type(document.get(name, kind())) is kind for name, kind in _KEPT_TYPES.items())
-    hashed = typed and all(map(_is_sha256, document.get("media", ())))
-    named = not any(name.startswith("$") or "." in name for name in document)
-    if not (hashed and named and "_id" in document):
-        raise InvalidRecordError("it is nothing that was refused")
-    return document
-
-
-def _is_sha256(name: object) -> bool:
-    return type(name) is str and re.fullmatch("[0-9a-f]{64}", name) is not None
-
-
 def count_kept(database: Database[dict[str, Any]], target_folder: Path, nonce: str) -> int:
     """Return how many records of a process are kept, in MongoDB and in this spool."""
     waiting = [path for path in files(target_folder) if path.name.startswith(f"{nonce}.")]
     return database[REJECTED].count_documents({"process_nonce": nonce}) + len(waiting)
-
-
-def _kept(collection: Documents, documents: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return which documents are in MongoDB already."""
-    names = [document["_id"] for document in documents]
-    try:
-        return {kept["_id"] for kept in collection.find({"_id": {"$in": names}}, {"_id": 1})}
-    except OperationFailure as error:
-        _raise_if_unavailable(error)
-        return set()
-
-
-def _insert(
-    collection: Documents, documents: list[dict[str, Any]], blob_folder: Path
-) -> list[dict[str, Any]]:
-    """Keep documents in MongoDB, and the media they refer to; return those that it refuses."""
-    database = collection.database.with_options(write_concern=collection.write_concern)
-    for document in documents:
-        expires = document.get("expires_at", gridfs.NEVER)
-        for sha256 in document.get("media", ()):
-            with suppress(DuplicateKeyError):  # in an index of the user's own; that is counted
-                gridfs.refer(database, REJECTED, sha256, expires, blob_folder.glob(f"{sha256}.*"))
-    try:
-        collection.insert_many(documents, ordered=False)
-    except BulkWriteError as error:
-        if error.details["writeConcernErrors"]:
-            raise UnavailableError("write concern not met") from None
-        errors = [one for one in error.details["writeErrors"] if not is_duplicate_id(one)]
-        for one in errors:
-            _raise_if_unavailable(OperationFailure("", one["code"]))
-        return [documents[one["index"]] for one in errors]
-    except DocumentTooLarge:
-        return documents
-    except OperationFailure as error:
-        _raise_if_unavailable(error)
-        return documents
-    return []
-
-
-def _raise_if_unavailable(error: OperationFailure) -> None:
-    if not only_this_is_refused(error):
-        raise error

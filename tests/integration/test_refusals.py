@@ -24,7 +24,8 @@ from llm_audit.settings import get_settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected, bring_in, files
+from llm_audit.store.rejected import Rejected
+from llm_audit.store.waiting import bring_in, files
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"
 SECRET = "the content of a call"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Never, ParamSpec, TypeVar
 
 import uuid_utils
@@ -22,6 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+TAGS_READ_MAX = 10_000  # far fewer are kept, but what gives them may never end
 _ID_TYPES = (str, int, uuid.UUID, uuid_utils.UUID)
 INHERITED = (
     *("trace_id", "session_id", "user_id", "company_id", "parent_call_id"),
@@ -301,7 +303,7 @@ def unite_tags(outer: tuple[str, ...], inner: Iterable[str]) -> tuple[str, ...]:
         if isinstance(inner, str) or not isinstance(inner, Iterable):
             named = _as_one_tag(inner) if inner else []
         else:
-            named = [text(tag) for tag in inner]
+            named = [text(tag) for tag in islice(inner, TAGS_READ_MAX)]
     except UsageError:
         raise
     except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)

@@ -14,7 +14,7 @@ nothing behind.
 
 import struct
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -57,6 +57,7 @@ OUTCOME_MAX_BYTES = 4 * 2**20
 LATER_MAX_BYTES = 2**18
 REFUSED = "refused by MongoDB"  # in the note of a bare record
 NOT_SENT = "not sent"  # where it was not MongoDB that refused it
+TWO_LISTS = "code 171"  # CannotIndexParallelArrays: in an index of the user's own, of tags say
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 
@@ -288,7 +289,10 @@ def bare(record: Record, reason: str) -> Record:
     fields, changes = _fields(record), Notes()
     fit(fields, changes)  # an old journal may hold what no index takes: two lists, say
     why = NOT_SENT if reason.startswith(INTERNAL) else REFUSED
-    kept, note = strip_content(fields, f"{why}: {reason}")
+    lists = [name for name, value in fields.items() if isinstance(value, list)]
+    kept, note = strip_content(
+        fields, f"{why}: {reason}", but_not=lists if reason == TWO_LISTS else ()
+    )
     key = record.key
     if record.op == ENDED:
         record = record._replace(op=OWN)
@@ -328,10 +332,20 @@ def _fields(record: Record) -> dict[str, Any]:
     return dict(RawBSONDocument(bytes(record.doc), _RAW).items())
 
 
-def strip_content(fields: Mapping[str, Any], why: str) -> tuple[dict[str, Any], str]:
-    """Return the fields that say who, when and how much, and a note that names the others."""
+def strip_content(
+    fields: Mapping[str, Any], why: str, *, but_not: Container[str] = ()
+) -> tuple[dict[str, Any], str]:
+    """Return the fields that say who, when and how much, and a note that names the others.
+
+    Args:
+        fields: A record's.
+        why: For the note.
+        but_not: Fields that go, too.
+    """
     kept = {
-        name: value for name, value in fields.items() if name in BARE_FIELDS and _is_small(value)
+        name: value
+        for name, value in fields.items()
+        if name in BARE_FIELDS and name not in but_not and _is_small(value)
     }
     return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import permutations
+from itertools import count, permutations
 from typing import Any
 
 import bson
@@ -289,3 +289,31 @@ def test_tags_are_bounded_in_whatever_order_they_come(calls: Calls) -> None:
     assert found[0] is not None
     assert len(found[0]["tags"]) == TAGS.items
     assert found[0]["encoding_notes"] == [TOO_MANY_TAGS]
+
+
+def test_an_index_of_the_users_own_costs_an_end_no_more_than_its_lists(
+    calls: Calls, recording: Any
+) -> None:
+    """No index takes two lists: of an end that names tools, of a call that has tags, the rest."""
+    recording(strict=False)
+    calls.create_index([("tags", 1), ("tools_called", 1)])
+    tools = [
+        {"id": n, "type": "function", "function": {"name": n, "arguments": "{}"}} for n in "ab"
+    ]
+    call_id = LLMLogger.start(model="m", messages=MESSAGES, tags=["t", "u"])
+    LLMLogger.complete(call_id, response_message={"role": "assistant", "tool_calls": tools})
+    assert llm_audit.flush(PATIENCE)
+
+    (call,) = calls.find()
+    assert (call["status"], call["tags"], call["messages"]) == ("SUCCESS", ["t", "u"], MESSAGES)
+    assert "tools_called" not in call
+    assert "tools_called" in " ".join(call["encoding_notes"])
+
+
+def test_tags_that_never_end_hold_nobody_up(calls: Calls) -> None:
+    """Of what gives tags for ever the first are kept."""
+    call_id = LLMLogger.start(model="m", messages=MESSAGES, tags=map(str, count()))
+    assert llm_audit.flush(PATIENCE)
+
+    (call,) = calls.find()
+    assert (call["_id"], call["tags"]) == (call_id, [str(n) for n in range(TAGS.items)])

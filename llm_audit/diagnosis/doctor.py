@@ -66,7 +66,7 @@ def doctor(
     try:
         with plain_errors(settings):
             calls = connection.calls()
-            with _as_far_as_it_goes(diagnosis, "the calls that are open"):
+            with _as_far_as_it_goes(diagnosis, "the calls that are open", may_be_refused=False):
                 diagnosis.open_calls = _open_calls(readable_only(calls), pending_seconds)
             with _as_far_as_it_goes(diagnosis, PROCESSES_THAT_RECORD):
                 processes = connection.processes()
@@ -90,12 +90,17 @@ def doctor(
 
 
 @contextmanager
-def _as_far_as_it_goes(diagnosis: Diagnosis, what: str) -> Iterator[None]:
-    """Go on where something cannot be looked at, and note that nobody has."""
+def _as_far_as_it_goes(
+    diagnosis: Diagnosis, what: str, *, may_be_refused: bool = True
+) -> Iterator[None]:
+    """Go on where something cannot be looked at, and note that nobody has.
+
+    Who may not see the calls themselves has asked as the wrong user, which is an error.
+    """
     try:
         yield
     except OperationFailure as error:
-        if not only_this_is_refused(error):
+        if not may_be_refused or not only_this_is_refused(error):
             raise
         diagnosis.not_looked_at[what] = f"MongoDB refuses it ({told(error)})"
     except (PyMongoError, UnavailableError):

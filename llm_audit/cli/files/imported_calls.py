@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
 
 DOCUMENT_MAX_BYTES = 16 * 2**20
-# Lists, documents and what is in them: more do not fit into a document, and take up much memory.
-ITEMS_MAX = 2**22
+# Commas and brackets in a line: of lists, documents and items no more fit into a document.
+# They take up much more memory than the line.
+ITEMS_MAX = 2**23
 
 # What every list and sum reads: the dates, the figures of how a call ended, the names in it.
 _DATES = tuple(name for name, kind in types_of().items() if kind is datetime)

@@ -18,7 +18,7 @@ from llm_audit.cli.exits import FAILED, say
 from llm_audit.cli.files.imported_calls import CallInFile, calls_in
 from llm_audit.cli.files.unpacking import unpacked
 from llm_audit.cli.options import AsJson
-from llm_audit.errors import UsageError
+from llm_audit.errors import UnavailableError, UsageError
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def import_calls(
                 with _opened(path) as (stream, source):
                     calls = result.looked_at(calls_in(stream, str(path), result.refuse))
                     imports = Imports(settings, connection, source)
-                    for batch in _batches(calls, imports):
+                    for batch in _batches(calls, imports, result):
                         _insert(collection, batch, result)
     finally:
         connection.close()
@@ -146,11 +146,21 @@ def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, str]]:
         yield unpacked(watched), source
 
 
-def _batches(calls: Iterator[CallInFile], imports: "Imports") -> "Iterator[list[RawBSONDocument]]":
+def _batches(
+    calls: Iterator[CallInFile], imports: "Imports", result: Imported
+) -> "Iterator[list[RawBSONDocument]]":
+    from pymongo.errors import PyMongoError
+
     batch: list[RawBSONDocument] = []
     size = 0
     for call in calls:
-        batch.append(imports.stored(bytes(call.document.raw)))
+        try:
+            batch.append(imports.stored(bytes(call.document.raw)))
+        except (PyMongoError, UnavailableError):
+            raise  # that is not about the call
+        except Exception as error:  # noqa: BLE001  (whatever a call holds costs that call)
+            result.refuse(f"{call.place}: it cannot be written ({type(error).__name__})")
+            continue
         size += len(call.document.raw)
         if len(batch) == BATCH or size >= BATCH_BYTES:
             yield batch

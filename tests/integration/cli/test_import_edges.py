@@ -331,7 +331,7 @@ def test_imported_calls_are_kept_as_long_as_those_that_come_now(
         ),
         (b"a" * 60_000_000, "line 1: it is longer than 48 MiB"),
         (b"\n" * 60_000_000 + b"x", "line 60000001: no JSON of a call (JSONDecodeError)"),
-        (b'{"x": [' + b"[]," * 15_000_000 + b"1]}", "line 1: it has more than 4,194,304 items"),
+        (b'{"x": [' + b"[]," * 15_000_000 + b"1]}", "line 1: it has more than 8,388,608 items"),
     ],
     ids=["packed", "packed lines", "a line", "empty lines", "items"],
 )
@@ -346,6 +346,37 @@ def test_no_file_takes_more_memory_than_there_is(content: bytes, said: str) -> N
 
     assert [said in reason for reason in refused] == [True], refused
     assert peak < 3 * unpacking.LINE_MAX_BYTES
+
+
+def nested(levels: int) -> bytes:
+    """Return a document that lies so deep in itself, as BSON that no encoder would make."""
+    inner = b"\x05\0\0\0\0"
+    head = [
+        (len(inner) + 8 * level + 8).to_bytes(4, "little") + b"\3a\0" for level in range(levels)
+    ]
+    return b"".join(reversed(head)) + inner + b"\0" * levels
+
+
+def test_whatever_a_dump_holds_costs_that_document(
+    shell: Shell, calls: Calls, tmp_path: Path
+) -> None:
+    """Depth without end, two ids, values of wrong types: what stands around it comes in."""
+    good = [bson.encode({**CALL, "_id": f"good {n}"}) for n in range(5)]
+    call = bson.encode({**CALL, "_id": "x"})
+    twice = call[4:-1] + bson.encode({"_id": 7, "status": 5})[4:]
+    odd = [
+        nested(200_000),
+        nested(120),
+        (len(twice) + 4).to_bytes(4, "little") + twice,
+        call[:4] + call[4:].replace(b"\2status", b"\5status"),
+    ]
+    file = tmp_path / "dump.bson"
+    file.write_bytes(b"".join(one for pair in zip(good, [*odd, b""], strict=True) for one in pair))
+
+    ended = shell("import", file)
+
+    assert (ended.code, "Traceback" in ended.errors) == (1, False)
+    assert [one["_id"] for one in calls.find().sort("_id", 1)] == [f"good {n}" for n in range(5)]
 
 
 def test_what_is_packed_well_in_earnest_comes_in(

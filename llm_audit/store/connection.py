@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from bson.codec_options import DatetimeConversion
+from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
@@ -47,10 +48,10 @@ def reaching() -> Iterator[None]:
 def server_time(database: Database[dict[str, Any]]) -> datetime:
     """Return the time by the server's clock, UTC; by our own, if the server does not tell."""
     codec_options = database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
-    hello: dict[str, Any] = {}
-    with suppress(OperationFailure):
-        hello = database.client.admin.command("hello", codec_options=codec_options)
-    return cast("datetime", hello.get("localTime") or datetime.now(UTC))
+    told: Any = None
+    with suppress(OperationFailure, BSONError):
+        told = database.client.admin.command("hello", codec_options=codec_options)["localTime"]
+    return told if isinstance(told, datetime) else datetime.now(UTC)
 
 
 def readable(collection: Read) -> Read:

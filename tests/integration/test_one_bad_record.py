@@ -278,14 +278,25 @@ def test_a_broken_record_is_not_taken_for_a_server_without_pipelines(
     assert "updates that are pipelines" not in str(llm_audit.doctor().done_without)
 
 
-def test_an_id_of_the_year_9999_costs_nothing(recording: Recording, calls: Calls) -> None:
-    """An id from outside may name any instant: how long the call is kept goes to the last date."""
-    recording(retention_days=90, strict=False, media_limit_bytes=1_000)
-    LLMLogger.complete(ON_DATE_9999, response_message={**ANSWER, "image": "QUJD" * 700})
-    more = [one_call("hello") for _ in range(3)]
-    assert llm_audit.flush(PATIENCE)
-    assert calls.count_documents({"_id": {"$in": [ON_DATE_9999, *more]}, "status": "SUCCESS"}) == 4
-    assert llm_audit.stats()["rejected"] == llm_audit.stats()["dropped"] == []
+def test_ids_of_any_instant_cost_nothing(recording: Recording, calls: Calls) -> None:
+    """An id from outside may name any instant: what is reckoned with it goes to the last date."""
+    ids = [
+        ON_DATE_9999,
+        *(f"{digits * 8}-{digits * 4}-7{digits * 3}-8000-000000000000" for digits in "01789aef"),
+        *("zzzzzzzz-zzzz-7000-8000-000000000000", "7" * 36, "x", "-" * 36, "\U0001f600" * 36),
+    ]
+    for retention_days in (0.001, 90, 365_000):
+        recording(retention_days=retention_days, strict=False, media_limit_bytes=1_000)
+        for call_id in ids:
+            LLMLogger.score(call_id, name="n", value=1.0)
+            LLMLogger.annotate(call_id, tags=["t"])
+            LLMLogger.complete(call_id, response_message={**ANSWER, "image": "QUJD" * 700})
+            LLMLogger.fail(call_id, ValueError("late"))
+        more = [one_call("hello") for _ in range(3)]
+        assert llm_audit.flush(PATIENCE)
+        assert llm_audit.stats()["rejected"] == llm_audit.stats()["dropped"] == []
+        there = {call["_id"] for call in calls.find({}, {"_id": 1})}
+        assert sorted({*ids, *more} - there) == []
 
 
 def raising(fault: BaseException) -> Callable[..., Any]:

@@ -12,7 +12,7 @@ from llm_audit.redaction.failing import NOTE, STATUSES, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
-from llm_audit.redaction.walk import Walk
+from llm_audit.redaction.walk import MEDIA_MIN_CHARACTERS, Walk, is_media
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 
@@ -252,7 +252,12 @@ def _is_for(rule: Rule, call_type: object) -> bool:
 
 def _that_may_match(rules: Sequence[Rule], doc: bytes) -> list[Rule]:
     """Return the rules that may find something in a document, as BSON."""
-    text, _ = folded(doc.decode("utf-8", "ignore"))
+    if not rules:
+        return []
+    text = doc.decode("utf-8", "ignore")
+    if len(text) > MEDIA_MIN_CHARACTERS:  # as in the walk: there is no text in pictures
+        text = "\0".join(piece for piece in text.split("\0") if not is_media(piece))
+    text, _ = folded(text)
     return [rule for rule in rules if _ESCAPE in text or _may_hold(rule, text)]
 
 

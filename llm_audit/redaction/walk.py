@@ -24,7 +24,7 @@ _LOOK_FIRST_CHARACTERS = 256  # of a shorter text the patterns cost no more than
 _JSON_BEGINS = ("{", "[", '"')
 _JSON_MAX_CHARACTERS = 4 * 2**20
 # Pictures and sound are that long, and the rules take a second per MB to look through them.
-_MEDIA_MIN_CHARACTERS = 32 * 2**10
+MEDIA_MIN_CHARACTERS = 32 * 2**10
 _DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _JSON_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
@@ -98,7 +98,7 @@ class Walk:
         if self._for_secrets and not is_read and _may_hold_secrets(text):
             for start, end, name in secrets.find(text):
                 yield start, end, name, "remove"
-        if not self._rules or (len(text) > _MEDIA_MIN_CHARACTERS and _is_base64(text)):
+        if not self._rules or is_media(text):
             return
         for rule in self._rules:
             for start, end in rule.find(text):
@@ -230,11 +230,14 @@ def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: each if len(each) > 1 else each[0] for name, each in values.items()}
 
 
-def _is_base64(text: str) -> bool:
+def is_media(text: str) -> bool:
+    """Tell whether a text is long and nothing but base64, in which no words are looked for."""
+    if len(text) <= MEDIA_MIN_CHARACTERS or not text.isascii():
+        return False
     head = _DATA_URL.match(text)
     start = head.end() if head else 0
     # most texts show by their first words that they are none
-    return text.isascii() and all(
+    return all(
         not text[start:end].encode().translate(None, _BASE64) for end in (start + 1_000, len(text))
     )
 

@@ -3,11 +3,14 @@
 import copy
 import logging
 import os
+from collections import UserDict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from inspect import signature
 from itertools import permutations
+from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -19,7 +22,7 @@ from pymongo.errors import BulkWriteError
 from waiting import Calls, Recording, arrived
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
 from llm_audit.journal.operations import writes_for
 from llm_audit.journal.precedence import Rank, outcome_key
@@ -88,6 +91,39 @@ def test_what_is_redacted_is_never_on_disk(unreachable: Recording) -> None:
     journal = on_disk(settings)
     assert journal.count(b"[card]") > 10
     assert SECRET.encode() not in journal
+
+
+class _Quoting:
+    """An object that quotes it."""
+
+    def __repr__(self) -> str:
+        return f"<{SECRET}>"
+
+
+def test_a_rule_sees_every_field_and_every_kind_of_value(unreachable: Recording) -> None:
+    """Each argument of a start and of an end, each id of a context, and what becomes text later."""
+    deep: Any = SECRET
+    for _ in range(150):
+        deep = {"k": deep}
+    odd = [
+        *(_Quoting(), ValueError(SECRET), bson.Code(SECRET, {"s": SECRET})),
+        *(bson.DBRef(SECRET, "1"), Path("/home") / SECRET, deep, {SECRET}, UserDict(a=SECRET)),
+    ]
+    of_start = [name for name in signature(LLMLogger.start).parameters if name != "request_params"]
+    of_start.remove("call_type")
+    of_end = [*signature(LLMLogger.complete).parameters][1:-1]
+    of_context = ["trace_id", "session_id", "user_id", "company_id", "tags", "metadata"]
+    lists = {"messages", "tools", "tags"}
+    with_odd = ("messages", "input", "metadata", "response_message", "response", "error")
+    for name in (*of_start, "stop", *of_end, *of_context):
+        value = [SECRET, *odd] if name in with_odd else SECRET
+        given = {name: {"k": value} if name == "metadata" else [value] if name in lists else value}
+        settings = unreachable(redact=mask, strict=False)
+        with audit_context(**given if name in of_context else {}):
+            call_id = LLMLogger.start(**{"model": "m"} | (given if name in of_start else {}))
+        LLMLogger.complete(call_id, **given if name in of_end else {})
+        llm_audit.shutdown(0)
+        assert SECRET.encode() not in on_disk(settings), (name, value)
 
 
 def test_without_a_rule_it_would_be_on_disk(unreachable: Recording) -> None:

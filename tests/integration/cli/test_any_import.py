@@ -17,6 +17,10 @@ from whole_documents import ANTHROPIC, OPENAI
 
 Shell = Callable[..., Any]
 GOOD = [{"_id": f"good {n}", "status": "SUCCESS", "model": "good"} for n in range(2)]
+# What is there already, under the ids of what the bent documents are made from.
+THEIRS = [
+    {"_id": call["_id"], "status": "ERROR", "model": "theirs"} for call in (OPENAI, ANTHROPIC)
+]
 DOCUMENTS = bent([OPENAI, ANTHROPIC])
 
 
@@ -56,11 +60,13 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 def test_lines_beside_the_good_ones(
     bad: list[bytes], packed: bool, shell: Shell, database: Database[Call], tmp_path: Path
 ) -> None:
-    """A line costs itself only, whatever is in it."""
-    database.drop_collection("llm_calls")
+    """A line costs itself only, whatever is in it, and overwrites nothing."""
+    database["llm_calls"].delete_many({})
+    database["llm_calls"].insert_many(THEIRS)
     whole = b"\n".join([as_json(GOOD[0]), *bad, as_plain_json(GOOD[1]), b""])
     brought_in(shell, tmp_path, gzip.compress(whole) if packed else whole)
     assert database["llm_calls"].count_documents({"model": "good"}) == len(GOOD)
+    assert list(database["llm_calls"].find({"model": "theirs"})) == THEIRS
 
 
 @st.composite

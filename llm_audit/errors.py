@@ -9,14 +9,27 @@ LLMAuditError
 """
 
 import logging
+import re
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from llm_audit.runtime.interruption import from_outside
 
 logger = logging.getLogger("llm_audit")
+
+OF_A_KIND = 5  # messages of one line of the source
+KINDS_MAX = 1_000
+_LONGEST = 2_000  # characters of a message
+_FRAMES_MAX = 20
+# Control characters, ends of lines, what turns text around, and what nobody sees.
+_NOT_IN_A_LINE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
 
 
 class LLMAuditError(Exception):
@@ -84,11 +97,15 @@ def log(level: int, message: str, *arguments: object) -> None:
         _held.messages.append((level, message, arguments))
         return
     try:
-        logger.log(level, message, *arguments)
+        logger.log(level, message, *map(_shown, arguments))
     except BaseException as error:  # noqa: BLE001
         # neither the audited call nor the shipping thread may end for it; it cannot be logged
         let_through(error)
         traceback.print_exception(error, limit=-1)
+
+
+def _shown(argument: object) -> object:
+    return in_a_line(argument) if isinstance(argument, str) else argument
 
 
 def let_through(error: BaseException) -> None:
@@ -109,34 +126,54 @@ def is_soft_time_limit(error: BaseException) -> bool:
 
 def log_fault(error: BaseException) -> None:
     """Log where a fault of ours happened, without its text, which may hold recorded content."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
+    places = ", ".join(f"{one.filename}:{one.lineno} in {one.name}" for one in frames)
     log_once(
-        f"The shipper failed with {type(error).__name__} and will try again:\n{frames}",
+        f"The shipper failed with {type(error).__name__} and will try again: {places}.",
         level=logging.ERROR,
     )
 
 
-_logged: set[str] = set()
-_LOGGED_MAX = 10_000  # messages may hold names from outside; after so many, all may be said again
+def in_a_line(text: str) -> str:
+    """Return a text without what would begin another line of a log, steer a terminal, or hide."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    plain = _NOT_IN_A_LINE.sub(lambda found: ascii(found[0])[1:-1], shown)
+    return plain.encode("utf-8", "backslashreplace").decode()  # handlers write UTF-8
 
 
-def log_once(message: str, *, level: int = logging.WARNING, key: str | None = None) -> None:
-    """Log a message the first time its key is seen in this process.
+class _Said:
+    """What was logged once, by its kind: a key, or the line of the source that says it."""
+
+    messages: ClassVar[dict[str, set[str]]] = {}
+
+
+def log_once(
+    message: str, *, level: int = logging.WARNING, key: str | None = None, of_caller: int = 1
+) -> None:
+    """Log a message the first time that it is said in this process.
+
+    Messages may name what comes from outside, such as a type or a folder. So of one line of the
+    source only the first few different ones are logged, and in all there is a bound to them.
 
     Args:
         message: One sentence, free of recorded content.
         level: A `logging` level, WARNING by default.
-        key: What counts as the same message; the message itself by default.
+        key: What counts as the same message, whatever it says; one of a few.
+        of_caller: How far up the line is that says it, if no key is given.
     """
-    key = key or message
-    if key not in _logged:
-        if len(_logged) >= _LOGGED_MAX:
-            _logged.clear()
-        _logged.add(key)
-        # handlers write UTF-8, and a key in what was recorded may be no text
-        log(level, "%s (said once)", message.encode("utf-8", "backslashreplace").decode())
+    kind, most = key, 1
+    if kind is None:
+        frame = sys._getframe(of_caller)  # noqa: SLF001
+        kind, most = f"{frame.f_code.co_filename}:{frame.f_lineno}", OF_A_KIND
+    if kind not in _Said.messages and len(_Said.messages) >= KINDS_MAX:
+        return
+    said, message = _Said.messages.setdefault(kind, set()), in_a_line(message)
+    if message not in said and len(said) < most:
+        said.add(message)
+        more = ", as are no more of its kind" if len(said) == most > 1 else ""
+        log(level, "%s (said once%s)", message, more)
 
 
 def forget_logged() -> None:
     """Let every message be logged again (for tests)."""
-    _logged.clear()
+    _Said.messages.clear()

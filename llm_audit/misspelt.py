@@ -61,7 +61,8 @@ def report_near_misses(function: Function, request_params: Mapping[str, Any]) ->
         if meant is not None:
             report_mistake(
                 f"{function.__name__}() got {name}, which is stored in request_params."
-                f"{did_you_mean(meant)}"
+                f"{did_you_mean(meant)}",
+                key=f"misspelt {meant}",  # one of ours
             )
 
 

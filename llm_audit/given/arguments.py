@@ -169,8 +169,9 @@ def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
     if kept != kind:
         otherwise[name] = value
         report_mistake(
-            f"{name} has to be a text of 1 to {TYPE_MAX_CHARACTERS} characters, not "
-            f"{safe_repr(value):.50}; it is recorded as {kept}, and request_params has it whole."
+            f"{name} has to be a text of 1 to {TYPE_MAX_CHARACTERS} characters, not %s; as much of "
+            "it as fits is recorded, or OTHER, and request_params has it whole.",
+            value,
         )
     return kept
 
@@ -184,8 +185,8 @@ def terminal_status(value: object, meant: LLMCallStatusEnum) -> LLMCallStatusEnu
         return LLMCallStatusEnum(name)
     terminal = ", ".join(s for s in LLMCallStatusEnum if s is not LLMCallStatusEnum.PENDING)
     report_mistake(
-        f"status {safe_repr(value):.50} is not terminal: give one of {terminal}; {meant} is "
-        "recorded."
+        f"status %s is not terminal: give one of {terminal}; {meant} is recorded.",
+        value,
     )
     return meant
 

@@ -197,9 +197,14 @@ def _read_counts(
     if doubt := _doubt(counts, fields.get("usage")):
         fields["encoding_notes"] = [*fields.get("encoding_notes", ()), f"usage: {doubt}"]
         if is_given and not counts:
-            problems.append(f"tokens: {doubt}; give the usage as the provider reported it.")
+            # what came from outside is raised where it was given, and in no log
+            shown = doubt if get_settings().strict else doubt.partition(":")[0]
+            problems.append(f"tokens: {shown}; give the usage as the provider reported it.")
         else:
-            log_once(f"usage: {doubt}; it is stored as it came.")
+            log_once(
+                "usage: not everything was understood, see the encoding_notes of the call; it is "
+                "stored as it came."
+            )
 
 
 def _usage(tokens: object) -> dict[str, Any] | None:

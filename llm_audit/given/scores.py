@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from llm_audit.call import COMMENT, LABEL, NAME_OF_SCORE
-from llm_audit.encoding.safe_text import safe_repr, text
+from llm_audit.encoding.safe_text import text
 from llm_audit.errors import let_through
 from llm_audit.given import arguments
 from llm_audit.settings import report_mistake
@@ -59,8 +59,9 @@ def _value(given: object) -> bool | int | float | str | None:
         value = None
     if value is None:
         report_mistake(
-            "value has to be True or False, a finite number of at most 64 bits or a label, not "
-            f"{safe_repr(given):.50}; the score is left out."
+            "value has to be True or False, a finite number of at most 64 bits or a label, not %s; "
+            "the score is left out.",
+            given,
         )
     return _cut("value", value, LABEL_MAX_CHARACTERS) if isinstance(value, str) else value
 

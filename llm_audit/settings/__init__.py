@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
+from llm_audit.encoding.safe_text import safe_repr, type_name
 from llm_audit.errors import ConfigurationError, UsageError, let_through, log_once
 from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
@@ -151,18 +152,20 @@ made_before: ContextVar[bool] = ContextVar("llm_audit_made_before", default=Fals
 """Set where what was recorded is read again: who made a mistake in it is no longer there."""
 
 
-def report_mistake(message: str) -> None:
+def report_mistake(message: str, given: object = None, *, key: str | None = None) -> None:
     """Report a mistake in using the API: raise it in strict mode, else log it once.
 
     Args:
-        message: One sentence that names the field and the fix.
+        message: One sentence that names the field and the fix, with %s for what was given.
+        given: What is shown of it where it is raised; in a log, only its type.
+        key: See `log_once`.
 
     Raises:
         UsageError: In strict mode.
     """
     if get_settings().strict and not made_before.get():
-        raise UsageError(message)
-    log_once(message)
+        raise UsageError(message.replace("%s", f"{safe_repr(given):.50}"))
+    log_once(message.replace("%s", f"this {type_name(given)}"), key=key, of_caller=2)
 
 
 def not_recorded(doing: str, error: BaseException) -> None:
@@ -178,4 +181,4 @@ def not_recorded(doing: str, error: BaseException) -> None:
     let_through(error)
     if isinstance(error, UsageError | ConfigurationError) or get_settings().strict:
         raise error
-    log_once(f"{doing} could not record a call: {type(error).__name__}.")
+    log_once(f"{doing} could not record a call: {type(error).__name__}.", of_caller=2)

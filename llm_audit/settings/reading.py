@@ -52,7 +52,10 @@ def read(given: dict[str, Any]) -> Settings:
         raise ConfigurationError(f"{_listed(variables)}. Fix the environment.")
     for name, problem in problems.items():
         until_then = _until_then(name, settings)
-        log_once(f"{PREFIX}{name.upper()}: {problem}. Fix it; until then {until_then}.")
+        log_once(
+            f"{PREFIX}{name.upper()}: {problem}. Fix it; until then {until_then}.",
+            key=f"setting {name}",
+        )
     _name_unknown_variables()
     return settings
 

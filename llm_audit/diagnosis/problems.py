@@ -16,6 +16,7 @@ from llm_audit.store.shortfalls import INDEX
 
 LATE_SECONDS = 10.0  # a record takes a second or two
 MISSED_BEATS = 3.0
+PIDS_MAX = 2**31
 DOUBTFUL_NAMED = 10
 _LOOK = "look whether LLM_AUDIT_MONGO_URL, LLM_AUDIT_DATABASE"
 _SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
@@ -260,7 +261,7 @@ def _of_one_that_lives(journal: JournalReport, process: ProcessReport | None) ->
 
 
 def _runs(pid: int | None) -> bool:
-    if pid is None:
+    if pid is None or not 0 < pid < PIDS_MAX:  # 0 and less would mean whole groups
         return False
     try:
         os.kill(pid, 0)

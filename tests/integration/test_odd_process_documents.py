@@ -14,6 +14,7 @@ from waiting import Call, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, cli
 from llm_audit.journal.losses import CONTENT, RECORD
+from llm_audit.journal.owners import this_machine
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import FILES, PROCESSES, REJECTED, VERDICTS
@@ -40,6 +41,7 @@ ODD_VALUES: list[Any] = [
     *([{**ENTRY, name: odd}] for name in ENTRY for odd in ("text", None, 1e300)),
     [{name: value for name, value in ENTRY.items() if name != "first_at"}],
 ]
+COUNTED = ("recorded", "begun", "not_journaled", "rejected", "dropped", "retried")
 FIELDS = (
     *(
         "state",
@@ -84,6 +86,9 @@ def odd_documents() -> list[Call]:
         for name in FIELDS
         for number, value in enumerate(ODD_VALUES)
     ]
+    host, boot_id = this_machine()
+    here = {"host": host, "boot_id": boot_id, "beat_at": NOW, "lease_seconds": 1e6}
+    odd += [document(f"here {pid}", pid=pid, **here) for pid in (0, -1, 2**31, 2**62, -(2**63))]
     return [*odd, *map(document, ODD_IDS), {"_id": "nothing else"}]
 
 
@@ -132,8 +137,8 @@ def test_a_dead_process_with_an_odd_document_is_recovered(
     """Whatever stands in its document, its calls arrive, and those it left open are closed."""
     recording(strict=False, recovery_interval_seconds=0.1)
     processes = calls.database[PROCESSES]
-    for field in FIELDS:
-        for odd in ("text", [{}], {"last_read_seq": "x"}):
+    for field in (*COUNTED, "state", "beat", "recovery", "collection"):
+        for odd in ("text", [{"count": "x"}]):
             with left_behind() as nonce:
                 call_id = LLMLogger.start(model="m", messages=[])
             processes.replace_one({"_id": nonce}, document(nonce, **{field: odd}), upsert=True)

@@ -1,8 +1,9 @@
 """Puts the rules of the settings to work on what is about to be journaled."""
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
@@ -12,7 +13,7 @@ from llm_audit.redaction.failing import NOTE, STATUSES, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
-from llm_audit.redaction.walk import MEDIA_MIN_CHARACTERS, Walk, is_media
+from llm_audit.redaction.walk import LARGE, MEDIA_MIN_CHARACTERS, Walk, is_media
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 
@@ -22,6 +23,9 @@ BUDGET_SECONDS = 2.0
 REST_SECONDS = 60.0
 
 _ESCAPE = "\\u"  # in JSON: any character may stand behind it
+_INT64 = b"\x12"  # how BSON begins one
+_LARGE_NUMBER = re.compile(rb"\x12([^\0]{0,200})\0(.{8})", re.DOTALL)
+_OUR_NUMBERS = frozenset((b"outcome_key", b"key"))
 _OUTCOME = frozenset(OutcomeFields.model_fields)
 # Documents that hold what was given, or what is said of a call, under names of ours.
 _OUR_DOCUMENTS = frozenset(("said", "response", "task", "scores", "annotations"))
@@ -232,7 +236,7 @@ def _stored(document: dict[str, Any], walk: Walk) -> dict[str, Any]:
     for name, value in document.items():
         if name not in _OUR_NAMES:
             clean |= walk.value({name: value})
-        elif name == "status" and value in STATUSES:
+        elif isinstance(value, int | float) or (name == "status" and value in STATUSES):
             clean[name] = value
         elif name in _OUR_DOCUMENTS and isinstance(value, dict):
             clean[name] = _stored(value, walk)
@@ -257,8 +261,17 @@ def _that_may_match(rules: Sequence[Rule], doc: bytes) -> list[Rule]:
     text = doc.decode("utf-8", "ignore")
     if len(text) > MEDIA_MIN_CHARACTERS:  # as in the walk: there is no text in pictures
         text = "\0".join(piece for piece in text.split("\0") if not is_media(piece))
-    text, _ = folded(text)
+    text = "\0".join((folded(text)[0], *_large_numbers(doc)))
     return [rule for rule in rules if _ESCAPE in text or _may_hold(rule, text)]
+
+
+def _large_numbers(doc: bytes) -> Iterator[str]:
+    """Yield the large numbers in a document, as BSON, that are no text in it."""
+    if _INT64 in doc:
+        for name, value in _LARGE_NUMBER.findall(doc):
+            number = int.from_bytes(value, "little", signed=True)
+            if name not in _OUR_NUMBERS and not -LARGE < number < LARGE:
+                yield str(number)
 
 
 def _may_hold(rule: Rule, text: str) -> bool:

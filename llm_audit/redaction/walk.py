@@ -23,6 +23,7 @@ Found = tuple[int, int, str, str]  # start, end, the rule's name, its operator
 _LOOK_FIRST_CHARACTERS = 256  # of a shorter text the patterns cost no more than a look
 _JSON_BEGINS = ("{", "[", '"')
 _JSON_MAX_CHARACTERS = 4 * 2**20
+LARGE = 10**12  # a number of so many digits may be that of a card, or of whatever a rule is for
 # Pictures and sound are that long, and the rules take a second per MB to look through them.
 MEDIA_MIN_CHARACTERS = 32 * 2**10
 _DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
@@ -65,6 +66,14 @@ class Walk:
             return self._document(value)
         if kind is list:
             return self._items(value)
+        return self._single(value)
+
+    def _single(self, value: Any) -> Any:
+        """Return a value that is no text, and that may hold some."""
+        if self._rules and isinstance(value, int) and not -LARGE < value < LARGE:
+            number = str(value)
+            clean = self.text(number)
+            return value if clean == number else clean
         if isinstance(value, bytes) and not is_mark(value):
             text = value.decode("utf-8", "surrogateescape")  # which keeps what is no text
             clean = self.text(text)

@@ -215,3 +215,20 @@ def test_only_rules_of_the_user_can_be_too_slow() -> None:
         kept.append("metadata" in Rewriting(redaction, None)({"metadata": {"a": KEY}}))
 
     assert kept == [True, True, True, False, False]
+
+
+def test_a_card_is_found_where_it_is_a_number(llm_audit_records: RecordedCalls) -> None:
+    """Some APIs give the arguments of tools as values; numbers of ours stay what they are."""
+    configure(redact=["card", Rule("digits", r"\d{13,}")])
+    call_id = LLMLogger.start(model="m", metadata={"card": 4111111111111111, "n": 12})
+    LLMLogger.score(call_id, "good", 0.5)
+    calls = [{"functionCall": {"name": "pay", "args": {"card": 4111111111111111, "sum": 5}}}]
+    LLMLogger.complete(call_id, response_message={"role": "model", "parts": calls})
+    (call,) = llm_audit_records
+
+    assert call.metadata == {"card": "[redacted:card]", "n": 12}
+    assert call.response_message
+    args = call.response_message["parts"][0]["functionCall"]["args"]
+    assert args == {"card": "[redacted:card]", "sum": 5}
+    assert call.scores[0].value == 0.5
+    assert call.status == "SUCCESS"

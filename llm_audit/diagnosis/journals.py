@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,8 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
     """Report on the folder of every process, for whatever target, oldest journal first."""
     reports = [
         report
-        for target in looking.folders_in(settings.spool_dir, own=0)
-        for folder in looking.folders_in(target)
-        if (report := _examine(folder, ours=target.name == settings.target())) is not None
+        for folder in looking.folders_of_all(settings.spool_dir)
+        if (report := _examine(folder, ours=folder.parent.name == settings.target())) is not None
     ]
     return sorted(reports, key=lambda report: -(report.age_seconds or 0.0))
 
@@ -55,7 +54,7 @@ def examine_journals(settings: Settings) -> list[JournalReport]:
 def unreadable_in(settings: Settings) -> list[str]:
     """Return the folders in the spool that this user may not look into: they may hold anything."""
     targets = looking.folders_in(settings.spool_dir, own=0)
-    folders = [folder for target in targets for folder in looking.folders_in(target)]
+    folders = looking.folders_of_all(settings.spool_dir)
     return [str(path) for path in (settings.spool_dir, *targets, *folders) if not _may_look(path)]
 
 
@@ -63,10 +62,12 @@ def doubtful_in(settings: Settings) -> dict[str, str]:
     """Return what in the spool, or on the way to it, may be somebody else's, and why."""
     spool_dir = settings.spool_dir
     doubts = looking.doubts_in(spool_dir, own=0)
-    for target in looking.folders_in(spool_dir, own=0):
+    targets = looking.folders_in(spool_dir, own=0)
+    for target in targets:
         doubts |= looking.doubts_in(target)
-        for folder in (target / spool.REJECTED_FOLDER, *looking.folders_in(target)):
-            doubts |= looking.doubts_among_files(folder)
+    rejected_folders = (target / spool.REJECTED_FOLDER for target in targets)
+    for folder in chain(rejected_folders, looking.folders_of_all(spool_dir)):
+        doubts |= looking.doubts_among_files(folder)
     return {str(path): why for path, why in doubts.items()}
 
 

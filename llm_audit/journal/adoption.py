@@ -3,7 +3,7 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal import looking, owners
 from llm_audit.journal.sightings import Sightings
-from llm_audit.journal.spool import ENTRIES_MAX, LOCK, NEW, SUFFIX, Held, ProcessFolder
+from llm_audit.journal.spool import LOCK, NEW, SUFFIX, Held, ProcessFolder
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 
@@ -65,15 +65,7 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
         Folders that now belong to this process, until `remove` or `release`.
     """
     _remove_unfinished(target_folder)
-    for path in looking.folders_in(target_folder):
-        with Held.lock:
-            if path.name in Held.owners:
-                continue
-            folder = _try_adopt(path, other_kernels)
-            if folder is not None:
-                Held.owners[path.name] = folder.owner()
-        if folder is not None:
-            yield folder
+    yield from _adopted(looking.folders_in(target_folder), other_kernels)
     for path, why in looking.doubts_in(target_folder).items():
         if path.parent == target_folder:  # else nothing is recorded there, which is said
             _say_left_alone(path, why)
@@ -87,13 +79,22 @@ def waiting_elsewhere(
     They wait for a process that is configured for their MongoDB, database and collection: after a
     change of any of these, perhaps for ever.
     """
-    for target_folder in looking.folders_in(spool_dir, own=0):
-        if target_folder.name == target:
-            continue
-        for folder in adopt_dead(target_folder, other_kernels):
-            if any(path.name.endswith(SUFFIX) for path in folder.path.iterdir()):
-                yield folder
-            folder.release()
+    for folder in _adopted(looking.folders_of_all(spool_dir, but=target), other_kernels):
+        if any(path.name.endswith(SUFFIX) for path in folder.path.iterdir()):
+            yield folder
+        folder.release()
+
+
+def _adopted(paths: Iterable[Path], other_kernels: OtherKernels) -> Iterator[ProcessFolder]:
+    for path in paths:
+        with Held.lock:
+            if path.name in Held.owners:
+                continue
+            folder = _try_adopt(path, other_kernels)
+            if folder is not None:
+                Held.owners[path.name] = folder.owner()
+        if folder is not None:
+            yield folder
 
 
 def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
@@ -150,9 +151,10 @@ def _remove_unfinished(target_folder: Path) -> None:
     """
     with suppress(OSError), trusted.folder(target_folder, own=1) as target:
         before = time.time() - UNFINISHED_SECONDS
-        for name, status in islice(trusted.entries(target), ENTRIES_MAX):
-            is_left = name.startswith(NEW) and status.st_mtime < before
-            if is_left and trusted.doubt_of_folder(status) is None:
+        new = (name for name in trusted.names_in(target) if name.startswith(NEW))
+        for name in islice(new, looking.FOLDERS_MAX):
+            status = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if status.st_mtime < before and trusted.doubt_of_folder(status) is None:
                 owner = looking.look_at(target_folder / name)
                 if owner is None or not owner.lives:
                     trusted.remove_folder(name, target)

@@ -1,8 +1,10 @@
 """What lies in the spool, looked at without taking anything over; only so much at once."""
 
 import os
+import random
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,21 +24,33 @@ from llm_audit.journal.spool import (
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 
-FOLDERS_MAX = 10_000  # of ours, looked at at once: the others' turn comes when these have gone
+FOLDERS_MAX = 1_000  # looked at at once; where there are more, by lot, so that each has its turn
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)  # of a folder for a target or of a process
 
 
-def folders_in(parent: Path, *, own: int = 1) -> list[Path]:
+def folders_in(parent: Path, *, own: int = 1, at_most: int | None = None) -> list[Path]:
     """Return the folders of targets in the spool, or those of processes in a target's, by name.
 
     Args:
         parent: The spool, which may be shared: then `own` is 0; or a target's folder.
         own: As of `trusted.folder`.
+        at_most: How many; by default as many as are looked at at once.
     """
     try:
-        return sorted(parent / name for name, why in _looked_at(parent, own) if why is None)
+        looked_at = _looked_at(parent, own, at_most)
+        return [parent / name for name, why in looked_at if why is None]
     except OSError:
         return []  # no spool, or none that this process may read
+
+
+def folders_of_all(spool_dir: Path, *, but: str = "") -> Iterator[Path]:
+    """Yield the folders of processes in the spool, for whatever target but one."""
+    left = FOLDERS_MAX
+    for target in folders_in(spool_dir, own=0):
+        if target.name != but and left > 0:
+            found = folders_in(target, at_most=left)
+            left -= len(found)
+            yield from found
 
 
 def doubts_in(parent: Path, *, own: int = 1) -> dict[Path, str]:
@@ -68,18 +82,36 @@ def doubts_among_files(folder: Path) -> dict[Path, str]:
         return {}
 
 
-def _looked_at(parent: Path, own: int) -> Iterator[tuple[str, str | None]]:
-    """Yield what may be folders of ours, and why one is not; only so many, whatever is there."""
-    ours = 0
+def is_crowded(target_folder: Path) -> bool:
+    """Tell whether there are more folders than are looked at at once."""
+    try:
+        with trusted.folder(target_folder, own=1) as number:
+            return len(_names_in(number)) > FOLDERS_MAX
+    except OSError:
+        return False
+
+
+def _looked_at(
+    parent: Path, own: int, at_most: int | None = None
+) -> Iterator[tuple[str, str | None]]:
+    """Yield what may be folders of ours, and why one is not."""
     with trusted.folder(parent, own=own) as number:
-        for name, status in islice(trusted.entries(number), ENTRIES_MAX):
-            if name == REJECTED_FOLDER or name.startswith(NEW) or not _NAME.fullmatch(name):
-                continue
-            why = trusted.doubt_of_folder(status)
-            ours += why is None
-            if ours > FOLDERS_MAX:
-                return
-            yield name, why
+        names = _names_in(number)
+        at_most = FOLDERS_MAX if at_most is None else at_most
+        if len(names) > at_most:
+            names = random.SystemRandom().sample(names, at_most)
+        for name in sorted(names):
+            with suppress(FileNotFoundError):  # removed a moment ago
+                status = os.stat(name, dir_fd=number, follow_symlinks=False)
+                yield name, trusted.doubt_of_folder(status)
+
+
+def _names_in(number: int) -> list[str]:
+    return [
+        name
+        for name in trusted.names_in(number)
+        if name != REJECTED_FOLDER and not name.startswith(NEW) and _NAME.fullmatch(name)
+    ]
 
 
 def owners(target_folder: Path) -> Iterator[tuple[Path, Owner]]:

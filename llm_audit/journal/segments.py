@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,7 +29,7 @@ from llm_audit.journal.records import (
     seq_of,
     unpack,
 )
-from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
+from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX
 from llm_audit.runtime import clock, trusted
 
 DAMAGED = ".damaged"
@@ -330,11 +329,11 @@ def find_segments(folder: Path, check: Callable[[Record], Record] = _as_it_is) -
     """
     segments: deque[Segment] = deque()
     with suppress(FileNotFoundError), trusted.folder(folder) as here:
-        for name, status in sorted(islice(trusted.entries(here), ENTRIES_MAX)):
-            if name.endswith(SUFFIX):
-                segment = FileSegment.found(folder / name, status)
-                segment.check = check
-                segments.append(segment)
+        for name in sorted(name for name in trusted.names_in(here) if name.endswith(SUFFIX)):
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            segment = FileSegment.found(folder / name, status)
+            segment.check = check
+            segments.append(segment)
     return segments
 
 

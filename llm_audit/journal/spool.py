@@ -20,6 +20,7 @@ import json
 import os
 import stat
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -239,14 +240,15 @@ def used_bytes(spool_dir: Path, *, beside: Path) -> int:
         spool_dir: The spool.
         beside: The folder of a process, the segments of which do not count.
     """
-    total = 0
+    total = seen = 0
     folders = [str(spool_dir)]
     us = os.geteuid()
-    while folders:
+    while folders and seen < ENTRIES_MAX:
         folder = folders.pop()
         own = folder == str(beside)
         with suppress(OSError), os.scandir(folder) as entries:
-            for entry in entries:
+            for entry in islice(entries, ENTRIES_MAX):
+                seen += 1
                 with suppress(OSError):  # shipped and deleted a moment ago
                     status = entry.stat(follow_symlinks=False)
                     if status.st_uid != us:

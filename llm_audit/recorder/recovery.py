@@ -94,8 +94,10 @@ class Recovery:
         Args:
             since: When the look must have begun at the earliest, on the monotonic clock.
         """
-        return self._looked_at >= since and not any(
-            owner.has_ended() for _, owner in looking.owners(self._target_folder)
+        return (
+            self._looked_at >= since
+            and not any(owner.has_ended() for _, owner in looking.owners(self._target_folder))
+            and not looking.is_crowded(self._target_folder)  # else not all was looked at
         )
 
     def step(self) -> bool:

@@ -65,6 +65,15 @@ def folder(path: Path, *, own: int = 2, make: bool = False) -> Iterator[int]:
         os.close(number)
 
 
+def names_in(folder_number: int) -> list[str]:
+    """Return the names of everything in an open folder."""
+    number = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_number)
+    try:
+        return os.listdir(number)  # noqa: PTH208  (a Path is no descriptor)
+    finally:
+        os.close(number)
+
+
 def entries(folder_number: int) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the name of everything in an open folder, and what it is; links are not followed."""
     number = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_number)

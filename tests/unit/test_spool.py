@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_records import create_process_folder
@@ -277,6 +279,37 @@ def test_calls_for_other_targets_are_found(tmp_path: Path) -> None:
     (waiting,) = waiting_elsewhere(tmp_path, "ours", other_kernels)
     assert waiting.path.parent == other
     assert adopted_by_another_process(other) == 2
+
+
+def test_a_crowd_is_looked_at_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred thousand folders some are looked at at once, by lot: each has its turn."""
+    folders_max = 20
+    monkeypatch.setattr(looking, "FOLDERS_MAX", folders_max)
+    for number in range(5 * folders_max):
+        (tmp_path / f"planted-{number}").mkdir(0o700)
+    dead = [create_process_folder(tmp_path) for _ in range(3)]
+    for folder in dead:
+        folder.release()
+    looks: list[Path] = []
+    open_folder = trusted.folder
+
+    def noted(path: Path, **given: Any) -> AbstractContextManager[int]:
+        looks.append(path)
+        return open_folder(path, **given)
+
+    monkeypatch.setattr(trusted, "folder", noted)
+    found: set[str] = set()
+    for _ in range(10_000):
+        looks.clear()
+        adopted_now = adopted(tmp_path)
+        assert len(looks) < 3 * folders_max
+        found |= {folder.nonce for folder in adopted_now}
+        for folder in adopted_now:
+            folder.remove()
+        if len(found) == len(dead):
+            break
+    assert found == {folder.nonce for folder in dead}
+    assert looking.is_crowded(tmp_path)
 
 
 def test_who_has_gone_is_forgotten(tmp_path: Path) -> None:

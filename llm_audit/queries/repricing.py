@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from llm_audit import gate
 from llm_audit.call import LLMCallStatusEnum, in_utc
+from llm_audit.encoding.notes import Notes
+from llm_audit.errors import let_through, log_once
 from llm_audit.prices import Cost, Sale, cost_of
 from llm_audit.prices.conditions import NAMES as CONDITIONS
 from llm_audit.queries.filters import CallFilters, condition
@@ -55,14 +58,19 @@ def cost_now(call: Call) -> Cost | None:
     Args:
         call: With the fields of `SHOWN`.
     """
-    said = call.get("response_extra")
-    at = call.get("completed_at") or call.get("created_at")
-    asked = (call.get("provider"), call.get("model"))
-    moment = in_utc(at) if isinstance(at, datetime) else None
-    sale = Sale.of(call, said if isinstance(said, dict) else {}, asked, moment)
+    fields = dict(call)
+    gate.fit(fields, Notes())  # what others have stored may hold anything
+    at = fields.get("completed_at") or fields.get("created_at")
+    asked = (fields.get("provider"), fields.get("model"))
     # a bill that was read already would only be read again
-    billed = str(call.get("cost_source")).startswith(f"{BILLED}: ")
-    return cost_of(sale, without_bill=billed)
+    billed = str(fields.get("cost_source")).startswith(f"{BILLED}: ")
+    try:
+        sale = Sale.of(fields, fields.get("response_extra", {}), asked, at and in_utc(at))
+        return cost_of(sale, without_bill=billed)
+    except Exception as error:  # noqa: BLE001  (a usage may hold anything)
+        let_through(error)
+        log_once(f"the cost of a call could not be computed: {type(error).__name__}")
+        return None
 
 
 def cost_before(call: Call) -> float | None:

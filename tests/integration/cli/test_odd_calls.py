@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,12 @@ LISTS = [
 ]
 SUMS = ["tools", "failures", "retries", "usage", "costs", "costs --by task_name", "costs --by day"]
 SUMS += ["latency", "latency --by hour", "usage --bucket hour"]
+
+AFTER = [
+    *("scores n", "scores n --json", "doctor", "doctor --json", "pipeline cost_summary"),
+    *("reprice", "reprice --json", "reprice --apply --also caller", "views create", "indexes"),
+    *("export --format parquet", "export --extended-json"),
+]
 
 
 @pytest.fixture
@@ -77,3 +84,22 @@ def test_one_call(database: Database[Call], shell: Shell) -> None:
             ended = shell("show", call_id, *how)
             assert ended.code == 0, ended.errors
             assert call_id in ended.output
+
+
+@pytest.mark.usefixtures("odd")
+def test_whoever_looks_after_the_calls(
+    database: Database[Call], shell: Shell, tmp_path: Path
+) -> None:
+    """Scores, prices, files and the doctor: none stumbles over what a call or a process holds."""
+    fields = ("state", "pid", "rejected", "beat_at")
+    processes = [{"_id": f"p{n}", **dict.fromkeys(fields, value)} for n, value in enumerate(ODD)]
+    database["llm_audit_processes"].insert_many(processes)
+    for number, command in enumerate(AFTER):
+        words = command.split()
+        words += ["-o", tmp_path / str(number)] if words[0] == "export" else []
+        ended = shell(*words)
+
+        assert (ended.code in {0, 1}, "mistake in" in ended.errors) == (True, False), (
+            command,
+            ended.errors,
+        )

@@ -142,6 +142,8 @@ class Delivery:
 
     def _give_up(self, write: Write, fault: BaseException) -> Group:
         """Set a record aside that cannot be sent; return what is sent instead."""
+        if write.form is Form.ASK_FOR_VERDICT:  # what is asked about has arrived itself
+            return []
         if write.outcome is not None:  # apart, they show which half it is
             unread = write.form is Form.UNREAD
             return write.halves(*([Form.UNREAD] * 2 if unread else _APART))

@@ -20,10 +20,14 @@ from llm_audit.journal.operations import Write
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
 from llm_audit.journal.retention import Retention
-from llm_audit.recorder import process, shipper
+from llm_audit.journal.writer import Journal
+from llm_audit.recorder import exits, process, shipper
+from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder.shipper import Shipper
 from llm_audit.store import delivery, gridfs, isolation, keeping, rejected
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.rejected import Rejected
+from llm_audit.store.verdicts import Verdicts
 
 MARK = "the bad record"
 GOOD = 6  # before it, and as many after it
@@ -180,6 +184,33 @@ def test_a_step_that_raises_for_one_record_holds_up_no_other(
     assert llm_audit.recover(PATIENCE), step
     judge(calls, good, poisoned.call_ids, step)
     assert MARK not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        (Heartbeat, "show"),
+        (Heartbeat, "_write"),
+        (Heartbeat, "look"),
+        (Shipper, "_measure_room"),
+        (Shipper, "_bring_in_refused"),
+        (exits, "listen"),
+        (Journal, "deleted"),
+        (Verdicts, "on"),
+    ],
+    ids=lambda of: getattr(of, "__name__", of),
+)
+def test_what_is_done_beside_holds_up_nothing(
+    recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch, of: Any, name: str
+) -> None:
+    """A fault in showing life, in looking after the spool or at others keeps no call waiting."""
+    recording(strict=False, heartbeat_seconds=0.05, lease_seconds=1, segment_max_bytes=2_000)
+    monkeypatch.setattr(of, name, raising(ZeroDivisionError()))
+    call_ids = []
+    for _ in range(5):
+        call_ids += [one_call("hello") for _ in range(5)]
+        assert llm_audit.flush(PATIENCE), name
+    assert calls.count_documents({"_id": {"$in": call_ids}, "status": "SUCCESS"}) == 25
 
 
 def test_a_fault_of_ours_with_every_record_keeps_the_journal(

@@ -1,6 +1,7 @@
 """How long what is huge or hostile holds the thread that records it, and what it takes of memory.
 
     python -m benchmarks.hostile                 # everything; words of a row's name choose some
+    python -m benchmarks.hostile --search        # how a search grows with what is in one call
 
 Each row is a process of its own, with nobody to ship to. Seconds are of the processor and of the
 calling thread alone: other work on the machine does not count.
@@ -16,8 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
+from uuid_utils import uuid7
+
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, embedded, pipelines
 
 MIB = 2**20
 PATIENCE_SECONDS = 120
@@ -193,6 +197,29 @@ def row(name: str) -> None:
         llm_audit.shutdown(0)
 
 
+def search() -> None:
+    """Print how long MongoDB searches one call, for calls of more and more small parts."""
+    with embedded.mongod() as server, MongoClient[dict[str, Any]](server.url) as client:
+        calls = client["hostile"]["llm_calls"]
+        before = 0.0
+        for parts in (50_000, 100_000, 200_000, 400_000):
+            calls.delete_many({})
+            made = {"_id": str(uuid7()), "messages": [[[1]]] * parts}
+            calls.insert_one(made)
+            took = min(
+                _seconds(lambda: list(calls.aggregate(pipelines.search("x")))) for _ in "123"
+            )
+            grown = f"{took / before:.1f} x" if before else ""
+            print(f"{parts:>9,} parts {took:6.2f} s  {grown}")
+            before = took
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
 def _memory_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MIB
 
@@ -200,5 +227,7 @@ def _memory_mib() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--row"]:
         row(sys.argv[2])
+    elif sys.argv[1:] == ["--search"]:
+        search()
     else:
         main(sys.argv[1:])

@@ -16,14 +16,15 @@ from llm_audit.encoding.moved import reference_in
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.ends import AS_STORED
+from llm_audit.journal.ends import AS_STORED, read_end
 from llm_audit.journal.operations import unsaid
-from llm_audit.journal.records import OWN, START, Record
+from llm_audit.journal.records import ENDED, OWN, START, Record
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.operators import replacement
 from llm_audit.settings import Settings
 
 NAME = "redact_in_shipper"
+_OWNS = (OWN, ENDED)
 _STARTS_MAX = 10_000  # whose outcome is still to come
 
 
@@ -43,7 +44,9 @@ class Stage:
         """Return a record as it may be sent; without its content, where that cannot be told."""
         began = self._start_of(record)
         try:
-            return self._redacted(record, began)
+            # what could not be read before is read here: rules for fields have to find them
+            read = read_end(record) if record.op == ENDED else record
+            return self._redacted(read, began)
         except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)
             log_once(
                 f"redact_in_shipper failed with {type(fault).__name__}: until it is fixed, calls "
@@ -70,7 +73,7 @@ class Stage:
     def _start_of(self, record: Record) -> "_Start":
         """Return what is known of the start of a record's call."""
         if record.op != START:
-            known = self._starts.pop if record.op == OWN else self._starts.get
+            known = self._starts.pop if record.op in _OWNS else self._starts.get
             return known(record.id, None) or _Start()
         start = self._starts.setdefault(record.id, _Start())
         if len(self._starts) > _STARTS_MAX:
@@ -88,7 +91,9 @@ class _Start:
 
 def _counted(record: Record, began: _Start, counts: Counter[str]) -> Mapping[str, int]:
     """Return what was replaced; the outcome of a call counts what its start has lost, too."""
-    total = +(Counter(record.redacted) + counts + (began.counts if record.op == OWN else Counter()))
+    total = +(
+        Counter(record.redacted) + counts + (began.counts if record.op in _OWNS else Counter())
+    )
     if record.op == START:
         began.counts.update(counts)
     return total

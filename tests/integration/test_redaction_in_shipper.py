@@ -15,6 +15,8 @@ from waiting import Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
+from llm_audit.journal import segments
+from llm_audit.journal.records import Record
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
 from llm_audit.store.indexes import VERDICTS
@@ -26,6 +28,8 @@ DEAD = f"""
 import os, signal
 import llm_audit
 from llm_audit import LLMLogger
+from llm_audit.journal import segments
+from llm_audit.journal.records import Record
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
 from llm_audit.store.indexes import VERDICTS
@@ -117,6 +121,23 @@ def test_what_is_said_of_an_attempt_passes_the_stage(calls: Calls, recording: Re
     (verdict,) = calls.database[VERDICTS].find()
 
     assert verdict["error_message"] == f"{PERSON} left"
+
+
+def test_an_end_that_could_not_be_read_passes_the_stage(
+    calls: Calls, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the journal may fail for a moment; what is sent has been redacted all the same."""
+
+    def short_of_memory(_: Record) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(segments, "read_end", short_of_memory)
+    recording(redact_in_shipper=Rule("person", NAME, fields=("messages", "response_message")))
+    call = arrived(calls, record())
+
+    assert call["status"] == "SUCCESS"
+    assert call["response_message"]["content"] == PERSON
+    assert call["redacted"] == {"person": 3}
 
 
 def raises(text: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """Whatever a dead process's folder holds: it is shipped as far as it goes, and harms nobody."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from bson.errors import BSONError
 from bson.int64 import Int64
 from made_up_records import create_process_folder
 from properties import few, given, st
+from pymongo.errors import PyMongoError
 from waiting import PATIENCE, Calls, Recording, arrived
+from whole_documents import DEAD
 
 import llm_audit
 from llm_audit import LLMCall, LLMLogger
@@ -19,6 +22,7 @@ from llm_audit.journal.precedence import Rank, lowest_key
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, pack, seal
 from llm_audit.journal.spool import LOCK
 from llm_audit.settings import get_settings
+from llm_audit.settings.names import PROCESSES, VERDICTS
 
 FOREIGN: dict[str, Any] = {
     "_id": "019abcde-0000-7000-8000-000000000001",
@@ -31,6 +35,12 @@ FOREIGN: dict[str, Any] = {
 }
 OWN_ID = "019abcde-0000-7000-8000-000000000002"
 ENDS = {"status": "SUCCESS", "completed_at": datetime(2026, 5, 1, tzinfo=UTC)}
+ATTEMPT = "attempt 1"
+KNOWN_BETTER: Any = {  # a verdict
+    **ENDS | {"status": "TIMEOUT", "ended_by": "hard_time_limit"},
+    "task_id": "t",
+    "outcome_key": Int64(lowest_key(Rank.MAIN_PROCESS + 1) - 1),
+}
 SAID = {"response_message": {"content": "x"}, "tokens": {"prompt_tokens": 1}}
 
 
@@ -42,6 +52,8 @@ def record(op: str, rank: int, **doc: Any) -> dict[str, Any]:
 
 
 RECORDS = [
+    record(START, 0, model="m", task={"attempt_id": ATTEMPT}),
+    record(OTHER, Rank.UNWINDING, **ENDS | {"status": "INCOMPLETE"}, ended_by="process_exit"),
     record(START, 0, model="m", messages=[{"role": "user", "content": "x"}], tags=["a"]),
     record(OWN, Rank.OWNER, **ENDS, total_tokens=5, tools_called=["f"], usage={"a": 1}),
     record(ENDED, Rank.OWNER, said=SAID, asked=[None, "gpt-4"], completed_at=ENDS["completed_at"]),
@@ -92,20 +104,22 @@ def left(files: dict[str, bytes], owner: bytes | None = None) -> Path:
     return folder.path
 
 
-OTHER_FILES = st.dictionaries(FILES, st.binary() | OWNERS)
+OTHER_FILES = st.dictionaries(FILES, st.binary() | OWNERS | journals())
 
 
 @few
 @given(
-    files=st.fixed_dictionaries(
-        {"00000001.bson": journals() | st.binary()}, optional={"00000002.bson": journals()}
+    files=st.builds(
+        lambda journal, others: {**others, "00000001.bson": journal},
+        journals() | st.binary(),
+        OTHER_FILES,
     ),
-    others=OTHER_FILES,
+    documents=st.none() | st.tuples(bent([DEAD]), bent([KNOWN_BETTER])),
     owner=st.none() | TEXTS.map(str.encode) | OWNERS,
 )
 def test_any_folder(
     files: dict[str, bytes],
-    others: dict[str, bytes],
+    documents: tuple[Any, Any] | None,
     owner: bytes | None,
     recording: Recording,
     calls: Calls,
@@ -114,7 +128,12 @@ def test_any_folder(
     recording(strict=False)
     calls.delete_many({})
     calls.insert_one(FOREIGN)
-    left(files | others, owner)
+    folder = left(files, owner)
+    for name, number, its_id in ((PROCESSES, 0, folder.name), (VERDICTS, 1, ATTEMPT)):
+        calls.database[name].delete_many({})
+        if documents is not None:  # that there are, of that process and of its task
+            with suppress(PyMongoError, BSONError, OverflowError):
+                calls.database[name].insert_one({**documents[number], "_id": its_id})
     beside = bytearray(pack(START, "beside", 0, bson.encode({"model": "beside"})))
     seal(beside, 1)
     left({"00000001.bson": bytes(beside)})
@@ -127,5 +146,5 @@ def test_any_folder(
     assert calls.find_one({"_id": FOREIGN["_id"]}, dict.fromkeys(FOREIGN, 1)) == FOREIGN
     if owner is None:
         assert calls.find_one({"_id": "beside"}) is not None
-    for call in calls.find():
+    for call in calls.find({"_id": {"$ne": OWN_ID if documents else None}}):
         assert LLMCall.model_validate(call).unreadable == []

@@ -91,3 +91,32 @@ def test_help_needs_no_url(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Non
     assert shell("calls", "--help").code == 0
     assert shell("spool", "status", "--help").code == 0
     assert shell("calls").code == 2
+
+
+@pytest.mark.filterwarnings("always::UserWarning")  # of the driver, about an option
+@pytest.mark.parametrize(
+    "command", ["calls", "doctor", "config", "indexes", "spool status", "spool drain", "search x"]
+)
+def test_no_command_says_the_password(command: str, shell: Shell) -> None:
+    """However the connection string is wrong, and wherever in it the password stands."""
+    for url in (
+        "mongodb://u:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=1&connectTimeoutMS=1",
+        "mongodb://u:hunter2/x@127.0.0.1:1",
+        "mongodb://u:hunter2@127.0.0.1:99999",
+        "mongodb://u:hunter2@127.0.0.1:port",
+        "mongodb://u:hunter2@",
+        "mongodb://u:hunter2@h/?w=x&serverSelectionTimeoutMS=1",
+        "mongodb://u:hunter2%zz@127.0.0.1:1/?serverSelectionTimeoutMS=1",
+        "mongodb://u:@hunter2@127.0.0.1",
+        "mongodb://u:p?hunter2@127.0.0.1",
+        "mongodb+srv://u:hunter2@",
+        "mongodb://127.0.0.1:1/?tls=true&tlsCertificateKeyFilePassword=hunter2&tlsCAFile=/no",
+        "mongodb://127.0.0.1:1/?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:hunter2",
+        "mongodb://127.0.0.1:1/?proxyPassword=hunter2",
+        "u:hunter2@127.0.0.1",
+        "http://u:hunter2@127.0.0.1",
+        "hunter2",
+    ):
+        ended = shell("--mongo-url", url, *command.split())
+        assert "hunter2" not in ended.output + ended.errors, (url, ended)
+        assert "mistake in" not in ended.errors, (url, ended)

@@ -257,7 +257,8 @@ class Recorder:
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
             return
-        redacted = (of and of.redacted) or NOTHING
+        # a start that is handed on is counted anew
+        redacted = (of and op != START and of.redacted) or NOTHING
         if doc is None or not self.redaction.is_clean(doc, kept):
             rewriting = Rewriting(self.redaction, of and of.call_type, doc)
             doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)

@@ -17,7 +17,7 @@ from waiting import PATIENCE, Calls, Recording, arrived
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
-from llm_audit.journal import spool
+from llm_audit.journal import owners
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.recorder.shipper import FlushResult
@@ -35,6 +35,20 @@ class Interrupting:
 
     def __repr__(self) -> str:
         raise SoftTimeLimitExceeded
+
+
+class StopsOnce:
+    """A rule in which recording is stopped, as by another thread; the next recorder asks again."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def __call__(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields as they are."""
+        if not self.stopped:
+            self.stopped = True
+            llm_audit.shutdown(PATIENCE)
+        return fields
 
 
 @pytest.mark.usefixtures("recording")
@@ -181,12 +195,7 @@ def test_a_call_stopped_at_its_start_is_of_who_journals_it(
     recording: Recording, calls: Calls
 ) -> None:
     """A start that the old recorder no longer takes is closed by whoever finds the new journal."""
-
-    def stop_meanwhile(fields: Any) -> Any:
-        llm_audit.shutdown(PATIENCE)
-        return fields
-
-    recording(redact=stop_meanwhile)
+    recording(redact=StopsOnce())
     earlier = recorder()
     call_id = LLMLogger.start(model="m", messages=MESSAGES)
 
@@ -201,11 +210,7 @@ def test_what_the_stopped_recorder_could_not_keep_is_no_loss(
     """Content whose folder has gone with the old recorder is stored by the new one, whole."""
     media = "QUJD" * 2_000
 
-    def stop_meanwhile(fields: Any) -> Any:
-        llm_audit.shutdown(PATIENCE)
-        return fields
-
-    recording(redact=stop_meanwhile, media_limit_bytes=1_000)
+    recording(redact=StopsOnce(), media_limit_bytes=1_000)
     recorder()
     call = arrived(calls, LLMLogger.start(model="m", messages=[{"content": media}]))
 
@@ -253,7 +258,7 @@ def test_an_unreadable_folder_of_a_dead_process_holds_nothing_up(
     dead = settings.spool_dir / settings.target() / "dead"
     (dead / "00000001.bson").mkdir(parents=True)
     (dead.parent / "rejected").touch()
-    (dead / "lock").write_text(f'{{"boot_id": "{spool.boot_id()}"}}')
+    (dead / "lock").write_text(f'{{"boot_id": "{owners.boot_id()}"}}')
     ids = []
     for _ in range(5):
         ids.append(LLMLogger.start(model="m", messages=MESSAGES))
@@ -272,7 +277,7 @@ def test_journals_for_another_database_are_named(
     folder = settings.spool_dir / "0123456789abcdef" / "dead"
     folder.mkdir(parents=True)
     (folder / "00000001.bson").write_bytes(b"")
-    (folder / "lock").write_text(f'{{"boot_id": "{spool.boot_id()}"}}')
+    (folder / "lock").write_text(f'{{"boot_id": "{owners.boot_id()}"}}')
     LLMLogger.start(model="m", messages=MESSAGES)
     assert llm_audit.flush(PATIENCE)
     llm_audit.shutdown(PATIENCE)

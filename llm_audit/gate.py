@@ -17,7 +17,7 @@ from llm_audit.call import AtMost, CallFields
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.safe_text import escape_surrogates, type_name
 from llm_audit.field_types import is_enum, is_model, types_of
-from llm_audit.open_enum import NAME_MAX_CHARACTERS
+from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
 
 LISTED_MAX_CHARACTERS = 2**18  # of all texts in a list together
 _HASH_CHARACTERS = 16
@@ -143,7 +143,9 @@ class _Fitting:
 
     def _text(self, value: Any, most: int) -> Any:
         if isinstance(value, str):
-            if type(value) is not str:  # BSON's Code is one, too
+            if isinstance(value, OpenEnum):  # ours
+                value = value.value
+            elif type(value) is not str:  # BSON's Code is one, too
                 self._note(f"{type_name(value)} stored as text")
                 value = str.__str__(value)
             if len(value) <= most:

@@ -433,3 +433,30 @@ def test_a_stranger_has_planted_a_spool(
         / ("aaaaaaaa-0000-4000-8000-000000000003-00000001.damaged")
     )
     assert stolen.read_text() == ""
+
+
+UNDER_ANY_UMASK = """
+import os, sys
+os.umask(int(sys.argv[1]))
+import llm_audit
+from llm_audit import LLMLogger
+
+content = "A" * 400_000  # large media go beside the journal
+call_id = LLMLogger.start(model="m", messages=[content])
+LLMLogger.complete(call_id, response_message={"content": content})
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_the_umask_opens_nothing(recording: Recording, tmp_path: Path, umask: int) -> None:
+    """Every folder that is missing on the way to the spool is made for this user alone."""
+    settings = recording(spool_dir=tmp_path / "var" / "app" / "audit" / "spool")
+    with child(UNDER_ANY_UMASK, settings, str(umask)) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    made = list((tmp_path / "var").rglob("*"))
+    assert {path.suffix for path in made} >= {".bson", ".blob"}
+    for path in (tmp_path / "var", *made):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -281,3 +282,21 @@ def test_the_spool_may_be_missing(shell: Shell, tmp_path: Path, mongod: embedded
 
     assert (ended.code, ended.errors) == (0, "")
     assert str(tmp_path)[:30] in ended.output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another user's spool")
+def test_root_ships_no_spool_of_others(shell: Shell, dead: str, calls: Calls) -> None:
+    """What lies there somebody may have planted for root: the command that ships it is named."""
+    spool_dir = get_settings().spool_dir
+    for path in (spool_dir, *spool_dir.rglob("*")):
+        os.chown(path, 65534, 65534)
+
+    ended = shell("spool", "drain")
+    state = shell("spool", "status")
+
+    assert ended.code != 0
+    said = " ".join(ended.errors.split())
+    assert "belongs to user nobody, not to user root" in said
+    assert "sudo -u nobody llm-audit spool drain" in said
+    assert "left alone" in " ".join(state.output.split())
+    assert calls.count_documents({"_id": dead}) == 0

@@ -63,6 +63,8 @@ class Rule:
                 raise ValueError(f"{name} has to be a tuple of texts")  # noqa: TRY004
             if given is not None:
                 object.__setattr__(self, name, tuple(map(str, given)))
+        for name in self.fields or ():
+            _check_field(name)
         object.__setattr__(self, "_find", _find_with(pattern))
 
     def __repr__(self) -> str:
@@ -79,6 +81,16 @@ class Rule:
     def find(self, text: str) -> Spans:
         """Return the spans of what must not be stored of a text."""
         return self._find(text)
+
+
+def _check_field(name: str) -> None:
+    from llm_audit.call import CallFields
+
+    if name not in CallFields.model_fields:
+        meant = did_you_mean(nearest(name, CallFields.model_fields))
+        raise ValueError(
+            f"no field of a call is called {name[:64]!r}, so the rule is for none.{meant}"
+        )
 
 
 def _ready_made(name: str) -> tuple[Find, Callable[[str], bool]]:

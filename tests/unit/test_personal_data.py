@@ -162,3 +162,18 @@ def test_the_same_rules_may_be_given_again(tmp_path: Path) -> None:
     for other in ("email", [*given(), "ip"], None):
         with pytest.raises(ConfigurationError, match="redact"):
             configure(redact=other)
+
+
+def test_a_rule_that_could_never_match_is_a_mistake() -> None:
+    """A misspelt field or name, a pattern that is none: told where the rule is made."""
+    mistakes = {
+        "Did you mean messages": {"name": "own", "pattern": "x", "fields": ["mesages"]},
+        "Did you mean email": {"name": "emial"},
+        "no regular expression": {"name": "own", "pattern": "("},
+        "like order_number": {"name": "Own rule", "pattern": "x"},
+        "operator": {"name": "email", "operator": "hash"},
+        "a tuple": {"name": "email", "fields": "messages"},
+    }
+    for told, given in mistakes.items():
+        with pytest.raises(ValueError, match=told):
+            Rule(**given)

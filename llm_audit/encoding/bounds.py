@@ -27,6 +27,7 @@ MAX_SECONDS = 2.0
 
 _CONTAINERS = (dict, list, tuple)
 _HOLDERS = (*_CONTAINERS, set, frozenset, BaseModel, BaseException)
+_NUMBERS = frozenset({int, float})
 _LEVELS = 100
 _DEEPEST = 1_000  # as deep as Python writes anything out
 _BROAD = 1_000
@@ -64,6 +65,26 @@ def _untracked(inside: Collection[Any]) -> int:
     if len(inside) <= _BROAD:
         return 0
     return sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
+
+
+def are_readable(values: Mapping[str, Any], most: int = MAX_READ) -> bool:
+    """Tell whether there are few enough values to be taken apart; a list of numbers is one.
+
+    Args:
+        values: As above.
+        most: How many there may be.
+    """
+    if are_within(values, most):
+        return True
+    waiting: list[Any] = [values]
+    while waiting and most >= 0:
+        inner = waiting.pop()
+        items = inner.values() if issubclass(type(inner), dict) else inner
+        if type(inner) is list and _NUMBERS.issuperset(map(type, inner)):
+            items = ()
+        most -= 1 + len(items)
+        waiting += [one for one in items if issubclass(type(one), _CONTAINERS)]
+    return most >= 0
 
 
 def is_within(value: Any, most: int) -> bool:

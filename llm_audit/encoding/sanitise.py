@@ -57,7 +57,8 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 # Containers below the document itself. The server takes 180 levels (100 are documented), of which
 # an update statement needs a few.
 MAX_LEVELS = 100
-LONG_LIST = 1_000  # values
+LONG_LIST = 64  # values
+NUMBERS_A_NODE = 1_000  # that take no longer to copy than another value
 MAX_FOREIGN_ITEMS = 1_000_000
 
 BSON_TYPES = frozenset(
@@ -250,7 +251,7 @@ class _Sanitiser:
         if len(values) <= LONG_LIST or not _SINGLE.issuperset(map(type, values)):
             return self._elements(values, length)
         texts = [value for value in values if type(value) is str or type(value) is bytes]
-        many = len(texts) or len(values) // LONG_LIST  # who redacts looks at each text
+        many = len(texts) or len(values) // NUMBERS_A_NODE  # who redacts looks at each text
         if not self._room.take(many, sum(map(len, texts))):
             return self._elements(values, length)
         try:

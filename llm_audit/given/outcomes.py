@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.encoding.bounds import MAX_READ, TooMuchError, are_within
+from llm_audit.encoding.bounds import TooMuchError, are_readable
 from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.errors import let_through, log_once
 from llm_audit.given import arguments, failures
@@ -76,7 +76,7 @@ def fields_told(
         ended_at: When, if it is read later and perhaps by another process: then nothing is asked
             of where it is read, its own prices and the exception in hand. None is now.
     """
-    if not are_within(said, MAX_READ):
+    if not are_readable(said):
         raise TooMuchError
     given = {name: value for name, value in said.items() if name not in _READ}
     failed = "error" in said

@@ -20,6 +20,7 @@ from llm_audit.providers.shapes import ANY, shape_of
 
 _SINGLE = (str, int, float, type(None))
 _SINGLES = frozenset({*_SINGLE, bool})
+_NUMBERS = frozenset({int, float})
 _DEEPEST = 20  # objects in each other; what is deeper is left to the encoder
 _FIX = "give complete() the response object of the provider's client, or its body as a dict"
 
@@ -78,7 +79,8 @@ def plain(
     Raises:
         TooMuchError: There is more in it.
     """
-    if isinstance(value, _SINGLE) or len(inside) >= _DEEPEST or id(value) in inside:
+    is_vector = type(value) is list and _NUMBERS.issuperset(map(type, value))
+    if isinstance(value, _SINGLE) or is_vector or len(inside) >= _DEEPEST or id(value) in inside:
         return value
     if type(value) is dict and _SINGLES.issuperset(map(type, value.values())):
         if room is not None and not room.take(len(value)):

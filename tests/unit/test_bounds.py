@@ -272,3 +272,16 @@ def test_the_quick_count_is_no_smaller_than_a_plain_one(value: Any, most: int) -
         loop: list[Any] = [value]
         loop.append(loop)
         assert not are_within({"": loop})
+
+
+def test_vectors_are_no_hostile_content(llm_audit_records: RecordedCalls) -> None:
+    """Of a batch of embeddings the vectors are stored where that is wanted; the rest is read."""
+    vectors = [{"embedding": [0.5] * 1_024, "index": n} for n in range(300)]
+    usage = {"prompt_tokens": 7, "total_tokens": 7}
+    body = {"object": "list", "data": vectors, "model": "e", "usage": usage}
+    with changed_settings(embedding_vectors=True, strict=False):
+        LLMLogger.complete(LLMLogger.start(call_type="EMBEDDING"), response=body)
+    [call] = llm_audit_records
+
+    assert call.prompt_tokens == 7
+    assert [note for note in call.encoding_notes if "GridFS" not in note] == []

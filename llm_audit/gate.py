@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from itertools import islice
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, get_args, get_origin
 
@@ -20,6 +21,7 @@ from llm_audit.field_types import is_enum, is_model, types_of
 from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
 
 LISTED_MAX_CHARACTERS = 2**18  # of all texts in a list together
+LOOKED_AT_MAX = AtMost().items  # items of a list, whatever is kept of them
 _HASH_CHARACTERS = 16
 _INT64 = 2**63
 _AS_TEXT = frozenset({"UUID", "ObjectId"})  # by name: `llm-audit --help` needs no driver
@@ -111,7 +113,7 @@ class _Fitting:
         if kind is str or (type(kind) is tuple and isinstance(value, str)):
             return self._text(value, most.characters)
         if is_enum(kind) and isinstance(value, str) and value.strip():
-            return self._text(value, NAME_MAX_CHARACTERS)
+            return value if isinstance(value, kind) else self._text(value, NAME_MAX_CHARACTERS)
         if kind in (dict, list, _COUNTS):
             return self._container(kind, value)
         if get_origin(kind) is list:
@@ -131,7 +133,8 @@ class _Fitting:
         return {"value": value} if kind is dict else [value]
 
     def _counts(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        counts = {name: self._at(name, _COUNT, count) for name, count in value.items()}
+        some = islice(value.items(), LOOKED_AT_MAX)
+        counts = {name: self._at(name, _COUNT, count) for name, count in some}
         return {name: count for name, count in counts.items() if count is not None}
 
     def _document(self, kind: type[BaseModel], value: Any) -> Any:
@@ -167,12 +170,12 @@ class _Fitting:
         kept: list[Any] = []
         room = LISTED_MAX_CHARACTERS
         for index, one in enumerate(given):
-            fitted = self._at(str(index), item, one)
-            room -= len(fitted) if isinstance(fitted, str) else 0
-            if len(kept) == item.most.items or room < 0:
+            if len(kept) == item.most.items or index == LOOKED_AT_MAX or room < 0:
                 self._note(f"{len(given)} items, cut to {len(kept)}")
                 break
-            if fitted is not None:
+            fitted = self._at(str(index), item, one)
+            room -= len(fitted) if isinstance(fitted, str) else 0
+            if fitted is not None and room >= 0:
                 kept.append(fitted)
         return kept
 
@@ -215,19 +218,14 @@ def _is_one(value: Any, kind: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return _number(value) is not None
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64
 
 
 def _is_whole_number(value: Any) -> bool:
     """Tell whether it is one, also where it is written as a double, as mongosh does."""
-    number = _number(value)
-    return number is not None and -_INT64 <= number < _INT64 and int(number) == number
-
-
-def _number(value: Any) -> int | float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if math.isfinite(value) else None
+    return _is_number(value) and -_INT64 <= value < _INT64 and int(value) == value
 
 
 # The quick look: for each field its usual types, the most characters that it has if it is a text
@@ -276,10 +274,11 @@ def _look_at(field: _Field) -> _Look:
         characters = most.characters
     elif is_enum(kind):
         characters, inside = NAME_MAX_CHARACTERS, str.strip
-    elif kind is float:
-        usual, inside = frozenset({float, int}), math.isfinite
-    elif type(kind) is tuple:  # a float may be none that counts
-        usual, characters = frozenset({bool, int}), most.characters
+    elif kind in (int, float):
+        usual, inside = frozenset({kind, int}), _is_number
+    elif type(kind) is tuple:
+        usual, characters = frozenset(kind), most.characters
+        inside = partial(_is_one, kind=kind)
     elif is_model(kind):
         usual, inside = frozenset({dict}), partial(_all_fit, looks=_looks_at(kind))
     elif kind == _COUNTS:

@@ -19,7 +19,17 @@ TEXT_FIELDS = ("trace_id", "user_id", "model", "response_id", "finish_reason", "
 LARGE: list[Any] = [
     *("A" * 70_000, "a" * 513, "é" * 600, "\U0001f600" * 600, ["x"] * 40_000, ["A" * 70_000]),
     *([["a"]], [{"a": 1}, None, "b"], {"$ne": 1}, {"a": {"b": []}}, [[[]]], "", [], {}, "a\0b"),
-    *(2**63 - 1, -(2**63), 1e300, float("inf"), float("-inf"), float("nan"), True, b"A" * 600),
+    *(
+        10**400,
+        2**63 - 1,
+        -(2**63),
+        1e300,
+        float("inf"),
+        float("-inf"),
+        float("nan"),
+        True,
+        b"A" * 600,
+    ),
     *(bson.Decimal128("Infinity"), bson.Decimal128("1.5"), bson.Int64(5), bson.MaxKey()),
 ]
 
@@ -68,7 +78,7 @@ def test_whatever_is_given_for_a_field_it_holds_its_own_type() -> None:
 def test_the_quick_look_and_the_careful_one_agree() -> None:
     """What surely fits is not changed: else it would be stored as it was given."""
     for name, value in given():
-        if gate.fits({name: value}):
+        if gate.fits({name: value}):  # which no value makes raise
             assert fitted(**{name: value})[1] == (), f"{name}={value!r:.80}"
     usual = {"trace_id": "t", "tags": ["a"], "status": LLMCallStatusEnum.SUCCESS, "max_tokens": 5}
     assert gate.fits(
@@ -99,6 +109,8 @@ def test_lists_are_bounded() -> None:
     assert len(scores["scores"]) == SCORES.items
     tools, _ = fitted(tools_called=["weather"] * 20_000)
     assert len(tools["tools_called"]) == 20_000
+    wrong, notes = fitted(tags=[5.5] * 100_000)
+    assert (wrong["tags"], len(notes)) == ([], 51)  # the notes have a bound of their own
     many, _ = fitted(tools_called=["n" * 500] * 20_000)
     assert sum(map(len, many["tools_called"])) <= gate.LISTED_MAX_CHARACTERS
 

@@ -93,7 +93,7 @@ _LOOKS = (
     r"a[ksb]ia[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+\x00*\.[0-9a-z_-]",
     r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
     r"(?:ya29|hvs)\.[0-9a-z_-]{8}|[^0-9a-z]sg\.[0-9a-z_-]{16}|slack\.com\x00?/services",
-    r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /\x00]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
+    r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
     rf"(?:(?:{_NAMES})s?|token){_ENDING}(?: {{0,4}}[\x00:>]|%3d)|basic +[0-9a-z+/_-]{{6}}",
     rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) ",
     r"headers\x00|[^0-9a-z]auth\x00|com\x00?/api\x00?/webhooks",

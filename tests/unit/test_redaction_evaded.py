@@ -153,6 +153,16 @@ def test_signs_that_have_no_other_form_are_looked_at_once() -> None:
     assert Redaction(Settings()).is_clean(bson.encode({"a": text}), {"a": text})
 
 
+def test_the_password_of_a_url_may_hold_any_sign() -> None:
+    """As they are drawn: the quick look does not end at a sign that may end a name."""
+    for password in ("Tr0ub=4dor", "Tr0ub&4dor", "Tr0u==b4dor=", "Tr0ub%4dor", "Tr0ub+4$dor!"):
+        url = f"postgresql://app:{password}@db.example.com:5432/app"
+        document = {"metadata": {"url": url}}
+
+        assert not Redaction(Settings()).is_clean(bson.encode(document), document), password
+        assert "dor" not in stored(url), password
+
+
 @pytest.mark.timeout(60)
 def test_many_names_that_are_replaced_alike_are_told_apart_in_no_time() -> None:
     """Ten thousand addresses as the names of one document: counted on, not tried one by one."""

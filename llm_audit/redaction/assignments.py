@@ -20,7 +20,8 @@ _IN_QUERY = re.compile(
     re.IGNORECASE,
 )
 _NAME_BEFORE = re.compile(r"[\w.-]{0,64}\Z")
-_BARE = re.compile(r"""[^\s&;,"'<>)\]}|\\]+""")
+_BARE = re.compile(r"""[^\s;,"'<>)\]}|\\]+""")
+_BARE_IN_QUERY = re.compile(r"""[^\s&;,"'<>)\]}|\\]+""")
 _NUMBER = re.compile(r"-?\d[\d.]*")
 _SCHEME = re.compile(r"(?:bearer|basic|token|digest|apikey|key|jwt) +", re.IGNORECASE)
 _ELEMENT = re.compile(r"[^<]+(?=</)")
@@ -104,11 +105,12 @@ def _bare(text: str, match: re.Match[str], *, in_query: bool) -> Span | None:
     """Return where a value is that has no quotes around it; in code it is no value at all."""
     scheme = _SCHEME.match(text, match.end())  # of an Authorization
     begins = scheme.end() if scheme else match.end()
-    bare = _BARE.match(text, begins, begins + _LONGEST)
+    pattern = _BARE_IN_QUERY if in_query else _BARE
+    bare = pattern.match(text, begins, begins + _LONGEST)
     if bare is None or is_placeholder(bare[0]) or text.startswith(_REPLACED, begins):
         return None
     if bare.end() == begins + _LONGEST:  # that long is no code
-        return begins, _BARE.match(text, begins).end()  # type: ignore[union-attr]
+        return begins, pattern.match(text, begins).end()  # type: ignore[union-attr]
     if not in_query and (_CODE.fullmatch(text[bare.start() : bare.end() + 1]) or _is_name(bare[0])):
         return None
     in_sentence = match["colon"] or match["gap"] or match["option"]

@@ -82,6 +82,13 @@ def test_what_a_name_says_is_secret_is_replaced_however_it_is_spelled(name: str)
     assert PASSWORD not in stored({name: PASSWORD})
 
 
+def test_a_bare_password_ends_at_a_sign_of_queries_only_in_one() -> None:
+    """After a colon or an equals sign a password may hold any sign that ends no value there."""
+    for text in ("password: a1B&x-D!c9", "PASSWORD=a1B&x-D!c9", "secret = a1B&x-D!c9\n"):
+        assert "!c9" not in stored(text), text
+    assert "page=2" in stored("https://x.example/?token=a1Bx-D!c9&page=2")
+
+
 @pytest.mark.parametrize(
     "name",
     ["tokens_total", "max_tokens", "password_policy", "token_type", "tokenizer", "secretary"],

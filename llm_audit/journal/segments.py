@@ -29,7 +29,7 @@ from llm_audit.journal.records import (
     seq_of,
     unpack,
 )
-from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX
+from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, TRANSIENT
 from llm_audit.runtime import clock, trusted
 
 DAMAGED = ".damaged"
@@ -146,8 +146,13 @@ class Segment(ABC):
 
     def _leave_out(self, seq: int, length: int, reason: str) -> None:
         """Go on behind a record that is whole, and of no use."""
+        try:
+            self._set_aside(self.read, self.read + length, f"-{seq}")
+        except OSError as error:  # then it is lost, and counted like what is kept
+            let_through(error)
+            if error.errno in TRANSIENT:
+                raise
         self.left_out.append((seq, reason))
-        self._set_aside(self.read, self.read + length, f"-{seq}")
 
     def _chunk(self, max_bytes: int) -> bytes:
         left = self.end - self.read

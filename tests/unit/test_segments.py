@@ -422,3 +422,14 @@ def test_settling_shows_the_reader_nothing_unwritten(
     assert ends == [len(RECORDS[0])]
     segment.append(bytearray(RECORDS[2]))
     assert seqs(records + read([segment])) == [1, 3]
+
+
+def test_what_cannot_be_set_aside_costs_itself_only(folder: Path) -> None:
+    """Where nothing can be set aside, a record that is none is counted, and the next is read."""
+    invalid = bytearray(bson.encode({**bson.decode(RECORDS[1]), "op": "none"}))
+    seal(invalid, 2)
+    (folder.parent / "rejected").touch()
+    segment = found(folder, RECORDS[0] + bytes(invalid) + RECORDS[2])
+
+    assert seqs(read([segment])) == [1, 3]
+    assert [seq for seq, _ in segment.left_out] == [2]

@@ -15,6 +15,7 @@ from faults.table import Report
 from patience import LONG
 from waiting import Calls, until
 
+from llm_audit.errors import OF_A_KIND
 from llm_audit.settings import Settings
 
 SEGMENT_MAX_BYTES = 1_500
@@ -153,7 +154,8 @@ def test_damaged_segments(
     assert {path.name: path.read_bytes() for path in aside.glob("*")} == kept
     (nonce,) = {path.parent.name for path in left}
     said = Counter(re.findall(rf"{nonce}/(\d+)\.bson", "\n".join(caplog.messages)))
-    assert said == {name.removeprefix(f"{nonce}-").split(".")[0]: 1 for name in kept}
+    assert said.keys() <= {name.removeprefix(f"{nonce}-").split(".")[0] for name in kept}
+    assert list(said.values()) == [1] * min(len(kept), OF_A_KIND)  # of one kind only a few are said
 
 
 def test_directory_in_place_of_a_segment(

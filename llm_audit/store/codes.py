@@ -6,7 +6,12 @@ See https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml.
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import (
+    BulkWriteError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 BAD_VALUE = 2  # also: there is no index of that name
 UNAUTHORIZED = 13
@@ -49,6 +54,16 @@ def is_a_state(error: OperationFailure) -> bool:
 def only_this_is_refused(error: OperationFailure) -> bool:
     """Tell whether MongoDB works and lets us in, and only does not take or allow this."""
     return not is_a_state(error) and error.code != AUTHENTICATION_FAILED
+
+
+def code_of_content(error: OperationFailure) -> int | None:
+    """Return by which code MongoDB refuses what a write holds; None if it is about more."""
+    codes = [error.code]
+    if isinstance(error, BulkWriteError):
+        if error.details.get("writeConcernErrors"):
+            return None
+        codes = [one["code"] for one in error.details["writeErrors"]]
+    return codes[0] if codes and REFUSALS.issuperset(codes) else None
 
 
 def is_duplicate_id(write_error: Mapping[str, Any]) -> bool:

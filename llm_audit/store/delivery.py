@@ -28,11 +28,19 @@ from llm_audit.store.codes import (
     REFUSALS,
     STATES,
     UNAUTHORIZED,
+    code_of_content,
     describe,
     is_duplicate_id,
 )
 from llm_audit.store.connection import Connection, Documents, reaching
-from llm_audit.store.isolation import Group, Isolation, UnforeseenRefusalError, place_of, reason_of
+from llm_audit.store.isolation import (
+    Group,
+    Isolation,
+    RefusedMediaError,
+    UnforeseenRefusalError,
+    place_of,
+    reason_of,
+)
 from llm_audit.store.probing import takes_pipelines, takes_writes
 from llm_audit.store.rejected import Refusal, Refusals
 from llm_audit.store.server_words import told
@@ -193,6 +201,8 @@ class Delivery:
             except DuplicateKeyError:  # in an index of the user's own
                 self._count_lost(records, "media refused by MongoDB")
             except OperationFailure as error:
+                if (code := code_of_content(error)) is not None:
+                    raise RefusedMediaError(f"code {code}") from None
                 if refuses_retries(error) or not is_unsupported(error):
                     raise
                 follows = "media of calls are lost, and counted."

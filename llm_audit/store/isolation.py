@@ -23,8 +23,6 @@ from llm_audit.runtime import clock
 from llm_audit.store.codes import describe
 from llm_audit.store.server_words import told
 
-# What the driver says of one document.
-OF_A_DOCUMENT = (BSONError, DocumentTooLarge)
 IN_A_ROW_MAX = 10
 NEXT_AFTER_SECONDS = 10.0
 
@@ -47,6 +45,14 @@ class UnforeseenRefusalError(LLMAuditError):
     def __init__(self, refusal: OperationFailure) -> None:
         super().__init__(describe(refusal))
         self.refusal = refusal
+
+
+class RefusedMediaError(LLMAuditError):
+    """MongoDB refuses what a record has in GridFS; the text is its code."""
+
+
+# What is said of one document, by the driver or by MongoDB.
+OF_A_DOCUMENT = (BSONError, DocumentTooLarge, RefusedMediaError)
 
 
 class Isolation:
@@ -121,9 +127,11 @@ class Isolation:
 
     def _give_some_up(self, failed: list[tuple[Write, BaseException]], instead: Group) -> None:
         """Give up what fails alone, as long as anything else arrives, or for a few."""
+        failed.sort(key=lambda each: each[0].form is Form.ADD_NOTES)  # they go with their record
         while failed:
             write, fault = failed[0]
-            log_fault(fault)
+            if not isinstance(fault, OF_A_DOCUMENT):
+                log_fault(fault)
             left = [write]
             if not self._fails_again(left):
                 instead += left
@@ -163,7 +171,7 @@ def _is_whole(write: Write) -> bool:
 
 def reason_of(fault: BaseException) -> str:
     """Return why a record is kept aside that made sending raise."""
-    if isinstance(fault, UnforeseenRefusalError):
+    if isinstance(fault, UnforeseenRefusalError | RefusedMediaError):
         return str(fault)
     return type(fault).__name__ if isinstance(fault, OF_A_DOCUMENT) else internal(fault)
 

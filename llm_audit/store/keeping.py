@@ -18,7 +18,7 @@ from llm_audit.errors import UnavailableError, let_through, log_fault
 from llm_audit.journal.spool import TRANSIENT
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
-from llm_audit.store.codes import is_duplicate_id, only_this_is_refused
+from llm_audit.store.codes import code_of_content, is_duplicate_id, only_this_is_refused
 from llm_audit.store.connection import Documents
 
 
@@ -37,10 +37,17 @@ def insert(
 ) -> list[dict[str, Any]]:
     """Keep documents in MongoDB, and the media they refer to; return those that it refuses."""
     database = collection.database.with_options(write_concern=collection.write_concern)
+    without_media = []
     for document in documents:
         expires = document.get("expires_at", gridfs.NEVER)
-        for sha256 in document.get("media", ()):
-            _refer(database, sha256, expires, blob_folder)
+        media = document.get("media", ())
+        if not all(_refer(database, sha256, expires, blob_folder) for sha256 in media):
+            without_media.append(document)
+    documents = [document for document in documents if document not in without_media]
+    return without_media + (_insert(collection, documents) if documents else [])
+
+
+def _insert(collection: Documents, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
         collection.insert_many(documents, ordered=False)
     except BulkWriteError as error:
@@ -65,12 +72,19 @@ def _raise_if_unavailable(error: OperationFailure) -> None:
 
 def _refer(
     database: Database[dict[str, Any]], sha256: str, expires: datetime, blob_folder: Path
-) -> None:
-    """Have a content stay in GridFS; without it the record is kept all the same."""
+) -> bool:
+    """Have a content stay in GridFS; return false if MongoDB refuses it there.
+
+    Where it is lost, the record is kept without it.
+    """
     try:
         gridfs.refer(database, REJECTED, sha256, expires, blob_folder.glob(f"{sha256}.*"))
     except DuplicateKeyError:  # in an index of the user's own; that is counted
-        return
+        return True
+    except OperationFailure as error:
+        if code_of_content(error) is None:
+            raise
+        return False
     except PyMongoError:
         raise
     except BaseException as fault:
@@ -78,3 +92,4 @@ def _refer(
         if isinstance(fault, OSError) and fault.errno in TRANSIENT:
             raise
         log_fault(fault)
+    return True

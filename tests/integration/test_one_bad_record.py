@@ -16,6 +16,7 @@ from waiting import Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal import ends, operations, reader, segments
+from llm_audit.journal.losses import RECORD
 from llm_audit.journal.operations import Write
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
@@ -23,11 +24,15 @@ from llm_audit.journal.retention import Retention
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, process, shipper
 from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder.retry import RetryResult
 from llm_audit.recorder.shipper import Shipper
+from llm_audit.settings import get_settings
+from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store import delivery, gridfs, isolation, keeping, rejected
 from llm_audit.store.delivery import Delivery
 from llm_audit.store.rejected import Rejected
 from llm_audit.store.verdicts import Verdicts
+from llm_audit.store.waiting import files
 
 MARK = "the bad record"
 GOOD = 6  # before it, and as many after it
@@ -327,3 +332,26 @@ def raising(fault: BaseException) -> Callable[..., Any]:
         raise fault
 
     return raises
+
+
+@pytest.mark.parametrize("name", [FILES, CHUNKS])
+def test_a_rule_on_media_holds_up_nothing(recording: Recording, calls: Calls, name: str) -> None:
+    """Media that a validator refuses wait in the spool with their record, until it is fixed."""
+    recording(strict=False, media_limit_bytes=1_000, recovery_interval_seconds=0.2)
+    calls.database.create_collection(name, validator={"never": {"$exists": True}})
+    call_ids = [one_call("hello") for _ in range(3)]
+    plain = LLMLogger.start(model="m", messages=MESSAGES)
+    LLMLogger.complete(plain)
+    assert llm_audit.flush(PATIENCE)
+    assert calls.count_documents({"_id": {"$in": [*call_ids, plain]}, "status": "SUCCESS"}) == 4
+    counted = {entry["what"]: entry for entry in llm_audit.stats()["rejected"]}
+    assert (counted[RECORD]["count"], counted[RECORD]["reason"]) == (3, "code 121")
+    assert llm_audit.stats()["dropped"] == []
+    target = get_settings().spool_dir / get_settings().target()
+    assert len(files(target)) == 3
+
+    calls.database.command("collMod", name, validator={})
+    until(lambda: files(target) == [])
+    assert llm_audit.retry_rejected() == RetryResult(arrived=3, refused_again=0)
+    whole = {"_id": {"$in": call_ids}, "response_message.image": {"$exists": True}}
+    assert calls.count_documents(whole) == 3

@@ -102,7 +102,7 @@ def works(
     yield partial(LLMLogger.fail, call_id, asked)
     yield partial(LLMLogger.fail, call_id, JobTimeoutException(asked))
     yield partial(LLMLogger.start, call_type=asked, temperature=asked, input=asked, tools=[asked])
-    yield partial(LLMLogger.score, call_id, "name", asked, comment=asked)
+    yield partial(LLMLogger.score, call_id, asked, asked, comment=asked)
     yield partial(LLMLogger.annotate, call_id, metadata={"value": asked})
     yield partial(in_context, user_id=asked)
     yield partial(in_context, tags=asked)

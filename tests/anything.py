@@ -131,15 +131,15 @@ def bent(draw: st.DrawFn, originals: Sequence[Any], values: st.SearchStrategy[An
     """
     document = _copied(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(0, 4))):
-        places = list(_places(document))
-        container, key = draw(st.sampled_from(places))
+        there = list(places(document))
+        container, key = draw(st.sampled_from(there))
         what = draw(st.sampled_from(["set", "set", "set", "remove", "again", "elsewhere"]))
         if what == "remove":
             del container[key]
         elif what == "again" and isinstance(container, list):
             container.insert(key, _copied(container[key]))
         elif what == "elsewhere":
-            other, place = draw(st.sampled_from(places))
+            other, place = draw(st.sampled_from(there))
             container[key] = _copied(_get(other, place))
         else:
             container[key] = draw(values)
@@ -162,7 +162,7 @@ def _get(container: Any, place: Any) -> Any:
         return None
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Yield everything in a value, as what it is in and under which key, outer things first."""
     level = [value]
     while level:

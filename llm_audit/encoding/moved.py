@@ -77,11 +77,11 @@ def reference_in(value: Any, before: frozenset[str] = frozenset()) -> Reference 
     if not isinstance(value, dict) or not value.keys() >= _KEYS:
         return None
     mark, kind = value["gridfs_id"], value["kind"]
-    if not isinstance(kind, str) or kind not in _KINDS:
+    if type(kind) is not str or kind not in _KINDS:
         return None
     if is_mark(mark):
         return Reference(mark.hex(), kind)
-    is_old = isinstance(mark, str) and mark in before and value.keys() - {_PREVIEW} == _KEYS
+    is_old = type(mark) is str and mark in before and value.keys() - {_PREVIEW} == _KEYS
     return Reference(mark, kind) if is_old else None
 
 

@@ -156,8 +156,8 @@ def role_of(message: object, role: str) -> str:
 
 
 def text_of(value: object) -> str | None:
-    """Return a text; of anything else nothing."""
-    return value if isinstance(value, str) else None
+    """Return a text; of anything else nothing. BSON's Code is one that has no hash."""
+    return str(value) if isinstance(value, str) else None
 
 
 def _look(value: object, role: str, found: list[Block], level: int) -> None:
@@ -191,7 +191,7 @@ def _look_into(fields: dict[str, Any], role: str, found: list[Block], level: int
     if "role" in fields:
         _look_into_message(fields, role_of(fields, role), found, level)
     elif isinstance(kind, str) and kind:
-        _look_into_typed(fields, kind, role, found, level)
+        _look_into_typed(fields, str(kind), role, found, level)
     elif not _IN_A_MESSAGE.isdisjoint(fields):
         _look_into_message(fields, role_of(fields, role), found, level)
     elif block := _block_by_keys(fields):

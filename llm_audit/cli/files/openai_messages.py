@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from llm_audit.providers.blocks import (
@@ -137,8 +137,13 @@ def openai_tools(tools: object) -> dict[str, Any]:
     return {"tools": [made for tool in tools for made in _tools(tool)]}
 
 
+def _is_one_of(value: object, texts: Collection[str]) -> bool:
+    """Tell whether a value, which may be a list of types, say, is one of some texts."""
+    return type(value) is str and value in texts
+
+
 def _is_openai(message: Mapping[str, Any]) -> bool:
-    if message.get("role") not in _ROLES:
+    if not _is_one_of(message.get("role"), _ROLES):
         return False
     if message["role"] == TOOL and not isinstance(message.get("tool_call_id"), str):
         return False
@@ -194,7 +199,7 @@ def _tools(tool: object) -> Iterable[dict[str, Any]]:
     for name in _GEMINI_DECLARED:
         if tool.keys() == {name}:
             return [_tool(declared) for declared in tool[name] or ()]
-    is_function = tool.get("type", "custom") in {"function", "custom"}
+    is_function = _is_one_of(tool.get("type", "custom"), {"function", "custom"})
     wrapped = tool.get("toolSpec")
     if not wrapped and not is_function:
         raise NoExampleError(OTHER_TOOLS)
@@ -223,7 +228,9 @@ def _json_schema(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     return {
-        name: value.lower() if name == "type" and value in _GEMINI_TYPES else _json_schema(value)
+        name: value.lower()
+        if name == "type" and _is_one_of(value, _GEMINI_TYPES)
+        else _json_schema(value)
         for name, value in schema.items()
     }
 

@@ -376,8 +376,3 @@ def _paths(name: str, field: FieldInfo) -> Iterator[str]:
 
 SAID = named(Kind.SAID)
 CONTENT = frozenset(named(Kind.LABEL, Kind.SAID, Kind.QUOTES))  # what a redact rule may be for
-
-
-def without_content(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return what remains of a call's fields where its content must not be stored."""
-    return {name: value for name, value in fields.items() if name not in CONTENT}

@@ -262,6 +262,10 @@ class Recorder:
         if doc is None or not self.redaction.is_clean(doc, kept):
             rewriting = Rewriting(self.redaction, of and of.call_type, doc)
             doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)
+            if op == ENDED and rewriting.failed is not None:  # its figures are in what is left out
+                fields, notes = outcome_of(fields)
+                self.record(OWN, call_id, key, fields, notes, of=of)
+                return
             told, lost = rewriting.lines((*told, *changes)), lost or media_lost
             redacted = rewriting.counts_with(redacted)
             if op == START and of is not None:

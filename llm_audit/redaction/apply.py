@@ -141,12 +141,13 @@ class Rewriting:
 
     Attributes:
         asked: The provider and the model, as they may be stored.
+        failed: What is left out because a rule has failed, for `encoding_notes`; None if none has.
     """
 
     def __init__(self, redaction: Redaction, call_type: object, doc: bytes | None = None) -> None:
         self.asked: tuple[Any, Any] = (None, None)
         self._counts: Counter[str] = Counter()
-        self._failed: str | None = None
+        self.failed: str | None = None
         self._redaction = redaction
         self._rules = [rule for rule in redaction.rules if _is_for(rule, call_type)]
         self._doc = None if redaction.functions else doc  # they may put in what they like
@@ -172,15 +173,15 @@ class Rewriting:
                 key="redact failed",
             )
             self._counts.clear()
-            self._failed = f"{', '.join(name for name in names_given if name not in kept)}: {NOTE}"
+            self.failed = f"{', '.join(name for name in names_given if name not in kept)}: {NOTE}"
             clean = kept
         self.asked = clean.get("provider"), clean.get("model")
         return clean
 
     def lines(self, lines: Sequence[str]) -> Sequence[str]:
         """Return notes as they may be stored: they name keys, which may be anything."""
-        if self._failed is not None:
-            return (self._failed,)
+        if self.failed is not None:
+            return (self.failed,)
         try:
             walk = self._walk(self._rules)
             told = [walk.text(line) for line in lines]

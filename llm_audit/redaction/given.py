@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, cast
 
 from llm_audit.redaction.rule import Operator, Rule
+from llm_audit.spelling import did_you_mean, nearest
 
 _PRESIDIO = "presidio"
 
@@ -52,11 +53,14 @@ def _named(given: str, *, slow: bool) -> Iterator[Rule]:
     if name == _PRESIDIO:
         yield from _rules_of_presidio(operator, slow=slow)
         return
-    try:
-        yield Rule(name, operator=cast("Operator", operator))
-    except ValueError as error:
-        own = "rules and functions of your own go to llm_audit.configure(redact=...)"
-        raise ValueError(f"{str(error).removesuffix('.')}; {own}") from None
+    from llm_audit.redaction.personal import READY_MADE  # most do without, and loading takes time
+
+    if name not in READY_MADE:
+        raise ValueError(
+            f"the rules with a name are {', '.join(READY_MADE)}; rules and functions of your own "
+            f"go to llm_audit.configure(redact=...).{did_you_mean(nearest(name, READY_MADE))}"
+        )
+    yield Rule(name, operator=cast("Operator", operator))
 
 
 def _rules_of_presidio(operator: str, *, slow: bool) -> Iterator[Rule]:

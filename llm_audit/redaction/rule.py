@@ -73,6 +73,10 @@ class Rule:
         rest = "".join(f", {name}={value!r}" for name, value in told.items() if value is not None)
         return f"Rule({self.name!r}, operator={self.operator!r}{rest})"
 
+    def __str__(self) -> str:
+        """Return the rule as `LLM_AUDIT_REDACT` has it."""
+        return self.name if self.operator == "remove" else f"{self.name}:{self.operator}"
+
     @property
     def is_ready_made(self) -> bool:
         """Whether it is one of ours, which no text makes slow."""

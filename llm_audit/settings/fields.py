@@ -90,7 +90,7 @@ class Settings(BaseModel):
         le=365_000,
         description="days until MongoDB deletes a call; none keeps it for ever",
     )
-    redaction_key: Annotated[SecretStr, Field(min_length=SHORTEST_KEY)] | None = Field(
+    redaction_key: SecretStr | None = Field(
         None, description="a secret of yours for pseudonyms: the same text gets the same one"
     )
     redact: Annotated[Redact | tuple[Rule | Redact, ...] | None, BeforeValidator(read_rules)] = (
@@ -174,6 +174,18 @@ class Settings(BaseModel):
     exit_timeout_seconds: Seconds = Field(
         5.0, ge=0, description="how long the end of a process may wait for MongoDB"
     )
+
+    @field_validator("redaction_key")
+    @classmethod
+    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
+        """Return the key.
+
+        Raises:
+            ValueError: It is too short.
+        """
+        if key is not None and len(key) < SHORTEST_KEY:
+            raise ValueError(f"it has to have at least {SHORTEST_KEY} characters")
+        return key
 
     @field_validator("redact", "redact_in_shipper")
     @classmethod

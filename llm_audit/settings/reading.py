@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from llm_audit.call import without_content
 from llm_audit.errors import ConfigurationError, let_through, log_once
+from llm_audit.redaction.failing import without_text
 from llm_audit.settings.fields import SHORTEST_KEY, Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
@@ -39,21 +39,21 @@ def read(given: dict[str, Any]) -> Settings:
     environment = _from_environment()
     settings, problems = _validated(environment | given)
     if mistakes := {name: problem for name, problem in problems.items() if name in given}:
-        raise ConfigurationError(f"{_listed(mistakes)}. {_FIX_ARGUMENT}")
+        raise ConfigurationError(f"{_listed(mistakes)} {_FIX_ARGUMENT}")
     if settings is None:
         fallbacks = {name: _fallback(name) for name in problems}
         settings = Settings(**environment | fallbacks | given)
     if not settings.hosts():
         problems["mongo_url"] = f"it is no MongoDB connection string: {MONGO_URL_SHAPE}"
     if "mongo_url" in problems.keys() & given.keys():
-        raise ConfigurationError(f"{_listed(problems)}. {_FIX_ARGUMENT}")
+        raise ConfigurationError(f"{_listed(problems)} {_FIX_ARGUMENT}")
     if problems and settings.strict:
         variables = {f"{PREFIX}{name.upper()}": problem for name, problem in problems.items()}
-        raise ConfigurationError(f"{_listed(variables)}. Fix the environment.")
+        raise ConfigurationError(f"{_listed(variables)} Fix the environment.")
     for name, problem in problems.items():
         until_then = _until_then(name, settings)
         log_once(
-            f"{PREFIX}{name.upper()}: {problem}. Fix it; until then {until_then}.",
+            f"{_listed({PREFIX + name.upper(): problem})} Fix it; until then {until_then}.",
             key=f"setting {name}",
         )
     _name_unknown_variables()
@@ -104,7 +104,7 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]
 def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
     if name in {"redact", "redact_in_shipper"}:
-        return without_content  # who sets it wants less to be stored, not all
+        return without_text  # who sets it wants less to be stored, not all
     if name == "redaction_key":
         return SecretStr(token_hex(SHORTEST_KEY))
     default = Settings.model_fields[name].get_default(call_default_factory=True)
@@ -121,7 +121,7 @@ def _until_then(name: str, settings: Settings) -> str:
     if name == "mongo_url":
         return "calls wait in the spool"
     if name in {"redact", "redact_in_shipper"}:
-        return "calls are recorded without their content"
+        return "calls are recorded without their text and ids"
     if name == "redaction_key":
         return "a pseudonym is the same within this process only"
     if name == "spool_dir" and settings.spool_dir == _IMPOSSIBLE_SPOOL:
@@ -130,7 +130,9 @@ def _until_then(name: str, settings: Settings) -> str:
 
 
 def _listed(problems: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    """Return all that is wrong as one text, which ends as a sentence does."""
+    listed = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    return listed if listed.endswith(("?", ".")) else f"{listed}."
 
 
 def _name_unknown_variables() -> None:

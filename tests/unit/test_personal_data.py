@@ -164,6 +164,17 @@ def test_the_same_rules_may_be_given_again(tmp_path: Path) -> None:
             configure(redact=other)
 
 
+def test_what_names_no_rule_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which names there are, and where rules of the user's own go; from the environment, too."""
+    monkeypatch.setenv("LLM_AUDIT_REDACT", "emial")
+    told = r"are email, phone, .* own go to .*\(redact=\.\.\.\)\. Did you mean email\? Fix the "
+    for given in ({"redact": "emial"}, {"redact": ["card", "emial"]}, {"strict": True}):
+        with pytest.raises(ConfigurationError, match=told):
+            configure(**given)
+    with pytest.raises(ConfigurationError, match=r"at least 16 characters. Fix"):
+        configure(redaction_key="short")
+
+
 def test_a_rule_that_could_never_match_is_a_mistake() -> None:
     """A misspelt field or name, a pattern that is none: told where the rule is made."""
     mistakes = {

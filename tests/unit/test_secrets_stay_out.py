@@ -249,7 +249,8 @@ def test_a_rule_that_fails_leaks_nothing(spool: Recorder, caplog: pytest.LogCapt
         with audit_context(tags=[MARK], metadata={"a": MARK}):
             call_id = LLMLogger.start(**EVERYTHING)
             ended = {"response_id": MARK, "finish_reason": MARK, "response_model": MARK}
-            LLMLogger.complete(call_id, response_message={"content": MARK}, **ended)
+            tokens = {"prompt_tokens": 3, MARK: 2}
+            LLMLogger.complete(call_id, response_message={"content": MARK}, tokens=tokens, **ended)
             LLMLogger.fail(LLMLogger.start(model="m", temperature=0.5), ValueError(MARK))
             LLMLogger.annotate(call_id, tags=[MARK])
         records = journaled(folder)
@@ -259,6 +260,9 @@ def test_a_rule_that_fails_leaks_nothing(spool: Recorder, caplog: pytest.LogCapt
         assert len(starts) == len(ends) == 2, name
         assert [end["status"] for end in ends] == ["SUCCESS", "ERROR"], name
         assert all(end["latency_ms"] >= 0 for end in ends), name
+        assert ends[0]["prompt_tokens"] == 3, name
+        notes = [note for record in records for note in record.notes]
+        assert all(re.match(r"\w[\w, ]*: ", note) for note in notes), (name, notes)
         if "outcomes" not in name:
             assert all(start["pid"] and start["host"] for start in starts), name
             assert starts[1]["temperature"] == 0.5, name

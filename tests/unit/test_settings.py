@@ -211,7 +211,11 @@ def test_a_redact_variable_keeps_content_off_the_disk(
     monkeypatch.setenv("LLM_AUDIT_REDACT", "app.rules.redact")
     configure(spool_dir=tmp_path, exit_timeout_seconds=0)
     call_id = LLMLogger.start(
-        model="m", messages=[{"content": "hunter2"}], metadata={"about": "hunter2"}
+        model="hunter2",
+        messages=[{"content": "hunter2"}],
+        metadata={"about": "hunter2"},
+        user_id="hunter2",
+        tags=["hunter2"],
     )
     LLMLogger.complete(call_id, response_message={"content": "hunter2"})
     [journal] = tmp_path.rglob("*.bson")
@@ -219,7 +223,7 @@ def test_a_redact_variable_keeps_content_off_the_disk(
     assert b"latency_ms" in journal.read_bytes()
     [line] = [line for line in caplog.messages if "REDACT" in line]
     assert "llm_audit.configure(redact=...)" in line
-    assert "calls are recorded without their content" in line
+    assert "calls are recorded without their text and ids" in line
     assert "app.rules" not in line
 
     llm_audit.shutdown(0)

@@ -44,5 +44,11 @@ def _settings(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             source = "default"
         if name == "mongo_url":
             value = without_secrets(value.get_secret_value())
-        plain = value if isinstance(value, str | int | float | None) else str(value)
-        yield {"setting": name, "value": plain, "source": source}
+        yield {"setting": name, "value": _plain(value), "source": source}
+
+
+def _plain(value: Any) -> str | float | None:
+    """Return a value as it can be given again, as far as it can be written at all."""
+    if isinstance(value, tuple):  # rules, by their names: others do not come from a shell
+        return ",".join(str(rule) for rule in value)
+    return value if isinstance(value, str | int | float | None) else str(value)

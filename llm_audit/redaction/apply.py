@@ -166,10 +166,10 @@ class Rewriting:
         except BaseException as fault:  # noqa: BLE001  (then nothing is known of the content)
             let_through(fault)
             log_once(
-                f"A rule of redact failed with {type(fault).__name__}: a function has to return "
-                "the dict of fields, each of its own type, and none may take longer than "
-                f"{BUDGET_SECONDS:.0f} s. Until it is fixed, calls are recorded without their text "
-                "and ids.",
+                f"A rule of redact failed with {type(fault).__name__}. Until it is fixed, calls "
+                "are recorded without their text and ids. A function has to return the dict of "
+                "fields, each of its own type; all rules together may take "
+                f"{BUDGET_SECONDS:.0f} s.",
                 key="redact failed",
             )
             self._counts.clear()

@@ -132,7 +132,7 @@ def doubt_of_folder(status: os.stat_result) -> str | None:
     if status.st_uid != os.geteuid():
         return f"belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())}"
     if status.st_mode & _OTHERS_WRITE:
-        return "may be written by others: chmod go-w"
+        return "may be written by others (chmod go-w)"
     return None
 
 
@@ -287,7 +287,7 @@ def _doubt_above(status: os.stat_result, *, is_volume: bool) -> str | None:
         return None
     if not status.st_mode & stat.S_IWOTH and _is_group_of_ours_alone(status.st_gid):
         return None
-    return "may be written by others: chmod go-w"
+    return "may be written by others (chmod go-w)"
 
 
 def _is_group_of_ours_alone(gid: int) -> bool:

@@ -60,7 +60,8 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
         console.print(terminal.heading("Processes", str(len(diagnosis.processes))))
         for process in diagnosis.processes:
             console.print(_process(process))
-            _print_wrapped(console, Text("    "), process.summary, "dim")
+            if not process.everything_arrived:  # else there is no more to say
+                _print_wrapped(console, Text("    "), process.summary, "dim")
     if diagnosis.journals:
         print_journals(console, diagnosis.journals)
     if diagnosis.cleaned:

@@ -107,7 +107,7 @@ def drain(
 
 @app.command()
 def retry(*, as_json: AsJson = False) -> None:
-    """Send again what MongoDB refused, once its rules, a validator say, have been mended.
+    """Send again what MongoDB refused, once its rules, a validator say, have been fixed.
 
     The exit code is 1 if something was refused again.
     """

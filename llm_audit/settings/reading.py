@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from llm_audit.errors import ConfigurationError, let_through, log_once
-from llm_audit.redaction.failing import without_text
 from llm_audit.settings.fields import SHORTEST_KEY, Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
@@ -104,6 +103,8 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]
 def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
     if name in {"redact", "redact_in_shipper"}:
+        from llm_audit.redaction.failing import without_text  # knows BSON, which takes time to load
+
         return without_text  # who sets it wants less to be stored, not all
     if name == "redaction_key":
         return SecretStr(token_hex(SHORTEST_KEY))

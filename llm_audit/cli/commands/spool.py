@@ -1,5 +1,6 @@
 """`llm-audit spool`: the journals on this machine, and what to do about them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,7 @@ def drain(
     that is not known when the time is over. The spool of another user is left alone, also by root.
     """
     from llm_audit import lifecycle
-    from llm_audit.diagnosis.journals import WAITING, check_spool, examine_journals
+    from llm_audit.diagnosis.journals import OTHER_TARGET, WAITING, check_spool, examine_journals
 
     settings = get_settings()
     if not settings.enabled:
@@ -89,13 +90,18 @@ def drain(
         collection.database.command("ping")
     nothing_left = lifecycle.recover(timeout_seconds)
     lifecycle.shutdown()
-    left = sum(journal.state == WAITING for journal in examine_journals(settings))
+    after = Counter(journal.state for journal in examine_journals(settings))
+    left, for_others = after[WAITING], after[OTHER_TARGET]
     if as_json:
         print_json({"shipped": before - left, "left": left, "nothing_left": nothing_left})
     else:
         shipped = f"{terminal.counted(before - left, 'journal')} of dead processes shipped"
         if nothing_left:
             end = ", nothing is left"
+            if for_others:
+                end += (
+                    f" for these settings; {for_others:,} for others: llm-audit doctor says which"
+                )
         elif left:
             end = f", {left:,} left: llm-audit doctor says why"
         else:  # the time was over before, or another process is at it

@@ -112,8 +112,12 @@ def test_journals_of_the_dead_are_shown_and_shipped(dead: str, shell: Shell, cal
     waiting = shell("spool", "status")
     [row] = map(json.loads, shell("spool", "status", "--json").lines)
 
+    elsewhere = shell("--database", "elsewhere", "spool", "drain")
     drained = shell("spool", "drain")
 
+    assert " ".join(elsewhere.output.split()).endswith(
+        "nothing is left for these settings; 1 for others: llm-audit doctor says which."
+    )
     assert "waiting" in waiting.output
     assert (row["state"], row["segments"]) == ("waiting", 1)
     assert drained.output == "1 journal of dead processes shipped, nothing is left.\n"

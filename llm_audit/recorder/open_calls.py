@@ -101,18 +101,12 @@ class OpenCalls:
         return call
 
     def unended(self, attempt_id: str | None) -> list[str]:
-        """Return the calls that one attempt of a task left open; every open call for None.
-
-        One whose start is still being recorded is not among them: nobody has its id yet, and if
-        recording stops meanwhile, its start goes to the next recorder.
-        """
+        """Return the calls that one attempt of a task left open; every open call for None."""
         with self._lock:
             return [
                 call_id
                 for call_id, call in self._calls.items()
-                if call.recorded
-                and not (call.over or call.unfinished)
-                and attempt_id in {None, call.attempt_id}
+                if not (call.over or call.unfinished) and attempt_id in {None, call.attempt_id}
             ]
 
     def ids(self) -> set[str]:

@@ -277,7 +277,7 @@ class Recorder:
             if of is not None:
                 of.recorded = True
         except JournalClosedError:  # stopped a moment ago by another thread
-            successor, fields = self._handed_on(op, call_id, fields, of)
+            successor, fields = self._handed_on(op, fields, of)
             successor.record(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
         except BaseException:
             if of is not None:
@@ -285,14 +285,15 @@ class Recorder:
             raise
 
     def _handed_on(
-        self, op: str, call_id: str, fields: dict[str, Any], of: OpenCall | None
+        self, op: str, fields: dict[str, Any], of: OpenCall | None
     ) -> tuple["Recorder", dict[str, Any]]:
         """Return who records it instead, and its fields there. The parameters: as of `record`."""
         successor = self._successor(None if op == START else self.settings)
-        if op == START:  # whoever adopts a journal closes the calls of the nonce it is named by
+        if op == START and of is not None and not (of.over or of.unfinished):
+            # whoever adopts a journal closes the calls of the nonce it is named by; one that was
+            # ended meanwhile, as this recorder was stopped, keeps the nonce that its end has
             fields = fields | {"process_nonce": successor.constants["process_nonce"]}
-            if (call := self.open_calls.get(call_id)) is not None:
-                call.origin = successor.origin
+            of.origin = successor.origin
         elif of is not None:
             fields = fields | {"process_nonce": self._nonce_of(of)}
         return successor, fields

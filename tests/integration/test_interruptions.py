@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ class Interrupting:
 class StopsOnce:
     """A rule in which recording is stopped, as by another thread; the next recorder asks again."""
 
-    def __init__(self) -> None:
-        self.stopped = False
+    def __init__(self, stop: Callable[[float], object] = process.stop) -> None:
+        self.stop, self.stopped = stop, False
 
     def __call__(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields as they are."""
         if not self.stopped:
             self.stopped = True
-            llm_audit.shutdown(PATIENCE)
+            self.stop(PATIENCE)
         return fields
 
 
@@ -202,6 +203,20 @@ def test_a_call_stopped_at_its_start_is_of_who_journals_it(
     assert recorder() is not earlier
     nonce = arrived(calls, call_id)["process_nonce"]
     assert nonce == recorder().constants["process_nonce"]
+
+
+def test_a_call_that_is_closed_while_it_begins_is_whole(recording: Recording, calls: Calls) -> None:
+    """Its start, which the next recorder takes, belongs to the end that the old one has written."""
+    recording(redact=StopsOnce(llm_audit.shutdown))
+    call_id = LLMLogger.start(model="m", messages=MESSAGES)
+    assert llm_audit.flush(PATIENCE)
+
+    call = arrived(calls, call_id)
+    assert (call["status"], call["ended_by"], call["model"]) == ("INCOMPLETE", "shutdown", "m")
+    LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "hi"})
+    assert llm_audit.flush(PATIENCE)
+    assert arrived(calls, call_id)["status"] == "SUCCESS"
+    assert calls.database["llm_audit_rejected"].count_documents({}) == 0
 
 
 def test_what_the_stopped_recorder_could_not_keep_is_no_loss(

@@ -8,7 +8,6 @@ from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 
 def begin(calls: OpenCalls, call_id: str, attempt_id: str | None = None) -> OpenCall:
     call = OpenCall(0, 0, "openai", "gpt-4o", attempt_id, f"trace of {call_id}")
-    call.recorded = True
     calls.begin(call_id, call)
     return call
 

@@ -18,17 +18,21 @@ from llm_audit.redaction.folding import folded
 NAMED = "named_secret"
 Found = tuple[int, int, str]
 
+# No text may take time out of proportion to its length. So nothing looks on without a bound from
+# each place where something may begin, if the next such place may be in what it has looked at.
+_SOON = 200  # characters, in which a key has a digit or a capital
+_HEAD_MAX = 1_000  # of a token that stands behind other such characters
 # No letter before it, but for that of an escaped line end: JSON in a text has \\nsk-...
 _BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf]))"
 _SHAPES = {
     "provider_key": (
         # OpenAI, Anthropic, OpenRouter, DeepSeek, LiteLLM and others; no word such as sk-learn
         r"sk-(?:(?:ant|proj|or|live|test|svcacct|admin|lf|None)-[\w-]{4,}"
-        r"|(?=[\w-]*[A-Z0-9])[\w-]{10,})"
+        rf"|(?=[\w-]{{0,{_SOON}}}[A-Z0-9])[\w-]{{10,}})"
         # Groq, Hugging Face, Replicate, LangSmith, xAI, NVIDIA and others
         r"|(?:gsk|hf|api_org|r8|fw|jina|e2b|lsv2_(?:pt|sk)|ntn|glsa|glc|sbp|lin_api)_[A-Za-z0-9]{16,}"
         r"|pcsk_[A-Za-z0-9]{4,}_[A-Za-z0-9]{16,}"
-        r"|(?:xai|pplx|nvapi|tvly|csk|pypi)-(?=[\w-]*\d)[\w-]{20,}"
+        rf"|(?:xai|pplx|nvapi|tvly|csk|pypi)-(?=[\w-]{{0,{_SOON}}}\d)[\w-]{{20,}}"
         r"|npm_[A-Za-z0-9]{30,}|do[opr]_v1_[0-9a-f]{32,}|dckr_pat_[\w-]{16,}|dapi[0-9a-f]{32}"
         r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}"
         r"|hvs\.[\w-]{20,}|discord(?:app)?\.com\\?/api\\?/webhooks\\?/\d+\\?/[\w-]{20,}"
@@ -42,7 +46,10 @@ _SHAPES = {
         r"xox[a-z]-[\w-]{8,}|xapp-\d-[\w-]{8,}|hooks\.slack\.com\\?/services\\?/[\w/\\]{8,}"
     ),
     "stripe_key": r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{8,}|whsec_[A-Za-z0-9+/=]{16,}",
-    "jwt": r"eyJ[\w=-]{4,}\.[\w=-]{4,}\.[\w=-]*(?:\.[\w=-]+\.[\w=-]+)?",
+    "jwt": (
+        rf"eyJ(?:(?:(?<![\w-]eyJ)|(?<=\\[nrtbf]eyJ))[\w-]{{4,}}|[\w-]{{4,{_HEAD_MAX}}})=*"
+        r"\.[\w=-]{4,}\.[\w=-]*(?:\.[\w=-]+\.[\w=-]+)?"
+    ),
 }
 _PRIVATE_KEY = (
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
@@ -50,9 +57,10 @@ _PRIVATE_KEY = (
 )
 _BEARER = r"\b[Bb][Ee][Aa][Rr][Ee][Rr] +(?P<bearer>[\w.~+/=-]{8,})"
 _BASIC = r"\b[Bb][Aa][Ss][Ii][Cc] +(?P<basic>[A-Za-z0-9+/_-]{6,}={0,2})"
+_USER = r"""[^\s/?\#"'<>@:\\[]"""
 _IN_URL = (
     r"""(?<=:)(?:\\?/){2}(?:[^\s/?\#"'<>@:\\[]*:(?!\[redacted:)(?P<url_password>[^\s/?\#"'<>]+)"""
-    r"""|(?P<url_user>(?=[^@]*\d)(?=[^@]*[A-Za-z])[^\s/?\#"'<>@:\\[]{12,}))@"""
+    rf"""|(?P<url_user>(?={_USER}*\d)(?={_USER}*[A-Za-z]){_USER}{{12,}}))@"""
 )
 _SHAPED = re.compile(
     _BEGINS

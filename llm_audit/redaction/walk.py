@@ -218,7 +218,10 @@ class Walk:
             return text, False
         rules = self._rules if escaped else ()  # else they find it in the text
         inside = Walk(rules, self._key, self._check, for_secrets=self._for_secrets)
-        clean = inside.value(value)
+        try:
+            clean = inside.value(value)
+        except RecursionError:  # Python reads more levels than it goes through
+            return text, False
         if not inside.counts:
             return text, True
         self.counts.update(inside.counts)

@@ -171,6 +171,39 @@ def test_the_password_of_a_url_may_hold_any_sign() -> None:
 
 
 @pytest.mark.timeout(60)
+def test_no_text_takes_a_look_for_secrets_out_of_proportion() -> None:
+    """In each, secrets seem to begin all the time, and never end: quadratic work takes minutes."""
+    for piece in (
+        "sk-aaaa-",
+        "xai-aaaa-",
+        "-eyJaaaa",
+        "-eyJaaaa" * 40 + "token=",
+        "see https://example.com/a and https://example.org/b token=",
+        "x://aaaaaaaaaaaaaaaaaaaa/ token=",
+    ):
+        text = piece * (400_000 // len(piece))
+        assert KEY not in stored(f"{text} {KEY} {text}"), piece
+
+
+@pytest.mark.parametrize("levels", [100, 600, 5_000])
+def test_json_of_many_levels_costs_a_call_nothing_else(levels: int) -> None:
+    """Python reads more levels than it goes through: the text is looked through as it is."""
+    text = f'{{"password": "{PASSWORD}", "a": {"[" * levels}1{"]" * levels}, "b": "kept"}}'
+    kept = stored(text)
+
+    assert PASSWORD not in kept
+    assert "kept" in kept
+
+
+def test_tokens_behind_other_words_are_found_whatever_their_length() -> None:
+    """A JWT may have a long head, padding, and a word before it."""
+    for head in ("eyJhbGci", f"eyJ{'a' * 3_000}", "eyJhbGci=="):
+        for before in ("", "x=", "at ", "\\n"):
+            assert head not in stored(f"{before}{head}.eyJzdWIiOiJ4In0.c2ln"), (before, head[:9])
+    assert "eyJhbGci" not in stored("session_eyJhbGciOiJ.eyJzdWIiOiJ4In0.c2ln")
+
+
+@pytest.mark.timeout(60)
 def test_many_names_that_are_replaced_alike_are_told_apart_in_no_time() -> None:
     """Ten thousand addresses as the names of one document: counted on, not tried one by one."""
     addresses = {f"a{n}@example.com": n for n in range(10_000)}

@@ -75,7 +75,8 @@ def _of_doubtful(diagnosis: Diagnosis) -> Iterator[str]:
     for path, why in islice(diagnosis.doubtful.items(), DOUBTFUL_NAMED):
         yield (
             f"{path} {why}: it is left alone, as somebody else may have put there what is in it. "
-            "If it is yours, look what is in it before you put that right; else remove it, or set "
+            "If that user's processes record into it, run the doctor as that user. If it is yours, "
+            "look what is in it before you put that right; else remove it, or set "
             "LLM_AUDIT_SPOOL_DIR to a folder that only the user of the processes that record may "
             "write."
         )

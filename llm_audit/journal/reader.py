@@ -246,7 +246,7 @@ class JournalReader:
                         segment.damaged = False
                         self._count_lost(segment, "damaged or unfinished")
                 except DoubtfulError as error:
-                    self._count_lost(segment, f"left alone: it {error.why}")
+                    self._count_lost(segment, f"not opened: it {error.why}")
                     segment.give_up()
                 except OSError as error:
                     if error.errno in TRANSIENT:

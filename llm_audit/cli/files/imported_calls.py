@@ -163,7 +163,7 @@ def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
     """Yield why a document cannot be a call: every list or sum would stumble over it."""
     call_id = document.get("_id")
     if not isinstance(call_id, str) or not call_id or known_identifier(call_id) != call_id:
-        yield "it has no _id of a call"
+        yield "it has no id of a call"
     status = document.get("status")
     if not isinstance(status, str) or status not in _STATUSES:
         yield "it has no status of a call"

@@ -109,7 +109,7 @@ def import_calls(
         say(f"refused: {reason}")
     if result.refused > SHOWN_REASONS and not as_json:
         for kind, count in result.refused_by_reason.items():
-            say(f"refused {count:,} times: {kind}")
+            say(f"refused {'once' if count == 1 else f'{count:,} times'}: {kind}")
     if result.refused:
         raise typer.Exit(FAILED)
 

@@ -307,7 +307,7 @@ def test_what_is_no_call_is_refused_and_the_rest_comes_in(
     assert [call["_id"] for call in documents(copy)] == ["a", "c"]
     assert [line.partition(": ")[2] for line in refused] == [
         f"refused: {file}, line 3: no JSON of a call (JSONDecodeError)",
-        f"refused: {file}, line 4: it has no _id of a call",
+        f"refused: {file}, line 4: it has no id of a call",
         f"refused: {file}, line 5: it has no status of a call",
         f"refused: {file}, line 6: no JSON of a call (InvalidId)",
     ]

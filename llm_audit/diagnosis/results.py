@@ -169,5 +169,5 @@ class Diagnosis(BaseModel):
     cleaned: list[str] = Field(default_factory=list, description="what was removed this time")
     problems: list[str] = Field(
         default_factory=list,
-        description="what to look at and the mends; empty if all is well",
+        description="what to look at and how to fix it; empty if all is well",
     )

@@ -253,7 +253,8 @@ class Recorder:
             told = (*notes, note)
         fits = not doubtful if op in _ASKED_ELSEWHERE else gate.fits(kept)
         doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes) if fits else None
-        if op == ENDED and (doc is None or lost is not None):
+        # who has stopped may have known of no rule for what is in the outcome, and of no own prices
+        if op == ENDED and (doc is None or lost is not None or not self.reads_ends_later):
             fields, notes = outcome_of(fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
             return

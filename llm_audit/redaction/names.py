@@ -6,6 +6,7 @@ from typing import Any
 from llm_audit.redaction.folding import folded
 
 _KEPT_MAX = 20_000  # names that are remembered; a program has some hundreds
+_LOOKED_AT = 128  # characters at the end of a name: it may be any text
 
 _BETWEEN = r"[\s_.-]?"  # words of a name
 _PARTS = re.compile(r"[\s_.-]+")
@@ -56,6 +57,7 @@ _verdicts: dict[str, bool] = {}
 
 def is_secret(name: str) -> bool:
     """Tell whether what has this name is a secret: any case, with or without separators."""
+    name = name[-_LOOKED_AT:]
     known = _verdicts.get(name)
     if known is None:
         if len(_verdicts) >= _KEPT_MAX:
@@ -65,7 +67,7 @@ def is_secret(name: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    plain = _PARTS.sub("", folded(name[-128:])[0]).lower()
+    plain = _PARTS.sub("", folded(name)[0]).lower()
     if (ending := _ENDING.search(plain)) and ending.start():
         plain = plain[: ending.start()]
     return plain == "auth" or bool(_SECRET_NAME.fullmatch(plain) and not _NO_TOKEN.fullmatch(plain))

@@ -11,6 +11,7 @@ import pytest
 from bson import Binary, Code, Regex
 
 from llm_audit import LLMLogger, audit_context, configure
+from llm_audit.redaction import names
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.rule import Rule
 from llm_audit.settings import Settings
@@ -183,6 +184,15 @@ def test_no_text_takes_a_look_for_secrets_out_of_proportion() -> None:
     ):
         text = piece * (400_000 // len(piece))
         assert KEY not in stored(f"{text} {KEY} {text}"), piece
+
+
+def test_texts_that_may_be_names_are_not_kept_in_memory() -> None:
+    """A list of bullet points has texts like options; each is looked at by its end."""
+    names._verdicts.clear()
+    points = [f"- {n} {'x' * 10_000} {KEY}" for n in range(100)]
+    stored({"list": points, **dict.fromkeys(points)})
+
+    assert sum(map(len, names._verdicts)) < 100_000
 
 
 @pytest.mark.parametrize("levels", [100, 600, 5_000])

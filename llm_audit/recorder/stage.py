@@ -4,6 +4,7 @@ What they look for is on this machine's disk, in the journal, until it has been 
 """
 
 import math
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from typing import Any
 
 import bson
 
-from llm_audit.encoding.externalise import is_media
 from llm_audit.encoding.moved import reference_in
 from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import log_once
@@ -26,6 +26,11 @@ from llm_audit.settings import Settings
 NAME = "redact_in_shipper"
 _OWNS = (OWN, ENDED)
 _STARTS_MAX = 10_000  # whose outcome is still to come
+# How media begin, as far as a preview shows it: text may begin with a line of dashes, or as a URL.
+_MEDIA_BEGINS = re.compile(
+    r"(?:data:[\w.+-]{1,64}/[\w.+-]{1,64}(?:;[\w.=+-]{1,64}){0,4};base64,)?"
+    r"(?=[^\d]*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9+/_=-]+"
+)
 
 
 class Stage:
@@ -126,7 +131,7 @@ class _Unseen:
         reference = reference_in(value)
         if reference is None:
             return {key: self.taken_from(item) for key, item in value.items()}
-        if reference.kind == "bytes" or is_media(value.get("preview", " ")):
+        if reference.kind == "bytes" or _MEDIA_BEGINS.fullmatch(value.get("preview", "")):
             return value
         self.hashes.add(reference.sha256)
         mark = replacement("remove", NAME, "", None)

@@ -95,19 +95,23 @@ def test_text_that_no_rule_can_see_is_left_out(calls: Calls, recording: Recordin
     """What was too large for a document lies in a file beside it; media are kept."""
     settings = recording(redact_in_shipper=Rule("person", NAME))
     picture = base64.b64encode(os.urandom(300_000)).decode()
+    url = f"data:image/png;base64,{picture}"
+    # which begin like media
+    texts = [f"data:text/plain,{NAME} " * 10_000, f"{'=' * 99}\n" + f"{NAME} " * 1_300_000]
     call_id = LLMLogger.start(
         model="m",
-        messages=[{"role": "user", "content": [picture, f"{NAME} " * 1_300_000]}],
+        messages=[{"role": "user", "content": [picture, url, *texts]}],
         metadata={"about": NAME},
     )
     assert llm_audit.flush(PATIENCE)
     call = calls.find_one({"_id": call_id}) or {}
-    kept, gone = call["messages"][0]["content"]
+    *kept, first, second = call["messages"][0]["content"]
+    media = [hashlib.sha256(one.encode()).hexdigest() for one in (picture, url)]
 
-    assert gone == "[redacted:redact_in_shipper]"
-    assert kept["gridfs_id"].hex() == hashlib.sha256(picture.encode()).hexdigest()
-    assert call["media"] == [kept["gridfs_id"].hex()]
-    assert call["redacted"] == {"redact_in_shipper": 1, "person": 1}
+    assert first == second == "[redacted:redact_in_shipper]"
+    assert [one["gridfs_id"].hex() for one in kept] == media
+    assert {*call["media"]} == {*media}
+    assert call["redacted"] == {"redact_in_shipper": 2, "person": 1}
     assert any("too large for redact_in_shipper" in note for note in call["encoding_notes"])
     recording()  # ends what recorded before
     assert not [*settings.spool_dir.rglob("*.blob")]

@@ -423,11 +423,12 @@ def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
         folder.ensure()
     except OSError as error:
         let_through(error)
-        what = "is not safe" if isinstance(error, DoubtfulError) else "cannot be written"
+        why = f"cannot be written ({error.strerror})"
+        if isinstance(error, DoubtfulError):
+            why = f"is not safe: {error.strerror}"
         message = (
-            f"spool_dir {settings.spool_dir} {what} ({error.strerror}): give this process a folder "
-            "of its own on a local disk through llm_audit.configure(spool_dir=...) or "
-            "LLM_AUDIT_SPOOL_DIR."
+            f"spool_dir {settings.spool_dir} {why}. Give this process a folder of its own on a "
+            "local disk through llm_audit.configure(spool_dir=...) or LLM_AUDIT_SPOOL_DIR."
         )
         if settings.strict:
             raise ConfigurationError(message) from None

@@ -46,7 +46,7 @@ class Stage:
         self._starts: OrderedDict[str, _Start] = OrderedDict()
 
     def __call__(self, record: Record) -> Record:
-        """Return a record as it may be sent; without its content, where that cannot be told."""
+        """Return a record as it may be sent; without text and ids, where that cannot be told."""
         began = self._start_of(record)
         try:
             # what could not be read before is read here: rules for fields have to find them
@@ -55,7 +55,7 @@ class Stage:
         except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)
             log_once(
                 f"redact_in_shipper failed with {type(fault).__name__}: until it is fixed, calls "
-                "are stored without their content."
+                "are stored without their text and ids."
             )
             rest, gone = unsaid(record, f"dropped: {NAME} failed")
             return rest._replace(redacted=_counted(record, began, Counter({NAME: gone})))

@@ -9,7 +9,7 @@ from typing import Any
 from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
 from llm_audit.errors import let_through, log_once
 from llm_audit.redaction import functions, secrets
-from llm_audit.redaction.failing import NOTE, STATUSES, without_text
+from llm_audit.redaction.failing import NOTE, STATUSES, NoRulesError, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
@@ -165,13 +165,14 @@ class Rewriting:
             clean = self.attempt(document)
         except BaseException as fault:  # noqa: BLE001  (then nothing is known of the content)
             let_through(fault)
-            log_once(
-                f"A rule of redact failed with {type(fault).__name__}. Until it is fixed, calls "
-                "are recorded without their text and ids. A function has to return the dict of "
-                "fields, each of its own type; all rules together may take "
-                f"{BUDGET_SECONDS:.0f} s.",
-                key="redact failed",
-            )
+            if not isinstance(fault, NoRulesError):
+                log_once(
+                    f"A rule of redact failed with {type(fault).__name__}. Until it is fixed, "
+                    "calls are recorded without their text and ids. A function has to return the "
+                    "dict of fields, each of its own type; all rules together may take "
+                    f"{BUDGET_SECONDS:.0f} s.",
+                    key="redact failed",
+                )
             self._counts.clear()
             self.failed = f"{', '.join(name for name in names_given if name not in kept)}: {NOTE}"
             clean = kept

@@ -16,6 +16,19 @@ _TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)
 STATUSES = frozenset(status.value for status in LLMCallStatusEnum)
 
 
+class NoRulesError(Exception):
+    """The settings want redaction, and do not say which; that has been told already."""
+
+
+def no_rules(_fields: dict[str, Any]) -> dict[str, Any]:
+    """Stand for rules that nobody knows.
+
+    Raises:
+        NoRulesError: Always.
+    """
+    raise NoRulesError
+
+
 def without_text(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what remains of a document where its content must not be stored: figures and times.
 

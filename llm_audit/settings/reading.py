@@ -103,9 +103,9 @@ def _validated(values: dict[str, Any]) -> tuple[Settings | None, dict[str, str]]
 def _fallback(name: str) -> Any:
     """Return what takes the place of a wrong variable."""
     if name in {"redact", "redact_in_shipper"}:
-        from llm_audit.redaction.failing import without_text  # knows BSON, which takes time to load
+        from llm_audit.redaction.failing import no_rules  # knows BSON, which takes time to load
 
-        return without_text  # who sets it wants less to be stored, not all
+        return no_rules  # who sets it wants less to be stored, not all
     if name == "redaction_key":
         return SecretStr(token_hex(SHORTEST_KEY))
     default = Settings.model_fields[name].get_default(call_default_factory=True)

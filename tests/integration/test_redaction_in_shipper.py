@@ -54,7 +54,8 @@ def record() -> str:
         metadata={NAME: {"deep": [NAME]}},
     )
     LLMLogger.score(call_id, "good", value=True, comment=f"{NAME} liked it")
-    LLMLogger.complete(call_id, response_message={"role": "assistant", "content": NAME})
+    answer = {"role": "assistant", "content": NAME}
+    LLMLogger.complete(call_id, response_message=answer, tokens={"prompt_tokens": 7})
     return call_id
 
 
@@ -170,6 +171,7 @@ def test_a_stage_that_fails_costs_the_text_and_holds_nothing_up(
     assert NAME not in str(found) + caplog.text
     assert [call["status"] for call in found] == ["SUCCESS", "SUCCESS"]
     assert all(call["redacted"] for call in found)
+    assert [call["prompt_tokens"] for call in found] == [7, 7]
     assert sum("redact_in_shipper" in line for line in caplog.messages) == 1
 
 

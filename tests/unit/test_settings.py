@@ -221,6 +221,8 @@ def test_a_redact_variable_keeps_content_off_the_disk(
     [journal] = tmp_path.rglob("*.bson")
     assert b"hunter2" not in journal.read_bytes()
     assert b"latency_ms" in journal.read_bytes()
+    assert b"a rule of redact failed" in journal.read_bytes()  # each call says what it lacks
+    assert not any("rule of redact failed" in line for line in caplog.messages)
     [line] = [line for line in caplog.messages if "REDACT" in line]
     assert "llm_audit.configure(redact=...)" in line
     assert "calls are recorded without their text and ids" in line

@@ -129,7 +129,7 @@ def end_calls_of_attempt(
 
 
 def retry_rejected() -> RetryResult:
-    """Send again what MongoDB refused, once its rules, a validator say, have been mended.
+    """Send again what MongoDB refused, once its rules, a validator say, have been fixed.
 
     Returns:
         How many records arrived, and how many were refused again and are still kept.

@@ -24,7 +24,7 @@ class Shortfall(BaseModel):
 
     what: str
     why: str = Field(description="the server's own words")
-    instead: str = Field(description="what follows, and the mend")
+    instead: str = Field(description="what follows, and how to fix it")
 
 
 class ProcessReport(TolerantModel):

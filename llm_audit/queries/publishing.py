@@ -35,7 +35,7 @@ def create_views(database: Database[dict[str, Any]], collection: str) -> dict[st
     if existing.pop(collection, {}).get("type") != "collection":
         raise UsageError(
             f"collection: there is no collection {collection} in the database {database.name}; "
-            "mend its name, or let llm_audit.init() create it."
+            "fix its name, or let llm_audit.init() create it."
         )
     for name, found in existing.items():
         if found["type"] != "view":

@@ -83,7 +83,7 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
     match error:
         case driver.PyMongoError() if is_wrong_password(error):
             plain = UnavailableError(
-                f"{place} does not let us in: {describe(error)}. Mend {place.url}."
+                f"{place} does not let us in: {describe(error)}. Fix {place.url}."
             )
         case driver.ExecutionTimeout():
             plain = LLMAuditError(
@@ -95,13 +95,13 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
         case driver.InvalidName():
             name = "database" if str(error).startswith("database") else "collection"
             plain = ConfigurationError(
-                f"The setting {name} is wrong ({error}): mend LLM_AUDIT_{name.upper()} or --{name}."
+                f"The setting {name} is wrong ({error}): fix LLM_AUDIT_{name.upper()} or --{name}."
             )
         case driver.ConfigurationError() | ValueError() | OSError() if not _is_dns(place, error):
             # of a URL that it cannot take apart, the driver may quote a part of the password
             reason = error if place.hosts else MONGO_URL_SHAPE
             plain = ConfigurationError(
-                f"The setting mongo_url is wrong ({reason}): mend {place.url}."
+                f"The setting mongo_url is wrong ({reason}): fix {place.url}."
             )
         case driver.InvalidOperation():
             plain = UsageError(
@@ -124,7 +124,7 @@ def _refused(place: _Place, error: driver.OperationFailure) -> LLMAuditError:
         return _unavailable(place, describe(error))
     if error.code == INVALID_NAMESPACE:
         return ConfigurationError(
-            f"{place.collection} cannot be the name of a collection: mend the setting database or "
+            f"{place.collection} cannot be the name of a collection: fix the setting database or "
             "collection."
         )
     if is_unsupported(error):
@@ -159,7 +159,7 @@ def _missing_right(place: _Place, error: driver.OperationFailure) -> str:
     """Name the right that a user lacks, as far as MongoDB says it."""
     found = _FORBIDDEN.search(str((error.details or {}).get("errmsg", "")))
     if found is None:
-        return f"it wants a user who has the right. Mend {place.url}."
+        return f"it wants a user who has the right. Fix {place.url}."
     return (
         f"the user has no right to {found[2]} in the database {found[1]}. Let an "
         "administrator grant a role that has it, such as readWrite there."

@@ -130,7 +130,7 @@ def mend_of(error: OperationFailure) -> str:
         return "add retryWrites=false to mongo_url."
     if is_unsupported(error):
         return "see the page about servers like MongoDB."
-    return "mend what refuses it."
+    return "fix what refuses it."
 
 
 @contextmanager

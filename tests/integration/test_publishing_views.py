@@ -87,7 +87,7 @@ def test_a_collection_in_the_way_is_named(database: Database[Call]) -> None:
 
 def test_a_mistyped_collection_is_named(database: Database[Call]) -> None:
     """Views of a collection that is not there would stay empty, so there are none."""
-    with pytest.raises(UsageError, match=r"no collection llm_cals .* mend its name"):
+    with pytest.raises(UsageError, match=r"no collection llm_cals .* fix its name"):
         create_views(database, "llm_cals")
 
     assert database.list_collection_names() == []

@@ -60,7 +60,7 @@ def test_a_wrong_password_is_what_has_to_be_mended(
 
     assert ended.code == 3
     assert "does not let us in: user or password is wrong; if the user is" in ended.errors
-    assert "?authSource=admin. Mend LLM_AUDIT_MONGO_URL" in ended.errors
+    assert "?authSource=admin. Fix LLM_AUDIT_MONGO_URL" in ended.errors
     assert "start it" not in ended.errors
     assert "wr0ng" not in ended.errors
 
@@ -81,7 +81,7 @@ def test_who_gives_no_user_is_told_so(shell: Shell, guarded: GuardedMongod) -> N
     ended = shell("--mongo-url", f"mongodb://{HOST}:{guarded.port}", "calls")
 
     assert ended.code == 3
-    assert "it wants a user who has the right. Mend LLM_AUDIT_MONGO_URL" in ended.errors
+    assert "it wants a user who has the right. Fix LLM_AUDIT_MONGO_URL" in ended.errors
 
 
 def test_help_needs_no_url(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

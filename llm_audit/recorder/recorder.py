@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -262,8 +263,10 @@ class Recorder:
         redacted = (of and op != START and of.redacted) or NOTHING
         if doc is None or not self.redaction.is_clean(doc, kept):
             rewriting = Rewriting(self.redaction, of and of.call_type, doc)
-            doc, changes, names, media_lost = self._encode_carefully(kept, max_bytes, rewriting)
-            if op == ENDED and rewriting.failed is not None:  # its figures are in what is left out
+            most = sys.maxsize if op == ENDED else max_bytes
+            doc, changes, names, media_lost = self._encode_carefully(kept, most, rewriting)
+            # its figures are in what is left out; or what was put in is longer than what was there
+            if op == ENDED and (rewriting.failed is not None or len(doc) > max_bytes):
                 fields, notes = outcome_of(fields)
                 self.record(OWN, call_id, key, fields, notes, of=of)
                 return

@@ -1,6 +1,7 @@
 """The user's redact rule: applied before anything is written."""
 
 import copy
+import json
 import logging
 import os
 from collections import UserDict
@@ -323,3 +324,17 @@ def test_what_is_journaled_twice_is_counted_once(calls: Calls) -> None:
         call = calls.find_one({"_id": call_id})
         assert call
         assert call["redacted"] == {"email": 3, "jwt": 1}
+
+
+def test_an_answer_that_grows_as_it_is_redacted_is_kept(recording: Recording, calls: Calls) -> None:
+    """Where it becomes too long to be read by whoever ships it, it is read before."""
+    recording()
+    call_id = LLMLogger.start(model="m", messages=[])
+    content = json.dumps([{"password": "ab12"}] * 60_000)
+    LLMLogger.complete(call_id, response_message={"role": "assistant", "content": content})
+    call = arrived(calls, call_id)
+
+    clean = content.replace("ab12", "[redacted:named_secret]")
+    assert call["response_message"]["content"] == clean
+    assert call["redacted"] == {"named_secret": 60_000}
+    assert "encoding_notes" not in call

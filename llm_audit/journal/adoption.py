@@ -138,7 +138,7 @@ def _is_free_of_the_dead(
 
 def _say_left_alone(path: Path, why: str) -> None:
     log_once(
-        f"{path} is left alone ({why}), and so is all else in the spool that may be somebody "
+        f"{path} {why}. It is left alone, and so is all else in the spool that may be somebody "
         "else's: llm-audit doctor names it.",
         key="left alone",
     )

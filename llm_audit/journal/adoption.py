@@ -68,7 +68,7 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
     yield from _adopted(looking.folders_in(target_folder), other_kernels)
     for path, why in looking.doubts_in(target_folder).items():
         if path.parent == target_folder:  # else nothing is recorded there, which is said
-            _say_left_alone(path, why)
+            _say_left_alone(f"{path} {why}")
 
 
 def waiting_elsewhere(
@@ -110,7 +110,7 @@ def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
                 let_through(error)  # else its owner lives, or another process was faster
             os.close(descriptor)
     except DoubtfulError as error:
-        _say_left_alone(path, str(error.strerror))
+        _say_left_alone(str(error.strerror))
     except OSError as error:
         let_through(error)  # else adopted and removed by somebody else, or no folder of a process
     return None
@@ -130,15 +130,15 @@ def _is_free_of_the_dead(
         return False
     owner = owners.read_owner(descriptor)
     if why := looking.doubt_of_owner(path.name, owner):
-        _say_left_alone(path, why)
+        _say_left_alone(f"{path} {why}")
         return False
     same_kernel = owner.get("boot_id") == owners.boot_id()
     return same_kernel or other_kernels.is_dead(path, status.st_mtime)
 
 
-def _say_left_alone(path: Path, why: str) -> None:
+def _say_left_alone(why: str) -> None:
     log_once(
-        f"{path} {why}. It is left alone, and so is all else in the spool that may be somebody "
+        f"{why}. It is left alone, and so is all else in the spool that may be somebody "
         "else's: llm-audit doctor names it.",
         key="left alone",
     )

@@ -49,21 +49,21 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
     # a dict without containers in it is untracked: as often as not that of a message
     inside: Collection[Any] = values.values()
     for _ in range(_LEVELS):
-        found = [v for v in inside if is_tracked(v) and issubclass(type(v), _CONTAINERS)]
+        found = []
+        for one in filter(is_tracked, inside):
+            if issubclass(type(one), _CONTAINERS):
+                found.append(one)
+                most -= len(one)
         if not found or most < 0:
             return most >= 0
-        most -= sum(map(len, found))
-        if most < 0:
-            return False
         inside = get_referents(*found)
-        most -= _untracked(inside)
+        if len(inside) > _BROAD:
+            most -= _untracked(inside)
     return False
 
 
 def _untracked(inside: Collection[Any]) -> int:
-    """Return how many values are in dicts that hold no container, where these are many."""
-    if len(inside) <= _BROAD:
-        return 0
+    """Return how many values are in dicts that hold no container, if only to catch many."""
     return sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
 
 
@@ -103,7 +103,8 @@ def is_within(value: Any, most: int) -> bool:
         if most < 0:
             return False
         inside = get_referents(*found)
-        most -= _untracked(inside)
+        if len(inside) > _BROAD:
+            most -= _untracked(inside)
     return True  # it holds itself, or is so deep, which whoever writes it out notices
 
 

@@ -113,7 +113,8 @@ def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
         len(raw) <= media_limit_bytes
         # a single byte is found ten times as fast
         and (_SUBTYPE not in raw or _MARK not in raw)
-        and raw.rfind(b"$id\0") < 0  # twice as fast from the right as from the left
+        # twice as fast from the right as from the left
+        and (b"$" not in raw or raw.rfind(b"$id\0") < 0)
         # the same after a full-width dollar
         and (b"\x84" not in raw or raw.rfind(b"\x84id\0") < 0)
         # every level has its type byte, \3 or \4; bytes.count takes three times as long

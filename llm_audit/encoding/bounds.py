@@ -32,6 +32,7 @@ _LEVELS = 100
 _DEEPEST = 1_000  # as deep as Python writes anything out
 _BROAD = 1_000
 _LONG, _AGAIN = 10_000, 8  # characters; how much less a look at what is known costs
+_TEXT_A_VALUE = 10_000  # characters that take no longer to write out than another value
 _WIDE = 2  # how much more a character beyond ASCII does
 
 
@@ -91,7 +92,8 @@ def is_within(value: Any, most: int) -> bool:
     """Tell the same of anything, looking also into what dumps or writes itself out with all in it.
 
     Args:
-        value: A container, an object of pydantic's, a dataclass or an exception; all else is one.
+        value: A container, an object of pydantic's, a dataclass or an exception; all else is one,
+            and a long text in one of these several.
         most: As above.
     """
     inside = [value]
@@ -105,6 +107,8 @@ def is_within(value: Any, most: int) -> bool:
         inside = get_referents(*found)
         if len(inside) > _BROAD:
             most -= _untracked(inside)
+        texts = (one for one in inside if type(one) is str or type(one) is bytes)
+        most -= sum(len(text) // _TEXT_A_VALUE for text in texts)
     return True  # it holds itself, or is so deep, which whoever writes it out notices
 
 

@@ -16,7 +16,8 @@ MAX_CHARACTERS = 20_000
 _CAUSES_MAX = 8
 _FRAMES_MAX = 1_000
 _CHAIN_MAX = 1_000  # exceptions in a traceback
-_ARGUMENTS_MAX, _ARGUMENTS_LONGEST = 10_000, 1_000_000  # values in one, characters in its texts
+_ARGUMENTS_MAX = 10_000  # values in one
+_SAID_MAX = 1_000_000  # characters in the texts of all of these
 _TELLING_CHARACTERS = 8  # a shorter text may be in another by chance
 CAUSE_BY_NAME = {
     "SoftTimeLimitExceeded": "soft_time_limit",
@@ -207,15 +208,16 @@ def _can_be_written(error: BaseException) -> bool:
     """Tell whether an exception and all that it is chained with are few, and say little."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
+    long = 0
     while waiting:
         one = waiting.pop()
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
         said = (*one.args, *getattr(one, "__notes__", ()))
-        long = sum(len(text) for text in said if isinstance(text, str | bytes))
+        long += sum(len(text) for text in said if isinstance(text, str | bytes))
         few = is_within(said, _ARGUMENTS_MAX)
-        if len(seen) > _CHAIN_MAX or not few or long > _ARGUMENTS_LONGEST:
+        if len(seen) > _CHAIN_MAX or not few or long > _SAID_MAX:
             return False
         inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
         waiting += (one.__cause__, one.__context__, *inner[:_CHAIN_MAX])

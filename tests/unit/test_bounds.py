@@ -1,6 +1,7 @@
 """What is huge or has no end is recorded as far as there is room, and says what is missing."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import reduce
@@ -16,7 +17,9 @@ from llm_audit import LLMLogger, audit_context
 from llm_audit.encoding import bounds
 from llm_audit.encoding.bounds import are_within
 from llm_audit.encoding.notes import Notes
+from llm_audit.encoding.safe_text import safe_repr
 from llm_audit.encoding.sanitise import sanitise
+from llm_audit.given.failures import error_fields
 from llm_audit.settings import changed_settings
 from llm_audit.testing.records import RecordedCalls
 
@@ -251,6 +254,22 @@ nested = st.recursive(
     ),
     max_leaves=30,
 )
+
+
+def test_a_text_that_is_there_many_times_is_not_written_out_each_time() -> None:
+    """Small as it is in memory, it would take the process all that the machine has."""
+    text = "a" * 1_000_000
+    chained: BaseException | None = None
+    for _ in range(200):
+        error = ValueError(text)
+        error.__context__, chained = chained, error
+    for said in (ValueError([text] * 200), chained, [text] * 200, {"a": [(text,) * 200]}):
+        tracemalloc.start()
+        error_fields(said)
+        safe_repr(said)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20_000_000, type(said)
 
 
 @given(nested, st.integers(0, 60))

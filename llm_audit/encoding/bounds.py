@@ -88,27 +88,32 @@ def are_readable(values: Mapping[str, Any], most: int = MAX_READ) -> bool:
     return most >= 0
 
 
-def is_within(value: Any, most: int) -> bool:
+def is_within(value: Any, most: int, *, written_out: bool = False) -> bool:
     """Tell the same of anything, looking also into what dumps or writes itself out with all in it.
 
     Args:
-        value: A container, an object of pydantic's, a dataclass or an exception; all else is one,
-            and a long text in one of these several.
+        value: A container, an object of pydantic's, a dataclass or an exception; all else is one.
         most: As above.
+        written_out: Whether a long text in it counts as several, as it is copied.
     """
     inside = [value]
     for _ in range(_DEEPEST):
-        found = [one for one in inside if is_tracked(one) and _holds(one)]
+        found = [
+            one
+            for one in inside
+            if (is_tracked(one) or (written_out and type(one) in _CONTAINERS)) and _holds(one)
+        ]
         if not found or most < 0:
             return most >= 0
         most -= sum(len(one) if issubclass(type(one), _CONTAINERS) else 1 for one in found)
         if most < 0:
             return False
         inside = get_referents(*found)
-        if len(inside) > _BROAD:
+        if written_out:
+            texts = (one for one in inside if type(one) is str or type(one) is bytes)
+            most -= sum(len(text) // _TEXT_A_VALUE for text in texts)
+        elif len(inside) > _BROAD:
             most -= _untracked(inside)
-        texts = (one for one in inside if type(one) is str or type(one) is bytes)
-        most -= sum(len(text) // _TEXT_A_VALUE for text in texts)
     return True  # it holds itself, or is so deep, which whoever writes it out notices
 
 

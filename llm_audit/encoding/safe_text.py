@@ -26,7 +26,7 @@ def escape_surrogates(text: str) -> str:
 def safe_repr(value: Any, render: Callable[[Any], str] = repr) -> str:
     """Return the repr of anything, at most 2,000 characters of it, or a marker if it raises."""
     try:
-        if not is_within(value, MAX_REPR_VALUES):
+        if not is_within(value, MAX_REPR_VALUES, written_out=True):
             raise TooMuchError  # noqa: TRY301  (like a container whose repr raises)
         text = str.__str__(render(value))
     except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)

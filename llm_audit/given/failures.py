@@ -216,7 +216,7 @@ def _can_be_written(error: BaseException) -> bool:
         seen.add(id(one))
         said = (*one.args, *getattr(one, "__notes__", ()))
         long += sum(len(text) for text in said if isinstance(text, str | bytes))
-        few = is_within(said, _ARGUMENTS_MAX)
+        few = is_within(said, _ARGUMENTS_MAX, written_out=True)
         if len(seen) > _CHAIN_MAX or not few or long > _SAID_MAX:
             return False
         inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
@@ -237,7 +237,7 @@ def _forget_source(part: traceback.TracebackException) -> None:
 
 def _text(value: object) -> str:
     try:
-        if not is_within(value, _ARGUMENTS_MAX):
+        if not is_within(value, _ARGUMENTS_MAX, written_out=True):
             raise TooMuchError  # noqa: TRY301  (like one whose text raises)
         return str(value)
     except BaseException as error:  # noqa: BLE001  (a hostile __str__ must not hide the call's end)

@@ -1,6 +1,7 @@
 """What is huge or has no end is recorded as far as there is room, and says what is missing."""
 
 import asyncio
+import gc
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -263,7 +264,9 @@ def test_a_text_that_is_there_many_times_is_not_written_out_each_time() -> None:
     for _ in range(200):
         error = ValueError(text)
         error.__context__, chained = chained, error
-    for said in (ValueError([text] * 200), chained, [text] * 200, {"a": [(text,) * 200]}):
+    lists: list[Any] = [[text] * 200, [{"a": text}] * 200, {"a": [(text,) * 200]}]
+    gc.collect()  # which forgets dicts and tuples that hold no container
+    for said in (*lists, *map(ValueError, lists), chained):
         tracemalloc.start()
         error_fields(said)
         safe_repr(said)

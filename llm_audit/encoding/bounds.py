@@ -6,6 +6,7 @@ A list may be in another one many times: small as it is in memory, written out i
 from collections.abc import Collection, Mapping
 from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -26,7 +27,8 @@ MAX_SECONDS = 2.0
 """For the code of the user's own objects in a record that is copied; later ones are not asked."""
 
 _CONTAINERS = (dict, list, tuple)
-_HOLDERS = (*_CONTAINERS, set, frozenset, BaseModel, BaseException)
+_UNTRACKED = frozenset({dict, tuple})  # at times, where they hold no container
+_HOLDERS = (*_CONTAINERS, set, frozenset, MappingProxyType, BaseModel, BaseException)
 _NUMBERS = frozenset({int, float})
 _LEVELS = 100
 _DEEPEST = 1_000  # as deep as Python writes anything out
@@ -55,6 +57,8 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
             if issubclass(type(one), _CONTAINERS):
                 found.append(one)
                 most -= len(one)
+            elif issubclass(type(one), Mapping):  # which may make up what it holds, without end
+                return False
         if not found or most < 0:
             return most >= 0
         inside = get_referents(*found)
@@ -64,8 +68,8 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
 
 
 def _untracked(inside: Collection[Any]) -> int:
-    """Return how many values are in dicts that hold no container, if only to catch many."""
-    return sum(len(one) for one in inside if type(one) is dict and not is_tracked(one))
+    """Return how many values are in dicts and tuples that hold no container."""
+    return sum(len(one) for one in inside if type(one) in _UNTRACKED and not is_tracked(one))
 
 
 def are_readable(values: Mapping[str, Any], most: int = MAX_READ) -> bool:

@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import reduce
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -70,6 +71,23 @@ def mapped(items: list[Any]) -> dict[str, Any]:
     return {str(number): item for number, item in enumerate(items)}
 
 
+def read_only(items: list[Any]) -> Mapping[str, Any]:
+    return MappingProxyType(mapped(items))
+
+
+class Endless(Mapping[str, Any]):
+    """A mapping that holds nothing, and gives itself twice."""
+
+    def __getitem__(self, name: str) -> Any:
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("ab")
+
+    def __len__(self) -> int:
+        return 2
+
+
 def modelled(items: list[Any]) -> Model:
     return Model.model_construct(held=items)
 
@@ -92,6 +110,8 @@ BOMBS: dict[str, Any] = {
     "error": as_error(bomb()),
     "many": [{"n": n} for n in range(5_000)],
     "names": {Stranger(): n for n in range(5_000)},
+    "read-only": bomb(kind=read_only),
+    "endless": Endless(),
 }
 
 
@@ -277,13 +297,13 @@ def test_a_text_that_is_there_many_times_is_not_written_out_each_time() -> None:
 
 @given(nested, st.integers(0, 60))
 def test_the_quick_count_is_no_smaller_than_a_plain_one(value: Any, most: int) -> None:
-    """Where it says that values are few, they are, but for those of small dicts of single ones."""
+    """Where it says that values are few, they are, but for leaves in small dicts and tuples."""
 
     def count(value: Any) -> int:
         if not isinstance(value, dict | list | tuple):
             return 0
         items = list(value.values() if isinstance(value, dict) else value)
-        leaves = isinstance(value, dict) and not any(
+        leaves = isinstance(value, dict | tuple) and not any(
             isinstance(i, dict | list | tuple) for i in items
         )
         return (0 if leaves else len(items)) + sum(map(count, items))

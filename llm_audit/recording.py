@@ -7,6 +7,7 @@ from typing import Any
 from llm_audit import gate, misspelt
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
+from llm_audit.encoding.bounds import TooMuchError
 from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.given import arguments, failures, outcomes
 from llm_audit.ids import new_call_id
@@ -134,6 +135,8 @@ def _end_of(
         fields = outcomes.fields_told(said, asked)
     except (UsageError, ConfigurationError):
         raise
+    except TooMuchError as fault:  # which is no mistake of who calls
+        return outcomes.unread_fields(given, fault)
     except BaseException as fault:  # noqa: BLE001  (a foreign object may raise anything)
         not_recorded("reading how it ended", fault)
         return outcomes.unread_fields(given, fault)

@@ -3,12 +3,13 @@
 A list may be in another one many times: small as it is in memory, written out it has no end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
 from types import MappingProxyType
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel
 
 from llm_audit.runtime import clock
@@ -57,7 +58,8 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
             if issubclass(type(one), _CONTAINERS):
                 found.append(one)
                 most -= len(one)
-            elif issubclass(type(one), Mapping):  # which may make up what it holds, without end
+            elif issubclass(type(one), Mapping) and type(one) is not RawBSONDocument:
+                # it may make up what it holds, without end
                 return False
         if not found or most < 0:
             return most >= 0
@@ -75,20 +77,28 @@ def _untracked(inside: Collection[Any]) -> int:
 def are_readable(values: Mapping[str, Any], most: int = MAX_READ) -> bool:
     """Tell whether there are few enough values to be taken apart; a list of numbers is one.
 
+    What is in itself is read to where it comes again, so it is counted as often.
+
     Args:
         values: As above.
         most: How many there may be.
     """
     if are_within(values, most):
         return True
-    waiting: list[Any] = [values]
-    while waiting and most >= 0:
-        inner = waiting.pop()
-        items = inner.values() if issubclass(type(inner), dict) else inner
-        if type(inner) is list and _NUMBERS.issuperset(map(type, inner)):
-            items = ()
-        most -= 1 + len(items)
-        waiting += [one for one in items if issubclass(type(one), _CONTAINERS)]
+    walk: list[Iterator[Any]] = [iter((values,))]
+    above = [id(None)]  # what each level of the walk is in
+    while walk and most >= 0:
+        inner = next(walk[-1], None)
+        if inner is None:
+            walk.pop()
+            above.pop()
+        elif issubclass(type(inner), _CONTAINERS) and id(inner) not in above[-_LEVELS:]:
+            items = inner.values() if issubclass(type(inner), dict) else inner
+            if type(inner) is list and _NUMBERS.issuperset(map(type, inner)):
+                items = ()
+            most -= 1 + len(items)
+            walk.append(one for one in items if issubclass(type(one), _CONTAINERS))
+            above.append(id(inner))
     return most >= 0
 
 

@@ -81,11 +81,17 @@ def fork_often(recording: Recording) -> None:
 
 def record_in_signal_handlers(recording: Recording) -> None:
     """Record in the main thread while a signal interrupts it all the time to record as well."""
-    signal.signal(signal.SIGALRM, lambda *_: recording.record_call())
-    signal.setitimer(signal.ITIMER_REAL, INTERRUPTION_SECONDS, INTERRUPTION_SECONDS)
+
+    def interrupt(*_: object) -> None:
+        recording.record_call()
+        # only now: on a busy machine one would interrupt the other for ever
+        signal.setitimer(signal.ITIMER_REAL, INTERRUPTION_SECONDS)
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, INTERRUPTION_SECONDS)
     for _ in range(INTERRUPTED_CALLS):
         recording.record_call()
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
 
 def end_at_once(recording: Recording) -> None:

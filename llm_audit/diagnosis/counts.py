@@ -65,7 +65,27 @@ def compare(reports: list[ProcessReport], calls: Documents, processes: Documents
             missing[report.nonce] = least - found
         elif most is not None and found > most:
             invented[report.nonce] = found - most
+    _leave_out_moved(reports, missing, invented)
     return Counts(missing, invented | dict(_of_unknown_processes(calls, processes, now)))
+
+
+def _leave_out_moved(
+    reports: list[ProcessReport], missing: dict[str, int], invented: dict[str, int]
+) -> None:
+    """Take out calls that one recorder of a process began and the next one counts.
+
+    That is where recording stops, say at the exit, while a thread begins a call.
+    """
+    one_process = {report.nonce: (report.host, report.boot_id, report.pid) for report in reports}
+    for nonce in [*missing]:
+        for other in [*invented]:
+            if one_process[nonce] == one_process[other]:
+                moved = min(missing[nonce], invented[other])
+                missing[nonce] -= moved
+                invented[other] -= moved
+    for counts in (missing, invented):
+        for nonce in [nonce for nonce, count in counts.items() if not count]:
+            del counts[nonce]
 
 
 def newest_by_process() -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 A list may be in another one many times: small as it is in memory, written out it has no end.
 """
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
 from types import MappingProxyType
 from typing import Any
 
-from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel
 
 from llm_audit.runtime import clock
@@ -58,7 +58,7 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
             if issubclass(type(one), _CONTAINERS):
                 found.append(one)
                 most -= len(one)
-            elif issubclass(type(one), Mapping) and type(one) is not RawBSONDocument:
+            elif issubclass(type(one), Mapping) and not _is_raw(type(one)):
                 # it may make up what it holds, without end
                 return False
         if not found or most < 0:
@@ -67,6 +67,12 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
         if len(inside) > _BROAD:
             most -= _untracked(inside)
     return False
+
+
+def _is_raw(kind: type) -> bool:
+    """Tell whether something is BSON as it came, without loading the driver to find out."""
+    raw_bson = sys.modules.get("bson.raw_bson")
+    return raw_bson is not None and kind is raw_bson.RawBSONDocument
 
 
 def _untracked(inside: Collection[Any]) -> int:

@@ -285,10 +285,11 @@ def test_each_index_is_reported(database: Database[Call]) -> None:
     assert after["llm_calls", "expiry"].conflicts_with == "theirs"
     extra = after["llm_calls", "service_1_pid_-1"]
     assert list(extra.keys.items()) == [("service", 1), ("pid", -1)]
-    sizes = calls.database.command("collStats", "llm_calls")["indexSizes"]
-    for (_, name), row in after.items():
+    for row in after.values():
         there = row.state != "missing"
-        assert row.size_bytes == (sizes[row.conflicts_with or name] if there else None)
+        assert (
+            (row.size_bytes or 0) > 0 if there else row.size_bytes is None
+        )  # it changes at checkpoints
         assert (row.uses is not None) == (row.uses_since is not None) == there
     used = ("llm_calls", "trace_id_newest")
     assert (after[used].uses or 0) - (before[used].uses or 0) == 3

@@ -55,6 +55,7 @@ class AtMost(NamedTuple):
 
 TAGS = AtMost(items=100)
 SCORES = AtMost(items=100)
+ATTEMPTS = AtMost(items=100)
 NAME_OF_SCORE = AtMost(characters=128)
 LABEL = AtMost()
 COMMENT = AtMost(characters=4_096)
@@ -169,6 +170,12 @@ class StartFields(BaseModel):
     call_type: Who[LLMCallTypeEnum | None] = None
     provider: Who[str | None] = None
     model: Who[str | None] = None
+    captured_by: Who[str | None] = Field(
+        None, description="the library whose traffic it was read from; absent if given by hand"
+    )
+    endpoint: Who[str | None] = Field(
+        None, description="the URL that was asked, without query and user: https://host/path"
+    )
 
     system_prompt: Said[Anything] = Field(
         None, description="a string, or blocks as the Anthropic API has them"
@@ -204,6 +211,18 @@ class StartFields(BaseModel):
     host: Who[str | None] = None
     pid: Who[int | None] = None
     process_nonce: Who[str | None] = Field(None, description="names one recording process for ever")
+
+
+class Attempt(BaseModel):
+    """One of several requests that a client made for the same call."""
+
+    model_config = ConfigDict(extra="allow", **_BUILT_WHEN_USED)
+    __pydantic_extra__: dict[str, Anything]
+
+    status: int | None = Field(None, description="of HTTP; None where there was no answer")
+    error: str | None = Field(None, description="the class of what was raised instead")
+    duration_ms: float | None = None
+    body: Quotes[Anything] = Field(None, description="of an answer that was an error")
 
 
 class OutcomeFields(BaseModel):
@@ -264,6 +283,10 @@ class OutcomeFields(BaseModel):
     )
     latency_ms: Figure[float | None] = None
     time_to_first_token_ms: Figure[float | None] = None
+    streamed: Figure[bool | None] = Field(None, description="whether the answer was a stream")
+    attempts: Annotated[list[Attempt], Kind.FIGURE, ATTEMPTS] = Field(
+        default_factory=list, description="every request that its client made, if several"
+    )
 
     error_type: Figure[str | None] = None
     error_message: Annotated[str | None, Kind.QUOTES, TEXT_OF_ERROR] = None

@@ -70,6 +70,8 @@ def _recorded(lot: random.Random) -> Call:
         "ended_by": lot.choice(["exception", "worker_lost"]) if failed else None,
         "a_later_version": {"knows": "more"},
     }
+    if call["service"]:
+        call["captured_by"] = "httpx"
     if call["tools_called"] and lot.random() < 0.3:
         call["malformed_tool_calls"] = call["tools_called"][: lot.randrange(1, 4)]
     if lot.random() < 0.5:

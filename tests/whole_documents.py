@@ -37,6 +37,13 @@ OPENAI: Call = {
     "other_choices": [{"role": "assistant", "content": "or not"}],
     "usage": {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 1}},
     "cost_details": {"input": 0.2, "output": 0.05},
+    "captured_by": "httpx2",
+    "endpoint": "https://api.openai.com/v1/chat/completions",
+    "streamed": True,
+    "attempts": [
+        {"status": 429, "duration_ms": 12.5, "body": {"error": {"code": "rate_limit_exceeded"}}},
+        {"error": "ReadTimeout", "duration_ms": 600.0, "a_later_version": {"knows": "more"}},
+    ],
     "scores": [{"name": "good", "value": True, "source": "me", "key": 1}],
     "annotations": [{"name": "seen", "key": 2}],
     "metadata": {"seen": 1, "deep": {"er": [1, 2]}},

@@ -31,6 +31,7 @@ _HELP = {
     "task_id": "Celery's.",
     "task_name": "Such as app.tasks.summarize.",
     "parent_call_id": "Calls that this one caused.",
+    "captured_by": "httpx2, httpx, botocore, aiohttp or opentelemetry: not recorded by hand.",
 }
 
 

@@ -48,6 +48,7 @@ class CallFilters(TypedDict, total=False):
     score: OneOrMore[str]
     environment: OneOrMore[str]
     service: OneOrMore[str]
+    captured_by: OneOrMore[str]
     start_date: datetime
     end_date: datetime
 

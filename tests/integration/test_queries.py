@@ -107,6 +107,7 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"tool": ["read", "search"]}, lambda call: bool(call.get("tools_called"))),
     ({"environment": "test"}, is_(environment="test")),
     ({"service": ["api"]}, is_(service="api")),
+    ({"captured_by": "httpx"}, is_(captured_by="httpx")),
 ]
 OF_A_WORKFLOW = {"task.root_id", "task.group_id"}  # no filters: see test_pipelines.py
 DATES: list[tuple[dict[str, Any], Selects]] = [

@@ -152,13 +152,15 @@ def test_what_a_call_shows_is_decided(database: Database[Call]) -> None:
     task = {"name": "tasks.ask", "retries": 0, "args": ["secret"]}
     scores = [{"name": "helpful", "value": True, "comment": "secret"}]
     call = dict.fromkeys(CallFields.model_fields, "any")
-    call |= {"_id": "1", "task": task, "scores": scores}
+    attempts = [{"status": 429, "body": "secret"}]
+    call |= {"_id": "1", "task": task, "scores": scores, "attempts": attempts}
     database["llm_calls"].insert_one({**call, "a_later_version": "secret"})
     create_views(database, "llm_calls")
     (row,) = database["v_calls"].find()
 
     assert row["task"] == {"name": "tasks.ask", "retries": 0}
     assert row["scores"] == [{"name": "helpful", "value": True}]
+    assert row["attempts"] == [{"status": 429}]
     assert row.keys() == SHOWN
 
 

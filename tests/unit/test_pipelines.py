@@ -36,6 +36,7 @@ EVERY_FILTER: dict[str, Any] = {
     "score": ["helpful", "tone"],
     "environment": "production",
     "service": ["api", "worker"],
+    "captured_by": ["httpx", "httpx2"],
     "start_date": NOON - timedelta(days=1),
     "end_date": NOON,
 }
@@ -101,6 +102,7 @@ def test_every_filter_becomes_a_condition() -> None:
         "scores.name": {"$in": ["helpful", "tone"]},
         "environment": "production",
         "service": {"$in": ["api", "worker"]},
+        "captured_by": {"$in": ["httpx", "httpx2"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600"},
     }
     assert EVERY_FILTER.keys() == CallFilters.__annotations__.keys()

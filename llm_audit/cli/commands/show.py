@@ -39,6 +39,8 @@ _FACTS = {
     "review": "review_id",
     "environment": "environment",
     "service": "service",
+    "captured by": "captured_by",
+    "endpoint": "endpoint",
     "response id": "response_id",
     "finish reason": "finish_reason",
     "ended by": "ended_by",

@@ -77,6 +77,9 @@ def nasty(database: Database[Call]) -> Database[Call]:
         "cost_source": "caller",
         "environment": "e",
         "service": "s",
+        "captured_by": "httpx",
+        "endpoint": "https://e",
+        "attempts": [{"status": 429, "error": "e", "body": {"b": "v"}}],
         "response_model": "other",
         "provider_request_id": "r",
     }

@@ -18,6 +18,7 @@ LAYERS = [
         *("settings", "tolerant"),
     },
     {"providers"},
+    {"wire"},
     {"prices"},
     {"given"},
     {"journal"},

@@ -1,0 +1,1 @@
+"""The table of APIs, a file for each family of them."""

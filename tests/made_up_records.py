@@ -7,8 +7,8 @@ from uuid import uuid4
 import bson
 
 from llm_audit.journal.records import START, Record, pack, seal
-from llm_audit.journal.segments import Segment
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.segments.segment import Segment
+from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.writer import Journal
 
 LARGE = 2**30

@@ -14,7 +14,7 @@ from pymongo import DESCENDING
 from llm_audit.diagnosis.results import Loss, ProcessReport
 from llm_audit.ids import first_id_from
 from llm_audit.journal.losses import JOURNAL
-from llm_audit.journal.retention import PLAUSIBLE
+from llm_audit.journal.statements.retention import PLAUSIBLE
 from llm_audit.settings import get_settings
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.indexes import PROCESS, PROCESS_INDEX

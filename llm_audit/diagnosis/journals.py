@@ -14,15 +14,16 @@ from bson.codec_options import DatetimeConversion
 from llm_audit.diagnosis.results import JournalReport
 from llm_audit.errors import ConfigurationError
 from llm_audit.ids import created_at
-from llm_audit.journal import looking, spool
-from llm_audit.journal.owners import boot_id
 from llm_audit.journal.records import (
     DamagedRecordError,
     InvalidRecordError,
     JournalVersionError,
 )
-from llm_audit.journal.segments import DAMAGED, first_record
-from llm_audit.journal.spool import SUFFIX
+from llm_audit.journal.segments.files import DAMAGED, first_record
+from llm_audit.journal.spool import folder as spool
+from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.folder import SUFFIX
+from llm_audit.journal.spool.owners import boot_id
 from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
 from llm_audit.store import waiting

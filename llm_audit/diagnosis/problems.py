@@ -7,8 +7,8 @@ from itertools import islice
 from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TARGET, WAITING
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
-from llm_audit.journal import owners
-from llm_audit.journal.operations import ANOTHERS
+from llm_audit.journal.spool import owners
+from llm_audit.journal.statements.writes import ANOTHERS
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.settings.names import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through
-from llm_audit.journal.spool import BLOB_SUFFIX
+from llm_audit.journal.spool.folder import BLOB_SUFFIX
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 

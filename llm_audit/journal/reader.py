@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
+from llm_audit.journal.batches import Batch, Origin
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses, internal
-from llm_audit.journal.operations import Form, Write, writes_for
 from llm_audit.journal.records import ENDED, OWN, START, VERDICT, Record
-from llm_audit.journal.segments import Segment
-from llm_audit.journal.spool import TRANSIENT
+from llm_audit.journal.segments.segment import Segment
 from llm_audit.runtime import clock
+from llm_audit.runtime.transient import is_transient
 from llm_audit.runtime.trusted import DoubtfulError
 
 READ_BYTES = 2**20
@@ -27,11 +27,8 @@ BATCH_MAX_BYTES = 8 * 2**20
 # competes with us for the interpreter, record by record.
 CHASE_MIN_BYTES = 64 * 2**10
 STAGE_SECONDS = 1.0
-BLOB_BYTES = 2**20  # what one counts for in a batch; how large it is nobody has looked yet
 
 _OWNS = (OWN, ENDED)
-
-Origin = tuple[Record, Segment]
 
 
 class _Waiting(NamedTuple):
@@ -40,31 +37,6 @@ class _Waiting(NamedTuple):
     record: Record
     segment: Segment
     since: float
-
-
-class Batch:
-    """Writes that go together, and what they take off the journal once acknowledged."""
-
-    def __init__(self) -> None:
-        self.writes: list[Write] = []
-        self.size_bytes = 0
-        self.first_seq: int | None = None
-        self.segments: list[Segment] = []
-
-    def add(self, first: Origin, outcome: Origin | None) -> None:
-        """Add a record, or a start and its own outcome."""
-        pair = first[0], None if outcome is None else outcome[0]
-        try:
-            self.writes += writes_for(*pair)
-        except BaseException as fault:  # noqa: BLE001  (whoever sends it tries again, and finds which)
-            let_through(fault)
-            self.writes.append(Write(Form.UNREAD, *pair))
-        for record, segment in (first,) if outcome is None else (first, outcome):
-            self.size_bytes += len(record.doc) + len(record.blobs) * BLOB_BYTES
-            self.first_seq = (
-                record.seq if self.first_seq is None else min(self.first_seq, record.seq)
-            )
-            self.segments.append(segment)
 
 
 class JournalReader:
@@ -249,7 +221,7 @@ class JournalReader:
                     self._count_lost(segment, f"not opened: it {error.why}")
                     segment.give_up()
                 except OSError as error:
-                    if error.errno in TRANSIENT:
+                    if is_transient(error):
                         raise
                     self._count_lost(segment, f"unreadable: {error.strerror}")
                     segment.give_up()

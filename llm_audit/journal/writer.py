@@ -14,10 +14,11 @@ from pathlib import Path
 from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
-from llm_audit.journal.memory import MemorySegment, unsaved
 from llm_audit.journal.records import begins_call, seal, unseal
-from llm_audit.journal.segments import FileSegment, Segment
-from llm_audit.journal.spool import SUFFIX
+from llm_audit.journal.segments.files import FileSegment
+from llm_audit.journal.segments.memory import MemorySegment, unsaved
+from llm_audit.journal.segments.segment import Segment
+from llm_audit.journal.spool.folder import SUFFIX
 from llm_audit.runtime import clock
 from llm_audit.runtime.interruption import free
 

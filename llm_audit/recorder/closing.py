@@ -12,9 +12,9 @@ import bson
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import let_through, log_fault
 from llm_audit.ids import not_before
-from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, Record
+from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, reaching
 from llm_audit.store.delivery import Delivery

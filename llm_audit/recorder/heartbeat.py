@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from llm_audit.journal.owners import boot_id
-from llm_audit.journal.sightings import Sightings
+from llm_audit.journal.spool.owners import boot_id
+from llm_audit.journal.spool.sightings import Sightings
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, Documents

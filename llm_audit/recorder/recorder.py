@@ -16,17 +16,9 @@ from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
-from llm_audit.journal import spool
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
 from llm_audit.journal.ends import outcome_of
-from llm_audit.journal.memory import give_up
-from llm_audit.journal.operations import (
-    LATER_MAX_BYTES,
-    OUTCOME_MAX_BYTES,
-    START_MAX_BYTES,
-    strip_content,
-)
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
 from llm_audit.journal.records import (
     ENDED,
@@ -39,6 +31,10 @@ from llm_audit.journal.records import (
     is_numbered,
     pack,
 )
+from llm_audit.journal.segments.memory import give_up
+from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.statements.bare import strip_content
+from llm_audit.journal.statements.writes import LATER_MAX_BYTES, OUTCOME_MAX_BYTES, START_MAX_BYTES
 from llm_audit.journal.writer import Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
@@ -88,7 +84,7 @@ class Recorder:
         nonce = str(uuid4())
         self.origin = Origin(settings, nonce)
         self.path = settings.spool_dir / settings.target() / nonce
-        self._folder = spool.ProcessFolder(self.path, target_name=settings.target_name())
+        self._folder = ProcessFolder(self.path, target_name=settings.target_name())
         _make(self._folder, settings)
         self.journal = Journal(
             self.path,
@@ -421,7 +417,7 @@ class Recorder:
         return [], self.journal.scarce
 
 
-def _make(folder: spool.ProcessFolder, settings: Settings) -> None:
+def _make(folder: ProcessFolder, settings: Settings) -> None:
     try:
         folder.ensure()
     except OSError as error:

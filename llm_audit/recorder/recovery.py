@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
-from llm_audit.journal import beliefs, looking
-from llm_audit.journal.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.journal import beliefs
 from llm_audit.journal.losses import NOTHING_COUNTED, Losses, find_left
 from llm_audit.journal.records import JournalVersionError
-from llm_audit.journal.segments import Segment, find_segments
-from llm_audit.journal.spool import TRANSIENT, ProcessFolder
+from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.segment import Segment
+from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipment import Shipment
 from llm_audit.runtime import clock
+from llm_audit.runtime.transient import is_transient
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
@@ -126,8 +129,7 @@ class Recovery:
         except BaseException as error:  # noqa: BLE001
             let_through(error)
             log_fault(error)
-            transient = isinstance(error, OSError) and error.errno in TRANSIENT
-            if transient or self._folder is None:
+            if is_transient(error) or self._folder is None:
                 return self._pause()
             self._leave_alone(f"reading it failed with {type(error).__name__}")
         return True

@@ -13,9 +13,10 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import NOT_SENT, REFUSED, Form, Write, bare
 from llm_audit.journal.reader import BATCH_MAX_BYTES
 from llm_audit.journal.records import Record, unpack
+from llm_audit.journal.statements.bare import NOT_SENT, REFUSED, bare
+from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, readable_only
 from llm_audit.store.delivery import Delivery

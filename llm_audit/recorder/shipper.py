@@ -13,9 +13,9 @@ from pymongo.errors import OperationFailure
 
 from llm_audit import prices
 from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
-from llm_audit.journal import aside
-from llm_audit.journal.memory import unsaved
-from llm_audit.journal.spool import ProcessFolder, free_bytes, used_bytes
+from llm_audit.journal.segments.memory import unsaved
+from llm_audit.journal.spool import aside
+from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
 from llm_audit.recorder.acknowledged import Acknowledged

@@ -17,8 +17,8 @@ from llm_audit.encoding.sanitise import CODEC_OPTIONS
 from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import AS_STORED, read_end
-from llm_audit.journal.operations import unsaid
 from llm_audit.journal.records import ENDED, OWN, START, Record
+from llm_audit.journal.statements.bare import unsaid
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.operators import replacement
 from llm_audit.settings import Settings

@@ -17,9 +17,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.losses import CONTENT, NOTES, RECORD, Losses, internal
-from llm_audit.journal.operations import ABOUT_ATTEMPTS, ANOTHERS, PIPELINES, Form, Write
 from llm_audit.journal.records import Record
-from llm_audit.journal.retention import Retention
+from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.statements.writes import ABOUT_ATTEMPTS, ANOTHERS, PIPELINES, Form, Write
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs

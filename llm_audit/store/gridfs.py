@@ -28,7 +28,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import open_blob
-from llm_audit.journal.spool import TRANSIENT
+from llm_audit.runtime.transient import is_transient
 from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store.codes import DUPLICATE_KEY
 from llm_audit.store.connection import Documents
@@ -114,7 +114,7 @@ def _open_first(paths: Iterable[Path], sha256: str) -> BufferedReader | None:
             file.close()
             problem = "damaged"
         except OSError as error:
-            if error.errno in TRANSIENT:
+            if is_transient(error):
                 raise
             problem = str(error.strerror)
         log_once(

@@ -11,20 +11,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import bson
-from bson.codec_options import DatetimeConversion
-from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
+from bson.raw_bson import RawBSONDocument
 
 from llm_audit import gate
 from llm_audit.encoding.notes import Notes
 from llm_audit.journal.precedence import later_key
-from llm_audit.journal.retention import Retention
+from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.statements.writes import RAW
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 
 _NOT_FROM_FILES = ("outcome_key", "expires_at", "imported_at", "imported_from")
 _WITH_KEYS = ("scores", "annotations")
-# dates that Python cannot hold stay as they are
-_RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 class Imports:
@@ -47,7 +45,7 @@ class Imports:
             raw: As it is in the file, in BSON; each value is written as it is there unless the
                 field has to hold something else.
         """
-        fields = dict(RawBSONDocument(raw, _RAW).items())
+        fields = dict(RawBSONDocument(raw, RAW).items())
         for name in _NOT_FROM_FILES:
             fields.pop(name, None)
         notes = Notes()

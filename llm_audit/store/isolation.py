@@ -17,9 +17,9 @@ from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from llm_audit.errors import LLMAuditError, UnavailableError, let_through, log_fault
 from llm_audit.journal.losses import internal
-from llm_audit.journal.operations import Form, Write
-from llm_audit.journal.spool import TRANSIENT
+from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.runtime import clock
+from llm_audit.runtime.transient import is_transient
 from llm_audit.store.codes import describe
 from llm_audit.store.server_words import told
 
@@ -119,7 +119,7 @@ class Isolation:
             raise
         except BaseException as fault:
             let_through(fault)
-            if isinstance(fault, OSError) and fault.errno in TRANSIENT:
+            if is_transient(fault):
                 raise
             self._works()
             return fault

@@ -15,7 +15,7 @@ from pymongo.errors import (
 )
 
 from llm_audit.errors import UnavailableError, let_through, log_fault
-from llm_audit.journal.spool import TRANSIENT
+from llm_audit.runtime.transient import is_transient
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
 from llm_audit.store.codes import code_of_content, is_duplicate_id, only_this_is_refused
@@ -89,7 +89,7 @@ def _refer(
         raise
     except BaseException as fault:
         let_through(fault)
-        if isinstance(fault, OSError) and fault.errno in TRANSIENT:
+        if is_transient(fault):
             raise
         log_fault(fault)
     return True

@@ -22,7 +22,7 @@ from llm_audit.journal.losses import (
     count_in,
     readable_entries,
 )
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection, Documents, reaching, readable, server_time

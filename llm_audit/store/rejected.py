@@ -27,10 +27,8 @@ from pymongo.errors import (
 )
 
 from llm_audit.errors import UnavailableError, let_through, log_once
-from llm_audit.journal import aside
 from llm_audit.journal.blob_files import copy_blob, sha256_of
 from llm_audit.journal.losses import INTERNAL, RECORD, Losses
-from llm_audit.journal.operations import ANOTHERS, Write, without_content
 from llm_audit.journal.precedence import rank_of
 from llm_audit.journal.records import (
     LATER,
@@ -38,8 +36,11 @@ from llm_audit.journal.records import (
     pack,
     seal,
 )
-from llm_audit.journal.retention import Retention
-from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, ProcessFolder
+from llm_audit.journal.spool import aside
+from llm_audit.journal.spool.folder import REJECTED_FOLDER, SUFFIX, ProcessFolder
+from llm_audit.journal.statements.bare import without_content
+from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.statements.writes import ANOTHERS, Write
 from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED

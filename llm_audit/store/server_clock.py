@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from llm_audit.errors import log_once
-from llm_audit.journal.retention import ASK_AGAIN_SECONDS
+from llm_audit.journal.statements.retention import ASK_AGAIN_SECONDS
 from llm_audit.runtime import clock
 
 TOLERANCE_SECONDS = 60.0

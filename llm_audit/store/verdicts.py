@@ -19,9 +19,9 @@ from pymongo.errors import PyMongoError
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.ids import not_before
-from llm_audit.journal.operations import Form, Write
 from llm_audit.journal.precedence import UNWINDING_CAUSES
 from llm_audit.journal.records import OTHER, Record
+from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.store.connection import Connection
 from llm_audit.store.indexes import OUTER_TASK
 from llm_audit.store.processes import KEPT

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.journal.records import RECORD_MAX_BYTES, InvalidRecordError
-from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
+from llm_audit.journal.spool.folder import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.store.connection import Connection

@@ -10,7 +10,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import embedded
-from llm_audit.journal import spool
+from llm_audit.journal.spool import folder as spool
 from llm_audit.settings import Settings
 
 

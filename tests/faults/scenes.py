@@ -17,7 +17,7 @@ from file_size_limit import file_size_limit
 from patience import PATIENCE
 
 import llm_audit
-from llm_audit.journal import owners
+from llm_audit.journal.spool import owners
 
 CLONE_NEWNS = 0x00020000  # sched.h
 CLONE_NEWPID = 0x20000000

@@ -27,7 +27,7 @@ from llm_audit.context import NOWHERE, current_context
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import ENDED, OWN, START
-from llm_audit.journal.segments import find_segments
+from llm_audit.journal.segments.files import find_segments
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.runtime.forks import Here

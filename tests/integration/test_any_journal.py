@@ -20,7 +20,7 @@ import llm_audit
 from llm_audit import LLMCall, LLMLogger
 from llm_audit.journal.precedence import Rank, lowest_key
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, pack, seal
-from llm_audit.journal.spool import LOCK
+from llm_audit.journal.spool.folder import LOCK
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import PROCESSES, VERDICTS
 

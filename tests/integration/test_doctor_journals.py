@@ -17,7 +17,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.diagnosis.journals import examine_journals
 from llm_audit.diagnosis.results import Diagnosis, JournalReport
-from llm_audit.journal.spool import LOCK, NEW, SUFFIX
+from llm_audit.journal.spool.folder import LOCK, NEW, SUFFIX
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 

@@ -5,8 +5,8 @@ from waiting import PATIENCE, Calls, Recording
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import segments
 from llm_audit.journal.records import Record
+from llm_audit.journal.segments import segment
 from llm_audit.recorder import process
 
 
@@ -15,14 +15,14 @@ def test_a_fault_while_reading_takes_nothing_twice(
 ) -> None:
     """What had been read before it is not read again: else no segment would ever be done with."""
     recording(strict=False)
-    faults, read_end = iter([None, None, MemoryError()]), segments.read_end
+    faults, read_end = iter([None, None, MemoryError()]), segment.read_end
 
     def short_of_memory(record: Record) -> Record:
         if fault := next(faults, None):
             raise fault
         return read_end(record)
 
-    monkeypatch.setattr(segments, "read_end", short_of_memory)
+    monkeypatch.setattr(segment, "read_end", short_of_memory)
     for _ in range(5):
         LLMLogger.complete(
             LLMLogger.start(model="m", messages=[]), response_message={"content": "x"}

@@ -27,7 +27,7 @@ FORK_WITH_LOCKS_HELD = (
     + """
 import atexit, threading
 from contextlib import ExitStack
-from llm_audit.journal.spool import Held
+from llm_audit.journal.spool.folder import Held
 from llm_audit.prices import preload, price_list
 from llm_audit.recorder.process import _Home, recorder
 from llm_audit.settings import _InForce

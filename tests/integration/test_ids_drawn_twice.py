@@ -9,7 +9,7 @@ from waiting import PATIENCE, Calls, Recording
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal.operations import ANOTHERS
+from llm_audit.journal.statements.writes import ANOTHERS
 from llm_audit.recorder import process
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings.names import PROCESSES

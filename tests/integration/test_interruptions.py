@@ -18,7 +18,7 @@ from waiting import PATIENCE, Calls, Recording, arrived
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded
 from llm_audit.context import current_context
-from llm_audit.journal import owners
+from llm_audit.journal.spool import owners
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.recorder.shipper import FlushResult

@@ -12,7 +12,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OWN, pack
-from llm_audit.journal.spool import LOCK
+from llm_audit.journal.spool.folder import LOCK
 
 
 @pytest.mark.parametrize("names_who_began", [True, False])

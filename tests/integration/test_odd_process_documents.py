@@ -14,7 +14,7 @@ from waiting import Call, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, cli
 from llm_audit.journal.losses import CONTENT, RECORD
-from llm_audit.journal.owners import this_machine
+from llm_audit.journal.spool.owners import this_machine
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import FILES, PROCESSES, REJECTED, VERDICTS

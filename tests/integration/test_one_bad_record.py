@@ -15,12 +15,14 @@ from waiting import Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import ends, operations, reader, segments
+from llm_audit.journal import batches, ends
 from llm_audit.journal.losses import RECORD
-from llm_audit.journal.operations import Write
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
-from llm_audit.journal.retention import Retention
+from llm_audit.journal.segments import segment
+from llm_audit.journal.statements import writes
+from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.statements.writes import Write
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, process, shipper
 from llm_audit.recorder.heartbeat import Heartbeat
@@ -55,19 +57,19 @@ class PanicException(BaseException):
 
 # Each is made to raise for whatever has to do with one call, as often as that is tried.
 STEPS = [
-    Step(segments, "unpack", PanicException),
+    Step(segment, "unpack", PanicException),
     Step(ends, "read_end", PanicException),
-    Step(reader, "writes_for", SystemExit),
+    Step(batches, "writes_for", SystemExit),
     Step(Write, "statement", PanicException),
     Step(Rejected, "_document", PanicException),
-    Step(segments, "unpack", MemoryError),
-    Step(segments, "read_end", KeyError),
+    Step(segment, "unpack", MemoryError),
+    Step(segment, "read_end", KeyError),
     Step(ends, "read_end", RecursionError),
-    Step(reader, "writes_for", TypeError),
+    Step(batches, "writes_for", TypeError),
     Step(JournalReader, "_staged", KeyError),
-    Step(operations, "_join"),
-    Step(operations, "_on_insert", OverflowError),
-    Step(operations, "start_beside", RecursionError),
+    Step(writes, "_join"),
+    Step(writes, "_on_insert", OverflowError),
+    Step(writes, "start_beside", RecursionError),
     Step(delivery, "_apart", IndexError),
     Step(gridfs, "refer", OSError),
     Step(Retention, "expires_at", OverflowError),
@@ -107,7 +109,7 @@ class Poisoned:
                 raise step.raises(f"secret {MARK}")
             return genuine(*given, **named)
 
-        for module in (step.of, segments, operations, delivery, rejected, reader, keeping):
+        for module in (step.of, segment, writes, batches, delivery, rejected, keeping):
             if getattr(module, step.name, None) is genuine:
                 self._patch.setattr(module, step.name, fails)
 
@@ -248,7 +250,7 @@ def test_many_bad_records_in_a_row_hold_up_nothing_for_ever(
         bad = {one_call(MARK) for _ in range(3 * isolation.IN_A_ROW_MAX)}
         good = one_call("hello")
         poisoned.call_ids |= bad
-        poisoned.poison(Step(operations, "_on_insert"))
+        poisoned.poison(Step(writes, "_on_insert"))
     assert llm_audit.flush(PATIENCE)
     assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
     monkeypatch.setattr(isolation, "NEXT_AFTER_SECONDS", 0.001)

@@ -17,10 +17,10 @@ from uuid_utils import uuid7
 from llm_audit import embedded
 from llm_audit.ids import created_at
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import Write, writes_for
 from llm_audit.journal.precedence import Rank
 from llm_audit.journal.records import LATER, OTHER, OWN, START, Record
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.statements.writes import Write, writes_for
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection

@@ -18,7 +18,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal.precedence import Rank, lowest_key
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, pack, seal
-from llm_audit.journal.spool import LOCK, REJECTED_FOLDER, ProcessFolder
+from llm_audit.journal.spool.folder import LOCK, REJECTED_FOLDER, ProcessFolder
 from llm_audit.settings import get_settings
 
 STRANGER, VICTIM = 65534, 12345

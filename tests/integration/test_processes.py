@@ -27,7 +27,7 @@ from waiting import PATIENCE, Call, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal.losses import CONTENT, Account, Losses, find_left, leave
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat

@@ -25,10 +25,10 @@ from waiting import Calls, Recording, arrived
 import llm_audit
 from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
-from llm_audit.journal.operations import writes_for
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OWN, START, Record
-from llm_audit.journal.retention import Retention
+from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.statements.writes import writes_for
 from llm_audit.settings import Settings
 
 Fields = dict[str, Any]

@@ -15,8 +15,8 @@ from waiting import Calls, Recording, arrived
 
 import llm_audit
 from llm_audit import ConfigurationError, LLMLogger
-from llm_audit.journal import segments
 from llm_audit.journal.records import Record
+from llm_audit.journal.segments import segment
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
 from llm_audit.store.indexes import VERDICTS
@@ -28,11 +28,7 @@ DEAD = f"""
 import os, signal
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import segments
-from llm_audit.journal.records import Record
-from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.redaction import Rule
-from llm_audit.store.indexes import VERDICTS
 
 llm_audit.configure(redact_in_shipper=Rule("person", "{NAME}"), pending_after_seconds=3600)
 messages = [{{"role": "user", "content": "I am {NAME}"}}]
@@ -136,7 +132,7 @@ def test_an_end_that_could_not_be_read_passes_the_stage(
     def short_of_memory(_: Record) -> NoReturn:
         raise MemoryError
 
-    monkeypatch.setattr(segments, "read_end", short_of_memory)
+    monkeypatch.setattr(segment, "read_end", short_of_memory)
     recording(redact_in_shipper=Rule("person", NAME, fields=("messages", "response_message")))
     call = arrived(calls, record())
 

@@ -15,8 +15,8 @@ import llm_audit
 from llm_audit import LLMLogger, audit_context
 from llm_audit.call import CallFields
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import Write
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.statements.writes import Write
 from llm_audit.recorder import shipper
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.retry import RetryResult

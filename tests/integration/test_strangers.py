@@ -16,9 +16,9 @@ import llm_audit
 from llm_audit import LLMLogger, SyncLLMCallRepository, audit_context
 from llm_audit.call import TAGS, AtMost
 from llm_audit.gate import shortened
-from llm_audit.journal.later import TOO_MANY_TAGS, said_later, start_beside
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, START, pack
+from llm_audit.journal.statements.later import TOO_MANY_TAGS, said_later, start_beside
 from llm_audit.recorder.process import recorder
 
 celery = pytest.importorskip("celery")

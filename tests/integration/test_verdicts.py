@@ -16,10 +16,10 @@ import llm_audit
 from llm_audit import LLMCallStatusEnum, LLMLogger, embedded
 from llm_audit.context import current_context, enter, leave
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.operations import writes_for
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import OTHER, START, VERDICT, Record
-from llm_audit.journal.spool import ProcessFolder
+from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.statements.writes import writes_for
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.recorder.closing import Closing
 from llm_audit.settings import Settings

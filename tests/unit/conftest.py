@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from passing_time import clock_of
 
-from llm_audit.journal import sightings
+from llm_audit.journal.spool import sightings
 from llm_audit.store import connection
 
 

@@ -13,12 +13,12 @@ import pytest
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, packed, read, seqs
 
-from llm_audit.journal import segments
 from llm_audit.journal import writer as journals
-from llm_audit.journal.segments import find_segments
+from llm_audit.journal.segments import files, segment
+from llm_audit.journal.segments.files import find_segments
 from llm_audit.journal.writer import Journal
 
-OURS = {journals.__file__, segments.__file__}
+OURS = {journals.__file__, files.__file__, segment.__file__}
 SIZE = len(packed(100))
 
 

@@ -10,11 +10,11 @@ import pytest
 from made_up_records import LARGE, Folder, append, ids, packed, read
 from patience import PATIENCE
 
-from llm_audit.journal import aside
 from llm_audit.journal import writer as journals
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
-from llm_audit.journal.segments import find_segments
+from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.spool import aside
 from llm_audit.journal.writer import DISK_SHORT, MEMORY_FULL, QUOTA, Journal
 from llm_audit.runtime import trusted
 

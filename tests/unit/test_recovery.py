@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from made_up_records import create_process_folder
 
-from llm_audit.journal import looking
+from llm_audit.journal.spool import looking
 from llm_audit.recorder.recovery import Recovery
 from llm_audit.settings import Settings
 

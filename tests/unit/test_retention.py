@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from llm_audit.ids import first_id_at
-from llm_audit.journal.retention import IN_DOUBT_SECONDS, PLAUSIBLE, Retention
+from llm_audit.journal.statements.retention import IN_DOUBT_SECONDS, PLAUSIBLE, Retention
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 DAYS = timedelta(days=30)

@@ -10,12 +10,13 @@ import pytest
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, numbered, read, seqs
 
-from llm_audit.journal import segments
 from llm_audit.journal.losses import JOURNAL, Losses
-from llm_audit.journal.memory import MemorySegment
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import FORMAT_VERSION, JournalVersionError, seal
-from llm_audit.journal.segments import FileSegment, Segment, find_segments
+from llm_audit.journal.segments import files
+from llm_audit.journal.segments.files import FileSegment, find_segments
+from llm_audit.journal.segments.memory import MemorySegment
+from llm_audit.journal.segments.segment import Segment
 
 RECORDS = [numbered(seq, "x" * (10 * seq)) for seq in range(1, 9)]
 
@@ -416,7 +417,7 @@ def test_settling_shows_the_reader_nothing_unwritten(
         ends.append(segment.end)
         return real(*arguments)
 
-    monkeypatch.setattr(segments.os, "fstat", seen)
+    monkeypatch.setattr(files.os, "fstat", seen)
     assert not segment.settle(segment.end, len(RECORDS[1]))
     monkeypatch.undo()
     assert ends == [len(RECORDS[0])]

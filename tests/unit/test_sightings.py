@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from llm_audit.journal.sightings import Sightings
+from llm_audit.journal.spool.sightings import Sightings
 
 
 def test_only_what_was_seen_counts(pass_seconds: Callable[[float], None]) -> None:

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 from made_up_records import create_process_folder
 
-from llm_audit.journal import looking, spool
-from llm_audit.journal.adoption import (
+from llm_audit.journal.spool import folder as spool
+from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.adoption import (
     UNFINISHED_SECONDS,
     OtherKernels,
     adopt_dead,
     waiting_elsewhere,
 )
-from llm_audit.journal.spool import ProcessFolder, used_bytes
+from llm_audit.journal.spool.folder import ProcessFolder, used_bytes
 from llm_audit.runtime import trusted
 
 LEASE_SECONDS = 100.0
@@ -31,7 +32,7 @@ LEASE_SECONDS = 100.0
 TRY_TO_ADOPT = """
 import sys
 from pathlib import Path
-from llm_audit.journal.adoption import OtherKernels, adopt_dead
+from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead
 print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
 """
 
@@ -89,7 +90,7 @@ def test_a_killed_process_is_dead(tmp_path: Path) -> None:
     """The kernel frees the lock of a process that was killed."""
     script = (
         "import os, sys, pathlib\n"
-        "from llm_audit.journal.spool import ProcessFolder\n"
+        "from llm_audit.journal.spool.folder import ProcessFolder\n"
         "folder = ProcessFolder(pathlib.Path(sys.argv[1]) / 'nonce')\n"
         "folder.ensure()\n"
         "os.kill(os.getpid(), 9)\n"

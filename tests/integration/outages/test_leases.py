@@ -25,7 +25,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.journal import sightings
+from llm_audit.journal.spool import sightings
 from llm_audit.recorder import heartbeat
 from llm_audit.recorder.heartbeat import Heartbeat, Silent
 from llm_audit.settings import Settings

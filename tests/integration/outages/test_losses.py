@@ -40,7 +40,7 @@ ONCE_THE_DISK_HAS_IT = WITHOUT_ROOM_FOR_A_WHILE.replace(
     "THEN",
     """
 import time
-from llm_audit.journal.memory import unsaved
+from llm_audit.journal.segments.memory import unsaved
 from llm_audit.recorder.process import running
 while unsaved(running().journal.segments):
     time.sleep(0.01)

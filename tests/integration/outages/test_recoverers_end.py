@@ -60,7 +60,7 @@ assert shipped.wait(PATIENCE)
 # Cannot read the last segment of a dead process's journal.
 CANNOT_READ_THE_LAST = """
 import errno, os, signal
-from llm_audit.journal.segments import FileSegment
+from llm_audit.journal.segments.files import FileSegment
 
 read_at = FileSegment._read_at
 def fail_at_the_last(self, *where):

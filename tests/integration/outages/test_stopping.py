@@ -17,7 +17,7 @@ from llm_audit.settings import Settings
 TRY_TO_ADOPT = """
 import sys
 from pathlib import Path
-from llm_audit.journal.adoption import OtherKernels, adopt_dead
+from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead
 print(sum(1 for _ in adopt_dead(Path(sys.argv[1]), OtherKernels(100.0, 0.0))))
 """
 

@@ -13,8 +13,7 @@ nothing behind.
 """
 
 import struct
-import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -26,38 +25,26 @@ from bson.int64 import Int64
 from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from pymongo import InsertOne, UpdateOne
 
-from llm_audit.call import OUTCOME_FIELD_NAMES, Kind, LLMCallStatusEnum, named
-from llm_audit.encoding.encode import encode
-from llm_audit.encoding.notes import Notes
-from llm_audit.gate import fit
+from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import read_end
-from llm_audit.journal.later import may_be_on_its_way, said_later, start_beside
-from llm_audit.journal.losses import INTERNAL
 from llm_audit.journal.precedence import Rank, lowest_key, rank_of
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, Record
-from llm_audit.journal.retention import Retention
-from llm_audit.redaction.failing import without_text
+from llm_audit.journal.statements.later import may_be_on_its_way, said_later, start_beside
+from llm_audit.journal.statements.retention import Retention
 from llm_audit.runtime.kept import kept
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
 
 # dates that Python cannot hold stay as they are
-_RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _pack_length = struct.Struct("<i").pack
-
-# What is left of a record that has to do without its content, each as far as it is small.
-BARE_FIELDS = frozenset(named(Kind.WHO, Kind.FIGURE, Kind.LABEL))
-BARE_FIELD_MAX_BYTES = 2048
 
 # together they fit into the 16 MB that MongoDB allows a document
 START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
 LATER_MAX_BYTES = 2**18
-REFUSED = "refused by MongoDB"  # in the note of a bare record
-NOT_SENT = "not sent"  # where it was not MongoDB that refused it
-TWO_LISTS = "code 171"  # CannotIndexParallelArrays: in an index of the user's own, of tags say
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 
@@ -95,7 +82,7 @@ _MADE_HERE: dict[str, Any] = {
     ]
 }
 _OWN_CALLS = (OWN, START)
-_FIRST_FORM = {
+FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
     ENDED: Form.UNREAD,
@@ -184,7 +171,7 @@ class Write:
             identity = _identity(record.id, retention, pending=False)
             return InsertOne(_join(identity, record.doc, self.outcome.doc))
         on_insert = _on_insert(record.id, retention)
-        fields = RawBSONDocument(bytes(record.doc), _RAW)
+        fields = RawBSONDocument(bytes(record.doc), RAW)
         of_call = {"_id": record.id, **self._of_its_process(fields, self.nonce or nonce)}
         if adopted and self.form in _TAKING:
             of_call |= _MADE_HERE
@@ -243,7 +230,7 @@ class Write:
 def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     """Return how a record, or a start and its own outcome together, are first sent."""
     if outcome is None:
-        form = _FIRST_FORM[record.op]
+        form = FIRST_FORM[record.op]
     else:
         form = Form.UNREAD if outcome.op == ENDED else Form.INSERT_MERGED
     writes = [Write(form, record, outcome)]
@@ -262,98 +249,6 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
 
 def _read(record: Record) -> Record:
     return read_end(record) if record.op == ENDED else record
-
-
-def without_content(refused: Write, reason: str) -> "list[Write]":
-    """Return what is sent of a record in place of its content: who, when and how much.
-
-    Args:
-        refused: The write of one record.
-        reason: Why it is without content.
-    """
-    left = bare(refused.record, reason)
-    form = _FIRST_FORM[left.op] if refused.form is Form.UNREAD else refused.form
-    if left.op == VERDICT:  # it is about no call that could be there
-        return []
-    return [
-        Write(form, left, bare=True, nonce=refused.nonce),
-        Write(Form.ADD_NOTES, left, bare=True, nonce=refused.nonce),
-    ]
-
-
-def bare(record: Record, reason: str) -> Record:
-    """Return a record without its content, with a note that says why.
-
-    It yields to the whole record, should that be sent again once the server takes it.
-    """
-    fields, changes = _fields(record), Notes()
-    fit(fields, changes)  # an old journal may hold what no index takes: two lists, say
-    why = NOT_SENT if reason.startswith(INTERNAL) else REFUSED
-    lists = [name for name, value in fields.items() if isinstance(value, list)]
-    kept, note = strip_content(
-        fields, f"{why}: {reason}", but_not=lists if reason == TWO_LISTS else ()
-    )
-    key = record.key
-    if record.op == ENDED:
-        record = record._replace(op=OWN)
-        kept["status"] = _status_told(fields)
-    if record.op == OTHER:
-        kept["outcome_key"] = key = Int64(key - 1)
-    return record._replace(
-        key=key, doc=bson.encode(kept), notes=(*record.notes, *changes.lines(), note), blobs=()
-    )
-
-
-def unsaid(record: Record, why: str) -> tuple[Record, int]:
-    """Return a record without any text and id, and how many fields that takes from it.
-
-    Args:
-        record: Of a call.
-        why: For the note that names the fields.
-    """
-    fields = _fields(record)
-    left = without_text(fields)
-    gone = [name for name in fields if name not in left]
-    notes = (f"{', '.join(gone)}: {why}",) if gone else ()
-    return record._replace(doc=bson.encode(left), notes=notes, blobs=()), len(gone)
-
-
-def _status_told(end: Mapping[str, Any]) -> str:
-    """Return how a call ended, of an end that cannot be read: an error would have been at once."""
-    said = end.get("said")
-    status = said.get("status") if isinstance(said, Mapping) else None
-    known = isinstance(status, str) and status in LLMCallStatusEnum.__members__
-    is_one = known and status != LLMCallStatusEnum.PENDING
-    return str(status) if is_one else LLMCallStatusEnum.SUCCESS.value
-
-
-def _fields(record: Record) -> dict[str, Any]:
-    """Return a record's fields as BSON: not all that it holds can be a Python value."""
-    return dict(RawBSONDocument(bytes(record.doc), _RAW).items())
-
-
-def strip_content(
-    fields: Mapping[str, Any], why: str, *, but_not: Container[str] = ()
-) -> tuple[dict[str, Any], str]:
-    """Return the fields that say who, when and how much, and a note that names the others.
-
-    Args:
-        fields: A record's.
-        why: For the note.
-        but_not: Fields that go, too.
-    """
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if name in BARE_FIELDS and name not in but_not and _is_small(value)
-    }
-    return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
-
-
-def _is_small(value: Any) -> bool:
-    if isinstance(value, str) and 4 * len(value) <= BARE_FIELD_MAX_BYTES:  # UTF-8 takes 4 at most
-        return True
-    return len(encode({"": value}, sys.maxsize, sys.maxsize).raw) <= BARE_FIELD_MAX_BYTES
 
 
 def _on_insert(call_id: str, retention: Retention) -> dict[str, Any]:

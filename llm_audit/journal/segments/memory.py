@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llm_audit.errors import log_once
 from llm_audit.journal.losses import RECORD, Losses
-from llm_audit.journal.segments import Segment
+from llm_audit.journal.segments.segment import Segment
 from llm_audit.runtime import trusted
 
 LOST_AT_END = "in memory only when the process ended"

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_audit.errors import let_through
-from llm_audit.journal.owners import Owner, read_owner
-from llm_audit.journal.spool import (
+from llm_audit.journal.spool.folder import (
     ADOPTED,
     BLOB_SUFFIX,
     ENTRIES_MAX,
@@ -21,6 +20,7 @@ from llm_audit.journal.spool import (
     SUFFIX,
     Held,
 )
+from llm_audit.journal.spool.owners import Owner, read_owner
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 

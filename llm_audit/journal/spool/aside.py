@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.spool import ENTRIES_MAX, REJECTED_FOLDER, room_bytes
+from llm_audit.journal.spool.folder import ENTRIES_MAX, REJECTED_FOLDER, room_bytes
 from llm_audit.runtime import trusted
 
 SHARE = 1 / 8  # of spool_max_bytes

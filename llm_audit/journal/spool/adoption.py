@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal import looking, owners
-from llm_audit.journal.sightings import Sightings
-from llm_audit.journal.spool import LOCK, NEW, SUFFIX, Held, ProcessFolder
+from llm_audit.journal.spool import looking, owners
+from llm_audit.journal.spool.folder import LOCK, NEW, SUFFIX, Held, ProcessFolder
+from llm_audit.journal.spool.sightings import Sightings
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 

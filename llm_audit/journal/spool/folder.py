@@ -14,7 +14,6 @@ frees the lock, so a process must never open a lock file of its own: `Held` know
 Everything here is opened as `trusted` does it: what may be somebody else's is left alone.
 """
 
-import errno
 import fcntl
 import json
 import os
@@ -26,7 +25,7 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.owners import read_owner, this_process
+from llm_audit.journal.spool.owners import read_owner, this_process
 from llm_audit.runtime import trusted
 from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
@@ -38,7 +37,6 @@ LOCK = "lock"
 ENDED, ADOPTED = "ended", "adopted"  # empty files
 NEW = ".new-"  # of a folder that is being made, or removed
 ENTRIES_MAX = 100_000  # whatever they are
-TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
 
 @kept

@@ -1,167 +1,34 @@
-"""A stretch of a journal: written by one process, read by whoever ships it; a file, or in memory.
+"""Journal files: written by one process, read by whoever ships them.
 
-The file format is that of `mongodump`, plain concatenated BSON documents, so that
+The format is that of `mongodump`, plain concatenated BSON documents, so that
 `bson.decode_file_iter` and `bsondump` read it.
 """
 
 import os
 import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.ends import read_end
-from llm_audit.journal.losses import internal
 from llm_audit.journal.records import (
-    ENDED,
     LENGTH_BYTES,
     RECORD_MAX_BYTES,
     SHORTEST_BYTES,
     DamagedRecordError,
-    InvalidRecordError,
-    JournalVersionError,
     Record,
     read_length,
-    seq_of,
     unpack,
 )
-from llm_audit.journal.spool import REJECTED_FOLDER, SUFFIX, TRANSIENT
-from llm_audit.runtime import clock, trusted
+from llm_audit.journal.segments.segment import Segment, as_it_is
+from llm_audit.journal.spool.folder import REJECTED_FOLDER, SUFFIX
+from llm_audit.runtime import trusted
 
 DAMAGED = ".damaged"
 COPIED_BYTES = 2**20  # at once
 # A rest that is longer is not copied but moved, with all before it: it may be nothing but holes.
 COPIED_MAX_BYTES = 64 * 2**20
-
-
-class Segment(ABC):
-    """How far a stretch of a journal is written, read and acknowledged."""
-
-    in_memory: ClassVar[bool]
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.end = 0
-        self.read = 0
-        self.open = True
-        self.began = clock.monotonic()
-        self.last_seq = 0
-        self.records = 0  # how many were written, and of these taken by the reader; 0 if unknown
-        self.taken = 0
-        self.unacknowledged = 0
-        self.damaged = False
-        self.given_up = False
-        self.blobs: list[str] = []
-        self.left_out: list[tuple[int, str]] = []  # numbers of records that cannot be read, and why
-        self.check: Callable[[Record], Record] = _as_it_is  # what it raises costs the record
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more comes and MongoDB has everything that was read."""
-        return not self.open and self.read >= self.end and self.unacknowledged == 0
-
-    def read_on(self, max_bytes: int) -> Iterator[Record]:
-        """Read on, at most about `max_bytes`, and move the `read` mark.
-
-        From where bytes are no record, the rest is set aside: the last record of a process that was
-        killed while it wrote, or what a disk has damaged.
-
-        Raises:
-            JournalVersionError: A newer llm-audit wrote the segment; it is left alone.
-            OSError: It cannot be read.
-        """
-        chunk = self._chunk(max_bytes)
-        position = 0
-        while position + LENGTH_BYTES <= len(chunk):
-            (length,) = read_length(chunk, position)
-            if length < SHORTEST_BYTES or position + length > len(chunk):
-                break
-            raw = chunk[position : position + length]
-            try:
-                record = self.check(unpack(raw))
-                if record.op == ENDED:
-                    read = _read(record)
-                    record = record if read is record else self.check(read)
-            except InvalidRecordError as error:
-                self._leave_out(seq_of(raw), length, f"invalid: {error}")
-            except DamagedRecordError:
-                break
-            except JournalVersionError:
-                raise
-            except BaseException as fault:  # noqa: BLE001  (its checksum is right: on with the next)
-                let_through(fault)
-                self._leave_out(seq_of(raw), length, internal(fault))
-            else:
-                yield record
-            position += length
-            self.taken += 1
-            self.read += length  # one by one: what is taken is not taken again after a fault
-        if position == 0:
-            end = self.end  # more may be written meanwhile
-            self.damaged = True
-            self._set_aside(self.read, end)
-            self.read = end
-
-    @abstractmethod
-    def append(self, record: bytearray) -> None:
-        """Write a record.
-
-        Raises:
-            OSError: There is no room for it.
-        """
-
-    @abstractmethod
-    def settle(self, start: int, length: int) -> bool:
-        """Tell whether a record is written, after a signal cut `append` short; undo half of it."""
-
-    @abstractmethod
-    def stay_in(self, folder: Path) -> bool:
-        """See that what was written is in this folder; return whether it had been removed there.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-
-    def close(self) -> None:
-        """Take nothing more."""
-        self.open = False
-
-    @abstractmethod
-    def delete(self) -> None:
-        """Remove it, and the blobs that only its records name; set it aside if it was given up."""
-
-    def give_up(self) -> None:
-        """Go on without the rest, which cannot be read."""
-        self.read, self.given_up = self.end, True
-
-    @abstractmethod
-    def _read_at(self, offset: int, size: int) -> bytes: ...
-
-    @abstractmethod
-    def _set_aside(self, start: int, end: int, part: str = "") -> None: ...
-
-    def _leave_out(self, seq: int, length: int, reason: str) -> None:
-        """Go on behind a record that is whole, and of no use."""
-        try:
-            self._set_aside(self.read, self.read + length, f"-{seq}")
-        except OSError as error:  # then it is lost, and counted like what is kept
-            let_through(error)
-            if error.errno in TRANSIENT:
-                raise
-        self.left_out.append((seq, reason))
-
-    def _chunk(self, max_bytes: int) -> bytes:
-        left = self.end - self.read
-        chunk = self._read_at(self.read, min(max_bytes, left))
-        if len(chunk) >= LENGTH_BYTES:
-            (length,) = read_length(chunk)
-            if len(chunk) < length <= min(left, RECORD_MAX_BYTES):
-                chunk += self._read_at(self.read + len(chunk), length - len(chunk))
-        return chunk
 
 
 class _Descriptor:
@@ -316,16 +183,12 @@ class FileSegment(Segment):
         return self.path.parent.parent / REJECTED_FOLDER
 
 
-def _as_it_is(record: Record) -> Record:
-    return record
-
-
 def _created(path: Path) -> _Descriptor:
     with trusted.folder(path.parent) as here:
         return _Descriptor(trusted.create(path.name, here, os.O_RDWR | os.O_APPEND))
 
 
-def find_segments(folder: Path, check: Callable[[Record], Record] = _as_it_is) -> deque[Segment]:
+def find_segments(folder: Path, check: Callable[[Record], Record] = as_it_is) -> deque[Segment]:
     """Return the segments that a dead process left in its folder, oldest first.
 
     Args:
@@ -361,17 +224,6 @@ def first_record(path: Path) -> Record | None:
         raise DamagedRecordError
     data = os.pread(descriptor.number, length, 0)
     return unpack(data) if len(data) == length else None
-
-
-def _read(record: Record) -> Record:
-    """Return what an end says; itself, if that cannot be read: whoever sends it tries again."""
-    if record.op != ENDED:
-        return record
-    try:
-        return read_end(record)
-    except BaseException as fault:  # noqa: BLE001  (whatever it holds, others follow)
-        let_through(fault)
-        return record
 
 
 def _aside(path: Path, part: str = "") -> str:

@@ -5,10 +5,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PROCESSES ?= 5 # that run tests at a time; they wait more than they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
-GROUPS := --group tests --group beside --group around --group lint --group docs --group bench --group build
+GROUPS := --group tests --group beside --group around --group clients --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours lint types bench \
-	figures docs wheel-test constraints image-requirements audit
+.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks lint types \
+	bench figures docs wheel-test constraints image-requirements audit
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -49,6 +49,9 @@ compat: setup ## Run the core tests on every Celery, the lowest versions of all,
 
 neighbours: setup ## Run the tests beside what needs a venv of its own: arq, ddtrace, Django, flower …
 	@.ci/neighbours
+
+frameworks: setup ## Run the tests of LangChain, CrewAI and others, in two venvs of their own
+	@.ci/frameworks
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

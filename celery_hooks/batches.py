@@ -43,7 +43,10 @@ def context_of_all(messages: Sequence[Context], task_id: str, attempt_id: str) -
     contexts = [propagation.inherited(message) for message in messages]
     fields = [task_fields(message.task, message, attempt_id) for message in messages]
     ids = _common(
-        [{name: getattr(one, name) for name in propagation.ID_FIELDS} for one in contexts]
+        [
+            {name: getattr(one, name) for name in (*propagation.ID_FIELDS, "call_type")}
+            for one in contexts
+        ]
     )
     return CallContext(
         **{**ids, "trace_id": ids.get("trace_id") or task_id},

@@ -11,7 +11,8 @@ from typing import Any
 from uuid import uuid4
 
 from celery_hooks import received
-from llm_audit.context import NOWHERE, CallContext, current_context
+from llm_audit import LLMCallTypeEnum
+from llm_audit.context import NOWHERE, CallContext, current_context, type_of_call
 from llm_audit.errors import let_through, log_once
 from llm_audit.recording import trace_here
 from llm_audit.redaction.carried import carried as redacted
@@ -19,8 +20,8 @@ from llm_audit.redaction.carried import carried as redacted
 HEADER = "x-llm-audit-ctx"
 MAX_BYTES = 4096
 READ_MAX_BYTES = 8192  # a later version may carry more; a stranger may send anything
-ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id")
-PARTS = (*ID_FIELDS, "tags", "metadata")
+ID_FIELDS = ("trace_id", "session_id", "user_id", "company_id", "parent_call_id", "review_id")
+PARTS = (*ID_FIELDS, "call_type", "tags", "metadata")
 CUT = "cut"  # the key that names what was left out
 CUT_MAX_BYTES = 128  # if that is every part there is
 
@@ -76,6 +77,7 @@ def load(request: Any) -> CallContext:
     tags, metadata = carried.get("tags"), carried.get("metadata")
     read: dict[str, Any] = {
         **{name: as_id(carried.get(name)) for name in ID_FIELDS},
+        "call_type": _as_type(carried.get("call_type")),
         "tags": tuple(tag for tag in tags if type(tag) is str) if type(tags) is list else (),
         "metadata": metadata if type(metadata) is dict else {},
     }
@@ -112,6 +114,11 @@ def as_id(value: object) -> str | None:
     return str(value) if type(value) in {str, int} and value != "" else None
 
 
+def _as_type(value: object) -> LLMCallTypeEnum | None:
+    kind, whole = type_of_call(value) if type(value) is str else (None, False)
+    return kind if whole else None
+
+
 def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
     """Return what the calls of a task inherit: what its message carried, its canvas as the trace.
 
@@ -126,6 +133,7 @@ def inherited(request: Any, canvas_id: str | None = None) -> CallContext:
         context = current_context().extended(
             tags=context.tags,
             metadata=context.metadata,
+            call_type=context.call_type,
             **{name: getattr(context, name) for name in ID_FIELDS},
             notes=context.notes,
             cut=context.cut,

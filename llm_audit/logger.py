@@ -26,7 +26,7 @@ class LLMLogger:
     @staticmethod
     def start(
         *,
-        call_type: LLMCallTypeEnum | str = LLMCallTypeEnum.CHAT,
+        call_type: LLMCallTypeEnum | str | None = None,
         provider: str | None = None,
         model: str | None = None,
         messages: Iterable[Any] | None = None,
@@ -53,7 +53,7 @@ class LLMLogger:
         may be str, UUID or int and are stored as str.
 
         Args:
-            call_type: What the call is made for.
+            call_type: What the call is made for; by default what `audit_context` says, else CHAT.
             provider: Who is asked, e.g. "openrouter".
             model: As the request names it.
             messages: As the API speaks them; what is in the list now is what is stored.

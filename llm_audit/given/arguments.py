@@ -16,11 +16,11 @@ import uuid_utils
 
 from llm_audit.call import TAGS, AtMost, LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import (
-    INHERITED,
     NOWHERE,
     CallContext,
     identifier,
     merge_metadata,
+    type_of_call,
     unite_tags,
 )
 from llm_audit.encoding.absent import PLAIN, is_absent, without_absent
@@ -101,6 +101,8 @@ def start_fields(
     """
     if request_params:
         request_params = without_absent(request_params)
+    if given.get("call_type") is None:
+        given["call_type"] = context.call_type or LLMCallTypeEnum.CHAT
     fields = checked(given, request_params, doubts)
     if request_params:
         fields["request_params"] = request_params
@@ -113,8 +115,8 @@ def start_fields(
 
 def _inherit(fields: dict[str, Any], context: CallContext) -> None:
     """Add what the context knows: ids that are not given, and its own tags and metadata."""
-    for name in INHERITED:
-        if name not in fields and (inherited := getattr(context, name)) is not None:
+    for name, inherited in context.said.items():
+        if name not in fields:
             fields[name] = inherited
     if context.tags:
         fields["tags"] = list(dict.fromkeys((*context.tags, *fields.get("tags", ()))))
@@ -163,10 +165,8 @@ def call_type(name: str, value: object, otherwise: dict[str, Any]) -> str:
     """
     if (type(value) is str and value in _CALL_TYPES) or isinstance(value, LLMCallTypeEnum):
         return value
-    given = value.value if isinstance(value, Enum) else value
-    kind = text(given).strip().upper() if issubclass(type(given), str) else ""
-    kept = LLMCallTypeEnum(kind[:TYPE_MAX_CHARACTERS] or LLMCallTypeEnum.OTHER)
-    if kept != kind:
+    kept, whole = type_of_call(value)
+    if not whole:
         otherwise[name] = value
         report_mistake(
             f"{name} has to be a text of 1 to {TYPE_MAX_CHARACTERS} characters, not %s; as much of "

@@ -1,6 +1,6 @@
 """The public names, used as users do: mypy reads this, nobody runs it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, assert_type
@@ -37,6 +37,7 @@ from llm_audit import (
     pipelines,
     response_of,
 )
+from llm_audit.context import CallContext
 from llm_audit.queries.conversation import Conversation
 from llm_audit.queries.results import (
     CostSummary,
@@ -105,6 +106,23 @@ def in_a_context() -> None:
     with audit_context(trace_id="t", user_id="u", tags=["beta"], metadata={"plan": "free"}):
         carried = carry_context(work)
     assert_type(carried("a", times=2), list[str])
+    with audit_context(call_type="CLASSIFICATION", review_id=7) as context:
+        assert_type(context, CallContext)
+    about = audit_context(user_id="u")
+    assert_type(about(work)("a", times=2), list[str])
+    about(work)("a", time=2)  # type: ignore[call-arg]
+
+    @about
+    async def answer(text: str) -> int:
+        return len(text)
+
+    @about
+    async def stream(text: str) -> AsyncIterator[str]:
+        yield text
+
+    as_before: Callable[[str], Coroutine[Any, Any, int]] = answer
+    assert_type(as_before, Callable[[str], Coroutine[Any, Any, int]])
+    assert_type(stream("a"), AsyncIterator[str])
 
 
 def in_a_process() -> None:

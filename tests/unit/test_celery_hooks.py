@@ -24,7 +24,12 @@ from celery.worker.request import Request  # noqa: E402
 import celery_hooks  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.installed import Options, options_of  # noqa: E402
-from llm_audit import LLMLogger, UsageError, configure  # noqa: E402
+from llm_audit import (  # noqa: E402
+    LLMCallTypeEnum,
+    LLMLogger,
+    UsageError,
+    configure,
+)
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
 from llm_audit.recorder.process import open_calls  # noqa: E402
 from llm_audit.testing import RecordedCalls  # noqa: E402
@@ -514,10 +519,13 @@ def test_a_context_comes_back_out_of_the_header() -> None:
     """Ids, tags and metadata survive the way through one string."""
     context = CallContext(
         trace_id="t", session_id="s", user_id="u", company_id="c", parent_call_id="p",
+        review_id="r", call_type=LLMCallTypeEnum("PRODUCT_GAP"),
         tags=("a", "b"), metadata={"plan": "free", "depth": {"n": 1}},
     )  # fmt: skip
 
-    assert propagation.load({propagation.HEADER: propagation.dump(context)}) == context
+    carried = propagation.load({propagation.HEADER: propagation.dump(context)})
+    assert carried == context
+    assert isinstance(carried.call_type, LLMCallTypeEnum)
 
 
 def test_an_empty_context_needs_no_header() -> None:
@@ -578,7 +586,9 @@ def test_what_was_cut_is_said_by_us_alone() -> None:
         assert (forged.cut, forged.notes) == ((), ()), cut
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"metadata": "x"}', '{"tags": 1}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"metadata": "x"}', '{"tags": 1}', '{"call_type": 7}']
+)
 def test_an_unreadable_header_is_no_context(text: str) -> None:
     """What another program put under our key does not break the task."""
 

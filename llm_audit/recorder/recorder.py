@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,46 +11,24 @@ from uuid import uuid4
 
 from llm_audit import gate
 from llm_audit.call import SCHEMA_VERSION
-from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
-from llm_audit.journal.blob_files import missing_bytes, write_blobs
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
-from llm_audit.journal.ends import outcome_of
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
-from llm_audit.journal.records import (
-    ENDED,
-    LATER,
-    NOTHING,
-    OTHER,
-    OWN,
-    START,
-    VERDICT,
-    is_numbered,
-    pack,
-)
+from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT
 from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
-from llm_audit.journal.statements.bare import strip_content
-from llm_audit.journal.statements.writes import LATER_MAX_BYTES, OUTCOME_MAX_BYTES, START_MAX_BYTES
-from llm_audit.journal.writer import Journal, JournalClosedError
+from llm_audit.journal.writer import Journal
+from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
-from llm_audit.redaction.apply import Redaction, Rewriting
+from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.store.shortfalls import noted
-
-_ASKED_ELSEWHERE = frozenset({START, ENDED})
-_MAX_BYTES = {
-    START: START_MAX_BYTES,
-    LATER: LATER_MAX_BYTES,
-    # whoever reads it may say the names of tools three times, and moves nothing to GridFS
-    ENDED: OUTCOME_MAX_BYTES // 3,
-}
 
 
 class Recorder:
@@ -75,10 +52,6 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self.open_calls = open_calls
-        # A rule has to see the fields before the disk does, and who adopts a journal may not know
-        # the user's own prices.
-        self.redaction = Redaction(settings)
-        self.reads_ends_later = not self.redaction.needs_fields and settings.prices is None
         self.ended_twice = 0
         self._successor = successor
         nonce = str(uuid4())
@@ -92,6 +65,9 @@ class Recorder:
             settings.spool_max_bytes,
             self._folder.ensure,
         )
+        self.redaction = Redaction(settings)
+        journaling = Journaling(settings, self.redaction, self.journal, self._hand_on)
+        self.record, self.reads_ends_later = journaling.record, journaling.reads_ends_later
         self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)
         self.shipper.start()
         constants = {
@@ -216,88 +192,6 @@ class Recorder:
         if fields:
             self.record(LATER, call_id, key, fields, ())
 
-    def record(
-        self,
-        op: str,
-        call_id: str,
-        key: int,
-        fields: dict[str, Any],
-        notes: Sequence[str],
-        *,
-        of: OpenCall | None = None,
-        doubtful: bool = False,
-    ) -> None:
-        """Encode an operation once and journal it; it is on disk when this returns.
-
-        Args:
-            op: START; OWN, if this process holds the call open and ends it for the first time;
-                VERDICT, on an attempt of a task; LATER, a score, say; else OTHER.
-            call_id: The call, or the attempt.
-            key: The outcome's precedence, the order of what is said later; 0 for a start.
-            fields: The operation's fields.
-            notes: What was changed in them before.
-            of: The call that it is the start or the outcome of, which is told when the journal
-                has it.
-            doubtful: Of a start, whether fields may not hold what they have to; of an end that is
-                asked when it is read, and of all else here.
-        """
-        max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
-        lost = self.journal.full
-        kept, told = fields, notes
-        names: Sequence[str] = ()
-        if lost is not None and op != ENDED:
-            kept, note = strip_content(fields, f"dropped: {lost}")
-            told = (*notes, note)
-        fits = not doubtful if op in _ASKED_ELSEWHERE else gate.fits(kept)
-        doc = encode_plain(kept, max_bytes, self.settings.media_limit_bytes) if fits else None
-        # who has stopped may have known of no rule for what is in the outcome, and of no own prices
-        if op == ENDED and (doc is None or lost is not None or not self.reads_ends_later):
-            fields, notes = outcome_of(fields)
-            self.record(OWN, call_id, key, fields, notes, of=of)
-            return
-        # a start that is handed on is counted anew
-        redacted = (of and op != START and of.redacted) or NOTHING
-        if doc is None or not self.redaction.is_clean(doc, kept):
-            rewriting = Rewriting(self.redaction, of and of.call_type, doc)
-            most = sys.maxsize if op == ENDED else max_bytes
-            doc, changes, names, media_lost = self._encode_carefully(kept, most, rewriting)
-            # its figures are in what is left out; or what was put in is longer than what was there
-            if op == ENDED and (rewriting.failed is not None or len(doc) > max_bytes):
-                fields, notes = outcome_of(fields)
-                self.record(OWN, call_id, key, fields, notes, of=of)
-                return
-            told, lost = rewriting.lines((*told, *changes)), lost or media_lost
-            redacted = rewriting.counts_with(redacted)
-            if op == START and of is not None:
-                of.redacted = redacted
-                of.provider, of.model = rewriting.asked
-        record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
-        try:
-            self.journal.append(record, call_id, lost)
-            if of is not None:
-                of.recorded = True
-        except JournalClosedError:  # stopped a moment ago by another thread
-            successor, fields = self._handed_on(op, fields, of)
-            successor.record(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
-        except BaseException:
-            if of is not None:
-                of.recorded = is_numbered(record)
-            raise
-
-    def _handed_on(
-        self, op: str, fields: dict[str, Any], of: OpenCall | None
-    ) -> tuple["Recorder", dict[str, Any]]:
-        """Return who records it instead, and its fields there. The parameters: as of `record`."""
-        successor = self._successor(None if op == START else self.settings)
-        if op == START and of is not None and not (of.over or of.unfinished):
-            # whoever adopts a journal closes the calls of the nonce it is named by; one that was
-            # ended meanwhile, as this recorder was stopped, keeps the nonce that its end has
-            fields = fields | {"process_nonce": successor.constants["process_nonce"]}
-            of.origin = successor.origin
-        elif of is not None:
-            fields = fields | {"process_nonce": self._nonce_of(of)}
-        return successor, fields
-
     def stop(self, timeout_seconds: float) -> FlushResult:
         """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
         deadline = clock.monotonic() + timeout_seconds
@@ -354,6 +248,28 @@ class Recorder:
             "done_without": noted(self.settings.database),
         }
 
+    def _hand_on(
+        self,
+        op: str,
+        call_id: str,
+        key: int,
+        fields: dict[str, Any],
+        notes: Sequence[str],
+        *,
+        of: OpenCall | None,
+        doubtful: bool,
+    ) -> None:
+        """Have an operation recorded by whoever takes the place of this one. As of `record`."""
+        successor = self._successor(None if op == START else self.settings)
+        if op == START and of is not None and not (of.over or of.unfinished):
+            # whoever adopts a journal closes the calls of the nonce it is named by; one that was
+            # ended meanwhile, as this recorder was stopped, keeps the nonce that its end has
+            fields = fields | {"process_nonce": successor.constants["process_nonce"]}
+            of.origin = successor.origin
+        elif of is not None:
+            fields = fields | {"process_nonce": self._nonce_of(of)}
+        successor.record(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
+
     def _nonce_of(self, call: OpenCall) -> str:
         """Return the process by which the document of a call knows that it is the same call."""
         return (call.origin or self.origin).process_nonce
@@ -386,35 +302,6 @@ class Recorder:
             self.record(op, call_id, key, fields, notes, of=call)
         else:
             self.record(OTHER, call_id, key, fields, notes)
-
-    def _encode_carefully(
-        self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting
-    ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
-        """Return the document, what was changed, the names of its blobs, and why they are lost."""
-        cut = Notes()
-
-        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
-            clean = rewriting(document)
-            gate.fit(clean, cut)  # not before: half a secret is not known as one
-            return clean
-
-        limit = self.settings.media_limit_bytes
-        doc, changes, blobs = encode_carefully(fields, max_bytes, limit, rewrite)
-        changes = (*changes, *cut.lines())
-        names, lost = self._write_blobs(blobs)
-        if lost is not None:
-            changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")
-        return doc, changes, names, lost
-
-    def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
-        """Write blobs to the spool; return their names, or why they are lost."""
-        try:
-            if not blobs or self.journal.take_room(missing_bytes(self.journal.folder, blobs)):
-                return write_blobs(self.journal.folder, blobs), None
-        except OSError as error:
-            let_through(error)
-            return [], str(error.strerror)
-        return [], self.journal.scarce
 
 
 def _make(folder: ProcessFolder, settings: Settings) -> None:

@@ -11,7 +11,7 @@ import pytest
 from llm_audit import LLMCallTypeEnum, LLMLogger, audit_context
 from llm_audit.journal.records import OWN, START
 from llm_audit.journal.segments.files import find_segments
-from llm_audit.recorder import recorder as recorders
+from llm_audit.recorder import journaling
 from llm_audit.settings import get_settings
 from llm_audit.testing import RecordedCalls
 
@@ -98,7 +98,7 @@ def test_both_paths_record_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         short = pair(USUAL)
         said_otherwise = pair(UNUSUAL)
         del said_otherwise[1]["api"], said_otherwise[1]["response_extra"]  # a response was given
-        monkeypatch.setattr(recorders, "encode_plain", lambda *_: None)
+        monkeypatch.setattr(journaling, "encode_plain", lambda *_: None)
         encoded_otherwise = pair(USUAL)
 
     for half, name in enumerate(("start", "outcome")):

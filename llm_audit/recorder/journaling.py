@@ -1,0 +1,148 @@
+"""Encodes what is recorded, each operation once, and journals it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llm_audit import gate
+from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
+from llm_audit.encoding.notes import Notes
+from llm_audit.errors import let_through
+from llm_audit.journal.blob_files import missing_bytes, write_blobs
+from llm_audit.journal.ends import outcome_of
+from llm_audit.journal.records import ENDED, LATER, NOTHING, OWN, START, is_numbered, pack
+from llm_audit.journal.statements.bare import strip_content
+from llm_audit.journal.statements.writes import LATER_MAX_BYTES, OUTCOME_MAX_BYTES, START_MAX_BYTES
+from llm_audit.journal.writer import Journal, JournalClosedError
+from llm_audit.recorder.open_calls import OpenCall
+from llm_audit.redaction.apply import Redaction, Rewriting
+from llm_audit.settings import Settings
+
+_ASKED_ELSEWHERE = frozenset({START, ENDED})
+_MAX_BYTES = {
+    START: START_MAX_BYTES,
+    LATER: LATER_MAX_BYTES,
+    # whoever reads it may say the names of tools three times, and moves nothing to GridFS
+    ENDED: OUTCOME_MAX_BYTES // 3,
+}
+
+
+class Journaling:
+    """One way into a journal.
+
+    Args:
+        settings: How much may be in a document.
+        redaction: Looks at it first.
+        journal: Where it goes.
+        hand_on: Is called like `record` with what the journal takes no more.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redaction: Redaction,
+        journal: Journal,
+        hand_on: Callable[..., None],
+    ) -> None:
+        # A rule has to see the fields before the disk does, and who adopts a journal may not know
+        # the user's own prices.
+        self.reads_ends_later = not redaction.needs_fields and settings.prices is None
+        self._redaction = redaction
+        self._media_limit_bytes = settings.media_limit_bytes
+        self._journal = journal
+        self._hand_on = hand_on
+
+    def record(
+        self,
+        op: str,
+        call_id: str,
+        key: int,
+        fields: dict[str, Any],
+        notes: Sequence[str],
+        *,
+        of: OpenCall | None = None,
+        doubtful: bool = False,
+    ) -> None:
+        """Encode an operation once and journal it; it is on disk when this returns.
+
+        Args:
+            op: START; OWN, if this process holds the call open and ends it for the first time;
+                VERDICT, on an attempt of a task; LATER, a score, say; else OTHER.
+            call_id: The call, or the attempt.
+            key: The outcome's precedence, the order of what is said later; 0 for a start.
+            fields: The operation's fields.
+            notes: What was changed in them before.
+            of: The call that it is the start or the outcome of, which is told when the journal
+                has it.
+            doubtful: Of a start, whether fields may not hold what they have to; of an end that is
+                asked when it is read, and of all else here.
+        """
+        max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
+        lost = self._journal.full
+        kept, told = fields, notes
+        names: Sequence[str] = ()
+        if lost is not None and op != ENDED:
+            kept, note = strip_content(fields, f"dropped: {lost}")
+            told = (*notes, note)
+        fits = not doubtful if op in _ASKED_ELSEWHERE else gate.fits(kept)
+        doc = encode_plain(kept, max_bytes, self._media_limit_bytes) if fits else None
+        # who has stopped may have known of no rule for what is in the outcome, and of no own prices
+        if op == ENDED and (doc is None or lost is not None or not self.reads_ends_later):
+            fields, notes = outcome_of(fields)
+            self.record(OWN, call_id, key, fields, notes, of=of)
+            return
+        # a start that is handed on is counted anew
+        redacted = (of and op != START and of.redacted) or NOTHING
+        if doc is None or not self._redaction.is_clean(doc, kept):
+            rewriting = Rewriting(self._redaction, of and of.call_type, doc)
+            most = sys.maxsize if op == ENDED else max_bytes
+            doc, changes, names, media_lost = self._encode_carefully(kept, most, rewriting)
+            # its figures are in what is left out; or what was put in is longer than what was there
+            if op == ENDED and (rewriting.failed is not None or len(doc) > max_bytes):
+                fields, notes = outcome_of(fields)
+                self.record(OWN, call_id, key, fields, notes, of=of)
+                return
+            told, lost = rewriting.lines((*told, *changes)), lost or media_lost
+            redacted = rewriting.counts_with(redacted)
+            if op == START and of is not None:
+                of.redacted = redacted
+                of.provider, of.model = rewriting.asked
+        record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
+        try:
+            self._journal.append(record, call_id, lost)
+            if of is not None:
+                of.recorded = True
+        except JournalClosedError:  # stopped a moment ago by another thread
+            self._hand_on(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
+        except BaseException:
+            if of is not None:
+                of.recorded = is_numbered(record)
+            raise
+
+    def _encode_carefully(
+        self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting
+    ) -> tuple[bytes, tuple[str, ...], list[str], str | None]:
+        """Return the document, what was changed, the names of its blobs, and why they are lost."""
+        cut = Notes()
+
+        def rewrite(document: dict[str, Any]) -> dict[str, Any]:
+            clean = rewriting(document)
+            gate.fit(clean, cut)  # not before: half a secret is not known as one
+            return clean
+
+        doc, changes, blobs = encode_carefully(fields, max_bytes, self._media_limit_bytes, rewrite)
+        changes = (*changes, *cut.lines())
+        names, lost = self._write_blobs(blobs)
+        if lost is not None:
+            changes = (*changes, f"what moved to GridFS is lost: {lost} in the spool")
+        return doc, changes, names, lost
+
+    def _write_blobs(self, blobs: Sequence[Blob]) -> tuple[list[str], str | None]:
+        """Write blobs to the spool; return their names, or why they are lost."""
+        try:
+            if not blobs or self._journal.take_room(missing_bytes(self._journal.folder, blobs)):
+                return write_blobs(self._journal.folder, blobs), None
+        except OSError as error:
+            let_through(error)
+            return [], str(error.strerror)
+        return [], self._journal.scarce

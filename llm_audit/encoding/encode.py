@@ -21,7 +21,8 @@ from llm_audit.encoding.bounds import are_within
 from llm_audit.encoding.externalise import Blob, is_media, move_largest, move_long, move_media
 from llm_audit.encoding.moved import HASH_BYTES, SUBTYPE, is_id, is_mark
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.sanitise import BSON_TYPES, CODEC_OPTIONS, MAX_LEVELS, sanitise
+from llm_audit.encoding.sanitise import BSON_TYPES, MAX_LEVELS, sanitise
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import let_through
 
 __all__ = ["Blob", "Encoded", "encode", "encode_plain"]

@@ -10,7 +10,7 @@ import bson
 
 from llm_audit.encoding.moved import reference_to
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.gate import STAYING
 
 # An upper bound of what a reference takes in BSON: the hash, and 100 characters of 4 bytes.
@@ -52,10 +52,15 @@ def is_media(value: str | bytes) -> bool:
     """Tell whether a long value is bytes, a data URL or nothing but base64."""
     if isinstance(value, bytes) or _DATA_URL.match(value, 0, _DATA_URL_HEAD):
         return True
-    return (
-        value.isascii()
-        and not value[:_SAMPLE].encode().translate(None, _BASE64)
-        and not value.encode().translate(None, _BASE64)
+    return is_base64(value)
+
+
+def is_base64(text: str, start: int = 0) -> bool:
+    """Tell whether a text, from a place on, is nothing but base64."""
+    # most texts show by their first words that they are none
+    return text.isascii() and all(
+        not text[start:end].encode().translate(None, _BASE64)
+        for end in (start + _SAMPLE, len(text))
     )
 
 

@@ -25,35 +25,24 @@ from decimal import Decimal
 from enum import Enum
 from itertools import count, islice
 from types import NoneType
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import bson
 import uuid_utils
-from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
 from llm_audit.encoding import moved
 from llm_audit.encoding.absent import is_absent
-from llm_audit.encoding.bounds import (
-    MAX_BYTES,
-    MAX_NODES,
-    MAX_VALUES,
-    Room,
-    TooMuchError,
-    are_within,
-)
+from llm_audit.encoding.bounds import MAX_NODES, MAX_VALUES, TooMuchError, are_within
 from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.safe_text import escape_surrogates, marker, safe_key, safe_repr, type_name
 from llm_audit.encoding.schemas import name_of, schema_maker
+from llm_audit.encoding.single_values import CODEC_OPTIONS, SingleValues
 from llm_audit.errors import let_through
 
-CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
-    tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
-)
 # Containers below the document itself. The server takes 180 levels (100 are documented), of which
 # an update statement needs a few.
 MAX_LEVELS = 100
@@ -72,8 +61,6 @@ BSON_TYPES = frozenset(
 _UNCHANGED = frozenset({NoneType, bool, float})
 _SINGLE = _UNCHANGED | {int, str, bytes}
 
-T = TypeVar("T", str, bytes)
-
 
 def sanitise(fields: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """Copy `fields` into plain dicts, lists and values that BSON takes.
@@ -90,15 +77,12 @@ def sanitise(fields: dict[str, Any], notes: Notes) -> dict[str, Any]:
     return copy
 
 
-class _Sanitiser:
+class _Sanitiser(SingleValues):
     """One pass over one document; knows the path to the value in hand and its ancestors."""
 
     def __init__(self, notes: Notes) -> None:
-        self._notes = notes
-        self._path: list[str] = []
+        super().__init__(notes)
         self._ancestors: set[int] = set()
-        self._room = Room()
-        self._reprs: dict[int, str] = {}  # that are known already, of what is in a set
 
     def value(self, value: Any) -> Any:
         kind = type(value)
@@ -112,9 +96,6 @@ class _Sanitiser:
             let_through(error)
             self._note(f"{type_name(value)} unreadable ({type_name(error)})")
             return marker(value, error)
-
-    def _note(self, what: str) -> None:
-        self._notes.add(self._path, what)
 
     def _convert(self, value: Any) -> Any:
         kind = type(value)  # not isinstance: a mock may claim any __class__
@@ -306,100 +287,17 @@ class _Sanitiser:
         self._note(f"{type_name(value)} stored as {type_name(elements)}")
         return self._convert(elements)
 
-    # Single values
-
-    def unchanged(self, value: Any) -> Any:
-        return value
-
-    def bson_value(self, value: Any) -> Any:
-        if moved.is_mark(value):
-            self._note(f"32 bytes of subtype {moved.SUBTYPE}, which are ours, stored as bytes")
-            return bytes(value)
-        try:
-            raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)
-            bson.decode(raw, codec_options=CODEC_OPTIONS)
-        except BaseException as error:  # noqa: BLE001  (whatever it raises here, a reader would meet it too)
-            let_through(error)
-            return self.as_repr(value)
-        return value
-
-    def text(self, value: Any) -> str:
-        text = self._cut(str.__str__(value), "characters")
-        clean = escape_surrogates(text)
-        if clean != text:
-            self._note("lone surrogates escaped")
-        return clean
-
-    def integer(self, value: Any) -> int | str:
-        number = int.__index__(value)
-        if -(2**63) <= number < 2**63:
-            return number
-        self._note("int beyond 64 bits stored as str")
-        try:
-            return self._cut(str(number), "digits")
-        except ValueError as error:  # longer than sys.get_int_max_str_digits()
-            let_through(error)
-            return self._cut(hex(number), "digits")
-
-    def decimal(self, value: Any) -> Any:
-        try:
-            number = bson.Decimal128(value)
-        except ArithmeticError as error:  # more than 34 digits, or the exponent too large
-            let_through(error)
-            self._note("Decimal stored as str")
-            return self._cut(str(value), "digits")
-        self._note("Decimal stored as Decimal128")
-        return number
-
-    def instant(self, value: Any) -> Any:
-        try:
-            bson.encode({"": value}, codec_options=CODEC_OPTIONS)
-        except BaseException as error:  # noqa: BLE001  (out of range in UTC, or a zone that raises)
-            let_through(error)
-            return self.isoformat(value)
-        return value
-
-    def isoformat(self, value: Any) -> str:
-        self._note(f"{type_name(value)} stored as ISO 8601 text")
-        return escape_surrogates(value.isoformat())
-
-    def seconds(self, value: Any) -> float:
-        self._note("timedelta stored as seconds")
-        return timedelta.total_seconds(value)
-
-    def binary(self, value: Any) -> Any:
-        if not issubclass(type(value), bytes):
-            self._note(f"{type_name(value)} stored as bytes")
-        return self._cut(bytes(value), "bytes")
-
-    def _cut(self, value: T, unit: str) -> T:
-        """Return as much of a text or of bytes as there is room for."""
-        kept = value[: self._room.for_content(value)]
-        if len(kept) < len(value):
-            left_out = len(value) - len(kept)
-            self._note(f"{left_out:,} {unit} left out: a call may have {MAX_BYTES:,}")
-        return kept
+    # What holds another value
 
     def enum(self, value: Any) -> Any:
         return self._convert(value.value)
 
-    def uuid(self, value: Any) -> UUID:
-        return UUID(bytes=value.bytes)
-
     def dbref(self, value: Any) -> Any:
         return self._convert(value.as_doc())
-
-    def exception(self, value: Any) -> str:
-        self._note(f"{type_name(value)} stored as text")
-        return f"{type_name(value)}: {safe_repr(value, str)}"
 
     def path(self, value: Any) -> Any:
         self._note(f"{type_name(value)} stored as str")
         return self._convert(os.fspath(value))
-
-    def as_repr(self, value: Any) -> str:
-        self._note(f"{type_name(value)} stored as its repr")
-        return self._reprs.pop(id(value), "") or safe_repr(value)
 
 
 # The first that fits counts, so the narrower stand above the wider.

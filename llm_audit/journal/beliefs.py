@@ -18,7 +18,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 from llm_audit import gate
 from llm_audit.call import AtMost, OutcomeFields, SaidLater, StartFields
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import let_through
 from llm_audit.journal.ends import AS_STORED, read_end
 from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of

@@ -18,7 +18,7 @@ from bson.raw_bson import DEFAULT_RAW_BSON_OPTIONS, RawBSONDocument
 
 from llm_audit import gate
 from llm_audit.encoding.encode import encode_carefully
-from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import let_through, log_once
 from llm_audit.given import outcomes
 from llm_audit.journal.records import OWN, Record

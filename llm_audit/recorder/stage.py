@@ -13,7 +13,7 @@ from typing import Any
 import bson
 
 from llm_audit.encoding.moved import reference_in
-from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.ends import AS_STORED, read_end

@@ -7,7 +7,8 @@ import bson
 
 from llm_audit.call import OutcomeFields, SaidLater, StartFields, TaskFields
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.sanitise import CODEC_OPTIONS, sanitise
+from llm_audit.encoding.sanitise import sanitise
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 
 Function = Callable[[dict[str, Any]], dict[str, Any]]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import bson
 
+from llm_audit.encoding.externalise import is_base64
 from llm_audit.encoding.moved import is_mark
 from llm_audit.redaction import names, secrets
 from llm_audit.redaction.assignments import is_placeholder
@@ -27,7 +28,6 @@ LARGE = 10**12  # a number of so many digits may be that of a card, or of whatev
 # Pictures and sound are that long, and the rules take a second per MB to look through them.
 MEDIA_MIN_CHARACTERS = 32 * 2**10
 _DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _JSON_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 _SCHEMA_WORDS = frozenset(("$ref", "anyOf", "oneOf", "allOf", "enum", "properties", "const"))
 _EXAMPLES = frozenset(("default", "example", "examples", "const"))
@@ -244,14 +244,10 @@ def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def is_media(text: str) -> bool:
     """Tell whether a text is long and nothing but base64, in which no words are looked for."""
-    if len(text) <= MEDIA_MIN_CHARACTERS or not text.isascii():
+    if len(text) <= MEDIA_MIN_CHARACTERS:
         return False
     head = _DATA_URL.match(text)
-    start = head.end() if head else 0
-    # most texts show by their first words that they are none
-    return all(
-        not text[start:end].encode().translate(None, _BASE64) for end in (start + 1_000, len(text))
-    )
+    return is_base64(text, head.end() if head else 0)
 
 
 def _may_hold_secrets(text: str) -> bool:

@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion
 from recordable import NO_UUID
 
 from llm_audit import LLMLogger
-from llm_audit.encoding.sanitise import CODEC_OPTIONS
+from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import UsageError
 from llm_audit.given import outcomes
 from llm_audit.journal.records import ENDED, OWN, START, Record

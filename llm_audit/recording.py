@@ -35,11 +35,11 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
             doubts: list[str] = []
             fields = arguments.start_fields(given, request_params, context, doubts)
             if "trace_id" not in fields:
-                fields["trace_id"] = _trace_of(fields.get("parent_call_id"), context, call_id)
+                fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
             recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
     except BaseException as error:  # noqa: BLE001
-        _cut_short("start", error)
+        cut_short("start", error)
     return CallReference(call_id)
 
 
@@ -67,7 +67,7 @@ def say_later(
             if said := fields():
                 recorder_of(open_calls().get(known)).say_later(known, said)
         except BaseException as error:  # noqa: BLE001
-            _cut_short(doing, error)
+            cut_short(doing, error)
     return CallReference(known)
 
 
@@ -108,7 +108,7 @@ def end(
         else:
             recording.end_unfinished(call_id, fields)
     except BaseException as struck:  # noqa: BLE001
-        _cut_short(method.__name__, struck)
+        cut_short(method.__name__, struck)
     return CallReference(call_id)
 
 
@@ -169,10 +169,10 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
         recording = recorder_of(open_calls().get(call_id))
         recording.end_unfinished(call_id, {**fields, "status": status})
     except BaseException as struck:  # noqa: BLE001
-        _cut_short("ending a call", struck)
+        cut_short("ending a call", struck)
 
 
-def _cut_short(doing: str, error: BaseException) -> None:
+def cut_short(doing: str, error: BaseException) -> None:
     """Leave everything as it has to be for the next call, and keep faults of ours to ourselves.
 
     Args:
@@ -191,11 +191,11 @@ def trace_here(first: str) -> str | None:
     """
     context = current_context()
     if context.trace_id is None and (context.shared or context.parent_call_id):
-        return _trace_of(context.parent_call_id, context, gate.shortened(first))
+        return trace_of(context.parent_call_id, context, gate.shortened(first))
     return context.trace_id
 
 
-def _trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
+def trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
     """Return the trace of a call where none is named.
 
     That is its parent's, OpenTelemetry's, the one that its `audit_context` shares, or a new one. A

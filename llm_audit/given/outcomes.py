@@ -81,7 +81,7 @@ def fields_told(
     given = {name: value for name, value in said.items() if name not in _READ}
     failed = "error" in said
     fields = _fields_of_response(said, given, asked, ended_at)
-    meant = _meant_by_response(fields)
+    meant = meant_by_response(fields)
     if failed:
         meant, of_error = failures.error_fields(said["error"])
         fields |= of_error
@@ -124,7 +124,7 @@ def unread_fields(given: Mapping[str, Any], fault: BaseException) -> dict[str, A
     return fields
 
 
-def _meant_by_response(fields: Mapping[str, Any]) -> LLMCallStatusEnum:
+def meant_by_response(fields: Mapping[str, Any]) -> LLMCallStatusEnum:
     """Return the status that a response means by itself."""
     if fields.keys().isdisjoint(ERROR_FIELDS):
         return LLMCallStatusEnum.SUCCESS

@@ -47,7 +47,7 @@ _HEADERS = (
     "response.ResponseMetadata.HTTPHeaders",
     *("trailing_metadata", "initial_metadata"),  # gRPC
 )
-_REQUEST_ID_HEADERS = (
+REQUEST_ID_HEADERS = (
     *("x-request-id", "request-id", "apim-request-id", "x-ms-request-id", "x-amzn-requestid"),
     *("x-amz-request-id", "x-goog-request-id", "mistral-correlation-id", "x-correlation-id"),
     *("x-generation-id", "x-debug-trace-id"),
@@ -104,7 +104,7 @@ class ErrorSeen:
             20,000 characters.
         """
         headers = _headers(self._source)
-        ids = (*self._all(_REQUEST_ID), *map(headers.get, _REQUEST_ID_HEADERS))
+        ids = (*self._all(_REQUEST_ID), *map(headers.get, REQUEST_ID_HEADERS))
         details = {
             "code": next(self._codes(), None),
             "retry_after": self._retry_after(headers),
@@ -161,16 +161,26 @@ class ErrorSeen:
         return (code for said, code in found if code and status_in(said) is None)
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | str | None:
-        if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
-            return milliseconds / 1000
         infos = _at(self._body, "error.details")
         delays = [_at(info, "retryDelay") for info in infos] if type(infos) is list else []
-        for said in (headers.get("retry-after"), _at(self._source, "retry_after"), *delays):
-            if (seconds := _seconds(said)) is not None:
-                return seconds
-            if name := _name(said):
-                return name
-        return None
+        return retry_after_in(headers, _at(self._source, "retry_after"), *delays)
+
+
+def retry_after_in(headers: Mapping[str, str], *otherwise: object) -> float | str | None:
+    """Return when to ask again: seconds, or the date as the provider wrote it.
+
+    Args:
+        headers: Of the response, their names in small letters.
+        otherwise: What else may say so, in this order.
+    """
+    if (milliseconds := _seconds(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    for said in (headers.get("retry-after"), *otherwise):
+        if (seconds := _seconds(said)) is not None:
+            return seconds
+        if name := _name(said):
+            return name
+    return None
 
 
 def means_timeout(http_status: int | None, names: Iterable[str]) -> bool:

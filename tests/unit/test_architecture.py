@@ -25,7 +25,7 @@ LAYERS = [
     {"store"},
     {"recorder"},
     {"references"},
-    {"recording"},
+    {"exchange", "recording"},
     {"logger"},
     {"diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},

@@ -1,0 +1,200 @@
+"""An answer as it was seen on the wire, and what the end of its call says of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.errors import let_through, log_once
+from llm_audit.given import outcomes
+from llm_audit.given.sent import as_text, asked_of
+from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
+from llm_audit.providers.errors import REQUEST_ID_HEADERS, retry_after_in, shortened
+from llm_audit.providers.response import taken
+from llm_audit.providers.shapes import ANY
+from llm_audit.providers.whole import GIVEN, NO_OBJECT, OURS
+from llm_audit.settings import get_settings, made_before
+from llm_audit.wire.answers import Answer, read_answer
+from llm_audit.wire.apis import Asked
+
+BROKEN_OFF = "broken_off"  # in `ended_by`: the answer is not whole, and nothing else says why
+_REFUSED = 400  # as HTTP counts
+_LOOKED_AT = frozenset((*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms"))
+
+
+class Received(NamedTuple):
+    """What came back, as far as it came.
+
+    Attributes:
+        asked: As of the request.
+        body: As it came; empty if nothing did.
+        status: Of HTTP; None if there was no answer.
+        content_type: As the header has it.
+        content_encoding: The same, if the body is still compressed.
+        headers: Of the answer, as pairs; only those that name the request and say when to ask
+            again are looked at.
+        streamed: Whether it came in pieces.
+        time_to_first_token_ms: Since the start.
+        ended_by: Why it ended, if not with its last byte: "closed", say. If the answer is whole all
+            the same, that counts.
+        attempts: Each request that the client made, if several: see `call.Attempt`.
+        notes: What is to be said of it, e.g. that only so much was kept.
+    """
+
+    asked: Asked
+    body: bytes = b""
+    status: int | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Iterable[tuple[str | bytes, str | bytes]] = ()
+    streamed: bool = False
+    time_to_first_token_ms: float | None = None
+    ended_by: str | None = None
+    attempts: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+
+
+def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an answer as it may wait in a journal, for `fields_of`.
+
+    Args:
+        received: What came.
+        failed: What is stored of the exception that it ended with, its `status` included.
+    """
+    headers = _looked_at(received.headers)
+    request_id = next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None)
+    told = {
+        "api": received.asked.api.api,
+        "streamed": received.streamed or received.asked.streamed,
+        "body": received.body,
+        "status": received.status,
+        "content_type": received.content_type,
+        "content_encoding": received.content_encoding,
+        "request_id": request_id,
+        "retry_after": retry_after_in(headers),
+        "time_to_first_token_ms": received.time_to_first_token_ms,
+        "ended_by": received.ended_by,
+        "attempts": list(received.attempts) or None,
+        "failed": failed,
+        "vectors": get_settings().embedding_vectors or None,
+        "notes": list(received.notes) or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _looked_at(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
+    found = {}
+    for given in headers:
+        name, value = (
+            one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in given
+        )
+        if (name := name.lower()) in _LOOKED_AT:
+            found[name] = value
+    return found
+
+
+def fields_of(
+    told: Mapping[str, Any], asked: tuple[str | None, str | None], ended_at: datetime | None = None
+) -> dict[str, Any]:
+    """Return everything that is stored of how a call ended; whatever it holds, nothing raises.
+
+    Args:
+        told: What `told` returned; it may have been through BSON.
+        asked: The provider and the model that were asked, for the price.
+        ended_at: As of `outcomes.fields_told`.
+    """
+    reading = made_before.set(True)
+    try:
+        answer = _answer(told)
+        fields = outcomes.fields_told(_said(told, answer), asked, ended_at)
+        return _noted(_ended(fields, told, answer), (*told.get("notes", ()), *answer.notes))
+    except BaseException as fault:  # noqa: BLE001  (a body may hold anything; its call is recorded)
+        let_through(fault)
+        log_once(f"a captured answer could not be read: {type(fault).__name__}")
+        return _unread(told, fault)
+    finally:
+        made_before.reset(reading)
+
+
+def _answer(told: Mapping[str, Any]) -> Answer:
+    asked, body = asked_of(told), told.get("body", b"")
+    if not body:
+        return Answer(None, complete=not told.get("streamed"))
+    if asked is None:  # of a later version
+        return Answer(as_text(body), complete=True, notes=("response: of an unknown API",))
+    return read_answer(asked, body, told.get("content_type"), told.get("content_encoding"))
+
+
+def _said(told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    """Return what was answered as `outcomes.told` returns it."""
+    response, said = answer.response, {}
+    if isinstance(response, dict):
+        vectors = bool(told.get("vectors"))
+        said["response"] = taken(response, embedding_vectors=vectors)
+    elif isinstance(response, str) and not _is_refused(told):
+        said["response"] = {"message": {"role": "assistant", "content": response}}
+    elif response is not None and not isinstance(response, str):
+        said["response"] = {"ours": {NO_OBJECT: response}}
+    if (waited := told.get("time_to_first_token_ms")) is not None:
+        said["time_to_first_token_ms"] = waited
+    return said
+
+
+def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    """Return the fields of an answer with those of how it came, and how that ended."""
+    if told.get("streamed") or answer.streamed:
+        fields["streamed"] = True
+    if attempts := told.get("attempts"):
+        fields["attempts"] = attempts
+    if request_id := told.get("request_id"):
+        fields["provider_request_id"] = request_id
+    if answer.error is not None and fields.keys().isdisjoint(ERROR_FIELDS):
+        fields |= error_in({"error": answer.error}, ANY, None, answered=False)
+    if _is_refused(told):
+        return fields | _refused(fields, told, answer)
+    failed: dict[str, Any] | None = told.get("failed")
+    if failed and not (answer.complete and answer.response is not None):
+        return fields | failed
+    if not fields.keys().isdisjoint(ERROR_FIELDS):
+        status = outcomes.meant_by_response(fields)
+        return fields | {"status": status, "ended_by": outcomes.BY_RESPONSE}
+    if not answer.complete:
+        cause = told.get("ended_by") or BROKEN_OFF
+        return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
+    return fields
+
+
+def _is_refused(told: Mapping[str, Any]) -> bool:
+    return (told.get("status") or 0) >= _REFUSED
+
+
+def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
+    """Return what is stored of an answer that says by its status that it is none."""
+    response = answer.response
+    found: dict[str, Any] = {"http_status": told["status"], "ended_by": outcomes.BY_RESPONSE}
+    details = {"retry_after": told.get("retry_after")}
+    if isinstance(response, str) and response:
+        found["error_message"] = details["body"] = shortened(response)
+    if kept := {name: value for name, value in details.items() if value is not None}:
+        found["error_details"] = kept
+    found["status"] = outcomes.meant_by_response({**fields, **found})
+    return found
+
+
+def _unread(told: Mapping[str, Any], fault: BaseException) -> dict[str, Any]:
+    """Return what is stored of an answer that cannot be read: itself."""
+    given = {"body": as_text(told.get("body")), "content_encoding": told.get("content_encoding")}
+    kept = {name: value for name, value in given.items() if value is not None}
+    fields: dict[str, Any] = {
+        "status": LLMCallStatusEnum.SUCCESS,
+        "response_extra": {OURS: {GIVEN: kept}},
+        "encoding_notes": [f"not read ({type(fault).__name__}), kept in response_extra as it came"],
+    }
+    text = as_text(told.get("body"))
+    return _ended(fields, told, Answer(text, complete=not told.get("failed")))
+
+
+def _noted(fields: dict[str, Any], notes: Sequence[str]) -> dict[str, Any]:
+    if notes:
+        fields["encoding_notes"] = [*fields.get("encoding_notes", ()), *notes]
+    return fields

@@ -1,0 +1,100 @@
+"""A request as it was seen on the wire, and what the start of its call says of it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from llm_audit.errors import let_through, log_once
+from llm_audit.providers.whole import GIVEN, OURS
+from llm_audit.settings import made_before
+from llm_audit.wire.api import Api
+from llm_audit.wire.apis import ROWS, Asked
+from llm_audit.wire.requests import read_request
+
+ROW_OF: Mapping[str, Api] = {row.api: row for row in ROWS}
+
+
+class Sent(NamedTuple):
+    """A request as its client hands it over to be sent.
+
+    Attributes:
+        captured_by: The library that was watched: "httpx2", say.
+        asked: What `wire.apis.confirmed` returned.
+        endpoint: The URL without its query and user: "https://host/path".
+        body: As it is sent; None if it cannot be read.
+        content_type: As the header has it.
+        provider: Whose server it is.
+        fields: Those of the call's start that are known otherwise: what a framework says of it, its
+            `call_type`. They stand before what the request says.
+    """
+
+    captured_by: str
+    asked: Asked
+    endpoint: str
+    body: bytes | None = None
+    content_type: str | None = None
+    provider: str | None = None
+    fields: Mapping[str, Any] = {}
+
+
+def told(sent: Sent) -> dict[str, Any]:
+    """Return a request as it may wait in a journal, for `fields_of`."""
+    asked = sent.asked
+    told = {
+        "api": asked.api.api,
+        "model": asked.model,
+        "streamed": asked.streamed,
+        "content_type": sent.content_type,
+        "body": sent.body,
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def asked_of(told: Mapping[str, Any]) -> Asked | None:
+    """Return what was asked, of a request or an answer that is told of; None if nobody knows it.
+
+    Args:
+        told: With the `api`; and `model` and `streamed`, where the URL has said them.
+    """
+    row = ROW_OF.get(told.get("api") or "")
+    if row is None:  # of a later version
+        return None
+    return Asked((row,), told.get("model"), bool(told.get("streamed")))
+
+
+def fields_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a call's start that a request says; whatever it holds, nothing raises.
+
+    Args:
+        told: What `told` returned; it may have been through BSON.
+    """
+    asked, body = asked_of(told), told.get("body")
+    reading = made_before.set(True)
+    try:
+        if asked is None:
+            return _unread(told, "of an unknown API")
+        return dict(read_request(asked, body, told.get("content_type")))
+    except BaseException as fault:  # noqa: BLE001  (a body may hold anything; its call is recorded)
+        let_through(fault)
+        log_once(f"a captured request could not be read: {type(fault).__name__}")
+        return _unread(told, type(fault).__name__)
+    finally:
+        made_before.reset(reading)
+
+
+def _unread(told: Mapping[str, Any], why: str) -> dict[str, Any]:
+    """Return what is stored of a request that cannot be read: itself."""
+    kept = {"body": as_text(told.get("body")), "content_type": told.get("content_type")}
+    given = {name: value for name, value in kept.items() if value is not None}
+    fields: dict[str, Any] = {
+        "request_params": {OURS: {GIVEN: given}},
+        "encoding_notes": [f"not read ({why}), kept in request_params as it was sent"],
+    }
+    return fields | ({"model": told["model"]} if told.get("model") else {})
+
+
+def as_text(body: bytes | None) -> str | bytes | None:
+    """Return a body as the text that it is, or as it is."""
+    try:
+        return None if body is None else body.decode()
+    except UnicodeDecodeError:
+        return body

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
     from llm_audit.context import audit_context, carry_context
     from llm_audit.database import init
+    from llm_audit.decorators import audited
     from llm_audit.diagnosis.doctor import doctor
     from llm_audit.documents import LLMCall
     from llm_audit.errors import (
@@ -57,6 +58,7 @@ __all__ = [
     "UnavailableError",
     "UsageError",
     "audit_context",
+    "audited",
     "carry_context",
     "configure",
     "doctor",
@@ -82,6 +84,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "llm_audit.decorators": ("audited",),
     "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),
     "llm_audit.context": ("audit_context", "carry_context"),
     "llm_audit.database": ("init",),

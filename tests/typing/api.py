@@ -22,6 +22,7 @@ from llm_audit import (
     UnavailableError,
     UsageError,
     audit_context,
+    audited,
     carry_context,
     lifespan,
     log_chat,
@@ -123,6 +124,27 @@ def in_a_context() -> None:
     as_before: Callable[[str], Coroutine[Any, Any, int]] = answer
     assert_type(as_before, Callable[[str], Coroutine[Any, Any, int]])
     assert_type(stream("a"), AsyncIterator[str])
+
+
+@audited
+def tool(text: str, times: int = 1) -> list[str]:
+    """Be recorded."""
+    return [text] * times
+
+
+@audited(call_type="AGENT", name="assistant")
+async def agent(text: str) -> AsyncIterator[str]:
+    """Be recorded, too."""
+    yield text
+
+
+def of_ones_own() -> None:
+    """Call functions that are recorded: their types are as before."""
+    assert_type(tool("a", times=2), list[str])
+    assert_type(agent("a"), AsyncIterator[str])
+    tool("a", time=2)  # type: ignore[call-arg]
+    audited(call_typ="AGENT")  # type: ignore[call-overload]
+    assert_type(audited(tool)("a"), list[str])
 
 
 def in_a_process() -> None:

@@ -27,7 +27,7 @@ LAYERS = [
     {"references"},
     {"exchange", "recording"},
     {"logger"},
-    {"diagnosis", "documents", "helpers", "lifecycle"},
+    {"decorators", "diagnosis", "documents", "helpers", "lifecycle"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},

@@ -1,0 +1,218 @@
+"""`audited`: records functions of the user's own: tools, retrieval, chains, agents."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Never, TypeVar, overload
+
+from llm_audit import recording
+from llm_audit.call import LLMCallTypeEnum
+from llm_audit.context import current_context
+from llm_audit.context.frames import Run
+from llm_audit.context.functions import wrapped
+from llm_audit.errors import let_through
+from llm_audit.logger import LLMLogger
+from llm_audit.misspelt import report_unknown
+from llm_audit.recorder.process import open_calls
+from llm_audit.settings import get_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROVIDER = "function"
+DROPPED = "dropped"  # in `ended_by`: nobody held it any more
+ITEMS_MAX = 1_000  # of what a generator has yielded
+CHARACTERS_MAX = 2**20  # in all of these, as far as they are text or bytes
+_OF_A_METHOD = frozenset({"self", "cls"})
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@overload
+def audited(function: F, /) -> F: ...
+
+
+@overload
+def audited(
+    *,
+    call_type: LLMCallTypeEnum | str = LLMCallTypeEnum.TOOL_EXECUTION,
+    name: str | None = None,
+    provider: str = PROVIDER,
+    tags: Iterable[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    capture_input: bool = True,
+    capture_output: bool = True,
+    **unknown: Never,
+) -> Callable[[F], F]: ...
+
+
+def audited(
+    function: Any = None,
+    /,
+    *,
+    call_type: LLMCallTypeEnum | str = LLMCallTypeEnum.TOOL_EXECUTION,
+    name: str | None = None,
+    provider: str = PROVIDER,
+    tags: Iterable[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    capture_input: bool = True,
+    capture_output: bool = True,
+    **unknown: Any,
+) -> Any:
+    """Record each call of a function as one of ours; `@audited`, or `@audited(call_type="AGENT")`.
+
+    It may be a coroutine function, a generator function, both, or a method, and stays what it is.
+    What it is given is `input`, by name and without `self`; what it returns is the content of
+    `response_message`, an exception fails it. Calls made in it become its children. A generator
+    ends when it is exhausted, closed or dropped, and has what it yielded: texts joined, up to 1,000
+    items and a million characters.
+
+    Args:
+        function: Where it is used without arguments.
+        call_type: What the function does.
+        name: Stored as the `model`; by default the function's own.
+        provider: Stored as that.
+        tags: Labels to filter by, added to the context's.
+        metadata: Anything else by name, merged over the context's.
+        capture_input: Whether to record the arguments.
+        capture_output: Whether to record what is returned or yielded.
+        **unknown: Nothing: a misspelt argument is a mistake, and is left out.
+
+    Raises:
+        UsageError: In strict mode, when an argument is wrong, or it is no function.
+    """
+    if unknown:
+        report_unknown(audited, unknown)
+    given: dict[str, Any] = {
+        "call_type": call_type,
+        "provider": provider,
+        "tags": tags,
+        "metadata": metadata,
+    }
+
+    def decorated(function: F) -> F:
+        start = partial(LLMLogger.start, model=name or _name_of(function), **given)
+        begin = _Begin(
+            function,
+            start,
+            "tool" if call_type == LLMCallTypeEnum.TOOL_EXECUTION else "assistant",
+            capture_input=capture_input,
+            capture_output=capture_output,
+        )
+        return wrapped(function, begin)
+
+    return decorated if function is None else decorated(function)
+
+
+def _name_of(function: Any) -> str:
+    while not hasattr(function, "__name__") and hasattr(function, "func"):  # a partial
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
+class _Begin:
+    """Begins the record of one call of a function."""
+
+    def __init__(
+        self,
+        function: Any,
+        start: Callable[..., str],
+        role: str,
+        *,
+        capture_input: bool,
+        capture_output: bool,
+    ) -> None:
+        self._role = role
+        self._function = getattr(function, "__func__", function)  # of a classmethod's, too
+        self._start = start
+        self._signature: inspect.Signature | None = None
+        self._capture_input = capture_input
+        self._capture_output = capture_output
+
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
+        if not get_settings().enabled:
+            return Run(current_context())
+        given = self._named(args, kwargs) if self._capture_input else None
+        return _RecordedRun(self._start(input=given), self._role, self._capture_output)
+
+    def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name, as far as the signature has names for them."""
+        try:
+            signature = self._signature = self._signature or inspect.signature(self._function)
+            named = signature.bind(*args, **kwargs).arguments
+            first = next(iter(signature.parameters.values()), None)
+        except BaseException as error:  # noqa: BLE001  (it has none; or these are no arguments of it)
+            let_through(error)
+            return {"args": list(args), **kwargs}
+        if first is not None and first.kind in _POSITIONAL and first.name in _OF_A_METHOD:
+            named.pop(first.name, None)
+        for parameter in signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                named |= named.pop(parameter.name, {})
+        return named
+
+
+class _RecordedRun(Run):
+    """One call of a function, under way.
+
+    Args:
+        call_id: Its record.
+        role: Of what the function returns, as a message.
+        capture_output: Whether to keep that.
+    """
+
+    def __init__(self, call_id: str, role: str, capture_output: bool) -> None:  # noqa: FBT001
+        self._call_id = call_id
+        self._role = role
+        self._capture_output = capture_output
+        self._items: list[Any] = []
+        self._count = 0
+        self._room = CHARACTERS_MAX
+        trace_id = open_calls().trace_of(call_id)
+        super().__init__(current_context().extended(parent_call_id=str(call_id), trace_id=trace_id))
+
+    def gave(self, item: object) -> None:
+        """Keep what a generator yields, as far as there is room."""
+        self._count += 1
+        size = len(item) if isinstance(item, str | bytes) else 0
+        if self._capture_output and len(self._items) < ITEMS_MAX and size <= self._room:
+            self._items.append(item)
+            self._room -= size
+
+    def returned(self, value: object) -> None:
+        """Complete the call."""
+        try:
+            LLMLogger.complete(self._call_id, response_message=self._answer(value))
+        except BaseException as struck:  # a time limit, and nobody calls this again
+            self.failed(struck)
+            raise
+
+    def failed(self, error: BaseException) -> None:
+        """Fail it, with what had been yielded."""
+        if self._is_open():
+            LLMLogger.fail(
+                self._call_id, error, response_message=self._answer(None) if self._count else None
+            )
+
+    def _answer(self, returned: object) -> dict[str, Any] | None:
+        if not self._capture_output:
+            return None
+        if not self._count:
+            return {"role": self._role, "content": returned}
+        texts = all(isinstance(item, str) for item in self._items)
+        answer: dict[str, Any] = {
+            "role": self._role,
+            "content": "".join(self._items) if texts else self._items,
+        }
+        if returned is not None:
+            answer["returned"] = returned
+        if len(self._items) < self._count:
+            answer["yielded"] = self._count  # of which these are the first
+        return answer
+
+    def _is_open(self) -> bool:
+        call = open_calls().get(self._call_id)
+        return call is not None and not (call.over or call.unfinished)
+
+    def __del__(self) -> None:
+        super().__del__()
+        if self._is_open():  # of a generator that nobody could close any more
+            recording.end_unfinished(self._call_id, None, DROPPED)

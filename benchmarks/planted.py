@@ -89,6 +89,7 @@ KEYS: dict[str, Callable[[random.Random], str]] = {
     "LangSmith": _of("lsv2_pt_", (_HEX, 32), "_", (_HEX, 10)),
     "AWS access key": _of("AKIA", (_BASE32, 16)),
     "AWS session key": _of("ASIA", (_BASE32, 16)),
+    "AWS context key": _of("ACCA", (_BASE32, 16)),
     "GitHub": _of("ghp_", (_WORD, 36)),
     "GitHub OAuth": _of("gho_", (_WORD, 36)),
     "GitHub app": _of("ghs_", (_WORD, 36)),

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
 from llm_audit.errors import let_through, log_once
-from llm_audit.redaction import functions, secrets
+from llm_audit.redaction import functions, look
 from llm_audit.redaction.failing import NOTE, STATUSES, NoRulesError, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
@@ -91,7 +91,7 @@ class Redaction:
 
     def may_hold_secrets(self, doc: bytes) -> bool:
         """Tell quickly whether a document, as BSON, may hold secrets that are looked for."""
-        return self.for_secrets and secrets.may_be_in(doc)
+        return self.for_secrets and look.may_be_in(doc)
 
     def timed(self) -> Callable[[], object]:
         """Begin with rules of the user's; return what to call after each step of theirs.

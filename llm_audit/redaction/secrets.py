@@ -1,17 +1,14 @@
 """What secrets look like: providers' keys, tokens, passwords in URLs, and values given by name.
 
-Two steps: a look at all of a document at once, which is all that most documents cost, and the
-patterns, for the texts of those that may hold something.
+These are the patterns, for the texts of documents that may hold something: see `look`.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from pydantic_core import SchemaValidator, core_schema
-
-from llm_audit.redaction import names
+from llm_audit.redaction import look
 from llm_audit.redaction.assignments import find_assignments
 from llm_audit.redaction.folding import folded
 
@@ -72,79 +69,6 @@ _SHAPED = re.compile(
 _PART, _OVERLAP = 4_096, 512  # characters of a text
 _ONE_WORD = re.compile("[A-Z]?[a-z]+")
 
-# The quick look, at all of a document at once: in small letters, with \0 for the signs that end a
-# name (as it does in BSON), \1 for those before one in a URL, and ~ for what is not ASCII; bytes
-# that disguises are made of in UTF-8 are told apart.
-_PLAIN = bytearray(bytes(range(256)).lower())
-for _bytes, _sign in (
-    (b"\"'\\=", 0),
-    (b"?&", 1),
-    (bytes(range(128, 256)), ord("~")),
-    (b"\xc2\xcd\xef\xf0\xf3", 28),
-    (b"\x80", 29),
-    (bytes((*range(0x8B, 0x94), *range(0xAA, 0xAF))), 30),
-    (b"\x81\x88", 31),
-    (b"\xe2", 127),
-):
-    for _byte in _bytes:
-        _PLAIN[_byte] = _sign
-_DISGUISED = r"\x7f(?:\x1d\x1e|[\x1e\x1f])|\x1c[\x1d-\x1f~]"
-_TO_PLAIN = bytes(_PLAIN)
-_ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?"
-_NAMES = names.SECRET.replace("|token", "")
-_LOOKS = (
-    r"(?:[^0-9a-z]|\x00[nrtbf])[sr]k[_-][0-9a-z_-]{8}",
-    r"gh[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pcsk_[0-9a-z]|gl[a-z]{2,5}-[0-9a-z_-]{10}",
-    r"(?:hf|gsk|api_org|r8|fw|jina|e2b|v2_pt|v2_sk|ntn|glsa|glc|sbp|in_api|npm|whsec)_[0-9a-z]{16}",
-    r"_v1_[0-9a-f]{16}|shp[a-z]{2}_[0-9a-f]{16}|xox[a-z]-[0-9a-z]|xapp-[0-9]|dapi[0-9a-f]{32}",
-    r"(?:xai|pplx|nvapi|tvly|csk|pypi|gocspx)-[0-9a-z_-]{16}|aiza[0-9a-z_-]{20}",
-    r"a[ksb]ia[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+\x00*\.[0-9a-z_-]",
-    r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
-    r"(?:ya29|hvs)\.[0-9a-z_-]{8}|[^0-9a-z]sg\.[0-9a-z_-]{16}|slack\.com\x00?/services",
-    r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
-    rf"(?:(?:{_NAMES})s?|token){_ENDING}(?: {{0,4}}[\x00:>]|%3d)|basic +[0-9a-z+/_-]{{6}}",
-    rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) ",
-    r"headers\x00|[^0-9a-z]auth\x00|com\x00?/api\x00?/webhooks",
-    r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00",
-    r"\x00u00[2-7]",  # JSON that hides a sign: what is in it is seen once it is read
-)
-
-
-def _looks_for(expression: str) -> Callable[[str], bool]:
-    """Return what tells whether a text has a match.
-
-    Pydantic has Rust's engine for expressions: it takes as long for all of these as Python's own
-    for one of them.
-    """
-    schema = core_schema.str_schema(pattern=expression, regex_engine="rust-regex")
-    return SchemaValidator(schema).isinstance_python
-
-
-# Letters and digits in other forms, what nobody sees, and dashes; not what Chinese is written with.
-_DISGUISE = re.compile(
-    "[\u00ad\u034f\u200b-\u200f\u2010-\u2013\u202a-\u202e\u2060-\u206f\u2212\ufe00-\ufe0f\ufeff"
-    "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2460-\u24ea\U0001d400-\U0001d7ff\U000e0000-\U000e0fff]"
-)
-_holds_secret = _looks_for("|".join(_LOOKS))
-_holds_any = _looks_for("|".join((*_LOOKS, _DISGUISED)))
-
-
-def may_be_in(raw: bytes) -> bool:
-    """Tell quickly whether bytes, a document as BSON or a text, may hold a secret or its name."""
-    plain = raw.translate(_TO_PLAIN).decode("ascii")
-    if not _holds_any(plain):
-        return False
-    return _holds_secret(plain) or _is_disguised(raw)
-
-
-def _is_disguised(raw: bytes) -> bool:
-    """Tell whether there may be one once wide letters and what nobody sees are out of the way."""
-    text = raw.decode("utf-8", "ignore")
-    if _DISGUISE.search(text) is None:
-        return False
-    plain, _ = folded(text)
-    return _holds_secret(plain.encode().translate(_TO_PLAIN).decode("ascii"))
-
 
 def find(text: str) -> Iterator[Found]:
     """Give the spans of secrets in a text, with the name of the rule that found each."""
@@ -188,11 +112,11 @@ def _parts_of(text: str) -> list[tuple[int, int]]:
     """
     if len(text) <= _OVERLAP:
         return [(0, len(text))]
-    plain = text.encode("latin-1", "replace").translate(_TO_PLAIN).decode("ascii")
+    plain = look.plain(text.encode("latin-1", "replace"))
     parts: list[tuple[int, int]] = []
     for first in range(0, len(text), _PART):
         begins, ends = max(0, first - _OVERLAP), first + _PART
-        if _holds_secret(plain[begins:ends]):
+        if look.holds_secret(plain[begins:ends]):
             if parts and begins <= parts[-1][1]:
                 begins = parts.pop()[0]
             parts.append((begins, ends))

@@ -14,7 +14,7 @@ import bson
 
 from llm_audit.encoding.externalise import is_base64
 from llm_audit.encoding.moved import is_mark
-from llm_audit.redaction import names, secrets
+from llm_audit.redaction import look, names, secrets
 from llm_audit.redaction.assignments import is_placeholder
 from llm_audit.redaction.operators import replacement
 from llm_audit.redaction.rule import Rule
@@ -254,7 +254,7 @@ def _may_hold_secrets(text: str) -> bool:
     if len(text) < _LOOK_FIRST_CHARACTERS:
         return True
     raw = text.encode("utf-8", "surrogatepass")
-    return secrets.may_be_in(raw)
+    return look.may_be_in(raw)
 
 
 def _is_schema(value: dict[str, Any]) -> bool:

@@ -13,10 +13,10 @@ from pymongo.errors import PyMongoError
 from llm_audit.documents import LLMCall
 from llm_audit.errors import log, log_once
 from llm_audit.settings import Settings, get_settings
+from llm_audit.store.answers.plain_errors import explained, plain_errors
 from llm_audit.store.ensure import ensure_async, going_on_without
 from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.loops import LoopClient, client_of_loop
-from llm_audit.store.plain_errors import explained, plain_errors
 
 START_PATIENCE_SECONDS = 5.0  # what the start of an app can bear
 FIRST_PAUSE_SECONDS = 1.0

@@ -36,7 +36,7 @@ def die():
 RECOVER_AND_DIE = """
 import os, signal
 import llm_audit
-from llm_audit.store.delivery import Delivery
+from llm_audit.store.delivery.delivery import Delivery
 
 sent = []
 send = Delivery.send

@@ -50,7 +50,7 @@ def collection_of_calls() -> "Iterator[Documents]":
         ConfigurationError: A setting names what cannot be.
         LLMAuditError: MongoDB refuses what was asked of it.
     """
-    from llm_audit.store.plain_errors import plain_errors
+    from llm_audit.store.answers.plain_errors import plain_errors
 
     with plain_errors(get_settings()), repository() as calls:
         yield calls.collection

@@ -18,15 +18,15 @@ from llm_audit.diagnosis.results import Diagnosis, PendingCalls, Refused, Shortf
 from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings, get_settings
 from llm_audit.store import media
-from llm_audit.store.codes import only_this_is_refused
+from llm_audit.store.answers.codes import only_this_is_refused
+from llm_audit.store.answers.plain_errors import plain_errors
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import INDEX, noted
 from llm_audit.store.connection import Connection, Documents, readable_only, server_time
 from llm_audit.store.ensure import IndexState, state_of
 from llm_audit.store.indexes import PROCESS_INDEX, declared_indexes, media_indexes
-from llm_audit.store.plain_errors import plain_errors
 from llm_audit.store.processes import ProcessState
-from llm_audit.store.rejected import DETAIL_MAX
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import INDEX, noted
+from llm_audit.store.refused.rejected import DETAIL_MAX
 
 SAMPLE = 10
 MEDIA_BYTES = 2**26  # that are read, unless all are

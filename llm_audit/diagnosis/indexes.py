@@ -13,10 +13,10 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.call import UTCDatetime
 from llm_audit.settings import get_settings
-from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, UNAUTHORIZED
+from llm_audit.store.answers.codes import INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, UNAUTHORIZED
+from llm_audit.store.answers.shortfalls import is_unsupported
 from llm_audit.store.ensure import IndexDocument, IndexState, state_of
 from llm_audit.store.indexes import declared_indexes, media_indexes, purpose_of, view_indexes
-from llm_audit.store.shortfalls import is_unsupported
 
 _ID_INDEX = "_id_"
 

@@ -26,7 +26,7 @@ from llm_audit.journal.spool.folder import SUFFIX
 from llm_audit.journal.spool.owners import boot_id
 from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
-from llm_audit.store import waiting
+from llm_audit.store.refused import waiting
 
 IN_USE = "in use"
 ADOPTED = "adopted"

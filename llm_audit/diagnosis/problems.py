@@ -11,8 +11,8 @@ from llm_audit.journal.spool import owners
 from llm_audit.journal.statements.writes import ANOTHERS
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.settings.names import PROCESSES, REJECTED
+from llm_audit.store.answers.shortfalls import INDEX
 from llm_audit.store.processes import ProcessState
-from llm_audit.store.shortfalls import INDEX
 
 LATE_SECONDS = 10.0  # a record takes a second or two
 MISSED_BEATS = 3.0

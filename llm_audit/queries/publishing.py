@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure
 from llm_audit.errors import UsageError
 from llm_audit.queries.views import VIEWS
 from llm_audit.settings.names import CHUNKS, FILES, PROCESSES, REJECTED, VERDICTS
-from llm_audit.store.codes import INDEX_NOT_FOUND, NAMESPACE_EXISTS
+from llm_audit.store.answers.codes import INDEX_NOT_FOUND, NAMESPACE_EXISTS
 from llm_audit.store.ensure import ensure
 from llm_audit.store.indexes import VIEWS_INDEX, view_indexes
 

@@ -21,11 +21,11 @@ from llm_audit.ids import Id, id_text
 from llm_audit.queries.questions import Questions, query_limit_ms
 from llm_audit.queries.steps import Content, Document, Each, Question, Steps
 from llm_audit.settings import get_settings
-from llm_audit.store.codes import only_this_is_refused
+from llm_audit.store.answers.codes import only_this_is_refused
+from llm_audit.store.answers.plain_errors import plain_errors
+from llm_audit.store.answers.server_words import told
 from llm_audit.store.connection import Documents, client_of, readable, readable_only
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
-from llm_audit.store.plain_errors import plain_errors
-from llm_audit.store.server_words import told
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -17,8 +17,8 @@ from llm_audit.journal.records import OTHER, Record
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.verdicts import Verdicts
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.delivery.verdicts import Verdicts
 
 _CAUSES = {
     "worker_lost": ("WorkerLost", "The process that made this call died before the call ended."),

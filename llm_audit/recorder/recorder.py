@@ -28,7 +28,7 @@ from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
-from llm_audit.store.shortfalls import noted
+from llm_audit.store.answers.shortfalls import noted
 
 
 class Recorder:

@@ -20,7 +20,7 @@ from llm_audit.runtime.transient import is_transient
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
-from llm_audit.store.isolation import StuckError
+from llm_audit.store.delivery.isolation import StuckError
 from llm_audit.store.processes import (
     documents,
     find_account,

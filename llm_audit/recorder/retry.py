@@ -18,12 +18,12 @@ from llm_audit.journal.records import Record, unpack
 from llm_audit.journal.statements.bare import NOT_SENT, REFUSED, bare
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.settings import Settings
+from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.connection import Connection, readable_only
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.delivery.delivery import Delivery
 from llm_audit.store.processes import documents, note_retried
-from llm_audit.store.rejected import Refusal
-from llm_audit.store.waiting import bring_in
+from llm_audit.store.refused.rejected import Refusal
+from llm_audit.store.refused.waiting import bring_in
 
 
 @dataclass(frozen=True, slots=True)

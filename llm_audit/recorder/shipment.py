@@ -11,8 +11,8 @@ from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.recorder.stage import Stage
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.refused.rejected import Rejected
 
 DAMAGED_MAX = 1_000  # names of segments in a process's document
 

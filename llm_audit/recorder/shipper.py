@@ -29,13 +29,14 @@ from llm_audit.recorder.shipment import Shipment
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
-from llm_audit.store import media, waiting
-from llm_audit.store.codes import TOO_MANY_REQUESTS, only_this_is_refused
+from llm_audit.store import media
+from llm_audit.store.answers.codes import TOO_MANY_REQUESTS, only_this_is_refused
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import answer_in, mend_of
 from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.isolation import StuckError
+from llm_audit.store.delivery.isolation import StuckError
 from llm_audit.store.processes import note_lost
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import answer_in, mend_of
+from llm_audit.store.refused import waiting
 
 # Each look at the journal competes with the threads that record, for the interpreter and caches.
 LOOK_SECONDS = 0.25

@@ -18,12 +18,12 @@ from llm_audit.errors import UnavailableError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
 from llm_audit.settings.names import PROCESSES, REJECTED, VERDICTS
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import RETRIES, note, refuses_retries
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import declared_indexes
 from llm_audit.store.patched import see_patches
 from llm_audit.store.server_clock import ServerClock
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import RETRIES, note, refuses_retries
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
 UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}

@@ -19,7 +19,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from llm_audit.errors import log_once
-from llm_audit.store.codes import (
+from llm_audit.store.answers.codes import (
     BUSY,
     INDEX_KEY_SPECS_CONFLICT,
     INDEX_NOT_FOUND,
@@ -30,8 +30,8 @@ from llm_audit.store.codes import (
     UNAUTHORIZED,
     only_this_is_refused,
 )
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import going_on, note_indexes
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import going_on, note_indexes
 
 # zstd halves what the default takes for conversations, which repeat their history every turn.
 _STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}

@@ -30,7 +30,7 @@ from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import open_blob
 from llm_audit.runtime.transient import is_transient
 from llm_audit.settings.names import CHUNKS, FILES
-from llm_audit.store.codes import DUPLICATE_KEY
+from llm_audit.store.answers.codes import DUPLICATE_KEY
 from llm_audit.store.connection import Documents
 from llm_audit.store.ensure import ensure, going_on_without
 from llm_audit.store.indexes import media_indexes

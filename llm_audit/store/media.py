@@ -20,11 +20,11 @@ from pymongo.errors import InvalidName, OperationFailure, PyMongoError
 
 from llm_audit.call import in_utc
 from llm_audit.errors import let_through, log_fault, log_once
-from llm_audit.store.codes import BAD_VALUE, INVALID_NAMESPACE
+from llm_audit.store.answers.codes import BAD_VALUE, INVALID_NAMESPACE
+from llm_audit.store.answers.shortfalls import is_unsupported
 from llm_audit.store.connection import Documents, server_time
 from llm_audit.store.gridfs import NEVER, OURS, Bucket, take_away
 from llm_audit.store.indexes import MEDIA_INDEX
-from llm_audit.store.shortfalls import is_unsupported
 
 EXPIRED_AT_ONCE = 100
 SAMPLE = 10

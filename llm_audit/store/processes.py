@@ -25,9 +25,9 @@ from llm_audit.journal.losses import (
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
+from llm_audit.store.answers.shortfalls import going_on
 from llm_audit.store.connection import Connection, Documents, reaching, readable, server_time
-from llm_audit.store.rejected import count_kept
-from llm_audit.store.shortfalls import going_on
+from llm_audit.store.refused.rejected import count_kept
 
 # Of processes and verdicts: their calls may be in the journal of a machine that is switched off.
 KEPT = timedelta(days=30)

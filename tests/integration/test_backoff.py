@@ -11,7 +11,7 @@ from waiting import PATIENCE, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, UnavailableError
 from llm_audit.recorder.closing import Closing
-from llm_audit.store.codes import AUTHENTICATION_FAILED
+from llm_audit.store.answers.codes import AUTHENTICATION_FAILED
 from llm_audit.store.connection import Connection
 
 RECORD_AND_DIE = """

@@ -18,8 +18,8 @@ from llm_audit import ConfigurationError, LLMCall, LLMCallRepository, Unavailabl
 from llm_audit import database as binding
 from llm_audit.settings import get_settings
 from llm_audit.store import connection
+from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.indexes import call_indexes
-from llm_audit.store.plain_errors import plain_errors
 
 
 @pytest.fixture(autouse=True)

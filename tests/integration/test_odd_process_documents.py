@@ -18,10 +18,10 @@ from llm_audit.journal.spool.owners import this_machine
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import FILES, PROCESSES, REJECTED, VERDICTS
+from llm_audit.store.answers.shortfalls import note
 from llm_audit.store.ensure import ensure
 from llm_audit.store.indexes import call_indexes
 from llm_audit.store.media import remove_expired
-from llm_audit.store.shortfalls import note
 
 NOW = datetime.now(UTC)
 ENTRY = {

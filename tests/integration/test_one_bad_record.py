@@ -30,11 +30,14 @@ from llm_audit.recorder.retry import RetryResult
 from llm_audit.recorder.shipper import Shipper
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import CHUNKS, FILES
-from llm_audit.store import delivery, gridfs, isolation, keeping, rejected
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected
-from llm_audit.store.verdicts import Verdicts
-from llm_audit.store.waiting import files
+from llm_audit.store import gridfs
+from llm_audit.store.delivery import delivery, groups, isolation, sorting
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.delivery.sorting import Sorting
+from llm_audit.store.delivery.verdicts import Verdicts
+from llm_audit.store.refused import keeping, rejected
+from llm_audit.store.refused.rejected import Rejected
+from llm_audit.store.refused.waiting import files
 
 MARK = "the bad record"
 GOOD = 6  # before it, and as many after it
@@ -70,7 +73,7 @@ STEPS = [
     Step(writes, "_join"),
     Step(writes, "_on_insert", OverflowError),
     Step(writes, "start_beside", RecursionError),
-    Step(delivery, "_apart", IndexError),
+    Step(groups, "apart", IndexError),
     Step(gridfs, "refer", OSError),
     Step(Retention, "expires_at", OverflowError),
     Step(Write, "statement", InvalidBSON),
@@ -78,8 +81,8 @@ STEPS = [
     Step(Collection, "bulk_write", MemoryError),
     Step(Collection, "bulk_write", OperationFailure),
     Step(Delivery, "_send_group", ZeroDivisionError),
-    Step(Delivery, "_sort_out", KeyError),
-    Step(Delivery, "_without_refused", LookupError),
+    Step(Sorting, "sort_out", KeyError),
+    Step(Sorting, "_without_refused", LookupError),
     Step(Rejected, "keep", ValueError),
     Step(Rejected, "instead", TypeError),
     Step(keeping, "insert", ValueError),
@@ -109,7 +112,7 @@ class Poisoned:
                 raise step.raises(f"secret {MARK}")
             return genuine(*given, **named)
 
-        for module in (step.of, segment, writes, batches, delivery, rejected, keeping):
+        for module in (step.of, segment, writes, batches, delivery, sorting, rejected, keeping):
             if getattr(module, step.name, None) is genuine:
                 self._patch.setattr(module, step.name, fails)
 

@@ -24,8 +24,8 @@ from llm_audit.journal.statements.writes import Write, writes_for
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.refused.rejected import Rejected
 
 THREADS = 3
 IDENTITY = {"_id", "created_at", "status", "encoding_notes"}

@@ -23,9 +23,9 @@ from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected
-from llm_audit.store.waiting import bring_in, files
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.refused.rejected import Rejected
+from llm_audit.store.refused.waiting import bring_in, files
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "rejected.md"
 SECRET = "the content of a call"

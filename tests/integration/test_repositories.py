@@ -35,7 +35,7 @@ from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import Question
 from llm_audit.queries.trace_tree import TraceTree
 from llm_audit.settings import Settings
-from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.answers.plain_errors import plain_errors
 
 CALL = next(call for call in CALLS if call.get("task_id") and call.get("session_id"))
 QUESTIONS = sorted(name for name, value in vars(Questions).items() if isinstance(value, Question))

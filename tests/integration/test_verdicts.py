@@ -25,8 +25,8 @@ from llm_audit.recorder.closing import Closing
 from llm_audit.settings import Settings
 from llm_audit.settings.names import VERDICTS
 from llm_audit.store.connection import Connection
-from llm_audit.store.delivery import Delivery
-from llm_audit.store.rejected import Rejected
+from llm_audit.store.delivery.delivery import Delivery
+from llm_audit.store.refused.rejected import Rejected
 
 # Makes one call that ends, one that is left by its block, and one that is open when it is killed.
 RECORD_AND_WAIT = """

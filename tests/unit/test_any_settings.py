@@ -11,8 +11,8 @@ from recordable import VALUES as RECORDABLE
 from llm_audit import ConfigurationError, UnavailableError, configure
 from llm_audit.settings import Settings, get_settings, reset_settings
 from llm_audit.settings.mongo_url import hosts_in, meaning_of, option_names, without_secrets
+from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.connection import client_of
-from llm_audit.store.plain_errors import plain_errors
 
 SECRET = "hunter2Secret"
 NAMES = st.sampled_from(sorted(Settings.model_fields)) | st.text(

@@ -4,7 +4,7 @@ from pymongo.errors import OperationFailure
 
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError
 from llm_audit.settings import Settings
-from llm_audit.store.plain_errors import plain_errors
+from llm_audit.store.answers.plain_errors import plain_errors
 
 
 @pytest.mark.parametrize(

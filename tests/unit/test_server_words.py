@@ -4,8 +4,8 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import is_unsupported, refuses_pipelines, refuses_retries
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import is_unsupported, refuses_pipelines, refuses_retries
 
 SECRET = "Troubador"
 

@@ -72,8 +72,8 @@ class Watch:
     def _now(self) -> datetime:
         """Return the server's time, or that of the newest call where that is behind."""
         from llm_audit.queries.steps import rows
+        from llm_audit.store.answers.plain_errors import plain_errors
         from llm_audit.store.connection import server_time
-        from llm_audit.store.plain_errors import plain_errors
 
         ours = condition({"start_date": EPOCH})["_id"] | {"$regex": _TELLS_THE_TIME}
         newest: Pipeline = [{"$match": {"_id": ours}}, {"$sort": {"_id": -1}}, {"$limit": 1}]

@@ -77,9 +77,9 @@ def import_calls(
     which file; what it says besides is what the file says. It is kept for as long as a call that
     is recorded now, by retention_days. The exit code is 1 if something was refused.
     """
+    from llm_audit.store.answers.plain_errors import plain_errors
     from llm_audit.store.connection import Connection
     from llm_audit.store.imports import Imports
-    from llm_audit.store.plain_errors import plain_errors
 
     _check(files)
     settings = get_settings()
@@ -173,7 +173,7 @@ def _insert(collection: "Documents", batch: "list[RawBSONDocument]", result: Imp
     from bson.errors import BSONError
     from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
-    from llm_audit.store.codes import BATCH_REFUSALS, is_duplicate_id
+    from llm_audit.store.answers.codes import BATCH_REFUSALS, is_duplicate_id
 
     try:
         collection.insert_many(batch, ordered=False)

@@ -22,10 +22,10 @@ from llm_audit.ids import not_before
 from llm_audit.journal.precedence import UNWINDING_CAUSES
 from llm_audit.journal.records import OTHER, Record
 from llm_audit.journal.statements.writes import Form, Write
+from llm_audit.store.answers.shortfalls import going_on
 from llm_audit.store.connection import Connection
 from llm_audit.store.indexes import OUTER_TASK
 from llm_audit.store.processes import KEPT
-from llm_audit.store.shortfalls import going_on
 
 _ATTEMPT, _OUTER_ATTEMPT = "task.attempt_id", "task.outer_attempt_id"
 _UTC: "bson.CodecOptions[dict[str, Any]]" = bson.CodecOptions(tz_aware=True)

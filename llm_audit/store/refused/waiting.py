@@ -17,7 +17,7 @@ from llm_audit.journal.spool.folder import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.store.connection import Connection
-from llm_audit.store.keeping import insert
+from llm_audit.store.refused.keeping import insert
 
 KEPT_MAX_BYTES = 2 * RECORD_MAX_BYTES
 _KEPT_TYPES: dict[str, type] = {

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from llm_audit.errors import log_once
-from llm_audit.store.codes import UNAUTHORIZED, only_this_is_refused
-from llm_audit.store.server_words import text_of, told
+from llm_audit.store.answers.codes import UNAUTHORIZED, only_this_is_refused
+from llm_audit.store.answers.server_words import text_of, told
 
 # What is not there: CommandNotFound, CommandNotSupported, NotImplemented, three of DocumentDB's,
 # AtlasError, and what MongoDB says of operators, stages and accumulators that it does not know.

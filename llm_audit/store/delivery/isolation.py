@@ -20,15 +20,14 @@ from llm_audit.journal.losses import internal
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
-from llm_audit.store.codes import describe
-from llm_audit.store.server_words import told
+from llm_audit.store.answers.codes import describe
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.delivery.groups import Group
 
 IN_A_ROW_MAX = 10
 NEXT_AFTER_SECONDS = 10.0
 
-_HOME = Path(__file__).parents[1]
-
-Group = list[Write]
+_HOME = Path(__file__).parents[2]
 
 
 class StuckError(UnavailableError):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from llm_audit.store.codes import describe
+from llm_audit.store.answers.codes import describe
 
 _TEXT_MAX = 200
 _FEW = 2  # words that say something

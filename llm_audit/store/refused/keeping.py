@@ -18,7 +18,7 @@ from llm_audit.errors import UnavailableError, let_through, log_fault
 from llm_audit.runtime.transient import is_transient
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
-from llm_audit.store.codes import code_of_content, is_duplicate_id, only_this_is_refused
+from llm_audit.store.answers.codes import code_of_content, is_duplicate_id, only_this_is_refused
 from llm_audit.store.connection import Documents
 
 

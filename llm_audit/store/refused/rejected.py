@@ -45,8 +45,8 @@ from llm_audit.runtime import trusted
 from llm_audit.settings import Settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
-from llm_audit.store.keeping import insert, kept_of
-from llm_audit.store.waiting import files, media_folder
+from llm_audit.store.refused.keeping import insert, kept_of
+from llm_audit.store.refused.waiting import files, media_folder
 
 DETAIL_MAX = 500
 KEPT_AT_MOST = timedelta(days=365)

@@ -16,16 +16,16 @@ from pymongo.collection import Collection
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
-from llm_audit.store.codes import (
+from llm_audit.store.answers.codes import (
     INVALID_NAMESPACE,
     UNAUTHORIZED,
     describe,
     is_a_state,
     is_wrong_password,
 )
+from llm_audit.store.answers.server_words import told
+from llm_audit.store.answers.shortfalls import is_unsupported, mend_of, refuses_retries
 from llm_audit.store.loops import LoopClient
-from llm_audit.store.server_words import told
-from llm_audit.store.shortfalls import is_unsupported, mend_of, refuses_retries
 
 # MongoDB's texts go on with the whole command, which may hold content.
 _FORBIDDEN = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")

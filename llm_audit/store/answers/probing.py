@@ -5,9 +5,9 @@ from typing import Any
 from bson import ObjectId
 from pymongo.errors import OperationFailure, PyMongoError
 
-from llm_audit.store.codes import AUTHENTICATION_FAILED, UNAUTHORIZED, is_a_state
+from llm_audit.store.answers.codes import AUTHENTICATION_FAILED, UNAUTHORIZED, is_a_state
+from llm_audit.store.answers.shortfalls import refuses_pipelines
 from llm_audit.store.connection import Documents
-from llm_audit.store.shortfalls import refuses_pipelines
 
 _CHANGE: dict[str, Any] = {"$set": {"status": ""}}
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
+    from llm_audit.capture.instrument import instrument, uninstrument
+    from llm_audit.configuring import configure
     from llm_audit.context import audit_context, carry_context
     from llm_audit.database import init
     from llm_audit.decorators import audited
@@ -36,12 +38,18 @@ if TYPE_CHECKING:
         log_summarization,
         log_translation,
     )
-    from llm_audit.lifecycle import flush, lifespan, recover, retry_rejected, shutdown, stats
+    from llm_audit.lifecycle import (
+        flush,
+        lifespan,
+        recover,
+        retry_rejected,
+        shutdown,
+        stats,
+    )
     from llm_audit.logger import LLMLogger
     from llm_audit.providers.whole import response_of
     from llm_audit.queries import pipelines
     from llm_audit.queries.repository import LLMCallRepository, SyncLLMCallRepository
-    from llm_audit.settings import configure
 
 __version__ = "0.1.0"
 
@@ -64,6 +72,7 @@ __all__ = [
     "doctor",
     "flush",
     "init",
+    "instrument",
     "lifespan",
     "log_chat",
     "log_classification",
@@ -81,11 +90,14 @@ __all__ = [
     "retry_rejected",
     "shutdown",
     "stats",
+    "uninstrument",
 ]
 
 _HOMES = {
     "llm_audit.decorators": ("audited",),
     "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),
+    "llm_audit.capture.instrument": ("instrument", "uninstrument"),
+    "llm_audit.configuring": ("configure",),
     "llm_audit.context": ("audit_context", "carry_context"),
     "llm_audit.database": ("init",),
     "llm_audit.diagnosis.doctor": ("doctor",),
@@ -109,7 +121,6 @@ _HOMES = {
     "llm_audit.logger": ("LLMLogger",),
     "llm_audit.providers.whole": ("response_of",),
     "llm_audit.queries.repository": ("LLMCallRepository", "SyncLLMCallRepository"),
-    "llm_audit.settings": ("configure",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,5 +1,6 @@
 """A call as it goes over the wire: its request and its answer, recorded as they were seen."""
 
+from collections.abc import Callable
 from typing import Any
 
 from llm_audit.context import CallContext, current_context
@@ -39,7 +40,14 @@ def begin(request: Sent) -> CallReference:
     return CallReference(call_id)
 
 
-def end(call_id: str, answer: Received, ended_ns: int, error: BaseException | None = None) -> None:
+def end(
+    call_id: str,
+    answer: Received,
+    ended_ns: int,
+    error: BaseException | None = None,
+    *,
+    weakly: bool = False,
+) -> None:
     """Record how a call ended.
 
     Args:
@@ -47,6 +55,7 @@ def end(call_id: str, answer: Received, ended_ns: int, error: BaseException | No
         answer: What came back, as far as it came.
         ended_ns: When, on the monotonic clock.
         error: What it ended with, if that was raised.
+        weakly: Whether a better end may follow, as its client may try again; see `go_on`.
     """
     try:
         if not get_settings().enabled:
@@ -61,12 +70,37 @@ def end(call_id: str, answer: Received, ended_ns: int, error: BaseException | No
         asked = (call.provider, call.model) if call else (None, None)
         fields = received.fields_of(received.told(answer, failed), asked)
         recording = recorder_of(call)
-        if known:
+        if known and not weakly:
             recording.end(call_id, call, fields, ended_ns)
         else:
-            recording.end_unfinished(call_id, fields)
+            recording.end_unfinished(call_id, fields, ended_ns=ended_ns, weakly=weakly)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
+
+
+def go_on(call_id: str) -> None:
+    """Let a call run again that was ended weakly."""
+    if call := open_calls().get(call_id):
+        call.unfinished = False
+
+
+def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
+    """Have somebody asked what has come back, if others have to end a call: with its task, say.
+
+    Args:
+        call_id: The call.
+        arrived: Returns what has come so far; None if there is nothing to say.
+    """
+
+    def fields() -> dict[str, Any]:
+        asked = (call.provider, call.model) if call else (None, None)
+        if (came := arrived()) is None:
+            return {}
+        found = received.fields_of(received.told(came, None), asked)
+        return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
+
+    if call := open_calls().get(call_id):
+        call.arrived = fields
 
 
 def _start_fields(request: Sent, context: CallContext, doubts: list[str]) -> dict[str, Any]:

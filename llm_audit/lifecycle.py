@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.capture.instrument import instrument_as_set
 from llm_audit.given import failures
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
@@ -49,12 +50,14 @@ def shutdown(timeout_seconds: float | None = None, *, ended_by: str = "shutdown"
 async def lifespan(app: object = None) -> AsyncIterator[None]:  # noqa: ARG001
     """Look after recording as long as an ASGI app lives: `FastAPI(lifespan=llm_audit.lifespan)`.
 
-    At its start the journals of dead processes are looked for; at its end, once the server has
+    At its start the setting `instrument` is heeded, and the journals of dead processes are looked
+    for; at its end, once the server has
     answered its last request, everything is delivered as by `shutdown()`.
 
     Args:
         app: What a framework gives; nothing of it is used.
     """
+    instrument_as_set()
     recover()
     try:
         yield

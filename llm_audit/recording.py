@@ -11,7 +11,9 @@ from llm_audit.encoding.bounds import TooMuchError
 from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.given import arguments, failures, outcomes
 from llm_audit.ids import new_call_id
+from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.process import let_go, open_calls, recorder, recorder_of
+from llm_audit.recorder.started_here import note_start
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings, not_recorded, report_mistake
 
@@ -38,6 +40,7 @@ def start(method: Method, given: dict[str, Any], request_params: dict[str, Any])
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
             recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+            note_start(call_id)
     except BaseException as error:  # noqa: BLE001
         cut_short("start", error)
     return CallReference(call_id)
@@ -146,6 +149,7 @@ def _end_of(
 def unended(attempt_id: str | None) -> list[str]:
     """Return the calls that one attempt of a task left open; every open call for None."""
     try:
+        end_dropped()
         return open_calls().unended(attempt_id)
     except BaseException:
         let_go()
@@ -166,8 +170,9 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
             status, fields = failures.error_fields(error)
         if ended_by is not None:
             fields["ended_by"] = ended_by
-        recording = recorder_of(open_calls().get(call_id))
-        recording.end_unfinished(call_id, {**fields, "status": status})
+        call = open_calls().get(call_id)
+        came = call.arrived() if call is not None and call.arrived is not None else {}
+        recorder_of(call).end_unfinished(call_id, {**came, **fields, "status": status})
     except BaseException as struck:  # noqa: BLE001
         cut_short("ending a call", struck)
 

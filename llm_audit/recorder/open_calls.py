@@ -2,9 +2,9 @@
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llm_audit.runtime.interruption import free
 from llm_audit.settings import Settings
@@ -36,6 +36,8 @@ class OpenCall:
     recorded: bool = False  # the journal has its start or, once it is over, its outcome
     origin: Origin | None = None  # its end goes to the same place
     call_type: object = None
+    answered: bool = False  # a captured request has had its answer that this call stands for
+    arrived: Callable[[], dict[str, Any]] | None = None  # returns what has come of a captured one
     redacted: Mapping[str, int] | None = (
         None  # how often each rule has found something in its start
     )

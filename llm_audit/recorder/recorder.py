@@ -20,6 +20,7 @@ from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT
 from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.writer import Journal
+from llm_audit.recorder.captured import captured_stats
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
@@ -148,18 +149,29 @@ class Recorder:
         self.ended_twice += 1
         log_once("A call was ended twice: the first complete() or fail() stands.")
 
-    def end_unfinished(self, call_id: str, fields: dict[str, Any]) -> None:
+    def end_unfinished(
+        self,
+        call_id: str,
+        fields: dict[str, Any],
+        *,
+        ended_ns: int | None = None,
+        weakly: bool = False,
+    ) -> None:
         """Journal that a call ended without its outcome being known; a real one still beats this.
 
         Args:
             call_id: The call.
             fields: What is known of its end.
+            ended_ns: When, on the monotonic clock; by default now.
+            weakly: Whether anybody knows better who says anything.
         """
         call = self.open_calls.get(call_id)
-        rank = Rank.UNWINDING if fields.get("ended_by") in UNWINDING_CAUSES else Rank.LEFT
+        weakly = weakly or fields.get("ended_by") in UNWINDING_CAUSES
+        rank = Rank.UNWINDING if weakly else Rank.LEFT
+        ended_ns = clock.monotonic_ns() if ended_ns is None else ended_ns
         try:
             known = self.open_calls.give_up(call_id)
-            self._end(call_id, known, fields, clock.monotonic_ns(), rank)
+            self._end(call_id, known, fields, ended_ns, rank)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice
@@ -246,6 +258,7 @@ class Recorder:
             "rejected": shipper.own.rejected.counted.entries(),
             "dropped": journal.losses.entries(),
             "done_without": noted(self.settings.database),
+            **captured_stats(),
         }
 
     def _hand_on(

@@ -20,6 +20,7 @@ from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
 from llm_audit.recorder.acknowledged import Acknowledged
 from llm_audit.recorder.backlog import Backlog
+from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.heartbeat import Heartbeat
@@ -98,6 +99,7 @@ class Shipper:
         self._chores = (
             Every(SPOOL_SECONDS, self._look_after_spool),
             Every(SPOOL_SECONDS, exits.listen),  # a server may be imported late
+            Every(SPOOL_SECONDS, end_dropped),
             self.life,
             self._others,
             Every(settings.recovery_interval_seconds, self._bring_in_refused),

@@ -63,6 +63,10 @@ class Settings(BaseModel):
         default=False, description="raise on mistakes instead of logging them once"
     )
 
+    instrument: Text | None = Field(
+        None, description="record calls by themselves: all, or names of clients with commas"
+    )
+
     mongo_url: SecretStr = Field(
         SecretStr("mongodb://127.0.0.1:27017"), description="any MongoDB connection string"
     )

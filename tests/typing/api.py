@@ -159,6 +159,8 @@ def in_a_process() -> None:
     llm_audit.retry_rejected()
     assert_type(llm_audit.doctor().processes[0].nonce, str)
     llm_audit.shutdown()
+    assert_type(llm_audit.instrument("openai", "anthropic"), None)
+    assert_type(llm_audit.uninstrument(), None)
 
 
 async def by_questions() -> None:

@@ -27,7 +27,8 @@ LAYERS = [
     {"references"},
     {"exchange", "recording"},
     {"logger"},
-    {"decorators", "diagnosis", "documents", "helpers", "lifecycle"},
+    {"capture"},
+    {"decorators", "diagnosis", "configuring", "documents", "helpers", "lifecycle"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},

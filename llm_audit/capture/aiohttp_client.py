@@ -1,0 +1,5 @@
+"""The hook on aiohttp."""
+
+from llm_audit.capture.patches import Hook
+
+HOOKS: tuple[Hook, ...] = ()

@@ -1,0 +1,173 @@
+"""One request and its answer, as they pass: bytes are kept, nothing is read of them here."""
+
+import re
+import weakref
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llm_audit import exchange
+from llm_audit.capture.faults import harmless
+from llm_audit.recorder.captured import Captured
+from llm_audit.runtime import clock
+
+if TYPE_CHECKING:
+    from llm_audit.capture.calls import CapturedCall
+
+KEPT_MAX_BYTES = 16 * 2**20  # of an answer: no document holds more
+_READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
+_ERRORS = 400
+_FAULTS_OF_THE_SERVER = 500
+_RETRIED = frozenset({408, 409, 429})
+
+
+class How(Enum):
+    """By what an answer ended; the value is the call's `ended_by`, if the answer is not whole."""
+
+    LAST_BYTE = None
+    CLOSED = "stream_closed"  # by the app, which did not read to the end
+    DROPPED = "stream_dropped"  # by the garbage collector: nobody held it any more
+
+
+class Head(NamedTuple):
+    """What came before the body.
+
+    Attributes:
+        status: Of HTTP.
+        headers: By names in small letters.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Attempt:
+    """One request of a captured call, and what came of it.
+
+    None of its methods raises, and each of them may come from any thread. The first that ends it
+    counts.
+
+    Args:
+        call: Whose attempt this is.
+    """
+
+    def __init__(self, call: "CapturedCall") -> None:
+        self._call = call
+        self._began_ns = clock.monotonic_ns()
+        self._first_ns = self._dropped_ns = 0
+        self._head: Head | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._is_decoded = False  # whether what is kept is no longer compressed
+        self._open = [True]  # taken by who ends it: at once, whichever threads try
+        self.is_sent = False  # whether the client has given an answer, or raised
+        mine = weakref.ref(self)  # the table of open calls holds no stream
+        exchange.when_left(call.call_id, lambda: _arrived(mine))
+
+    @harmless
+    def raised(self, error: BaseException) -> None:
+        """Note that the client raised instead of answering."""
+        self._end(None, error)
+
+    @harmless
+    def answered(self, head: Head, body: bytes) -> None:
+        """Note an answer that the client has read, and decoded."""
+        self._head, self._is_decoded = head, True
+        self.take(body)
+        self._first_ns = 0  # it came when it was whole
+        self._end(None, None)
+
+    def begins(self, head: Head) -> None:
+        """Note that an answer begins of which the app reads the body."""
+        self._head = head
+
+    def take(self, chunk: bytes) -> None:
+        """Keep a piece of the answer's body."""
+        if not self._first_ns:
+            self._first_ns = clock.monotonic_ns()
+        if self._size < KEPT_MAX_BYTES:
+            self._chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
+        self._size += len(chunk)
+
+    @harmless
+    def ends(self, how: How, error: BaseException | None = None) -> None:
+        """Note that the answer ended."""
+        self._end(how, error)
+
+    def drop(self) -> None:
+        """Note that nobody will read on; it is recorded by the next who comes by.
+
+        The garbage collector calls this wherever it happens to run.
+        """
+        if self._open:
+            self._dropped_ns = clock.monotonic_ns()
+            Captured.dropped.append(lambda: self.ends(How.DROPPED))
+
+    def received(self, how: How | None) -> exchange.Received:
+        """Return what has come back so far.
+
+        Args:
+            how: By what it ended.
+        """
+        asked, head = self._call.asked, self._head
+        if head is None:
+            return exchange.Received(asked)
+        kind = head.headers.get("content-type")
+        body, notes = self._kept(kind or "")
+        waited = (self._first_ns - self._call.began_ns) / 1_000_000 if self._first_ns else None
+        return exchange.Received(
+            asked,
+            body,
+            head.status,
+            kind,
+            None if self._is_decoded else head.headers.get("content-encoding"),
+            tuple(head.headers.items()),
+            time_to_first_token_ms=waited,
+            ended_by=how.value if how else None,
+            notes=notes,
+        )
+
+    def told(self, ended_ns: int, error: BaseException | None) -> dict[str, Any]:
+        """Return what the call's `attempts` say of it."""
+        told: dict[str, Any] = {}
+        if self._head is not None:
+            told["status"] = self._head.status
+        if error is not None:
+            told["error"] = type(error).__name__
+        told["duration_ms"] = round((ended_ns - self._began_ns) / 1_000_000, 3)
+        return told
+
+    def may_be_retried(self, error: BaseException | None) -> bool:
+        """Tell whether its client may try again, by what clients of its kind retry."""
+        if self._head is None:
+            return isinstance(error, Exception)
+        status, headers = self._head
+        if status < _ERRORS:
+            return False
+        said = headers.get("x-should-retry")
+        if said in {"true", "false"}:
+            return said == "true"
+        return status in _RETRIED or status >= _FAULTS_OF_THE_SERVER
+
+    def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
+        if not _READABLE.search(kind):
+            return b"", (f"response: {self._size} bytes of {kind:.100}, not kept",)
+        if self._size > KEPT_MAX_BYTES:
+            note = f"response: {self._size} bytes, of which the first {KEPT_MAX_BYTES} are kept"
+            return b"".join(self._chunks)[:KEPT_MAX_BYTES], (note,)
+        return b"".join(self._chunks), ()
+
+    def _end(self, how: How | None, error: BaseException | None) -> None:
+        try:
+            self._open.pop()
+        except IndexError:
+            return
+        ended_ns = self._dropped_ns or clock.monotonic_ns()
+        self._call.ended(self, how, error, ended_ns)
+        self._chunks = []
+
+
+@harmless
+def _arrived(mine: "weakref.ref[Attempt]") -> exchange.Received | None:
+    attempt = mine()
+    return None if attempt is None else attempt.received(None)

@@ -1,0 +1,67 @@
+"""Calls that the app records itself: such a one stands for the request that is made for it."""
+
+from collections.abc import Callable
+
+from llm_audit.call import LLMCallTypeEnum
+from llm_audit.capture.attempt import Head, How
+from llm_audit.recorder.open_calls import OpenCall
+from llm_audit.recorder.started_here import open_here
+
+_ERRORS = 400
+# Those are made of calls, and are none themselves.
+_NO_CALLS = frozenset({LLMCallTypeEnum.AGENT, LLMCallTypeEnum.TOOL_EXECUTION})
+
+
+class ByHand:
+    """A request that is not recorded, because a call that is open stands for it.
+
+    It stands for one answer: what the app asks once it has that is another call.
+
+    Args:
+        call: The open one.
+    """
+
+    def __init__(self, call: OpenCall) -> None:
+        self._call = call
+        self.is_sent = False
+
+    def raised(self, error: BaseException) -> None:
+        """Note nothing: it may be tried again."""
+
+    def answered(self, head: Head, body: bytes) -> None:  # noqa: ARG002
+        """Note that the call has what it stands for."""
+        self.begins(head)
+
+    def begins(self, head: Head) -> None:
+        """Note the same."""
+        if head.status < _ERRORS:
+            self._call.answered = True
+
+    def take(self, chunk: bytes) -> None:
+        """Keep nothing."""
+
+    def ends(self, how: How, error: BaseException | None = None) -> None:
+        """Note nothing."""
+
+    def drop(self) -> None:
+        """Note nothing."""
+
+
+def recorded_by_hand(model: Callable[[], str | None]) -> ByHand | None:
+    """Return what stands for a request that is made here: a call that the app holds open.
+
+    Args:
+        model: Returns the one that is asked; it is asked for only where a call is open.
+    """
+    for call in open_here():
+        if call.answered or call.model is None or call.call_type in _NO_CALLS:
+            continue
+        asked = model()
+        if asked is not None and _same(call.model, asked):
+            return ByHand(call)
+    return None
+
+
+def _same(one: str, other: str) -> bool:
+    """Tell whether two names mean one model; routers put a provider before it, with a slash."""
+    return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")

@@ -1,0 +1,205 @@
+"""A captured call: one request, or several where its client tries again; how they become one.
+
+An attempt that failed as clients retry it is recorded at once, as an end that a better one may
+follow: nobody tells whether the client will try again or raise. The next request in the same
+context shows it. If it is the same call, that goes on; if not, its failure is final.
+"""
+
+import json
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from llm_audit import exchange
+from llm_audit.capture.attempt import Attempt, How
+from llm_audit.capture.by_hand import ByHand, recorded_by_hand
+from llm_audit.capture.clients import is_of
+from llm_audit.context import current_context
+from llm_audit.recorder.captured import ALL, Captured, end_dropped
+from llm_audit.recorder.process import open_calls
+from llm_audit.runtime import clock
+from llm_audit.settings import get_settings
+from llm_audit.wire.apis import Asked, confirmed
+from llm_audit.wire.provider import provider_of
+
+_RETRY_COUNT = "x-stainless-retry-count"  # openai, anthropic and their like: 0, 1, 2 ...
+ATTEMPTS_MAX = 100
+LONGEST_WAIT_NS = 150 * 10**9  # between two attempts: clients wait two minutes if they are told to
+
+
+class Request(NamedTuple):
+    """A request that is about to leave, as far as it is looked at.
+
+    Attributes:
+        captured_by: The library that sends it.
+        asked: What its path says.
+        host: The URL's.
+        endpoint: The URL without its query.
+        headers: By names in small letters.
+        body: None if it is not in memory.
+    """
+
+    captured_by: str
+    asked: Asked
+    host: str
+    endpoint: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+_failed: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_failed_call", default=None)
+sending: ContextVar[Attempt | ByHand | None] = ContextVar("llm_audit_sending", default=None)
+
+
+def is_inside() -> bool:
+    """Tell whether a hook further out sees what is sent here: clients are made of other clients.
+
+    What is started meanwhile, a task say, inherits the variable and outlives the sending.
+    """
+    attempt = sending.get()
+    return attempt is not None and not attempt.is_sent
+
+
+def begin(request: Request) -> Attempt | ByHand | None:
+    """Record that a request leaves, unless it is no call to record; it is then on disk.
+
+    Returns:
+        What has to be told how the request ends; None if nobody wants to know.
+    """
+    asked = confirmed(request.asked, request.host, request.body)
+    if asked is None or asked.result_of is not None or not get_settings().enabled:
+        return None
+    if ALL not in Captured.clients and not is_of(Captured.clients, request.headers):
+        return None
+    end_dropped()
+    request = request._replace(asked=asked)
+    call = _going_on(request)
+    if call is None:
+        if hand := recorded_by_hand(lambda: _model_in(request)):
+            Captured.by_hand += 1
+            return hand
+        call = CapturedCall(request)
+        Captured.calls += 1
+    return Attempt(call)
+
+
+class CapturedCall:
+    """One call of the app, from its first request to the end of the last.
+
+    Args:
+        request: The first one.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.asked = request.asked
+        self.began_ns = clock.monotonic_ns()
+        self.call_id = _record_start(request)
+        self._attempts: list[dict[str, Any]] = []
+        self._endpoint = request.endpoint
+        self._body: object = request.body  # once it has failed only its hash, which takes time
+        self._retries = _retries_said(request)
+        self._place = _place()
+        self._failure: tuple[exchange.Received, BaseException | None] | None = None
+        self._failed_ns = 0
+
+    def goes_on(self, request: Request) -> bool:
+        """Tell whether a request is the next attempt of this call, and if so let it go on."""
+        said = _retries_said(request)
+        if said is None:
+            same = self._retries is None and hash(request.body) == self._body
+        else:
+            same = self._retries is not None and said > self._retries
+        waited = clock.monotonic_ns() - self._failed_ns
+        if (
+            not same
+            or request.endpoint != self._endpoint
+            or waited > LONGEST_WAIT_NS
+            or len(self._attempts) >= ATTEMPTS_MAX
+            or _place() != self._place
+        ):
+            return False
+        self._retries, self._failure = said, None
+        exchange.go_on(self.call_id)
+        return True
+
+    def give_up(self) -> None:
+        """Let its failure be final: nobody has tried again."""
+        if self._failure is not None:
+            (came, error), self._failure = self._failure, None
+            exchange.end(self.call_id, came, self._failed_ns, error)
+
+    def ended(
+        self, attempt: Attempt, how: How | None, error: BaseException | None, ended_ns: int
+    ) -> None:
+        """Record how an attempt ended, and the call with it.
+
+        Args:
+            attempt: The one.
+            how: By what.
+            error: What was raised instead of an answer, or within it.
+            ended_ns: When, on the monotonic clock.
+        """
+        came = attempt.received(how)
+        self._attempts.append(attempt.told(ended_ns, error))
+        if len(self._attempts) > 1:
+            came = came._replace(attempts=self._attempts)
+        if attempt.may_be_retried(error):
+            self._failure, self._failed_ns = (came, error), ended_ns
+            if self._retries is None:
+                self._body = hash(self._body)
+            _failed.set(self)
+            exchange.end(self.call_id, came, ended_ns, error, weakly=True)
+        else:
+            exchange.end(self.call_id, came, ended_ns, error)
+
+
+def _record_start(request: Request) -> str:
+    kind = current_context().call_type
+    call_id = exchange.begin(
+        exchange.Sent(
+            request.captured_by,
+            request.asked,
+            request.endpoint,
+            request.body,
+            request.headers.get("content-type"),
+            provider_of(request.host, request.headers),
+            {} if kind is None else {"call_type": kind},
+        )
+    )
+    if open_calls().get(call_id) is None:
+        Captured.faults += 1
+    return call_id
+
+
+def _going_on(request: Request) -> CapturedCall | None:
+    """Return the call of which a request is the next attempt; end that which is over by now."""
+    failed = _failed.get()
+    if failed is None:
+        return None
+    _failed.set(None)
+    if failed.goes_on(request):
+        return failed
+    failed.give_up()
+    return None
+
+
+def _retries_said(request: Request) -> int | None:
+    said = request.headers.get(_RETRY_COUNT, "")
+    return int(said) if said.isdecimal() else None
+
+
+def _place() -> tuple[str | None, str | None]:
+    """Name what a call is made in: the attempt of a task, and the call around it."""
+    context = current_context()
+    return (context.task or {}).get("attempt_id"), context.parent_call_id
+
+
+def _model_in(request: Request) -> str | None:
+    if request.asked.model is not None:
+        return request.asked.model
+    try:
+        body = json.loads(request.body or b"null")
+    except (ValueError, RecursionError):
+        return None
+    model = body.get("model") if isinstance(body, dict) else None
+    return model if isinstance(model, str) else None

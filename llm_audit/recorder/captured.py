@@ -1,0 +1,61 @@
+"""What capture does in this process: which clients it records, how often, and what waits for it.
+
+It is said by `stats()` and by the process's document in MongoDB.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from llm_audit.runtime.forks import begin_anew
+from llm_audit.runtime.kept import kept
+
+ALL = "all"  # in `clients`: whatever sends a call
+
+
+@kept
+class Captured:
+    """The one place where it is counted.
+
+    Attributes:
+        clients: Names of the clients whose calls are recorded; what `instrument` was given.
+        calls: How many were recorded.
+        by_hand: How many were not, because the app records them itself.
+        faults: How often capture failed: these calls went through, and something of them is lost.
+        dropped: Ends streams that nobody holds any more. The garbage collector drops them, in any
+            thread and whatever that holds, so they are only put down here.
+    """
+
+    clients: tuple[str, ...] = ()
+    calls = 0
+    by_hand = 0
+    faults = 0
+    dropped: ClassVar[deque[Callable[[], None]]] = deque()
+
+
+def end_dropped() -> None:
+    """End the streams that were dropped."""
+    while Captured.dropped:
+        try:
+            end = Captured.dropped.popleft()
+        except IndexError:  # another thread was faster
+            return
+        end()
+
+
+def captured_stats() -> dict[str, Any]:
+    """Return what was captured; nothing where nothing is to be."""
+    if not Captured.clients and not Captured.calls:
+        return {}
+    return {
+        "instrumented": list(Captured.clients),
+        "captured": Captured.calls,
+        "captured_by_hand": Captured.by_hand,
+        "capture_faults": Captured.faults,
+    }
+
+
+@begin_anew
+def _begin_anew() -> None:
+    Captured.calls = Captured.by_hand = Captured.faults = 0
+    Captured.dropped.clear()  # the parent ends them

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from llm_audit import gate
 from llm_audit.call import SCHEMA_VERSION
+from llm_audit.context.faults import ContextFaults
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
@@ -259,6 +260,7 @@ class Recorder:
             "dropped": journal.losses.entries(),
             "done_without": noted(self.settings.database),
             **captured_stats(),
+            **({"context_faults": ContextFaults.count} if ContextFaults.count else {}),
         }
 
     def _hand_on(

@@ -22,6 +22,7 @@ import logging, os, signal, resource
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal import writer
+from llm_audit.journal.segments import written
 
 logging.disable()  # that MongoDB is not available, and that there is no room, is known
 

@@ -145,4 +145,4 @@ class Journaling:
         except OSError as error:
             let_through(error)
             return [], str(error.strerror)
-        return [], self._journal.scarce
+        return [], self._journal.room.scarce

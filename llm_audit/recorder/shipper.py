@@ -276,7 +276,7 @@ class Shipper:
         self._journal.note_losses()
 
     def _measure_room(self) -> None:
-        reserved = self._journal.reserved_bytes
+        reserved = self._journal.room.reserved_bytes
         beside = used_bytes(self._settings.spool_dir, beside=self._folder.path)
         self._journal.measured(beside, reserved, free_bytes(self._settings.spool_dir))
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KEPT_MAX_BYTES = 16 * 2**20  # of an answer: no document holds more
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
+_STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
 _ERRORS = 400
 _FAULTS_OF_THE_SERVER = 500
 _RETRIED = frozenset({408, 409, 429})
@@ -60,6 +61,7 @@ class Attempt:
         self._size = 0
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
+        self._is_last = False
         self.is_sent = False  # whether the client has given an answer, or raised
         mine = weakref.ref(self)  # the table of open calls holds no stream
         exchange.when_left(call.call_id, lambda: _arrived(mine))
@@ -76,6 +78,11 @@ class Attempt:
         self.take(body)
         self._first_ns = 0  # it came when it was whole
         self._end(None, None)
+
+    def tried(self, tries: list[dict[str, Any]]) -> None:
+        """Note what its client has tried by itself, the last try included: it will try no more."""
+        self._is_last = True
+        self._call.tried(tries[:-1])
 
     def begins(self, head: Head) -> None:
         """Note that an answer begins of which the app reads the body."""
@@ -114,7 +121,8 @@ class Attempt:
             return exchange.Received(asked)
         kind = head.headers.get("content-type")
         body, notes = self._kept(kind or "")
-        waited = (self._first_ns - self._call.began_ns) / 1_000_000 if self._first_ns else None
+        streamed = asked.streamed or bool(_STREAM.search(kind or ""))
+        waited = (self._first_ns - self._call.began_ns) / 1_000_000
         return exchange.Received(
             asked,
             body,
@@ -122,7 +130,8 @@ class Attempt:
             kind,
             None if self._is_decoded else head.headers.get("content-encoding"),
             tuple(head.headers.items()),
-            time_to_first_token_ms=waited,
+            streamed=streamed,
+            time_to_first_token_ms=waited if streamed and self._first_ns else None,
             ended_by=how.value if how else None,
             notes=notes,
         )
@@ -139,6 +148,8 @@ class Attempt:
 
     def may_be_retried(self, error: BaseException | None) -> bool:
         """Tell whether its client may try again, by what clients of its kind retry."""
+        if self._is_last:
+            return False
         if self._head is None:
             return isinstance(error, Exception)
         status, headers = self._head

@@ -128,6 +128,10 @@ class CapturedCall:
             (came, error), self._failure = self._failure, None
             exchange.end(self.call_id, came, self._failed_ns, error)
 
+    def tried(self, tries: list[dict[str, Any]]) -> None:
+        """Note attempts that its client has made by itself."""
+        self._attempts += tries
+
     def ended(
         self, attempt: Attempt, how: How | None, error: BaseException | None, ended_ns: int
     ) -> None:

@@ -158,7 +158,7 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
     if not fields.keys().isdisjoint(ERROR_FIELDS):
         status = outcomes.meant_by_response(fields)
         return fields | {"status": status, "ended_by": outcomes.BY_RESPONSE}
-    if not answer.complete:
+    if not (answer.complete or (answer.finished and "ended_by" not in told)):
         cause = told.get("ended_by") or BROKEN_OFF
         return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
     return fields

@@ -43,6 +43,7 @@ def told(sent: Sent) -> dict[str, Any]:
         "api": asked.api.api,
         "model": asked.model,
         "streamed": asked.streamed,
+        "is_first": asked.is_first,
         "content_type": sent.content_type,
         "body": sent.body,
     }
@@ -53,12 +54,18 @@ def asked_of(told: Mapping[str, Any]) -> Asked | None:
     """Return what was asked, of a request or an answer that is told of; None if nobody knows it.
 
     Args:
-        told: With the `api`; and `model` and `streamed`, where the URL has said them.
+        told: With the `api`; and `model` and `streamed`, where the URL has said them, and
+            `is_first`, if it is of a request.
     """
     row = ROW_OF.get(told.get("api") or "")
     if row is None:  # of a later version
         return None
-    return Asked((row,), told.get("model"), bool(told.get("streamed")))
+    return Asked(
+        (row,),
+        model=told.get("model"),
+        streamed=bool(told.get("streamed")),
+        is_first=bool(told.get("is_first", True)),
+    )
 
 
 def fields_of(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Answer(NamedTuple):
 
     response: Any
     complete: bool
-    finished: bool
+    finished: bool = False
     streamed: bool = False
     error: Any = None
     notes: tuple[str, ...] = ()

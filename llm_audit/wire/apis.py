@@ -23,18 +23,18 @@ class Asked(NamedTuple):
 
     Attributes:
         rows: The APIs that it may be for; `confirmed` leaves one.
-        is_first: Whether that was the first of them.
         model: None if the path names none.
         streamed: Whether it is always answered in pieces.
         result_of: The id of what was asked before, of which this fetches the result; then it is no
             call of its own.
+        is_first: Whether the one that is left was the first of them.
     """
 
     rows: tuple[Api, ...]
-    is_first: bool = True
     model: str | None = None
     streamed: bool = False
     result_of: str | None = None
+    is_first: bool = True
 
     @property
     def api(self) -> Api:

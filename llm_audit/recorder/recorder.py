@@ -24,7 +24,8 @@ from llm_audit.journal.writer import Journal
 from llm_audit.recorder.captured import captured_stats
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
-from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
+from llm_audit.recorder.shipping.acknowledged import FlushResult
+from llm_audit.recorder.shipping.shipper import POLL_SECONDS, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock

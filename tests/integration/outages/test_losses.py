@@ -15,7 +15,7 @@ from llm_audit import LLMLogger, embedded
 from llm_audit.journal.losses import JOURNAL, RECORD
 from llm_audit.journal.room import QUOTA
 from llm_audit.journal.writer import MEMORY_FULL
-from llm_audit.recorder import shipper
+from llm_audit.recorder.shipping import availability
 from llm_audit.settings import Settings
 
 BEYOND_THE_QUOTA = f"""{SCRIPT}
@@ -165,7 +165,7 @@ def test_a_passing_read_error_loses_nothing(
         return pread(*given)
 
     monkeypatch.setattr(os, "pread", fail_once)
-    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(availability, "BACKOFF_MAX_SECONDS", 0.01)
     ids = [str(LLMLogger.start(model="m", messages=[])) for _ in range(50)]
     until(lambda: failed)
     ids += [str(LLMLogger.start(model="m", messages=[])) for _ in range(50)]

@@ -8,10 +8,12 @@ from llm_audit.given import arguments, failures, received, sent
 from llm_audit.given.received import Received
 from llm_audit.given.sent import Sent
 from llm_audit.ids import new_call_id
+from llm_audit.journal.records import RECEIVED, SENT
+from llm_audit.journal.unread import BODY, TOLD_AS
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
-from llm_audit.settings import get_settings, made_before
+from llm_audit.settings import get_settings
 
 __all__ = ["Received", "Sent", "begin", "end"]
 
@@ -34,7 +36,11 @@ def begin(request: Sent) -> CallReference:
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+            recorder().start(
+                *(call_id, created_ms, fields, attempt_id),
+                doubtful=bool(doubts),
+                model=sent.model_in(request),
+            )
     except BaseException as error:  # noqa: BLE001
         cut_short("a captured call's start", error)
     return CallReference(call_id)
@@ -68,11 +74,13 @@ def end(
             failed = {**of_error, "status": status}
         call = open_calls().get(call_id)
         asked = (call.provider, call.model) if call else (None, None)
-        fields = received.fields_of(received.told(answer, failed), asked)
+        told = received.told(answer, failed)
         recording = recorder_of(call)
         if known and not weakly:
+            fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
         else:
+            fields = received.fields_of(told, answer.body, asked)
             recording.end_unfinished(call_id, fields, ended_ns=ended_ns, weakly=weakly)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
@@ -96,7 +104,7 @@ def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
         asked = (call.provider, call.model) if call else (None, None)
         if (came := arrived()) is None:
             return {}
-        found = received.fields_of(received.told(came, None), asked)
+        found = received.fields_of(received.told(came, None), came.body, asked)
         return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
 
     if call := open_calls().get(call_id):
@@ -111,20 +119,16 @@ def _start_fields(request: Sent, context: CallContext, doubts: list[str]) -> dic
         context: What the call inherits.
         doubts: Is told of fields that may not hold what they have to, see `gate`.
     """
-    fields = sent.fields_of(sent.told(request))
-    params = fields.pop("request_params", {})
-    notes = fields.pop("encoding_notes", ())
-    known = {**fields, **request.fields}
-    if request.provider:
-        known["provider"] = request.provider
-    reading = made_before.set(True)  # nobody has made a mistake: it was sent so
-    try:
-        started = arguments.start_fields(known, params, context, doubts)
-    finally:
-        made_before.reset(reading)
-    started |= {"captured_by": request.captured_by, "endpoint": request.endpoint}
+    given = {**request.fields, "provider": request.provider}
+    given.setdefault("call_type", context.call_type or request.asked.api.call_type)
+    started = arguments.start_fields(given, {}, context, doubts)
+    started |= {
+        "captured_by": request.captured_by,
+        "endpoint": request.endpoint,
+        TOLD_AS[SENT]: sent.told(request),
+    }
+    if request.body is not None:
+        started[BODY] = request.body
     if len(request.endpoint) > arguments.NAME_MAX:
         doubts.append("endpoint")
-    if notes:
-        started["encoding_notes"] = [*started.get("encoding_notes", ()), *notes]
     return started

@@ -80,6 +80,13 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     return raw if equal else None
 
 
+def with_bytes(doc: bytes, name: str, value: bytes) -> bytes:
+    """Return a document with another field, of bytes."""
+    head = b"\x05" + name.encode() + b"\0" + len(value).to_bytes(4, "little") + b"\0"
+    length = len(doc) + len(head) + len(value)
+    return b"".join((length.to_bytes(4, "little"), doc[4:-1], head, value, b"\0"))
+
+
 def encode_carefully(
     fields: dict[str, Any],
     max_bytes: int,

@@ -17,9 +17,20 @@ from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
 from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
-from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT
+from llm_audit.journal.records import (
+    ENDED,
+    LATER,
+    OTHER,
+    OWN,
+    RECEIVED,
+    SENT,
+    START,
+    STARTS,
+    VERDICT,
+)
 from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.unread import TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder.captured import captured_stats
 from llm_audit.recorder.journaling import Journaling
@@ -92,6 +103,7 @@ class Recorder:
         attempt_id: str | None,
         *,
         doubtful: bool = False,
+        model: str | None = None,
     ) -> None:
         """Journal that a call begins, and hold it open.
 
@@ -102,6 +114,7 @@ class Recorder:
                 process is added.
             attempt_id: Of the task that makes it.
             doubtful: Whether fields may not hold what they have to, see `gate`.
+            model: That is asked, if the fields do not say it yet.
         """
         trace_id = fields["trace_id"]
         if doubtful:
@@ -112,7 +125,7 @@ class Recorder:
             clock.monotonic_ns(),
             created_ms,
             fields.get("provider"),
-            fields.get("model"),
+            fields.get("model", model),
             attempt_id,
             trace_id,
             origin=self.origin,
@@ -120,7 +133,8 @@ class Recorder:
         )
         try:
             self.open_calls.begin(call_id, began)
-            self.record(START, call_id, 0, fields, notes, of=began, doubtful=doubtful)
+            op = SENT if TOLD_AS[SENT] in fields else START
+            self.record(op, call_id, 0, fields, notes, of=began, doubtful=doubtful)
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self.open_calls.take_back(call_id, began)
             raise
@@ -276,8 +290,8 @@ class Recorder:
         doubtful: bool,
     ) -> None:
         """Have an operation recorded by whoever takes the place of this one. As of `record`."""
-        successor = self._successor(None if op == START else self.settings)
-        if op == START and of is not None and not (of.over or of.unfinished):
+        successor = self._successor(None if op in STARTS else self.settings)
+        if op in STARTS and of is not None and not (of.over or of.unfinished):
             # whoever adopts a journal closes the calls of the nonce it is named by; one that was
             # ended meanwhile, as this recorder was stopped, keeps the nonce that its end has
             fields = fields | {"process_nonce": successor.constants["process_nonce"]}
@@ -313,11 +327,15 @@ class Recorder:
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
+        seen = TOLD_AS[RECEIVED] in fields
         if rank is Rank.OWNER:
-            op = ENDED if "said" in fields else OWN
+            op = RECEIVED if seen else ENDED if "said" in fields else OWN
             self.record(op, call_id, key, fields, notes, of=call)
-        else:
-            self.record(OTHER, call_id, key, fields, notes)
+            return
+        if seen:
+            fields, changes = fields_of(RECEIVED, fields)
+            notes = (*notes, *changes)
+        self.record(OTHER, call_id, key, fields, notes)
 
 
 def _make(folder: ProcessFolder, settings: Settings) -> None:

@@ -15,7 +15,7 @@ from waiting import Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import batches, ends
+from llm_audit.journal import batches, unread
 from llm_audit.journal.losses import RECORD
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
@@ -62,13 +62,13 @@ class PanicException(BaseException):
 # Each is made to raise for whatever has to do with one call, as often as that is tried.
 STEPS = [
     Step(segment, "unpack", PanicException),
-    Step(ends, "read_end", PanicException),
+    Step(unread, "made_of", PanicException),
     Step(batches, "writes_for", SystemExit),
     Step(Write, "statement", PanicException),
     Step(Rejected, "_document", PanicException),
     Step(segment, "unpack", MemoryError),
-    Step(segment, "read_end", KeyError),
-    Step(ends, "read_end", RecursionError),
+    Step(segment, "made_of", KeyError),
+    Step(unread, "made_of", RecursionError),
     Step(batches, "writes_for", TypeError),
     Step(JournalReader, "_staged", KeyError),
     Step(writes, "_join"),

@@ -1,6 +1,6 @@
 """A call as it goes over the wire: its request and its answer, recorded as they were seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_audit.context import CallContext, current_context
@@ -15,7 +15,7 @@ from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings
 
-__all__ = ["Received", "Sent", "begin", "end"]
+__all__ = ["Received", "Sent", "begin", "begin_attempt", "end", "when_left"]
 
 
 def begin(request: Sent) -> CallReference:
@@ -52,7 +52,7 @@ def end(
     ended_ns: int,
     error: BaseException | None = None,
     *,
-    weakly: bool = False,
+    attempt: int | None = None,
 ) -> None:
     """Record how a call ended.
 
@@ -61,7 +61,8 @@ def end(
         answer: What came back, as far as it came.
         ended_ns: When, on the monotonic clock.
         error: What it ended with, if that was raised.
-        weakly: Whether a better end may follow, as its client may try again; see `go_on`.
+        attempt: The number of its request, from 1 on, if its client may ask again. Then anything
+            else that is said of the call counts more: see `begin_attempt`.
     """
     try:
         if not get_settings().enabled:
@@ -76,20 +77,32 @@ def end(
         asked = (call.provider, call.model) if call else (None, None)
         told = received.told(answer, failed)
         recording = recorder_of(call)
-        if known and not weakly:
+        if known and attempt is None:
             fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
         else:
             fields = received.fields_of(told, answer.body, asked)
-            recording.end_unfinished(call_id, fields, ended_ns=ended_ns, weakly=weakly)
+            if attempt is None:
+                recording.end_unfinished(call_id, fields)
+            else:
+                recording.end_attempt(call_id, fields, ended_ns, number=attempt)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
 
 
-def go_on(call_id: str) -> None:
-    """Let a call run again that was ended weakly."""
-    if call := open_calls().get(call_id):
-        call.unfinished = False
+def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Record that the client asks again for the same call; it is open by that.
+
+    Args:
+        call_id: The call.
+        attempts: What became of its requests so far, see `call.Attempt`.
+    """
+    try:
+        recording = recorder_of(open_calls().get(call_id))
+        number = len(attempts) + 1
+        recording.begin_attempt(call_id, {"attempts": list(attempts)}, number=number)
+    except BaseException as struck:  # noqa: BLE001
+        cut_short("a captured call's next request", struck)
 
 
 def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:

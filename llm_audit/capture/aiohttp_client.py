@@ -36,6 +36,7 @@ def _request(original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
         _answered(attempt, response)
         return response
 

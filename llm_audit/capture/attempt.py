@@ -1,5 +1,6 @@
 """One request and its answer, as they pass: bytes are kept, nothing is read of them here."""
 
+import json
 import re
 import weakref
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit import exchange
 from llm_audit.capture.faults import harmless
+from llm_audit.providers.errors import bounded
 from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
 
@@ -141,6 +143,8 @@ class Attempt:
         told: dict[str, Any] = {}
         if self._head is not None:
             told["status"] = self._head.status
+            if self._head.status >= _ERRORS and (body := self._kept("")[0]):
+                told["body"] = bounded(_of_json(body))
         if error is not None:
             told["error"] = type(error).__name__
         told["duration_ms"] = round((ended_ns - self._began_ns) / 1_000_000, 3)
@@ -176,6 +180,14 @@ class Attempt:
         ended_ns = self._dropped_ns or clock.monotonic_ns()
         self._call.ended(self, how, error, ended_ns)
         self._chunks = []
+
+
+def _of_json(body: bytes) -> object:
+    text = body.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @harmless

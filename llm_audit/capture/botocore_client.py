@@ -42,6 +42,7 @@ def _call(original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
             _tries.set(None)
         attempt.tried(tries)
         _answered(attempt, answer[0], args[1] if len(args) > 1 else kwargs["operation_model"])

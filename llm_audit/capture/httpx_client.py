@@ -30,6 +30,7 @@ def _sync(module: str, original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
         _answered(attempt, response)
         return response
 
@@ -49,6 +50,7 @@ def _async(module: str, original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
         _answered(attempt, response)
         return response
 

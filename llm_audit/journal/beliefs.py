@@ -54,7 +54,7 @@ _FIELDS = {
 _TOLD = _OUTCOME | {"response", "tokens", "error"}  # what may be under `said`
 _RANKS = {
     **{op: {Rank.OWNER} for op in OWNS},
-    OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE},
+    OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE, Rank.ATTEMPT},
     VERDICT: {Rank.MAIN_PROCESS},
 }
 _MOMENTS = (datetime, DatetimeMS, type(None))

@@ -9,14 +9,22 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from bson.int64 import Int64
+
 from llm_audit import gate
-from llm_audit.call import SCHEMA_VERSION
+from llm_audit.call import SCHEMA_VERSION, LLMCallStatusEnum
 from llm_audit.context.faults import ContextFaults
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
-from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
+from llm_audit.journal.precedence import (
+    UNWINDING_CAUSES,
+    Rank,
+    attempt_key,
+    later_key,
+    outcome_key,
+)
 from llm_audit.journal.records import (
     ENDED,
     LATER,
@@ -165,29 +173,58 @@ class Recorder:
         self.ended_twice += 1
         log_once("A call was ended twice: the first complete() or fail() stands.")
 
-    def end_unfinished(
-        self,
-        call_id: str,
-        fields: dict[str, Any],
-        *,
-        ended_ns: int | None = None,
-        weakly: bool = False,
-    ) -> None:
+    def end_unfinished(self, call_id: str, fields: dict[str, Any]) -> None:
         """Journal that a call ended without its outcome being known; a real one still beats this.
 
         Args:
             call_id: The call.
             fields: What is known of its end.
-            ended_ns: When, on the monotonic clock; by default now.
-            weakly: Whether anybody knows better who says anything.
+        """
+        rank = Rank.UNWINDING if fields.get("ended_by") in UNWINDING_CAUSES else Rank.LEFT
+        self._give_up(call_id, fields, clock.monotonic_ns(), rank)
+
+    def end_attempt(
+        self, call_id: str, fields: dict[str, Any], ended_ns: int, *, number: int
+    ) -> None:
+        """Journal how a call ended if its client asks no more; whatever else is said beats this.
+
+        Args:
+            call_id: The call.
+            fields: How its last request so far ended.
+            ended_ns: When, on the monotonic clock.
+            number: Of that request, from 1 on.
+        """
+        self._give_up(call_id, fields, ended_ns, Rank.ATTEMPT, attempt_key(2 * number))
+
+    def begin_attempt(self, call_id: str, fields: dict[str, Any], *, number: int) -> None:
+        """Journal that a client asks again for the same call, which is open by that.
+
+        Args:
+            call_id: The call.
+            fields: What is known of its requests so far.
+            number: Of the one that leaves now.
         """
         call = self.open_calls.get(call_id)
-        weakly = weakly or fields.get("ended_by") in UNWINDING_CAUSES
-        rank = Rank.UNWINDING if weakly else Rank.LEFT
-        ended_ns = clock.monotonic_ns() if ended_ns is None else ended_ns
+        if call is None or call.over:
+            return
+        call.unfinished = False
+        key = attempt_key(2 * number - 1)
+        nonce = self._nonce_of(call)
+        own = {"status": LLMCallStatusEnum.PENDING, "outcome_key": key, "process_nonce": nonce}
+        self.record(OTHER, call_id, key, {**fields, **own}, ())
+
+    def _give_up(
+        self,
+        call_id: str,
+        fields: dict[str, Any],
+        ended_ns: int,
+        rank: Rank,
+        key: Int64 | None = None,
+    ) -> None:
+        call = self.open_calls.get(call_id)
         try:
             known = self.open_calls.give_up(call_id)
-            self._end(call_id, known, fields, ended_ns, rank)
+            self._end(call_id, known, fields, ended_ns, rank, key=key)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice
@@ -311,6 +348,8 @@ class Recorder:
         fields: dict[str, Any],
         ended_ns: int,
         rank: Rank,
+        *,
+        key: Int64 | None = None,
     ) -> None:
         if call is not None:
             elapsed_us = (ended_ns - call.started_ns) // 1000
@@ -323,7 +362,8 @@ class Recorder:
                 ended_at = max(ended_at, began.timestamp())
                 fields["latency_ms"] = round((ended_at - began.timestamp()) * 1000, 3)
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
-        fields["outcome_key"] = key = outcome_key(rank, ended_at)
+        key = outcome_key(rank, ended_at) if key is None else key
+        fields["outcome_key"] = key
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())

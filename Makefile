@@ -7,8 +7,8 @@ PROCESSES ?= 5 # that run tests at a time; they wait more than they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group clients --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks lint types \
-	bench figures docs wheel-test constraints image-requirements audit
+.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks replay lint \
+	types bench figures docs wheel-test constraints image-requirements audit
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -52,6 +52,9 @@ neighbours: setup ## Run the tests beside what needs a venv of its own: arq, ddt
 
 frameworks: setup ## Run the tests of LangChain, CrewAI and others, in two venvs of their own
 	@.ci/frameworks
+
+replay: setup ## Play all recorded traffic to the real clients, with and without capture, and print the table
+	@PYTHONPATH=tests $(BIN)/python -m replay
 
 lint: setup ## Check style and format
 	@$(BIN)/ruff check

@@ -1,6 +1,6 @@
 """A call as it goes over the wire: its request and its answer, recorded as they were seen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llm_audit.context import CallContext, current_context
@@ -8,14 +8,12 @@ from llm_audit.given import arguments, failures, received, sent
 from llm_audit.given.received import Received
 from llm_audit.given.sent import Sent
 from llm_audit.ids import new_call_id
-from llm_audit.journal.records import RECEIVED, SENT
-from llm_audit.journal.unread import BODY, TOLD_AS
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
-from llm_audit.settings import get_settings
+from llm_audit.settings import get_settings, made_before
 
-__all__ = ["Received", "Sent", "begin", "begin_attempt", "end", "when_left"]
+__all__ = ["Received", "Sent", "begin", "end"]
 
 
 def begin(request: Sent) -> CallReference:
@@ -36,11 +34,7 @@ def begin(request: Sent) -> CallReference:
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(
-                *(call_id, created_ms, fields, attempt_id),
-                doubtful=bool(doubts),
-                model=sent.model_in(request),
-            )
+            recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
     except BaseException as error:  # noqa: BLE001
         cut_short("a captured call's start", error)
     return CallReference(call_id)
@@ -52,7 +46,7 @@ def end(
     ended_ns: int,
     error: BaseException | None = None,
     *,
-    attempt: int | None = None,
+    weakly: bool = False,
 ) -> None:
     """Record how a call ended.
 
@@ -61,8 +55,7 @@ def end(
         answer: What came back, as far as it came.
         ended_ns: When, on the monotonic clock.
         error: What it ended with, if that was raised.
-        attempt: The number of its request, from 1 on, if its client may ask again. Then anything
-            else that is said of the call counts more: see `begin_attempt`.
+        weakly: Whether a better end may follow, as its client may try again; see `go_on`.
     """
     try:
         if not get_settings().enabled:
@@ -75,34 +68,20 @@ def end(
             failed = {**of_error, "status": status}
         call = open_calls().get(call_id)
         asked = (call.provider, call.model) if call else (None, None)
-        told = received.told(answer, failed)
+        fields = received.fields_of(received.told(answer, failed), asked)
         recording = recorder_of(call)
-        if known and attempt is None:
-            fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
+        if known and not weakly:
             recording.end(call_id, call, fields, ended_ns)
         else:
-            fields = received.fields_of(told, answer.body, asked)
-            if attempt is None:
-                recording.end_unfinished(call_id, fields)
-            else:
-                recording.end_attempt(call_id, fields, ended_ns, number=attempt)
+            recording.end_unfinished(call_id, fields, ended_ns=ended_ns, weakly=weakly)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
 
 
-def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Record that the client asks again for the same call; it is open by that.
-
-    Args:
-        call_id: The call.
-        attempts: What became of its requests so far, see `call.Attempt`.
-    """
-    try:
-        recording = recorder_of(open_calls().get(call_id))
-        number = len(attempts) + 1
-        recording.begin_attempt(call_id, {"attempts": list(attempts)}, number=number)
-    except BaseException as struck:  # noqa: BLE001
-        cut_short("a captured call's next request", struck)
+def go_on(call_id: str) -> None:
+    """Let a call run again that was ended weakly."""
+    if call := open_calls().get(call_id):
+        call.unfinished = False
 
 
 def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
@@ -117,7 +96,7 @@ def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
         asked = (call.provider, call.model) if call else (None, None)
         if (came := arrived()) is None:
             return {}
-        found = received.fields_of(received.told(came, None), came.body, asked)
+        found = received.fields_of(received.told(came, None), asked)
         return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
 
     if call := open_calls().get(call_id):
@@ -132,16 +111,20 @@ def _start_fields(request: Sent, context: CallContext, doubts: list[str]) -> dic
         context: What the call inherits.
         doubts: Is told of fields that may not hold what they have to, see `gate`.
     """
-    given = {**request.fields, "provider": request.provider}
-    given.setdefault("call_type", context.call_type or request.asked.api.call_type)
-    started = arguments.start_fields(given, {}, context, doubts)
-    started |= {
-        "captured_by": request.captured_by,
-        "endpoint": request.endpoint,
-        TOLD_AS[SENT]: sent.told(request),
-    }
-    if request.body is not None:
-        started[BODY] = request.body
+    fields = sent.fields_of(sent.told(request))
+    params = fields.pop("request_params", {})
+    notes = fields.pop("encoding_notes", ())
+    known = {**fields, **request.fields}
+    if request.provider:
+        known["provider"] = request.provider
+    reading = made_before.set(True)  # nobody has made a mistake: it was sent so
+    try:
+        started = arguments.start_fields(known, params, context, doubts)
+    finally:
+        made_before.reset(reading)
+    started |= {"captured_by": request.captured_by, "endpoint": request.endpoint}
     if len(request.endpoint) > arguments.NAME_MAX:
         doubts.append("endpoint")
+    if notes:
+        started["encoding_notes"] = [*started.get("encoding_notes", ()), *notes]
     return started

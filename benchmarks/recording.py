@@ -163,7 +163,7 @@ def _record_and_die(url: str, folder: str, calls: int, *, apart: bool) -> None:
     llm_audit.configure(
         mongo_url=url, database="bench_llm_audit", spool_dir=folder, pending_after_seconds=3600
     )
-    from llm_audit.recorder.shipper import Shipper
+    from llm_audit.recorder.shipping.shipper import Shipper
 
     Shipper.start = lambda _: None  # type: ignore[method-assign]
     if apart:

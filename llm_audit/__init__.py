@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from llm_audit.providers.whole import response_of
     from llm_audit.queries import pipelines
     from llm_audit.queries.repository import LLMCallRepository, SyncLLMCallRepository
+    from llm_audit.wire.requests import request_of
 
 __version__ = "0.1.0"
 
@@ -86,6 +87,7 @@ __all__ = [
     "log_translation",
     "pipelines",
     "recover",
+    "request_of",
     "response_of",
     "retry_rejected",
     "shutdown",
@@ -121,6 +123,7 @@ _HOMES = {
     "llm_audit.logger": ("LLMLogger",),
     "llm_audit.providers.whole": ("response_of",),
     "llm_audit.queries.repository": ("LLMCallRepository", "SyncLLMCallRepository"),
+    "llm_audit.wire.requests": ("request_of",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """A call as it goes over the wire: its request and its answer, recorded as they were seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_audit.context import CallContext, current_context
@@ -8,12 +8,14 @@ from llm_audit.given import arguments, failures, received, sent
 from llm_audit.given.received import Received
 from llm_audit.given.sent import Sent
 from llm_audit.ids import new_call_id
+from llm_audit.journal.records import RECEIVED, SENT
+from llm_audit.journal.unread import BODY, TOLD_AS
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
-from llm_audit.settings import get_settings, made_before
+from llm_audit.settings import get_settings
 
-__all__ = ["Received", "Sent", "begin", "end"]
+__all__ = ["Received", "Sent", "begin", "begin_attempt", "end", "when_left"]
 
 
 def begin(request: Sent) -> CallReference:
@@ -34,7 +36,11 @@ def begin(request: Sent) -> CallReference:
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+            recorder().start(
+                *(call_id, created_ms, fields, attempt_id),
+                doubtful=bool(doubts),
+                model=sent.model_in(request),
+            )
     except BaseException as error:  # noqa: BLE001
         cut_short("a captured call's start", error)
     return CallReference(call_id)
@@ -46,7 +52,7 @@ def end(
     ended_ns: int,
     error: BaseException | None = None,
     *,
-    weakly: bool = False,
+    attempt: int | None = None,
 ) -> None:
     """Record how a call ended.
 
@@ -55,7 +61,8 @@ def end(
         answer: What came back, as far as it came.
         ended_ns: When, on the monotonic clock.
         error: What it ended with, if that was raised.
-        weakly: Whether a better end may follow, as its client may try again; see `go_on`.
+        attempt: The number of its request, from 1 on, if its client may ask again. Then anything
+            else that is said of the call counts more: see `begin_attempt`.
     """
     try:
         if not get_settings().enabled:
@@ -68,20 +75,34 @@ def end(
             failed = {**of_error, "status": status}
         call = open_calls().get(call_id)
         asked = (call.provider, call.model) if call else (None, None)
-        fields = received.fields_of(received.told(answer, failed), asked)
+        told = received.told(answer, failed)
         recording = recorder_of(call)
-        if known and not weakly:
+        if known and attempt is None:
+            fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
         else:
-            recording.end_unfinished(call_id, fields, ended_ns=ended_ns, weakly=weakly)
+            fields = received.fields_of(told, answer.body, asked)
+            if attempt is None:
+                recording.end_unfinished(call_id, fields)
+            else:
+                recording.end_attempt(call_id, fields, ended_ns, number=attempt)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
 
 
-def go_on(call_id: str) -> None:
-    """Let a call run again that was ended weakly."""
-    if call := open_calls().get(call_id):
-        call.unfinished = False
+def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Record that the client asks again for the same call; it is open by that.
+
+    Args:
+        call_id: The call.
+        attempts: What became of its requests so far, see `call.Attempt`.
+    """
+    try:
+        recording = recorder_of(open_calls().get(call_id))
+        number = len(attempts) + 1
+        recording.begin_attempt(call_id, {"attempts": list(attempts)}, number=number)
+    except BaseException as struck:  # noqa: BLE001
+        cut_short("a captured call's next request", struck)
 
 
 def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
@@ -96,7 +117,7 @@ def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
         asked = (call.provider, call.model) if call else (None, None)
         if (came := arrived()) is None:
             return {}
-        found = received.fields_of(received.told(came, None), asked)
+        found = received.fields_of(received.told(came, None), came.body, asked)
         return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
 
     if call := open_calls().get(call_id):
@@ -111,20 +132,16 @@ def _start_fields(request: Sent, context: CallContext, doubts: list[str]) -> dic
         context: What the call inherits.
         doubts: Is told of fields that may not hold what they have to, see `gate`.
     """
-    fields = sent.fields_of(sent.told(request))
-    params = fields.pop("request_params", {})
-    notes = fields.pop("encoding_notes", ())
-    known = {**fields, **request.fields}
-    if request.provider:
-        known["provider"] = request.provider
-    reading = made_before.set(True)  # nobody has made a mistake: it was sent so
-    try:
-        started = arguments.start_fields(known, params, context, doubts)
-    finally:
-        made_before.reset(reading)
-    started |= {"captured_by": request.captured_by, "endpoint": request.endpoint}
+    given = {**request.fields, "provider": request.provider}
+    given.setdefault("call_type", context.call_type or request.asked.api.call_type)
+    started = arguments.start_fields(given, {}, context, doubts)
+    started |= {
+        "captured_by": request.captured_by,
+        "endpoint": request.endpoint,
+        TOLD_AS[SENT]: sent.told(request),
+    }
+    if request.body is not None:
+        started[BODY] = request.body
     if len(request.endpoint) > arguments.NAME_MAX:
         doubts.append("endpoint")
-    if notes:
-        started["encoding_notes"] = [*started.get("encoding_notes", ()), *notes]
     return started

@@ -11,7 +11,7 @@ from llm_audit.given import failures
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder import process, retry
 from llm_audit.recorder.retry import RetryResult
-from llm_audit.recorder.shipper import FlushResult
+from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.settings import get_settings
 
 

@@ -18,7 +18,7 @@ import llm_audit
 from llm_audit import embedded
 from llm_audit.errors import forget_logged
 from llm_audit.recorder import process
-from llm_audit.recorder.shipper import FlushResult
+from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.settings import Settings, get_settings, reset_settings
 
 MEASURED = {"unit", "integration"}  # folders

@@ -12,7 +12,7 @@ import llm_audit
 from llm_audit import embedded
 from llm_audit.diagnosis.results import ProcessReport
 from llm_audit.recorder import process
-from llm_audit.recorder.shipment import Shipment
+from llm_audit.recorder.shipping.shipment import Shipment
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 
@@ -22,6 +22,7 @@ import logging, os, signal, resource
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal import writer
+from llm_audit.journal.segments import written
 
 logging.disable()  # that MongoDB is not available, and that there is no room, is known
 

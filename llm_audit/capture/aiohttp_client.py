@@ -1,5 +1,136 @@
-"""The hook on aiohttp."""
+"""The hook on aiohttp: `ClientSession._request`, which all its ways of asking come to.
 
-from llm_audit.capture.patches import Hook
+google-genai sends its async calls there, and so do apps of their own. What httpx sends through
+aiohttp, as LiteLLM does, was seen further out.
+"""
 
-HOOKS: tuple[Hook, ...] = ()
+import sys
+from typing import Any
+from urllib.parse import urlsplit
+
+from llm_audit.capture.attempt import Attempt, Head, How
+from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.calls import Request, begin, is_inside, sending
+from llm_audit.capture.faults import harmless
+from llm_audit.capture.patches import Hook, Method
+from llm_audit.capture.tee import Watched, watched_kind
+from llm_audit.recorder.captured import Captured
+from llm_audit.wire.apis import asked
+
+_LIBRARY = "aiohttp"
+# What a reader is given as its exception where the app closes or releases the response.
+_CLOSED = ("ClientConnectionError", "Connection closed")
+_readers: dict[int, Watched] = {}  # by id: a reader has slots, and goes before its id does
+
+
+def _request(original: Method) -> Method:
+    async def _request(*args: Any, **kwargs: Any) -> Any:
+        attempt = _begin(args, kwargs)
+        if attempt is None:
+            return await original(*args, **kwargs)
+        sending.set(attempt)
+        try:
+            response = await original(*args, **kwargs)
+        except BaseException as error:
+            attempt.raised(error)
+            raise
+        finally:
+            attempt.is_sent = True
+            sending.set(None)
+        _answered(attempt, response)
+        return response
+
+    return _request
+
+
+@harmless
+def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | None:
+    if not Captured.clients or is_inside():
+        return None
+    session, method, given = args if len(args) > 2 else (*args, *_named(args, kwargs))  # noqa: PLR2004
+    url = urlsplit(str(given))
+    said = asked(method.upper(), url.path)
+    if said is None:
+        return None
+    if not url.netloc:
+        url = urlsplit(str(session._build_url(given)))  # noqa: SLF001  (with the session's base)
+    pairs = [*session.headers.items(), *dict(kwargs.get("headers") or {}).items()]
+    headers = {str(name).lower(): str(value) for name, value in pairs}
+    body = kwargs.get("data")
+    if kwargs.get("json") is not None:
+        body = session.json_serialize(kwargs["json"])
+        headers.setdefault("content-type", "application/json")
+    body = body.encode() if isinstance(body, str) else body
+    kept = bytes(body) if isinstance(body, bytes | bytearray) else None
+    endpoint = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+    return begin(Request(_LIBRARY, said, url.hostname or "", endpoint, headers, kept))
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(kwargs[name] for name in ("method", "str_or_url")[len(args) - 1 :])
+
+
+@harmless
+def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    # aiohttp has taken the compression off what it hands to the reader
+    headers.pop("content-encoding", None)
+    head = Head(response.status, headers)
+    reader = response.content
+    if type(reader).__name__ == "EmptyStreamReader":  # one for all
+        attempt.answered(head, b"")
+        return
+    attempt.begins(head)
+    for chunk in reader._buffer:  # noqa: SLF001  (what came with the head)
+        attempt.take(chunk)
+    if reader.is_eof():
+        attempt.ends(How.LAST_BYTE)
+        return
+    _readers[id(reader)] = Watched(attempt)
+    kind: type = type(reader)
+    reader.__class__ = watched_kind(kind, _parts)
+
+
+def _parts(kind: Any) -> dict[str, Any]:
+    """Return the methods of a reader by which it is given what comes."""
+
+    def feed_data(self: Any, data: bytes, *args: Any) -> Any:
+        if data and (holder := _readers.get(id(self))):
+            holder.attempt.take(data)
+        return kind.feed_data(self, data, *args)
+
+    def feed_eof(self: Any) -> None:
+        kind.feed_eof(self)
+        if holder := _readers.get(id(self)):
+            holder.attempt.ends(How.LAST_BYTE)
+
+    def set_exception(self: Any, exc: BaseException, *args: Any) -> None:
+        kind.set_exception(self, exc, *args)
+        if holder := _readers.get(id(self)):
+            _broken_off(holder.attempt, exc)
+
+    def __del__(self: Any) -> None:  # noqa: N807
+        _readers.pop(id(self), None)  # which drops it
+
+    return {
+        "__slots__": (),
+        "feed_data": feed_data,
+        "feed_eof": feed_eof,
+        "set_exception": set_exception,
+        "__del__": __del__,
+    }
+
+
+def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
+    if (type(error).__name__, str(error)) != _CLOSED:
+        attempt.raised(error)
+        return
+    # who reads closes the response when that is cancelled, or takes too long
+    handled = sys.exc_info()[1]
+    if handled is None or isinstance(handled, GeneratorExit):
+        attempt.ends(How.CLOSED)
+    else:
+        attempt.raised(handled)
+
+
+HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", _request),)

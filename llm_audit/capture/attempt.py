@@ -1,5 +1,6 @@
 """One request and its answer, as they pass: bytes are kept, nothing is read of them here."""
 
+import json
 import re
 import weakref
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit import exchange
 from llm_audit.capture.faults import harmless
+from llm_audit.providers.errors import bounded
 from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 KEPT_MAX_BYTES = 16 * 2**20  # of an answer: no document holds more
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
+_STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
 _ERRORS = 400
 _FAULTS_OF_THE_SERVER = 500
 _RETRIED = frozenset({408, 409, 429})
@@ -60,6 +63,7 @@ class Attempt:
         self._size = 0
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
+        self._is_last = False
         self.is_sent = False  # whether the client has given an answer, or raised
         mine = weakref.ref(self)  # the table of open calls holds no stream
         exchange.when_left(call.call_id, lambda: _arrived(mine))
@@ -76,6 +80,11 @@ class Attempt:
         self.take(body)
         self._first_ns = 0  # it came when it was whole
         self._end(None, None)
+
+    def tried(self, tries: list[dict[str, Any]]) -> None:
+        """Note what its client has tried by itself, the last try included: it will try no more."""
+        self._is_last = True
+        self._call.tried(tries[:-1])
 
     def begins(self, head: Head) -> None:
         """Note that an answer begins of which the app reads the body."""
@@ -114,7 +123,8 @@ class Attempt:
             return exchange.Received(asked)
         kind = head.headers.get("content-type")
         body, notes = self._kept(kind or "")
-        waited = (self._first_ns - self._call.began_ns) / 1_000_000 if self._first_ns else None
+        streamed = asked.streamed or bool(_STREAM.search(kind or ""))
+        waited = (self._first_ns - self._call.began_ns) / 1_000_000
         return exchange.Received(
             asked,
             body,
@@ -122,7 +132,8 @@ class Attempt:
             kind,
             None if self._is_decoded else head.headers.get("content-encoding"),
             tuple(head.headers.items()),
-            time_to_first_token_ms=waited,
+            streamed=streamed,
+            time_to_first_token_ms=waited if streamed and self._first_ns else None,
             ended_by=how.value if how else None,
             notes=notes,
         )
@@ -132,6 +143,8 @@ class Attempt:
         told: dict[str, Any] = {}
         if self._head is not None:
             told["status"] = self._head.status
+            if self._head.status >= _ERRORS and (body := self._kept("")[0]):
+                told["body"] = bounded(_of_json(body))
         if error is not None:
             told["error"] = type(error).__name__
         told["duration_ms"] = round((ended_ns - self._began_ns) / 1_000_000, 3)
@@ -139,6 +152,8 @@ class Attempt:
 
     def may_be_retried(self, error: BaseException | None) -> bool:
         """Tell whether its client may try again, by what clients of its kind retry."""
+        if self._is_last:
+            return False
         if self._head is None:
             return isinstance(error, Exception)
         status, headers = self._head
@@ -165,6 +180,14 @@ class Attempt:
         ended_ns = self._dropped_ns or clock.monotonic_ns()
         self._call.ended(self, how, error, ended_ns)
         self._chunks = []
+
+
+def _of_json(body: bytes) -> object:
+    text = body.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 @harmless

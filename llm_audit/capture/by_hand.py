@@ -1,6 +1,7 @@
 """Calls that the app records itself: such a one stands for the request that is made for it."""
 
 from collections.abc import Callable
+from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.attempt import Head, How
@@ -36,6 +37,9 @@ class ByHand:
         """Note the same."""
         if head.status < _ERRORS:
             self._call.answered = True
+
+    def tried(self, tries: list[dict[str, Any]]) -> None:
+        """Note nothing."""
 
     def take(self, chunk: bytes) -> None:
         """Keep nothing."""

@@ -1,8 +1,8 @@
 """A captured call: one request, or several where its client tries again; how they become one.
 
-An attempt that failed as clients retry it is recorded at once, as an end that a better one may
+An attempt that failed as clients retry it is recorded at once, as an end that anything else may
 follow: nobody tells whether the client will try again or raise. The next request in the same
-context shows it. If it is the same call, that goes on; if not, its failure is final.
+context shows it: if it is for the same call, that is open again.
 """
 
 import json
@@ -92,15 +92,17 @@ class CapturedCall:
 
     def __init__(self, request: Request) -> None:
         self.asked = request.asked
-        self.began_ns = clock.monotonic_ns()
         self.call_id = _record_start(request)
+        call = open_calls().get(self.call_id)
+        if call is None:
+            Captured.faults += 1
+        self.began_ns = clock.monotonic_ns() if call is None else call.started_ns
         self._attempts: list[dict[str, Any]] = []
         self._endpoint = request.endpoint
         self._body: object = request.body  # once it has failed only its hash, which takes time
         self._retries = _retries_said(request)
         self._place = _place()
-        self._failure: tuple[exchange.Received, BaseException | None] | None = None
-        self._failed_ns = 0
+        self._failed_ns: list[int] = []  # when, if it may go on: for the first request that does
 
     def goes_on(self, request: Request) -> bool:
         """Tell whether a request is the next attempt of this call, and if so let it go on."""
@@ -109,24 +111,26 @@ class CapturedCall:
             same = self._retries is None and hash(request.body) == self._body
         else:
             same = self._retries is not None and said > self._retries
-        waited = clock.monotonic_ns() - self._failed_ns
         if (
             not same
             or request.endpoint != self._endpoint
-            or waited > LONGEST_WAIT_NS
             or len(self._attempts) >= ATTEMPTS_MAX
             or _place() != self._place
         ):
             return False
-        self._retries, self._failure = said, None
-        exchange.go_on(self.call_id)
+        try:
+            failed_ns = self._failed_ns.pop()
+        except IndexError:  # another thread or task goes on with it
+            return False
+        if clock.monotonic_ns() - failed_ns > LONGEST_WAIT_NS:
+            return False
+        self._retries = said
+        exchange.begin_attempt(self.call_id, self._attempts)
         return True
 
-    def give_up(self) -> None:
-        """Let its failure be final: nobody has tried again."""
-        if self._failure is not None:
-            (came, error), self._failure = self._failure, None
-            exchange.end(self.call_id, came, self._failed_ns, error)
+    def tried(self, tries: list[dict[str, Any]]) -> None:
+        """Note attempts that its client has made by itself."""
+        self._attempts += tries
 
     def ended(
         self, attempt: Attempt, how: How | None, error: BaseException | None, ended_ns: int
@@ -144,18 +148,19 @@ class CapturedCall:
         if len(self._attempts) > 1:
             came = came._replace(attempts=self._attempts)
         if attempt.may_be_retried(error):
-            self._failure, self._failed_ns = (came, error), ended_ns
-            if self._retries is None:
+            if self._retries is None and len(self._attempts) == 1:
                 self._body = hash(self._body)
+            self._failed_ns.append(ended_ns)
             _failed.set(self)
-            exchange.end(self.call_id, came, ended_ns, error, weakly=True)
+            exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
+            self._body = None
             exchange.end(self.call_id, came, ended_ns, error)
 
 
 def _record_start(request: Request) -> str:
     kind = current_context().call_type
-    call_id = exchange.begin(
+    return exchange.begin(
         exchange.Sent(
             request.captured_by,
             request.asked,
@@ -166,21 +171,15 @@ def _record_start(request: Request) -> str:
             {} if kind is None else {"call_type": kind},
         )
     )
-    if open_calls().get(call_id) is None:
-        Captured.faults += 1
-    return call_id
 
 
 def _going_on(request: Request) -> CapturedCall | None:
-    """Return the call of which a request is the next attempt; end that which is over by now."""
+    """Return the call of which a request is the next attempt."""
     failed = _failed.get()
     if failed is None:
         return None
     _failed.set(None)
-    if failed.goes_on(request):
-        return failed
-    failed.give_up()
-    return None
+    return failed if failed.goes_on(request) else None
 
 
 def _retries_said(request: Request) -> int | None:

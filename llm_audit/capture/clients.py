@@ -24,7 +24,7 @@ class Client(NamedTuple):
 _HTTPX_OR_AIOHTTP = ("httpx", "httpx2", "aiohttp.client")
 CLIENTS = {
     "anthropic": Client(("anthropic",), ("anthropic-version",)),
-    "bedrock": Client(("boto",), modules=("botocore.client",)),
+    "bedrock": Client(("boto",), modules=("botocore.endpoint", "botocore.httpsession")),
     "cohere": Client(("cohere",)),
     "google-genai": Client(("google-genai-sdk",), modules=_HTTPX_OR_AIOHTTP),
     "groq": Client(("groq",)),

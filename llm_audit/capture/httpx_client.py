@@ -12,7 +12,7 @@ from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin, is_inside, sending
 from llm_audit.capture.faults import harmless
 from llm_audit.capture.patches import Hook, Method
-from llm_audit.capture.tee import watch
+from llm_audit.capture.tee import of_httpx, watch
 from llm_audit.recorder.captured import Captured
 from llm_audit.wire.apis import asked
 
@@ -30,6 +30,7 @@ def _sync(module: str, original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
         _answered(attempt, response)
         return response
 
@@ -49,6 +50,7 @@ def _async(module: str, original: Method) -> Method:
             raise
         finally:
             attempt.is_sent = True
+            sending.set(None)
         _answered(attempt, response)
         return response
 
@@ -90,7 +92,7 @@ def _answered(attempt: Attempt | ByHand, response: Any) -> None:
         if type(error).__name__ != "ResponseNotRead":
             raise
         attempt.begins(head)
-        watch(response.stream, attempt)
+        watch(response.stream, attempt, of_httpx)
     else:
         attempt.answered(head, body)
 

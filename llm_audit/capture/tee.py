@@ -4,7 +4,7 @@ The stream itself becomes one of a subclass of its own class: whoever holds it, 
 or has, finds what was there before.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,44 +14,64 @@ if TYPE_CHECKING:
     from llm_audit.capture.attempt import Attempt
     from llm_audit.capture.by_hand import ByHand
 
+Parts = Callable[[Any], dict[str, Any]]
 _PLACE = "_llm_audit_watched"
 
 
-class _Watched:
-    """Holds the attempt for as long as somebody holds the stream."""
+class Watched:
+    """Holds the attempt for as long as somebody holds the stream.
+
+    Args:
+        attempt: Is told.
+    """
 
     def __init__(self, attempt: "Attempt | ByHand") -> None:
         self.attempt = attempt
+        self.is_reading = False  # one way to read a stream may call another
 
     def __del__(self) -> None:
         self.attempt.drop()
 
 
-def watch(stream: Any, attempt: "Attempt | ByHand") -> None:
+def watch(stream: Any, attempt: "Attempt | ByHand", parts: Parts) -> None:
     """Tell an attempt from now on what is read of a stream, and how it ends.
 
     Args:
-        stream: Of httpx's or httpx2's response.
+        stream: With attributes of its own.
         attempt: Is told.
+        parts: Returns the methods that tell, for the stream's class.
     """
-    setattr(stream, _PLACE, _Watched(attempt))
+    setattr(stream, _PLACE, Watched(attempt))
     kind: type = type(stream)
-    stream.__class__ = _watched(kind)
+    stream.__class__ = watched_kind(kind, parts)
+
+
+def watched(stream: Any) -> Watched:
+    """Return what holds the attempt that is told."""
+    holder: Watched = vars(stream)[_PLACE]
+    return holder
 
 
 @cache
-def _watched(kind: Any) -> Any:
-    parts: dict[str, Any] = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+def watched_kind(kind: Any, parts: Parts) -> Any:
+    """Return a subclass that looks like the class itself."""
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    return type(kind.__name__, (kind,), {**named, **parts(kind)})
+
+
+def of_httpx(kind: Any) -> dict[str, Any]:
+    """Return the methods of a stream of httpx or httpx2, of whichever sort it is."""
+    parts: dict[str, Any] = {}
     if hasattr(kind, "__iter__"):
-        parts |= {"__iter__": _iter(kind), "close": _close(kind)}
+        parts |= {"__iter__": _iter(kind), "close": close_of(kind)}
     if hasattr(kind, "__aiter__"):
-        parts |= {"__aiter__": _aiter(kind), "aclose": _aclose(kind)}
-    return type(kind.__name__, (kind,), parts)
+        parts |= {"__aiter__": _aiter(kind), "aclose": _aclose_of(kind)}
+    return parts
 
 
 def _iter(kind: Any) -> Any:
     def __iter__(self: Any) -> Iterator[bytes]:  # noqa: N807
-        attempt = vars(self)[_PLACE].attempt
+        attempt = watched(self).attempt
         take = attempt.take
         try:
             for chunk in kind.__iter__(self):
@@ -69,7 +89,7 @@ def _iter(kind: Any) -> Any:
 
 def _aiter(kind: Any) -> Any:
     async def __aiter__(self: Any) -> AsyncIterator[bytes]:  # noqa: N807
-        attempt = vars(self)[_PLACE].attempt
+        attempt = watched(self).attempt
         take = attempt.take
         source = kind.__aiter__(self)
         try:
@@ -89,21 +109,23 @@ def _aiter(kind: Any) -> Any:
     return __aiter__
 
 
-def _close(kind: Any) -> Any:
+def close_of(kind: Any) -> Any:
+    """Return the method that closes a stream."""
+
     def close(self: Any) -> None:
         try:
             kind.close(self)
         finally:
-            vars(self)[_PLACE].attempt.ends(How.CLOSED)
+            watched(self).attempt.ends(How.CLOSED)
 
     return close
 
 
-def _aclose(kind: Any) -> Any:
+def _aclose_of(kind: Any) -> Any:
     async def aclose(self: Any) -> None:
         try:
             await kind.aclose(self)
         finally:
-            vars(self)[_PLACE].attempt.ends(How.CLOSED)
+            watched(self).attempt.ends(How.CLOSED)
 
     return aclose

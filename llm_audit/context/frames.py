@@ -121,10 +121,16 @@ class Run:
 
     Args:
         context: Of the first step.
+        make: Makes it instead when somebody asks for it; see `enter_lazily`.
     """
 
-    def __init__(self, context: CallContext) -> None:
-        self._inside = Frame(CallContext, context=context)
+    def __init__(
+        self,
+        context: CallContext | None = None,
+        *,
+        make: Callable[[], CallContext] = CallContext,
+    ) -> None:
+        self._inside = Frame(make, context=context)
         self._outside: Frame | None = None
 
     def gave(self, item: object) -> None:

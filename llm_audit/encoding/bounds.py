@@ -14,6 +14,9 @@ from pydantic import BaseModel
 
 from llm_audit.runtime import clock
 
+MAX_LEVELS = 100
+"""Containers below the document itself: the server takes 180 (100 are documented), of which an
+update statement needs a few."""
 MAX_VALUES = 1_000_000
 """In one record that is written as it is, with no step in Python: an embedding's tokens, say."""
 MAX_NODES = 200_000
@@ -28,10 +31,11 @@ MAX_SECONDS = 2.0
 """For the code of the user's own objects in a record that is copied; later ones are not asked."""
 
 _CONTAINERS = (dict, list, tuple)
+_USUAL = frozenset(_CONTAINERS)
+_WITH_DOCUMENTS = frozenset({13, 100})  # as the driver marks Code and DBRef, which have one in them
 _UNTRACKED = frozenset({dict, tuple})  # at times, where they hold no container
 _HOLDERS = (*_CONTAINERS, set, frozenset, MappingProxyType, BaseModel, BaseException)
 _NUMBERS = frozenset({int, float})
-_LEVELS = 100
 _DEEPEST = 1_000  # as deep as Python writes anything out
 _BROAD = 1_000
 _LONG, _AGAIN = 10_000, 8  # characters; how much less a look at what is known costs
@@ -46,20 +50,22 @@ class TooMuchError(Exception):
 def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
     """Tell quickly whether there are so few values, each counted as often as it is there.
 
+    And no more than `MAX_LEVELS` containers in each other.
+
     Args:
         values: Dicts, lists and tuples; anything else in them counts as one.
-        most: How many there may be, in no more than 100 of these in each other.
+        most: How many there may be.
     """
     # a dict without containers in it is untracked: as often as not that of a message
     inside: Collection[Any] = values.values()
-    for _ in range(_LEVELS):
+    for level in range(MAX_LEVELS):
         found = []
         for one in filter(is_tracked, inside):
-            if issubclass(type(one), _CONTAINERS):
+            kind = type(one)
+            if kind in _USUAL or issubclass(kind, _CONTAINERS):
                 found.append(one)
                 most -= len(one)
-            elif issubclass(type(one), Mapping) and not _is_raw(type(one)):
-                # it may make up what it holds, without end
+            elif _may_hold(one, MAX_LEVELS - level):
                 return False
         if not found or most < 0:
             return most >= 0
@@ -69,10 +75,23 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
     return False
 
 
-def _is_raw(kind: type) -> bool:
-    """Tell whether something is BSON as it came, without loading the driver to find out."""
-    raw_bson = sys.modules.get("bson.raw_bson")
-    return raw_bson is not None and kind is raw_bson.RawBSONDocument
+def _may_hold(one: Any, levels: int) -> bool:
+    """Tell whether what is no container of Python's may hold more than it seems to, when written.
+
+    Args:
+        one: Anything.
+        levels: How many containers in each other it may be.
+    """
+    kind = type(one)
+    raw_bson = sys.modules.get("bson.raw_bson")  # not loaded just to find out
+    if raw_bson is not None and kind is raw_bson.RawBSONDocument:  # it is as long as it is
+        return bool(one.raw.count(b"\3") + one.raw.count(b"\4") >= levels)
+    # what makes up its items may have no end
+    return issubclass(kind, Mapping) or _has_document(kind)
+
+
+def _has_document(kind: type) -> bool:
+    return getattr(kind, "_type_marker", 0) in _WITH_DOCUMENTS
 
 
 def _untracked(inside: Collection[Any]) -> int:
@@ -98,7 +117,7 @@ def are_readable(values: Mapping[str, Any], most: int = MAX_READ) -> bool:
         if inner is None:
             walk.pop()
             above.pop()
-        elif issubclass(type(inner), _CONTAINERS) and id(inner) not in above[-_LEVELS:]:
+        elif issubclass(type(inner), _CONTAINERS) and id(inner) not in above[-MAX_LEVELS:]:
             items = inner.values() if issubclass(type(inner), dict) else inner
             if type(inner) is list and _NUMBERS.issuperset(map(type, inner)):
                 items = ()
@@ -139,7 +158,7 @@ def is_within(value: Any, most: int, *, written_out: bool = False) -> bool:
 
 def _holds(value: object) -> bool:
     kind = type(value)
-    return issubclass(kind, _HOLDERS) or is_dataclass(kind)
+    return issubclass(kind, _HOLDERS) or is_dataclass(kind) or _has_document(kind)
 
 
 class Room:

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import bson
 from bson.codec_options import TypeRegistry
 
-from llm_audit.encoding.bounds import are_within
+from llm_audit.encoding.bounds import MAX_LEVELS, are_within
 from llm_audit.encoding.externalise import Blob, is_media, move_largest, move_long, move_media
 from llm_audit.encoding.moved import HASH_BYTES, SUBTYPE, is_id, is_mark
 from llm_audit.encoding.notes import Notes
-from llm_audit.encoding.sanitise import BSON_TYPES, MAX_LEVELS, sanitise
+from llm_audit.encoding.sanitise import BSON_TYPES, sanitise
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import let_through
 
@@ -80,6 +80,13 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     return raw if equal else None
 
 
+def with_bytes(doc: bytes, name: str, value: bytes) -> bytes:
+    """Return a document with another field, of bytes."""
+    head = b"\x05" + name.encode() + b"\0" + len(value).to_bytes(4, "little") + b"\0"
+    length = len(doc) + len(head) + len(value)
+    return b"".join((length.to_bytes(4, "little"), doc[4:-1], head, value, b"\0"))
+
+
 def encode_carefully(
     fields: dict[str, Any],
     max_bytes: int,
@@ -109,18 +116,20 @@ def encode_carefully(
 
 
 def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
-    """Tell by quick looks that a document surely holds no media, DBRef, mark or deep nesting."""
+    """Tell by quick looks that a document surely holds no media, DBRef or mark."""
     return (
         len(raw) <= media_limit_bytes
         # a single byte is found ten times as fast
         and (_SUBTYPE not in raw or _MARK not in raw)
-        # twice as fast from the right as from the left
-        and (b"$" not in raw or raw.rfind(b"$id\0") < 0)
-        # the same after a full-width dollar
-        and (b"\x84" not in raw or raw.rfind(b"\x84id\0") < 0)
-        # every level has its type byte, \3 or \4; bytes.count takes three times as long
-        and len(raw) - len(raw.replace(b"\3", b"").replace(b"\4", b"")) <= MAX_LEVELS
+        and (b"$" not in raw or not _may_hold_reference(raw))
     )
+
+
+def _may_hold_reference(raw: bytes) -> bool:
+    """Tell whether a document may hold a DBRef, or one whose `$id` has a full-width dollar."""
+    # twice as fast from the right as from the left
+    is_named = raw.rfind(b"$ref\0") >= 0
+    return is_named and (raw.rfind(b"$id\0") >= 0 or raw.rfind(b"\x84id\0") >= 0)
 
 
 def _are_plain(fields: dict[str, Any], media_limit_bytes: int) -> bool:

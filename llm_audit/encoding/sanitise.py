@@ -34,7 +34,7 @@ from bson.datetime_ms import DatetimeMS
 
 from llm_audit.encoding import moved
 from llm_audit.encoding.absent import is_absent
-from llm_audit.encoding.bounds import MAX_NODES, MAX_VALUES, TooMuchError, are_within
+from llm_audit.encoding.bounds import MAX_LEVELS, MAX_NODES, MAX_VALUES, TooMuchError, are_within
 from llm_audit.encoding.dumping import dumped
 from llm_audit.encoding.iterators import rereadable
 from llm_audit.encoding.notes import Notes
@@ -43,16 +43,13 @@ from llm_audit.encoding.schemas import name_of, schema_maker
 from llm_audit.encoding.single_values import CODEC_OPTIONS, SingleValues
 from llm_audit.errors import let_through
 
-# Containers below the document itself. The server takes 180 levels (100 are documented), of which
-# an update statement needs a few.
-MAX_LEVELS = 100
 LONG_LIST = 64  # values
 NUMBERS_A_NODE = 1_000  # that take no longer to copy than another value
 MAX_FOREIGN_ITEMS = 1_000_000
 
 BSON_TYPES = frozenset(
     {
-        *(bson.Binary, bson.Code, bson.Decimal128, bson.Int64, bson.MaxKey, bson.MinKey),
+        *(bson.Binary, bson.Decimal128, bson.Int64, bson.MaxKey, bson.MinKey),
         *(bson.ObjectId, bson.Regex, bson.Timestamp, DatetimeMS, UUID, re.Pattern),
     }
 )
@@ -292,6 +289,10 @@ class _Sanitiser(SingleValues):
     def enum(self, value: Any) -> Any:
         return self._convert(value.value)
 
+    def code(self, value: Any) -> Any:
+        scope = value.scope
+        return bson.Code(self.text(value), None if scope is None else self._convert(scope))
+
     def dbref(self, value: Any) -> Any:
         return self._convert(value.as_doc())
 
@@ -303,6 +304,7 @@ class _Sanitiser(SingleValues):
 # The first that fits counts, so the narrower stand above the wider.
 _CONVERTERS: tuple[tuple[Any, Callable[[_Sanitiser, Any], Any]], ...] = (
     (Enum, _Sanitiser.enum),
+    (bson.Code, _Sanitiser.code),
     (str, _Sanitiser.text),
     ((NoneType, bool, float), _Sanitiser.unchanged),
     (uuid_utils.UUID, _Sanitiser.uuid),

@@ -19,6 +19,16 @@ from llm_audit.wire.apis import Asked
 
 BROKEN_OFF = "broken_off"  # in `ended_by`: the answer is not whole, and nothing else says why
 _REFUSED = 400  # as HTTP counts
+# What is told of an answer beside its body.
+TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("api", "content_type", "content_encoding", "request_id", "ended_by"), (str,)),
+    **dict.fromkeys(("streamed", "vectors"), (bool,)),
+    **dict.fromkeys(("attempts", "notes"), (list,)),
+    "status": (int,),
+    "retry_after": (str, int, float),
+    "time_to_first_token_ms": (int, float),
+    "failed": (dict,),
+}
 _LOOKED_AT = frozenset((*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms"))
 
 
@@ -55,7 +65,7 @@ class Received(NamedTuple):
 
 
 def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return an answer as it may wait in a journal, for `fields_of`.
+    """Return what is to be told of an answer beside its body, for `fields_of`.
 
     Args:
         received: What came.
@@ -63,10 +73,9 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
     """
     headers = _looked_at(received.headers)
     request_id = next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None)
-    told = {
+    said = {
         "api": received.asked.api.api,
-        "streamed": received.streamed or received.asked.streamed,
-        "body": received.body,
+        "streamed": received.streamed or received.asked.streamed or None,
         "status": received.status,
         "content_type": received.content_type,
         "content_encoding": received.content_encoding,
@@ -79,7 +88,7 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
         "vectors": get_settings().embedding_vectors or None,
         "notes": list(received.notes) or None,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in said.items() if type(value) in TYPES[name]}
 
 
 def _looked_at(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
@@ -94,30 +103,34 @@ def _looked_at(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, 
 
 
 def fields_of(
-    told: Mapping[str, Any], asked: tuple[str | None, str | None], ended_at: datetime | None = None
+    told: Mapping[str, Any],
+    body: bytes,
+    asked: tuple[str | None, str | None],
+    ended_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Return everything that is stored of how a call ended; whatever it holds, nothing raises.
 
     Args:
         told: What `told` returned; it may have been through BSON.
+        body: Of the answer.
         asked: The provider and the model that were asked, for the price.
         ended_at: As of `outcomes.fields_told`.
     """
     reading = made_before.set(True)
     try:
-        answer = _answer(told)
+        answer = _answer(told, body)
         fields = outcomes.fields_told(_said(told, answer), asked, ended_at)
         return _noted(_ended(fields, told, answer), (*told.get("notes", ()), *answer.notes))
     except BaseException as fault:  # noqa: BLE001  (a body may hold anything; its call is recorded)
         let_through(fault)
         log_once(f"a captured answer could not be read: {type(fault).__name__}")
-        return _unread(told, fault)
+        return _unread(told, body, fault)
     finally:
         made_before.reset(reading)
 
 
-def _answer(told: Mapping[str, Any]) -> Answer:
-    asked, body = asked_of(told), told.get("body", b"")
+def _answer(told: Mapping[str, Any], body: bytes) -> Answer:
+    asked = asked_of(told)
     if not body:
         return Answer(None, complete=not told.get("streamed"))
     if asked is None:  # of a later version
@@ -158,7 +171,7 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
     if not fields.keys().isdisjoint(ERROR_FIELDS):
         status = outcomes.meant_by_response(fields)
         return fields | {"status": status, "ended_by": outcomes.BY_RESPONSE}
-    if not answer.complete:
+    if not (answer.complete or (answer.finished and "ended_by" not in told)):
         cause = told.get("ended_by") or BROKEN_OFF
         return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
     return fields
@@ -181,16 +194,16 @@ def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer)
     return found
 
 
-def _unread(told: Mapping[str, Any], fault: BaseException) -> dict[str, Any]:
+def _unread(told: Mapping[str, Any], body: bytes, fault: BaseException) -> dict[str, Any]:
     """Return what is stored of an answer that cannot be read: itself."""
-    given = {"body": as_text(told.get("body")), "content_encoding": told.get("content_encoding")}
+    text = as_text(body)
+    given = {"body": text, "content_encoding": told.get("content_encoding")}
     kept = {name: value for name, value in given.items() if value is not None}
     fields: dict[str, Any] = {
         "status": LLMCallStatusEnum.SUCCESS,
         "response_extra": {OURS: {GIVEN: kept}},
         "encoding_notes": [f"not read ({type(fault).__name__}), kept in response_extra as it came"],
     }
-    text = as_text(told.get("body"))
     return _ended(fields, told, Answer(text, complete=not told.get("failed")))
 
 

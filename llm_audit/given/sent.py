@@ -1,5 +1,6 @@
 """A request as it was seen on the wire, and what the start of its call says of it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,13 @@ from llm_audit.wire.api import Api
 from llm_audit.wire.apis import ROWS, Asked
 from llm_audit.wire.requests import read_request
 
-ROW_OF: Mapping[str, Api] = {row.api: row for row in ROWS}
+ROW_OF: Mapping[str, Api] = {row.api: row for row in reversed(ROWS)}
+_MODEL = re.compile(rb'"model"\s*:\s*"([\w.:/@+-]+)"')
+# What is told of a request beside its body.
+TYPES: Mapping[str, type] = {
+    **dict.fromkeys(("api", "model", "content_type"), str),
+    **dict.fromkeys(("streamed", "is_first"), bool),
+}
 
 
 class Sent(NamedTuple):
@@ -37,59 +44,76 @@ class Sent(NamedTuple):
 
 
 def told(sent: Sent) -> dict[str, Any]:
-    """Return a request as it may wait in a journal, for `fields_of`."""
+    """Return what is to be told of a request beside its body, for `fields_of`."""
     asked = sent.asked
-    told = {
+    said = {
         "api": asked.api.api,
         "model": asked.model,
-        "streamed": asked.streamed,
+        "streamed": asked.streamed or None,
+        "is_first": asked.is_first and None,
         "content_type": sent.content_type,
-        "body": sent.body,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in said.items() if type(value) is TYPES[name]}
+
+
+def model_in(sent: Sent) -> str | None:
+    """Return the model that a request is for: that of its URL, else of its body."""
+    asked, body = sent.asked, sent.body
+    if asked.model is not None or body is None:
+        return asked.model
+    if body.count(b'"model"') == 1 and (found := _MODEL.search(body)):
+        return found[1].decode()
+    model = fields_of(told(sent), body).get("model")
+    return model if isinstance(model, str) else None
 
 
 def asked_of(told: Mapping[str, Any]) -> Asked | None:
     """Return what was asked, of a request or an answer that is told of; None if nobody knows it.
 
     Args:
-        told: With the `api`; and `model` and `streamed`, where the URL has said them.
+        told: With the `api`; and `model` and `streamed`, where the URL has said them, and
+            `is_first`, if it is of a request.
     """
-    row = ROW_OF.get(told.get("api") or "")
+    row = ROW_OF.get(told.get("api", ""))
     if row is None:  # of a later version
         return None
-    return Asked((row,), told.get("model"), bool(told.get("streamed")))
+    return Asked(
+        (row,),
+        model=told.get("model"),
+        streamed=told.get("streamed", False),
+        is_first=told.get("is_first", True),
+    )
 
 
-def fields_of(told: Mapping[str, Any]) -> dict[str, Any]:
+def fields_of(told: Mapping[str, Any], body: bytes | None) -> dict[str, Any]:
     """Return the fields of a call's start that a request says; whatever it holds, nothing raises.
 
     Args:
         told: What `told` returned; it may have been through BSON.
+        body: Of the request.
     """
-    asked, body = asked_of(told), told.get("body")
-    reading = made_before.set(True)
+    reading = made_before.set(True)  # nobody has made a mistake: it was sent so
     try:
-        if asked is None:
-            return _unread(told, "of an unknown API")
+        if (asked := asked_of(told)) is None:
+            return _unread(told, body, "of an unknown API")
         return dict(read_request(asked, body, told.get("content_type")))
     except BaseException as fault:  # noqa: BLE001  (a body may hold anything; its call is recorded)
         let_through(fault)
         log_once(f"a captured request could not be read: {type(fault).__name__}")
-        return _unread(told, type(fault).__name__)
+        return _unread(told, body, type(fault).__name__)
     finally:
         made_before.reset(reading)
 
 
-def _unread(told: Mapping[str, Any], why: str) -> dict[str, Any]:
+def _unread(told: Mapping[str, Any], body: bytes | None, why: str) -> dict[str, Any]:
     """Return what is stored of a request that cannot be read: itself."""
-    kept = {"body": as_text(told.get("body")), "content_type": told.get("content_type")}
+    kept = {"body": as_text(body), "content_type": told.get("content_type")}
     given = {name: value for name, value in kept.items() if value is not None}
     fields: dict[str, Any] = {
         "request_params": {OURS: {GIVEN: given}},
         "encoding_notes": [f"not read ({why}), kept in request_params as it was sent"],
     }
-    return fields | ({"model": told["model"]} if told.get("model") else {})
+    return fields | ({"model": told["model"]} if "model" in told else {})
 
 
 def as_text(body: bytes | None) -> str | bytes | None:

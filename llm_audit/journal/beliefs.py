@@ -20,38 +20,43 @@ from llm_audit.call import AtMost, OutcomeFields, SaidLater, StartFields
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import let_through
-from llm_audit.journal.ends import AS_STORED, read_end
 from llm_audit.journal.precedence import Rank, outcome_key_of, rank_of
 from llm_audit.journal.records import (
     ENDED,
     LATER,
     OTHER,
     OWN,
+    OWNS,
+    RECEIVED,
+    SENT,
     START,
+    STARTS,
     VERDICT,
     InvalidRecordError,
     Record,
 )
+from llm_audit.journal.unread import AS_STORED, BODY, STANDS_FOR, TOLD_AS, made_of
 
 LATER_KEY_MAX = 2**60
 _BEGAN = "process_nonce"
 _OUTCOME = frozenset(OutcomeFields.model_fields)
+_OF_ENDS = frozenset({"asked", "completed_at", "outcome_key", "latency_ms", _BEGAN})
 _FIELDS = {
     START: frozenset(StartFields.model_fields),
+    SENT: frozenset((*StartFields.model_fields, TOLD_AS[SENT], BODY)),
     OWN: _OUTCOME | {_BEGAN},
-    ENDED: frozenset({"said", "asked", "completed_at", "outcome_key", "latency_ms", _BEGAN}),
+    ENDED: _OF_ENDS | {"said"},
+    RECEIVED: _OF_ENDS | {TOLD_AS[RECEIVED], BODY},
     OTHER: _OUTCOME | {_BEGAN},
     VERDICT: _OUTCOME | {"task_id"},
     LATER: frozenset(SaidLater.model_fields) - {"annotations"},
 }
 _TOLD = _OUTCOME | {"response", "tokens", "error"}  # what may be under `said`
 _RANKS = {
-    OWN: {Rank.OWNER},
-    ENDED: {Rank.OWNER},
-    OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE},
+    **{op: {Rank.OWNER} for op in OWNS},
+    OTHER: {Rank.ELSEWHERE, Rank.LEFT, Rank.UNWINDING, Rank.INFERENCE, Rank.ATTEMPT},
     VERDICT: {Rank.MAIN_PROCESS},
 }
-_OF_OWNERS = (OWN, ENDED)
 _MOMENTS = (datetime, DatetimeMS, type(None))
 _TEXTS = (_BEGAN, "status", "ended_by", "task_id")  # what decides where something goes, and how
 _TOP = DEFAULT_RAW_BSON_OPTIONS.with_options(
@@ -81,18 +86,20 @@ def _believed(record: Record, *, nonce: str, names_who_began: bool) -> Record:
         raise InvalidRecordError(f"it has other fields than {record.op} has")
     if not all(type(fields.get(name)) in {str, type(None)} for name in _TEXTS):
         raise InvalidRecordError("it has a field of a wrong type")
-    if record.op == START:
+    if record.op in STARTS:
         if (fields.get(_BEGAN) or nonce) != nonce:
             raise InvalidRecordError("another process has begun its call")
+        if record.op == SENT and not _is_seen(SENT, fields):
+            raise InvalidRecordError("it does not say what was sent")
     elif record.op == LATER:
         _check_said(record, fields)
     else:
         _check_outcome(record, fields)
         began = fields.get(_BEGAN) or (nonce if names_who_began else None)
-        if record.op in _OF_OWNERS and began != nonce:
+        if record.op in OWNS and began != nonce:
             record = _from_elsewhere(record)
             fields = _fields(record)
-    return record if record.op == ENDED else _fitting(record, fields)
+    return record if record.op in STANDS_FOR else _fitting(record, fields)
 
 
 def _fields(record: Record) -> dict[str, Any]:
@@ -124,8 +131,8 @@ def _check_outcome(record: Record, fields: Mapping[str, Any]) -> None:
     if rank_of(record.key) not in _RANKS[record.op]:
         raise InvalidRecordError(f"its precedence is not that of {record.op}")
     said = fields.get("status")
-    if record.op == ENDED:
-        said = _is_end(fields)
+    if record.op in STANDS_FOR:
+        said = _is_end(record.op, fields)
     elif record.op == VERDICT:
         said = said and fields.get("task_id")
     at = fields.get("completed_at")
@@ -133,15 +140,29 @@ def _check_outcome(record: Record, fields: Mapping[str, Any]) -> None:
         raise InvalidRecordError("it does not say how its call ended")
 
 
-def _is_end(fields: Mapping[str, Any]) -> bool:
-    """Tell whether fields are those that `ends.read_end` takes."""
+def _is_end(op: str, fields: Mapping[str, Any]) -> bool:
+    """Tell whether fields are those of an end that `unread.made_of` takes."""
     said, asked = fields.get("said"), fields.get("asked")
+    is_told = isinstance(said, Mapping) and said.keys() <= _TOLD
     return (
-        isinstance(said, Mapping)
-        and said.keys() <= _TOLD
+        (is_told if op == ENDED else _is_seen(op, fields))
         and type(asked) is list
         and [type(name) in {str, type(None)} for name in asked] == [True, True]
         and isinstance(fields.get("completed_at"), datetime)
+    )
+
+
+def _is_seen(op: str, fields: Mapping[str, Any]) -> bool:
+    """Tell whether fields have what was seen on the wire as `unread.made_of` takes it."""
+    from llm_audit.given import received, sent  # most calls are recorded by hand
+
+    told, body = fields.get(TOLD_AS[op]), fields.get(BODY)
+    types = sent.TYPES if op == SENT else received.TYPES
+    return (
+        isinstance(told, Mapping)
+        and all(isinstance(value, types.get(name, ())) for name, value in told.items())
+        and all(type(note) is str for note in told.get("notes", ()))
+        and type(body) in {bytes, type(None)}
     )
 
 
@@ -162,9 +183,9 @@ def _from_elsewhere(record: Record) -> Record:
 
     Nobody knows that here, so it counts like one from any process.
     """
-    if record.op == ENDED:
+    if record.op in STANDS_FOR:
         try:
-            record = read_end(record)
+            record = made_of(record)
         except Exception as fault:  # noqa: BLE001  (whatever it holds, others follow)
             let_through(fault)
             raise InvalidRecordError("its end cannot be read") from None

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through
@@ -26,10 +26,16 @@ def missing_bytes(folder: Path, blobs: Iterable[Blob]) -> int:
     return sum(len(blob.data) for blob in blobs if (folder, blob.sha256) not in _written)
 
 
-def write_blobs(folder: Path, blobs: Iterable[Blob]) -> list[str]:
+def write_blobs(folder: Path, blobs: Iterable[Blob], made_of: str = "") -> list[str]:
     """Write blobs to the disk, each under a name of its own, and return the names.
 
     The same content takes the room once: its further names are hard links.
+
+    Args:
+        folder: The journal's.
+        blobs: What moved out of a record.
+        made_of: Names the record that they are made of each time that it is read, if it is: then
+            they have the same names each time.
 
     Raises:
         OSError: The spool cannot be written; nothing of these blobs is left in it.
@@ -39,8 +45,12 @@ def write_blobs(folder: Path, blobs: Iterable[Blob]) -> list[str]:
         try:
             for blob in blobs:
                 # its own, so that no other record's segment takes it along when it goes
-                names.append(f"{blob.sha256}.{uuid4()}{BLOB_SUFFIX}")
-                _write(folder, names[-1], blob, here)
+                own = uuid5(NAMESPACE_OID, made_of) if made_of else uuid4()
+                names.append(f"{blob.sha256}.{own}{BLOB_SUFFIX}")
+                if made_of:
+                    trusted.put(names[-1], here, blob.data)
+                else:
+                    _write(folder, names[-1], blob, here)
         except BaseException:
             for name in names:
                 with suppress(OSError):

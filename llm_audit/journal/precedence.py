@@ -26,6 +26,7 @@ class Rank(IntEnum):
     MAIN_PROCESS = 3
     UNWINDING = 2
     INFERENCE = 1
+    ATTEMPT = 0
 
 
 # Causes that a process names while it is ended from outside; it cannot know more.
@@ -62,6 +63,16 @@ def outcome_key(rank: Rank, at: float) -> Int64:
     earlier_first = latest - min(max(0, int(at * 1e6)), latest)
     tie = _lots.getrandbits(_TIE_BITS)
     return Int64((rank << (_TIME_BITS + _TIE_BITS)) | (earlier_first << _TIE_BITS) | tie)
+
+
+def attempt_key(number: int) -> Int64:
+    """Return the precedence of what an attempt of a client says of its call: the later first.
+
+    Args:
+        number: Of the attempts from 1 on, twice: an odd one where it begins, an even one where it
+            has failed.
+    """
+    return Int64((number << _TIE_BITS) | _lots.getrandbits(_TIE_BITS))
 
 
 class _Said:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.batches import Batch, Origin
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses, internal
-from llm_audit.journal.records import ENDED, OWN, START, VERDICT, Record
+from llm_audit.journal.records import OWNS, STARTS, VERDICT, Record
 from llm_audit.journal.segments.segment import Segment
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
@@ -27,8 +27,6 @@ BATCH_MAX_BYTES = 8 * 2**20
 # competes with us for the interpreter, record by record.
 CHASE_MIN_BYTES = 64 * 2**10
 STAGE_SECONDS = 1.0
-
-_OWNS = (OWN, ENDED)
 
 
 class _Waiting(NamedTuple):
@@ -239,13 +237,13 @@ class JournalReader:
             segment.unacknowledged += 1
             if record.blobs:
                 segment.blobs.extend(record.blobs)
-            if record.op == START:
+            if record.op in STARTS:
                 if record.seq > self._counted_through:
                     self.begun += 1
                     self._counted_through = record.seq
                 self._waiting[record.id] = _Waiting(record, segment, now)
                 self._waiting_bytes += len(record.doc)
-            elif record.op in _OWNS and record.id in self._waiting:
+            elif record.op in OWNS and record.id in self._waiting:
                 self._make_ready(self._take_waiting(record.id), (record, segment))
             else:
                 if record.op == VERDICT:  # the calls that it is about go before it

@@ -21,11 +21,19 @@ from llm_audit.errors import LLMAuditError
 
 FORMAT_VERSION = 1
 START = "start"
+SENT = "sent"  # a START that is still to be read, see `unread`
 OWN = "own"
-ENDED = "ended"  # an OWN that is still to be read, see `ends`
+ENDED = "ended"  # an OWN that is
+RECEIVED = "received"  # another one
 OTHER = "other"
 VERDICT = "verdict"
 LATER = "later"
+STARTS = (START, SENT)
+OWNS = (OWN, ENDED, RECEIVED)
+
+# together they fit into the 16 MB that MongoDB allows a document
+START_MAX_BYTES = 10 * 2**20
+OUTCOME_MAX_BYTES = 4 * 2**20
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends
@@ -45,8 +53,12 @@ _UNKNOWN = Int64(0)
 _ID = b"\x02id\0"
 _KEY = b"\0\x12key\0"
 _DOC = b"\x03doc\0"
-# An llm-audit that does not know ENDED yet takes it for a newer one's, and leaves it alone.
-_VERSIONS = {**dict.fromkeys((START, OWN, OTHER, VERDICT, LATER), FORMAT_VERSION), ENDED: 2}
+# An llm-audit that does not know these yet takes them for a newer one's, and leaves them alone.
+_VERSIONS = {
+    **dict.fromkeys((START, OWN, OTHER, VERDICT, LATER), FORMAT_VERSION),
+    ENDED: 2,
+    **dict.fromkeys((SENT, RECEIVED), 3),
+}
 # A record as `bson.encode` would make it, up to its id; what of that is the same in each tells op.
 _HEADS = {
     op: bson.encode({"crc": _UNKNOWN, "v": version, "seq": _UNKNOWN, "op": op})[:-1] + _ID
@@ -57,7 +69,7 @@ _OPS = {
     for op, head in _HEADS.items()
 }
 
-_BEGINS = _HEADS[START][_SEQ_END : -len(_ID)]
+_BEGINS = tuple(_HEADS[op][_SEQ_END : -len(_ID)] for op in STARTS)
 
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -110,7 +122,7 @@ def pack(
     """Return a record, still without its number and checksum.
 
     Args:
-        op: START, OWN, ENDED, OTHER, VERDICT or LATER.
+        op: START, SENT, OWN, ENDED, RECEIVED, OTHER, VERDICT or LATER.
         call_id: The call's id; of a verdict, that of the attempt of a task that it is about.
         key: The outcome's precedence, or the order of what is said later; 0 for a start.
         doc: The operation's fields, as BSON.

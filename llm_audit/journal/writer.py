@@ -15,20 +15,15 @@ from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
 from llm_audit.journal.records import begins_call, seal, unseal
-from llm_audit.journal.segments.files import FileSegment
+from llm_audit.journal.room import CONTENT_SHARE, DISK_SHORT, QUOTA, Room
 from llm_audit.journal.segments.memory import MemorySegment, unsaved
 from llm_audit.journal.segments.segment import Segment
-from llm_audit.journal.spool.folder import SUFFIX
+from llm_audit.journal.segments.written import Written
 from llm_audit.runtime import clock
 from llm_audit.runtime.interruption import free
 
 MEMORY_MAX_BYTES = 8 * 2**20
 MEMORY_SEGMENT_BYTES = 2**20
-CONTENT_SHARE = 7 / 8  # of the room; the rest is kept for what has lost its content
-REOPEN_AFTER_SECONDS = 1.0
-QUOTA = "spool_max_bytes"
-DISK_SHORT = "free space on the disk"
-FREE_SHARE = 0.9  # of what would be free without the spool: the rest of the machine writes, too
 MEMORY_FULL = "disk and memory are full"
 
 _Arriving = tuple[bytearray, str, str | None]  # what `append` takes
@@ -58,29 +53,22 @@ class Journal:
         make_folder: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder = folder
-        self.segments: deque[Segment] = deque()
+        self._unsaid: dict[str, str] = {}
+        self._written = Written(folder, make_folder, self._unsaid)
+        self.segments = self._written.segments
         self.last_seq = 0
         self.begun = 0  # how many of these numbers are starts of calls
         self.not_journaled = 0
         self.losses = Losses()
         self._segment_max_bytes = segment_max_bytes
-        self._make_folder = make_folder
-        self._max_bytes = max_bytes
-        self._room_bytes = max_bytes
+        self.room = Room(max_bytes)
         self._memory_bytes = 0
-        self.reserved_bytes = 0  # of content beside the journal
-        self.scarce = QUOTA  # what there is too little of, where there is no room
-        self._unsaid: dict[str, str] = {}
         self._note = LossNote()
-        self._kept_room_bytes = max_bytes * (1 - CONTENT_SHARE)
         self._lock, self._saving = threading.RLock(), threading.RLock()
         self._arriving: deque[_Arriving] = deque()
         self._appending = False
         self._closed = False
-        self._current: Segment | None = None
         self._attempt: _Attempt | None = None
-        self._segment_number = 0
-        self._refused_until = 0.0
 
     def append(self, record: bytearray, call_id: str, without_content: str | None = None) -> None:
         """Number a record and write it to disk before returning.
@@ -123,10 +111,10 @@ class Journal:
 
         Content may take its share of the spool or, while the disk refuses, of the memory.
         """
-        short = self._room_bytes < self._kept_room_bytes
-        if short and self.scarce == QUOTA:
+        short = self.room.is_short
+        if short and self.room.scarce == QUOTA:
             return QUOTA
-        in_memory = self._refused_until and self.disk_refuses
+        in_memory = self._written.refused_until and self.disk_refuses
         if (short or in_memory) and self._memory_bytes > MEMORY_MAX_BYTES * CONTENT_SHARE:
             return DISK_SHORT if short else MEMORY_FULL
         return None
@@ -134,7 +122,7 @@ class Journal:
     @property
     def disk_refuses(self) -> bool:
         """Whether the disk has refused a record a moment ago."""
-        return self._refused_until > 0 and clock.monotonic() < self._refused_until
+        return self._written.disk_refuses
 
     def measured(
         self, beside_bytes: int, reserved_before: int, free_bytes: int | None = None
@@ -144,7 +132,7 @@ class Journal:
         Args:
             beside_bytes: All but this journal's segments, as counted. These grow meanwhile, so they
                 are added here, where nobody writes.
-            reserved_before: What `reserved_bytes` was before counting began.
+            reserved_before: What `room.reserved_bytes` was before counting began.
             free_bytes: On its disk; None if nobody knows.
         """
         with self._lock:
@@ -152,23 +140,12 @@ class Journal:
                 one for one in self.segments if not isinstance(one, MemorySegment) or one.saved
             )
             used_bytes = beside_bytes + sum(segment.end for segment in on_disk)
-            may_hold = self._max_bytes
-            self.scarce = QUOTA
-            if free_bytes is not None:
-                share = int(FREE_SHARE * (free_bytes + used_bytes))
-                if share < may_hold:
-                    may_hold, self.scarce = share, DISK_SHORT
-            self._kept_room_bytes = may_hold * (1 - CONTENT_SHARE)
-            self._room_bytes = may_hold - used_bytes - self.reserved_bytes + reserved_before
+            self.room.measured(used_bytes, reserved_before, free_bytes)
 
     def take_room(self, size_bytes: int) -> bool:
         """Reserve room for content beside the journal; return whether there is any."""
         with self._lock:
-            if self._room_bytes - size_bytes < self._kept_room_bytes:
-                return False
-            self._room_bytes -= size_bytes
-            self.reserved_bytes += size_bytes
-            return True
+            return self.room.reserve(size_bytes)
 
     def deleted(self, segment: Segment) -> None:
         """Have the room back that a segment took."""
@@ -176,15 +153,15 @@ class Journal:
             if isinstance(segment, MemorySegment):
                 self._memory_bytes -= segment.end
             if not isinstance(segment, MemorySegment) or segment.saved:
-                self._room_bytes += segment.end
+                self.room.bytes += segment.end
 
     def close_segment(self, *, older_than_seconds: float = 0.0) -> None:
         """End the current segment, so that it can be deleted once acknowledged."""
         with self._lock:
-            if self._current is None or self._appending:
+            if self._written.current is None or self._appending:
                 return
-            if clock.monotonic() - self._current.began >= older_than_seconds:
-                self._end_current()
+            if clock.monotonic() - self._written.current.began >= older_than_seconds:
+                self._written.end()
 
     def note_losses(self) -> None:
         """Write beside the journal what is not in it, in case we are killed.
@@ -199,7 +176,7 @@ class Journal:
         """See that folder and file are there; if somebody removed them, make them anew."""
         with self._lock:
             if not self._appending:
-                self._ensure_folder()
+                self._written.ensure_folder()
         self._say()
 
     def save_memory(self) -> None:
@@ -207,16 +184,16 @@ class Journal:
         with self._saving:
             try:
                 for segment in self._to_save():
-                    if segment.end > self._room_bytes:
+                    if segment.end > self.room.bytes:
                         continue
                     segment.copy()  # up to 8 MiB, for which no `append` waits
                     with self._lock:
                         if segment.keep_copy():
-                            self._room_bytes -= segment.end
+                            self.room.bytes -= segment.end
             except OSError as error:
                 let_through(error)
                 with self._lock:
-                    self._disk_refused(error)
+                    self._written.refused(error)
 
     def close(self) -> None:
         """Take no more records, so that everything can be shipped and the folder removed."""
@@ -241,9 +218,9 @@ class Journal:
         with self._lock:
             if self._appending or not (in_memory := unsaved(self.segments)):
                 return []
-            self._make_folder()
-            if self._current in in_memory:
-                self._end_current()
+            self._written.make_folder()
+            if self._written.current in in_memory:
+                self._written.end()
             return in_memory
 
     def _write_arrived(self) -> BaseException | None:
@@ -264,22 +241,22 @@ class Journal:
         return interruption
 
     def _write(self, record: bytearray, call_id: str, without_content: str | None) -> None:
-        has_room = self._room_bytes >= len(record)
-        if not has_room and self.scarce == QUOTA:
+        has_room = self.room.bytes >= len(record)
+        if not has_room and self.room.scarce == QUOTA:
             self._drop(QUOTA, record, call_id)
             return
         seal(record, self.last_seq + 1)
-        segment = self._current if has_room else None
+        segment = self._written.current if has_room else None
         if has_room and (segment is None or not segment.open or segment.in_memory):
-            segment = self._file()
+            segment = self._written.file()
         if segment is not None:
             try:
                 self._append(segment, record)
             except OSError as error:
                 let_through(error)
-                self._disk_refused(error)
+                self._written.refused(error)
             else:
-                self._room_bytes -= len(record)
+                self.room.bytes -= len(record)
                 if without_content is not None:
                     self._count_content(call_id, without_content)
                 return
@@ -288,7 +265,7 @@ class Journal:
             return
         if not has_room:
             self._unsaid[DISK_SHORT] = complaints.disk_is_short(self.folder)
-        self._append(self._memory(), record)
+        self._append(self._written.memory(), record)
         self._memory_bytes += len(record)
         if without_content is not None:
             self._count_content(call_id, without_content)
@@ -315,8 +292,8 @@ class Journal:
         self.last_seq = seq
         segment.last_seq = seq  # at last, as `_settle` goes by it
         if segment.end >= (MEMORY_SEGMENT_BYTES if segment.in_memory else self._segment_max_bytes):
-            self._ensure_folder()  # while what a removed one held can still be read
-            self._end_current()
+            self._written.ensure_folder()  # while what a removed one held can still be read
+            self._written.end()
 
     def _settle(self, record: bytearray) -> None:
         """Find out what an exception out of a signal handler, a time limit say, has cut short."""
@@ -329,55 +306,6 @@ class Journal:
                 self._appended(attempt)
                 return
         unseal(record)
-
-    def _file(self) -> Segment | None:
-        if self.disk_refuses:
-            return None
-        path = self._next_path()  # first: one whose file was made is never tried again
-        try:
-            self._make_folder()
-            segment = FileSegment.create(path)
-        except OSError as error:
-            let_through(error)
-            self._disk_refused(error)
-            return None
-        return self._begin(segment)
-
-    def _memory(self) -> Segment:
-        current = self._current
-        if current is not None and current.open and current.in_memory:
-            return current
-        return self._begin(MemorySegment(self._next_path()))
-
-    def _next_path(self) -> Path:
-        self._segment_number += 1
-        return self.folder / f"{self._segment_number:08d}{SUFFIX}"
-
-    def _ensure_folder(self) -> None:
-        try:
-            if self._make_folder():
-                self._refused_until = 0.0
-            if self._current is not None and self._current.stay_in(self.folder):
-                self._unsaid["made anew"] = complaints.made_anew(self.folder)
-        except OSError as error:
-            let_through(error)
-            self._disk_refused(error)
-
-    def _begin(self, segment: Segment) -> Segment:
-        self._end_current()
-        self._current = segment
-        self.segments.append(segment)
-        return segment
-
-    def _end_current(self) -> None:
-        if self._current is not None:
-            self._current.close()
-            self._current = None
-
-    def _disk_refused(self, error: OSError) -> None:
-        self._unsaid[complaints.DISK_REFUSED] = complaints.disk_refuses(self.folder, error)
-        self._refused_until = clock.monotonic() + REOPEN_AFTER_SECONDS
-        self._end_current()
 
     def _drop(self, reason: str, record: bytearray, call_id: str) -> None:
         seq = self.last_seq + 1

@@ -2,17 +2,29 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_audit import gate
-from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain
+from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain, with_bytes
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import let_through
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
-from llm_audit.journal.ends import outcome_of
-from llm_audit.journal.records import ENDED, LATER, NOTHING, OWN, START, is_numbered, pack
+from llm_audit.journal.records import (
+    ENDED,
+    LATER,
+    NOTHING,
+    OUTCOME_MAX_BYTES,
+    OWN,
+    RECEIVED,
+    SENT,
+    START,
+    START_MAX_BYTES,
+    is_numbered,
+    pack,
+)
 from llm_audit.journal.statements.bare import strip_content
-from llm_audit.journal.statements.writes import LATER_MAX_BYTES, OUTCOME_MAX_BYTES, START_MAX_BYTES
+from llm_audit.journal.statements.writes import LATER_MAX_BYTES
+from llm_audit.journal.unread import BODY, STANDS_FOR, TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal, JournalClosedError
 from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.redaction.apply import Redaction, Rewriting
@@ -24,7 +36,22 @@ _MAX_BYTES = {
     LATER: LATER_MAX_BYTES,
     # whoever reads it may say the names of tools three times, and moves nothing to GridFS
     ENDED: OUTCOME_MAX_BYTES // 3,
+    # in the document it may take more; then whoever reads it moves the largest to GridFS
+    SENT: START_MAX_BYTES,
+    RECEIVED: OUTCOME_MAX_BYTES,
 }
+
+
+class _Given(NamedTuple):
+    """What `record` was given."""
+
+    op: str
+    call_id: str
+    key: int
+    fields: dict[str, Any]
+    notes: Sequence[str]
+    of: OpenCall | None
+    doubtful: bool
 
 
 class Journaling:
@@ -47,6 +74,7 @@ class Journaling:
         # A rule has to see the fields before the disk does, and who adopts a journal may not know
         # the user's own prices.
         self.reads_ends_later = not redaction.needs_fields and settings.prices is None
+        self.reads_bodies_later = not (redaction.rules or redaction.functions)
         self._redaction = redaction
         self._media_limit_bytes = settings.media_limit_bytes
         self._journal = journal
@@ -66,7 +94,8 @@ class Journaling:
         """Encode an operation once and journal it; it is on disk when this returns.
 
         Args:
-            op: START; OWN, if this process holds the call open and ends it for the first time;
+            op: START, or SENT with the request as it was seen; OWN, if this process holds the call
+                open and ends it for the first time, ENDED or RECEIVED if that is still to be read;
                 VERDICT, on an attempt of a task; LATER, a score, say; else OTHER.
             call_id: The call, or the attempt.
             key: The outcome's precedence, the order of what is said later; 0 for a start.
@@ -77,8 +106,18 @@ class Journaling:
             doubtful: Of a start, whether fields may not hold what they have to; of an end that is
                 asked when it is read, and of all else here.
         """
-        max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         lost = self._journal.full
+        if op in TOLD_AS:
+            doc = self._as_seen(op, fields) if lost is None else None
+            if doc is None:
+                fields, changes = fields_of(op, fields)
+                op, notes = STANDS_FOR[op], (*notes, *changes)
+                self.record(op, call_id, key, fields, notes, of=of, doubtful=not gate.fits(fields))
+                return
+            given = _Given(op, call_id, key, fields, notes, of, doubtful)
+            self._append(pack(op, call_id, key, doc, notes=notes), None, given)
+            return
+        max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
         kept, told = fields, notes
         names: Sequence[str] = ()
         if lost is not None and op != ENDED:
@@ -88,7 +127,7 @@ class Journaling:
         doc = encode_plain(kept, max_bytes, self._media_limit_bytes) if fits else None
         # who has stopped may have known of no rule for what is in the outcome, and of no own prices
         if op == ENDED and (doc is None or lost is not None or not self.reads_ends_later):
-            fields, notes = outcome_of(fields)
+            fields, notes = fields_of(ENDED, fields)
             self.record(OWN, call_id, key, fields, notes, of=of)
             return
         # a start that is handed on is counted anew
@@ -99,7 +138,7 @@ class Journaling:
             doc, changes, names, media_lost = self._encode_carefully(kept, most, rewriting)
             # its figures are in what is left out; or what was put in is longer than what was there
             if op == ENDED and (rewriting.failed is not None or len(doc) > max_bytes):
-                fields, notes = outcome_of(fields)
+                fields, notes = fields_of(ENDED, fields)
                 self.record(OWN, call_id, key, fields, notes, of=of)
                 return
             told, lost = rewriting.lines((*told, *changes)), lost or media_lost
@@ -108,6 +147,17 @@ class Journaling:
                 of.redacted = redacted
                 of.provider, of.model = rewriting.asked
         record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
+        self._append(record, lost, _Given(op, call_id, key, fields, notes, of, doubtful))
+
+    def _append(self, record: bytearray, lost: str | None, given: "_Given") -> None:
+        """Append a record, or hand on what it was made of.
+
+        Args:
+            record: Without its number.
+            lost: Why content of it is lost.
+            given: What it was made of.
+        """
+        op, call_id, key, fields, notes, of, doubtful = given
         try:
             self._journal.append(record, call_id, lost)
             if of is not None:
@@ -118,6 +168,23 @@ class Journaling:
             if of is not None:
                 of.recorded = is_numbered(record)
             raise
+
+    def _as_seen(self, op: str, fields: dict[str, Any]) -> bytes | None:
+        """Return what was seen on the wire as it may wait in the journal; None if it may not.
+
+        Args:
+            op: SENT or RECEIVED.
+            fields: With the body as it was seen.
+        """
+        body = fields.get(BODY, b"")
+        later = self.reads_bodies_later and (op == SENT or self.reads_ends_later)
+        if not later or type(body) is not bytes or len(body) > _MAX_BYTES[op]:
+            return None
+        beside = {name: value for name, value in fields.items() if name != BODY}
+        doc = encode_plain(beside, _MAX_BYTES[op], self._media_limit_bytes)
+        if doc is None or not self._redaction.are_clean_as_seen(doc, body):
+            return None
+        return with_bytes(doc, BODY, body)
 
     def _encode_carefully(
         self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting
@@ -145,4 +212,4 @@ class Journaling:
         except OSError as error:
             let_through(error)
             return [], str(error.strerror)
-        return [], self._journal.scarce
+        return [], self._journal.room.scarce

@@ -8,7 +8,7 @@ from llm_audit.errors import say_held, saying_after
 from llm_audit.recorder import exits
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
-from llm_audit.recorder.shipper import FlushResult
+from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.runtime import clock
 from llm_audit.runtime.forks import Here, OwnLock, begin_anew, notice
 from llm_audit.runtime.interruption import free

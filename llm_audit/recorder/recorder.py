@@ -9,21 +9,42 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from bson.int64 import Int64
+
 from llm_audit import gate
-from llm_audit.call import SCHEMA_VERSION
+from llm_audit.call import SCHEMA_VERSION, LLMCallStatusEnum
+from llm_audit.context.faults import ContextFaults
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.ids import created_at
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
-from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, later_key, outcome_key
-from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT
+from llm_audit.journal.precedence import (
+    UNWINDING_CAUSES,
+    Rank,
+    attempt_key,
+    later_key,
+    outcome_key,
+)
+from llm_audit.journal.records import (
+    ENDED,
+    LATER,
+    OTHER,
+    OWN,
+    RECEIVED,
+    SENT,
+    START,
+    STARTS,
+    VERDICT,
+)
 from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.unread import TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder.captured import captured_stats
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
-from llm_audit.recorder.shipper import POLL_SECONDS, FlushResult, Shipper
+from llm_audit.recorder.shipping.acknowledged import FlushResult
+from llm_audit.recorder.shipping.shipper import POLL_SECONDS, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock
@@ -90,6 +111,7 @@ class Recorder:
         attempt_id: str | None,
         *,
         doubtful: bool = False,
+        model: str | None = None,
     ) -> None:
         """Journal that a call begins, and hold it open.
 
@@ -100,6 +122,7 @@ class Recorder:
                 process is added.
             attempt_id: Of the task that makes it.
             doubtful: Whether fields may not hold what they have to, see `gate`.
+            model: That is asked, if the fields do not say it yet.
         """
         trace_id = fields["trace_id"]
         if doubtful:
@@ -110,7 +133,7 @@ class Recorder:
             clock.monotonic_ns(),
             created_ms,
             fields.get("provider"),
-            fields.get("model"),
+            fields.get("model", model),
             attempt_id,
             trace_id,
             origin=self.origin,
@@ -118,7 +141,8 @@ class Recorder:
         )
         try:
             self.open_calls.begin(call_id, began)
-            self.record(START, call_id, 0, fields, notes, of=began, doubtful=doubtful)
+            op = SENT if TOLD_AS[SENT] in fields else START
+            self.record(op, call_id, 0, fields, notes, of=began, doubtful=doubtful)
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self.open_calls.take_back(call_id, began)
             raise
@@ -149,29 +173,58 @@ class Recorder:
         self.ended_twice += 1
         log_once("A call was ended twice: the first complete() or fail() stands.")
 
-    def end_unfinished(
-        self,
-        call_id: str,
-        fields: dict[str, Any],
-        *,
-        ended_ns: int | None = None,
-        weakly: bool = False,
-    ) -> None:
+    def end_unfinished(self, call_id: str, fields: dict[str, Any]) -> None:
         """Journal that a call ended without its outcome being known; a real one still beats this.
 
         Args:
             call_id: The call.
             fields: What is known of its end.
-            ended_ns: When, on the monotonic clock; by default now.
-            weakly: Whether anybody knows better who says anything.
+        """
+        rank = Rank.UNWINDING if fields.get("ended_by") in UNWINDING_CAUSES else Rank.LEFT
+        self._give_up(call_id, fields, clock.monotonic_ns(), rank)
+
+    def end_attempt(
+        self, call_id: str, fields: dict[str, Any], ended_ns: int, *, number: int
+    ) -> None:
+        """Journal how a call ended if its client asks no more; whatever else is said beats this.
+
+        Args:
+            call_id: The call.
+            fields: How its last request so far ended.
+            ended_ns: When, on the monotonic clock.
+            number: Of that request, from 1 on.
+        """
+        self._give_up(call_id, fields, ended_ns, Rank.ATTEMPT, attempt_key(2 * number))
+
+    def begin_attempt(self, call_id: str, fields: dict[str, Any], *, number: int) -> None:
+        """Journal that a client asks again for the same call, which is open by that.
+
+        Args:
+            call_id: The call.
+            fields: What is known of its requests so far.
+            number: Of the one that leaves now.
         """
         call = self.open_calls.get(call_id)
-        weakly = weakly or fields.get("ended_by") in UNWINDING_CAUSES
-        rank = Rank.UNWINDING if weakly else Rank.LEFT
-        ended_ns = clock.monotonic_ns() if ended_ns is None else ended_ns
+        if call is None or call.over:
+            return
+        call.unfinished = False
+        key = attempt_key(2 * number - 1)
+        nonce = self._nonce_of(call)
+        own = {"status": LLMCallStatusEnum.PENDING, "outcome_key": key, "process_nonce": nonce}
+        self.record(OTHER, call_id, key, {**fields, **own}, ())
+
+    def _give_up(
+        self,
+        call_id: str,
+        fields: dict[str, Any],
+        ended_ns: int,
+        rank: Rank,
+        key: Int64 | None = None,
+    ) -> None:
+        call = self.open_calls.get(call_id)
         try:
             known = self.open_calls.give_up(call_id)
-            self._end(call_id, known, fields, ended_ns, rank)
+            self._end(call_id, known, fields, ended_ns, rank, key=key)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice
@@ -259,6 +312,7 @@ class Recorder:
             "dropped": journal.losses.entries(),
             "done_without": noted(self.settings.database),
             **captured_stats(),
+            **({"context_faults": ContextFaults.count} if ContextFaults.count else {}),
         }
 
     def _hand_on(
@@ -273,8 +327,8 @@ class Recorder:
         doubtful: bool,
     ) -> None:
         """Have an operation recorded by whoever takes the place of this one. As of `record`."""
-        successor = self._successor(None if op == START else self.settings)
-        if op == START and of is not None and not (of.over or of.unfinished):
+        successor = self._successor(None if op in STARTS else self.settings)
+        if op in STARTS and of is not None and not (of.over or of.unfinished):
             # whoever adopts a journal closes the calls of the nonce it is named by; one that was
             # ended meanwhile, as this recorder was stopped, keeps the nonce that its end has
             fields = fields | {"process_nonce": successor.constants["process_nonce"]}
@@ -294,6 +348,8 @@ class Recorder:
         fields: dict[str, Any],
         ended_ns: int,
         rank: Rank,
+        *,
+        key: Int64 | None = None,
     ) -> None:
         if call is not None:
             elapsed_us = (ended_ns - call.started_ns) // 1000
@@ -306,15 +362,20 @@ class Recorder:
                 ended_at = max(ended_at, began.timestamp())
                 fields["latency_ms"] = round((ended_at - began.timestamp()) * 1000, 3)
         fields["completed_at"] = datetime.fromtimestamp(ended_at, UTC)
-        fields["outcome_key"] = key = outcome_key(rank, ended_at)
+        key = outcome_key(rank, ended_at) if key is None else key
+        fields["outcome_key"] = key
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
         notes: Sequence[str] = fields.pop("encoding_notes", ())
+        seen = TOLD_AS[RECEIVED] in fields
         if rank is Rank.OWNER:
-            op = ENDED if "said" in fields else OWN
+            op = RECEIVED if seen else ENDED if "said" in fields else OWN
             self.record(op, call_id, key, fields, notes, of=call)
-        else:
-            self.record(OTHER, call_id, key, fields, notes)
+            return
+        if seen:
+            fields, changes = fields_of(RECEIVED, fields)
+            notes = (*notes, *changes)
+        self.record(OTHER, call_id, key, fields, notes)
 
 
 def _make(folder: ProcessFolder, settings: Settings) -> None:

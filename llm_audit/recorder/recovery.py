@@ -12,9 +12,9 @@ from llm_audit.journal.segments.segment import Segment
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.journal.spool.folder import ProcessFolder
-from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.shipment import Shipment
+from llm_audit.recorder.shipping.chores import Every
+from llm_audit.recorder.shipping.shipment import Shipment
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
 from llm_audit.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
 from llm_audit.errors import let_through, log_once
-from llm_audit.redaction import functions, look
+from llm_audit.redaction import functions, look, raw
 from llm_audit.redaction.failing import NOTE, STATUSES, NoRulesError, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
@@ -88,6 +88,17 @@ class Redaction:
             let_through(fault)
             return False  # the same happens where the document is rewritten, and is said there
         return clean
+
+    def are_clean_as_seen(self, doc: bytes, body: bytes) -> bool:
+        """Tell quickly whether what was seen on the wire may be stored as it is, without rules.
+
+        Args:
+            doc: What is known of it, as BSON.
+            body: As it was seen.
+        """
+        if not self.for_secrets:
+            return True
+        return raw.is_clean(body) and not look.may_be_in(doc)
 
     def may_hold_secrets(self, doc: bytes) -> bool:
         """Tell quickly whether a document, as BSON, may hold secrets that are looked for."""

@@ -33,17 +33,20 @@ for _bytes, _sign in (
         _PLAIN[_byte] = _sign
 _TO_PLAIN = bytes(_PLAIN)
 _DISGUISED = r"\x7f(?:\x1d\x1e|[\x1e\x1f])|\x1c[\x1d-\x1f~]"
+# What stands before a secret, and between the words of its name; in JSON a line end is two signs.
+_BEFORE = r"(?:[^0-9a-z]|\x00[nrtbf])"
+_BETWEEN = r"(?:[\s_.-]|\x00[nrtf])?"
 _ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?(?: {{0,4}}[\x00:>]|%3d)"
-_NAMES = names.SECRET.replace("|token", "")
+_NAMES = names.SECRET.replace("|token", "").replace(names.BETWEEN, _BETWEEN)
 _PIECES_OF_NAMES = (
     r"ss(?:w(?:or)?d|phrase|code)|pwd|cret|key|hori[sz]ation|ookie|credential|jwt|uth"
-    r"|onn(?:ection)?[\s_.-]?str(?:ing)?"
+    rf"|onn(?:ection)?{_BETWEEN}str(?:ing)?"
 )
 _OPTION = rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) "
 _IN_QUERY = r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00"
 _ESCAPED = r"\x00u00[2-7]"  # JSON that hides a sign: what is in it is seen once it is read
 LOOKS = (
-    r"(?:[^0-9a-z]|\x00[nrtbf])[sr]k[_-][0-9a-z_-]{8}",
+    rf"{_BEFORE}[sr]k[_-][0-9a-z_-]{{8}}",
     r"gh[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pcsk_[0-9a-z]{4}",
     r"gl[a-z]{0,3}(?:as|[a-dfmnrt]t)-[0-9a-z_-]{10}|xox[a-z]-[0-9a-z]|xapp-[0-9]",
     r"(?:hf|gsk|api_org|r8|fw|jina|e2b|v2_pt|v2_sk|ntn|glsa|glc|sbp|in_api|npm|whsec)_[0-9a-z]{16}",
@@ -51,10 +54,10 @@ LOOKS = (
     r"(?:xai|pplx|nvapi|tvly|csk|pypi|gocspx)-[0-9a-z_-]{16}|aiza[0-9a-z_-]{20}",
     r"(?:a[ksb]i|acc)a[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+\x00*\.[0-9a-z_-]",
     r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
-    r"(?:ya29|hvs)\.[0-9a-z_-]{8}|[^0-9a-z]sg\.[0-9a-z_-]{16}|slack\.com\x00?/services",
+    rf"(?:ya29|hvs)\.[0-9a-z_-]{{8}}|{_BEFORE}sg\.[0-9a-z_-]{{16}}|slack\.com\x00?/services",
     r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
     rf"(?:(?:{_NAMES})s?|token){_ENDING}|basic +[0-9a-z+/_-]{{6}}",
-    r"headers\x00|[^0-9a-z]auth\x00|com\x00?/api\x00?/webhooks",
+    rf"headers\x00|{_BEFORE}auth\x00|com\x00?/api\x00?/webhooks",
     *(_OPTION, _IN_QUERY, _ESCAPED),
 )
 # Each begins with a few literals, the shortest of which says how much of all is compared: so those

@@ -8,17 +8,17 @@ from llm_audit.redaction.folding import folded
 _KEPT_MAX = 20_000  # names that are remembered; a program has some hundreds
 _LOOKED_AT = 128  # characters at the end of a name: it may be any text
 
-_BETWEEN = r"[\s_.-]?"  # words of a name
+BETWEEN = r"[\s_.-]?"  # words of a name
 _PARTS = re.compile(r"[\s_.-]+")
 _KEYS = (
     "api|access|secret|private|signing|encryption|account|subscription|shared|master|auth|role"
     "|hmac|license|deploy|ssh"
 )
 SECRET = (  # each may have anything in front of it, and between its words
-    rf"pass(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:{_KEYS}){_BETWEEN}key|authori[sz]ation"
-    rf"|cookie|credential|basic{_BETWEEN}auth|conn(?:ection)?{_BETWEEN}str(?:ing)?|jwt"
+    rf"pass(?:w(?:or)?d|phrase|code)|pwd|secret|token|(?:{_KEYS}){BETWEEN}key|authori[sz]ation"
+    rf"|cookie|credential|basic{BETWEEN}auth|conn(?:ection)?{BETWEEN}str(?:ing)?|jwt"
 )
-_SECRET_NAME = re.compile(f".*(?:{SECRET.replace(_BETWEEN, '')})s?", re.DOTALL)
+_SECRET_NAME = re.compile(f".*(?:{SECRET.replace(BETWEEN, '')})s?", re.DOTALL)
 # What ends in token and is none to keep: what models and pages are counted and marked with.
 _NO_TOKEN = re.compile(
     r".*(?:per|first|last|begin|start|stop|end|next|page|continuation|cursor|sync|cancellation"

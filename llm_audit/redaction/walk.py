@@ -78,8 +78,11 @@ class Walk:
             text = value.decode("utf-8", "surrogateescape")  # which keeps what is no text
             clean = self.text(text)
             return value if clean == text else clean.encode("utf-8", "surrogateescape")
-        if isinstance(value, bson.Regex | bson.Code | re.Pattern):
-            pattern = str(value if isinstance(value, bson.Code) else value.pattern)
+        if isinstance(value, bson.Code):
+            scope = value.scope
+            return bson.Code(self.text(str(value)), None if scope is None else self.value(scope))
+        if isinstance(value, bson.Regex | re.Pattern):
+            pattern = str(value.pattern)
             clean = self.text(pattern)
             return value if clean == pattern else clean
         return value

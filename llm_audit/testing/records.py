@@ -20,7 +20,8 @@ from llm_audit.journal.statements.retention import Retention
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import recorder
 from llm_audit.recorder.open_calls import OpenCalls
-from llm_audit.recorder.shipper import FlushResult, Shipper
+from llm_audit.recorder.shipping.acknowledged import FlushResult
+from llm_audit.recorder.shipping.shipper import Shipper
 from llm_audit.settings import Settings, get_settings
 from llm_audit.testing.isolation import isolated
 

@@ -27,11 +27,14 @@ class Assembled(NamedTuple):
     Attributes:
         response: The body that the API would have answered in one piece, as far as it came.
         complete: Whether the stream came to the end that its API marks.
+        finished: Whether the model came to its end, for whatever reason: then only the mark may be
+            missing, which some leave out, or what follows of the usage.
         error: What the stream says that went wrong.
     """
 
-    response: dict[str, Any]
+    response: Any
     complete: bool
+    finished: bool
     error: Any = None
 
 
@@ -40,15 +43,17 @@ class Api:
     """How one API is asked.
 
     A path in a body has a dot for each level down. Of several the first that leads to something
-    counts.
+    that the field takes counts.
 
     Attributes:
         api: Its name, that of its answers in the table of shapes if they are there.
-        paths: Ends of the URL's path; `{model}` stands for a model, `{id}` for any name.
+        paths: Ends of the URL's path; `{id}` stands for any name, `{model}` for a model's, as
+            `{model:path}` with any slashes, as `{model:hub}` with its owner's before it.
         stream_paths: The same of what is always answered in pieces.
-        results: Of a GET: ends of the path of a result that was asked for before; `{id}` is its id.
+        results: The same of a GET for the result of what was asked before, `{result}` its id.
         call_type: What a call is for if nobody says so.
-        needs: What the body of a request has: one of these sets of keys, divided by spaces.
+        needs: What the body of a request has: one of these sets of keys, divided by spaces. Without
+            one, the path is enough.
         hosts: Parts of the names of hosts where no look at the body is needed.
         is_form: Whether the request may be a form (multipart), which nobody looks into.
         model: Paths in the body of a request, as the following.

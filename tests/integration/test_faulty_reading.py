@@ -15,14 +15,14 @@ def test_a_fault_while_reading_takes_nothing_twice(
 ) -> None:
     """What had been read before it is not read again: else no segment would ever be done with."""
     recording(strict=False)
-    faults, read_end = iter([None, None, MemoryError()]), segment.read_end
+    faults, made_of = iter([None, None, MemoryError()]), segment.made_of
 
     def short_of_memory(record: Record) -> Record:
         if fault := next(faults, None):
             raise fault
-        return read_end(record)
+        return made_of(record)
 
-    monkeypatch.setattr(segment, "read_end", short_of_memory)
+    monkeypatch.setattr(segment, "made_of", short_of_memory)
     for _ in range(5):
         LLMLogger.complete(
             LLMLogger.start(model="m", messages=[]), response_message={"content": "x"}

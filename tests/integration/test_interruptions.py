@@ -21,7 +21,7 @@ from llm_audit.context import current_context
 from llm_audit.journal.spool import owners
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
-from llm_audit.recorder.shipper import FlushResult
+from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.testing.records import recorded_nowhere
 
 MESSAGES = [{"role": "user", "content": "hello"}]

@@ -15,7 +15,7 @@ from waiting import Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import batches, ends
+from llm_audit.journal import batches, unread
 from llm_audit.journal.losses import RECORD
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import LATER, START, Record, pack
@@ -24,10 +24,11 @@ from llm_audit.journal.statements import writes
 from llm_audit.journal.statements.retention import Retention
 from llm_audit.journal.statements.writes import Write
 from llm_audit.journal.writer import Journal
-from llm_audit.recorder import exits, process, shipper
-from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder import exits, process
 from llm_audit.recorder.retry import RetryResult
-from llm_audit.recorder.shipper import Shipper
+from llm_audit.recorder.shipping import availability
+from llm_audit.recorder.shipping.heartbeat import Heartbeat
+from llm_audit.recorder.shipping.shipper import Shipper
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store import gridfs
@@ -61,13 +62,13 @@ class PanicException(BaseException):
 # Each is made to raise for whatever has to do with one call, as often as that is tried.
 STEPS = [
     Step(segment, "unpack", PanicException),
-    Step(ends, "read_end", PanicException),
+    Step(unread, "made_of", PanicException),
     Step(batches, "writes_for", SystemExit),
     Step(Write, "statement", PanicException),
     Step(Rejected, "_document", PanicException),
     Step(segment, "unpack", MemoryError),
-    Step(segment, "read_end", KeyError),
-    Step(ends, "read_end", RecursionError),
+    Step(segment, "made_of", KeyError),
+    Step(unread, "made_of", RecursionError),
     Step(batches, "writes_for", TypeError),
     Step(JournalReader, "_staged", KeyError),
     Step(writes, "_join"),
@@ -257,7 +258,7 @@ def test_many_bad_records_in_a_row_hold_up_nothing_for_ever(
     assert llm_audit.flush(PATIENCE)
     assert calls.count_documents({"_id": good, "status": "SUCCESS"}) == 1
     monkeypatch.setattr(isolation, "NEXT_AFTER_SECONDS", 0.001)
-    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(availability, "BACKOFF_MAX_SECONDS", 0.01)
     more = [one_call(MARK) for _ in range(3 * isolation.IN_A_ROW_MAX)]
     poisoned.call_ids |= set(more)
     assert llm_audit.flush(PATIENCE)  # nothing else is there that would prove it

@@ -28,9 +28,9 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal.losses import CONTENT, Account, Losses, find_left, leave
 from llm_audit.journal.spool.folder import ProcessFolder
-from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.heartbeat import Heartbeat
+from llm_audit.recorder.shipping.chores import Every
+from llm_audit.recorder.shipping.heartbeat import Heartbeat
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 from llm_audit.store.connection import Connection, UnavailableError

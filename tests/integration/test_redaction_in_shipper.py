@@ -132,7 +132,7 @@ def test_an_end_that_could_not_be_read_passes_the_stage(
     def short_of_memory(_: Record) -> NoReturn:
         raise MemoryError
 
-    monkeypatch.setattr(segment, "read_end", short_of_memory)
+    monkeypatch.setattr(segment, "made_of", short_of_memory)
     recording(redact_in_shipper=Rule("person", NAME, fields=("messages", "response_message")))
     call = arrived(calls, record())
 

@@ -17,9 +17,9 @@ from llm_audit.call import CallFields
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.statements.writes import Write
-from llm_audit.recorder import shipper
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.retry import RetryResult
+from llm_audit.recorder.shipping import availability
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.connection import Connection
@@ -273,7 +273,7 @@ def test_an_unknown_error_does_not_block(
     recording: Recording, calls: Calls, monkeypatch: pytest.MonkeyPatch, *, alone: bool
 ) -> None:
     """An error that nobody foresaw counts as a refusal after a few tries."""
-    monkeypatch.setattr(shipper, "BACKOFF_FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(availability, "BACKOFF_FIRST_SECONDS", 0.001)
     calls.create_index([("metadata.place", "2dsphere")])
     recording(batch_size=1 if alone else 500)
     bad = record(metadata={"place": "nowhere"})
@@ -324,7 +324,7 @@ def test_our_own_faults_are_logged_without_content(
     calls: Calls, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the shipper itself fails, the log says where, not what, and nothing is lost."""
-    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(availability, "BACKOFF_MAX_SECONDS", 0.01)
     statement = Write.statement
 
     def fails_once(*_: object, **__: object) -> None:

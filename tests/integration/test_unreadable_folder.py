@@ -11,12 +11,12 @@ import json, logging, os, sys, tempfile
 from pathlib import Path
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.journal import writer
+from llm_audit.journal.segments import written
 from llm_audit.recorder.process import running
 from patience import PATIENCE
 
 logging.disable()  # that the disk refuses is known
-writer.REOPEN_AFTER_SECONDS = 0
+written.REOPEN_AFTER_SECONDS = 0
 messages = [{"role": "user", "content": "x" * 200}]
 LLMLogger.complete(LLMLogger.start(model="m", messages=messages))
 assert llm_audit.shutdown(PATIENCE)  # all that is imported late has been, before it cannot be

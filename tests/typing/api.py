@@ -36,6 +36,7 @@ from llm_audit import (
     log_summarization,
     log_translation,
     pipelines,
+    request_of,
     response_of,
 )
 from llm_audit.context import CallContext
@@ -202,6 +203,7 @@ def by_questions_in_plain_code() -> None:
         assert_type(calls.cost_summary("day", timezone="UTC", model="m"), list[CostSummary])
         if found := calls.get("id"):
             assert_type(response_of(found), dict[str, Any] | None)
+            assert_type(request_of(found), Any)
         calls.list_by_filters(compny_id="c")  # type: ignore[call-arg]
         calls.get_session()  # type: ignore[call-arg]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from waiting import PATIENCE, until
 
-from llm_audit.recorder.acknowledged import Acknowledged
+from llm_audit.recorder.shipping.acknowledged import Acknowledged
 
 
 def never() -> None:

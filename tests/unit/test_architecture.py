@@ -28,7 +28,7 @@ LAYERS = [
     {"exchange", "recording"},
     {"logger"},
     {"capture"},
-    {"decorators", "diagnosis", "configuring", "documents", "helpers", "lifecycle"},
+    {"configuring", "decorators", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},
@@ -60,8 +60,17 @@ UNPATCHED = {"queue.Empty"}
 
 # Where objects of the app's are read, or functions of its own called.
 READ_OBJECTS = {
-    *("celery_hooks", "context", "encoding", "errors", "given", "prices", "providers", "recording"),
-    "redaction",
+    *(
+        "celery_hooks",
+        "context",
+        "encoding",
+        "errors",
+        "given",
+        "middleware",
+        "prices",
+        "providers",
+    ),
+    *("recording", "redaction"),
 }
 
 HEAVY = ["anthropic", "beanie", "celery", "fastapi", "gridfs", "openai", "pymongo", "rich", "typer"]

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from bson import Code, DBRef
 from hypothesis import given
 from hypothesis import strategies as st
 from lines_run import lines_run
@@ -112,6 +113,8 @@ BOMBS: dict[str, Any] = {
     "names": {Stranger(): n for n in range(5_000)},
     "read-only": bomb(kind=read_only),
     "endless": Endless(),
+    "code": Code("return x", {"x": bomb()}),
+    "reference": DBRef("calls", 1, None, x=bomb()),
 }
 
 

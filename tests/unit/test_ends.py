@@ -20,9 +20,8 @@ from llm_audit import LLMLogger
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import UsageError
 from llm_audit.given import outcomes
-from llm_audit.journal.records import ENDED, OWN, START, Record
+from llm_audit.journal.records import ENDED, OUTCOME_MAX_BYTES, OWN, START, Record
 from llm_audit.journal.segments.files import find_segments
-from llm_audit.journal.statements.writes import OUTCOME_MAX_BYTES
 from llm_audit.recorder import process
 from llm_audit.settings import changed_settings, get_settings
 from llm_audit.testing import RecordedCalls

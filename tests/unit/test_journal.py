@@ -9,7 +9,6 @@ import pytest
 from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, journal_of, packed, read, seqs
 
-from llm_audit.journal import writer as journals
 from llm_audit.journal.writer import Journal, JournalClosedError
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
@@ -105,7 +104,7 @@ def test_a_full_disk_leaves_no_half_record(
 
 def test_the_disk_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When there is room again, records go to disk again, in the same order."""
-    monkeypatch.setattr(journals, "REOPEN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr("llm_audit.journal.segments.written.REOPEN_AFTER_SECONDS", 0.0)
     journal = written(tmp_path, 1)
     for number in (101, 104):
         with file_size_limit(SIZE):
@@ -123,7 +122,7 @@ def test_a_disk_that_refuses_is_not_tried_for_each_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the disk has refused, it is left alone for a while."""
-    monkeypatch.setattr(journals, "REOPEN_AFTER_SECONDS", 3600.0)
+    monkeypatch.setattr("llm_audit.journal.segments.written.REOPEN_AFTER_SECONDS", 3600.0)
     tries = 0
 
     def refuse() -> bool:
@@ -142,7 +141,7 @@ def test_a_folder_that_can_be_made_again_is_used_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the folder is there again, records go to disk again, before the disk is due."""
-    monkeypatch.setattr(journals, "REOPEN_AFTER_SECONDS", 3600.0)
+    monkeypatch.setattr("llm_audit.journal.segments.written.REOPEN_AFTER_SECONDS", 3600.0)
     folder = Folder(tmp_path / "nonce")
     folder.in_the_way = True
     journal = Journal(folder.path, LARGE, LARGE, folder.make)

@@ -14,11 +14,11 @@ from file_size_limit import file_size_limit
 from made_up_records import LARGE, Folder, append, ids, packed, read, seqs
 
 from llm_audit.journal import writer as journals
-from llm_audit.journal.segments import files, segment
+from llm_audit.journal.segments import files, segment, written
 from llm_audit.journal.segments.files import find_segments
 from llm_audit.journal.writer import Journal
 
-OURS = {journals.__file__, files.__file__, segment.__file__}
+OURS = {module.__file__ for module in (journals, files, segment, written)}
 SIZE = len(packed(100))
 
 
@@ -89,7 +89,7 @@ def no_limit(_: Journal) -> Any:
 def usual_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test change how large a segment in memory gets, and try the disk at once."""
     monkeypatch.setattr(journals, "MEMORY_SEGMENT_BYTES", journals.MEMORY_SEGMENT_BYTES)
-    monkeypatch.setattr(journals, "REOPEN_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(written, "REOPEN_AFTER_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

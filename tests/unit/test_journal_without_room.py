@@ -13,9 +13,10 @@ from patience import PATIENCE
 from llm_audit.journal import writer as journals
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
+from llm_audit.journal.room import DISK_SHORT, QUOTA
 from llm_audit.journal.segments.files import find_segments
 from llm_audit.journal.spool import aside
-from llm_audit.journal.writer import DISK_SHORT, MEMORY_FULL, QUOTA, Journal
+from llm_audit.journal.writer import MEMORY_FULL, Journal
 from llm_audit.runtime import trusted
 
 SIZE = len(packed(100))  # of any record whose call is named by three digits
@@ -58,7 +59,7 @@ def test_nothing_waits_while_memory_is_saved(
         before_delete=journal.deleted,
     )
     first = journal.segments[0]
-    room = journal._room_bytes
+    room = journal.room.bytes
     write = trusted.put
 
     def write_meanwhile(name: str, dir_fd: int, data: bytearray) -> None:
@@ -79,7 +80,7 @@ def test_nothing_waits_while_memory_is_saved(
     on_disk = [segment.name for segment in find_segments(folder)]
     assert (first.name in on_disk) is not acknowledged
     on_disk_bytes = sum(path.stat().st_size for path in folder.glob("*.bson"))
-    assert room - journal._room_bytes == on_disk_bytes
+    assert room - journal.room.bytes == on_disk_bytes
 
 
 def test_memory_is_freed_as_it_is_acknowledged(tmp_path: Path) -> None:
@@ -146,10 +147,10 @@ def test_where_the_quota_is_reached_content_goes_first(tmp_path: Path) -> None:
 def test_what_others_hold_counts_too(tmp_path: Path) -> None:
     """The quota is for the whole spool: what is measured counts, and what goes makes room."""
     journal = Journal(tmp_path, LARGE, 80 * SIZE)
-    journal.measured(79 * SIZE, journal.reserved_bytes)
+    journal.measured(79 * SIZE, journal.room.reserved_bytes)
     append(journal, 100, 101)
     assert (journal.last_seq, journal.losses.total) == (2, 1)
-    journal.measured(0, journal.reserved_bytes)
+    journal.measured(0, journal.room.reserved_bytes)
     assert journal.full is None
     append(journal, 102)
     assert ids(read(journal.segments)) == [100, 102]
@@ -158,7 +159,7 @@ def test_what_others_hold_counts_too(tmp_path: Path) -> None:
 def test_what_is_written_during_the_measuring_counts(tmp_path: Path) -> None:
     """Records that arrive while the spool is being measured are not forgotten."""
     journal = Journal(tmp_path, LARGE, 80 * SIZE)
-    before = journal.reserved_bytes
+    before = journal.room.reserved_bytes
     append(journal, *range(100, 175))
     journal.measured(0, before)
     assert journal.full == QUOTA
@@ -178,13 +179,13 @@ def test_content_beside_the_journal_takes_room(tmp_path: Path) -> None:
 def test_the_disk_is_left_its_share(tmp_path: Path) -> None:
     """However much the spool might hold, a tenth of what is free stays free; memory comes next."""
     journal = Journal(tmp_path, LARGE, 2**40)
-    journal.measured(0, journal.reserved_bytes, free_bytes=100 * SIZE)
+    journal.measured(0, journal.room.reserved_bytes, free_bytes=100 * SIZE)
     append(journal, *range(100, 190))
     assert (journal.full, journal.not_journaled) == (None, 0)
     assert not journal.take_room(SIZE)
     append(journal, *range(190, 200))
     assert journal.not_journaled == 10
-    journal.measured(0, journal.reserved_bytes, free_bytes=10 * SIZE)  # 90 of ours are there
+    journal.measured(0, journal.room.reserved_bytes, free_bytes=10 * SIZE)  # 90 of ours are there
     while journal.full is None:
         append(journal, 200, content="x" * 2**16)
     assert journal.full == DISK_SHORT
@@ -192,7 +193,7 @@ def test_the_disk_is_left_its_share(tmp_path: Path) -> None:
     while not journal.losses.total:
         append(journal, 200, content="x" * 2**16)
     assert {entry["reason"] for entry in journal.losses.entries()} == {DISK_SHORT}
-    journal.measured(0, journal.reserved_bytes, free_bytes=2**40)
+    journal.measured(0, journal.room.reserved_bytes, free_bytes=2**40)
     assert journal.full is None
 
 

@@ -94,7 +94,7 @@ def test_gaps_between_the_numbers_are_counted(tmp_path: Path) -> None:
     """Records that were dropped took a number each, so a journal without them shows how many."""
     journal = Journal(tmp_path, LARGE, 80 * SIZE)
     append(journal, *range(100, 190))
-    journal._room_bytes += SIZE
+    journal.room.bytes += SIZE
     append(journal, 190)
     losses = Losses()
     held = JournalReader(journal.segments, pending_after_seconds=0, batch_size=500, losses=losses)

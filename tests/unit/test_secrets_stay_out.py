@@ -12,6 +12,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import Code
 from nowhere import NOWHERE
 
 import llm_audit
@@ -45,6 +46,7 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"vertex_credentials": json.dumps({"private_key": PEM})},
     {"connection_string": f"Server=x;Password={MARK}"},
     {"metadata": {"cookie": f"sid={MARK}", "Set-Cookie": f"a={MARK}; Path=/"}},
+    {"metadata": {"code": Code("f", {"api_key": MARK})}},
     {"metadata": {"deep": [[[{"a": {"client_secret": MARK}}]]]}},
     {"metadata": {f"sk-proj-{MARK}": 1, "b": f"sk-proj-{MARK}".encode()}},
     {"metadata": {"fields": [{"name": "Authorization", "value": f"Basic {MARK}"}]}},

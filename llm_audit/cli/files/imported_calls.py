@@ -182,7 +182,7 @@ def _problems(document: dict[str, Any], size: int) -> Iterator[str]:
 
 def _is_deep(document: dict[str, Any]) -> bool:
     """Tell whether it is deeper than what is recorded; MongoDB takes no more than 180 levels."""
-    from llm_audit.encoding.sanitise import MAX_LEVELS
+    from llm_audit.encoding.bounds import MAX_LEVELS
 
     level: list[Any] = [document]
     for _ in range(MAX_LEVELS + 1):

@@ -7,11 +7,13 @@ The format is that of `mongodump`, plain concatenated BSON documents, so that
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through, log_once
+from llm_audit.journal.blob_files import write_blobs
 from llm_audit.journal.records import (
     LENGTH_BYTES,
     RECORD_MAX_BYTES,
@@ -142,6 +144,9 @@ class FileSegment(Segment):
                     trusted.remove_file(self.path.name, here)
         except FileNotFoundError as error:
             let_through(error)  # else somebody has removed the folder
+
+    def _keep(self, record: Record, blobs: Sequence[Blob]) -> list[str]:
+        return write_blobs(self.path.parent, blobs, f"{record.seq} {record.id}")
 
     def _read_at(self, offset: int, size: int) -> bytes:
         descriptor = self._descriptor  # held, even if the writer closes the segment meanwhile

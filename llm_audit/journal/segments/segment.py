@@ -1,15 +1,16 @@
 """A stretch of a journal: how far it is written, read and acknowledged, wherever it is kept."""
 
+import errno
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through
-from llm_audit.journal.ends import read_end
 from llm_audit.journal.losses import internal
 from llm_audit.journal.records import (
-    ENDED,
     LENGTH_BYTES,
     RECORD_MAX_BYTES,
     SHORTEST_BYTES,
@@ -21,6 +22,7 @@ from llm_audit.journal.records import (
     seq_of,
     unpack,
 )
+from llm_audit.journal.unread import STANDS_FOR, made_of
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
 
@@ -70,9 +72,9 @@ class Segment(ABC):
             raw = chunk[position : position + length]
             try:
                 record = self.check(unpack(raw))
-                if record.op == ENDED:
-                    read = _read(record)
-                    record = record if read is record else self.check(read)
+                if record.op in STANDS_FOR:
+                    made = self._made_of(record)
+                    record = record if made is record else self.check(made)
             except InvalidRecordError as error:
                 self._leave_out(seq_of(raw), length, f"invalid: {error}")
             except DamagedRecordError:
@@ -131,6 +133,23 @@ class Segment(ABC):
     @abstractmethod
     def _set_aside(self, start: int, end: int, part: str = "") -> None: ...
 
+    def _keep(self, record: Record, blobs: Sequence[Blob]) -> list[str]:
+        """Write what moves out of a record that is read; its files go with the segment.
+
+        Raises:
+            OSError: There is no place for it.
+        """
+        del record, blobs
+        raise OSError(errno.EROFS, "there is no disk for it")
+
+    def _made_of(self, record: Record) -> Record:
+        """Return what a record stands for; itself if it cannot be read: who sends it tries it."""
+        try:
+            return made_of(record, partial(self._keep, record))
+        except BaseException as fault:  # noqa: BLE001  (whatever it holds, others follow)
+            let_through(fault)
+            return record
+
     def _leave_out(self, seq: int, length: int, reason: str) -> None:
         """Go on behind a record that is whole, and of no use."""
         try:
@@ -154,14 +173,3 @@ class Segment(ABC):
 def as_it_is(record: Record) -> Record:
     """Return the record: all of it is believed."""
     return record
-
-
-def _read(record: Record) -> Record:
-    """Return what an end says; itself, if that cannot be read: whoever sends it tries again."""
-    if record.op != ENDED:
-        return record
-    try:
-        return read_end(record)
-    except BaseException as fault:  # noqa: BLE001  (whatever it holds, others follow)
-        let_through(fault)
-        return record

@@ -13,8 +13,9 @@ from llm_audit.encoding.encode import encode
 from llm_audit.encoding.notes import Notes
 from llm_audit.gate import fit
 from llm_audit.journal.losses import INTERNAL
-from llm_audit.journal.records import ENDED, OTHER, OWN, VERDICT, Record
+from llm_audit.journal.records import OTHER, OWN, VERDICT, Record
 from llm_audit.journal.statements.writes import FIRST_FORM, RAW, Form, Write
+from llm_audit.journal.unread import STANDS_FOR
 from llm_audit.redaction.failing import without_text
 
 # What is left of a record that has to do without its content, each as far as it is small.
@@ -56,9 +57,8 @@ def bare(record: Record, reason: str) -> Record:
         fields, f"{why}: {reason}", but_not=lists if reason == TWO_LISTS else ()
     )
     key = record.key
-    if record.op == ENDED:
-        record = record._replace(op=OWN)
-        kept["status"] = _status_told(fields)
+    if record.op in STANDS_FOR:
+        record = _as_read(record, fields, kept)
     if record.op == OTHER:
         kept["outcome_key"] = key = Int64(key - 1)
     return record._replace(
@@ -76,13 +76,29 @@ def unsaid(record: Record, why: str) -> tuple[Record, int]:
     fields = _fields(record)
     left = without_text(fields)
     gone = [name for name in fields if name not in left]
+    if record.op in STANDS_FOR and "said" not in left:  # there is nothing left to be read
+        record = _as_read(record, fields, left)
     notes = (f"{', '.join(gone)}: {why}",) if gone else ()
     return record._replace(doc=bson.encode(left), notes=notes, blobs=()), len(gone)
 
 
+def _as_read(record: Record, fields: Mapping[str, Any], left: dict[str, Any]) -> Record:
+    """Return a record that cannot be read as what it stands for.
+
+    Args:
+        record: With what is left of it still to come.
+        fields: What is in it.
+        left: What is left of these; of an outcome it is told how the call ended.
+    """
+    op = STANDS_FOR[record.op]
+    if op == OWN:
+        left["status"] = _status_told(fields)
+    return record._replace(op=op)
+
+
 def _status_told(end: Mapping[str, Any]) -> str:
-    """Return how a call ended, of an end that cannot be read: an error would have been at once."""
-    said = end.get("said")
+    """Return how a call ended, of an end that cannot be read."""
+    said = end.get("said") or (end.get("received") or {}).get("failed")
     status = said.get("status") if isinstance(said, Mapping) else None
     known = isinstance(status, str) and status in LLMCallStatusEnum.__members__
     is_one = known and status != LLMCallStatusEnum.PENDING

@@ -28,11 +28,11 @@ from pymongo import InsertOne, UpdateOne
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.ends import read_end
 from llm_audit.journal.precedence import Rank, lowest_key, rank_of
-from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, START, VERDICT, Record
+from llm_audit.journal.records import LATER, OTHER, OWN, START, VERDICT, Record
 from llm_audit.journal.statements.later import may_be_on_its_way, said_later, start_beside
 from llm_audit.journal.statements.retention import Retention
+from llm_audit.journal.unread import STANDS_FOR, made_of
 from llm_audit.runtime.kept import kept
 
 Statement = InsertOne[RawBSONDocument] | UpdateOne
@@ -41,9 +41,6 @@ Statement = InsertOne[RawBSONDocument] | UpdateOne
 RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _pack_length = struct.Struct("<i").pack
 
-# together they fit into the 16 MB that MongoDB allows a document
-START_MAX_BYTES = 10 * 2**20
-OUTCOME_MAX_BYTES = 4 * 2**20
 LATER_MAX_BYTES = 2**18
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
@@ -85,7 +82,7 @@ _OWN_CALLS = (OWN, START)
 FIRST_FORM = {
     START: Form.INSERT_START,
     OWN: Form.UPSERT_OWN,
-    ENDED: Form.UNREAD,
+    **dict.fromkeys(STANDS_FOR, Form.UNREAD),
     OTHER: Form.UPSERT_OTHER,
     VERDICT: Form.KEEP_VERDICT,
     LATER: Form.ADD_LATER,
@@ -128,9 +125,9 @@ class Write:
         Raises:
             Exception: It still cannot.
         """
-        outcome = None if self.outcome is None else _read(self.outcome)
+        outcome = None if self.outcome is None else made_of(self.outcome)
         return [
-            replace(write, nonce=self.nonce) for write in writes_for(_read(self.record), outcome)
+            replace(write, nonce=self.nonce) for write in writes_for(made_of(self.record), outcome)
         ]
 
     def halves(self, start: Form, own: Form) -> "list[Write]":
@@ -229,10 +226,9 @@ class Write:
 
 def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
     """Return how a record, or a start and its own outcome together, are first sent."""
-    if outcome is None:
-        form = FIRST_FORM[record.op]
-    else:
-        form = Form.UNREAD if outcome.op == ENDED else Form.INSERT_MERGED
+    form = FIRST_FORM[record.op]
+    if outcome is not None and form is not Form.UNREAD:
+        form = Form.UNREAD if outcome.op in STANDS_FOR else Form.INSERT_MERGED
     writes = [Write(form, record, outcome)]
     # of a verdict there is no document that could have its notes
     if form is Form.UNREAD or record.op == VERDICT:
@@ -245,10 +241,6 @@ def writes_for(record: Record, outcome: Record | None = None) -> list[Write]:
         if part is not None and (part.notes or part.redacted)
     ]
     return writes
-
-
-def _read(record: Record) -> Record:
-    return read_end(record) if record.op == ENDED else record
 
 
 def _on_insert(call_id: str, retention: Retention) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.wire.api import Api
+from llm_audit.wire.assembly import openai_chat, openai_others, responses
+
+_HOSTS = ("openai.com", "openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
 
 ROWS = (
     Api(
@@ -10,47 +13,156 @@ ROWS = (
             "/chat/completions",
             *("/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
             "/agents/completions",  # Mistral
-            *("/text/chat", "/serving-endpoints/{model}/invocations"),  # watsonx, Databricks
+            "/text/chat",  # watsonx
+            *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
             "/v1/chat",  # Writer
+            "/cortex/inference:complete",  # Snowflake
+            "/{model}:rawPredict",  # Mistral on Vertex
         ),
-        stream_paths=("/text/chat_stream",),
+        stream_paths=(
+            *("/text/chat_stream", "/endpoints/{model}/invocations-response-stream"),
+            "/{model}:streamRawPredict",
+        ),
         needs=("messages",),
+        hosts=_HOSTS,
         messages=("messages",),
         tools=("tools", "functions"),
         tool_choice=("tool_choice", "function_call"),
         temperature=("temperature",),
         max_tokens=("max_tokens", "max_completion_tokens"),
+        assemble=openai_chat.assemble,
     ),
     Api(
         api="openai.responses",
         paths=("/responses", "/responses/compact"),
-        results=("/responses/{id}",),
+        results=("/responses/{result}",),
         needs=("model input", "model prompt", "model previous_response_id", "prompt variables"),
+        hosts=_HOSTS,
         input=("input",),
         system_prompt=("instructions",),
         tools=("tools",),
         tool_choice=("tool_choice",),
         temperature=("temperature",),
         max_tokens=("max_output_tokens",),
+        assemble=responses.assemble,
     ),
     Api(
         api="openai.completions",
         paths=(
             "/completions",
             *("/deployments/{model}/completions", "/engines/{model}/completions"),
-            "/serving-endpoints/{model}/invocations",
+            *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
+            "/fim/completions",  # Mistral, which answers in chat's shape
         ),
         call_type=LLMCallTypeEnum.COMPLETION,
         needs=("prompt",),
+        hosts=_HOSTS,
         input=("prompt",),
         temperature=("temperature",),
         max_tokens=("max_tokens",),
+        assemble=openai_chat.assemble,
     ),
     Api(
         api="openai.embeddings",
-        paths=("/embeddings", "/deployments/{model}/embeddings", "/engines/{model}/embeddings"),
+        paths=(
+            *("/embeddings", "/deployments/{model}/embeddings", "/engines/{model}/embeddings"),
+            "/serving-endpoints/{model}/invocations",
+            *("/multimodalembeddings", "/contextualizedembeddings"),  # Voyage
+            "/text/embeddings",  # watsonx
+        ),
         call_type=LLMCallTypeEnum.EMBEDDING,
+        needs=("input", "model inputs", "model_id inputs"),
+        hosts=_HOSTS,
+        model=("model", "model_id"),
+        input=("input", "inputs"),
+    ),
+    Api(
+        api="openai.moderation",
+        paths=("/moderations", "/chat/moderations", "/classifications", "/chat/classifications"),
+        call_type=LLMCallTypeEnum.MODERATION,
         needs=("input",),
+        hosts=_HOSTS,
         input=("input",),
+    ),
+    Api(
+        api="openai.images",
+        paths=(
+            *("/images/generations", "/images/edits", "/images/variations"),
+            *("/deployments/{model}/images/generations", "/deployments/{model}/images/edits"),
+        ),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("prompt",),
+        hosts=_HOSTS,
+        is_form=True,
+        input=("prompt",),
+        assemble=openai_others.assemble_images,
+    ),
+    Api(
+        api="openai.speech",
+        paths=("/audio/speech", "/deployments/{model}/audio/speech"),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("input",),
+        hosts=_HOSTS,
+        input=("input",),
+        assemble=openai_others.assemble_audio,
+    ),
+    Api(
+        api="openai.transcription",
+        paths=(
+            *("/audio/transcriptions", "/audio/translations"),
+            *(
+                "/deployments/{model}/audio/transcriptions",
+                "/deployments/{model}/audio/translations",
+            ),
+        ),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("file", "file_url", "file_id", "url"),
+        hosts=_HOSTS,
+        is_form=True,
+        input=("prompt",),
+        temperature=("temperature",),
+        assemble=openai_others.assemble_audio,
+    ),
+    Api(
+        api="openai.videos",
+        paths=("/videos",),
+        results=("/videos/{result}",),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("model prompt",),
+        hosts=_HOSTS,
+        input=("prompt",),
+    ),
+    Api(
+        api="openai.decisions",
+        paths=("/decisions",),
+        call_type=LLMCallTypeEnum.CLASSIFICATION,
+        needs=("model input questions",),
+        hosts=_HOSTS,
+        input=("input",),
+    ),
+    Api(
+        api="openai.runs",
+        paths=("/threads/{id}/runs", "/threads/runs", "/runs/{id}/submit_tool_outputs"),
+        results=("/runs/{result}",),
+        call_type=LLMCallTypeEnum.AGENT,
+        needs=("assistant_id", "tool_outputs"),
+        hosts=_HOSTS,
+        messages=("additional_messages", "thread.messages"),
+        input=("tool_outputs",),
+        system_prompt=("instructions",),
+        tools=("tools",),
+        tool_choice=("tool_choice",),
+        temperature=("temperature",),
+        max_tokens=("max_completion_tokens",),
+        assemble=openai_others.assemble_run,
+    ),
+    Api(
+        api="openai.batch",
+        paths=("/batches",),
+        results=("/batches/{result}",),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("input_file_id endpoint",),
+        hosts=_HOSTS,
+        input=("input_file_id",),
     ),
 )

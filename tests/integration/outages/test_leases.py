@@ -26,8 +26,8 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, embedded
 from llm_audit.journal.spool import sightings
-from llm_audit.recorder import heartbeat
-from llm_audit.recorder.heartbeat import Heartbeat, Silent
+from llm_audit.recorder.shipping import heartbeat
+from llm_audit.recorder.shipping.heartbeat import Heartbeat, Silent
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 from llm_audit.store.connection import Connection

@@ -13,8 +13,9 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, embedded
 from llm_audit.journal.losses import JOURNAL, RECORD
-from llm_audit.journal.writer import MEMORY_FULL, QUOTA
-from llm_audit.recorder import shipper
+from llm_audit.journal.room import QUOTA
+from llm_audit.journal.writer import MEMORY_FULL
+from llm_audit.recorder.shipping import availability
 from llm_audit.settings import Settings
 
 BEYOND_THE_QUOTA = f"""{SCRIPT}
@@ -23,7 +24,7 @@ record(400)
 die()
 """
 WITHOUT_ROOM_FOR_A_WHILE = f"""{SCRIPT}
-writer.REOPEN_AFTER_SECONDS = 0
+written.REOPEN_AFTER_SECONDS = 0
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 record(5)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, unlimited[1]))
@@ -34,7 +35,7 @@ THEN
 die()
 """
 BEFORE_THE_DISK_HAS_IT = WITHOUT_ROOM_FOR_A_WHILE.replace("THEN", "").replace(
-    "writer.REOPEN", "writer.Journal.save_memory = lambda _: None\nwriter.REOPEN"
+    "written.REOPEN", "writer.Journal.save_memory = lambda _: None\nwritten.REOPEN"
 )
 ONCE_THE_DISK_HAS_IT = WITHOUT_ROOM_FOR_A_WHILE.replace(
     "THEN",
@@ -164,7 +165,7 @@ def test_a_passing_read_error_loses_nothing(
         return pread(*given)
 
     monkeypatch.setattr(os, "pread", fail_once)
-    monkeypatch.setattr(shipper, "BACKOFF_MAX_SECONDS", 0.01)
+    monkeypatch.setattr(availability, "BACKOFF_MAX_SECONDS", 0.01)
     ids = [str(LLMLogger.start(model="m", messages=[])) for _ in range(50)]
     until(lambda: failed)
     ids += [str(LLMLogger.start(model="m", messages=[])) for _ in range(50)]

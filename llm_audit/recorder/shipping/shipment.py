@@ -8,7 +8,7 @@ from llm_audit.journal.losses import NOTHING_COUNTED, Account, Counted, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.segments.segment import Segment
 from llm_audit.journal.spool.folder import ProcessFolder
-from llm_audit.recorder.stage import Stage
+from llm_audit.recorder.shipping.stage import Stage
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery.delivery import Delivery

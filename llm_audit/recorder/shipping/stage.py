@@ -16,15 +16,14 @@ from llm_audit.encoding.moved import reference_in
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import log_once
 from llm_audit.journal.blob_files import sha256_of
-from llm_audit.journal.ends import AS_STORED, read_end
-from llm_audit.journal.records import ENDED, OWN, START, Record
+from llm_audit.journal.records import OWNS, STARTS, Record
 from llm_audit.journal.statements.bare import unsaid
+from llm_audit.journal.unread import AS_STORED, made_of
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.operators import replacement
 from llm_audit.settings import Settings
 
 NAME = "redact_in_shipper"
-_OWNS = (OWN, ENDED)
 _STARTS_MAX = 10_000  # whose outcome is still to come
 # How media begin, as far as a preview shows it: text may begin with a line of dashes, or as a URL.
 _MEDIA_BEGINS = re.compile(
@@ -50,8 +49,7 @@ class Stage:
         began = self._start_of(record)
         try:
             # what could not be read before is read here: rules for fields have to find them
-            read = read_end(record) if record.op == ENDED else record
-            return self._redacted(read, began)
+            return self._redacted(made_of(record), began)
         except BaseException as fault:  # noqa: BLE001  (of foreign code: `sys.exit`, a panic in Rust)
             log_once(
                 f"redact_in_shipper failed with {type(fault).__name__}: until it is fixed, calls "
@@ -65,7 +63,7 @@ class Stage:
         unseen = _Unseen()
         if record.blobs:
             fields = unseen.taken_from(fields)
-        if record.op == START:
+        if record.op in STARTS:
             began.call_type = fields.get("call_type")
         rewriting = Rewriting(self._redaction, began.call_type)
         return record._replace(
@@ -77,8 +75,8 @@ class Stage:
 
     def _start_of(self, record: Record) -> "_Start":
         """Return what is known of the start of a record's call."""
-        if record.op != START:
-            known = self._starts.pop if record.op in _OWNS else self._starts.get
+        if record.op not in STARTS:
+            known = self._starts.pop if record.op in OWNS else self._starts.get
             return known(record.id, None) or _Start()
         start = self._starts.setdefault(record.id, _Start())
         if len(self._starts) > _STARTS_MAX:
@@ -97,9 +95,9 @@ class _Start:
 def _counted(record: Record, began: _Start, counts: Counter[str]) -> Mapping[str, int]:
     """Return what was replaced; the outcome of a call counts what its start has lost, too."""
     total = +(
-        Counter(record.redacted) + counts + (began.counts if record.op in _OWNS else Counter())
+        Counter(record.redacted) + counts + (began.counts if record.op in OWNS else Counter())
     )
-    if record.op == START:
+    if record.op in STARTS:
         began.counts.update(counts)
     return total
 

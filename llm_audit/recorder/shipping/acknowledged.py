@@ -2,8 +2,24 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from llm_audit.recorder.signals import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult:
+    """What `flush()` reached: true if MongoDB has acknowledged everything recorded before it."""
+
+    unacknowledged_operations: int
+    reason: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.unacknowledged_operations == 0
+
+    def __add__(self, other: "FlushResult") -> "FlushResult":
+        missing = self.unacknowledged_operations + other.unacknowledged_operations
+        return FlushResult(missing, self.reason or other.reason)
 
 
 class Acknowledged:

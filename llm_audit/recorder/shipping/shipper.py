@@ -1,41 +1,34 @@
 """The thread that brings the journal to MongoDB, this process's own and those of the dead."""
 
-import logging
 import queue
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import OperationFailure
-
 from llm_audit import prices
-from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
-from llm_audit.journal.segments.memory import unsaved
+from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.spool import aside
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
-from llm_audit.recorder.acknowledged import Acknowledged
-from llm_audit.recorder.backlog import Backlog
 from llm_audit.recorder.captured import end_dropped
-from llm_audit.recorder.chores import Every
 from llm_audit.recorder.closing import Closing
-from llm_audit.recorder.heartbeat import Heartbeat
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.shipment import Shipment
+from llm_audit.recorder.shipping import availability
+from llm_audit.recorder.shipping.acknowledged import Acknowledged, FlushResult
+from llm_audit.recorder.shipping.availability import Availability
+from llm_audit.recorder.shipping.backlog import Backlog
+from llm_audit.recorder.shipping.chores import Every
+from llm_audit.recorder.shipping.heartbeat import Heartbeat
+from llm_audit.recorder.shipping.shipment import Shipment
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store import media
-from llm_audit.store.answers.codes import TOO_MANY_REQUESTS, only_this_is_refused
-from llm_audit.store.answers.server_words import told
-from llm_audit.store.answers.shortfalls import answer_in, mend_of
 from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.delivery.isolation import StuckError
 from llm_audit.store.processes import note_lost
 from llm_audit.store.refused import waiting
 
@@ -45,24 +38,7 @@ POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0
 SPOOL_SECONDS = 1.0
 CLEANING_SECONDS = 3600.0
-BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_MAX_SECONDS = 5.0
 AWAITED_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class FlushResult:
-    """What `flush()` reached: true if MongoDB has acknowledged everything recorded before it."""
-
-    unacknowledged_operations: int
-    reason: str | None = None
-
-    def __bool__(self) -> bool:
-        return self.unacknowledged_operations == 0
-
-    def __add__(self, other: "FlushResult") -> "FlushResult":
-        missing = self.unacknowledged_operations + other.unacknowledged_operations
-        return FlushResult(missing, self.reason or other.reason)
 
 
 class Shipper:
@@ -122,16 +98,20 @@ class Shipper:
         self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
         self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
         self.backlog = Backlog()
-        self.unavailable: str | None = None
+        self._mongodb = Availability(settings, journal, self._look_out)
         self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self.acknowledged = Acknowledged(lambda: self._wakes.put(False))  # noqa: FBT003
         self._over = Signal()
         self._stopping = False
-        self._failures = 0
         self._losses_seen = 0
         self._thread = threading.Thread(target=self._run, name="llm-audit-shipper", daemon=True)
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why nothing can be sent now; None if MongoDB answers, as far as is known."""
+        return self._mongodb.unavailable
 
     def start(self) -> None:
         """Start the thread; at the end of the interpreter, when none can be, do without.
@@ -139,7 +119,7 @@ class Shipper:
         The journal then waits for the next process that records on this machine.
         """
         if uwsgi.is_master():
-            self.unavailable = uwsgi.WORKERS_DELIVER
+            self._mongodb.unavailable = uwsgi.WORKERS_DELIVER
             self.acknowledged.end()
             return
         if uwsgi.runs_no_threads():
@@ -149,7 +129,9 @@ class Shipper:
             self._thread.start()
         except RuntimeError as error:
             let_through(error)
-            log_once(f"The shipper could not be started ({error}): {self._where_calls_wait()}.")
+            log_once(
+                f"The shipper could not be started ({error}): {self._mongodb.where_calls_wait()}."
+            )
             self.acknowledged.end()
 
     def recover(self, timeout_seconds: float) -> bool:
@@ -208,12 +190,12 @@ class Shipper:
             return 0.0 if work() else LOOK_SECONDS
         except UnavailableError as error:
             again = self._connection.does_without_retries(error)
-            return 0.0 if again else self._went_away(error)
+            return 0.0 if again else self._mongodb.went_away(error)
         except BaseException as error:  # noqa: BLE001
             # a fault of ours must not end shipping: the journal still holds everything
             let_through(error)
             log_fault(error)
-            return BACKOFF_MAX_SECONDS
+            return availability.BACKOFF_MAX_SECONDS
 
     def _work_once(self) -> bool:
         """Do what is due, and send one batch of our own journal and one of a dead process's."""
@@ -240,7 +222,7 @@ class Shipper:
         self.backlog.note(recorded, self.acknowledged.through)
         sent = self.own.step(everything=self.acknowledged.is_awaited)
         if sent:
-            self._came_back()
+            self._mongodb.came_back()
         empty = self.own.empty
         # numbers without a record, dropped ones, are behind us once everything else is
         self.acknowledged.advance(recorded if empty else self.own.reader.acknowledged_through)
@@ -276,7 +258,7 @@ class Shipper:
         self._journal.note_losses()
 
     def _measure_room(self) -> None:
-        reserved = self._journal.reserved_bytes
+        reserved = self._journal.room.reserved_bytes
         beside = used_bytes(self._settings.spool_dir, beside=self._folder.path)
         self._journal.measured(beside, reserved, free_bytes(self._settings.spool_dir))
 
@@ -298,7 +280,7 @@ class Shipper:
                 let_through(fault)
                 log_fault(fault)
         if self.own.empty:  # else sending says more: beats may pass where calls do not
-            self._came_back()
+            self._mongodb.came_back()
 
     def _close_unrecorded(self) -> None:
         """Close the calls the record of whose end was lost, or they would be PENDING for ever.
@@ -344,44 +326,7 @@ class Shipper:
         else:
             self._folder.release()
 
-    def _went_away(self, error: UnavailableError) -> float:
-        answer = answer_in(error)
-        if isinstance(error, StuckError):
-            log_once(f"Calls stay in the journal: {error}.", level=logging.ERROR)
-            self.unavailable = str(error)
-        elif answer is not None and answer.code == TOO_MANY_REQUESTS:
-            log_once(f"MongoDB takes less than is sent ({told(answer)}): the rest follows later.")
-        else:
-            self._say_away(error, answer)
-            self.unavailable = str(error)
-            self.life.soon()
-            self._others.soon()  # tells when MongoDB is back, though there is nothing to ship
-        self._failures += 1
-        return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
-
-    def _say_away(self, error: UnavailableError, answer: OperationFailure | None) -> None:
-        if self.unavailable is not None:
-            return
-        refuses = answer is not None and only_this_is_refused(answer)
-        log(
-            logging.WARNING,
-            "MongoDB is not available at %s%s (%s): %s%s",
-            self._settings.hosts() or "mongo_url",
-            ", it refuses what is recorded" if refuses else "",
-            error,
-            self._where_calls_wait(),
-            f"; {mend_of(answer)}"
-            if refuses and answer
-            else ". Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
-        )
-
-    def _where_calls_wait(self) -> str:
-        if self._journal.disk_refuses or unsaved(self._journal.segments):
-            return "calls are in memory only, as the journal in spool_dir cannot be written"
-        return "calls stay in the journal"
-
-    def _came_back(self) -> None:
-        if self.unavailable is not None:
-            log(logging.WARNING, "MongoDB is available again: the journal is being shipped.")
-        self.unavailable = None
-        self._failures = 0
+    def _look_out(self) -> None:
+        """See soon whether MongoDB is back, though there may be nothing to ship."""
+        self.life.soon()
+        self._others.soon()

@@ -1,0 +1,105 @@
+"""AWS event stream: binary messages of a length, headers, a payload and checksums.
+
+Each begins with its length and that of its headers, 4 bytes each, and their CRC32; the CRC32 of
+the whole message ends it. See
+https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream
+"""
+
+import base64
+import binascii
+from struct import error as StructError  # noqa: N812
+from struct import unpack_from
+from typing import Any
+from zlib import crc32
+
+from llm_audit.wire.api import Event
+from llm_audit.wire.frames import Frames, parsed
+
+EXCEPTION = "exception"
+_PRELUDE, _CHECKSUM = 12, 4
+_MAX_MESSAGE = 24 * 2**20  # botocore takes no longer ones
+# What a header's value takes, by its type: true, false, a number of 1 to 8 bytes, bytes and text
+# with a length before them, a time, a UUID.
+_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
+_BYTES, _TEXT = 6, 7
+
+
+def of_event_stream(body: bytes) -> Frames:
+    """Return the events of an AWS event stream.
+
+    What is an exception has that in its name before its type, as `exception:throttlingException`.
+    The payload of InvokeModel's streams is what its base64 holds.
+
+    Args:
+        body: As it came. Reading ends where a message is broken off, or a checksum is wrong.
+    """
+    events: list[Event] = []
+    at = 0
+    while at < len(body):
+        message = _message(body, at)
+        if message is None:
+            break
+        headers, payload, at = message
+        events.append(_event(headers, payload))
+    return Frames(events, len(body) - at)
+
+
+def _message(body: bytes, at: int) -> tuple[dict[str, str], bytes, int] | None:
+    """Return the headers, the payload and the end of the message at a place."""
+    if at + _PRELUDE + _CHECKSUM > len(body):
+        return None
+    length, header_length, checksum = unpack_from(">III", body, at)
+    end = at + length
+    if crc32(body[at : at + 8]) != checksum or end > len(body) or length > _MAX_MESSAGE:
+        return None
+    start = at + _PRELUDE
+    payload_at, payload_end = start + header_length, end - _CHECKSUM
+    if (
+        payload_at > payload_end
+        or crc32(body[at:payload_end]) != unpack_from(">I", body, payload_end)[0]
+    ):
+        return None
+    return _headers(body[start:payload_at]), body[payload_at:payload_end], end
+
+
+def _headers(data: bytes) -> dict[str, str]:
+    """Return the headers that are texts."""
+    found: dict[str, str] = {}
+    at = 0
+    try:
+        while at < len(data):
+            name_end = at + 1 + data[at]
+            name = data[at + 1 : name_end].decode(errors="replace")
+            kind = data[name_end]
+            at = name_end + 1
+            if kind in {_BYTES, _TEXT}:
+                (size,) = unpack_from(">H", data, at)
+                if kind == _TEXT:
+                    found[name] = data[at + 2 : at + 2 + size].decode(errors="replace")
+                at += 2 + size
+            else:
+                at += _SIZES[kind]
+    except (IndexError, KeyError, StructError):
+        pass  # checksums were right, so whoever sent it has headers that we do not know
+    return found
+
+
+def _event(headers: dict[str, str], payload: bytes) -> Event:
+    kind = headers.get(":message-type", "event")
+    data = _payload(payload)
+    if kind == "event":
+        return Event(headers.get(":event-type", ""), data)
+    name = headers.get(":exception-type") or headers.get(":error-code") or kind
+    if message := headers.get(":error-message"):
+        data = {"message": message}
+    return Event(f"{EXCEPTION}:{name}", data)
+
+
+def _payload(payload: bytes) -> Any:
+    try:
+        data = parsed(payload)
+        if isinstance(data, dict) and isinstance(inner := data.get("bytes"), str):
+            data = parsed(base64.b64decode(inner))
+    except (ValueError, binascii.Error):
+        return payload.decode(errors="replace")
+    return data

@@ -207,6 +207,9 @@ class StartFields(BaseModel):
     metadata: Quotes[dict[str, Anything]] = Field(default_factory=dict)
     environment: Who[str | None] = None
     service: Who[str | None] = None
+    content: Who[str | None] = Field(
+        None, description="the policy for its content, metadata or sampled; absent if full"
+    )
 
     host: Who[str | None] = None
     pid: Who[int | None] = None
@@ -283,6 +286,10 @@ class OutcomeFields(BaseModel):
     )
     latency_ms: Figure[float | None] = None
     time_to_first_token_ms: Figure[float | None] = None
+    content_left_out: Figure[dict[str, int]] = Field(
+        default_factory=dict,
+        description="what of its content was not recorded, as the policy says: items by field",
+    )
     streamed: Figure[bool | None] = Field(None, description="whether the answer was a stream")
     attempts: Annotated[list[Attempt], Kind.FIGURE, ATTEMPTS] = Field(
         default_factory=list, description="every request that its client made, if several"

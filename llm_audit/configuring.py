@@ -4,6 +4,7 @@ from typing import Any
 
 from llm_audit.settings import configure as put_in_force
 from llm_audit.settings import get_settings
+from llm_audit.settings.reading import hide_secrets
 
 
 def configure(**settings: Any) -> None:
@@ -23,6 +24,7 @@ def configure(**settings: Any) -> None:
             which calls are being recorded; in strict mode also for a wrong variable.
         UsageError: In strict mode, when `instrument` names a client that there is not.
     """
+    settings = hide_secrets(settings)  # from whoever prints the locals of a traceback
     put_in_force(**settings)
     if get_settings().instrument:
         from llm_audit.capture.instrument import instrument_as_set  # records, which takes loading

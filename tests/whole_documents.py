@@ -40,6 +40,8 @@ OPENAI: Call = {
     "captured_by": "httpx2",
     "endpoint": "https://api.openai.com/v1/chat/completions",
     "streamed": True,
+    "content": "sampled",
+    "content_left_out": {"messages": 2},
     "attempts": [
         {"status": 429, "duration_ms": 12.5, "body": {"error": {"code": "rate_limit_exceeded"}}},
         {"error": "ReadTimeout", "duration_ms": 600.0, "a_later_version": {"knows": "more"}},

@@ -61,6 +61,10 @@ class ProcessReport(TolerantModel):
     done_without: list[Shortfall] = Field(
         default_factory=list, description="refused by the server for good"
     )
+    content_left_out: dict[str, int] = Field(
+        default_factory=dict,
+        description="of how many calls content was not recorded, by the policy that says so",
+    )
     everything_arrived: bool | None = Field(
         None, description="of what it recorded; None for the living, and where it cannot be known"
     )

@@ -71,9 +71,11 @@ class Journaling:
         journal: Journal,
         hand_on: Callable[..., None],
     ) -> None:
-        # A rule has to see the fields before the disk does, and who adopts a journal may not know
-        # the user's own prices.
-        self.reads_ends_later = not redaction.needs_fields and settings.prices is None
+        # A rule has to see the fields before the disk does, and content that is not to be recorded
+        # stays out of it; who adopts a journal may not know the user's own prices.
+        self.reads_ends_later = (
+            not redaction.needs_fields and settings.prices is None and settings.content_is_full()
+        )
         self.reads_bodies_later = not (redaction.rules or redaction.functions)
         self._redaction = redaction
         self._media_limit_bytes = settings.media_limit_bytes

@@ -36,6 +36,8 @@ class OpenCall:
     recorded: bool = False  # the journal has its start or, once it is over, its outcome
     origin: Origin | None = None  # its end goes to the same place
     call_type: object = None
+    content: Any = None  # what is to be done with it, see `recorder.content`
+    held_bytes: int = 0  # of its content
     answered: bool = False  # a captured request has had its answer that this call stands for
     arrived: Callable[[], dict[str, Any]] | None = None  # returns what has come of a captured one
     redacted: Mapping[str, int] | None = (
@@ -53,6 +55,7 @@ class OpenCalls:
         """Forget them all."""
         self._calls: OrderedDict[str, OpenCall] = OrderedDict()
         self._ended: deque[str] = deque()
+        self._held_bytes = 0
         self._lock = threading.RLock()  # a signal handler may record in the middle of it
 
     def begin(self, call_id: str, call: OpenCall) -> None:
@@ -60,7 +63,28 @@ class OpenCalls:
         with self._lock:
             self._calls[call_id] = call
             if len(self._calls) > OPEN_MAX:
-                self._calls.popitem(last=False)
+                self.hold_no_more(self._calls.popitem(last=False)[1])
+
+    def hold(self, call: OpenCall, size: int, most: int) -> bool:
+        """Tell whether there is room for the content of a call in memory, and take it.
+
+        Args:
+            call: The call.
+            size: In bytes.
+            most: Of all calls together.
+        """
+        with self._lock:
+            if self._held_bytes + size > most:
+                return False
+            self._held_bytes += size
+            call.held_bytes = size
+        return True
+
+    def hold_no_more(self, call: OpenCall) -> None:
+        """Give the room of a call's content to others."""
+        with self._lock:
+            self._held_bytes -= call.held_bytes
+            call.held_bytes = 0
 
     def get(self, call_id: str) -> OpenCall | None:
         """Return a call that runs or ended not long ago."""
@@ -91,6 +115,7 @@ class OpenCalls:
         """Forget a call that has begun, if its start is not in the journal."""
         if not call.recorded:
             self._calls.pop(call_id, None)
+            self.hold_no_more(call)
 
     def give_up(self, call_id: str) -> OpenCall | None:
         """Note that a call ended without a real outcome; return it, if it is known and not over."""

@@ -41,6 +41,7 @@ from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.unread import TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder.captured import captured_stats
+from llm_audit.recorder.content import ContentPolicy
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipping.acknowledged import FlushResult
@@ -90,6 +91,7 @@ class Recorder:
         self.redaction = Redaction(settings)
         journaling = Journaling(settings, self.redaction, self.journal, self._hand_on)
         self.record, self.reads_ends_later = journaling.record, journaling.reads_ends_later
+        self._content = ContentPolicy(settings, open_calls)
         self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)
         self.shipper.start()
         constants = {
@@ -140,6 +142,10 @@ class Recorder:
             call_type=fields.get("call_type"),
         )
         try:
+            if not self._content.is_full:
+                fields = self._content.of_start(began, fields)
+                notes = (*notes, *fields.pop("encoding_notes", ()))
+                doubtful = doubtful or not gate.fits(fields)
             self.open_calls.begin(call_id, began)
             op = SENT if TOLD_AS[SENT] in fields else START
             self.record(op, call_id, 0, fields, notes, of=began, doubtful=doubtful)
@@ -166,6 +172,7 @@ class Recorder:
             if self.open_calls.take(call_id, call, fields):
                 self._end(call_id, call, fields, ended_ns, Rank.OWNER)
                 call.outcome = None
+                self._content.is_over(call)
                 return
         except BaseException:  # a time limit may strike anywhere, and fail() comes next
             self.open_calls.give_back(call, fields)
@@ -210,6 +217,8 @@ class Recorder:
         call.unfinished = False
         key = attempt_key(2 * number - 1)
         nonce = self._nonce_of(call)
+        if not self._content.is_full:
+            fields = self._content.of_attempts(call, fields)
         own = {"status": LLMCallStatusEnum.PENDING, "outcome_key": key, "process_nonce": nonce}
         self.record(OTHER, call_id, key, {**fields, **own}, ())
 
@@ -225,6 +234,8 @@ class Recorder:
         try:
             known = self.open_calls.give_up(call_id)
             self._end(call_id, known, fields, ended_ns, rank, key=key)
+            if known is not None and rank is Rank.LEFT:
+                self._content.is_over(known)
         except BaseException:
             if call is not None:
                 call.unfinished = False  # at worst it is said twice
@@ -240,6 +251,8 @@ class Recorder:
         now = datetime.now(UTC)
         key = outcome_key(Rank.MAIN_PROCESS, now.timestamp())
         fields = {**fields, "completed_at": now, "outcome_key": key}
+        if not self._content.is_full:
+            fields = self._content.of_end(None, fields)
         self.record(VERDICT, attempt_id, key, fields, ())
         self.shipper.recovery.look_often()
 
@@ -312,6 +325,7 @@ class Recorder:
             "dropped": journal.losses.entries(),
             "done_without": noted(self.settings.database),
             **captured_stats(),
+            **self._content.stats(),
             **({"context_faults": ContextFaults.count} if ContextFaults.count else {}),
         }
 
@@ -366,6 +380,8 @@ class Recorder:
         fields["outcome_key"] = key
         if call is not None and (call.origin is not self.origin or rank is not Rank.OWNER):
             fields["process_nonce"] = self._nonce_of(call)  # else it is this journal's
+        if not self._content.is_full:
+            fields = self._content.of_end(call, fields)
         notes: Sequence[str] = fields.pop("encoding_notes", ())
         seen = TOLD_AS[RECEIVED] in fields
         if rank is Rank.OWNER:

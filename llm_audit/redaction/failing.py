@@ -11,7 +11,8 @@ NOTE = "left out with the ids, because a rule of redact failed"
 _NUMBERED = frozenset(named(Kind.WHO, Kind.FIGURE))  # of what else holds numbers some may be ids
 # What the settings and the machine say, and words of ours.
 _OURS = STRUCTURE | {
-    *("environment", "service", "host", "api", "captured_by", "ended_by", "cost_source"),
+    *("environment", "service", "host", "api", "captured_by", "content", "ended_by"),
+    "cost_source",
 }
 _OF_TASK = ("retries", "pid", "redelivered", "eager", "batch_size")
 _TYPES = frozenset(kind.value for kind in LLMCallTypeEnum)

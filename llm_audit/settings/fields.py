@@ -21,6 +21,7 @@ from pydantic import (
 from llm_audit.errors import let_through
 from llm_audit.redaction.given import read_rules, read_slow_rules
 from llm_audit.redaction.rule import Rule
+from llm_audit.settings.content import Content, read_by_call_type
 from llm_audit.settings.mongo_url import hosts_in
 from llm_audit.settings.names import legal_collection, legal_database
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
@@ -93,6 +94,24 @@ class Settings(BaseModel):
         gt=0,
         le=365_000,
         description="days until MongoDB deletes a call; none keeps it for ever",
+    )
+    content: Content = Field(
+        Content.FULL,
+        description="what is recorded of what was said: full; metadata, nothing of it; or sampled, "
+        "that of some traces, of failures and of slow calls",
+    )
+    content_by_call_type: Annotated[dict[str, Content], BeforeValidator(read_by_call_type)] = Field(
+        default_factory=dict,
+        description="the same for some call types: EMBEDDING=metadata,CHAT=sampled",
+    )
+    content_sample_rate: float = Field(
+        0.1, ge=0, le=1, description="of how many traces the content is recorded, with sampled"
+    )
+    slow_ms: float | None = Field(
+        10_000,
+        ge=0,
+        le=1e12,
+        description="a call that takes longer is slow: its content is recorded, with sampled",
     )
     redaction_key: SecretStr | None = Field(
         None, description="a secret of yours for pseudonyms: the same text gets the same one"
@@ -233,6 +252,10 @@ class Settings(BaseModel):
             if error.errno == errno.ENAMETOOLONG:
                 raise ValueError("the path is too long") from None
         return absolute
+
+    def content_is_full(self) -> bool:
+        """Tell whether the content of all calls is recorded."""
+        return {self.content, *self.content_by_call_type.values()} == {Content.FULL}
 
     def beat_seconds(self) -> float:
         """Return how often to show life: at least three times in a lease."""

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from llm_audit.errors import ConfigurationError, let_through, log_once
+from llm_audit.settings.content import Content
 from llm_audit.settings.fields import SHORTEST_KEY, Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.spelling import did_you_mean, nearest
@@ -41,6 +42,8 @@ def read(given: dict[str, Any]) -> Settings:
         raise ConfigurationError(f"{_listed(mistakes)} {_FIX_ARGUMENT}")
     if settings is None:
         fallbacks = {name: _fallback(name) for name in problems}
+        if "content_by_call_type" in problems:  # of which types nobody knows
+            fallbacks["content"] = Content.METADATA
         settings = Settings(**environment | fallbacks | given)
     if not settings.hosts():
         problems["mongo_url"] = f"it is no MongoDB connection string: {MONGO_URL_SHAPE}"
@@ -108,6 +111,8 @@ def _fallback(name: str) -> Any:
         return no_rules  # who sets it wants less to be stored, not all
     if name == "redaction_key":
         return SecretStr(token_hex(SHORTEST_KEY))
+    if name == "content":
+        return Content.METADATA  # the same
     default = Settings.model_fields[name].get_default(call_default_factory=True)
     if name == "spool_dir":
         try:
@@ -123,6 +128,8 @@ def _until_then(name: str, settings: Settings) -> str:
         return "calls wait in the spool"
     if name in {"redact", "redact_in_shipper"}:
         return "calls are recorded without their text and ids"
+    if name in {"content", "content_by_call_type"}:
+        return "nothing of what was said is recorded"
     if name == "redaction_key":
         return "a pseudonym is the same within this process only"
     if name == "spool_dir" and settings.spool_dir == _IMPOSSIBLE_SPOOL:

@@ -18,7 +18,7 @@ def settings_table() -> str:
         if isinstance(default, SecretStr):
             default = default.get_secret_value()
         shown = "" if default is None else f"`{default}`"
-        if field.default_factory:
+        if name == "spool_dir":
             shown = "in the user's state folder"
         rows.append(f"| `{name}` | {shown} | {field.description or ''} |")
     return "\n".join(rows)

@@ -116,7 +116,7 @@ def test_every_number_has_bounds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What no machine can count, or is below zero, is a wrong variable and a wrong argument."""
-    assert len(numbers()) == 13
+    assert len(numbers()) == 15
     for name in numbers():
         variable = f"LLM_AUDIT_{name.upper()}"
         for wrong in ("9" * 20, "9" * 400, f"-{'9' * 400}", "-1", "-0.5"):

@@ -62,6 +62,10 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
             console.print(_process(process))
             if not process.everything_arrived:  # else there is no more to say
                 _print_wrapped(console, Text("    "), process.summary, "dim")
+    left_out = sum(sum(process.content_left_out.values()) for process in diagnosis.processes)
+    if left_out:
+        calls = terminal.counted(left_out, "call")
+        console.print(f"Without their content, as the settings of these processes say: {calls}.")
     if diagnosis.journals:
         print_journals(console, diagnosis.journals)
     if diagnosis.cleaned:

@@ -39,6 +39,7 @@ _FACTS = {
     "review": "review_id",
     "environment": "environment",
     "service": "service",
+    "content": "content",
     "captured by": "captured_by",
     "endpoint": "endpoint",
     "response id": "response_id",

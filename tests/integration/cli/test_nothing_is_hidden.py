@@ -79,6 +79,7 @@ def nasty(database: Database[Call]) -> Database[Call]:
         "service": "s",
         "captured_by": "httpx",
         "endpoint": "https://e",
+        "content": "sampled",
         "attempts": [{"status": 429, "error": "e", "body": {"b": "v"}}],
         "response_model": "other",
         "provider_request_id": "r",

@@ -101,7 +101,7 @@ class Settings(BaseModel):
         "that of some traces, of failures and of slow calls",
     )
     content_by_call_type: Annotated[dict[str, Content], BeforeValidator(read_by_call_type)] = Field(
-        default_factory=dict,
+        {},
         description="the same for some call types: EMBEDDING=metadata,CHAT=sampled",
     )
     content_sample_rate: float = Field(

@@ -1,31 +1,24 @@
 """Every Python block of README and docs runs."""
 
-import ast
-import asyncio
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import PAGES, ROOT, run_page
 from pymongo.database import Database
 
 import llm_audit
 from llm_audit import embedded
 from llm_audit.demo import provider
-from llm_audit.documents import LLMCall
 from llm_audit.settings import reset_settings
 
 celery_hooks = pytest.importorskip("celery_hooks")
-sybil = pytest.importorskip("sybil")
-markdown = pytest.importorskip("sybil.parsers.markdown")
+pytest.importorskip("sybil")
 
 pytest.importorskip("mongomock_ng")
 pytest.importorskip("openai")
 celery_state = pytest.importorskip("celery._state")
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +48,8 @@ def test_python_blocks_run(  # noqa: PLR0917  (pytest passes fixtures by name)
     monkeypatch.setattr(celery_state, "_on_app_finalizers", set())
     reset_settings()
 
-    with asyncio.Runner() as runner:
-
-        def run(example: "sybil.Example") -> None:
-            source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
-            code = compile(source, example.path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            result = eval(code, example.namespace)
-            if inspect.iscoroutine(result):
-                runner.run(result)
-
-        parsers = [markdown.CodeBlockParser("python", run), markdown.SkipParser()]
-        for example in sybil.Sybil(parsers).parse(page).examples():
-            example.evaluate()
-        if "\nawait llm_audit.init()" in page.read_text():
-            runner.run(LLMCall.get_pymongo_collection().database.client.close())
-
+    run_page(page)
     celery_hooks.uninstall()
+    llm_audit.uninstrument()
     llm_audit.shutdown(timeout_seconds=1)
     reset_settings()

@@ -187,16 +187,26 @@ def test_a_verdict_outlives_who_passed_it(
 
 
 @pytest.mark.parametrize("said", ["process_exit", "block_ended", None])
+@pytest.mark.parametrize(
+    "from_outside",
+    [("CANCELLED", "revoked"), ("ABANDONED", "worker_lost")],
+    ids=lambda pair: pair[1],
+)
 def test_the_order_of_arrival_does_not_matter(
-    recording: Recording, calls: Calls, tmp_path: Path, said: str | None
+    recording: Recording,
+    calls: Calls,
+    tmp_path: Path,
+    said: str | None,
+    from_outside: tuple[str, str],
 ) -> None:
     """A call, what its process said as it ended, and the verdict: whichever comes last, all agree.
 
     What had ended before stays. Where the process said nothing, whoever closes its calls by
-    inference comes in between, too.
+    inference comes in between, too. That a process is lost is less than what it has said itself.
     """
     rank = Rank.LEFT if said == "block_ended" else Rank.UNWINDING
-    expected = ("INCOMPLETE", said) if said == "block_ended" else ("CANCELLED", "revoked")
+    own_word = said == "block_ended" or (said and from_outside[1] == "worker_lost")
+    expected = ("INCOMPLETE", said, None) if own_word else (*from_outside, "WorkerLostError")
     settings = recording()
     connection = Connection(settings)
     refusals = Rejected(settings, connection, ProcessFolder(tmp_path / "nonce"), Losses())
@@ -214,7 +224,8 @@ def test_the_order_of_arrival_does_not_matter(
         own, outside = outcome_key(rank, 1.0), outcome_key(Rank.MAIN_PROCESS, 2.0)
         start = {"task_id": "task", "task": task, "process_nonce": nonce}
         end = {"status": "INCOMPLETE", "ended_by": said}
-        verdict = {"task_id": "task", "status": "CANCELLED", "ended_by": "revoked"}
+        verdict = {"task_id": "task", "error_type": "WorkerLostError"}
+        verdict |= dict(zip(("status", "ended_by"), from_outside, strict=True))
         sent = {
             "start": record(START, call_id, **start),
             "end": record(OTHER, call_id, own, **end),
@@ -229,7 +240,10 @@ def test_the_order_of_arrival_does_not_matter(
             closing.abandon(nonce, ended_by="worker_lost")
     connection.close()
 
-    found = {call["_id"]: (call["status"], call["ended_by"]) for call in calls.find()}
+    found = {
+        call["_id"]: (call["status"], call["ended_by"], call.get("error_type"))
+        for call in calls.find()
+    }
     assert found == {f"call {number}": expected for number in range(len(orders))}
 
 

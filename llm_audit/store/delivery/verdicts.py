@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from llm_audit.call import OUTCOME_FIELD_NAMES, LLMCallStatusEnum
 from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.ids import not_before
-from llm_audit.journal.precedence import UNWINDING_CAUSES
+from llm_audit.journal.precedence import UNWINDING_CAUSES, Rank, lowest_key
 from llm_audit.journal.records import OTHER, Record
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.store.answers.shortfalls import going_on
@@ -107,11 +107,14 @@ class Verdicts:
         """Return the ends of those calls that a verdict says more of than is known."""
         abandoned = LLMCallStatusEnum.ABANDONED
         concerned: list[Any] = [{"status": {"$in": [LLMCallStatusEnum.PENDING, abandoned]}}]
-        if verdict["status"] != abandoned:  # else what the process itself said tells more
-            concerned.append({"ended_by": {"$in": UNWINDING_CAUSES}})
-        query = {"$and": [calls, {"$or": concerned}]}
         key = Int64(verdict["outcome_key"])
+        if verdict["status"] != abandoned:
+            concerned.append({"ended_by": {"$in": UNWINDING_CAUSES}})
+        else:  # what the process itself has said tells more, also where that comes later
+            key = Int64(lowest_key(Rank.UNWINDING))
+        query = {"$and": [calls, {"$or": concerned}]}
         outcome = {name: verdict[name] for name in OUTCOME_FIELD_NAMES if name in verdict}
+        outcome["outcome_key"] = key
         writes = []
         for call in self._connection.primary_calls().find(query, {"_id": 1}):
             if "completed_at" in verdict:

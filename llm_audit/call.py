@@ -295,6 +295,12 @@ class OutcomeFields(BaseModel):
         default_factory=list, description="every request that its client made, if several"
     )
 
+    span: Quotes[dict[str, Anything]] = Field(
+        default_factory=dict,
+        description="of a call that OpenTelemetry told of: its span, with the attributes that no "
+        "other field holds",
+    )
+
     error_type: Figure[str | None] = None
     error_message: Annotated[str | None, Kind.QUOTES, TEXT_OF_ERROR] = None
     error_traceback: Annotated[str | None, Kind.QUOTES, TEXT_OF_ERROR] = None

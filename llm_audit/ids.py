@@ -56,6 +56,18 @@ def new_call_id() -> tuple[str, int]:
     return _numbered_id(max(0, now), made.int)  # put back; or a test has frozen it, in 1960 say
 
 
+def call_id_at(milliseconds: int) -> tuple[str, int]:
+    """Return a new UUIDv7 of an instant, in milliseconds of the epoch, and that.
+
+    It is `new_call_id` for what began a moment ago; what is older, or to come, is in order by its
+    instant only.
+    """
+    call_id, now = new_call_id()
+    if abs(now - milliseconds) < IN_STEP_MS:
+        return call_id, now
+    return _numbered_id(max(0, milliseconds), UUID(call_id).int)
+
+
 def _numbered_id(milliseconds: int, bits: int) -> tuple[str, int]:
     """Return a UUIDv7 that has a number of 42 bits after its instant, and then 32 of some bits."""
     number = next(_numbers) % 2**42

@@ -42,6 +42,7 @@ OPENAI: Call = {
     "streamed": True,
     "content": "sampled",
     "content_left_out": {"messages": 2},
+    "span": {"name": "chat gpt-4o", "span_id": "00f067aa0ba902b7", "attributes": {"tier": "gold"}},
     "attempts": [
         {"status": 429, "duration_ms": 12.5, "body": {"error": {"code": "rate_limit_exceeded"}}},
         {"error": "ReadTimeout", "duration_ms": 600.0, "a_later_version": {"knows": "more"}},

@@ -3,14 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.attempt import Head, How
 from llm_audit.recorder.open_calls import OpenCall
-from llm_audit.recorder.started_here import open_here
+from llm_audit.recorder.started_here import open_for
 
 _ERRORS = 400
-# Those are made of calls, and are none themselves.
-_NO_CALLS = frozenset({LLMCallTypeEnum.AGENT, LLMCallTypeEnum.TOOL_EXECUTION})
 
 
 class ByHand:
@@ -57,15 +54,5 @@ def recorded_by_hand(model: Callable[[], str | None]) -> ByHand | None:
     Args:
         model: Returns the one that is asked; it is asked for only where a call is open.
     """
-    for call in open_here():
-        if call.answered or call.model is None or call.call_type in _NO_CALLS:
-            continue
-        asked = model()
-        if asked is not None and _same(call.model, asked):
-            return ByHand(call)
-    return None
-
-
-def _same(one: str, other: str) -> bool:
-    """Tell whether two names mean one model; routers put a provider before it, with a slash."""
-    return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
+    call = open_for(model)
+    return None if call is None else ByHand(call)

@@ -15,6 +15,7 @@ from llm_audit.capture.attempt import Attempt, How
 from llm_audit.capture.by_hand import ByHand, recorded_by_hand
 from llm_audit.capture.clients import is_of
 from llm_audit.context import current_context
+from llm_audit.otel.captured import note_captured
 from llm_audit.recorder.captured import ALL, Captured, end_dropped
 from llm_audit.recorder.process import open_calls
 from llm_audit.runtime import clock
@@ -72,6 +73,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
     if ALL not in Captured.clients and not is_of(Captured.clients, request.headers):
         return None
     end_dropped()
+    note_captured()
     request = request._replace(asked=asked)
     call = _going_on(request)
     if call is None:

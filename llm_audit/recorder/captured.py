@@ -22,6 +22,7 @@ class Captured:
         calls: How many were recorded.
         by_hand: How many were not, because the app records them itself.
         faults: How often capture failed: these calls went through, and something of them is lost.
+        span_processors: How many record the spans of calls.
         dropped: Ends streams that nobody holds any more. The garbage collector drops them, in any
             thread and whatever that holds, so they are only put down here.
     """
@@ -30,6 +31,7 @@ class Captured:
     calls = 0
     by_hand = 0
     faults = 0
+    span_processors = 0
     dropped: ClassVar[deque[Callable[[], None]]] = deque()
 
 

@@ -26,6 +26,7 @@ from llm_audit.journal.statements.bare import strip_content
 from llm_audit.journal.statements.writes import LATER_MAX_BYTES
 from llm_audit.journal.unread import BODY, STANDS_FOR, TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal, JournalClosedError
+from llm_audit.recorder.listening import Listening
 from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.settings import Settings
@@ -164,6 +165,7 @@ class Journaling:
             self._journal.append(record, call_id, lost)
             if of is not None:
                 of.recorded = True
+            Listening.listener(op, record)
         except JournalClosedError:  # stopped a moment ago by another thread
             self._hand_on(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
         except BaseException:

@@ -43,6 +43,7 @@ from llm_audit.journal.writer import Journal
 from llm_audit.recorder.captured import captured_stats
 from llm_audit.recorder.content import ContentPolicy
 from llm_audit.recorder.journaling import Journaling
+from llm_audit.recorder.listening import Listening
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.recorder.shipping.shipper import POLL_SECONDS, Shipper
@@ -129,6 +130,8 @@ class Recorder:
         trace_id = fields["trace_id"]
         if doubtful:
             trace_id = gate.shortened(str(trace_id))
+        if "parent_call_id" not in fields and (parent := Listening.parent()) is not None:
+            fields["parent_call_id"] = parent
         fields |= self.constants
         notes: Sequence[str] = fields.pop("encoding_notes", ())
         began = OpenCall(

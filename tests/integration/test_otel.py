@@ -1,0 +1,397 @@
+"""OpenTelemetry, both ways, with its real SDK: spans become records, records become spans."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from patience import PATIENCE
+from pymongo.collection import Collection
+from spans_played import INSTRUMENTATIONS, play, spans_of
+from waiting import until
+
+import llm_audit
+from llm_audit import LLMCallTypeEnum, LLMLogger, audit_context
+from llm_audit.otel import LLMAuditSpanProcessor, emit_spans
+from llm_audit.otel.captured import note_captured
+from llm_audit.recorder.captured import Captured
+
+Calls = Collection[dict[str, Any]]
+CHAT = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+}
+ANSWERED = {"gen_ai.usage.input_tokens": 3, "gen_ai.response.id": "r"}
+AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "forecaster"}
+
+
+@pytest.fixture
+def provider(recording: Any) -> Iterator[TracerProvider]:  # noqa: ARG001
+    """Give a provider whose spans are recorded, steps included."""
+    made = TracerProvider()
+    processor = LLMAuditSpanProcessor(steps=True)
+    made.add_span_processor(processor)
+    yield made
+    processor.shutdown()
+
+
+@pytest.fixture
+def tracer(provider: TracerProvider) -> trace.Tracer:
+    return provider.get_tracer("test")
+
+
+def flushed(calls: Calls) -> list[dict[str, Any]]:
+    """Return what was recorded, oldest first."""
+    assert llm_audit.flush(PATIENCE)
+    return list(calls.find().sort("_id"))
+
+
+def test_spans_of_every_instrumentation_arrive(provider: TracerProvider, calls: Calls) -> None:
+    """What real instrumentations made is in MongoDB, whole: of each field one record knows."""
+    expected = {
+        "anthropic": 2,
+        "genai-anthropic": 2,
+        "genai-openai": 8,
+        "langfuse": 8,
+        "logfire": 8,  # the two spans of a stream are one call
+        "mistral": 2,
+        "openinference": 8,
+        "openinference-langchain": 1,  # of two spans
+        "pydantic-ai": 4,
+        "traceloop": 8,
+    }
+    found = {}
+    for name in INSTRUMENTATIONS:
+        play(provider, spans_of(name))
+        documents = flushed(calls)
+        found[name] = len(documents)
+        calls.delete_many({})
+        for call in documents:
+            assert call["captured_by"] == "opentelemetry"
+            assert call["status"] != "PENDING"
+            assert call["span"]["span_id"]
+            assert (
+                call.get("messages")
+                or call.get("input")
+                or call["call_type"] == "EMBEDDING"
+                or (call["call_type"] == "AGENT")
+            ), (name, call)
+
+    assert found == expected
+
+
+def test_a_call_is_on_disk_when_its_span_starts(tracer: trace.Tracer, calls: Calls) -> None:
+    """With what the context says there; its end, in another thread, completes it."""
+    with audit_context(user_id="u", tags=["nightly"], metadata={"plan": "gold"}):
+        span = tracer.start_span("chat", attributes=CHAT)
+    (pending,) = flushed(calls)
+    span.set_attributes(ANSWERED)
+    span.set_attributes(
+        {"gen_ai.input.messages": '[{"role": "user", "parts": []}]', "customer.tier": "gold"}
+    )
+    thread = threading.Thread(target=span.end)
+    thread.start()
+    thread.join()
+    (call,) = flushed(calls)
+
+    assert (pending["status"], pending["model"]) == ("PENDING", "gpt-4o-mini")
+    assert (call["status"], call["prompt_tokens"]) == ("SUCCESS", 3)
+    assert (call["user_id"], call["tags"], call["metadata"]) == (
+        "u",
+        ["nightly"],
+        {"plan": "gold"},
+    )
+    assert call["messages"] == [{"role": "user", "parts": []}]
+    assert call["span"]["attributes"] == {"customer.tier": "gold"}
+    assert call["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+
+
+def test_spans_that_never_end_are_ended_with_the_process(
+    tracer: trace.Tracer, calls: Calls
+) -> None:
+    """As any call that is left open; ended after all, the outcome that came first stands."""
+    span = tracer.start_span("chat", attributes=CHAT)
+    llm_audit.shutdown(PATIENCE, ended_by="process_exit")
+    (call,) = calls.find()
+    span.set_attributes(ANSWERED)
+    span.end()
+    (after,) = flushed(calls)
+
+    assert (call["status"], call["ended_by"]) == ("INCOMPLETE", "process_exit")
+    assert after["status"] == "SUCCESS"  # its owner knows best
+
+
+def test_one_call_is_one_record(tracer: trace.Tracer, calls: Calls) -> None:
+    """A call's span inside that of the same call is skipped, wherever it says what it is."""
+
+    def nested(*each: dict[str, Any]) -> None:
+        with tracer.start_as_current_span("outer", attributes=each[0]) as outer:
+            if each[1:]:
+                nested(*each[1:])
+            outer.set_attributes({**CHAT, **ANSWERED} if not each[0] else ANSWERED)
+
+    counts = []
+    for spans in (
+        (CHAT, CHAT),
+        (CHAT, {"http.request.method": "POST"}, CHAT),
+        ({}, CHAT),  # says at its end that it is a call
+        (CHAT, {"gen_ai.operation.name": "embeddings"}),  # another call: a cache's, say
+        (AGENT, CHAT),
+        (CHAT, {"gen_ai.operation.name": "execute_tool"}, CHAT),
+    ):
+        nested(*spans)
+        counts.append(len(flushed(calls)))
+        calls.delete_many({})
+
+    assert counts == [1, 1, 1, 2, 2, 3]
+
+
+def test_agents_and_tools_make_a_tree(tracer: trace.Tracer, calls: Calls) -> None:
+    """They are the parents of what is done in them, also by hand; the nearest one counts."""
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"}
+    with tracer.start_as_current_span("run", attributes=AGENT):
+        with tracer.start_as_current_span("graph node"):
+            tracer.start_span("chat", attributes=CHAT).end()
+        tracer.start_span("tool", attributes=tool).end()
+        with LLMLogger.log_call(call_type=LLMCallTypeEnum.RAG_QUERY) as by_hand:
+            tracer.start_span("chat", attributes=CHAT).end()
+    agent, chat, weather, rag, inside = flushed(calls)
+
+    assert (agent["call_type"], agent["model"]) == ("AGENT", "forecaster")
+    assert (weather["call_type"], weather["model"]) == ("TOOL_EXECUTION", "weather")
+    assert {one["parent_call_id"] for one in (chat, weather, rag)} == {agent["_id"]}
+    assert inside["parent_call_id"] == by_hand
+    assert len({one["trace_id"] for one in (agent, chat, weather, rag, inside)}) == 1
+
+
+def test_what_others_record_is_skipped(tracer: trace.Tracer, calls: Calls) -> None:
+    """The app by hand, capture on the wire, and what asks not to be instrumented."""
+    by_hand = LLMLogger.start(model="openai/gpt-4o-mini")
+    tracer.start_span("chat", attributes=CHAT).end()
+    LLMLogger.complete(by_hand, response_message={"role": "assistant", "content": "x"})
+    key = otel_context.set_value("suppress_instrumentation", True)  # noqa: FBT003
+    tracer.start_span("chat", attributes=CHAT, context=key).end()
+    recorded = flushed(calls)
+
+    assert [one["_id"] for one in recorded] == [by_hand]
+
+
+def test_where_capture_is_on_only_what_it_missed_is_recorded(
+    tracer: trace.Tracer, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is known when the span ends: a request that was captured is noted in its span."""
+    monkeypatch.setattr(Captured, "clients", ("openai",))
+    with tracer.start_as_current_span("chat", attributes=CHAT) as outer:
+        inner = tracer.start_as_current_span("chat", attributes=CHAT)
+        with inner, tracer.start_as_current_span("POST"):
+            note_captured()
+        outer.set_attributes(ANSWERED)
+    with tracer.start_as_current_span("chat", attributes=CHAT) as missed:
+        missed.set_attributes(ANSWERED)
+    (call,) = flushed(calls)
+
+    assert call["span"]["span_id"] == f"{missed.get_span_context().span_id:016x}"
+    assert 0 <= call["latency_ms"] < 60_000
+
+
+def test_traces_are_equal_on_both_sides(provider: TracerProvider, calls: Calls) -> None:
+    """A call has its span's trace, also a remote one and one sampled out; a named one wins."""
+    tracer = provider.get_tracer("test")
+    remote = trace.SpanContext(7, 8, is_remote=True, trace_flags=trace.TraceFlags(1))
+    inside_remote = trace.set_span_in_context(trace.NonRecordingSpan(remote))
+    silent = TracerProvider(sampler=ALWAYS_OFF).get_tracer("silent")
+    expected = []
+    tracer.start_span("chat", attributes=CHAT, context=inside_remote).end()
+    expected.append(f"{7:032x}")
+    with silent.start_as_current_span("silent") as span:
+        LLMLogger.start(model="m")
+        expected.append(f"{span.get_span_context().trace_id:032x}")
+    with audit_context(), tracer.start_as_current_span("request") as span:
+        LLMLogger.start(model="m")
+        with audit_context(tags=["inner"]):
+            tracer.start_span("chat", attributes=CHAT).end()
+        expected += [f"{span.get_span_context().trace_id:032x}"] * 2
+    with audit_context(trace_id="mine"), tracer.start_as_current_span("request"):
+        LLMLogger.start(model="m")
+        tracer.start_span("chat", attributes=CHAT).end()
+        expected += ["mine"] * 2
+
+    assert [call["trace_id"] for call in flushed(calls)] == expected
+
+
+def test_a_processor_never_raises(
+    tracer: trace.Tracer, recording: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours is logged, and the app's span goes on."""
+    recording(strict=False)
+    monkeypatch.setattr("llm_audit.otel.processor.kind_of", lambda _: 1 / 0)
+    with tracer.start_as_current_span("chat", attributes=CHAT) as span:
+        pass
+
+    assert span.end_time
+
+
+@pytest.fixture
+def exporter(recording: Any) -> InMemorySpanExporter:  # noqa: ARG001
+    return InMemorySpanExporter()
+
+
+def answer() -> None:
+    with audit_context(session_id="s", user_id="u"):
+        call_id = LLMLogger.start(
+            provider="mistral",
+            model="mistral-small",
+            messages=[{"role": "user", "content": "Hello"}],
+            system_prompt="Be short.",
+            temperature=0.5,
+            seed=7,
+        )
+        LLMLogger.complete(
+            call_id,
+            response_message={"role": "assistant", "content": "Grüezi."},
+            tokens={"prompt_tokens": 20, "completion_tokens": 5},
+            finish_reason="stop",
+            time_to_first_token_ms=250.0,
+        )
+
+
+def test_records_become_spans(exporter: InMemorySpanExporter) -> None:
+    """Named as the conventions have it, without content unless that is asked for."""
+    emitter = emit_spans(exporter)
+    answer()
+    emitter.stop()
+    with_content = InMemorySpanExporter()
+    emitter = emit_spans(with_content, content=True)
+    answer()
+    emitter.stop()
+    (bare,), (whole,) = exporter.get_finished_spans(), with_content.get_finished_spans()
+
+    assert (bare.name, bare.kind) == ("chat mistral-small", trace.SpanKind.CLIENT)
+    assert bare.status.status_code is trace.StatusCode.UNSET
+    said = {name for name, value in (bare.attributes or {}).items() if "Hello" in str(value)}
+    assert said == set()
+    expected = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "mistral_ai",
+        "gen_ai.request.model": "mistral-small",
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.request.seed": 7,
+        "gen_ai.conversation.id": "s",
+        "user.id": "u",
+        "gen_ai.usage.input_tokens": 20,
+        "gen_ai.usage.output_tokens": 5,
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.response.time_to_first_chunk": 0.25,
+    }
+    found = dict(bare.attributes or {})
+    assert {name: found.get(name) for name in expected} == expected
+    content = dict(whole.attributes or {})
+    assert content["gen_ai.input.messages"] == (
+        '[{"role": "user", "parts": [{"type": "text", "content": "Hello"}]}]'
+    )
+    assert "Grüezi." in content["gen_ai.output.messages"]
+    assert "Be short." in content["gen_ai.system_instructions"]
+
+
+def test_spans_of_records_are_in_the_apps_trace(
+    tracer: trace.Tracer, exporter: InMemorySpanExporter
+) -> None:
+    """Below the span around the call, or below its parent call; none where the trace has none."""
+    emitter = emit_spans(exporter)
+    silent = TracerProvider(sampler=ALWAYS_OFF).get_tracer("silent")
+    agent_call = LLMLogger.log_call(call_type="AGENT", model="forecaster")
+    with tracer.start_as_current_span("request") as request, agent_call as agent_id:
+        answer()
+        LLMLogger.complete(agent_id, response_message={"role": "assistant", "content": "x"})
+    with silent.start_as_current_span("request"):
+        answer()
+    with audit_context(trace_id="mine"):
+        answer()
+        answer()
+    emitter.stop()
+    spans = exporter.get_finished_spans()
+    child, agent, *mine = spans
+    outer = request.get_span_context()
+
+    assert len(spans) == 4
+    assert {child.context.trace_id, agent.context.trace_id} == {outer.trace_id}
+    assert (agent.name, agent.kind) == ("invoke_agent forecaster", trace.SpanKind.INTERNAL)
+    assert agent.parent.span_id == outer.span_id
+    assert child.parent.span_id == agent.context.span_id
+    assert len({span.context.trace_id for span in mine}) == 1
+    assert {(span.attributes or {})["llm_audit.trace_id"] for span in mine} == {"mine"}
+
+
+def test_failures_are_spans_with_an_error(exporter: InMemorySpanExporter) -> None:
+    """What was left open when the process ends has one, too; the text of an error is content."""
+    emitter = emit_spans(exporter)
+    LLMLogger.fail(LLMLogger.start(model="m"), ValueError("secret thing"))
+    LLMLogger.start(model="m")
+    LLMLogger.end_open_calls(None, ended_by="process_exit")
+    emitter.stop()
+    failed, left = exporter.get_finished_spans()
+
+    assert failed.status.status_code is left.status.status_code is trace.StatusCode.ERROR
+    assert (failed.attributes or {})["error.type"] == "ValueError"
+    assert failed.status.description == "exception"
+    assert left.status.description == "process_exit"
+
+
+def test_there_is_no_loop(provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+    """A call that a span told of makes no span, and a span that a record made no call."""
+    emitter = emit_spans(exporter)
+    provider.get_tracer("test").start_span("chat", attributes=CHAT).end()
+    answer()
+    emitter.stop()
+    (made,) = exporter.get_finished_spans()
+    before = (llm_audit.stats() or {})["recorded"]
+    again = provider.get_tracer("again").start_span(made.name, attributes=made.attributes)
+    again.end()
+
+    assert llm_audit.stats()["recorded"] == before
+
+
+class _Failing(SpanExporter):
+    def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002
+        raise OSError
+
+    def shutdown(self) -> None:
+        """Do nothing."""
+
+
+def test_an_exporter_that_fails_costs_spans_only(
+    recording: Callable[..., Any], calls: Calls
+) -> None:
+    """They are counted; MongoDB has the calls."""
+    recording(strict=False)
+    emitter = emit_spans(_Failing)
+    answer()
+    until(emitter.flush)
+    emitter.stop()
+
+    assert (emitter.exported, emitter.dropped) == (0, 1)
+    assert len(flushed(calls)) == 1
+
+
+def test_spans_come_while_mongodb_is_away(
+    recording: Callable[..., Any], exporter: InMemorySpanExporter
+) -> None:
+    """They are made of what is on disk here."""
+    recording(mongo_url="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=1")
+    emitter = emit_spans(exporter)
+    answer()
+    until(exporter.get_finished_spans)
+    emitter.stop()
+
+    assert _names(exporter.get_finished_spans()) == ["chat mistral-small"]
+
+
+def _names(spans: tuple[ReadableSpan, ...]) -> list[str]:
+    return [span.name for span in spans]

@@ -3,7 +3,6 @@
 A list may be in another one many times: small as it is in memory, written out it has no end.
 """
 
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
@@ -32,7 +31,7 @@ MAX_SECONDS = 2.0
 
 _CONTAINERS = (dict, list, tuple)
 _USUAL = frozenset(_CONTAINERS)
-_WITH_DOCUMENTS = frozenset({13, 100})  # as the driver marks Code and DBRef, which have one in them
+_RAW, _WITH_DOCUMENTS = 101, frozenset({13, 100})  # how the driver marks it, Code and DBRef
 _UNTRACKED = frozenset({dict, tuple})  # at times, where they hold no container
 _HOLDERS = (*_CONTAINERS, set, frozenset, MappingProxyType, BaseModel, BaseException)
 _NUMBERS = frozenset({int, float})
@@ -82,12 +81,12 @@ def _may_hold(one: Any, levels: int) -> bool:
         one: Anything.
         levels: How many containers in each other it may be.
     """
-    kind = type(one)
-    raw_bson = sys.modules.get("bson.raw_bson")  # not loaded just to find out
-    if raw_bson is not None and kind is raw_bson.RawBSONDocument:  # it is as long as it is
+    mark = getattr(type(one), "_type_marker", None)  # of the driver's own types
+    if mark is None:
+        return issubclass(type(one), Mapping)  # which may make up its items, without end
+    if mark == _RAW:  # it is as long as it is
         return bool(one.raw.count(b"\3") + one.raw.count(b"\4") >= levels)
-    # what makes up its items may have no end
-    return issubclass(kind, Mapping) or _has_document(kind)
+    return mark in _WITH_DOCUMENTS
 
 
 def _has_document(kind: type) -> bool:

@@ -11,6 +11,7 @@ from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through
 from llm_audit.journal.losses import internal
 from llm_audit.journal.records import (
+    ENDED,
     LENGTH_BYTES,
     RECORD_MAX_BYTES,
     SHORTEST_BYTES,
@@ -74,7 +75,9 @@ class Segment(ABC):
                 record = self.check(unpack(raw))
                 if record.op in STANDS_FOR:
                     made = self._made_of(record)
-                    record = record if made is record else self.check(made)
+                    # an end says no more than what it was told, which is believed by now
+                    seen = made is not record and record.op != ENDED
+                    record = self.check(made) if seen else made
             except InvalidRecordError as error:
                 self._leave_out(seq_of(raw), length, f"invalid: {error}")
             except DamagedRecordError:

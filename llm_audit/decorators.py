@@ -131,7 +131,7 @@ class _Begin:
         if not get_settings().enabled:
             return Run(current_context())
         given = self._named(args, kwargs) if self._capture_input else None
-        return _RecordedRun(self._start(input=given), self._role, self._capture_output)
+        return RecordedRun(self._start(input=given), self._role, self._capture_output)
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, as far as the signature has names for them."""
@@ -150,7 +150,7 @@ class _Begin:
         return named
 
 
-class _RecordedRun(Run):
+class RecordedRun(Run):
     """One call of a function, under way.
 
     Args:
@@ -180,7 +180,7 @@ class _RecordedRun(Run):
     def returned(self, value: object) -> None:
         """Complete the call."""
         try:
-            LLMLogger.complete(self._call_id, response_message=self._answer(value))
+            LLMLogger.complete(self._call_id, response_message=self.answer(value))
         except BaseException as struck:  # a time limit, and nobody calls this again
             self.failed(struck)
             raise
@@ -189,10 +189,11 @@ class _RecordedRun(Run):
         """Fail it, with what had been yielded."""
         if self._is_open():
             LLMLogger.fail(
-                self._call_id, error, response_message=self._answer(None) if self._count else None
+                self._call_id, error, response_message=self.answer(None) if self._count else None
             )
 
-    def _answer(self, returned: object) -> dict[str, Any] | None:
+    def answer(self, returned: object) -> dict[str, Any] | None:
+        """Return what came of it as a message, with all that was yielded."""
         if not self._capture_output:
             return None
         if not self._count:

@@ -76,6 +76,15 @@ def _numbered_id(milliseconds: int, bits: int) -> tuple[str, int]:
     return str(UUID(int=value)), milliseconds
 
 
+def call_id_of(milliseconds: int) -> str:
+    """Return a new UUIDv7 of an instant that is over.
+
+    Args:
+        milliseconds: Of the epoch.
+    """
+    return _numbered_id(max(0, milliseconds), int(new_call_id()[0].replace("-", ""), 16))[0]
+
+
 def created_at(call_id: str) -> datetime | None:
     """Return the instant in a UUIDv7, or None where the id is no UUIDv7."""
     if len(call_id) != 36 or call_id[14] != "7":  # noqa: PLR2004  (RFC 9562: the version digit)

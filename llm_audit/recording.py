@@ -10,7 +10,7 @@ from llm_audit.context import CallContext, current_context
 from llm_audit.encoding.bounds import TooMuchError
 from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.given import arguments, failures, outcomes
-from llm_audit.ids import new_call_id
+from llm_audit.ids import call_id_of, new_call_id
 from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.process import let_go, open_calls, recorder, recorder_of
 from llm_audit.recorder.started_here import note_start
@@ -20,15 +20,24 @@ from llm_audit.settings import get_settings, not_recorded, report_mistake
 Method = Callable[..., CallReference]
 
 
-def start(method: Method, given: dict[str, Any], request_params: dict[str, Any]) -> CallReference:
+def start(
+    method: Method,
+    given: dict[str, Any],
+    request_params: dict[str, Any],
+    *,
+    began_ms: int | None = None,
+) -> CallReference:
     """Record that a call begins.
 
     Args:
         method: `LLMLogger.start`.
         given: Its arguments by name.
         request_params: Every other argument.
+        began_ms: When it began, in milliseconds of the epoch; by default now.
     """
     call_id, created_ms = new_call_id()
+    if began_ms is not None:
+        call_id, created_ms = call_id_of(began_ms), began_ms
     try:
         if get_settings().enabled:
             if request_params:

@@ -79,6 +79,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
     if call is None:
         if hand := recorded_by_hand(lambda: _model_in(request)):
             Captured.by_hand += 1
+            current_context()  # by that a framework around it learns that the call is recorded
             return hand
         call = CapturedCall(request)
         Captured.calls += 1

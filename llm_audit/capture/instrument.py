@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from llm_audit.capture import aiohttp_client, botocore_client, httpx_client
+from llm_audit.capture import aiohttp_client, botocore_client, frameworks, httpx_client
 from llm_audit.capture.clients import CLIENTS, known
 from llm_audit.capture.patches import put_on, take_off
 from llm_audit.errors import UsageError
@@ -21,7 +21,8 @@ def instrument(*names: str) -> None:
     Args:
         *names: Of clients, where only theirs are to be recorded: anthropic, bedrock (boto3),
             cohere, google-genai, groq, litellm, mistralai, ollama, openai, together. Without a name
-            all calls are recorded that go to the path of a known API, also those of plain httpx.
+            all calls are recorded that go to the path of a known API, also those of plain httpx;
+            frameworks above the clients say to which run they belong, and record their own steps.
 
     Raises:
         UsageError: There is no client of that name; nothing is changed then.
@@ -29,7 +30,7 @@ def instrument(*names: str) -> None:
     new = known(names) if names else (ALL,)
     if ALL in (*Captured.clients, *new):
         Captured.clients = (ALL,)
-        put_on(_HOOKS)
+        put_on((*_HOOKS, *frameworks.HOOKS))
         return
     Captured.clients = tuple(sorted({*Captured.clients, *new}))
     modules = set(chain.from_iterable(CLIENTS[name].modules for name in Captured.clients))

@@ -284,7 +284,7 @@ _TEXTS = frozenset({"input", "system_prompt", "tool_choice"})  # of any length
 # long; and what makes of everything else what is stored, or None.
 _ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = {
     "call_type": (LLMCallTypeEnum, call_type),
-    **dict.fromkeys(("provider", "model"), (str, _name)),
+    **dict.fromkeys(("provider", "model", "captured_by"), (str, _name)),
     **dict.fromkeys(("messages", "tools"), (list, array)),
     **dict.fromkeys(_TEXTS, (str, anything)),
     **dict.fromkeys(("response_message", "response", "tokens"), (dict, anything)),

@@ -27,9 +27,9 @@ LAYERS = [
     {"references"},
     {"exchange", "recording"},
     {"logger"},
-    {"otel"},
+    {"decorators", "otel"},
     {"capture"},
-    {"configuring", "decorators", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
+    {"configuring", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
     {"database", "queries"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},

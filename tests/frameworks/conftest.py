@@ -1,0 +1,91 @@
+"""A provider on loopback for frameworks: it asks for the first tool once, then says yes."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+import llm_audit
+
+ANSWER = "yes, indeed"
+WAITS = "wait"  # whoever says this gets no answer before the server stops
+
+
+class _Provider(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.stopping = Event()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Provider
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        messages = request["messages"]
+        if messages[-1].get("content") == WAITS:
+            self.server.stopping.wait(60)
+            return
+        message: dict[str, Any] = {"role": "assistant", "content": ANSWER}
+        if request.get("tools") and messages[-1]["role"] != "tool":
+            name = request["tools"][0]["function"]["name"]
+            call = {"id": "call_1", "type": "function"}
+            message = {"role": "assistant", "content": None, "tool_calls": [
+                {**call, "function": {"name": name, "arguments": '{"city": "Oslo"}'}}
+            ]}  # fmt: skip
+        reason = "tool_calls" if "tool_calls" in message else "stop"
+        whole = {"id": "chatcmpl-1", "created": 1, "model": request["model"]}
+        usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+        if request.get("stream"):
+            deltas = [message] if "tool_calls" in message else [
+                {"role": "assistant", "content": piece} for piece in ("yes, ", "indeed")
+            ]  # fmt: skip
+            for call in message.get("tool_calls", ()):
+                call["index"] = 0
+            choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+            choices.append({"index": 0, "delta": {}, "finish_reason": reason})
+            whole["object"] = "chat.completion.chunk"
+            lines = [f"data: {json.dumps({**whole, 'choices': [one]})}\n\n" for one in choices]
+            if (request.get("stream_options") or {}).get("include_usage"):
+                lines.append(f"data: {json.dumps({**whole, 'choices': [], 'usage': usage})}\n\n")
+            self._send("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+            return
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        answer = {**whole, "object": "chat.completion", "choices": [choice], "usage": usage}
+        self._send("application/json", json.dumps(answer).encode())
+
+    def _send(self, kind: str, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="session")
+def provider_url() -> Iterator[str]:
+    """Return the base URL of the provider."""
+    with _Provider() as server:
+        thread = Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.stopping.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def instrumented() -> Iterator[None]:
+    """Record by themselves whatever calls a test makes."""
+    llm_audit.instrument()
+    yield
+    llm_audit.uninstrument()

@@ -139,11 +139,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 @contextmanager
 def scripted_provider() -> Iterator[Provider]:
     """Serve on a free port of loopback."""
     handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         provider = Provider(f"http://127.0.0.1:{server.server_port}")
         handler.provider = provider  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -16,7 +16,7 @@ from llm_audit.runtime import clock
 if TYPE_CHECKING:
     from llm_audit.capture.calls import CapturedCall
 
-KEPT_MAX_BYTES = 16 * 2**20  # of an answer: no document holds more
+KEPT_MAX_BYTES = 64 * 2**20  # of an answer that comes in pieces; one in one piece is in memory
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
 _STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
 _ERRORS = 400
@@ -77,8 +77,7 @@ class Attempt:
     def answered(self, head: Head, body: bytes) -> None:
         """Note an answer that the client has read, and decoded."""
         self._head, self._is_decoded = head, True
-        self.take(body)
-        self._first_ns = 0  # it came when it was whole
+        self._chunks, self._size = [body], len(body)
         self._end(None, None)
 
     def tried(self, tries: list[dict[str, Any]]) -> None:
@@ -167,10 +166,10 @@ class Attempt:
     def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
         if not _READABLE.search(kind):
             return b"", (f"response: {self._size} bytes of {kind:.100}, not kept",)
-        if self._size > KEPT_MAX_BYTES:
-            note = f"response: {self._size} bytes, of which the first {KEPT_MAX_BYTES} are kept"
-            return b"".join(self._chunks)[:KEPT_MAX_BYTES], (note,)
-        return b"".join(self._chunks), ()
+        body = b"".join(self._chunks)
+        if len(body) == self._size:
+            return body, ()
+        return body, (f"response: {self._size} bytes, of which the first {len(body)} are kept",)
 
     def _end(self, how: How | None, error: BaseException | None) -> None:
         try:

@@ -132,7 +132,8 @@ def fields_of(
 def _answer(told: Mapping[str, Any], body: bytes) -> Answer:
     asked = asked_of(told)
     if not body:
-        return Answer(None, complete=not told.get("streamed"))
+        unread = told.get("streamed") or told.get("ended_by")  # or of a kind that is not kept
+        return Answer(None, complete=not unread)
     if asked is None:  # of a later version
         return Answer(as_text(body), complete=True, notes=("response: of an unknown API",))
     return read_answer(asked, body, told.get("content_type"), told.get("content_encoding"))

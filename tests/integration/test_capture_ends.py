@@ -1,0 +1,134 @@
+"""How captured calls end whose process ends first."""
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from children import FLAGS, environment
+from scripted_provider import CHAT, STREAM, Provider, scripted_provider
+from waiting import PATIENCE, Calls, Recording, ended_calls, until
+
+import llm_audit
+from llm_audit.capture import calls as captured_calls
+
+WORDS = {"role": "assistant", "content": "In Pa"}
+SCRIPT = """
+import os, sys, time, llm_audit
+llm_audit.instrument()
+import httpx2
+client = httpx2.Client()
+
+def ask(retries=0):
+    headers = {"x-stainless-retry-count": str(retries)}  # as clients made by Stainless say it
+    body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}
+    request = client.build_request("POST", sys.argv[1], json=body, headers=headers)
+    return client.send(request, stream=True)
+"""
+READ = """
+chunks = ask().iter_bytes()
+for chunk in chunks:
+    if b"Pa" in chunk:
+        print("here", flush=True)
+"""
+
+
+def run(script: str, provider: Provider, recording: Any) -> Any:
+    """Run a process that asks the provider."""
+    command = [sys.executable, *FLAGS, "-c", SCRIPT + script, provider.url + CHAT]
+    variables = environment(recording())
+    return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True)
+
+
+def found(calls: Calls) -> dict[str, Any]:
+    """Return the one call, once whoever is dead has been looked after."""
+    assert llm_audit.recover(timeout_seconds=PATIENCE)
+    (call,) = ended_calls(calls, {}, 1)
+    return call
+
+
+@pytest.mark.parametrize("end", ["sys.exit()", "time.sleep(99)"])
+def test_a_process_ends_in_mid_stream(end: str, recording: Recording, calls: Calls) -> None:
+    """Killed or not, the call is there with what was asked, and with what came if it could."""
+    with scripted_provider() as provider:
+        provider.stream((*STREAM[:3], b": more\n\n"), wait=provider.hold)
+        process = run(f"{READ}        {end}", provider, recording)
+        assert process.stdout.readline() == "here\n"
+        if "sleep" in end:
+            process.kill()
+        process.communicate(timeout=PATIENCE)
+    call = found(calls)
+
+    assert (call["model"], len(call["messages"])) == ("gpt-5", 1)
+    if "sleep" in end:
+        assert call["status"] == "ABANDONED"
+    else:
+        assert (call["status"], call["ended_by"]) == ("INCOMPLETE", "process_exit")
+        assert call["response_message"] == WORDS
+
+
+def test_a_failure_stands_whatever_becomes_of_the_process(
+    recording: Recording, calls: Calls
+) -> None:
+    """A client that gives up leaves its last failure, also if its process is killed at once."""
+    with scripted_provider() as provider:
+        for _ in range(2):
+            provider.refuse(500)
+        script = "for number in range(2): ask(number).read()\nos.kill(os.getpid(), 9)"
+        process = run(script, provider, recording)
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == -signal.SIGKILL
+    call = found(calls)
+
+    assert (call["status"], call["http_status"]) == ("ERROR", 500)
+    assert [attempt["status"] for attempt in call["attempts"]] == [500, 500]
+
+
+def test_a_call_is_open_while_its_client_tries_again(recording: Recording, calls: Calls) -> None:
+    """It is PENDING, with what has failed so far; killed then, it is abandoned like any other."""
+    with scripted_provider() as provider:
+        provider.refuse(500)
+        provider.stream(wait=provider.hold)
+        process = run("ask().read()\nask(1).read()", provider, recording)
+        until(
+            lambda: calls.count_documents({"status": "PENDING", "attempts.status": 500}) == 1,
+            instead=lambda: f"{list(calls.find())}",
+        )
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+        call = found(calls)
+        assert (call["status"], call.get("http_status")) == ("ABANDONED", None)
+
+
+def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Calls) -> None:
+    """In MongoDB, too, the last attempt stands, and an answer before all."""
+    import openai
+
+    recording()
+    llm_audit.instrument()
+    try:
+        with (
+            scripted_provider() as provider,
+            openai.OpenAI(api_key="k", base_url=f"{provider.url}/v1", max_retries=2) as client,
+        ):
+            for answers in ((500, 503, 429), (500, 503), (500, 400)):
+                for status in answers:
+                    provider.refuse(status, retry_after_ms="1")
+                with suppress(openai.APIStatusError):
+                    client.chat.completions.create(model="m", messages=[])
+        assert llm_audit.flush(PATIENCE)
+    finally:
+        llm_audit.uninstrument()
+        captured_calls._failed.set(None)
+    found = list(calls.find().sort("_id", 1))
+
+    assert [(call["status"], call.get("http_status")) for call in found] == [
+        ("ERROR", 429),
+        ("SUCCESS", None),
+        ("ERROR", 400),
+    ]
+    assert [len(call["attempts"]) for call in found] == [3, 3, 2]
+    assert os.getpid() == found[0]["pid"]

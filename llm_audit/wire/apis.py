@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -43,22 +44,18 @@ class Asked(NamedTuple):
 
 
 class _Path(NamedTuple):
-    fits: re.Pattern[str]
+    end: str  # of the URL's path; what has a name in it is told by the pattern
+    pattern: re.Pattern[str] | None
     api: Api
     streamed: bool = False
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    """Return what finds a path at the end of a URL's."""
-    parts = re.split(r"(\{[^}]+\})", path)
-    return re.compile("".join(_NAMES.get(part, re.escape(part)) for part in parts) + r"\Z")
-
-
-def _key(path: str) -> str:
-    """Return what a path is looked up by: its last part, or what is done with it."""
-    last = path[path.rfind("/") + 1 :]
-    colon = last.find(":")
-    return last if colon < 0 else last[colon:]
+def _path(text: str, api: Api, *, streamed: bool = False) -> _Path:
+    parts = re.split(r"(\{[^}]+\})", text)
+    if len(parts) == 1:
+        return _Path(text, None, api, streamed)
+    pattern = "".join(_NAMES.get(part, re.escape(part)) for part in parts)
+    return _Path(parts[-1], re.compile(rf"{pattern}\Z"), api, streamed)
 
 
 def _grouped(paths: Iterable[tuple[str, _Path]]) -> dict[str, tuple[_Path, ...]]:
@@ -68,66 +65,84 @@ def _grouped(paths: Iterable[tuple[str, _Path]]) -> dict[str, tuple[_Path, ...]]
     return found
 
 
+def _last(path: str) -> str:
+    """Return what a path is looked up by: its last part, or what is done with it."""
+    last = path[path.rfind("/") + 1 :]
+    return last[max(last.find(":"), 0) :]
+
+
 _PATHS = [
-    (text, _Path(_pattern(text), row, streamed))
+    (text, _path(text, row, streamed=streamed))
     for row in ROWS
     for streamed, texts in ((False, row.paths), (True, row.stream_paths))
     for text in texts
 ]
-_BY_END = _grouped((_key(text), path) for text, path in _PATHS if not text.endswith("}"))
+_BY_END = _grouped((_last(text), path) for text, path in _PATHS if not text.endswith("}"))
 # Of those that end with a name: what is before it.
-_BY_MARK = tuple(
-    _grouped((text[: text.index("{")], path) for text, path in _PATHS if text.endswith("}")).items()
-)
-_RESULTS = _grouped(
-    (text.split("/")[-2], _Path(_pattern(text), row)) for row in ROWS for text in row.results
-)
+_BY_MARK = _grouped((text[: text.index("{")], path) for text, path in _PATHS if text.endswith("}"))
+_RESULTS = _grouped((text.split("/")[-2], _path(text, row)) for row in ROWS for text in row.results)
 
 
 def asked(method: str, path: str) -> Asked | None:
     """Return which APIs a request may be for; None if it is for none.
 
-    It is asked of every request of the app, so most of them are told by one look at a dict.
+    It is asked of every request of the app, so most of them are told by a look or two.
 
     Args:
         method: As HTTP spells it.
         path: The URL's, with or without its query; percent-encoded or not.
     """
-    if method != "POST":
-        return _result(path) if method == "GET" else None
-    if "?" in path:
-        path = path[: path.find("?")]
-    last = path[path.rfind("/") + 1 :]
-    colon = last.find(":")
-    paths = _BY_END.get(last if colon < 0 else last[colon:])
-    if paths is not None:
-        return _fitting(path, paths)
-    if not last:  # a slash at the end
-        return asked(method, path[:-1]) if path else None
-    for mark, paths in _BY_MARK:
-        if mark in path:
-            return _fitting(path, paths)
-    return asked(method, unquote(path)) if "%3A" in last else None
+    if method == "POST":
+        if path.rpartition("/")[2] in _BY_END or _is_unusual(path):
+            return _call(path)
+    elif method == "GET" and path.rpartition("/")[0].rpartition("/")[2] in _RESULTS:
+        return _result(path)
+    return None
 
 
-def _fitting(path: str, paths: tuple[_Path, ...]) -> Asked | None:
+def _is_unusual(path: str) -> bool:
+    """Tell whether a path has what may make it a call all the same."""
+    return (
+        ":" in path
+        or "?" in path
+        or "%3A" in path
+        or path[-1:] == "/"
+        or "/models/" in path
+        or "/conversations/" in path
+        or "/ai/run/" in path
+    )
+
+
+@lru_cache(maxsize=256)
+def _call(path: str) -> Asked | None:
+    """Return the same of a path that may be one; an app asks few of them, again and again."""
+    path = path.partition("?")[0].rstrip("/")
+    if "%3A" in path[path.rfind("/") + 1 :]:
+        path = unquote(path)
+    paths = _BY_END.get(_last(path))
+    if paths is None:
+        paths = next((paths for mark, paths in _BY_MARK.items() if mark in path), ())
     rows: list[Api] = []
     model, streamed = None, False
-    for fits, row, is_stream in paths:
-        if found := fits.search(path):
-            if row not in rows:
-                rows.append(row)
-            streamed = streamed or is_stream
-            model = found.groupdict().get("model") or model
+    for end, pattern, row, is_stream in paths:
+        if not path.endswith(end):
+            continue
+        found = pattern.search(path) if pattern else None
+        if found is None and pattern is not None:
+            continue
+        if row not in rows:
+            rows.append(row)
+        streamed = streamed or is_stream
+        model = (found.groupdict().get("model") if found else None) or model
     if not rows:
         return None
     return Asked(tuple(rows), model=unquote(model) if model else None, streamed=streamed)
 
 
 def _result(path: str) -> Asked | None:
-    parts = path.partition("?")[0].rsplit("/", 2)
-    for fits, row, _ in _RESULTS.get(parts[-2] if len(parts) > 1 else "", ()):
-        if found := fits.search(path):
+    path = path.partition("?")[0]
+    for _, pattern, row, _ in _RESULTS.get(path.rpartition("/")[0].rpartition("/")[2], ()):
+        if found := pattern.search(path) if pattern else None:
             return Asked((row,), result_of=found["result"])
     return None
 

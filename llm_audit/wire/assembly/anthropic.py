@@ -45,6 +45,8 @@ def _add_to_message(message: dict[str, Any], kind: str, data: Mapping[str, Any])
     """Add what an event says of all the message; return whether it is the last."""
     if kind == "message_start" and isinstance(begun := data.get("message"), dict):
         message.update(begun)
+        if isinstance(usage := begun.get("usage"), dict):
+            message["usage"] = dict(usage)  # it grows
     elif kind == "message_delta":
         _add_ending(message, data)
     elif kind == "message_stop":
@@ -63,13 +65,13 @@ def _index(data: Mapping[str, Any]) -> int:
 
 
 def _add_delta(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    kind = delta.get("type")
+    kind = str(delta.get("type"))
     if kind == "citations_delta":
         add_item(block, "citations", delta.get("citation"))
     elif kind in {"signature_delta", "compaction_delta"}:  # these come whole
         block.update({name: value for name, value in delta.items() if name != "type"})
     else:  # text, thinking, input_json, and what comes later
-        block.setdefault("type", kind.removesuffix("_delta") if isinstance(kind, str) else None)
+        block.setdefault("type", kind.removesuffix("_delta"))
         grow(block, {name: value for name, value in delta.items() if name != "type"})
 
 
@@ -89,8 +91,8 @@ def _add_ending(message: dict[str, Any], data: Mapping[str, Any]) -> None:
     if isinstance(delta := data.get("delta"), dict):
         message.update({k: v for k, v in delta.items() if v is not None or k not in message})
     if isinstance(usage := data.get("usage"), dict):
-        old = message.get("usage")
-        counts = dict(old) if isinstance(old, dict) else {}
+        counts = message.get("usage")
+        if not isinstance(counts, dict):
+            counts = message["usage"] = {}
         counts.update({k: v for k, v in usage.items() if v is not None or k not in counts})
-        message["usage"] = counts
     message.update({name: value for name, value in data.items() if name not in _KNOWN})

@@ -99,7 +99,7 @@ def _error(event: Event) -> dict[str, Any]:
 
 def _of_family(pieces: list[Event]) -> Assembled:
     first = next((fields(piece.data) for piece in pieces if piece.data), {})
-    if first.get("type") in {"message_start", "ping"} or "completion" in first:
+    if first.get("type") in ("message_start", "ping") or "completion" in first:
         return anthropic.assemble(pieces)
     if not _EVENTS.isdisjoint(first):  # Nova
         return assemble_converse(_unwrapped(pieces))

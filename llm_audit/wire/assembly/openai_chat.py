@@ -52,9 +52,9 @@ def _add_fields(body: dict[str, Any], chunk: Mapping[str, Any]) -> None:
         if key in _FIRST_STANDS:
             body[key] = old or value
         elif key != "usage" and isinstance(value, dict) and isinstance(old, dict):
-            body[key] = {**old, **value}
+            old.update(value)
         else:
-            body[key] = value
+            body[key] = dict(value) if isinstance(value, dict) else value
 
 
 def _add_choice(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -> None:

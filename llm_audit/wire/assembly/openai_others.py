@@ -76,7 +76,7 @@ def assemble_run(events: Iterable[Event]) -> Assembled:
                 elif isinstance(delta := data.get("delta"), dict):
                     grow(item, delta)
     listed = {name: joined(list(items.values())) for name, items in others.items() if items}
-    finished = run.get("status") not in {None, "queued", "in_progress"}
+    finished = run.get("status") not in (None, "queued", "in_progress")
     return Assembled({**run, **listed}, complete, finished, error)
 
 

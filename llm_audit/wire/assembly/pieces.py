@@ -125,8 +125,9 @@ def _grown(old: Any, value: Any, level: int) -> Any:
                 old = _extended(
                     Items(), [{"type": "text", "text": text}] if text else [], level + 1
                 )
-            if isinstance(old, Items):
-                return _extended(old, value, level + 1)
+            if isinstance(old, list):
+                whole = old if isinstance(old, Items) else _extended(Items(), old, level + 1)
+                return _extended(whole, value, level + 1)
     return value
 
 
@@ -176,4 +177,4 @@ def _differ(one: Any, other: Any) -> bool:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    return bool((str(one) if isinstance(one, Text) else one) == other)
+    return bool(one == other)  # what is a Text has come in pieces, so it is none that stands

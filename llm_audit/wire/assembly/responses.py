@@ -33,13 +33,13 @@ def assemble(events: Iterable[Event]) -> Assembled:
     for name, data in events:
         if not isinstance(data, dict):
             continue
-        kind = data.get("type") or name
+        kind = str(data.get("type") or name)
         if isinstance(whole := data.get("response"), dict):
             response = whole
             complete = complete or kind in _LAST
         elif kind == "error" or "error" in data:
             error = data.get("error") or data
-        elif isinstance(kind, str):
+        else:
             _add(output, kind.removeprefix("response."), data)
     if output and not (complete and response.get("output")):
         items = [joined(output[index]) for index in sorted(output)]

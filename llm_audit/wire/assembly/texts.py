@@ -25,7 +25,7 @@ def assemble_watsonx(events: Iterable[Event]) -> Assembled:
                 result.update({k: v for k, v in piece.items() if k != _TEXT and v is not None})
     if result:
         body["results"] = [joined(result)]
-    ended = result.get("stop_reason") not in {None, "not_finished", "NOT_FINISHED"}
+    ended = result.get("stop_reason") not in (None, "not_finished", "NOT_FINISHED")
     return Assembled(body, complete=ended, finished=ended, error=error)
 
 

@@ -26,6 +26,7 @@ class Exchange(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
+        """Whether it was answered in pieces."""
         return self.call["stream_format"] is not None
 
 

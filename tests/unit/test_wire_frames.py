@@ -18,7 +18,9 @@ from llm_audit.wire.event_stream import of_event_stream
 from llm_audit.wire.frames import DONE, Frames, of_array, of_lines, of_sse
 
 DATA = st.dictionaries(st.text(max_size=3), st.text(max_size=8) | st.integers(), max_size=3)
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=5).map(str.strip)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=5).map(
+    str.strip
+)
 EVENTS = st.lists(st.tuples(NAMES, DATA), max_size=4)
 READERS: list[Callable[[bytes], Frames]] = [of_sse, of_lines, of_array, of_event_stream]
 
@@ -117,7 +119,10 @@ def test_messages_of_an_aws_event_stream() -> None:
             (7, b"\0\x01b"),
         )
     )
-    for headers, name in ((values + b"\x0b:event-type\x07\0\x01x", "x"), (values + b"\x01a\x63", "")):
+    for headers, name in (
+        (values + b"\x0b:event-type\x07\0\x01x", "x"),
+        (values + b"\x01a\x63", ""),
+    ):
         prelude = (16 + len(headers) + 2).to_bytes(4) + len(headers).to_bytes(4)
         prelude += zlib.crc32(prelude).to_bytes(4)
         message = prelude + headers + b"{}"

@@ -1,0 +1,455 @@
+"""What was on the wire of real calls is read as what it was, whole or broken off."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bson
+import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
+from patience import LONG
+from recorded_traffic import TRAFFIC
+from wire_traffic import Exchange, exchanges
+
+from llm_audit import request_of
+from llm_audit.encoding.encode import encode
+from llm_audit.providers.response import read_response
+from llm_audit.providers.shapes import ANY, SHAPE_BY_API, shape_of
+from llm_audit.wire.answers import Answer, read_answer
+from llm_audit.wire.frames import DONE
+from llm_audit.wire.requests import read_request
+
+pytestmark = pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
+CUTS = 40 if LONG else 4  # of each stream
+# Of what was recorded, these call no model: they count, or make what a later call refers to.
+NO_CALLS = {
+    ("DELETE", "cachedContents"): 1,
+    ("GET", "assistants"): 2,
+    ("POST", "assistants"): 7,
+    ("POST", "cachedContents"): 1,
+    ("POST", "count-tokens"): 6,
+    ("POST", "count_tokens"): 5,
+    ("POST", "countTokens"): 4,
+    ("POST", "input_tokens"): 2,
+    ("POST", "messages"): 7,  # put into a thread
+    ("POST", "threads"): 7,
+}
+
+
+@pytest.fixture(scope="module")
+def recorded() -> list[Exchange]:
+    return list(exchanges())
+
+
+@pytest.fixture(scope="module")
+def streams(recorded: list[Exchange]) -> list[tuple[Exchange, Answer]]:
+    return [(one, read(one)) for one in recorded if one.is_stream and one.asked]
+
+
+def read(one: Exchange, body: bytes | None = None) -> Answer:
+    assert one.asked is not None
+    return read_answer(one.asked, one.answer if body is None else body, one.content_type)
+
+
+def test_every_call_of_a_model_is_found(recorded: list[Exchange]) -> None:
+    """What is none is listed with what it is; a result that is fetched later is told apart."""
+    missed = Counter(
+        (one.call["method"], last_word(one.call["endpoint"])) for one in recorded if not one.asked
+    )
+    results = [one for one in recorded if one.asked and one.asked.result_of]
+
+    assert missed == NO_CALLS
+    assert {one.call["method"] for one in results} == {"GET"}
+    assert len(results) == 19
+    assert all(str(one.asked.result_of) in one.call["url"] for one in results if one.asked)
+
+
+def last_word(endpoint: str) -> str:
+    parts = [part for part in endpoint.replace(":", "/").split("/") if "{" not in part]
+    return parts[-1]
+
+
+def test_every_request_is_given_back(recorded: list[Exchange]) -> None:
+    """From the fields of its document, through BSON, a request is equal to what was sent."""
+    for one in recorded:
+        if one.asked and not one.asked.result_of and one.request:
+            fields = read_request(one.asked, one.request, "application/json")
+            endpoint = one.call["url"].partition("?")[0]
+            encoded = encode({**fields, "endpoint": endpoint}, 2**30, 2**30)
+            document = bson.decode(encoded.raw)
+            document["encoding_notes"] = [*fields.get("encoding_notes", ()), *encoded.notes]
+            sent = one.call["request"]
+            assert request_of(document) == (one.call["request_text"] if sent is None else sent), (
+                one.call["id"]
+            )
+
+
+def test_what_a_call_asks_is_in_its_fields(recorded: list[Exchange]) -> None:
+    """What is said to a model is in messages or input; its name, tools and temperature, too."""
+    for one in recorded:
+        body = one.call["request"]
+        if body and one.asked and not one.asked.result_of and one.asked.api.api != "openai.runs":
+            fields = read_request(one.asked, one.request)
+            assert {"messages", "input"} & fields.keys() or body["input"] == [], one.call["id"]
+            assert (
+                "model" in fields or "/v1/predictions" in one.call["url"] or (not one.call["model"])
+            ), one.call["id"]
+            for field, name in (("tools", "tools"), ("tools", "functions"), ("temperature",) * 2):
+                if isinstance(given := body.get(name), list | float) and given:
+                    assert fields[field] == given, (one.call["id"], name)
+
+
+def test_every_answer_in_one_piece_is_as_it_came(recorded: list[Exchange]) -> None:
+    """JSON of any status; and its shape is that of the row."""
+    for one in recorded:
+        if one.asked and not one.is_stream and one.call["response"] is not None:
+            answer = read(one)
+            assert answer == Answer(one.call["response"], complete=True, finished=True)
+            shape = shape_of(answer.response)
+            row = one.asked.api.api
+            if one.call["status"] < 400 and row in SHAPE_BY_API and shape is not ANY:
+                assert shape.api == row, one.call["id"]
+
+
+def test_every_stream_is_whole(streams: list[tuple[Exchange, Answer]]) -> None:
+    """It has the mark of its end; three of Writer's have none, two of Groq's end with an error."""
+    ends = Counter((answer.complete, answer.finished, bool(answer.error)) for _, answer in streams)
+
+    assert len(streams) == 115
+    assert ends == {
+        (True, True, False): 108,
+        (True, True, True): 1,  # OpenRouter
+        (False, True, False): 4,
+        (False, False, True): 2,
+    }
+    assert not any(answer.notes for _, answer in streams)
+
+
+def test_every_stream_says_what_its_pieces_said(streams: list[tuple[Exchange, Answer]]) -> None:
+    """Put together by other means, each says the same."""
+    for one, answer in streams:
+        assert one.asked is not None
+        said = list(facts_of(one, answer.response))
+        assert said == list(PIECES[one.asked.api.api](pieces_of(one))), one.call["id"]
+        assert any(said), one.call["id"]
+
+
+def test_a_stream_is_recorded_like_an_answer_in_one_piece(
+    streams: list[tuple[Exchange, Answer]],
+) -> None:
+    """Its API is known, and it has a message, tool calls or an error."""
+    for one, answer in streams:
+        fields = read_response(answer.response)
+        assert one.asked is not None
+        if one.asked.api.api != "openai.runs":
+            assert "api" in fields, one.call["id"]
+            assert "response_message" in fields or "error_message" in fields, one.call["id"]
+
+
+def test_openais_client_puts_the_same_together(streams: list[tuple[Exchange, Answer]]) -> None:
+    """Where it can: what it leaves in pieces, or joins that is no text, is left out."""
+    compared = 0
+    for one, answer in streams:
+        assert one.asked is not None
+        if one.asked.api.api != "openai.chat":
+            continue
+        state: Any = ChatCompletionStreamState()
+        try:
+            for piece in pieces_of(one):
+                if piece.get("choices") is not None and "error" not in piece:
+                    state.handle_chunk(ChatCompletionChunk.construct(**piece))
+        except (
+            AssertionError,
+            AttributeError,
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+            UserWarning,
+        ):
+            continue  # pieces that its client cannot take, such as lists for texts
+        whole = state.current_completion_snapshot.to_dict()
+        for theirs, ours in zip(whole["choices"], answer.response["choices"], strict=True):
+            assert as_theirs(ours["message"]) == as_theirs(theirs["message"]), one.call["id"]
+            assert ours.get("finish_reason") == theirs.get("finish_reason")
+        compared += 1
+    assert compared >= 30
+
+
+def as_theirs(message: dict[str, Any]) -> dict[str, Any]:
+    """Return what both say alike: OpenAI's client joins roles and formats, and keeps indexes."""
+    said = {
+        name: message.get(name) or None
+        for name in ("content", "refusal", "reasoning", "reasoning_content", "tool_calls")
+    }
+    calls = said["tool_calls"] or []
+    said["tool_calls"] = [
+        (call.get("id"), call["function"].get("name"), call["function"].get("arguments"))
+        for call in calls
+    ]
+    return said
+
+
+def test_anthropics_client_puts_the_same_together(
+    streams: list[tuple[Exchange, Answer]],
+) -> None:
+    """What its client makes of a message's events is the message."""
+    for one, answer in streams:
+        assert one.asked is not None
+        if one.asked.api.api != "anthropic.messages":
+            continue
+        snapshot: Any = None
+        buffers: dict[int, bytes] = {}
+        for piece in pieces_of(one):
+            if piece["type"] != "ping":
+                snapshot = accumulate_event(
+                    event=piece, current_snapshot=snapshot, json_bufs=buffers
+                )
+        theirs = snapshot.to_dict(warnings=False)
+        ours = answer.response
+        assert ours["content"] == [
+            {k: v for k, v in block.items() if k != "parsed_output"} for block in theirs["content"]
+        ]
+        for name in ("id", "model", "role", "stop_reason", "stop_sequence", "type"):
+            assert ours[name] == theirs[name]
+        assert (
+            ours["usage"].items()
+            >= {name: value for name, value in theirs["usage"].items() if value is not None}.items()
+        )
+
+
+def test_a_stream_broken_off_anywhere(streams: list[tuple[Exchange, Answer]]) -> None:
+    """What came of it is read, and its texts are beginnings of those of the whole."""
+    drawn = random.Random(14)
+    for one, answer in streams:
+        whole = dict(texts_in(answer.response))
+        for _ in range(CUTS):
+            cut = drawn.randrange(len(one.answer))
+            some = read(one, one.answer[:cut])
+            assert not some.complete or answer.complete, (one.call["id"], cut)
+            for path, text in texts_in(some.response):
+                full = whole.get(path)
+                if path[-1] in GROWING and isinstance(full, str):
+                    assert full.startswith(text), (one.call["id"], cut, path)
+
+
+GROWING = {"content", "text", "arguments", "reasoning", "reasoning_content", "thinking"}
+GROWING |= {"refusal", "generated_text", "outputText", "response", "value", "tool_plan"}
+
+
+def texts_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from texts_in(inner, (*path, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from texts_in(inner, (*path, number))
+
+
+# The same put together by other means: plainly, and only what matters of it.
+
+
+def pieces_of(one: Exchange) -> list[Any]:
+    """Return the JSON of a stream's pieces."""
+    if one.call.get("eventstream"):
+        return [
+            {event["event_type"]: event["payload"].get("bytes_decoded", event["payload"])}
+            for event in one.call["eventstream"]
+        ]
+    lines = [line.rstrip("\r") for line in one.call["sse"].split("\n")]
+    if one.call["stream_format"] == "ndjson":
+        return [json.loads(line) for line in lines if line.strip()]
+    data = [line[5:].strip() for line in lines if line.startswith("data:")]
+    return [json.loads(text) for text in data if text != DONE]
+
+
+def of_chat(pieces: list[Any]) -> Iterator[Any]:
+    choices = [choice for piece in pieces for choice in piece.get("choices") or ()]
+    deltas = [choice.get("delta") or {} for choice in choices]
+    yield "".join(text(delta.get("content")) for delta in deltas)
+    yield "".join(choice.get("text") or "" for choice in choices) or "".join(
+        piece.get("value", "") for piece in pieces
+    )
+    for name in ("refusal", "reasoning", "reasoning_content"):
+        yield "".join(delta.get(name) or "" for delta in deltas)
+    calls = [call for delta in deltas for call in delta.get("tool_calls") or ()]
+    yield [call["id"] for call in calls if call.get("id")]
+    yield "".join((call.get("function") or {}).get("arguments") or "" for call in calls)
+    reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+    yield reasons[-1] if reasons else None
+    usages = [piece["usage"] for piece in pieces if piece.get("usage")]
+    yield usages[-1] if usages else None
+
+
+def text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(text(part.get("text") or part.get("thinking")) for part in content)
+    return content or ""
+
+
+def facts_of_chat(response: Any) -> Iterator[Any]:
+    choice = response["choices"][0] if response["choices"] else {}
+    message = choice.get("message") or {}
+    yield text(message.get("content"))
+    yield choice.get("text") or ""
+    for name in ("refusal", "reasoning", "reasoning_content"):
+        yield message.get(name) or ""
+    calls = message.get("tool_calls") or []
+    yield [call["id"] for call in calls if call.get("id")]
+    yield "".join(call["function"].get("arguments") or "" for call in calls)
+    yield choice.get("finish_reason")
+    yield response.get("usage")
+
+
+def of_responses(pieces: list[Any]) -> Iterator[Any]:
+    yield pieces[-1]["response"]
+
+
+def of_messages(pieces: list[Any]) -> Iterator[Any]:
+    deltas = [piece["delta"] for piece in pieces if piece["type"] == "content_block_delta"]
+    for name in ("text", "thinking", "signature"):
+        yield "".join(delta.get(name, "") for delta in deltas)
+    starts = [piece["content_block"] for piece in pieces if piece["type"] == "content_block_start"]
+    yield [(block["type"], block.get("id"), block.get("name")) for block in starts]
+    inputs: dict[int, str] = {}
+    for piece in pieces:
+        if "partial_json" in (piece.get("delta") or {}):
+            inputs[piece["index"]] = inputs.get(piece["index"], "") + piece["delta"]["partial_json"]
+    yield [json.loads(written or "{}") for written in inputs.values()]
+    ending = next(piece for piece in pieces if piece["type"] == "message_delta")
+    yield ending["delta"]["stop_reason"], ending["usage"]["output_tokens"]
+
+
+def facts_of_messages(response: Any) -> Iterator[Any]:
+    blocks = response["content"]
+    for name in ("text", "thinking", "signature"):
+        yield "".join(block.get(name) or "" for block in blocks)
+    yield [(block["type"], block.get("id"), block.get("name")) for block in blocks]
+    yield [block["input"] for block in blocks if "input" in block]
+    yield response["stop_reason"], response["usage"]["output_tokens"]
+
+
+def of_gemini(pieces: list[Any]) -> Iterator[Any]:
+    candidates = [one for piece in pieces for one in piece.get("candidates") or ()]
+    parts = [part for one in candidates for part in (one.get("content") or {}).get("parts") or ()]
+    for thought in (False, True):
+        yield "".join(p.get("text", "") for p in parts if bool(p.get("thought")) == thought)
+    yield [part["functionCall"] for part in parts if "functionCall" in part]
+    yield [part["thoughtSignature"] for part in parts if "thoughtSignature" in part]
+    yield [part for part in parts if not {"text", "functionCall", "thoughtSignature"} & part.keys()]
+    yield pieces[-1].get("usageMetadata")
+    yield [one["finishReason"] for one in candidates if "finishReason" in one][-1:]
+
+
+def of_cohere_v2(pieces: list[Any]) -> Iterator[Any]:
+    messages = [(piece.get("delta") or {}).get("message") or {} for piece in pieces]
+    yield "".join(message.get("tool_plan", "") for message in messages)
+    yield "".join(
+        message["content"].get("text", "")
+        for message in messages
+        if isinstance(message.get("content"), dict)
+    )
+    calls = [m["tool_calls"] for m in messages if isinstance(m.get("tool_calls"), dict)]
+    yield [call["id"] for call in calls if "id" in call]
+    yield "".join(call["function"]["arguments"] for call in calls)
+    yield pieces[-1]["delta"]
+
+
+def facts_of_cohere_v2(response: Any) -> Iterator[Any]:
+    message = response["message"]
+    yield message.get("tool_plan", "")
+    yield "".join(part.get("text", "") for part in message.get("content", ()))
+    yield [call["id"] for call in message.get("tool_calls", ())]
+    yield "".join(call["function"]["arguments"] for call in message.get("tool_calls", ()))
+    yield {name: response[name] for name in ("finish_reason", "usage")}
+
+
+def of_ollama(pieces: list[Any]) -> Iterator[Any]:
+    yield "".join((piece.get("message") or {}).get("content", "") for piece in pieces)
+    yield "".join(piece.get("response", "") for piece in pieces)
+    yield pieces[-1]["done"], pieces[-1]["eval_count"]
+
+
+def of_converse(pieces: list[Any]) -> Iterator[Any]:
+    deltas = [piece["contentBlockDelta"] for piece in pieces if "contentBlockDelta" in piece]
+    yield "".join(one["delta"].get("text", "") for one in deltas)
+    yield "".join(one["delta"].get("reasoningContent", {}).get("text", "") for one in deltas)
+    starts = [piece["contentBlockStart"] for piece in pieces if "contentBlockStart" in piece]
+    yield [start["start"]["toolUse"]["name"] for start in starts if "toolUse" in start["start"]]
+    inputs = "".join(one["delta"].get("toolUse", {}).get("input", "") for one in deltas)
+    yield len(inputs) > 0
+    yield next(piece["messageStop"]["stopReason"] for piece in pieces if "messageStop" in piece)
+    metadata = pieces[-1]["metadata"]
+    yield metadata["metrics"], metadata.get("usage")
+
+
+def facts_of_converse(response: Any) -> Iterator[Any]:
+    blocks = response["output"]["message"]["content"]
+    reasons = [block.get("reasoningContent", {}).get("reasoningText", {}) for block in blocks]
+    yield "".join(block.get("text", "") for block in blocks)
+    yield "".join(reason.get("text", "") for reason in reasons)
+    yield [block["toolUse"]["name"] for block in blocks if "toolUse" in block]
+    yield any(block["toolUse"]["input"] for block in blocks if "toolUse" in block)
+    yield response["stopReason"]
+    yield response["metrics"], response.get("usage")
+
+
+def of_titan(pieces: list[Any]) -> Iterator[Any]:
+    yield "".join(piece["chunk"]["outputText"] for piece in pieces)
+    yield pieces[0]["chunk"]["inputTextTokenCount"]
+
+
+def of_run(pieces: list[Any]) -> Iterator[Any]:
+    runs = [piece for piece in pieces if piece["object"] == "thread.run"]
+    yield runs[-1]
+    yield "".join(
+        part["text"].get("value", "")
+        for piece in pieces
+        if piece["object"] == "thread.message.delta"
+        for part in piece["delta"]["content"]
+    )
+
+
+def facts_of_run(response: Any) -> Iterator[Any]:
+    yield {k: v for k, v in response.items() if k not in {"messages", "steps"}}
+    yield "".join(
+        part["text"]["value"] for message in response["messages"] for part in message["content"]
+    )
+
+
+PIECES: dict[str, Callable[[list[Any]], Iterator[Any]]] = {
+    **dict.fromkeys(("openai.chat", "openai.completions"), of_chat),
+    "openai.responses": of_responses,
+    "openai.runs": of_run,
+    "anthropic.messages": of_messages,
+    "google.generate_content": of_gemini,
+    "cohere.chat": of_cohere_v2,
+    "cohere.v1": lambda pieces: iter([pieces[-1]["response"]]),
+    **dict.fromkeys(("ollama.chat", "ollama.generate"), of_ollama),
+    "bedrock.converse": of_converse,
+    "bedrock.invoke": of_titan,
+}
+FACTS: dict[str, Callable[[Any], Iterator[Any]]] = {
+    **dict.fromkeys(("openai.chat", "openai.completions"), facts_of_chat),
+    "openai.runs": facts_of_run,
+    "anthropic.messages": facts_of_messages,
+    "google.generate_content": lambda response: of_gemini([response]),
+    "cohere.chat": facts_of_cohere_v2,
+    **dict.fromkeys(("ollama.chat", "ollama.generate"), lambda response: of_ollama([response])),
+    "bedrock.converse": facts_of_converse,
+    "bedrock.invoke": lambda body: iter(
+        [body["results"][0]["outputText"], body["inputTextTokenCount"]]
+    ),
+}
+
+
+def facts_of(one: Exchange, response: Any) -> Iterator[Any]:
+    """Return the same of what was put together; Responses and Cohere's v1 have a whole one."""
+    assert one.asked is not None
+    return FACTS.get(one.asked.api.api, lambda whole: iter([whole]))(response)

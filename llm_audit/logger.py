@@ -5,7 +5,6 @@ the call's id, a `str`, and may be awaited.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from types import TracebackType
 from typing import Any, Never
 
@@ -14,7 +13,6 @@ from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import Stay, current_context
 from llm_audit.encoding.absent import is_absent
 from llm_audit.given import scores
-from llm_audit.recorder.exits import at_end
 from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
 from llm_audit.runtime import clock
@@ -309,10 +307,7 @@ class LLMLogger:
         Returns:
             How many calls were ended.
         """
-        call_ids = recording.unended(attempt_id)
-        for call_id in call_ids:
-            recording.end_unfinished(call_id, error, ended_by)
-        return len(call_ids)
+        return recording.end_open_calls(attempt_id, error, ended_by)
 
 
 class LoggedCall:
@@ -373,7 +368,3 @@ class LoggedCall:
         """Do what `__exit__` does."""
         self.__exit__(kind, error, trace)
         await self._call_id
-
-
-# Registered after the recorder's own, so it runs before: what is still open is journaled first.
-at_end("open calls", partial(LLMLogger.end_open_calls, None, ended_by="process_exit"))

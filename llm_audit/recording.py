@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from llm_audit import gate, misspelt
@@ -12,6 +13,7 @@ from llm_audit.errors import ConfigurationError, UsageError
 from llm_audit.given import arguments, failures, outcomes
 from llm_audit.ids import call_id_of, new_call_id
 from llm_audit.recorder.captured import end_dropped
+from llm_audit.recorder.exits import at_end
 from llm_audit.recorder.process import let_go, open_calls, recorder, recorder_of
 from llm_audit.recorder.started_here import note_start
 from llm_audit.references import CallReference
@@ -155,14 +157,25 @@ def _end_of(
     return {"said": said, "asked": asked} if later else fields
 
 
-def unended(attempt_id: str | None) -> list[str]:
-    """Return the calls that one attempt of a task left open; every open call for None."""
+def end_open_calls(
+    attempt_id: str | None, error: BaseException | None, ended_by: str | None
+) -> int:
+    """End what one attempt of a task left open, and return how many calls that were.
+
+    Args:
+        attempt_id: The attempt; None for every open call of the process.
+        error: As of `end_unfinished`.
+        ended_by: The same.
+    """
     try:
         end_dropped()
-        return open_calls().unended(attempt_id)
+        call_ids = open_calls().unended(attempt_id)
     except BaseException:
         let_go()
         raise
+    for call_id in call_ids:
+        end_unfinished(call_id, error, ended_by)
+    return len(call_ids)
 
 
 def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
@@ -229,3 +242,7 @@ def trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> 
     if parent_call_id is not None or context.shared is None:
         return parent_call_id or call_id
     return context.shared.named_after(call_id)
+
+
+# Registered after the recorder's own, so it runs before: what is still open is journaled first.
+at_end("open calls", partial(end_open_calls, None, None, "process_exit"))

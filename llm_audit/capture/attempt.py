@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import weakref
 from collections.abc import Mapping
 from enum import Enum
@@ -107,7 +108,7 @@ class Attempt:
 
         The garbage collector calls this wherever it happens to run.
         """
-        if self._open:
+        if self._open and not sys.is_finalizing():
             self._dropped_ns = clock.monotonic_ns()
             Captured.dropped.append(lambda: self.ends(How.DROPPED))
 
@@ -172,6 +173,8 @@ class Attempt:
         return body, (f"response: {self._size} bytes, of which the first {len(body)} are kept",)
 
     def _end(self, how: How | None, error: BaseException | None) -> None:
+        if sys.is_finalizing():  # what was open has been ended when the process did
+            return
         try:
             self._open.pop()
         except IndexError:

@@ -55,13 +55,12 @@ def checked(
     fields: dict[str, Any] = {}
     for name, value in given.items():
         if value is not None:
-            usual, careful = _ARGUMENTS[name]
+            usual, most, careful = _ARGUMENTS[name]
             kind = type(value)
             if kind is usual and value:
                 fields[name] = value
-                if (kind is str and len(value) > NAME_MAX and name not in _TEXTS) or (
-                    kind is float and value - value != 0  # it counts nothing
-                ):
+                # a number that is none counts nothing
+                if most and (len(value) > most if kind is str else value - value != 0):
                     _doubt(name, doubts)
                 continue
             if kind not in PLAIN and is_absent(value):
@@ -279,22 +278,24 @@ def _name(_: str, value: object, __: dict[str, Any]) -> str | None:
     return text(value) or None
 
 
-_TEXTS = frozenset({"input", "system_prompt", "tool_choice"})  # of any length
-# Each argument's usual type, of which it is stored as it is unless it is empty or, as a name, too
-# long; and what makes of everything else what is stored, or None.
-_ARGUMENTS: dict[str, tuple[type, Callable[[str, Any, dict[str, Any]], Any]]] = {
-    "call_type": (LLMCallTypeEnum, call_type),
-    **dict.fromkeys(("provider", "model", "captured_by"), (str, _name)),
-    **dict.fromkeys(("messages", "tools"), (list, array)),
-    **dict.fromkeys(_TEXTS, (str, anything)),
-    **dict.fromkeys(("response_message", "response", "tokens"), (dict, anything)),
-    **dict.fromkeys(("estimated_cost", "status", "error"), (NoneType, anything)),
-    **dict.fromkeys(("trace_id", "session_id", "user_id", "company_id"), (str, _identifier)),
-    **dict.fromkeys(("parent_call_id", "review_id", "task_id"), (str, _identifier)),
-    "tags": (NoneType, tags),
-    "metadata": (dict, metadata),
-    "temperature": (float, number),
-    "max_tokens": (int, whole_number),
-    **dict.fromkeys(("finish_reason", "response_model", "response_id"), (str, _name)),
-    "time_to_first_token_ms": (float, milliseconds),
+_A_NUMBER = 1  # and not NaN
+# Each argument's usual type, of which it is stored as it is unless it is empty; what it has to be,
+# so long, a number, or anything for 0; and what makes of all else what is stored, or None.
+_ARGUMENTS: dict[str, tuple[type, int, Callable[[str, Any, dict[str, Any]], Any]]] = {
+    "call_type": (LLMCallTypeEnum, 0, call_type),
+    **dict.fromkeys(("provider", "model", "captured_by"), (str, NAME_MAX, _name)),
+    **dict.fromkeys(("messages", "tools"), (list, 0, array)),
+    **dict.fromkeys(("input", "system_prompt", "tool_choice"), (str, 0, anything)),
+    **dict.fromkeys(("response_message", "response", "tokens"), (dict, 0, anything)),
+    **dict.fromkeys(("estimated_cost", "status", "error"), (NoneType, 0, anything)),
+    **dict.fromkeys(("trace_id", "session_id", "user_id"), (str, NAME_MAX, _identifier)),
+    **dict.fromkeys(("company_id", "parent_call_id"), (str, NAME_MAX, _identifier)),
+    **dict.fromkeys(("review_id", "task_id"), (str, NAME_MAX, _identifier)),
+    "tags": (NoneType, 0, tags),
+    "metadata": (dict, 0, metadata),
+    "temperature": (float, _A_NUMBER, number),
+    "max_tokens": (int, 0, whole_number),
+    **dict.fromkeys(("finish_reason", "response_model"), (str, NAME_MAX, _name)),
+    "response_id": (str, NAME_MAX, _name),
+    "time_to_first_token_ms": (float, _A_NUMBER, milliseconds),
 }

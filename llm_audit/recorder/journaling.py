@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from llm_audit import gate
 from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain, with_bytes
@@ -43,16 +43,7 @@ _MAX_BYTES = {
 }
 
 
-class _Given(NamedTuple):
-    """What `record` was given."""
-
-    op: str
-    call_id: str
-    key: int
-    fields: dict[str, Any]
-    notes: Sequence[str]
-    of: OpenCall | None
-    doubtful: bool
+_Given = tuple[str, str, int, dict[str, Any], Sequence[str], OpenCall | None, bool]  # to `record`
 
 
 class Journaling:
@@ -117,7 +108,7 @@ class Journaling:
                 op, notes = STANDS_FOR[op], (*notes, *changes)
                 self.record(op, call_id, key, fields, notes, of=of, doubtful=not gate.fits(fields))
                 return
-            given = _Given(op, call_id, key, fields, notes, of, doubtful)
+            given = op, call_id, key, fields, notes, of, doubtful
             self._append(pack(op, call_id, key, doc, notes=notes), None, given)
             return
         max_bytes = _MAX_BYTES.get(op, OUTCOME_MAX_BYTES)
@@ -150,9 +141,9 @@ class Journaling:
                 of.redacted = redacted
                 of.provider, of.model = rewriting.asked
         record = pack(op, call_id, key, doc, notes=told, blobs=names, redacted=redacted)
-        self._append(record, lost, _Given(op, call_id, key, fields, notes, of, doubtful))
+        self._append(record, lost, (op, call_id, key, fields, notes, of, doubtful))
 
-    def _append(self, record: bytearray, lost: str | None, given: "_Given") -> None:
+    def _append(self, record: bytearray, lost: str | None, given: _Given) -> None:
         """Append a record, or hand on what it was made of.
 
         Args:

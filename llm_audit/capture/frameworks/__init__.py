@@ -5,6 +5,6 @@ it. Recorded here is only what never reaches a wire: steps of tools and agents, 
 cache, models in this process.
 """
 
-from llm_audit.capture.frameworks import langchain, langgraph
+from llm_audit.capture.frameworks import langchain, langgraph, openai_agents
 
-HOOKS = (*langchain.HOOKS, *langgraph.HOOKS)
+HOOKS = (*langchain.HOOKS, *langgraph.HOOKS, *openai_agents.HOOKS)

@@ -131,7 +131,8 @@ class Attempt:
             head.status,
             kind,
             None if self._is_decoded else head.headers.get("content-encoding"),
-            tuple(head.headers.items()),
+            # those of httpx know them as they came, and take twenty times as long to tell each
+            getattr(head.headers, "raw", None) or tuple(head.headers.items()),
             streamed=streamed,
             time_to_first_token_ms=waited if streamed and self._first_ns else None,
             ended_by=how.value if how else None,

@@ -29,7 +29,8 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "time_to_first_token_ms": (int, float),
     "failed": (dict,),
 }
-_LOOKED_AT = frozenset((*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms"))
+_NAMES = (*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms")
+_LOOKED_AT = frozenset((*_NAMES, *(name.encode() for name in _NAMES)))
 
 
 class Received(NamedTuple):
@@ -94,11 +95,11 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
 def _looked_at(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
     found = {}
     for given in headers:
-        name, value = (
-            one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in given
-        )
-        if (name := name.lower()) in _LOOKED_AT:
-            found[name] = value
+        if given[0].lower() in _LOOKED_AT:
+            name, value = (
+                one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in given
+            )
+            found[name.lower()] = value
     return found
 
 

@@ -12,6 +12,7 @@ from llm_audit.wire.apis import ROWS, Asked
 from llm_audit.wire.requests import read_request
 
 ROW_OF: Mapping[str, Api] = {row.api: row for row in reversed(ROWS)}
+_END_BYTES = 4_096
 _MODEL = re.compile(rb'"model"\s*:\s*"([\w.:/@+-]+)"')
 # What is told of a request beside its body.
 TYPES: Mapping[str, type] = {
@@ -61,7 +62,9 @@ def model_in(sent: Sent) -> str | None:
     asked, body = sent.asked, sent.body
     if asked.model is not None or body is None:
         return asked.model
-    if body.count(b'"model"') == 1 and (found := _MODEL.search(body)):
+    # to look through a long body takes as long as to read it, and clients put the model at an end
+    ends = body if len(body) <= 2 * _END_BYTES else body[:_END_BYTES] + body[-_END_BYTES:]
+    if ends.count(b'"model"') == 1 and (found := _MODEL.search(ends)):
         return found[1].decode()
     model = fields_of(told(sent), body).get("model")
     return model if isinstance(model, str) else None

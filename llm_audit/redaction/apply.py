@@ -89,16 +89,15 @@ class Redaction:
             return False  # the same happens where the document is rewritten, and is said there
         return clean
 
-    def are_clean_as_seen(self, doc: bytes, body: bytes) -> bool:
-        """Tell quickly whether what was seen on the wire may be stored as it is, without rules.
+    def is_clean_as_seen(self, doc: bytes, body: bytes, told: Mapping[str, Any]) -> bool:
+        """Tell quickly whether what was seen on the wire may be stored unread, without rules.
 
         Args:
             doc: What is known of it, as BSON.
             body: As it was seen.
+            told: What its headers say: `content_type`, `content_encoding` and `streamed`.
         """
-        if not self.for_secrets:
-            return True
-        return raw.is_clean(body) and not look.may_be_in(doc)
+        return not self.for_secrets or raw.is_clean(doc, body, told)
 
     def may_hold_secrets(self, doc: bytes) -> bool:
         """Tell quickly whether a document, as BSON, may hold secrets that are looked for."""

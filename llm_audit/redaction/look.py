@@ -16,12 +16,13 @@ from llm_audit.redaction import names
 from llm_audit.redaction.folding import folded
 
 # Both see a document in small letters, with \0 for the signs that end a name (as it does in BSON),
-# \1 for those before one in a URL, and ~ for what is not ASCII; bytes that disguises are made of in
-# UTF-8 are told apart.
+# \1 for those before one in a URL, \2 for a backslash, and ~ for what is not ASCII; bytes that
+# disguises are made of in UTF-8 are told apart.
 _PLAIN = bytearray(bytes(range(256)).lower())
 for _bytes, _sign in (
-    (b"\"'\\=", 0),
+    (b"\"'=", 0),
     (b"?&", 1),
+    (b"\\", 2),
     (bytes(range(128, 256)), ord("~")),
     (b"\xc2\xcd\xef\xf0\xf3", 28),
     (b"\x80", 29),
@@ -34,9 +35,9 @@ for _bytes, _sign in (
 _TO_PLAIN = bytes(_PLAIN)
 _DISGUISED = r"\x7f(?:\x1d\x1e|[\x1e\x1f])|\x1c[\x1d-\x1f~]"
 # What stands before a secret, and between the words of its name; in JSON a line end is two signs.
-_BEFORE = r"(?:[^0-9a-z]|\x00[nrtbf])"
-_BETWEEN = r"(?:[\s_.-]|\x00[nrtf])?"
-_ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?(?: {{0,4}}[\x00:>]|%3d)"
+_BEFORE = r"(?:[^0-9a-z]|\x02[nrtbf])"
+_BETWEEN = r"(?:[\s_.-]|\x02[nrtf])?"
+_ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?(?: {{0,4}}[\x00\x02:>]|%3d)"
 _NAMES = names.SECRET.replace("|token", "").replace(names.BETWEEN, _BETWEEN)
 _PIECES_OF_NAMES = (
     r"ss(?:w(?:or)?d|phrase|code)|pwd|cret|key|hori[sz]ation|ookie|credential|jwt|uth"
@@ -44,7 +45,7 @@ _PIECES_OF_NAMES = (
 )
 _OPTION = rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) "
 _IN_QUERY = r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00"
-_ESCAPED = r"\x00u00[2-7]"  # JSON that hides a sign: what is in it is seen once it is read
+_ESCAPED = r"\x02u00[2-7]"  # JSON that hides a sign: what is in it is seen once it is read
 LOOKS = (
     rf"{_BEFORE}[sr]k[_-][0-9a-z_-]{{8}}",
     r"gh[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pcsk_[0-9a-z]{4}",
@@ -52,12 +53,12 @@ LOOKS = (
     r"(?:hf|gsk|api_org|r8|fw|jina|e2b|v2_pt|v2_sk|ntn|glsa|glc|sbp|in_api|npm|whsec)_[0-9a-z]{16}",
     r"_v1_[0-9a-f]{16}|shp(?:at|[cp]a|ss)_[0-9a-f]{16}|dapi[0-9a-f]{32}",
     r"(?:xai|pplx|nvapi|tvly|csk|pypi|gocspx)-[0-9a-z_-]{16}|aiza[0-9a-z_-]{20}",
-    r"(?:a[ksb]i|acc)a[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+\x00*\.[0-9a-z_-]",
+    r"(?:a[ksb]i|acc)a[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+[\x00\x02]*\.[0-9a-z_-]",
     r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
-    rf"(?:ya29|hvs)\.[0-9a-z_-]{{8}}|{_BEFORE}sg\.[0-9a-z_-]{{16}}|slack\.com\x00?/services",
-    r":(?:\x00?/){2}(?:[^ /@\x00]*:[^ /]*|[^ /@\x00]{12,})@|bearer +[0-9a-z._~+/-]{8}",
+    rf"(?:ya29|hvs)\.[0-9a-z_-]{{8}}|{_BEFORE}sg\.[0-9a-z_-]{{16}}|slack\.com\x02*/services",
+    r":(?:\x02*/){2}(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@|bearer +[0-9a-z._~+/-]{8}",
     rf"(?:(?:{_NAMES})s?|token){_ENDING}|basic +[0-9a-z+/_-]{{6}}",
-    rf"headers\x00|{_BEFORE}auth\x00|com\x00?/api\x00?/webhooks",
+    rf"headers[\x00\x02]|{_BEFORE}auth[\x00\x02]|com\x02*/api\x02*/webhooks",
     *(_OPTION, _IN_QUERY, _ESCAPED),
 )
 # Each part begins with a few literals, the shortest of which says how much of all is compared: so
@@ -68,12 +69,13 @@ _SIEVE = (
         r"(?:as|[a-dfmnrt]t)-[0-9a-z_-]{10}|(?:ai|lx|pi|ly|px)-[0-9a-z_-]{16}",
         r"(?:hf|rg|r8|fw|na|2b|pt|tn|sa|lc|bp|pi|pm|ec)_[0-9a-z]{16}",
         r"(?:v1|at|[cp]a|ss)_[0-9a-f]{16}|-begin |e-secret-key|:aa[0-9a-z_-]{30}",
-        r"(?:://|:\x00/\x00?/|:/\x00/)(?:[^ /@\x00]*:[^ /]*|[^ /@\x00]{12,})@",
+        r"(?:://|:\x02+/\x02*/|:/\x02/)(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@",
         _ESCAPED,
     ),
     (
         rf"(?:(?:{_PIECES_OF_NAMES})s?|oken){_ENDING}",
-        r"asic +[0-9a-z+/_-]{6}|rer +[0-9a-z._~+/-]{8}|eaders\x00|bhooks|ack\.com\x00?/services",
+        r"asic +[0-9a-z+/_-]{6}|rer +[0-9a-z._~+/-]{8}|eaders[\x00\x02]|bhooks",
+        r"ack\.com\x02*/services",
         r"iza[0-9a-z_-]{20}|(?:[ksb]i|cc)a[0-9a-z]{12}|bsk[0-9a-z+/]{40}|eyj[0-9a-z_-]",
         r"dapi[0-9a-f]{32}|(?:a29|hvs|sg)\.[0-9a-z_-]{8}",
     ),
@@ -81,7 +83,7 @@ _SIEVE = (
 )
 
 
-def _looks_for(*expressions: str) -> Callable[[str], bool]:
+def looks_for(*expressions: str) -> Callable[[str], bool]:
     """Return what tells whether a text has a match of one of these."""
     schema = core_schema.str_schema(pattern="|".join(expressions), regex_engine="rust-regex")
     return SchemaValidator(schema).isinstance_python
@@ -93,14 +95,18 @@ _DISGUISE = re.compile(
     "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2460-\u24ea\U0001d400-\U0001d7ff\U000e0000-\U000e0fff]"
 )
 _SHORT_BYTES = 1_000  # of which one slow look takes no longer than the quick ones
-_has_signs, _has_words, _has_letters = (_looks_for(*part) for part in _SIEVE)
-holds_secret = _looks_for(*LOOKS)
-_holds_any = _looks_for(*LOOKS, _DISGUISED)
+_has_signs, _has_words, _has_letters = (looks_for(*part) for part in _SIEVE)
+holds_secret = looks_for(*LOOKS)
+_holds_any = looks_for(*LOOKS, _DISGUISED)
 
 
 def may_be_in(raw: bytes) -> bool:
     """Tell quickly whether bytes, a document as BSON or a text, may hold a secret or its name."""
-    text = raw.translate(_TO_PLAIN).decode("ascii")
+    return may_be_in_plain(plain(raw), raw)
+
+
+def may_be_in_plain(text: str, raw: bytes) -> bool:
+    """Tell the same of bytes that `plain` has made a text of."""
     if len(raw) > _SHORT_BYTES and not (_has_signs(text) or _has_words(text) or _has_letters(text)):
         return False
     return _holds_any(text) and (holds_secret(text) or _is_disguised(raw))

@@ -5,6 +5,6 @@ it. Recorded here is only what never reaches a wire: steps of tools and agents, 
 cache, models in this process.
 """
 
-from llm_audit.capture.frameworks import langchain, langgraph, openai_agents
+from llm_audit.capture.frameworks import langchain, langgraph, openai_agents, pydantic_ai
 
-HOOKS = (*langchain.HOOKS, *langgraph.HOOKS, *openai_agents.HOOKS)
+HOOKS = (*langchain.HOOKS, *langgraph.HOOKS, *openai_agents.HOOKS, *pydantic_ai.HOOKS)

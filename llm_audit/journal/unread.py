@@ -80,12 +80,15 @@ def made_of(record: Record, keep: Keep | None = None) -> Record:
     return Record(op, record.id, record.seq, record.key, doc, notes, names, record.redacted)
 
 
-def fields_of(op: str, told: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[str]]:
+def fields_of(
+    op: str, told: Mapping[str, Any], *, at_once: bool = False
+) -> tuple[dict[str, Any], Sequence[str]]:
     """Return the fields of what a record stands for, and what was changed in them.
 
     Args:
         op: SENT, ENDED or RECEIVED.
         told: What is in it.
+        at_once: Whether it has not been in a journal: then the user's own prices are asked.
     """
     if op == ENDED:
         return _end(told)
@@ -96,7 +99,7 @@ def fields_of(op: str, told: Mapping[str, Any]) -> tuple[dict[str, Any], Sequenc
     if op == SENT:
         found = sent.fields_of(seen, body)
     else:
-        ended_at = fields["completed_at"].replace(tzinfo=UTC)
+        ended_at = None if at_once else fields["completed_at"].replace(tzinfo=UTC)
         found = received.fields_of(seen, body or b"", fields.pop("asked"), ended_at)
     notes = found.pop("encoding_notes", ())
     return found | fields, notes

@@ -104,7 +104,7 @@ class Journaling:
         if op in TOLD_AS:
             doc = self._as_seen(op, fields) if lost is None else None
             if doc is None:
-                fields, changes = fields_of(op, fields)
+                fields, changes = fields_of(op, fields, at_once=True)
                 op, notes = STANDS_FOR[op], (*notes, *changes)
                 self.record(op, call_id, key, fields, notes, of=of, doubtful=not gate.fits(fields))
                 return

@@ -392,7 +392,7 @@ class Recorder:
             self.record(op, call_id, key, fields, notes, of=call)
             return
         if seen:
-            fields, changes = fields_of(RECEIVED, fields)
+            fields, changes = fields_of(RECEIVED, fields, at_once=True)
             notes = (*notes, *changes)
         self.record(OTHER, call_id, key, fields, notes)
 

@@ -14,6 +14,7 @@ from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import exchange
 from llm_audit.encoding.single_values import CODEC_OPTIONS
+from llm_audit.journal import records
 from llm_audit.journal.records import OWN, RECEIVED, SENT, START, Record
 from llm_audit.journal.segments.files import find_segments
 from llm_audit.recorder.journaling import Journaling
@@ -112,3 +113,141 @@ def test_recorded_calls_are_the_same_read_at_once_and_later(
             fields, same = read_later[0], read_at_once[0]
             different = [n for n in fields.keys() | same.keys() if fields.get(n) != same.get(n)]
             assert (different, read_later[1]) == ([], read_at_once[1]), name
+
+
+# What a request may be made of that is not journaled as it came
+
+
+URL = "https://api.openai.com/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "Where is the Louvre?"}]
+ANSWER = {
+    "model": "gpt-5-1",
+    "choices": [{"message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13},
+}
+
+
+def seen(request: Any = None, answer: Any = None, **given: Any) -> Seen:
+    """Return a call as it is seen; by default a plain one."""
+    asked_for = {"model": "gpt-5", "messages": MESSAGES} if request is None else request
+    body = asked_for if isinstance(asked_for, bytes) else json.dumps(asked_for).encode()
+    api = asked_by(URL, b'"messages"')
+    assert api
+    answered = ANSWER if answer is None else answer
+    came = answered if isinstance(answered, bytes) else json.dumps(answered).encode()
+    sent = exchange.Sent("httpx", api, URL, body, "application/json", "openai")
+    return sent, exchange.Received(api, came, 200, "application/json", **given)
+
+
+def test_what_a_rule_of_the_users_has_to_see_is_read_at_once(
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """So what it is for never is on the disk."""
+    with changed_settings(redact="email"):
+        recorded([seen({"model": "m", "messages": [{"role": "user", "content": "a@b.example"}]})])
+    assert operations() == [OWN, START]
+    assert llm_audit_records[-1].messages[0]["content"] == "[redacted:email]"
+    assert llm_audit_records[-1].redacted == {"email": 1}
+
+
+def test_what_only_this_process_can_price_is_read_here(llm_audit_records: RecordedCalls) -> None:
+    """Who adopts a journal does not know the user's own prices."""
+    with changed_settings(prices=lambda _: 0.5):
+        recorded([seen()])
+    assert operations() == [OWN, SENT]
+    assert llm_audit_records[-1].estimated_cost == 0.5
+
+
+def test_a_secret_is_replaced_before_it_is_journaled(llm_audit_records: RecordedCalls) -> None:
+    """In a request, in an answer, and in a stream that has it in pieces."""
+    key = "sk-proj-9sECRETmARK0123456789"
+    said = {"choices": [{"message": {"role": "assistant", "content": f"It is {key}."}}]}
+    pieces = [{"choices": [{"index": 0, "delta": {"content": one}}]} for one in f"It is {key}."]
+    stream = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces).encode()
+    recorded(
+        [
+            seen({"model": "m", "messages": [{"role": "user", "content": key}]}),
+            seen(answer=said),
+            seen(answer=stream, streamed=True),
+        ]
+    )
+    files = Path(get_settings().spool_dir).rglob("*.bson")
+    on_disk = b"".join(file.read_bytes() for file in files)
+    assert b"9sECRETmARK" not in on_disk
+    assert b"9sECRET" not in on_disk.replace(b'"', b"")
+    assert [call.redacted for call in llm_audit_records] == [{"provider_key": 1}] * 3
+
+
+@pytest.mark.usefixtures("in_production")
+def test_media_move_out_when_it_is_read() -> None:
+    """Long base64 goes to files beside the journal, each time the same."""
+    picture = base64.b64encode(bytes(range(256)) * 2_000).decode()
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}
+    message = {"role": "assistant", "content": "Here", "images": [part]}
+    [(start, own)] = recorded(
+        [
+            seen(
+                {"model": "m", "messages": [{"role": "user", "content": [part]}]},
+                {"choices": [{"message": message}]},
+            )
+        ]
+    )
+    assert operations() == [RECEIVED, SENT]
+    moved = start[0]["messages"][0]["content"][0]["image_url"]["url"]
+    assert (moved["kind"], moved["length"]) == ("str", len(picture) + 22)
+    assert "moved to GridFS" in start[1][0]
+    assert own[0]["response_message"]["images"][0]["image_url"]["url"] == moved
+    [folder] = Path(get_settings().spool_dir).glob("*/*-*")
+    files = {file.name for file in folder.glob("*.blob")}
+    assert files == {name for record in journaled() for name in record.blobs}
+    assert len(files) == 2
+    for segment in find_segments(folder):
+        read = [*segment.read_on(2**30)]
+        segment.blobs += [name for record in read for name in record.blobs]
+        segment.delete()
+    assert not [*folder.glob("*.blob")]
+
+
+@pytest.mark.usefixtures("in_production")
+def test_no_body_stops_whoever_reads_it() -> None:
+    """What cannot be read is kept as it came, and the calls around it are what they are."""
+    deep = b'{"messages": ' + b"[" * 100_000
+    odd = [b"", b"\xff\xfe\x00", b"[" * 100_000, deep, b"{" * 9, b'"\\ud800"', b"\x1f\x8b\x08"]
+    odd += [b'{"model": NaN, "messages": [1e999]}', b'{"a": 1' + b"0" * 5_000 + b"}", b"null"]
+    odd += [
+        json.dumps({"model": value, "messages": value, "tools": value}).encode()
+        for value in (5, True, None, "x" * 9_999, [[1]], {"$ref": "a", "$id": 1})
+    ]
+    calls = [seen(), *(seen(body, body) for body in odd)]
+    calls += [seen(body, body, content_encoding="gzip", streamed=True) for body in odd]
+    calls += [seen()]
+    made = recorded(calls)
+    assert {SENT, RECEIVED} <= set(operations())
+    for fields, notes in (made[0][0], made[-1][0]):
+        assert (fields["messages"], notes) == (MESSAGES, ())
+    assert {own[0]["status"] for _, own in made} <= {"SUCCESS", "INCOMPLETE"}
+
+
+def test_where_the_spool_is_full_who_and_how_much_stay(llm_audit_records: RecordedCalls) -> None:
+    """Then it is read at once, and what was said is left out."""
+    large = {"model": "gpt-5", "messages": [*MESSAGES, {"x": "y" * 5_000}]}
+    with changed_settings(spool_max_bytes=200_000):
+        recorded([seen(large)])
+        while llm_audit_records[-1].messages:
+            recorded([seen(large)])
+        call = llm_audit_records[-1]
+    assert (call.messages, call.model, call.captured_by) == ([], "gpt-5", "httpx")
+    assert any("dropped: spool_max_bytes" in note for note in call.encoding_notes)
+    assert call.total_tokens == 13
+
+
+def test_a_version_that_does_not_know_it_leaves_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older llm-audit takes it for a newer one's, and does not count it as damaged."""
+    versions = {op: number for op, number in records._VERSIONS.items() if number < 3}
+    raw = records.pack(SENT, "c", 0, bson.encode({"sent": {}}))
+    records.seal(raw, 1)
+    assert records.unpack(bytes(raw)).op == SENT
+    monkeypatch.setattr(records, "_VERSIONS", versions)
+    monkeypatch.setattr(records, "_OPS", {})
+    with pytest.raises(records.JournalVersionError):
+        records.unpack(bytes(raw))

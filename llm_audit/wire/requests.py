@@ -84,17 +84,22 @@ def request_of(call: Mapping[str, Any] | BaseModel) -> Any:
     endpoint = document.get("endpoint")
     if not isinstance(endpoint, str):
         return None
-    document = with_integers(document)
-    params = dict(document.get("request_params") or {})
-    ours = params.pop(OURS, None) or {}
+    stored = {name: document.get(name) for name in (*_FIELDS, "request_params")}
+    notes = document.get("encoding_notes")
+    fields = with_integers(_unescaped(stored), notes if isinstance(notes, list) else ())
+    given = fields.pop("request_params")
+    params = dict(given) if isinstance(given, dict) else {}
+    ours = params.pop(OURS, None)
+    if not isinstance(ours, dict):  # an import may bring in anything
+        ours = {}
     for name in (VALUE, TEXT):
         if name in ours:
-            return _unescaped(ours[name])
+            return ours[name]
     sent = _asked("POST", urlsplit(endpoint).path)
     if sent is None:
-        return _unescaped(params)
+        return params
     row = next((row for row in sent.rows if row.api == ours.get(API)), sent.api)
-    return _unescaped(_put_back(params, document, row, sent.model, ours.get(MOVED) or {}))
+    return _put_back(params, fields, row, sent.model, ours.get(MOVED))
 
 
 class _Place(NamedTuple):
@@ -179,10 +184,11 @@ def _put_back(
     document: Mapping[str, Any],
     row: Api,
     model: str | None,
-    moved: Mapping[str, str],
+    moved: object,
 ) -> dict[str, Any]:
     """Return what is left of a body with the fields where they were."""
     body = dict(params)
+    places = moved if isinstance(moved, dict) else {}
     for field in _FIELDS:
         value, paths = document.get(field), getattr(row, field)
         says_nothing = value is None or (value in ("", [], {}) and field not in _NUMBERS)
@@ -190,7 +196,7 @@ def _put_back(
             continue
         if field in _NUMBERS and any(_at(body, path) is not None for path in paths):
             continue
-        _set(body, moved.get(field, paths[0]), value)
+        _set(body, str(places.get(field, paths[0])), value)
     return body
 
 

@@ -154,10 +154,11 @@ def stats() -> Mapping[str, Any]:
         is in MongoDB, save what is named below; backlog_bytes and backlog_age_seconds of the
         journal; not_journaled, kept in memory only; ended_twice; superseded by outcomes of higher
         precedence; of_no_call, scores whose call is gone; closed_for_the_dead; rejected by MongoDB
-        and dropped, each a list with one entry for each kind and reason. Where calls are recorded by
-        themselves: instrumented, whose; captured and captured_by_hand, how many were, and how many
-        the app recorded itself; capture_faults, of which something is missing. After `shutdown` what it
-        came to; empty if nothing was recorded.
+        and dropped, each a list with one entry for each kind and reason. With `instrument()`:
+        instrumented, the clients whose calls are recorded by themselves; captured, how many were;
+        captured_by_hand, how many were not, as the app records them; capture_faults, how often
+        something of one was missed; clients_loaded, which of the clients are imported. After
+        `shutdown` what it came to; empty if nothing was recorded.
     """
     recorder = process.last()
     return {} if recorder is None else recorder.stats()

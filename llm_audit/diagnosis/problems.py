@@ -31,6 +31,7 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
     """
     yield from _of_where_to_look(diagnosis)
     yield from _of_processes(diagnosis)
+    yield from _of_capture(diagnosis)
     yield from _of_the_living(diagnosis)
     yield from _of_journals(diagnosis)
     yield from _of_doubtful(diagnosis)
@@ -210,6 +211,24 @@ def _of_processes(diagnosis: Diagnosis) -> Iterator[str]:
             yield (
                 f"{name}: its machine's clock was {abs(process.clock_ahead_seconds):.0f} s {which} "
                 "MongoDB's, and so are the times of its calls. Set the clock."
+            )
+
+
+def _of_capture(diagnosis: Diagnosis) -> Iterator[str]:
+    """Yield the processes that should record calls by themselves, and do not as they should."""
+    for process in diagnosis.processes:
+        if process.capture_faults:
+            yield (
+                f"{_name(process)} failed {process.capture_faults} times to capture a call or a "
+                "part of it; its log says by which kind of error. Please report it."
+            )
+        seen = process.captured + process.captured_by_hand
+        loaded = ", ".join(process.clients_loaded)
+        if process.instrumented and loaded and not seen and process.begun:
+            yield (
+                f"{_name(process)} has loaded {loaded} and captured nothing, while {process.begun} "
+                "calls were recorded by hand: look whether its clients send through an HTTP "
+                "library of their own, see docs/how-to/capture.md."
             )
 
 

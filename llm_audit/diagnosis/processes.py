@@ -52,6 +52,9 @@ def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
     if odd := _COUNTS.intersection(report.unreadable):
         report.everything_arrived = None
         report.summary = f"its document does not tell: {', '.join(sorted(odd))} cannot be read"
+    if report.instrumented:
+        whose = ", ".join(report.instrumented)
+        report.summary += f"; calls of {whose} are recorded by themselves, {report.captured} so far"
     return report
 
 

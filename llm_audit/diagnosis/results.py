@@ -65,6 +65,15 @@ class ProcessReport(TolerantModel):
         default_factory=dict,
         description="of how many calls content was not recorded, by the policy that says so",
     )
+    instrumented: list[str] = Field(
+        default_factory=list, description="whose calls it records by themselves"
+    )
+    captured: int = Field(0, description="how many it has recorded so")
+    captured_by_hand: int = Field(0, description="how many not, as the app records them itself")
+    capture_faults: int = Field(0, description="of how many something is missing")
+    clients_loaded: list[str] = Field(
+        default_factory=list, description="clients that it has loaded, of those that there are"
+    )
     everything_arrived: bool | None = Field(
         None, description="of what it recorded; None for the living, and where it cannot be known"
     )

@@ -3,6 +3,7 @@
 It is said by `stats()` and by the process's document in MongoDB.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,6 +12,14 @@ from llm_audit.runtime.forks import begin_anew
 from llm_audit.runtime.kept import kept
 
 ALL = "all"  # in `clients`: whatever sends a call
+# What a process has loaded that asks for calls, by what it is imported as
+_PACKAGES = {
+    **{name: name for name in ("anthropic", "cohere", "groq", "litellm", "mistralai", "ollama")},
+    "openai": "openai",
+    "together": "together",
+    "google.genai": "google-genai",
+    "boto3": "bedrock",
+}
 
 
 @kept
@@ -54,6 +63,7 @@ def captured_stats() -> dict[str, Any]:
         "captured": Captured.calls,
         "captured_by_hand": Captured.by_hand,
         "capture_faults": Captured.faults,
+        "clients_loaded": [name for module, name in _PACKAGES.items() if module in sys.modules],
     }
 
 

@@ -7,13 +7,19 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 from children import FLAGS, environment
 from scripted_provider import CHAT, STREAM, Provider, scripted_provider
 from waiting import PATIENCE, Calls, Recording, ended_calls, until
 
 import llm_audit
+from llm_audit import LLMLogger
 from llm_audit.capture import calls as captured_calls
+from llm_audit.diagnosis.problems import _of_capture
+from llm_audit.recorder import process
+from llm_audit.recorder.captured import Captured
 
 WORDS = {"role": "assistant", "content": "In Pa"}
 SCRIPT = """
@@ -55,11 +61,11 @@ def test_a_process_ends_in_mid_stream(end: str, recording: Recording, calls: Cal
     """Killed or not, the call is there with what was asked, and with what came if it could."""
     with scripted_provider() as provider:
         provider.stream((*STREAM[:3], b": more\n\n"), wait=provider.hold)
-        process = run(f"{READ}        {end}", provider, recording)
-        assert process.stdout.readline() == "here\n"
+        running = run(f"{READ}        {end}", provider, recording)
+        assert running.stdout.readline() == "here\n"
         if "sleep" in end:
-            process.kill()
-        process.communicate(timeout=PATIENCE)
+            running.kill()
+        running.communicate(timeout=PATIENCE)
     call = found(calls)
 
     assert (call["model"], len(call["messages"])) == ("gpt-5", 1)
@@ -78,9 +84,9 @@ def test_a_failure_stands_whatever_becomes_of_the_process(
         for _ in range(2):
             provider.refuse(500)
         script = "for number in range(2): ask(number).read()\nos.kill(os.getpid(), 9)"
-        process = run(script, provider, recording)
-        process.communicate(timeout=PATIENCE)
-        assert process.returncode == -signal.SIGKILL
+        running = run(script, provider, recording)
+        running.communicate(timeout=PATIENCE)
+        assert running.returncode == -signal.SIGKILL
     call = found(calls)
 
     assert (call["status"], call["http_status"]) == ("ERROR", 500)
@@ -92,21 +98,19 @@ def test_a_call_is_open_while_its_client_tries_again(recording: Recording, calls
     with scripted_provider() as provider:
         provider.refuse(500)
         provider.stream(wait=provider.hold)
-        process = run("ask().read()\nask(1).read()", provider, recording)
+        running = run("ask().read()\nask(1).read()", provider, recording)
         until(
             lambda: calls.count_documents({"status": "PENDING", "attempts.status": 500}) == 1,
             instead=lambda: f"{list(calls.find())}",
         )
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=PATIENCE)
+        running.send_signal(signal.SIGKILL)
+        running.communicate(timeout=PATIENCE)
         call = found(calls)
         assert (call["status"], call.get("http_status")) == ("ABANDONED", None)
 
 
 def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Calls) -> None:
     """In MongoDB, too, the last attempt stands, and an answer before all."""
-    import openai
-
     recording()
     llm_audit.instrument()
     try:
@@ -132,3 +136,28 @@ def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Call
     ]
     assert [len(call["attempts"]) for call in found] == [3, 3, 2]
     assert os.getpid() == found[0]["pid"]
+
+
+def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: Calls) -> None:
+    """And that there is none, where clients are loaded and the app records by hand."""
+    recording()
+    Captured.calls = Captured.by_hand = 0
+    llm_audit.instrument()
+    try:
+        LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+        assert llm_audit.flush(PATIENCE)
+        process.recorder().shipper.life.soon()
+        until(lambda: any(_of_capture(llm_audit.doctor())))
+        (problem,) = _of_capture(llm_audit.doctor())
+        assert "captured nothing, while 1 calls were recorded by hand" in problem
+        with scripted_provider() as provider:
+            body = {"model": "m", "messages": []}
+            httpx2.post(f"{provider.url}/v1/chat/completions", json=body)
+        assert llm_audit.shutdown(PATIENCE)
+    finally:
+        llm_audit.uninstrument()
+    (report,) = llm_audit.doctor().processes
+
+    assert (report.instrumented, report.captured, report.capture_faults) == (["all"], 1, 0)
+    assert "calls of all are recorded by themselves" in report.summary
+    assert calls.count_documents({}) == 2

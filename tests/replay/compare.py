@@ -58,7 +58,7 @@ class Judged:
     @property
     def is_wrong(self) -> bool:
         """Whether anything differs without a reason."""
-        return bool(self.changed or self.differences) and self.reason is None
+        return bool(self.changed) or (bool(self.differences) and self.reason is None)
 
     def told(self) -> str:
         """Return all of it in a line."""
@@ -101,7 +101,7 @@ def _compared(ways: Sequence[Way], spool: Path) -> list[Judged]:
     with ReplayServer() as server, asyncio.Runner() as runner:
         plain = [_send(server, runner, way) for way in ways]
         with recorded_nowhere(spool) as records:
-            llm_audit.configure(media_limit_bytes=2**40)  # media stay where they are
+            llm_audit.configure(media_limit_bytes=2**40, embedding_vectors=True)  # leave all in
             instrument()
             try:
                 captured = [_send(server, runner, way, str(n)) for n, way in enumerate(ways)]
@@ -138,8 +138,7 @@ def _judged(way: Way, plain: Sent, captured: Sent, records: list[RecordedCall]) 
         differences += _of_the_record(recording, captured, records[0])
     elif len(records) != is_call(recording):
         differences.append(f"{len(records)} records")
-    reasons = [reason for ids, reason in REASONS if recording.id in ids]
-    return Judged(way, differences, _changed(plain, captured), *reasons or [None])
+    return Judged(way, differences, _changed(plain, captured), REASONS.get(recording.id))
 
 
 def is_call(recording: Recording) -> bool:
@@ -185,12 +184,9 @@ def _of_the_record(recording: Recording, sent: Sent, record: RecordedCall) -> li
         found.append(f"status: {record.status} {record.error_type} {record.error_message}")
     if bool(record.streamed) != recording.is_stream:
         found.append(f"streamed: {record.streamed}")
-    if failed:
-        if record.http_status != recording.call["status"]:
-            found.append(f"http_status: {record.http_status}")
-        if record.error_details.get("body") != recording.response:
-            found.append(f"body: {_first(recording.response, record.error_details.get('body'))}")
-    elif not recording.is_sound:
+    if failed and record.http_status != recording.call["status"]:
+        found.append(f"http_status: {record.http_status}")
+    if not recording.is_sound:
         found += _of_the_response(recording, record)
     return found
 

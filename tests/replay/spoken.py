@@ -65,7 +65,10 @@ def _chat_texts(index: Any, message: Any) -> Iterable[tuple[str, Any]]:
         if isinstance(text, list):  # Mistral's
             for part in text:
                 thought = "".join(piece["text"] for piece in part.get("thinking") or ())
-                yield f"{index} {part['type']}", part.get("text") or thought
+                yield (
+                    f"{index} {name if 'text' in part else 'thinking'}",
+                    part.get("text") or thought,
+                )
         else:
             yield f"{index} {name}", text
 
@@ -74,11 +77,13 @@ def _chat_events(events: list[Any]) -> Spoken:
     texts: list[tuple[str, Any]] = []
     tools: dict[Any, list[str]] = {}
     ends: dict[Any, Any] = {}
-    usage = name = None
+    usage, name = None, (None, None)
     for event in events:
         usage = event.get("usage") or usage
-        texts.append(("0 text", event.get("value")))  # Writer's completions
-        name = name or (event.get("id") and (event["id"], event.get("model")))
+        if "value" in event:  # Writer's completions
+            texts.append(("0 text", event["value"]))
+            ends[0] = None
+        name = (name[0] or event.get("id") or None, name[1] or event.get("model") or None)
         for choice in event.get("choices") or ():
             index = choice.get("index", 0)
             texts += _chat_texts(index, choice.get("delta") or {})
@@ -89,7 +94,7 @@ def _chat_events(events: list[Any]) -> Spoken:
                 tool[0] = tool[0] or (call.get("function") or {}).get("name") or ""
                 tool[1] += (call.get("function") or {}).get("arguments") or ""
     calls = [(tool, _arguments(text)) for _, (tool, text) in sorted(tools.items(), key=str)]
-    return Spoken(_said(texts), calls, list(ends.values()), usage, name or (None, None))
+    return Spoken(_said(texts), calls, list(ends.values()), usage, name)
 
 
 def _chat_body(body: Any) -> Spoken:
@@ -102,7 +107,7 @@ def _chat_body(body: Any) -> Spoken:
         functions = [call["function"] for call in message.get("tool_calls") or ()]
         calls += [(one["name"], _arguments(one["arguments"])) for one in functions]
     ends = [choice.get("finish_reason") for choice in body["choices"]]
-    name = (body.get("id"), body.get("model"))
+    name = (body.get("id") or None, body.get("model") or None)
     return Spoken(_said(texts), calls, ends, body.get("usage"), name)
 
 
@@ -279,6 +284,11 @@ def _as_it_is(body: Any) -> Any:
     return body
 
 
+def _run_itself(body: Any) -> Any:
+    """Return the run: what the stream says of its messages and steps is beside it."""
+    return {key: value for key, value in body.items() if key not in {"messages", "steps"}}
+
+
 Reader = Callable[[Any], Any]
 _READERS: dict[str, tuple[Reader, Reader]] = {
     "/responses": (_last_response, _as_it_is),
@@ -290,7 +300,7 @@ _READERS: dict[str, tuple[Reader, Reader]] = {
     "/api/chat": (_ollama_events, _ollama_body),
     "/api/generate": (_ollama_events, _ollama_body),
     "/invoke-with-response-stream": (_titan_events, _titan_body),
-    "/runs": (_last_run, _as_it_is),
+    "/runs": (_last_run, _run_itself),
 }
 
 

@@ -19,6 +19,7 @@ from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.statements.retention import Retention
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import recorder
+from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.recorder.shipping.shipper import Shipper
@@ -74,6 +75,7 @@ class RecordedCalls(Sequence[RecordedCall]):
         return f"<{len(calls)} recorded calls: {', '.join(calls) or 'none'}>"
 
     def _read(self) -> list[RecordedCall]:
+        end_dropped()  # as the shipper would, which does not run here
         folders = self.folders | set(self._spool_dir.glob("*/*-*"))
         return merged(record for folder in sorted(folders) for record in _records(folder))
 

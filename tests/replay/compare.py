@@ -1,9 +1,6 @@
 """Sends recorded calls with and without capture, and judges both what users get and the record."""
 
-import asyncio
-import gc
 import json
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any, NamedTuple
 from replay.drivers import Driver, driver_for, forget_clients
 from replay.handed import Handed, handed, handed_async
 from replay.recordings import Recording
+from replay.running import Run, running
 from replay.server import Received, ReplayServer
 from replay.spoken import in_one_piece, streamed
 from replay.table import NO_CALLS, REASONS
@@ -92,40 +90,38 @@ def compare(calls: Iterable[tuple[Recording, bool]], spool: Path) -> list[Judged
     """
     ways = [Way(recording, driver_for(recording), is_async) for recording, is_async in calls]
     ways = [way for way in ways if way.driver.has_async or not way.is_async]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the clients: what was recorded long ago is out of date
-        return _compared(ways, spool)
-
-
-def _compared(ways: Sequence[Way], spool: Path) -> list[Judged]:
-    with ReplayServer() as server, asyncio.Runner() as runner:
-        plain = [_send(server, runner, way) for way in ways]
-        with recorded_nowhere(spool) as records:
-            llm_audit.configure(media_limit_bytes=2**40, embedding_vectors=True)  # leave all in
+    with recorded_nowhere(spool) as records:
+        llm_audit.configure(media_limit_bytes=2**40, embedding_vectors=True)  # leave all in
+        with ReplayServer() as server, running() as run:
+            plain = [_send(server, run, way) for way in ways]
             instrument()
             try:
-                captured = [_send(server, runner, way, str(n)) for n, way in enumerate(ways)]
+                captured = [_send(server, run, way, str(n)) for n, way in enumerate(ways)]
             finally:
                 uninstrument()
-            by_tag: dict[str, list[RecordedCall]] = {}
-            for record in records:
-                by_tag.setdefault("".join(record.tags), []).append(record)
-        forget_clients()
-        gc.collect()
-        runner.run(asyncio.sleep(0))  # lets the connections close that they have left open
+                forget_clients()
+        by_tag = tagged(records)
     return [
         _judged(way, plain[n], captured[n], by_tag.get(str(n), [])) for n, way in enumerate(ways)
     ]
 
 
-def _send(server: ReplayServer, runner: asyncio.Runner, way: Way, tag: str = "") -> Sent:
+def tagged(records: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
+    """Return records by their only tag."""
+    by_tag: dict[str, list[RecordedCall]] = {}
+    for record in records:
+        by_tag.setdefault("".join(record.tags), []).append(record)
+    return by_tag
+
+
+def _send(server: ReplayServer, run: Run, way: Way, tag: str = "") -> Sent:
     server.play(way.recording.answer)
 
     def send() -> Any:
         return way.driver.send(way.recording, server.url, way.is_async)
 
     with llm_audit.audit_context(tags=[tag]):
-        result = runner.run(handed_async(send)) if way.is_async else handed(send)
+        result = run(handed_async(send)) if way.is_async else handed(send)
     return Sent(result, server.url, server.received)
 
 

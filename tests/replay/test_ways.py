@@ -1,38 +1,51 @@
 """However a client is called, the call is one record, once, with its right end."""
 
-import gc
 import json
 
-from replay.server import ReplayServer
-from replay.ways import WAYS
+import replay.ways_of_openai
+import replay.ways_of_others  # noqa: F401 - both fill the list
+from replay.compare import tagged
+from replay.running import running
+from replay.server import Received, ReplayServer
+from replay.ways import WAYS, Way
 
+import llm_audit
+from llm_audit import response_of
 from llm_audit.capture.instrument import instrument, uninstrument
-from llm_audit.providers.whole import response_of
-from llm_audit.testing.records import RecordedCalls
+from llm_audit.testing.records import RecordedCall, RecordedCalls
 from llm_audit.wire.requests import request_of
 
 
 def test_every_way_of_calling_is_one_record(llm_audit_records: RecordedCalls) -> None:
     """Each way of calling each client gives one record, which succeeds, with what was sent."""
-    wrong: list[str] = []
+    received: dict[str, Received] = {}
     instrument()
     try:
-        with ReplayServer() as server:
+        with ReplayServer() as server, running() as run:
             for way in WAYS:
                 server.play(*way.answers)
-                before = len(llm_audit_records)
-                way.go(server.url)
-                gc.collect()
-                records = llm_audit_records[before:]
-                found = [(one.status, one.api, bool(one.streamed)) for one in records]
-                if found != [("SUCCESS", way.api, way.streamed)]:
-                    wrong.append(f"{way.name}: {found} {[one.error_message for one in records]}")
-                    continue
-                sent = server.received[0].body
-                if sent.startswith(b"{") and request_of(records[0]) != json.loads(sent):
-                    wrong.append(f"{way.name}: the request is {request_of(records[0])}")
-                if not response_of(records[0]) and way.api != "openai.audio.speech":
-                    wrong.append(f"{way.name}: no response")
+                with llm_audit.audit_context(tags=[way.name]):
+                    way.go(server.url, run)
+                received[way.name] = server.received[0]
     finally:
         uninstrument()
+    records = tagged(llm_audit_records)
+    wrong = [
+        fault
+        for way in WAYS
+        if (fault := _fault(way, records.get(way.name, []), received[way.name]))
+    ]
     assert wrong == []
+
+
+def _fault(way: Way, records: list[RecordedCall], received: Received) -> str | None:
+    """Return what is wrong with what a way of calling has left."""
+    found = [(one.status, one.api, bool(one.streamed)) for one in records]
+    if found != [("SUCCESS", way.api, way.streamed)]:
+        return f"{way.name}: {found} {[one.error_message for one in records]}"
+    (record,) = records
+    if received.body.startswith(b"{") and request_of(record) != json.loads(received.body):
+        return f"{way.name}: the request is {request_of(record)}"
+    if way.answers[-1].content_type != "audio/mpeg" and not response_of(record):
+        return f"{way.name}: no response"
+    return None

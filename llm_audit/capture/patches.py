@@ -26,7 +26,7 @@ class Hook(NamedTuple):
 
     Attributes:
         module: Whose classes these are.
-        owner: The class.
+        owner: The class; empty for a function of the module itself.
         name: Of the method.
         make: Returns what takes the place of a method.
     """
@@ -38,7 +38,7 @@ class Hook(NamedTuple):
 
 
 class _Put(NamedTuple):
-    owner: type
+    owner: type | ModuleType
     name: str
     ours: Method
     before: Method
@@ -80,9 +80,11 @@ def patch(module: ModuleType, hook: Hook) -> None:
         module: As it was loaded.
         hook: Its class may be another module's by another name, as after `alias_httpx()`.
     """
-    owner = vars(module).get(hook.owner)
-    before = vars(owner).get(hook.name) if isinstance(owner, type) else None
-    if not isinstance(owner, type) or before is None or _is_ours(before):
+    owner = vars(module).get(hook.owner) if hook.owner else module
+    if not isinstance(owner, type | ModuleType):
+        return
+    before = vars(owner).get(hook.name)
+    if before is None or _is_ours(before):
         return
     ours = functools.wraps(before)(hook.make(before))
     with _Patches.lock:

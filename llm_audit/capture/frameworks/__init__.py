@@ -5,6 +5,12 @@ it. Recorded here is only what never reaches a wire: steps of tools and agents, 
 cache, models in this process.
 """
 
-from llm_audit.capture.frameworks import langchain, langgraph, openai_agents, pydantic_ai
+from llm_audit.capture.frameworks import langchain, langgraph, litellm, openai_agents, pydantic_ai
 
-HOOKS = (*langchain.HOOKS, *langgraph.HOOKS, *openai_agents.HOOKS, *pydantic_ai.HOOKS)
+HOOKS = (
+    *langchain.HOOKS,
+    *langgraph.HOOKS,
+    *litellm.HOOKS,
+    *openai_agents.HOOKS,
+    *pydantic_ai.HOOKS,
+)

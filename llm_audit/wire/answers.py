@@ -60,7 +60,7 @@ def read_answer(
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind.startswith(_SOUND_AND_SUCH):
         if kind.endswith("octet-stream") and body[:1] == b"{":  # an error instead of a file
-            return _of_one(body, notes)
+            return _of_one(body, kind, notes)
         notes = (*notes, f"response: {kind} of {len(body):,} bytes, not stored")
         return Answer(None, complete=False, finished=True, notes=notes)
     read = _reader(asked, kind, body)
@@ -68,7 +68,7 @@ def read_answer(
         frames = read(body)
         if frames.events or not body.lstrip().startswith(b"{"):  # else an error instead of a stream
             return _of_frames(asked, frames, notes)
-    return _of_one(body, notes)
+    return _of_one(body, kind, notes)
 
 
 def _reader(asked: Asked, kind: str, body: bytes) -> Callable[[bytes], Frames] | None:
@@ -82,14 +82,15 @@ def _reader(asked: Asked, kind: str, body: bytes) -> Callable[[bytes], Frames] |
     return of_lines if kind in _LINES or is_lines(body) else None
 
 
-def _of_one(body: bytes, notes: tuple[str, ...]) -> Answer:
+def _of_one(body: bytes, kind: str, notes: tuple[str, ...]) -> Answer:
     if not body:
-        return Answer(None, complete=False, finished=False, notes=notes)
+        return Answer(None, complete=False, notes=notes)
     try:
         return Answer(parsed(body), complete=True, finished=True, notes=notes)
     except ValueError:
         text = body.decode(errors="backslashreplace")
-        return Answer(text, complete=False, finished=False, notes=notes)
+        is_json = "json" in kind or text.lstrip()[:1] in ("{", "[")
+        return Answer(text, complete=False, finished=not is_json, notes=notes)
 
 
 def _of_frames(asked: Asked, frames: Frames, notes: tuple[str, ...]) -> Answer:

@@ -47,8 +47,9 @@ class Api:
 
     Attributes:
         api: Its name, that of its answers in the table of shapes if they are there.
-        paths: Ends of the URL's path; `{id}` stands for any name, `{model}` for a model's, as
-            `{model:path}` with any slashes, as `{model:hub}` with its owner's before it.
+        paths: Ends of the URL's path. `{id}` stands for any name, `{model}` for a model's, which
+            may have slashes (`{model:path}`), its owner before it (`{model:hub}`), or begin with
+            an @ (`{model:@}`).
         stream_paths: The same of what is always answered in pieces.
         results: The same of a GET for the result of what was asked before, `{result}` its id.
         call_type: What a call is for if nobody says so.

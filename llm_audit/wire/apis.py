@@ -14,6 +14,7 @@ _NAMES = {  # in a path
     "{model}": "(?P<model>[^/]+)",
     "{model:path}": "(?P<model>.+)",
     "{model:hub}": "(?P<model>[^/:]+(?:/[^/:]+)?)",
+    "{model:@}": "(?P<model>@.+)",
     "{id}": "[^/]+",
     "{result}": "(?P<result>[^/]+)",
 }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from llm_audit.errors import let_through
+from llm_audit.wire.frames import whole_number
 
 _FORM, _URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 _NAMES_MAX = 5  # in a note
@@ -84,11 +85,9 @@ class _Reading:
         return found
 
     def integer(self, digits: str) -> int | str:
-        try:
-            return int(digits)
-        except ValueError:
-            self._long += 1
-            return digits
+        number = whole_number(digits)
+        self._long += number is digits
+        return number
 
     def notes(self) -> tuple[str, ...]:
         notes = [

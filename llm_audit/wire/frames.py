@@ -31,16 +31,28 @@ class Frames(NamedTuple):
 
 
 def parsed(text: str | bytes) -> Any:
-    """Return what JSON says.
+    """Return what JSON says; a whole number of more digits than Python converts as a text.
 
     Raises:
-        ValueError: It is none, or none that can be read: too deep, or a number too long.
+        ValueError: It is none, or nested too deep.
     """
     try:
         return json.loads(text)
     except RecursionError as error:
         let_through(error)
         raise ValueError("nested too deep") from None
+    except ValueError as error:
+        if "digits" not in str(error):
+            raise
+    return json.loads(text, parse_int=whole_number)
+
+
+def whole_number(digits: str) -> int | str:
+    """Return a number, or the text that it is if it has more digits than Python converts."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
 
 
 def of_sse(body: bytes) -> Frames:

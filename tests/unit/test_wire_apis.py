@@ -1,6 +1,7 @@
 """Which requests of an app are calls of an API: by method and path, then by the body."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/v1/multimodalembeddings", {"model": "m", "inputs": []}, "openai.embeddings", None),
     ("/v1/moderations", {"input": "Hi"}, "openai.moderation", None),
     ("/v1/chat/moderations", INPUT, "openai.moderation", None),
+    ("/v1/classifications", INPUT, "mistral.classification", None),
     ("/v1/images/generations", PROMPT, "openai.images", None),
     ("/v1/audio/speech", INPUT, "openai.speech", None),
     ("/v1/videos", PROMPT, "openai.videos", None),
@@ -97,8 +99,9 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/api/generate", PROMPT, "ollama.generate", None),
     ("/api/embed", INPUT, "ollama.embed", None),
     ("/api/embeddings", PROMPT, "ollama.embed", None),
-    ("/ml/v1/text/generation", {"input": "Hi"}, "watsonx.generation", None),
-    ("/ml/v1/text/chat", {"messages": []}, "openai.chat", None),
+    ("/ml/v1/text/generation", {"model_id": "m", "input": ""}, "watsonx.generation", None),
+    ("/ml/v1/deployments/d/text/generation", {"input": "Hi"}, "watsonx.generation", None),
+    ("/ml/v1/text/chat", {"model_id": "m", "messages": []}, "openai.chat", None),
     ("/complete", {**PROMPT, "maximum_tokens": 5}, "alephalpha.complete", None),
     ("/studio/v1/j2-mid/complete", {"prompt": "Hi"}, "ai21.complete", "j2-mid"),
     ("/models/o/gpt2", {"inputs": "Hi", "parameters": {}}, "huggingface.generation", "o/gpt2"),
@@ -126,6 +129,9 @@ OTHERS: list[tuple[str, str, dict[str, Any] | list[Any] | None]] = [
     ("POST", "/v1/messages", {"channel": 1, "messages": ["Hi"]}),
     ("POST", "/v1/messages", ["model", "messages"]),
     ("POST", "/v1/chat", {"message": "Hi"}),
+    ("POST", "/v1/chat", {"messages": ["Hi"]}),
+    ("POST", "/v1/classifications", {"input": "Hi"}),
+    ("POST", "/ai/run/job", {"model": "m", "input": "Hi", "prompt": ""}),
     ("POST", "/responses", {"survey": 1, "input": "Hi"}),
     ("POST", "/api/generate", {"prompt": "Hi"}),
     ("POST", "/v1/conversations", {"items": []}),
@@ -214,13 +220,22 @@ def test_rows_are_named_as_shapes_are() -> None:
         *("openai.speech", "openai.transcription", "openai.videos", "openai.decisions"),
         *("openai.runs", "openai.batch", "anthropic.complete", "anthropic.batch"),
         *("google.predict", "google.interactions", "google.batch", "bedrock.invoke"),
-        *("mistral.conversations", "mistral.ocr", "ollama.generate", "ollama.embed"),
+        *("mistral.classification", "mistral.conversations", "mistral.ocr"),
+        *("ollama.generate", "ollama.embed"),
         *("huggingface.generation", "replicate.predictions", "cloudflare.run"),
     }
     assert {row.api for row in ROWS} == {
         *(api for _, _, api, _ in CALLS),
         *(api for _, api in FORMS),
     }
+
+
+def test_rows_of_one_name_read_alike() -> None:
+    """By its name a row is found again, whichever of its paths was asked."""
+    own = dict.fromkeys(("paths", "stream_paths", "results", "needs", "hosts"), ())
+    for row in ROWS:
+        first = next(one for one in ROWS if one.api == row.api)
+        assert replace(row, **own) == replace(first, **own)
 
 
 def test_whose_server_it_is() -> None:

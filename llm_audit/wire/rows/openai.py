@@ -1,36 +1,45 @@
 """OpenAI's APIs, and all who speak them under whatever prefix."""
 
+from dataclasses import replace
+
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.wire.api import Api
 from llm_audit.wire.assembly import openai_chat, openai_others, responses
 
 _HOSTS = ("openai.com", "openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com")
 
+_CHAT = Api(
+    api="openai.chat",
+    paths=(
+        "/chat/completions",
+        *("/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
+        "/agents/completions",  # Mistral
+        *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
+        "/cortex/inference:complete",  # Snowflake
+        "/{model}:rawPredict",  # Mistral on Vertex
+    ),
+    stream_paths=(
+        *("/endpoints/{model}/invocations-response-stream", "/{model}:streamRawPredict"),
+    ),
+    needs=("messages",),
+    hosts=_HOSTS,
+    model=("model", "model_id"),
+    messages=("messages",),
+    tools=("tools", "functions"),
+    tool_choice=("tool_choice", "function_call"),
+    temperature=("temperature",),
+    max_tokens=("max_tokens", "max_completion_tokens"),
+    assemble=openai_chat.assemble,
+)
+
 ROWS = (
-    Api(
-        api="openai.chat",
-        paths=(
-            "/chat/completions",
-            *("/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
-            "/agents/completions",  # Mistral
-            "/text/chat",  # watsonx
-            *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
-            "/v1/chat",  # Writer
-            "/cortex/inference:complete",  # Snowflake
-            "/{model}:rawPredict",  # Mistral on Vertex
-        ),
-        stream_paths=(
-            *("/text/chat_stream", "/endpoints/{model}/invocations-response-stream"),
-            "/{model}:streamRawPredict",
-        ),
-        needs=("messages",),
-        hosts=_HOSTS,
-        messages=("messages",),
-        tools=("tools", "functions"),
-        tool_choice=("tool_choice", "function_call"),
-        temperature=("temperature",),
-        max_tokens=("max_tokens", "max_completion_tokens"),
-        assemble=openai_chat.assemble,
+    _CHAT,
+    replace(  # Writer and watsonx
+        _CHAT,
+        paths=("/v1/chat", "/text/chat"),
+        stream_paths=("/text/chat_stream",),
+        needs=("model messages", "model_id messages"),
+        hosts=("writer.com",),
     ),
     Api(
         api="openai.responses",
@@ -78,10 +87,17 @@ ROWS = (
     ),
     Api(
         api="openai.moderation",
-        paths=("/moderations", "/chat/moderations", "/classifications", "/chat/classifications"),
+        paths=("/moderations", "/chat/moderations"),
         call_type=LLMCallTypeEnum.MODERATION,
         needs=("input",),
         hosts=_HOSTS,
+        input=("input",),
+    ),
+    Api(
+        api="mistral.classification",
+        paths=("/classifications", "/chat/classifications"),
+        call_type=LLMCallTypeEnum.CLASSIFICATION,
+        needs=("model input",),
         input=("input",),
     ),
     Api(

@@ -1,10 +1,24 @@
 """The APIs of everyone else who has one of their own."""
 
+from dataclasses import replace
+
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.wire.api import Api
 from llm_audit.wire.assembly import cohere, ollama, steps, texts
 
 _COHERE = ("cohere.com", "cohere.ai")
+_WATSONX = Api(
+    api="watsonx.generation",
+    paths=("/text/generation", "/generation/text"),
+    stream_paths=("/text/generation_stream",),
+    call_type=LLMCallTypeEnum.COMPLETION,
+    needs=("model_id input",),
+    model=("model_id",),
+    input=("input",),
+    temperature=("parameters.temperature",),
+    max_tokens=("parameters.max_new_tokens",),
+    assemble=texts.assemble_watsonx,
+)
 
 ROWS = (
     Api(
@@ -107,17 +121,12 @@ ROWS = (
         needs=("model input", "model prompt"),
         input=("input", "prompt"),
     ),
-    Api(
-        api="watsonx.generation",
-        paths=("/text/generation", "/generation/text"),
-        stream_paths=("/text/generation_stream",),
-        call_type=LLMCallTypeEnum.COMPLETION,
+    _WATSONX,
+    replace(
+        _WATSONX,
+        paths=("/deployments/{id}/text/generation",),
+        stream_paths=("/deployments/{id}/text/generation_stream",),
         needs=("input", "prompt_variables"),
-        model=("model_id",),
-        input=("input",),
-        temperature=("parameters.temperature",),
-        max_tokens=("parameters.max_new_tokens",),
-        assemble=texts.assemble_watsonx,
     ),
     Api(
         api="alephalpha.complete",
@@ -162,7 +171,7 @@ ROWS = (
     ),
     Api(
         api="cloudflare.run",
-        paths=("/ai/run/{model:path}",),
+        paths=("/ai/run/{model:@}",),
         needs=("messages", "prompt", "text", "input"),
         model=(),
         messages=("messages",),

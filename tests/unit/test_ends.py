@@ -112,7 +112,8 @@ def recorded(given: list[Given], *, later: bool) -> list[tuple[dict[str, Any], S
     ids = [LLMLogger.start(provider="openai", model="gpt-4o") for _ in given]
     for call_id, end in zip(ids, given, strict=True):
         LLMLogger.complete(call_id, **end)
-    found = [journaled()[call_id] for call_id in ids]
+    read = journaled()
+    found = [read[call_id] for call_id in ids]
     assert {record.op for record in found} == {OWN}
     return [
         (

@@ -136,14 +136,14 @@ def test_work_grows_with_the_calls_of_a_trace() -> None:
 
 
 def test_long_runs_are_folded() -> None:
-    """Of 20,000 the first and the last are shown, and how many are between; --full shows them."""
+    """Of 2,000 the first and the last are shown, and how many are between; --full shows them."""
     for shape, fold in {
-        tool_calls: "… 19,960 more tool calls: --full",
-        messages: "… 19,960 more parts: --full",
-        choices: "… 19,961 more choices: --full",
-        responses_to_one: "… 19,961 more responses: --full",
+        tool_calls: "… 1,960 more tool calls: --full",
+        messages: "… 1,960 more parts: --full",
+        choices: "… 1,961 more choices: --full",
+        responses_to_one: "… 1,961 more responses: --full",
     }.items():
-        short = shown(shape(20_000))
+        short = shown(shape(2_000))
         assert fold in short, shape.__name__
         assert len(short.splitlines()) < 300
     ends = shown(tool_calls(101))

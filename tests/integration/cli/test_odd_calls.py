@@ -32,10 +32,10 @@ AFTER = [
 
 @pytest.fixture
 def odd(database: Database[Call]) -> list[Call]:
-    """Store calls with an odd value in a field each: every field, and every value or a third."""
+    """Store calls with an odd value in a field each: every field, and every value or a fifth."""
     calls = [USUAL]
     for number, field in enumerate(FIELDS):
-        some = with_odd(field) if LONG else with_odd(field)[number % 3 :: 3]
+        some = with_odd(field) if LONG else with_odd(field)[number % 5 :: 5]
         calls += [call | {"_id": f"{call['_id']}{number:03}"} for call in some]
     database["llm_calls"].insert_many(calls)
     return calls

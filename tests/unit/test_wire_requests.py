@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import bson
@@ -28,7 +29,7 @@ ANYTHING = st.recursive(
 )
 MESSAGES = st.lists(st.fixed_dictionaries({"role": st.just("user"), "content": ANYTHING}))
 PATHS = [
-    (row, path.replace("{model:path}", "some.model").replace("{model:hub}", "o/m"))
+    (row, re.sub(r"\{model:.*\}", "@some.model", path))
     for row in ROWS
     for path in (*row.paths, *row.stream_paths)
 ]

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 import bson
 import pytest
+from bson.binary import UuidRepresentation
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import exchange
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.journal import records
+from llm_audit.journal.beliefs import of_process
 from llm_audit.journal.records import OWN, RECEIVED, SENT, START, Record
 from llm_audit.journal.segments.files import find_segments
 from llm_audit.recorder.journaling import Journaling
@@ -23,6 +25,9 @@ from llm_audit.testing import RecordedCalls
 from llm_audit.wire.apis import Asked, asked, confirmed
 
 OF_THE_MOMENT = {"latency_ms", "completed_at", "outcome_key", "trace_id"}
+ANY_VALUE = CODEC_OPTIONS.with_options(
+    uuid_representation=UuidRepresentation.UNSPECIFIED,
+)
 Seen = tuple[exchange.Sent, exchange.Received]
 Made = tuple[dict[str, Any], Sequence[str]]
 
@@ -251,3 +256,54 @@ def test_a_version_that_does_not_know_it_leaves_it_alone(monkeypatch: pytest.Mon
     monkeypatch.setattr(records, "_OPS", {})
     with pytest.raises(records.JournalVersionError):
         records.unpack(bytes(raw))
+
+
+def left_by(folder: Path) -> list[Record]:
+    """Return what is believed of a journal that another process has left; the rest is set aside."""
+    check = of_process(folder.name, names_who_began=True)
+    segments = find_segments(folder, check)
+    return [record for segment in segments for record in segment.read_on(2**30)]
+
+
+@pytest.mark.usefixtures("in_production")
+def test_who_adopts_a_journal_reads_it_the_same() -> None:
+    """Of what its process has seen all is believed, as far as that process may say it."""
+    recorded([seen(), seen(b"{", b"\xff", attempts=[{"status": 500}], notes=["n"])])
+    [folder] = Path(get_settings().spool_dir).glob("*/*-*")
+
+    assert left_by(folder) == journaled()
+
+
+@pytest.mark.usefixtures("in_production")
+def test_what_no_process_has_seen_is_not_believed(tmp_path: Path) -> None:
+    """Whoever may write into a spool can make a record whole, and yet have no more believed."""
+    recorded([seen()])
+    [file] = Path(get_settings().spool_dir).rglob("*.bson")
+    sent, received = (unsealed(raw) for raw in bson.decode_all(file.read_bytes(), ANY_VALUE))
+    forged = [
+        *({**sent, "doc": {**sent["doc"], **odd}} for odd in (
+            *({"sent": 5}, {"sent": {"api": 5}}, {"sent": {"api": "a", "more": 1}}, {"body": "x"}),
+            *({"status": "SUCCESS"}, {"process_nonce": "another"}, {"sent": {"streamed": "yes"}}),
+        )),
+        *({**received, "doc": {**received["doc"], **odd}} for odd in (
+            *({"received": 5}, {"received": {"status": "x"}}, {"received": {"notes": [5]}}),
+            *({"body": 5}, {"asked": []}, {"messages": []}, {"outcome_key": 1}),
+            {"received": {"failed": {"_id": "x"}}, "body": b""},
+        )),
+    ]  # fmt: skip
+    folder = tmp_path / "spool" / file.parent.name
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    for number, record in enumerate(forged, start=1):
+        doc = bson.encode(record["doc"])
+        raw = records.pack(record["op"], record["id"], record["key"], doc)
+        records.seal(raw, number)
+        with (folder / "00000001.bson").open("ab") as out:
+            out.write(raw)
+    (folder / "00000001.bson").chmod(0o600)
+
+    assert left_by(folder) == []
+
+
+def unsealed(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: record[name] for name in ("op", "id", "key", "doc")}

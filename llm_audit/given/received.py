@@ -72,24 +72,35 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
         received: What came.
         failed: What is stored of the exception that it ended with, its `status` included.
     """
-    headers = _looked_at(received.headers)
-    request_id = next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None)
-    said = {
-        "api": received.asked.api.api,
-        "streamed": received.streamed or received.asked.streamed or None,
+    given = {
         "status": received.status,
         "content_type": received.content_type,
         "content_encoding": received.content_encoding,
-        "request_id": request_id,
-        "retry_after": retry_after_in(headers),
         "time_to_first_token_ms": received.time_to_first_token_ms,
         "ended_by": received.ended_by,
-        "attempts": list(received.attempts) or None,
-        "failed": failed,
-        "vectors": get_settings().embedding_vectors or None,
-        "notes": list(received.notes) or None,
     }
-    return {name: value for name, value in said.items() if type(value) in TYPES[name]}
+    said: dict[str, Any] = {
+        name: value
+        for name, value in given.items()
+        if value is not None and isinstance(value, TYPES[name])  # some clients give anything
+    }
+    said["api"] = received.asked.api.api
+    if received.streamed or received.asked.streamed:
+        said["streamed"] = True
+    if received.attempts:
+        said["attempts"] = list(received.attempts)
+    if received.notes:
+        said["notes"] = list(received.notes)
+    if failed:
+        said["failed"] = failed
+    if get_settings().embedding_vectors:
+        said["vectors"] = True
+    if headers := _looked_at(received.headers):
+        if request_id := next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None):
+            said["request_id"] = request_id
+        if (wait := retry_after_in(headers)) is not None:
+            said["retry_after"] = wait
+    return said
 
 
 def _looked_at(headers: Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:

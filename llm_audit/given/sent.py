@@ -54,7 +54,7 @@ def told(sent: Sent) -> dict[str, Any]:
         "is_first": asked.is_first and None,
         "content_type": sent.content_type,
     }
-    return {name: value for name, value in said.items() if type(value) is TYPES[name]}
+    return {name: value for name, value in said.items() if isinstance(value, TYPES[name])}
 
 
 def model_in(sent: Sent) -> str | None:

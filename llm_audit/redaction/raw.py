@@ -37,9 +37,9 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
     in_pieces = bool(told.get("streamed")) or _JSON not in kind or _may_be_lines(body)
     if body and (not body.startswith(_PIECES if in_pieces else _ONE) or b"\0" in body):
         return False  # no JSON, or of 16 bits
-    return not (look.may_be_in(beside) or _may_hold(body)) and (
-        not in_pieces or _are_clean_together(body)
-    )
+    if look.may_be_in(beside) or _may_hold(body):
+        return False
+    return not in_pieces or _are_clean_together(body)
 
 
 def _may_be_lines(body: bytes) -> bool:
@@ -48,7 +48,7 @@ def _may_be_lines(body: bytes) -> bool:
 
 
 def _may_hold(body: bytes) -> bool:
-    """Tell whether a text of JSON may hold a secret or its name, as it is or once it is read."""
+    """Tell whether JSON may hold a secret or its name, as it is or once it is read."""
     text = look.plain(body)
     if not _is_escaped(text):
         return look.may_be_in_plain(text, body)

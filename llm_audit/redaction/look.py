@@ -44,6 +44,11 @@ _PIECES_OF_NAMES = (
     rf"|onn(?:ection)?{_BETWEEN}str(?:ing)?"
 )
 _OPTION = rf"--[0-9a-z_.-]{{0,40}}(?:{names.SECRET}) "
+# Each way to write the slashes begins with three signs, see `_SIEVE`.
+_IN_URL = (
+    r"(?:://|:\x02/\x02*/|:\x02\x02+/\x02*/|:/\x02+/)"
+    r"(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@"
+)
 _IN_QUERY = r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00"
 _ESCAPED = r"\x02u00[2-7]"  # JSON that hides a sign: what is in it is seen once it is read
 LOOKS = (
@@ -56,7 +61,7 @@ LOOKS = (
     r"(?:a[ksb]i|acc)a[0-9a-z]{12}|absk[0-9a-z+/]{40}|eyj[0-9a-z_-]+[\x00\x02]*\.[0-9a-z_-]",
     r"-----begin [0-9a-z ]*private|age-secret-key|[0-9]:aa[0-9a-z_-]{30}|sk[0-9a-f]{32}",
     rf"(?:ya29|hvs)\.[0-9a-z_-]{{8}}|{_BEFORE}sg\.[0-9a-z_-]{{16}}|slack\.com\x02*/services",
-    r":(?:\x02*/){2}(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@|bearer +[0-9a-z._~+/-]{8}",
+    rf"{_IN_URL}|bearer +[0-9a-z._~+/-]{{8}}",
     rf"(?:(?:{_NAMES})s?|token){_ENDING}|basic +[0-9a-z+/_-]{{6}}",
     rf"headers[\x00\x02]|{_BEFORE}auth[\x00\x02]|com\x02*/api\x02*/webhooks",
     *(_OPTION, _IN_QUERY, _ESCAPED),
@@ -69,8 +74,7 @@ _SIEVE = (
         r"(?:as|[a-dfmnrt]t)-[0-9a-z_-]{10}|(?:ai|lx|pi|ly|px)-[0-9a-z_-]{16}",
         r"(?:hf|rg|r8|fw|na|2b|pt|tn|sa|lc|bp|pi|pm|ec)_[0-9a-z]{16}",
         r"(?:v1|at|[cp]a|ss)_[0-9a-f]{16}|-begin |e-secret-key|:aa[0-9a-z_-]{30}",
-        r"(?:://|:\x02+/\x02*/|:/\x02/)(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@",
-        _ESCAPED,
+        *(_IN_URL, _ESCAPED),
     ),
     (
         rf"(?:(?:{_PIECES_OF_NAMES})s?|oken){_ENDING}",

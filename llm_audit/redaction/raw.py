@@ -37,9 +37,10 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
     in_pieces = bool(told.get("streamed")) or _JSON not in kind or _may_be_lines(body)
     if body and (not body.startswith(_PIECES if in_pieces else _ONE) or b"\0" in body):
         return False  # no JSON, or of 16 bits
-    if look.may_be_in(beside) or _may_hold(body):
+    text = look.plain(body)
+    if look.may_be_in(beside) or _may_hold(body, text):
         return False
-    return not in_pieces or _are_clean_together(body)
+    return not in_pieces or _are_clean_together(body, text)
 
 
 def _may_be_lines(body: bytes) -> bool:
@@ -47,9 +48,8 @@ def _may_be_lines(body: bytes) -> bool:
     return (b"\n" in body and b"\n{" in body) or (b"\r" in body and b"\r{" in body)
 
 
-def _may_hold(body: bytes) -> bool:
+def _may_hold(body: bytes, text: str) -> bool:
     """Tell whether JSON may hold a secret or its name, as it is or once it is read."""
-    text = look.plain(body)
     if not _is_escaped(text):
         return look.may_be_in_plain(text, body)
     unescaped = _unescaped(body)
@@ -68,12 +68,12 @@ def _unescaped(body: bytes) -> bytes | None:
     return body.replace(b"\\/", b"/").replace(b"\\\\", b"\\")
 
 
-def _are_clean_together(body: bytes) -> bool:
+def _are_clean_together(body: bytes, text: str) -> bool:
     """Tell whether the texts that the pieces of a stream make are clean, too.
 
     Each is made of values of the same name, one after the other, unless several grow in turns.
     """
-    if _is_apart(look.plain(body)) or _grow_in_turns(body):
+    if _is_apart(text) or _grow_in_turns(body):
         return False
     if b'": "' in body:
         body = body.replace(b'": "', b'":"')
@@ -91,7 +91,8 @@ def _are_clean_together(body: bytes) -> bool:
     if all(name in found for name in _OF_TEXTS):
         pairs = pairwise(parts)
         texts.append(b"".join(values[part] for before, part in pairs if names[before] in _OF_TEXTS))
-    return not _may_hold(b'"\n"'.join(texts))
+    together = b'"\n"'.join(texts)
+    return not _may_hold(together, look.plain(together))
 
 
 def _value_of(part: bytes) -> bytes:

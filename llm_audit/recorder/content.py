@@ -157,7 +157,7 @@ def _read(fields: dict[str, Any]) -> dict[str, Any]:
     """Return fields with what would be read later, by whoever reads the journal."""
     for op, told in (*TOLD_AS.items(), (ENDED, "said")):
         if told in fields:
-            found, notes = fields_of(op, fields)
+            found, notes = fields_of(op, fields, at_once=True)
             known = fields.get("encoding_notes", ())
             return {**found, **({"encoding_notes": [*known, *notes]} if known or notes else {})}
     return fields

@@ -23,6 +23,11 @@ class ByHand:
         self._call = call
         self.is_sent = False
 
+    @property
+    def model(self) -> str | None:
+        """The one that it names."""
+        return self._call.model
+
     def raised(self, error: BaseException) -> None:
         """Note nothing: it may be tried again."""
 

@@ -73,16 +73,18 @@ def begin(request: Request) -> Attempt | ByHand | None:
     if ALL not in Captured.clients and not is_of(Captured.clients, request.headers):
         return None
     end_dropped()
-    note_captured()
     request = request._replace(asked=asked)
     call = _going_on(request)
     if call is None:
         if hand := recorded_by_hand(lambda: _model_in(request)):
             Captured.by_hand += 1
+            note_captured(hand.model)
             current_context()  # by that a framework around it learns that the call is recorded
             return hand
         call = CapturedCall(request)
         Captured.calls += 1
+        open_call = open_calls().get(call.call_id)
+        note_captured(open_call.model if open_call is not None else None)
     return Attempt(call)
 
 

@@ -1,7 +1,8 @@
 """Spans of LLM calls become records, where they are made and as they are made."""
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, replace
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TypeVar
 
 from opentelemetry import context as otel_context
@@ -9,13 +10,14 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as RunningSpan
 from opentelemetry.trace import StatusCode, get_current_span
 
-from llm_audit.otel import captured, recorded
+from llm_audit.otel import recorded
+from llm_audit.otel.captured import CapturedRequest, Listeners, RequestsOfLate
 from llm_audit.otel.spans.kinds import Kind, goes_on, kind_of
-from llm_audit.otel.spans.names import MESSAGES, REQUEST_MODEL, first
-from llm_audit.otel.spans.outcome import read_outcome, response_id_of
+from llm_audit.otel.spans.outcome import is_to_come, read_outcome, response_id_of
 from llm_audit.otel.spans.request import read_request
 from llm_audit.otel.spans.span import Span, SpanEvent
 from llm_audit.otel.spans.told import Told
+from llm_audit.otel.two_spans import TwoSpans
 from llm_audit.recorder import process
 from llm_audit.recorder.captured import Captured
 from llm_audit.recorder.listening import Listening, no_parent
@@ -27,12 +29,11 @@ from llm_audit.settings import get_settings
 
 K = TypeVar("K")
 V = TypeVar("V")
-_Rest = tuple[str | None, str, str]
 
 LIVE_MAX = 100_000
-WAITING_MAX = 1_000
 ANSWERS_MAX = 1_000
 _SUPPRESSED = ("suppress_instrumentation", "suppress_language_model_instrumentation")
+_CALLS_IN_ITS_OWN = "logfire._internal.exporters.processor_wrapper"
 _ANY = frozenset({False, True})
 
 
@@ -48,6 +49,7 @@ class _Live:
         skipped: Whether somebody else records it.
         inner: Of the calls inside it that are recorded, whether they are embeddings.
         by_hand: The call that the app records itself, for which this is.
+        captured: The request that is recorded, for which this is.
     """
 
     process: object
@@ -57,6 +59,14 @@ class _Live:
     skipped: bool = False
     inner: frozenset[bool] = frozenset()
     by_hand: OpenCall | None = None
+    captured: CapturedRequest | None = None
+
+    def stands_for(self, span: ReadableSpan) -> None:
+        """Note in what is recorded instead that the span which ends here was the one for it."""
+        if self.by_hand is not None and span.status.status_code is not StatusCode.ERROR:
+            self.by_hand.answered = True
+        if self.captured is not None and span.instrumentation_scope is not None:
+            self.captured.scopes.add(span.instrumentation_scope.name)
 
 
 class LLMAuditSpanProcessor(SpanProcessor):
@@ -76,8 +86,9 @@ class LLMAuditSpanProcessor(SpanProcessor):
         self._steps = steps
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._answers: OrderedDict[str, tuple[int, int]] = OrderedDict()  # when, by their ids
-        self._going_on: deque[tuple[_Rest, recorded.Begun, Span]] = deque(maxlen=WAITING_MAX)
-        captured.Listeners.all.append(self._captured)
+        self._two_spans = TwoSpans()
+        self._captured = RequestsOfLate()
+        Listeners.all.append(self._note_captured)
         Captured.span_processors += 1
         if steps:
             Listening.parent = self._step_here
@@ -107,8 +118,8 @@ class LLMAuditSpanProcessor(SpanProcessor):
 
     def shutdown(self) -> None:
         """Listen to capture no more; what was recorded is on disk, and llm-audit delivers it."""
-        if self._captured in captured.Listeners.all:
-            captured.Listeners.all.remove(self._captured)
+        if self._note_captured in Listeners.all:
+            Listeners.all.remove(self._note_captured)
             Captured.span_processors -= 1
         if Listening.parent == self._step_here:
             Listening.parent = no_parent
@@ -125,54 +136,56 @@ class LLMAuditSpanProcessor(SpanProcessor):
             or (kind.is_step and not self._steps)
         ):
             return
+        if not kind.is_step and _is_inside(live, kind):
+            live.skipped = True
+            return
+        seen = _seen(span)
+        request = read_request(Told(seen), kind, so_far=True)
         if not kind.is_step:
-            live.skipped = _is_inside(live, kind)
+            live.by_hand = open_for(lambda: request.given.get("model"))
+            live.skipped = live.by_hand is not None
             # where capture is on it may see the request: whether it does is known at the end
             if live.skipped or Captured.clients:
                 return
-        seen = _seen(span)
-        request = read_request(Told(seen), kind, so_far=True)
-        live.by_hand = None if kind.is_step else open_for(lambda: request.given.get("model"))
-        if live.by_hand is not None:
-            live.skipped = True
-            return
         live.begun = recorded.begin(seen, request, _parent(live.outer))
         _tell_outer(live, kind)
 
     def _end(self, span: ReadableSpan, live: _Live | None) -> None:
         kind = live.kind if live and live.kind else kind_of(span.attributes or {})
-        if live and live.by_hand and span.status.status_code is not StatusCode.ERROR:
-            live.by_hand.answered = True
-        if kind is None or (live and live.skipped) or (kind.is_step and not self._steps):
-            return
         live = live or _Live(Here.process, self._outer(span), kind)
-        seen = _seen(span)
-        told = Told(seen)
-        request, outcome = read_request(told, kind), read_outcome(told, kind)
-        begun = live.begun
-        if goes_on(seen.attributes):
-            waiting = next((one for one in self._going_on if one[0] == _rest(seen)), None)
-            if waiting is not None:  # from its beginning to this end
-                self._going_on.remove(waiting)
-                begun, seen = waiting[1], replace(seen, start_ns=waiting[2].start_ns)
-        elif begun is not None and outcome.is_to_come:
-            self._going_on.append((_rest(seen), begun, seen))
+        live.stands_for(span)
+        if kind is None or (kind.is_step and not self._steps):
             return
-        if not kind.is_step:
-            answer = response_id_of(told)
-            if begun is None and (
-                kind.is_embedding in live.inner
-                or _is_inside(live, kind)
-                or self._is_answered(answer, seen)
-            ):
-                return
-            if answer is not None:
-                times = seen.start_ns, seen.end_ns or seen.start_ns
-                _bounded(self._answers, ANSWERS_MAX)[answer] = times
+        told = Told(_seen(span))
+        begun = live.begun
+        if goes_on(told.attributes) and (rest := self._two_spans.rest_of(told.span)) is not None:
+            begun, told = rest.begun, Told(rest.span)
+            live.skipped = begun is None
+        elif not kind.is_step and (begun or live.skipped) and is_to_come(told):
+            self._two_spans.add(told.span, begun)
+            return
+        if live.skipped or not (kind.is_step or self._is_new(told, live, kind, begun)):
+            return
+        request = read_request(told, kind)
         if begun is None:
-            begun = recorded.begin(seen, request, _parent(live.outer))
+            begun = recorded.begin(told.span, request, _parent(live.outer))
             _tell_outer(live, kind)
-        recorded.end(begun, seen, request, outcome)
+        recorded.end(begun, told.span, request, read_outcome(told, kind))
+
+    def _is_new(self, told: Told, live: _Live, kind: Kind, begun: recorded.Begun | None) -> bool:
+        """Tell whether nobody has recorded a call, by what only the end of its span shows."""
+        seen, answer = told.span, response_id_of(told)
+        if begun is None and (
+            kind.is_embedding in live.inner
+            or _is_inside(live, kind)
+            or self._is_answered(answer, seen)
+            or self._captured.one_is_of(seen, told.models)
+        ):
+            return False
+        if answer is not None:
+            times = seen.start_ns, seen.end_ns or seen.start_ns
+            _bounded(self._answers, ANSWERS_MAX)[answer] = times
+        return True
 
     def _outer(self, span: ReadableSpan) -> _Live | None:
         parent = span.parent
@@ -195,19 +208,15 @@ class LLMAuditSpanProcessor(SpanProcessor):
             live = live.outer
         return live.begun.call_id if live is not None and live.begun is not None else None
 
-    def _captured(self, span_id: int) -> None:
-        """Note that the request is recorded that is made inside a span."""
+    def _note_captured(self, span_id: int, request: CapturedRequest) -> None:
+        """Note that a request is recorded that is made inside a span, or 0."""
+        self._captured.add(request)
         live = self._live.get(span_id)
         while live is not None and not (live.kind and live.kind.is_step):
             live.skipped = live.skipped or (live.kind is not None and live.begun is None)
             live.inner = _ANY  # should it say only at its end that it is a call
+            live.captured = request
             live = live.outer
-
-
-def _rest(span: Span) -> _Rest:
-    """Return by what the rest of a call is known, of which a span tells that has no more to say."""
-    model, messages = (first(span.attributes, name) for name in (REQUEST_MODEL, MESSAGES))
-    return span.parent_span_id, str(model), str(messages)  # of roots each has a trace of its own
 
 
 def _bounded(table: "OrderedDict[K, V]", most: int) -> "OrderedDict[K, V]":
@@ -235,6 +244,14 @@ def _seen(span: ReadableSpan) -> Span:
 
 
 def _is_suppressed(context: otel_context.Context | None) -> bool:
+    """Tell whether a span was made where nothing is to be instrumented.
+
+    Args:
+        context: What the span was given as its parent's; None is the current one. logfire calls
+            every processor in one of its own, which says so of its own work.
+    """
+    if context is None and _CALLS_IN_ITS_OWN in sys.modules:
+        return False
     return any(otel_context.get_value(key, context) for key in _SUPPRESSED)
 
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -191,14 +192,39 @@ def test_where_capture_is_on_only_what_it_missed_is_recorded(
     with tracer.start_as_current_span("chat", attributes=CHAT) as outer:
         inner = tracer.start_as_current_span("chat", attributes=CHAT)
         with inner, tracer.start_as_current_span("POST"):
-            note_captured()
+            note_captured("gpt-4o-mini")
         outer.set_attributes(ANSWERED)
+    beside = tracer.start_span("generation")  # current nowhere, as langfuse's
+    note_captured("gpt-4o-mini")
+    beside.set_attributes({**CHAT, **ANSWERED, "gen_ai.request.model": "gpt-4o-mini-2024-07-18"})
+    beside.end()
     with tracer.start_as_current_span("chat", attributes=CHAT) as missed:
         missed.set_attributes(ANSWERED)
     (call,) = flushed(calls)
 
     assert call["span"]["span_id"] == f"{missed.get_span_context().span_id:016x}"
     assert 0 <= call["latency_ms"] < 60_000
+
+
+def test_capture_goes_before_spans(tracer: trace.Tracer, calls: Calls) -> None:
+    """With a real client: the wire's record stands, below the agent whose span is around it."""
+    body = {"id": "c", "choices": [{"message": {"role": "assistant", "content": "x"}}]}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=body))
+    llm_audit.instrument()
+    try:
+        with (
+            httpx2.Client(transport=transport) as client,
+            tracer.start_as_current_span("run", attributes=AGENT),
+            tracer.start_as_current_span("chat", attributes=CHAT),
+        ):
+            client.post("https://api.openai.com/v1/chat/completions", json={"model": "gpt-4o-mini"})
+    finally:
+        llm_audit.uninstrument()
+    agent, call = flushed(calls)
+
+    assert (agent["call_type"], agent["captured_by"]) == ("AGENT", "opentelemetry")
+    assert (call["captured_by"], call["parent_call_id"]) == ("httpx2", agent["_id"])
+    assert call["trace_id"] == agent["trace_id"]
 
 
 def test_traces_are_equal_on_both_sides(provider: TracerProvider, calls: Calls) -> None:

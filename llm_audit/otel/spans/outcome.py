@@ -8,7 +8,7 @@ from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import let_through
 from llm_audit.given.failures import CAUSE_BY_NAME, EXCEPTION, MAX_CHARACTERS
 from llm_audit.otel.spans import names
-from llm_audit.otel.spans.kinds import Kind
+from llm_audit.otel.spans.kinds import Kind, goes_on
 from llm_audit.otel.spans.messages import output_messages
 from llm_audit.otel.spans.span import ERROR, Span
 from llm_audit.otel.spans.told import Told
@@ -30,12 +30,10 @@ class Outcome(NamedTuple):
     Attributes:
         given: Arguments of `LLMLogger.complete`, by name.
         fields: Fields of the call that stand instead of what is read from those.
-        is_to_come: Whether another span tells of it: logfire's, once a stream is over.
     """
 
     given: dict[str, Any]
     fields: dict[str, Any]
-    is_to_come: bool = False
 
 
 def read_outcome(told: Told, kind: Kind) -> Outcome:
@@ -53,12 +51,19 @@ def read_outcome(told: Told, kind: Kind) -> Outcome:
     if _is_streamed(told):
         fields["streamed"] = True
     fields |= _failure(told)
-    is_silent = not (kind.is_step or fields.get("status") or _is_answered(given))
-    if is_silent:
+    if not (kind.is_step or fields.get("status") or _is_answered(given)):
         fields |= {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": UNANSWERED}
     fields["span"] = _about(span)
-    kept = {name: value for name, value in given.items() if value is not None}
-    return Outcome(kept, fields, is_silent and span.scope.startswith("logfire"))
+    return Outcome({name: value for name, value in given.items() if value is not None}, fields)
+
+
+def is_to_come(told: Told) -> bool:
+    """Tell whether another span says how the call ended: logfire's, once a stream is over."""
+    if not told.span.scope.startswith("logfire") or told.span.status == ERROR:
+        return False
+    given: dict[str, Any] = {}
+    _answer(told, given, {})
+    return not _is_answered(given)
 
 
 def response_id_of(told: Told) -> str | None:
@@ -72,7 +77,11 @@ def response_id_of(told: Told) -> str | None:
 def _is_streamed(told: Told) -> bool:
     """Tell whether the answer was a stream, as far as the span says."""
     said = (*map(told.attributes.get, names.STREAMED), told.body.get("stream"))
-    return True in said or any(one.name in names.FIRST_CHUNK_EVENTS for one in told.span.events)
+    return (
+        goes_on(told.attributes)
+        or True in said
+        or any(one.name in names.FIRST_CHUNK_EVENTS for one in told.span.events)
+    )
 
 
 def _answer(told: Told, given: dict[str, Any], fields: dict[str, Any]) -> None:

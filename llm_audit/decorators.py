@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Never, TypeVar, overload
+from weakref import ref
 
 from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
@@ -19,7 +20,8 @@ from llm_audit.settings import get_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROVIDER = "function"
-DROPPED = "dropped"  # in `ended_by`: nobody held it any more
+# in `ended_by`, as of captured streams: its reader has left, or nobody held it any more
+CLOSED, DROPPED = "stream_closed", "stream_dropped"
 ITEMS_MAX = 1_000  # of what a generator has yielded
 CHARACTERS_MAX = 2**20  # in all of these, as far as they are text or bytes
 _OF_A_METHOD = frozenset({"self", "cls"})
@@ -171,6 +173,7 @@ class RecordedRun(Run):
 
     def gave(self, item: object) -> None:
         """Keep what a generator yields, as far as there is room."""
+        self.has_yielded()
         self._count += 1
         size = len(item) if isinstance(item, str | bytes) else 0
         if self._capture_output and len(self._items) < ITEMS_MAX and size <= self._room:
@@ -187,10 +190,22 @@ class RecordedRun(Run):
 
     def failed(self, error: BaseException) -> None:
         """Fail it, with what had been yielded."""
-        if self._is_open():
-            LLMLogger.fail(
-                self._call_id, error, response_message=self.answer(None) if self._count else None
-            )
+        if not self._is_open():
+            return
+        if isinstance(error, GeneratorExit):
+            recording.end_unfinished(self._call_id, None, CLOSED)
+        else:
+            LLMLogger.fail(self._call_id, error, **self.yielded())
+
+    def has_yielded(self) -> None:
+        """Have whoever else may end the call ask what has come until then."""
+        if not self._count and (call := open_calls().get(self._call_id)):
+            here = ref(self)  # or nobody could drop it
+            call.arrived = lambda: run.yielded() if (run := here()) else {}
+
+    def yielded(self) -> dict[str, Any]:
+        """Return what a generator has yielded so far, as a field of its call."""
+        return {"response_message": self.answer(None)} if self._count else {}
 
     def answer(self, returned: object) -> dict[str, Any] | None:
         """Return what came of it as a message, with all that was yielded."""
@@ -215,5 +230,9 @@ class RecordedRun(Run):
 
     def __del__(self) -> None:
         super().__del__()
-        if self._is_open():  # of a generator that nobody could close any more
+        call = open_calls().get(self._call_id) if self._is_open() else None
+        if call is not None:  # of a generator that nobody could close any more
+            if self._count:
+                call.arrived = self.yielded
             recording.end_unfinished(self._call_id, None, DROPPED)
+            call.arrived = None

@@ -1,8 +1,11 @@
 """What could not be learned of the context of calls: it is counted, and the calls go on without."""
 
 from llm_audit.errors import let_through, log_once
+from llm_audit.runtime.forks import begin_anew
+from llm_audit.runtime.kept import kept
 
 
+@kept
 class ContextFaults:
     """The one place where it is counted."""
 
@@ -23,3 +26,8 @@ class ContextFaults:
             "without. llm_audit.stats() counts such faults.",
             key=f"context {what}",
         )
+
+
+@begin_anew
+def _begin_anew() -> None:
+    ContextFaults.count = 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import llm_audit
 from llm_audit import LLMLogger, UsageError, audit_context, audited, configure
 from llm_audit.context import CallContext, current_context
 from llm_audit.decorators import CHARACTERS_MAX, ITEMS_MAX
@@ -186,6 +187,7 @@ async def test_a_generator_ends_once_with_what_it_yielded(llm_audit_records: Rec
         ("INCOMPLETE", {"text": "closed too"}, "closed "),
         ("INCOMPLETE", {"text": "dropped early"}, "dropped "),
     ]
+    assert {(call.ended_by, call.error_type) for call in streams[2:]} == {("stream_closed", None)}
     assert [(call.response_message or {}).get("returned") for call in streams[:2]] == [7, None]
     children = [call for call in llm_audit_records if call.call_type == "TOOL_EXECUTION"]
     parents = {call.parent_call_id for call in children}
@@ -206,7 +208,23 @@ def test_a_stream_whose_loop_is_gone_ends_as_dropped(llm_audit_records: Recorded
     kept.clear()
     gc.collect()
     stream, _ = llm_audit_records
-    assert stream.status == "INCOMPLETE"
+    assert (stream.status, stream.ended_by) == ("INCOMPLETE", "stream_dropped")
+    assert said(stream)[4] == "without "
+
+
+def test_a_stream_that_is_open_at_the_end_has_what_came(llm_audit_records: RecordedCalls) -> None:
+    """Whoever ends its call, a task's end or the process's, says what it had yielded."""
+    for end, cause in (
+        (lambda: LLMLogger.end_open_calls(None), "task_ended"),
+        (lambda: llm_audit.shutdown(0), "shutdown"),
+    ):
+        stream = words("so far and further")
+        assert [next(stream), next(stream)] == ["so ", "far "]
+        end()
+        stream.close()
+        call = llm_audit_records[-1]
+        assert (call.status, call.ended_by) == ("INCOMPLETE", cause)
+        assert said(call)[4] == "so far "
 
 
 def test_what_is_kept_of_a_long_stream_is_bounded(llm_audit_records: RecordedCalls) -> None:

@@ -85,6 +85,7 @@ class Step(RecordedRun):
 
     def gave(self, item: object) -> None:
         """Keep what comes last: agents yield their state, step by step."""
+        self.has_yielded()
         self._last, self._count = item, 1
 
     def answer(self, returned: object) -> dict[str, Any] | None:

@@ -1,8 +1,10 @@
 """A call as it goes over the wire: its request and its answer, recorded as they were seen."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.given import arguments, failures, received, sent
 from llm_audit.given.received import Received
@@ -14,6 +16,12 @@ from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings
+
+# What an answer that is whole most likely has near its end; of others it is read at once.
+_END = re.compile(
+    rb"\[DONE\]|message_stop|response\.completed|finishReason|finish_reason|stopReason|\"done\""
+)
+_LOOKED_AT = 4_096
 
 __all__ = ["Received", "Sent", "begin", "begin_attempt", "end", "when_left"]
 
@@ -53,6 +61,7 @@ def end(
     error: BaseException | None = None,
     *,
     attempt: int | None = None,
+    left: bool = False,
 ) -> None:
     """Record how a call ended.
 
@@ -63,6 +72,7 @@ def end(
         error: What it ended with, if that was raised.
         attempt: The number of its request, from 1 on, if its client may ask again. Then anything
             else that is said of the call counts more: see `begin_attempt`.
+        left: Whether the app has left the answer. If that is not whole, its task may know why.
     """
     try:
         if not get_settings().enabled:
@@ -74,15 +84,20 @@ def end(
             status, of_error = failures.error_fields(error)
             failed = {**of_error, "status": status}
         call = open_calls().get(call_id)
+        if call is not None:
+            call.arrived = None
         asked = (call.provider, call.model) if call else (None, None)
         told = received.told(answer, failed)
         recording = recorder_of(call)
-        if known and attempt is None:
+        left = left and _END.search(answer.body, max(0, len(answer.body) - _LOOKED_AT)) is None
+        if known and attempt is None and not left:
             fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
         else:
             fields = received.fields_of(told, answer.body, asked)
-            if attempt is None:
+            if left and fields["status"] != LLMCallStatusEnum.INCOMPLETE:
+                recording.end(call_id, call, fields, ended_ns)
+            elif attempt is None:
                 recording.end_unfinished(call_id, fields)
             else:
                 recording.end_attempt(call_id, fields, ended_ns, number=attempt)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless
+from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.tee import Watched, watched_kind
 from llm_audit.recorder.captured import Captured
@@ -70,8 +70,15 @@ def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(kwargs[name] for name in ("method", "str_or_url")[len(args) - 1 :])
 
 
-@harmless
 def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+    try:
+        _watch(attempt, response)
+    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
+        note_fault(fault)
+        attempt.unseen()
+
+
+def _watch(attempt: Attempt | ByHand, response: Any) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     # aiohttp has taken the compression off what it hands to the reader
     headers.pop("content-encoding", None)
@@ -127,10 +134,10 @@ def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
         return
     # who reads closes the response when that is cancelled, or takes too long
     handled = sys.exc_info()[1]
-    if handled is None or isinstance(handled, GeneratorExit):
-        attempt.ends(How.CLOSED)
-    else:
+    if isinstance(handled, TimeoutError):
         attempt.raised(handled)
+    else:
+        attempt.closed()
 
 
 HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", _request),)

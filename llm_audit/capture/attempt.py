@@ -9,10 +9,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit import exchange
-from llm_audit.capture.faults import harmless
+from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.providers.errors import bounded
 from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
+from llm_audit.runtime.forks import Here, notice
+from llm_audit.runtime.interruption import from_outside
 
 if TYPE_CHECKING:
     from llm_audit.capture.calls import CapturedCall
@@ -31,6 +33,7 @@ class How(Enum):
     LAST_BYTE = None
     CLOSED = "stream_closed"  # by the app, which did not read to the end
     DROPPED = "stream_dropped"  # by the garbage collector: nobody held it any more
+    UNSEEN = "not_captured"
 
 
 class Head(NamedTuple):
@@ -65,6 +68,7 @@ class Attempt:
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
         self._is_last = False
+        self._process = Here.process
         self.is_sent = False  # whether the client has given an answer, or raised
         mine = weakref.ref(self)  # the table of open calls holds no stream
         exchange.when_left(call.call_id, lambda: _arrived(mine))
@@ -92,23 +96,39 @@ class Attempt:
 
     def take(self, chunk: bytes) -> None:
         """Keep a piece of the answer's body."""
-        if not self._first_ns:
-            self._first_ns = clock.monotonic_ns()
-        if self._size < KEPT_MAX_BYTES:
-            self._chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
-        self._size += len(chunk)
+        try:
+            if not self._first_ns:
+                self._first_ns = clock.monotonic_ns()
+            if self._size < KEPT_MAX_BYTES:
+                self._chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
+            self._size += len(chunk)
+        except BaseException as fault:  # noqa: BLE001  (whatever a transport takes for bytes)
+            note_fault(fault)
 
     @harmless
-    def ends(self, how: How, error: BaseException | None = None) -> None:
+    def ends(self, how: How) -> None:
         """Note that the answer ended."""
-        self._end(how, error)
+        self._end(how, None)
+
+    @harmless
+    def closed(self) -> None:
+        """Note that the app has closed the answer, perhaps because of what has struck it."""
+        handled = sys.exc_info()[1]
+        struck = None if handled is None else from_outside(handled)
+        self._end(How.CLOSED, struck)
+
+    @harmless
+    def unseen(self) -> None:
+        """Note that of the answer nothing can be seen, by a fault of ours."""
+        self._end(How.UNSEEN, None)
 
     def drop(self) -> None:
         """Note that nobody will read on; it is recorded by the next who comes by.
 
         The garbage collector calls this wherever it happens to run.
         """
-        if self._open and not sys.is_finalizing():
+        notice()
+        if self._open and not sys.is_finalizing() and self._process is Here.process:
             self._dropped_ns = clock.monotonic_ns()
             Captured.dropped.append(lambda: self.ends(How.DROPPED))
 
@@ -174,7 +194,9 @@ class Attempt:
         return body, (f"response: {self._size} bytes, of which the first {len(body)} are kept",)
 
     def _end(self, how: How | None, error: BaseException | None) -> None:
-        if sys.is_finalizing():  # what was open has been ended when the process did
+        notice()
+        # what is open ends with the process; and a child ends nothing of its parent's
+        if sys.is_finalizing() or self._process is not Here.process:
             return
         try:
             self._open.pop()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless
+from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.tee import close_of, watch, watched
 from llm_audit.recorder.captured import Captured
@@ -94,8 +94,15 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-@harmless
 def _answered(attempt: Attempt | ByHand, response: Any, operation: Any) -> None:
+    try:
+        _watch(attempt, response, operation)
+    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
+        note_fault(fault)
+        attempt.unseen()
+
+
+def _watch(attempt: Attempt | ByHand, response: Any, operation: Any) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     head = Head(response.status_code, headers)
     streams = operation.has_event_stream_output or operation.has_streaming_output
@@ -111,7 +118,7 @@ def _of_urllib3(kind: Any) -> dict[str, Any]:
     return {
         "stream": _stream(kind),
         "read": _telling(kind.read, lambda data, _: data, _is_read),
-        "readinto": _telling(kind.readinto, _read_into, lambda count, args: bool(args[0]) > count),
+        "readinto": _telling(kind.readinto, _read_into, _is_read_into),
         "close": close_of(kind),
     }
 
@@ -173,6 +180,10 @@ def _is_read(data: bytes, args: tuple[Any, ...]) -> bool:
     """Tell whether there is no more: all was asked for, or nothing has come."""
     asked_for = args[0] if args else None
     return asked_for is None or asked_for < 0 or (asked_for > 0 and not data)
+
+
+def _is_read_into(count: int, args: tuple[Any, ...]) -> bool:
+    return not count and len(args[0]) > 0
 
 
 def _read_into(count: int, args: tuple[Any, ...]) -> bytes:

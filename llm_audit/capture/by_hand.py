@@ -46,7 +46,13 @@ class ByHand:
     def take(self, chunk: bytes) -> None:
         """Keep nothing."""
 
-    def ends(self, how: How, error: BaseException | None = None) -> None:
+    def ends(self, how: How) -> None:
+        """Note nothing."""
+
+    def closed(self) -> None:
+        """Note nothing."""
+
+    def unseen(self) -> None:
         """Note nothing."""
 
     def drop(self) -> None:

@@ -160,7 +160,8 @@ class CapturedCall:
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
             self._body = None
-            exchange.end(self.call_id, came, ended_ns, error)
+            left = how in {How.CLOSED, How.DROPPED} and error is None
+            exchange.end(self.call_id, came, ended_ns, error, left=left)
 
 
 def _record_start(request: Request) -> str:

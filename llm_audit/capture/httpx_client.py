@@ -10,7 +10,7 @@ from typing import Any
 from llm_audit.capture.attempt import Attempt, Head
 from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless
+from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.tee import of_httpx, watch
 from llm_audit.recorder.captured import Captured
@@ -61,7 +61,9 @@ def _async(module: str, original: Method) -> Method:
 def _begin(module: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | None:
     if not Captured.clients or is_inside():
         return None
-    request = args[1] if len(args) > 1 else kwargs["request"]
+    request = args[1] if len(args) > 1 else kwargs.get("request")
+    if request is None:  # the client will say so
+        return None
     url = request.url
     path = url.raw_path.partition(b"?")[0].decode("ascii")
     said = asked(request.method, path)
@@ -83,8 +85,15 @@ def _body_of(request: Any) -> bytes | None:
     return body
 
 
-@harmless
 def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+    try:
+        _watch(attempt, response)
+    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
+        note_fault(fault)
+        attempt.unseen()
+
+
+def _watch(attempt: Attempt | ByHand, response: Any) -> None:
     head = Head(response.status_code, response.headers)
     try:
         body = response.content

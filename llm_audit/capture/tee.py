@@ -116,7 +116,7 @@ def close_of(kind: Any) -> Any:
         try:
             kind.close(self)
         finally:
-            watched(self).attempt.ends(How.CLOSED)
+            watched(self).attempt.closed()
 
     return close
 
@@ -126,6 +126,6 @@ def _aclose_of(kind: Any) -> Any:
         try:
             await kind.aclose(self)
         finally:
-            watched(self).attempt.ends(How.CLOSED)
+            watched(self).attempt.closed()
 
     return aclose

@@ -1,0 +1,165 @@
+"""Which requests are attempts of one call, and which are calls of their own."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx2
+import pytest
+
+import llm_audit
+from llm_audit import LLMLogger
+from llm_audit.capture import calls
+from llm_audit.testing import RecordedCalls
+
+URL = "https://api.mistral.ai/v1/chat/completions"
+ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Hi."}}]}
+COUNT = "x-stainless-retry-count"
+BROKEN = httpx2.ConnectError("no")
+
+
+class Client(httpx2.Client):
+    """Is answered with what is said with each request: a status, or an exception."""
+
+    def __init__(self) -> None:
+        super().__init__(transport=httpx2.MockTransport(self._answer))
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        said = request.extensions["said"]
+        if isinstance(said, BaseException):
+            raise said
+        body = ANSWER if said < 400 else {"error": {"message": "no", "type": "busy"}}
+        return httpx2.Response(said, json=body, headers=request.extensions["headers"])
+
+    def ask(
+        self, said: Any, text: str = "Hi", url: str = URL, count: int | None = None, **headers: str
+    ) -> None:
+        """Ask once, as a client does for one attempt."""
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        named = {} if count is None else {COUNT: str(count)}
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        request = self.build_request("POST", url, json=body, headers=named)
+        request.extensions |= {"said": said, "headers": given}
+        with suppress(httpx2.TransportError):
+            self.send(request)
+
+
+@pytest.fixture
+def client(llm_audit_records: RecordedCalls) -> Iterator[Client]:
+    """Give a client whose calls are captured."""
+    assert len(llm_audit_records) == 0
+    calls._failed.set(None)
+    llm_audit.instrument()
+    yield Client()
+    llm_audit.uninstrument()
+    calls._failed.set(None)
+
+
+def found(records: RecordedCalls) -> list[tuple[str, list[Any]]]:
+    """Return how each call ended, and what each of its attempts was, if several."""
+    return [
+        (str(call.status), [attempt.status or attempt.error for attempt in call.attempts])
+        for call in records
+    ]
+
+
+ALIKE: list[tuple[str, list[dict[str, Any]], list[tuple[str, list[Any]]]]] = [
+    ("tried again", [{"said": 500}, {"said": 200}], [("SUCCESS", [500, 200])]),
+    (
+        "tried until it is given up",
+        [{"said": 429}, {"said": BROKEN}, {"said": 503}],
+        [("ERROR", [429, "ConnectError", 503])],
+    ),
+    ("another body", [{"said": 500}, {"said": 200, "text": "x"}], [("ERROR", []), ("SUCCESS", [])]),
+    ("nothing to retry", [{"said": 400}, {"said": 200}], [("ERROR", []), ("SUCCESS", [])]),
+    ("asked twice", [{"said": 200}, {"said": 200}], [("SUCCESS", []), ("SUCCESS", [])]),
+    (
+        "not to be tried again",
+        [{"said": 500, "x_should_retry": "false"}, {"said": 200}],
+        [("ERROR", []), ("SUCCESS", [])],
+    ),
+    (
+        "to be tried again",
+        [{"said": 400, "x_should_retry": "true"}, {"said": 200}],
+        [("SUCCESS", [400, 200])],
+    ),
+    (
+        "counted",
+        [{"said": 500, "count": 0}, {"said": 500, "count": 1}, {"said": 200, "count": 2}],
+        [("SUCCESS", [500, 500, 200])],
+    ),
+    (
+        "counted anew",
+        [{"said": 500, "count": 0}, {"said": 200, "count": 0}],
+        [("ERROR", []), ("SUCCESS", [])],
+    ),
+    (
+        "at another place",
+        [{"said": 500, "count": 0}, {"said": 200, "count": 1, "url": URL.replace("api", "eu")}],
+        [("ERROR", []), ("SUCCESS", [])],
+    ),
+    (
+        "another between them",
+        [{"said": 500}, {"said": 200, "text": "x"}, {"said": 200}],
+        [("ERROR", []), ("SUCCESS", []), ("SUCCESS", [])],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [case[1:] for case in ALIKE], ids=[case[0] for case in ALIKE]
+)
+def test_requests_are_one_call_or_several(
+    asked: list[dict[str, Any]],
+    expected: list[tuple[str, list[Any]]],
+    client: Client,
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """By the number that the client gives its retries, else by being alike."""
+    for request in asked:
+        client.ask(**request)
+    assert found(llm_audit_records) == expected
+
+
+def test_a_retry_comes_soon_and_in_the_same_place(
+    client: Client, llm_audit_records: RecordedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked like it much later, or in another call's block, is another call."""
+    client.ask(500)
+    with LLMLogger.log_call(call_type="AGENT"):
+        client.ask(500)
+        monkeypatch.setattr(calls, "LONGEST_WAIT_NS", -1)
+        client.ask(200)
+    assert [one for one in found(llm_audit_records) if one[1]] == []
+    assert len(llm_audit_records) == 4
+
+
+def test_one_of_several_tasks_goes_on_with_a_call(
+    client: Client, llm_audit_records: RecordedCalls
+) -> None:
+    """Tasks inherit what has failed before they began: the first that asks again takes it."""
+
+    async def run() -> None:
+        client.ask(500)
+
+        async def again() -> None:
+            client.ask(200)
+
+        await asyncio.gather(*(again() for _ in range(3)))
+
+    asyncio.run(run())
+    assert sorted(found(llm_audit_records)) == [
+        ("SUCCESS", []),
+        ("SUCCESS", []),
+        ("SUCCESS", [500, 200]),
+    ]
+
+
+def test_attempts_without_end_are_several_calls(
+    client: Client, llm_audit_records: RecordedCalls
+) -> None:
+    """A loop that asks for ever makes no document without bound."""
+    for _ in range(calls.ATTEMPTS_MAX + 2):
+        client.ask(500)
+    assert [len(call.attempts) for call in llm_audit_records] == [calls.ATTEMPTS_MAX, 2]

@@ -199,6 +199,8 @@ def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer)
     response = answer.response
     found: dict[str, Any] = {"http_status": told["status"], "ended_by": outcomes.BY_RESPONSE}
     details = {"retry_after": told.get("retry_after")}
+    if isinstance(response, dict) and "error_message" not in fields:  # AWS, Cohere: a message only
+        found = error_in({"error": response}, ANY, None, answered=False) | found
     if isinstance(response, str) and response:
         found["error_message"] = details["body"] = shortened(response)
     if kept := {name: value for name, value in details.items() if value is not None}:

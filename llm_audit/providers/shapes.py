@@ -222,11 +222,26 @@ SHAPES = (
         known_by=("data.b64_json", "data.url"),
         usage=("usage",),
     ),
-    Shape(
+    Shape(  # Jina, vLLM …
         api="cohere.rerank",
         known_by=("results.relevance_score",),
         id=("id",),
         usage=("meta",),
+    ),
+    Shape(
+        api="voyage.rerank",
+        known_by=("data.relevance_score",),
+        model=("model",),
+        usage=("usage",),
+    ),
+    Shape(  # of an assistant: what it says is in messages of their own
+        api="openai.runs",
+        known_by=("object=thread.run",),
+        finish_reason=("status",),
+        id=("id",),
+        model=("model",),
+        error=("last_error",),
+        usage=("usage",),
     ),
     Shape(
         api="cohere.v1",

@@ -92,6 +92,7 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/v1/generate", PROMPT, "cohere.generate", None),
     ("/v2/embed", {"model": "m", "texts": ["Hi"]}, "cohere.embed", None),
     ("/v1/rerank", {"query": "q", "documents": []}, "cohere.rerank", None),
+    ("/v1/rerank", {"query": "", "documents": [], "truncation": 1}, "voyage.rerank", None),
     ("/v1/conversations", {"model": "m", "inputs": "Hi"}, "mistral.conversations", None),
     ("/v1/conversations/conv_1", {"inputs": "Hi"}, "mistral.conversations", None),
     ("/v1/ocr", {"model": "m", "document": {}}, "mistral.ocr", None),
@@ -218,7 +219,7 @@ def test_rows_are_named_as_shapes_are() -> None:
 
     assert without == {
         *("openai.speech", "openai.transcription", "openai.videos", "openai.decisions"),
-        *("openai.runs", "openai.batch", "anthropic.complete", "anthropic.batch"),
+        *("openai.batch", "anthropic.complete", "anthropic.batch"),
         *("google.predict", "google.interactions", "google.batch", "bedrock.invoke"),
         *("mistral.classification", "mistral.conversations", "mistral.ocr"),
         *("ollama.generate", "ollama.embed"),

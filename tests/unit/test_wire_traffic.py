@@ -17,12 +17,14 @@ from wire_traffic import Exchange, exchanges
 
 from llm_audit import request_of
 from llm_audit.encoding.encode import encode
+from llm_audit.given import received
 from llm_audit.providers.response import read_response
 from llm_audit.providers.shapes import ANY, SHAPE_BY_API, shape_of
 from llm_audit.wire.answers import Answer, read_answer
 from llm_audit.wire.requests import read_request
 
 pytestmark = pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
+NOBODY = (None, None)  # was asked, as for the price
 CUTS = 40 if LONG else 4  # of each stream
 # Of what was recorded, these call no model: they count, or make what a later call refers to.
 NO_CALLS = {
@@ -143,10 +145,23 @@ def test_a_stream_is_recorded_like_an_answer_in_one_piece(
     """Its API is known, and it has a message, tool calls or an error."""
     for one, answer in streams:
         fields = read_response(answer.response)
+        assert "api" in fields, one.call["id"]
+        assert fields.keys() & {"response_message", "error_message"} or (
+            fields["api"] == "openai.runs"
+        ), one.call["id"]
+
+
+def test_what_a_provider_refused_says_why(recorded: list[Exchange]) -> None:
+    """Of every API's error the message is told, and the status that came with it."""
+    refused = [one for one in recorded if one.asked and one.call["status"] >= 400]
+    for one in refused:
         assert one.asked is not None
-        if one.asked.api.api != "openai.runs":
-            assert "api" in fields, one.call["id"]
-            assert "response_message" in fields or "error_message" in fields, one.call["id"]
+        told = {"api": one.asked.api.api, "status": one.call["status"]}
+        fields = received.fields_of({**told, "content_type": one.content_type}, one.answer, NOBODY)
+        assert fields["http_status"] == one.call["status"], one.call["id"]
+        assert fields["status"] == "ERROR", one.call["id"]
+        assert fields["error_message"] in list(texts(one.call["response"])), one.call["id"]
+    assert len(refused) > 30
 
 
 def test_openais_client_puts_the_same_together(streams: list[tuple[Exchange, Answer]]) -> None:
@@ -238,6 +253,10 @@ def test_a_stream_broken_off_anywhere(streams: list[tuple[Exchange, Answer]]) ->
 
 GROWING = {"content", "text", "arguments", "reasoning", "reasoning_content", "thinking"}
 GROWING |= {"refusal", "generated_text", "outputText", "response", "value", "tool_plan"}
+
+
+def texts(value: Any) -> Iterator[str]:
+    yield from (text for _, text in texts_in(value))
 
 
 def texts_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:

@@ -66,7 +66,15 @@ ROWS = (
         input=("texts", "inputs", "images"),
     ),
     Api(
-        api="cohere.rerank",  # Voyage, Jina and vLLM as well
+        api="voyage.rerank",
+        paths=("/rerank",),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("query documents truncation",),
+        hosts=("voyageai.com",),
+        input=("query",),
+    ),
+    Api(
+        api="cohere.rerank",  # Jina and vLLM as well
         paths=("/rerank",),
         call_type=LLMCallTypeEnum.OTHER,
         needs=("query documents", "query texts"),

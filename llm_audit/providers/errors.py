@@ -72,7 +72,8 @@ _WEB_FRAMEWORKS = (
     *("starlette.", "fastapi.", "werkzeug.", "flask.", "quart.", "django.", "rest_framework."),
     *("ninja.", "litestar.", "sanic.", "falcon.", "tornado.web.", "aiohttp.web_exceptions."),
 )
-_UNANSWERED = "APIConnectionError"  # LiteLLM gives it a status all the same
+# LiteLLM gives the first a status all the same; the second is aiohttp's, of an answer cut short
+_UNANSWERED = frozenset({"APIConnectionError", "BadHttpMessage"})
 _REFUSED = "NewConnectionError"  # urllib3's, which derives it from a timeout
 _COMPLETIONS = ("completion", "last_completion", "raw_message")  # openai, instructor, langchain
 _ANSWERED_TEXTS = ("llm_output", "generated_content")  # langchain's parsers, litellm
@@ -146,7 +147,7 @@ class ErrorSeen:
         return None, None
 
     def _statuses(self) -> Iterator[Any]:
-        unanswered = any(cls.__name__ == _UNANSWERED for cls in type(self.error).__mro__)
+        unanswered = any(cls.__name__ in _UNANSWERED for cls in type(self.error).__mro__)
         if unanswered and _at(self._source, "response") is None:
             return
         yield from self._all(_STATUS)

@@ -79,6 +79,7 @@ class ReplayServer(ThreadingHTTPServer):
 
     Attributes:
         received: The requests that came since the last `play`.
+        has_received: Set by the first of them.
         go_on: Set to let an answer go on that is held.
     """
 
@@ -89,6 +90,7 @@ class ReplayServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.received: list[Received] = []
+        self.has_received = threading.Event()
         self.go_on = threading.Event()
         self._answers: list[Answer] = []
         self._guard = threading.Lock()
@@ -104,12 +106,14 @@ class ReplayServer(ThreadingHTTPServer):
         with self._guard:
             self._answers = [*answers]
             self.received = []
+            self.has_received = threading.Event()
             self.go_on = threading.Event()
 
     def next_answer(self, received: Received) -> Answer:
         """Return what is to be answered."""
         with self._guard:
             self.received.append(received)
+            self.has_received.set()
             return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ def test_every_fault_is_one_record(llm_audit_records: RecordedCalls) -> None:
             for fault in FAULTS:
                 server.play(*fault.answers)
                 with llm_audit.audit_context(tags=[fault.name]):
-                    asked = fault.ask(server.url, server.go_on.set)
+                    asked = fault.ask(server)
                     if inspect.iscoroutine(asked):
                         run(asked)
                 server.go_on.set()
@@ -34,7 +34,7 @@ def test_every_fault_is_one_record(llm_audit_records: RecordedCalls) -> None:
         uninstrument()
     records = tagged(llm_audit_records)
     wrong = [said for fault in FAULTS if (said := _wrong(fault, records.get(fault.name, [])))]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def _wrong(fault: Fault, records: list[RecordedCall]) -> str | None:
@@ -58,7 +58,8 @@ def test_streams_are_collected_anywhere(
 ) -> None:
     """Streams that the garbage collector closes while others are recorded harm neither."""
     request.addfinalizer(uninstrument)
-    request.addfinalizer(lambda before=gc.get_threshold(): gc.set_threshold(*before))
+    before = gc.get_threshold()
+    request.addfinalizer(lambda: gc.set_threshold(*before))
     instrument()
     with ReplayServer() as server, running():
         server.play(LONG_STREAM)

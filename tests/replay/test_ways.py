@@ -35,7 +35,7 @@ def test_every_way_of_calling_is_one_record(llm_audit_records: RecordedCalls) ->
         for way in WAYS
         if (fault := _fault(way, records.get(way.name, []), received[way.name]))
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def _fault(way: Way, records: list[RecordedCall], received: Received) -> str | None:

@@ -126,9 +126,9 @@ def _of_urllib3(kind: Any) -> dict[str, Any]:
 def _stream(kind: Any) -> Method:
     def stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         holder = watched(self)
-        attempt, holder.is_reading = holder.attempt, True
+        attempt = holder.attempt
         try:
-            for chunk in kind.stream(self, *args, **kwargs):
+            for chunk in holder.reading(kind.stream(self, *args, **kwargs)):
                 attempt.take(chunk)
                 yield chunk
         except GeneratorExit:

@@ -27,7 +27,19 @@ class Watched:
 
     def __init__(self, attempt: "Attempt | ByHand") -> None:
         self.attempt = attempt
-        self.is_reading = False  # one way to read a stream may call another
+        self.is_reading = False  # which may call another way to read it, or close it
+
+    def reading(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield the same, and say of each piece when it is being read."""
+        while True:
+            self.is_reading = True
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return
+            finally:
+                self.is_reading = False
+            yield piece
 
     def __del__(self) -> None:
         self.attempt.drop()
@@ -116,7 +128,9 @@ def close_of(kind: Any) -> Any:
         try:
             kind.close(self)
         finally:
-            watched(self).attempt.closed()
+            holder = watched(self)
+            if not holder.is_reading:  # else it fails, and is about to say with what
+                holder.attempt.closed()
 
     return close
 

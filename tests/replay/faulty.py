@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import openai
-from botocore.exceptions import ClientError, EventStreamError
+from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from replay import bodies as b
 from replay.recordings import aws_frame
 from replay.server import Answer, ReplayServer, failure, redirect
@@ -201,6 +201,12 @@ def _(server: ReplayServer) -> None:
 def _(server: ReplayServer) -> None:
     with suppress(ProtocolError):  # of urllib3, as it is
         list(bedrock(server.url).converse_stream(**b.ASK_BEDROCK)["stream"])
+
+
+@fault("an answer of bedrock's is cut", replace(b.TITAN, cut_after=0), status="ERROR")
+def _(server: ReplayServer) -> None:
+    with suppress(BotoCoreError):
+        bedrock(server.url).invoke_model(**b.ASK_TITAN)["body"].read()
 
 
 @fault("a stream of bedrock says that it failed", _FAILED_EVENTS, status="ERROR", kept="Hello!")

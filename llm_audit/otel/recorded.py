@@ -93,4 +93,6 @@ def end(begun: Begun, span: Span, request: Request, outcome: Outcome) -> None:
     ended_ns = clock.monotonic_ns()
     if call is not None and span.end_ns is not None:  # spans may be given times
         ended_ns = call.started_ns + max(0, span.end_ns - span.start_ns)
-    recording.end(begun.call_id, call, {**fields, **late, **outcome.fields}, ended_ns)
+    notes = [*fields.get("encoding_notes", ()), *outcome.fields.get("encoding_notes", ())]
+    fields |= {**late, **outcome.fields, "encoding_notes": notes}
+    recording.end(begun.call_id, call, fields, ended_ns)

@@ -252,6 +252,18 @@ def test_traces_are_equal_on_both_sides(provider: TracerProvider, calls: Calls) 
     assert [call["trace_id"] for call in flushed(calls)] == expected
 
 
+def test_attributes_that_are_missing_are_told(tracer: trace.Tracer, calls: Calls) -> None:
+    """OpenTelemetry keeps 128 of a span: what is in one text is whole, what is numbered is cut."""
+    with tracer.start_as_current_span("chat", attributes=CHAT) as span:
+        span.set_attributes({f"llm.input_messages.{n}.message.role": "user" for n in range(200)})
+        span.set_attributes(ANSWERED)
+    (call,) = flushed(calls)
+
+    dropped = call["span"]["dropped_attributes"]
+    assert 0 < len(call["messages"]) < 200
+    assert call["encoding_notes"] == [f"span: {dropped} attributes are missing"]
+
+
 def test_a_processor_never_raises(
     tracer: trace.Tracer, recording: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

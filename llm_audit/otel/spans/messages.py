@@ -43,8 +43,8 @@ def input_messages(attributes: Mapping[str, Any], span: Span) -> list[Any]:
     said = parsed(names.first(attributes, names.MESSAGES))
     if isinstance(said, dict):  # langfuse has tools beside them
         said = said.get("messages") or said.get("contents") or [said]
-    if isinstance(said, str):
-        return [{"role": "user", "content": said}]
+    if isinstance(said, str):  # if it is JSON, it was cut
+        return [] if said.startswith(("[", "{")) else [{"role": "user", "content": said}]
     if isinstance(said, list) and said:
         return said
     if found := [_message(item) for item in numbered(attributes, names.NUMBERED_MESSAGES)]:
@@ -154,7 +154,10 @@ def _of_events(
     attributes: Mapping[str, Any], span: Span
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the messages and the answers that older instrumentations have as events."""
-    asked, answered = [], []
+    asked: list[dict[str, Any]] = []
+    answered: list[dict[str, Any]] = []
+    if not span.events and "events" not in attributes:
+        return asked, answered
     events: Iterable[tuple[str, Mapping[str, Any]]] = [
         (event.name, event.attributes) for event in span.events
     ]

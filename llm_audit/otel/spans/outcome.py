@@ -54,6 +54,8 @@ def read_outcome(told: Told, kind: Kind) -> Outcome:
     if not (kind.is_step or fields.get("status") or _is_answered(given)):
         fields |= {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": UNANSWERED}
     fields["span"] = _about(span)
+    if span.dropped_attributes:
+        fields["encoding_notes"] = [f"span: {span.dropped_attributes} attributes are missing"]
     return Outcome({name: value for name, value in given.items() if value is not None}, fields)
 
 

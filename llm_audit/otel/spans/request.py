@@ -73,8 +73,8 @@ def _of_call(told: Told, kind: Kind, given: dict[str, Any]) -> dict[str, Any]:
         given["system_prompt"] = parsed(told.first(names.SYSTEM_PROMPT))
         given["tools"] = tools(told.attributes)
         params.pop("tools", None)
-        if not given["messages"] and (said := told.first(names.REQUEST_BODY[:1])):
-            given["input"] = parsed(said)
+        if not given["messages"]:
+            given["input"] = parsed(told.first((names.REQUEST_BODY[0], *names.MESSAGES)))
     given["tool_choice"] = params.pop("tool_choice", None)
     temperature, most = params.pop("temperature", None), params.pop("max_tokens", None)
     given["temperature"], given["max_tokens"] = as_number(temperature), as_number(most)

@@ -19,11 +19,18 @@ class Told:
 
     Args:
         span: It may still run.
+
+    Attributes:
+        attributes: With those of its events that hold content.
+        body: Of the request, where the span has it as the API had it; else empty.
+        parameters: Of the request, as far as they are in an object of their own.
     """
 
     def __init__(self, span: Span) -> None:
         self.span = span
         self.attributes: Mapping[str, Any] = all_attributes(span)
+        self.body = self._body()
+        self.parameters = as_dict(self.first(names.PARAMETERS))
 
     def first(self, spelled: tuple[str, ...]) -> Any:
         """Return what the first of these attributes holds that is there; None if none is."""
@@ -33,9 +40,7 @@ class Told:
         """Return the same as a text."""
         return as_text(names.first(self.attributes, spelled))
 
-    @cached_property
-    def body(self) -> dict[str, Any]:
-        """The body of the request where the span has it as the API had it; else empty."""
+    def _body(self) -> dict[str, Any]:
         for name in names.REQUEST_BODY:
             if name in self.attributes:
                 body = as_dict(self.attributes[name])
@@ -49,11 +54,6 @@ class Told:
         """The body of the response where the span has it as the API had it."""
         body = as_dict(self.first(names.RESPONSE_BODY))
         return body if body and shape_of(body) is not ANY else None
-
-    @cached_property
-    def parameters(self) -> dict[str, Any]:
-        """Parameters of the request that are in an object of their own."""
-        return as_dict(self.first(names.PARAMETERS))
 
     @cached_property
     def models(self) -> tuple[str | None, str | None]:

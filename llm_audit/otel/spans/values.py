@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from llm_audit.errors import let_through
@@ -43,18 +44,20 @@ def unwrapped(value: Any) -> Any:
 
 def as_list(value: object) -> list[Any] | None:
     """Return what a list or a JSON text of one holds; None for anything else."""
-    found = parsed(value)
+    found = None if value is None else parsed(value)
     return found if isinstance(found, list) else None
 
 
 def as_dict(value: object) -> dict[str, Any]:
     """Return what an object or a JSON text of one holds; empty for anything else."""
-    found = parsed(value)
+    found = None if value is None else parsed(value)
     return dict(found) if isinstance(found, Mapping) else {}
 
 
 def as_text(value: object) -> str | None:
     """Return a text, a number as its text; of a list, or a JSON text of one, its first."""
+    if value is None:
+        return None
     found = parsed(value)
     if isinstance(found, list):
         found = found[0] if found else None
@@ -83,7 +86,9 @@ def numbered(attributes: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[A
         attributes: A span's.
         prefixes: What stands before the number; the first that is there counts.
     """
-    any_of = tuple(f"{prefix}." for prefix in prefixes)
+    any_of = _dotted(prefixes)
+    if not any(name.startswith(any_of) for name in attributes):
+        return []
     trees: dict[str, Tree] = {prefix: {} for prefix in any_of}
     for name, value in attributes.items():
         if name.startswith(any_of):
@@ -91,6 +96,11 @@ def numbered(attributes: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[A
             _put(trees[prefix], name[len(prefix) :].split("."), value)
     structures = (_structure(tree) for tree in trees.values() if tree)
     return next((found for found in structures if isinstance(found, list)), [])
+
+
+@cache
+def _dotted(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{prefix}." for prefix in prefixes)
 
 
 def _put(tree: Tree, way: list[str], value: object) -> None:

@@ -88,6 +88,43 @@ def begin(request: Request) -> Attempt | ByHand | None:
     return Attempt(call)
 
 
+class _Failed(NamedTuple):
+    """A request that has failed, as far as the next attempt is known by it.
+
+    Attributes:
+        endpoint: As of `Request`.
+        retries: How often its client has tried before, if that says so.
+        body: The hash of the body; 0 if the client counts.
+        place: See `_place`.
+        at_ns: When, on the monotonic clock.
+    """
+
+    endpoint: str
+    retries: int | None
+    body: int
+    place: tuple[str | None, str | None]
+    at_ns: int
+
+    @classmethod
+    def now(cls, request: Request, at_ns: int) -> "_Failed":
+        """Note what a request was that has failed."""
+        retries = _retries_said(request)
+        body = hash(request.body) if retries is None else 0
+        return cls(request.endpoint, retries, body, _place(), at_ns)
+
+    def is_followed_by(self, request: Request) -> bool:
+        """Tell whether a request is the next attempt."""
+        now = _Failed.now(request, clock.monotonic_ns())
+        if now.at_ns - self.at_ns > LONGEST_WAIT_NS:
+            return False
+        if now.retries is None or self.retries is None:
+            return now[:4] == self[:4]
+        return now.retries > self.retries and (now.endpoint, now.place) == (
+            self.endpoint,
+            self.place,
+        )
+
+
 class CapturedCall:
     """One call of the app, from its first request to the end of the last.
 
@@ -103,35 +140,20 @@ class CapturedCall:
             Captured.faults += 1
         self.began_ns = clock.monotonic_ns() if call is None else call.started_ns
         self._attempts: list[dict[str, Any]] = []
-        self._endpoint = request.endpoint
-        self._body: object = request.body  # once it has failed only its hash, which takes time
-        self._retries = _retries_said(request)
-        self._place = _place()
-        self._failed_ns: list[int] = []  # when, if it may go on: for the first request that does
+        self._request: Request | None = request  # as long as it may fail
+        self._failed: list[_Failed] = []  # if it may go on: for the first request that does
 
     def goes_on(self, request: Request) -> bool:
         """Tell whether a request is the next attempt of this call, and if so let it go on."""
-        said = _retries_said(request)
-        if said is None:
-            same = self._retries is None and hash(request.body) == self._body
-        else:
-            same = self._retries is not None and said > self._retries
-        if (
-            not same
-            or request.endpoint != self._endpoint
-            or len(self._attempts) >= ATTEMPTS_MAX
-            or _place() != self._place
-        ):
-            return False
         try:
-            failed_ns = self._failed_ns.pop()
+            failed = self._failed.pop()
         except IndexError:  # another thread or task goes on with it
             return False
-        if clock.monotonic_ns() - failed_ns > LONGEST_WAIT_NS:
-            return False
-        self._retries = said
-        exchange.begin_attempt(self.call_id, self._attempts)
-        return True
+        goes_on = len(self._attempts) < ATTEMPTS_MAX and failed.is_followed_by(request)
+        if goes_on:
+            self._request = request
+            exchange.begin_attempt(self.call_id, self._attempts)
+        return goes_on
 
     def tried(self, tries: list[dict[str, Any]]) -> None:
         """Note attempts that its client has made by itself."""
@@ -149,23 +171,22 @@ class CapturedCall:
             ended_ns: When, on the monotonic clock.
         """
         came = attempt.received(how)
-        self._attempts.append(attempt.told(ended_ns, error))
+        request, self._request = self._request, None
+        may_go_on = request is not None and attempt.may_be_retried(error)
+        if may_go_on or self._attempts:
+            self._attempts.append(attempt.told(ended_ns, error))
         if len(self._attempts) > 1:
             came = came._replace(attempts=self._attempts)
-        if attempt.may_be_retried(error):
-            if self._retries is None and len(self._attempts) == 1:
-                self._body = hash(self._body)
-            self._failed_ns.append(ended_ns)
+        if request is not None and may_go_on:
+            self._failed.append(_Failed.now(request, ended_ns))
             _failed.set(self)
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
-            self._body = None
             left = how in {How.CLOSED, How.DROPPED} and error is None
             exchange.end(self.call_id, came, ended_ns, error, left=left)
 
 
 def _record_start(request: Request) -> str:
-    kind = current_context().call_type
     return exchange.begin(
         exchange.Sent(
             request.captured_by,
@@ -174,7 +195,6 @@ def _record_start(request: Request) -> str:
             request.body,
             request.headers.get("content-type"),
             provider_of(request.host, request.headers),
-            {} if kind is None else {"call_type": kind},
         )
     )
 

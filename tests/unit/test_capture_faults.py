@@ -85,7 +85,6 @@ def opened(made: httpx2.Client) -> httpx2.Response:
         (calls.exchange, "end"),
         (calls.exchange, "when_left"),
         (attempt.Attempt, "received"),
-        (attempt.Attempt, "told"),
         (attempt.clock, "monotonic_ns"),
     ],
     ids=lambda broken: f"{broken[0].__name__}.{broken[1]}",

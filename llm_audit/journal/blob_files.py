@@ -47,10 +47,9 @@ def write_blobs(folder: Path, blobs: Iterable[Blob], made_of: str = "") -> list[
                 # its own, so that no other record's segment takes it along when it goes
                 own = uuid5(NAMESPACE_OID, made_of) if made_of else uuid4()
                 names.append(f"{blob.sha256}.{own}{BLOB_SUFFIX}")
-                if made_of:
-                    trusted.put(names[-1], here, blob.data)
-                else:
-                    _write(folder, names[-1], blob, here)
+                if made_of and _is_whole(names[-1], blob, here):
+                    continue
+                _write(folder, names[-1], blob, here)
         except BaseException:
             for name in names:
                 with suppress(OSError):
@@ -92,6 +91,17 @@ def copy_blob(path: Path, folder: Path) -> None:
         open(number, "wb", closefd=False) as copy,
     ):
         shutil.copyfileobj(source, copy)
+
+
+def _is_whole(name: str, blob: Blob, here: int) -> bool:
+    """Tell whether a file has been written before; one that was begun is removed."""
+    try:
+        if os.stat(name, dir_fd=here, follow_symlinks=False).st_size == len(blob.data):
+            return True
+    except FileNotFoundError as error:
+        let_through(error)
+    trusted.remove_file(name, here)
+    return False
 
 
 def _write(folder: Path, name: str, blob: Blob, here: int) -> None:

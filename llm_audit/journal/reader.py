@@ -27,6 +27,7 @@ BATCH_MAX_BYTES = 8 * 2**20
 # competes with us for the interpreter, record by record.
 CHASE_MIN_BYTES = 64 * 2**10
 STAGE_SECONDS = 1.0
+BESIDE_BYTES = 2**17  # what a file beside the journal counts for, however large it is
 
 
 class _Waiting(NamedTuple):
@@ -242,7 +243,7 @@ class JournalReader:
                     self.begun += 1
                     self._counted_through = record.seq
                 self._waiting[record.id] = _Waiting(record, segment, now)
-                self._waiting_bytes += len(record.doc)
+                self._waiting_bytes += _size_of(record)
             elif record.op in OWNS and record.id in self._waiting:
                 self._make_ready(self._take_waiting(record.id), (record, segment))
             else:
@@ -255,7 +256,7 @@ class JournalReader:
     def _take_waiting(self, call_id: str) -> Origin:
         """Return a start that waits for its outcome no longer."""
         start = self._waiting.pop(call_id)
-        self._waiting_bytes -= len(start.record.doc)
+        self._waiting_bytes -= _size_of(start.record)
         return start.record, start.segment
 
     def _count_left_out(self, segment: Segment) -> None:
@@ -297,4 +298,13 @@ class JournalReader:
 
 
 def _size(first: Origin, outcome: Origin | None) -> int:
-    return len(first[0].doc) + (0 if outcome is None else len(outcome[0].doc))
+    return _size_of(first[0]) + (0 if outcome is None else _size_of(outcome[0]))
+
+
+def _size_of(record: Record) -> int:
+    """Return what a record counts for in the window: what it has beside it may be written by now.
+
+    What moves out of a request that was seen on the wire is on the disk a second time until it has
+    arrived.
+    """
+    return len(record.doc) + len(record.blobs) * BESIDE_BYTES

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from llm_audit.encoding.safe_text import escape_surrogates
 
+BIG_INTEGER = "int beyond 64 bits stored as str"  # `undone` looks for it
 MAX_NOTES = 50
 MAX_PATH_CHARACTERS = 200
 

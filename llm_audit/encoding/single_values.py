@@ -10,7 +10,7 @@ from bson.codec_options import CodecOptions
 
 from llm_audit.encoding import moved
 from llm_audit.encoding.bounds import MAX_BYTES, Room
-from llm_audit.encoding.notes import Notes
+from llm_audit.encoding.notes import BIG_INTEGER, Notes
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, type_name
 from llm_audit.errors import let_through
 
@@ -66,7 +66,7 @@ class SingleValues:
         number = int.__index__(value)
         if -(2**63) <= number < 2**63:
             return number
-        self._note("int beyond 64 bits stored as str")
+        self._note(BIG_INTEGER)
         try:
             return self._cut(str(number), "digits")
         except ValueError as error:  # longer than sys.get_int_max_str_digits()

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from llm_audit.encoding.undone import as_given
 from llm_audit.errors import let_through
 from llm_audit.providers.fields import LISTS
 from llm_audit.providers.shape import Names, Shape
@@ -33,6 +34,7 @@ _COLUMNS = {  # the table's, by the field that is read from them
     "response_model": "model",
     "usage": "usage",
 }
+_STORED = ("api", "response_extra", _MESSAGE, _CHOICES, *_COLUMNS)
 
 
 class _Place(NamedTuple):
@@ -88,10 +90,11 @@ def response_of(call: Mapping[str, Any] | BaseModel) -> dict[str, Any] | None:
             that: `LLMCallRepository.get(call_id, with_media=True)`.
 
     Returns:
-        The body of the response; what was changed to be stored (`encoding_notes`) is as it is
-        stored, and the vectors of embeddings are left out. None if no response was given.
+        The body of the response. What was changed to be stored (`encoding_notes`) is as it is
+        stored, but whole numbers of any size and keys that begin with a dollar are as they were;
+        the vectors of embeddings are left out. None if no response was given.
     """
-    document = dict(call)
+    document = as_given(dict(call), _STORED)
     extra = document.get("response_extra") or {}
     row = _ROWS.get(document.get("api") or "")
     if not extra and row is None:

@@ -19,12 +19,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from llm_audit.call import AtMost
-from llm_audit.encoding.moved import unescaped
+from llm_audit.encoding.undone import as_given
 from llm_audit.providers.whole import OURS
 from llm_audit.wire.api import Api
 from llm_audit.wire.apis import Asked
 from llm_audit.wire.apis import asked as _asked
-from llm_audit.wire.big_integers import with_integers
 from llm_audit.wire.bodies import read_body
 
 API, MOVED, VALUE, TEXT = "api", "moved", "value", "text"
@@ -84,10 +83,8 @@ def request_of(call: Mapping[str, Any] | BaseModel) -> Any:
     endpoint = document.get("endpoint")
     if not isinstance(endpoint, str):
         return None
-    stored = {name: document.get(name) for name in (*_FIELDS, "request_params")}
-    notes = document.get("encoding_notes")
-    fields = with_integers(_unescaped(stored), notes if isinstance(notes, list) else ())
-    given = fields.pop("request_params")
+    fields = as_given(document, (*_FIELDS, "request_params"))
+    given = fields.pop("request_params", None)
     params = dict(given) if isinstance(given, dict) else {}
     ours = params.pop(OURS, None)
     if not isinstance(ours, dict):  # an import may bring in anything
@@ -206,12 +203,3 @@ def _set(body: dict[str, Any], path: str, value: Any) -> None:
         inner = body.get(step)
         body[step] = body = dict(inner) if isinstance(inner, dict) else {}
     body.setdefault(name, value)
-
-
-def _unescaped(value: Any) -> Any:
-    """Return a value with the names of keys that MongoDB's drivers would read as references."""
-    if isinstance(value, dict):
-        return unescaped({key: _unescaped(item) for key, item in value.items()})
-    if isinstance(value, list):
-        return [_unescaped(item) for item in value]
-    return value

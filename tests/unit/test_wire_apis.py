@@ -107,6 +107,7 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/studio/v1/j2-mid/complete", {"prompt": "Hi"}, "ai21.complete", "j2-mid"),
     ("/models/o/gpt2", {"inputs": "Hi", "parameters": {}}, "huggingface.generation", "o/gpt2"),
     ("/generate_stream", {"inputs": "", "parameters": {}}, "huggingface.generation", None),
+    ("/v1/models/o/m/predictions", {"input": {}}, "replicate.predictions", "o/m"),
     ("/v1/predictions", {"version": "v", "input": {}}, "replicate.predictions", None),
     ("/accounts/a/ai/run/@cf/meta/llama", {"prompt": ""}, "cloudflare.run", "@cf/meta/llama"),
 ]

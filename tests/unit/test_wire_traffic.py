@@ -15,7 +15,7 @@ from recorded_traffic import TRAFFIC
 from wire_facts import PIECES, facts_of, pieces_of
 from wire_traffic import Exchange, exchanges
 
-from llm_audit import request_of
+from llm_audit import request_of, response_of
 from llm_audit.encoding.encode import encode
 from llm_audit.given import received
 from llm_audit.providers.response import read_response
@@ -114,6 +114,15 @@ def test_every_answer_in_one_piece_is_as_it_came(recorded: list[Exchange]) -> No
             row = one.asked.api.api
             if one.call["status"] < 400 and row in SHAPE_BY_API and shape is not ANY:
                 assert shape.api == row, one.call["id"]
+
+
+def test_every_answer_is_given_back_through_mongodb(recorded: list[Exchange]) -> None:
+    """From its document a response is equal to what came, numbers of any size included."""
+    for one in recorded:
+        if one.asked and (response := read(one).response) and isinstance(response, dict):
+            encoded = encode(read_response(response, embedding_vectors=True), 2**30, 2**30)
+            document = bson.decode(encoded.raw) | {"encoding_notes": list(encoded.notes)}
+            assert response_of(document) == response, one.call["id"]
 
 
 def test_every_stream_is_whole(streams: list[tuple[Exchange, Answer]]) -> None:

@@ -19,6 +19,16 @@ _WATSONX = Api(
     max_tokens=("parameters.max_new_tokens",),
     assemble=texts.assemble_watsonx,
 )
+_REPLICATE = Api(
+    api="replicate.predictions",
+    paths=("/predictions",),
+    results=("/predictions/{result}",),
+    call_type=LLMCallTypeEnum.COMPLETION,
+    needs=("version input",),
+    hosts=("replicate.com",),
+    model=("version",),
+    input=("input",),
+)
 
 ROWS = (
     Api(
@@ -167,16 +177,8 @@ ROWS = (
         max_tokens=("parameters.max_new_tokens",),
         assemble=texts.assemble_generation,
     ),
-    Api(
-        api="replicate.predictions",
-        paths=("/predictions", "/models/{model:path}/predictions"),
-        results=("/predictions/{result}",),
-        call_type=LLMCallTypeEnum.COMPLETION,
-        needs=("version input",),
-        hosts=("replicate.com",),
-        model=("version",),
-        input=("input",),
-    ),
+    _REPLICATE,
+    replace(_REPLICATE, paths=("/models/{model:path}/predictions",), results=(), needs=("input",)),
     Api(
         api="cloudflare.run",
         paths=("/ai/run/{model:@}",),

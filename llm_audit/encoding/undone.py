@@ -1,27 +1,39 @@
-"""Whole numbers of more than 64 bits, which are stored as texts: back to what they were."""
+"""What encoding changed and can be undone: whole numbers of over 64 bits, and `$id` keys."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-WHAT = "int beyond 64 bits stored as str"
+from llm_audit.encoding.moved import unescaped
+from llm_audit.encoding.notes import BIG_INTEGER
+
 _ELIDED = "…"
 
 
-def with_integers(fields: Mapping[str, Any], notes: Iterable[object]) -> dict[str, Any]:
-    """Return fields of a call with whole numbers where notes say that there were some.
+def as_given(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return fields of a call as they were given, as far as that can be told.
 
     Args:
-        fields: Are not changed.
-        notes: The call's `encoding_notes`. They name the first 50 changes; what they do not name,
-            or by a path too long to write out, stays a text.
+        document: Of the call. Its `encoding_notes` name the first 50 changes; a number that they do
+            not name, or by a path too long to write out, stays the text that it is stored as.
+        names: Of the fields; those that there are not are left out.
     """
-    found = dict(fields)
-    for note in notes:
+    found = {name: _unescaped(document[name]) for name in names if name in document}
+    notes = document.get("encoding_notes")
+    for note in notes if isinstance(notes, list) else ():
         path, _, what = str(note).rpartition(": ")
-        if what == WHAT and _ELIDED not in path:
+        if what == BIG_INTEGER and _ELIDED not in path:
             _convert(found, path)
     return found
+
+
+def _unescaped(value: Any) -> Any:
+    """Return a value with the names of keys that MongoDB's drivers would read as references."""
+    if isinstance(value, dict):
+        return unescaped({key: _unescaped(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [_unescaped(item) for item in value]
+    return value
 
 
 def _convert(value: Any, path: str) -> bool:

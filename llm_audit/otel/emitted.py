@@ -212,8 +212,10 @@ def _asked(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answered(fields: Mapping[str, Any]) -> dict[str, Any]:
     choices = [fields.get("response_message"), *(fields.get("other_choices") or ())]
+    reason = fields.get("finish_reason")
+    beside = {"finish_reason": reason} if isinstance(reason, str) else {}
     said = [
-        {**message, "finish_reason": str(fields.get("finish_reason") or "")}
+        {**message, **beside}
         for choice in choices
         for message in _messages(choice, role="assistant")
     ]

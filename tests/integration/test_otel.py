@@ -129,6 +129,31 @@ def test_spans_that_never_end_are_ended_with_the_process(
     assert after["status"] == "SUCCESS"  # its owner knows best
 
 
+def test_spans_in_a_celery_task_are_its_calls(tracer: trace.Tracer, calls: Calls) -> None:
+    """Recorded with the task's id; one that is left running ends with the task."""
+    celery = pytest.importorskip("celery")
+    import celery_hooks
+
+    app = celery.Celery("spans", broker="memory://", set_as_current=False)
+    celery_hooks.install(app)
+
+    @app.task(name="ask", shared=False)
+    def ask() -> None:
+        with tracer.start_as_current_span("chat", attributes=CHAT) as span:
+            span.set_attributes(ANSWERED)
+        tracer.start_span("chat", attributes=CHAT)
+
+    try:
+        task_id = ask.apply().id
+    finally:
+        celery_hooks.uninstall()
+    ended, left = flushed(calls)
+
+    assert {ended["task_id"], left["task_id"]} == {task_id}
+    assert (ended["status"], left["status"]) == ("SUCCESS", "INCOMPLETE")
+    assert left["ended_by"] == "task_ended"
+
+
 def test_one_call_is_one_record(tracer: trace.Tracer, calls: Calls) -> None:
     """A call's span inside that of the same call is skipped, wherever it says what it is."""
 

@@ -186,6 +186,7 @@ def test_older_and_other_names() -> None:
     call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
     messages_said = '[{"role": "user", "content": "Hello"}]'
     answer = '{"role": "assistant", "content": "Grüezi."}'
+    whole = "gen_ai.event.content"
     spans = {
         "traceloop": span(
             **{
@@ -225,6 +226,16 @@ def test_older_and_other_names() -> None:
             events=[
                 SpanEvent("gen_ai.user.message", 1, {"content": "Hello"}),
                 SpanEvent("gen_ai.choice", 2, {"message": answer}),
+            ],
+        ),
+        "Azure's events": Span(
+            "s",
+            "0" * 31 + "1",
+            "0" * 15 + "1",
+            {**call, "gen_ai.usage.input_tokens": 20},
+            events=[
+                SpanEvent("gen_ai.user.message", 1, {whole: '{"content": "Hello"}'}),
+                SpanEvent("gen_ai.choice", 2, {whole: f'{{"message": {answer}}}'}),
             ],
         ),
         "content events": Span(

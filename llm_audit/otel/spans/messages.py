@@ -24,6 +24,7 @@ _CONTENT_EVENTS = {
     "gen_ai.content.prompt": "gen_ai.prompt",
     "gen_ai.content.completion": "gen_ai.completion",
 }
+_WHOLE = "gen_ai.event.content"  # the message as JSON: Azure's
 _DETAILS = "gen_ai.client.inference.operation.details"  # which repeats attributes
 
 
@@ -166,7 +167,8 @@ def _of_events(
         *events,
         *((str(one.get("event.name")), one) for one in listed if isinstance(one, dict)),
     ]
-    for name, said in events:
+    for name, given in events:
+        said = {**given, **as_dict(given.get(_WHOLE))}
         if role := _EVENT_ROLES.get(name):
             asked.append({"role": role, **_of_event(said)})
         elif name == _CHOICE:

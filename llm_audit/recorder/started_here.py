@@ -4,7 +4,7 @@ One of them may stand for a request that a hook sees, or for a span, so they are
 there are hooks or span processors.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from llm_audit.call import LLMCallTypeEnum
@@ -26,13 +26,21 @@ def note_start(call_id: str) -> None:
         _started.set((*_started.get()[1 - NOTED_MAX :], call_id))
 
 
-def open_here() -> Iterator[OpenCall]:
-    """Yield the calls that were started here and are still open, the last one first."""
+def open_here() -> list[OpenCall]:
+    """Return the calls that were started here and are still open, the last one first."""
+    started = _started.get()
+    if not started:
+        return []
     calls = open_calls()
-    for call_id in reversed(_started.get()):
-        call = calls.get(call_id)
-        if call is not None and not (call.over or call.unfinished):
-            yield call
+    known = {call_id: calls.get(call_id) for call_id in started}
+    found = {
+        call_id: call
+        for call_id, call in known.items()
+        if call is not None and not (call.over or call.unfinished)
+    }
+    if len(found) < len(started):
+        _started.set(tuple(found))
+    return [*reversed(found.values())]
 
 
 def open_for(model: Callable[[], str | None]) -> OpenCall | None:

@@ -12,6 +12,8 @@ theirs in its place, Sentry and celery-aio-pool for two, when the app is made.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import llm_audit
+
 try:
     from celery import signals
 
@@ -19,6 +21,7 @@ try:
     from celery_hooks.batches import request_context
     from celery_hooks.coroutines import bodies, loops
     from celery_hooks.installed import Options
+    from llm_audit.capture.instrument import instrument_as_set
 except ModuleNotFoundError as error:
     if error.name not in {"celery", "billiard"}:
         raise
@@ -59,6 +62,7 @@ def install(
     *,
     flush: Literal["task"] | None = None,
     coroutines: bool = False,
+    instrument: bool = False,
 ) -> None:
     """Record which task makes each LLM call, in this process and in the workers it forks.
 
@@ -72,6 +76,8 @@ def install(
         coroutines: Whether tasks that are `async def` are run: each thread that runs tasks keeps
             one event loop for them. By default Celery does with them what it does, and a warning
             says so.
+        instrument: Whether the calls of LLM clients are recorded by themselves, in the workers and
+            here: see `llm_audit.instrument`. By default what the setting `instrument` says.
     """
     app = installed.add(app, Options(flush=flush == "task", coroutines=coroutines))
     for signal, receiver in _RECEIVERS:
@@ -81,6 +87,11 @@ def install(
     if coroutines:
         bodies.wrap_bodies()
     bodies.watch(app)
+    if instrument:
+        installed.note_instrumented()
+        llm_audit.instrument()
+    else:
+        instrument_as_set()
 
 
 def uninstall() -> None:
@@ -91,7 +102,8 @@ def uninstall() -> None:
     verdicts.unwrap_cancelling()
     bodies.unwatch()
     loops.close_all()
-    installed.remove()
+    if installed.remove():
+        llm_audit.uninstrument()
 
 
 def _uid(receiver: Callable[..., None]) -> str:

@@ -31,6 +31,7 @@ class Options:
 class _Installed:
     every_app: Options | None = None
     apps: ClassVar[list[tuple[Celery, Options]]] = []
+    instrumented = False
 
 
 def add(app: Celery | None, options: Options) -> Celery | None:
@@ -51,10 +52,17 @@ def add(app: Celery | None, options: Options) -> Celery | None:
     return app
 
 
-def remove() -> None:
-    """Install the hooks for no app."""
+def note_instrumented() -> None:
+    """Note that clients were instrumented for an app, which is undone with it."""
+    _Installed.instrumented = True
+
+
+def remove() -> bool:
+    """Install the hooks for no app; tell whether clients were instrumented for one."""
     _Installed.every_app = None
     _Installed.apps.clear()
+    instrumented, _Installed.instrumented = _Installed.instrumented, False
+    return instrumented
 
 
 def options_of(app: Celery) -> Options | None:

@@ -228,5 +228,5 @@ async def what_is_misspelt() -> None:
 
 def in_celery(app: Any) -> None:
     """Install the hooks, and take them away."""
-    celery_hooks.install(app, flush="task")
+    celery_hooks.install(app, flush="task", instrument=True)
     celery_hooks.uninstall()

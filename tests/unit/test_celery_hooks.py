@@ -22,6 +22,7 @@ from celery.worker.consumer import Consumer  # noqa: E402
 from celery.worker.request import Request  # noqa: E402
 
 import celery_hooks  # noqa: E402
+import llm_audit  # noqa: E402
 from celery_hooks import propagation, received, verdicts  # noqa: E402
 from celery_hooks.installed import Options, options_of  # noqa: E402
 from llm_audit import (  # noqa: E402
@@ -31,7 +32,9 @@ from llm_audit import (  # noqa: E402
     configure,
 )
 from llm_audit.context import NOWHERE, CallContext, audit_context, current_context  # noqa: E402
+from llm_audit.recorder.captured import ALL, Captured  # noqa: E402
 from llm_audit.recorder.process import open_calls  # noqa: E402
+from llm_audit.settings import reset_settings  # noqa: E402
 from llm_audit.testing import RecordedCalls  # noqa: E402
 
 
@@ -596,3 +599,23 @@ def test_an_unreadable_header_is_no_context(text: str) -> None:
         headers = None
 
     assert propagation.load(Request({propagation.HEADER: text})) == CallContext()
+
+
+def test_clients_are_instrumented_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the argument or by the setting; what the argument did is undone with the hooks."""
+    for argument, variable, inside, afterwards in (
+        (False, "", (), ()),
+        (True, "", (ALL,), ()),
+        (False, "openai", ("openai",), ("openai",)),
+        (True, "openai", (ALL,), ()),
+    ):
+        monkeypatch.setenv("LLM_AUDIT_INSTRUMENT", variable)
+        reset_settings()
+        try:
+            celery_hooks.install(celery.Celery(set_as_current=False), instrument=argument)
+            assert Captured.clients == inside, (argument, variable)
+            celery_hooks.uninstall()
+            assert Captured.clients == afterwards, (argument, variable)
+        finally:
+            celery_hooks.uninstall()
+            llm_audit.uninstrument()

@@ -16,13 +16,10 @@ from llm_audit.demo.worker import Worker
 YOUR_APP = """\
     import celery_hooks
     import llm_audit
-    from llm_audit import LLMLogger
 
     llm_audit.configure(mongo_url="mongodb://...")  # or LLM_AUDIT_MONGO_URL
     celery_hooks.install(app)                       # your Celery app
-
-    call_id = LLMLogger.start(provider="openai", model="gpt-4", messages=[...])
-    LLMLogger.complete(call_id, response=response)  # or .fail(call_id, error)
+    llm_audit.instrument()                          # every call of every client
 """
 
 

@@ -133,7 +133,7 @@ def test_an_export_takes_the_same_memory_for_any_number_of_calls(
 ) -> None:
     """However many calls there are, only some hundreds of them are in memory at a time."""
     ended = {"status": "SUCCESS", "system_prompt": "x" * 2_000}
-    calls.insert_many({"_id": f"{n:06}", **ended} for n in range(6_000))
+    calls.insert_many({"_id": f"{n:06}", **ended} for n in range(3_000))
     # in a process of its own: in this one, threads of other tests take memory too
     command = [sys.executable, "-c", EXPORT_AND_MEASURE, form, str(tmp_path / "calls")]
     code, peak_bytes = map(int, subprocess.check_output(command).split())

@@ -99,7 +99,7 @@ def test_an_outage_abandons_nobody(
     settings: Settings, server: embedded.Mongod, calls: Calls, processes: Calls, *, frozen: bool
 ) -> None:
     """However long MongoDB is away, the first process that is back takes nobody for dead."""
-    with waiting(settings, 3) as alive:
+    with waiting(settings, 2) as alive:
         for process in alive:
             beats(processes, process.nonce, 2)
         server.freeze() if frozen else server.kill()
@@ -109,12 +109,12 @@ def test_an_outage_abandons_nobody(
         for process in alive:
             beats(processes, process.nonce, BEATS_IN_A_LEASE + 5)
 
-        assert calls.count_documents({"status": "PENDING"}) == 3
+        assert calls.count_documents({"status": "PENDING"}) == 2
         assert {process["state"] for process in processes.find()} == {"alive"}
         assert not list(processes.find({"closed_for_the_dead": {"$gt": 0}}))
         for process in alive:
             process.complete()
-        assert calls.count_documents({"status": "SUCCESS"}) == calls.count_documents({}) == 6
+        assert calls.count_documents({"status": "SUCCESS"}) == calls.count_documents({}) == 4
 
 
 def test_an_observer_that_was_frozen_abandons_nobody(

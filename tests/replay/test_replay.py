@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from replay.compare import compare
 from replay.recordings import recordings
 
 
@@ -12,5 +11,7 @@ def test_recorded_traffic(tmp_path: Path) -> None:
     half = [(recording, index % 2 == 1) for index, recording in enumerate(recordings())]
     if not half:
         pytest.skip("the recorded traffic is not beside the project")
+    from replay.compare import compare  # here: the clients take seconds to load
+
     judged = compare(half, tmp_path)
     assert [one.told() for one in judged if one.is_wrong] == []

@@ -1,13 +1,10 @@
 """However a client is called, the call is one record, once, with its right end."""
 
 import json
+from typing import TYPE_CHECKING
 
-import replay.ways_of_openai
-import replay.ways_of_others  # noqa: F401 - both fill the list
-from replay.compare import tagged
 from replay.running import running
 from replay.server import Received, ReplayServer
-from replay.ways import WAYS, Way
 
 import llm_audit
 from llm_audit import response_of
@@ -15,9 +12,18 @@ from llm_audit.capture.instrument import instrument, uninstrument
 from llm_audit.testing.records import RecordedCall, RecordedCalls
 from llm_audit.wire.requests import request_of
 
+if TYPE_CHECKING:
+    from replay.ways import Way
+
 
 def test_every_way_of_calling_is_one_record(llm_audit_records: RecordedCalls) -> None:
     """Each way of calling each client gives one record, which succeeds, with what was sent."""
+    # here: the clients take seconds to load
+    import replay.ways_of_openai
+    import replay.ways_of_others  # noqa: F401 - both fill the list
+    from replay.compare import tagged
+    from replay.ways import WAYS
+
     received: dict[str, Received] = {}
     instrument()
     try:
@@ -38,7 +44,7 @@ def test_every_way_of_calling_is_one_record(llm_audit_records: RecordedCalls) ->
     assert not wrong, "\n".join(wrong)
 
 
-def _fault(way: Way, records: list[RecordedCall], received: Received) -> str | None:
+def _fault(way: "Way", records: list[RecordedCall], received: Received) -> str | None:
     """Return what is wrong with what a way of calling has left."""
     found = [(one.status, one.api, bool(one.streamed)) for one in records]
     if found != [("SUCCESS", way.api, way.streamed)]:

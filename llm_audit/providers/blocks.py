@@ -212,7 +212,7 @@ def _look_into_typed(
             found.append((TEXT, role, text))
     elif what in _ASSISTANTS:
         found.append((what, ASSISTANT, fields))
-    elif what == RESPONSE and first(fields, ID_NAMES):
+    elif what == RESPONSE and (kind == RESPONSE or first(fields, ID_NAMES)):
         found.append((RESPONSE, TOOL, fields))
     elif what == _MESSAGE:
         _look_into_message(fields, role, found, level)

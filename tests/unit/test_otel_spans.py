@@ -1,10 +1,13 @@
 """What is read of spans, as real instrumentations made them (tests/otel_spans)."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from recorded_traffic import TRAFFIC, recorded_calls, split
 from spans_played import INSTRUMENTATIONS, spans_of
 
 from llm_audit.given import outcomes
+from llm_audit.otel import emitted
 from llm_audit.otel.spans.kinds import kind_of
 from llm_audit.otel.spans.outcome import read_outcome
 from llm_audit.otel.spans.request import read_request
@@ -333,3 +336,78 @@ def test_hostile_attributes_are_read_to_their_end() -> None:
 
 def vars_of(seen: Span) -> dict[str, Any]:
     return {name: getattr(seen, name) for name in Span.__slots__}
+
+
+def test_what_is_said_in_spans_of_records_is_what_the_records_say() -> None:
+    """Read back by the same table: who, how much, and every part of what was said."""
+    wrong = {}
+    for document in (*made_up(), *of_traffic()):
+        call_id = document["_id"]
+        start = emitted.started(call_id, document, content=True)
+        end = emitted.ended(document, content=True)
+        attributes = {**start.attributes, **end.attributes}
+        del attributes["llm_audit.call_id"]
+        status = "ERROR" if end.failure else "UNSET"
+        found = fields_of(Span("s", "1" * 32, "1" * 16, attributes, status=status))
+        plain = ("model", "prompt_tokens", "completion_tokens", "response_id", "finish_reason")
+        expected = {name: document[name] for name in plain if name in document}
+        different = differences(found, expected)
+        said = read_back(document), read_back(found)
+        if different or said[0] != said[1]:
+            wrong[call_id] = different, said
+
+    assert wrong == {}
+
+
+def read_back(call: dict[str, Any]) -> list[Any]:
+    """Return what was asked and answered, however it is spelled."""
+    parts = [*messages.read_request(call), *(messages.read_answers(call)[0])]
+    return [
+        (part.type, part.content, part.id, part.name, part.arguments, part.response)
+        for part in parts
+        if part.type in {"text", "reasoning", "tool_call", "tool_call_response"}
+    ]
+
+
+def made_up() -> list[dict[str, Any]]:
+    return [
+        {
+            "_id": "01a00000-0000-7000-8000-000000000001",
+            "call_type": "CHAT",
+            "provider": "bedrock",
+            "model": "m",
+            "system_prompt": "Be short.",
+            "messages": [
+                {"role": "user", "content": [{"text": "Hello"}]},
+                {"role": "assistant", "content": [{"toolUse": {"toolUseId": "a", "name": "f"}}]},
+                {"role": "user", "content": [{"toolResult": {"toolUseId": "a", "content": []}}]},
+            ],
+            "status": "SUCCESS",
+            "response_message": {"role": "assistant", "content": [{"text": "Grüezi."}]},
+            "prompt_tokens": 3,
+            "completion_tokens": 4,
+        },
+        {
+            "_id": "z",
+            "call_type": "CHAT",
+            "model": "m",
+            "messages": [  # Gemini's has no id
+                {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]}
+            ],
+        },
+        {"_id": "x", "call_type": "EMBEDDING", "model": "m", "input": ["Hello", "you"]},
+        {"_id": "y", "call_type": "CHAT", "model": "m", "status": "TIMEOUT", "error_type": "E"},
+    ]
+
+
+def of_traffic() -> Iterator[dict[str, Any]]:
+    """Yield calls that providers really answered, where the recorded traffic lies beside us."""
+    if not TRAFFIC.is_dir():
+        return
+    for number, call in enumerate(recorded_calls()):
+        given, _ = split(call)
+        answer = call["response"]
+        if isinstance(answer, dict) and isinstance(given.get("messages"), list):
+            said = outcomes.told({"response": answer})
+            fields = outcomes.fields_told(said, (given["provider"], given["model"]))
+            yield {"_id": f"traffic {number}", "call_type": "CHAT", **given, **fields}

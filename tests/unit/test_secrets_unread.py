@@ -218,13 +218,21 @@ def streams(text: str, lengths: list[int]) -> Iterator[tuple[str, bytes, dict[st
     at = {"output_index": 0, "content_index": 0, "item_id": "i"}
     deltas = ({"type": "response.output_text.delta", **at, "delta": one} for one in pieces)
     yield "openai.responses", sse({"type": "response.created", "response": {}}, *deltas), SSE
+    refusing = ({"type": "response.refusal.delta", **at, "delta": one} for one in other)
+    saying = ({"type": "response.output_text.delta", **at, "delta": one} for one in pieces)
+    yield "openai.responses", sse(*itertools.chain(*zip(saying, refusing, strict=False))), SSE
     parts = [{"candidates": [{"content": {"parts": [{"text": one}]}}]} for one in pieces]
     yield "google.generate_content", sse(*parts), SSE
+    for beside in ({"index": 1}, {}):  # the first place is often left out
+        thought = {"text": "hm", **({} if beside else {"thought": True})}
+        more = {"candidates": [{"content": {"parts": [thought]}, **beside}]}
+        yield "google.generate_content", sse(*(e for one in parts for e in (one, more))), SSE
     array = json.dumps(parts, indent=1).encode()
     yield "google.generate_content", array, {**JSON, "streamed": True}
     lines = [json.dumps({"model": "m", "message": {"content": one}}) for one in pieces]
     yield "ollama.chat", "\n".join(lines).encode(), {"content_type": "application/x-ndjson"}
     yield "ollama.chat", "\r\n".join(lines).encode(), JSON
+    yield "ollama.chat", "\n ".join(lines).encode(), {"content_type": "application/jsonl"}
 
 
 @pytest.mark.parametrize("lengths", [[1], [3, 5, 2], [40]])
@@ -254,7 +262,7 @@ def test_most_streams_are_stored_unread() -> None:
     st.sampled_from(SHORT),
     st.text(max_size=20),
     st.lists(st.integers(1, 60), min_size=1, max_size=4),
-    st.integers(0, 13),
+    st.integers(0, 17),
 )
 def test_the_look_is_right_about_any_stream(
     secret: str, before: str, lengths: list[int], which: int

@@ -279,7 +279,8 @@ class OutcomeFields(BaseModel):
     reasoning_tokens: Figure[int | None] = None
     estimated_cost: Figure[float | None] = Field(None, description="USD")
     cost_source: Figure[str | None] = Field(
-        None, description="who says so: caller, billed: <field>, own: <price>, or the price list"
+        None,
+        description="who says so: caller, span, billed: <field>, own: <price>, or the price list",
     )
     cost_details: Figure[dict[str, Anything]] = Field(
         default_factory=dict, description="USD by part, adding up: input, cached, output, searches"

@@ -50,7 +50,11 @@ _IN_URL = (
     r"(?:[^ /@\x00\x02]*:[^ /]*|[^ /@\x00\x02]{12,})@"
 )
 _IN_QUERY = r"\x01(?:x-(?:amz|goog)-)?(?:key|sig(?:nature)?|code|auth|credential)\x00"
-_ESCAPED = r"\x02u00[2-7]"  # JSON that hides a sign: what is in it is seen once it is read
+# JSON that hides a sign, or has one that hides others: what is in it is seen once it is read.
+_ESCAPED = (
+    r"\x02u(?:00[2-7]|00ad|034f|20(?:0[b-f]|1[0-3]|2[a-e]|6)|2212|24[6-9a-e]|fe0|feff|ff[0-5]"
+    r"|d835|db40)"
+)
 LOOKS = (
     rf"{_BEFORE}[sr]k[_-][0-9a-z_-]{{8}}",
     r"gh[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pcsk_[0-9a-z]{4}",
@@ -74,7 +78,7 @@ _SIEVE = (
         r"(?:as|[a-dfmnrt]t)-[0-9a-z_-]{10}|(?:ai|lx|pi|ly|px)-[0-9a-z_-]{16}",
         r"(?:hf|rg|r8|fw|na|2b|pt|tn|sa|lc|bp|pi|pm|ec)_[0-9a-z]{16}",
         r"(?:v1|at|[cp]a|ss)_[0-9a-f]{16}|-begin |e-secret-key|:aa[0-9a-z_-]{30}",
-        *(_IN_URL, _ESCAPED),
+        *(_IN_URL, r"\x02u[02df]"),
     ),
     (
         rf"(?:(?:{_PIECES_OF_NAMES})s?|oken){_ENDING}",

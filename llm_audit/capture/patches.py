@@ -54,12 +54,11 @@ class _Patches:
 def put_on(hooks: Sequence[Hook]) -> None:
     """Put hooks on the classes of modules that are loaded, and on others when they are."""
     with _Patches.lock:
-        awaited = [hook for hook in hooks if hook.module not in sys.modules]
-        for hook in hooks:
-            if hook.module in sys.modules:
-                # it only waits until a thread that is loading it has done so
-                patch(importlib.import_module(hook.module), hook)
-        _await(awaited)
+        _await([hook for hook in hooks if hook.module not in sys.modules])
+    for hook in hooks:  # without the lock, which a thread that is loading one of them may want
+        if hook.module in sys.modules:
+            # it only waits until that thread has done so
+            patch(importlib.import_module(hook.module), hook)
 
 
 def take_off() -> None:
@@ -83,12 +82,15 @@ def patch(module: ModuleType, hook: Hook) -> None:
     owner = vars(module).get(hook.owner) if hook.owner else module
     if not isinstance(owner, type | ModuleType):
         return
-    before = vars(owner).get(hook.name)
+    before: Any = vars(owner).get(hook.name)
     if before is None or _is_ours(before):
         return
+    method: Method = before
     ours = functools.wraps(before)(hook.make(before))
     with _Patches.lock:
-        _Patches.put.append(_Put(owner, hook.name, ours, before))
+        if vars(owner).get(hook.name) is not before:
+            return  # another thread was faster
+        _Patches.put.append(_Put(owner, hook.name, ours, method))
         setattr(owner, hook.name, ours)
 
 

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -246,3 +247,113 @@ def test_the_environment_is_heeded_by_configure(monkeypatch: pytest.MonkeyPatch)
         )
         assert done.stdout.strip() == clients
         assert ("knows no client 'no'" in done.stderr) == (said == "no")
+
+
+SLOW = """
+import threading
+begun, go_on = threading.Event(), threading.Event()
+
+
+class Client:
+    def send(self):
+        return "sent"
+
+
+begun.set()
+assert go_on.wait(60)
+"""
+
+
+def test_a_module_that_another_thread_is_loading_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever loads it needs what whoever waits for it holds: neither may stop the other."""
+    (tmp_path / "slow_client.py").write_text(SLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    hooks = [Hook("slow_client", "Client", "send", _wrap)]
+    put_on(hooks)
+    loading = threading.Thread(target=importlib.import_module, args=("slow_client",), daemon=True)
+    loading.start()
+    while "slow_client" not in sys.modules or not hasattr(sys.modules["slow_client"], "go_on"):
+        time.sleep(0.001)
+    module = sys.modules["slow_client"]
+    assert module.begun.wait(60)
+    again = threading.Thread(target=put_on, args=(hooks,), daemon=True)
+    again.start()
+    module.go_on.set()
+    for thread in (loading, again):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert module.Client().send() == "sent, seen"
+    take_off()
+    del sys.modules["slow_client"]
+
+
+ELSEWHERE = """
+import sys
+if sys.argv[1] == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+import gc, os, tempfile, threading
+import llm_audit
+llm_audit.configure(spool_dir=tempfile.mkdtemp(), mongo_url="mongodb://nowhere.invalid")
+llm_audit.instrument()
+import httpx2
+from llm_audit.recorder.process import open_calls
+
+class Body(httpx2.SyncByteStream):
+    def __iter__(self):
+        yield b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\\n\\n'
+        gevent.sleep(0.01) if sys.argv[1] == "gevent" else None
+        yield b"data: [DONE]\\n\\n"
+
+def reply(request):
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body())
+
+client = httpx2.Client(transport=httpx2.MockTransport(reply))
+
+def opened():
+    body = {"model": "m", "messages": [], "stream": True}
+    url = "https://x.ai/v1/chat/completions"
+    return client.send(client.build_request("POST", url, json=body), stream=True)
+
+if sys.argv[1] == "gevent":
+    import gevent
+    def ask(number):
+        with llm_audit.audit_context(user_id=number):
+            opened().read()
+    gevent.joinall([gevent.spawn(ask, number) for number in range(9)], raise_error=True)
+    assert llm_audit.stats()["captured"] == 9
+else:
+    kept = opened()
+    chunks = kept.iter_bytes()
+    next(chunks)
+    child = os.fork()
+    if not child:
+        opened().read()
+        del kept, chunks
+        gc.collect()
+        stats = llm_audit.stats()
+        os._exit(0 if (stats["captured"], stats["begun"], stats["recorded"]) == (1, 1, 2) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    list(chunks)
+    assert llm_audit.stats()["captured"] == 1
+assert llm_audit.stats()["capture_faults"] == 0
+assert not open_calls().ids()
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["gevent", "fork"])
+def test_hooks_work_in_greenlets_and_in_forked_children(where: str) -> None:
+    """Each greenlet has its own calls; a child says nothing of the calls of its parent."""
+    if where == "gevent":
+        pytest.importorskip("gevent")
+    quiet = ("-W", "ignore::DeprecationWarning")
+    done = subprocess.run(
+        [sys.executable, *quiet, "-c", ELSEWHERE, where],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr

@@ -71,14 +71,13 @@ LOOKS = (
     *(_OPTION, _IN_QUERY, _ESCAPED),
 )
 # Each part begins with a few literals, the shortest of which says how much of all is compared: so
-# first what has signs, of a key mostly in third place, then words, then what has two letters only.
+# keys that have a sign in third place, what has words, and the others, some of two letters only.
 _SIEVE = (
     (
         r"[sr]k[_-][0-9a-z_-]{4}|h[pousr]_[0-9a-z]{10}|_pat_[0-9a-z_-]{10}|pp-[0-9]|xox[a-z]-",
         r"(?:as|[a-dfmnrt]t)-[0-9a-z_-]{10}|(?:ai|lx|pi|ly|px)-[0-9a-z_-]{16}",
         r"(?:hf|rg|r8|fw|na|2b|pt|tn|sa|lc|bp|pi|pm|ec)_[0-9a-z]{16}",
-        r"(?:v1|at|[cp]a|ss)_[0-9a-f]{16}|-begin |e-secret-key|:aa[0-9a-z_-]{30}",
-        *(_IN_URL, r"\x02u[02df]"),
+        r"(?:v1|at|[cp]a|ss)_[0-9a-f]{16}",
     ),
     (
         rf"(?:(?:{_PIECES_OF_NAMES})s?|oken){_ENDING}",
@@ -87,7 +86,10 @@ _SIEVE = (
         r"iza[0-9a-z_-]{20}|(?:[ksb]i|cc)a[0-9a-z]{12}|bsk[0-9a-z+/]{40}|eyj[0-9a-z_-]",
         r"dapi[0-9a-f]{32}|(?:a29|hvs|sg)\.[0-9a-z_-]{8}",
     ),
-    (_OPTION, r"sk[0-9a-f]{32}", _IN_QUERY, _DISGUISED),
+    (
+        r"sk[0-9a-f]{32}|-begin |e-secret-key|:aa[0-9a-z_-]{30}",
+        *(_OPTION, _IN_URL, _IN_QUERY, r"\x02u[02df]", _DISGUISED),
+    ),
 )
 
 
@@ -103,7 +105,7 @@ _DISGUISE = re.compile(
     "\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\u2460-\u24ea\U0001d400-\U0001d7ff\U000e0000-\U000e0fff]"
 )
 _SHORT_BYTES = 1_000  # of which one slow look takes no longer than the quick ones
-_has_signs, _has_words, _has_letters = (looks_for(*part) for part in _SIEVE)
+_has_signs, _has_words, _has_others = (looks_for(*part) for part in _SIEVE)
 holds_secret = looks_for(*LOOKS)
 _holds_any = looks_for(*LOOKS, _DISGUISED)
 
@@ -115,7 +117,7 @@ def may_be_in(raw: bytes) -> bool:
 
 def may_be_in_plain(text: str, raw: bytes) -> bool:
     """Tell the same of bytes that `plain` has made a text of."""
-    if len(raw) > _SHORT_BYTES and not (_has_signs(text) or _has_words(text) or _has_letters(text)):
+    if len(raw) > _SHORT_BYTES and not (_has_signs(text) or _has_words(text) or _has_others(text)):
         return False
     return _holds_any(text) and (holds_secret(text) or _is_disguised(raw))
 

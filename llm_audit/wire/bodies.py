@@ -39,11 +39,12 @@ def read_body(body: bytes, content_type: str | None) -> Body:
         body: As it was sent.
         content_type: As the header has it.
     """
-    header = Message()
-    header["content-type"] = (content_type or "").replace("\n", " ").replace("\r", " ")
-    kind = header.get_content_type()
-    if kind == _FORM and (boundary := header.get_boundary()):
-        return Body(_form(body, boundary.encode(errors="replace")))
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind == _FORM:
+        header = Message()
+        header["content-type"] = " ".join((content_type or "").split())
+        if boundary := header.get_boundary():
+            return Body(_form(body, boundary.encode(errors="replace")))
     if kind == _URL_ENCODED:
         return Body(_fields(parse_qsl(body.decode(errors="replace"), keep_blank_values=True)))
     return _json(body)

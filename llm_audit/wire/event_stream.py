@@ -90,8 +90,8 @@ def _event(headers: dict[str, str], payload: bytes) -> Event:
     if kind == "event":
         return Event(headers.get(":event-type", ""), data)
     name = headers.get(":exception-type") or headers.get(":error-code") or kind
-    if message := headers.get(":error-message"):
-        data = {"message": message}
+    if not isinstance(data, dict):
+        data = {"message": headers.get(":error-message") or data}
     return Event(f"{EXCEPTION}:{name}", data)
 
 

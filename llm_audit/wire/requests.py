@@ -139,6 +139,8 @@ def _place(
 ) -> _Place | None:
     """Return where a field is; None if it is nowhere, or of a type that it does not take."""
     filled = [(path, value) for path in paths if (value := _at(body, path)) is not None]
+    if not filled:
+        return None
     path, value = next(((p, v) for p, v in filled if _fits(field, v)), ("", None))
     if not path:
         return None
@@ -160,6 +162,8 @@ def _fits(field: str, value: Any) -> bool:
 
 
 def _at(body: dict[str, Any], path: str) -> Any:
+    if "." not in path:
+        return body.get(path)
     value: Any = body
     for name in path.split("."):
         if type(value) is not dict:

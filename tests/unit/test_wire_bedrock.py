@@ -111,3 +111,13 @@ def test_streams_of_invoke_model() -> None:
         broken += aws_message("modelStreamErrorException", {"message": "no"}, EXCEPTION)
         failed = read_answer(Asked((ROW["bedrock.invoke"],), streamed=True), broken, AWS)
         assert failed.error == {"type": "modelStreamErrorException", "message": "no"}
+
+
+def test_an_exception_in_anthropics_stream() -> None:
+    """On Bedrock it is a message of its own kind, with or without an object."""
+    begun = {"bytes": base64.b64encode(b'{"type": "message_start", "message": {}}').decode()}
+    for payload in ({"message": "slow down"}, "slow down"):
+        body = aws_message("chunk", begun) + aws_message("throttlingException", payload, EXCEPTION)
+        answer = read_answer(Asked((ROW["anthropic.messages"],), streamed=True), body, AWS)
+        assert answer.error == {"type": "throttlingException", "message": "slow down"}
+        assert not answer.complete

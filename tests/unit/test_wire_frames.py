@@ -106,10 +106,12 @@ def test_messages_of_an_aws_event_stream() -> None:
     inner = base64.b64encode(b'{"outputText": "Hi"}').decode()
     body = aws_message("chunk", {"bytes": inner, "p": "abc"})
     body += aws_message("throttlingException", {"message": "slow down"}, EXCEPTION)
+    body += aws_message("odd", "no object", EXCEPTION)
     body += aws_message("chunk", {"bytes": "no base64"})
     assert of_event_stream(body).events == [
         Event("chunk", {"outputText": "Hi"}),
         Event("exception:throttlingException", {"message": "slow down"}),
+        Event("exception:odd", {"message": "no object"}),
         Event("chunk", '{"bytes": "no base64"}'),
     ]
 

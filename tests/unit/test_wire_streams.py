@@ -114,6 +114,9 @@ def test_parts_of_gemini() -> None:
         ],
     }
     assert (candidate["finishReason"], candidate["groundingMetadata"]) == ("STOP", {"x": 1})
+    grounded = [{"candidates": [{"groundingMetadata": {key: [key]}}]} for key in "ab"]
+    [candidate] = streamed("google.generate_content", *grounded).response["candidates"]
+    assert candidate == {"groundingMetadata": {"a": ["a"], "b": ["b"]}}
     assert answer.response["usageMetadata"] == {"totalTokenCount": 3}
     assert (answer.complete, answer.streamed) == (True, True)
 

@@ -21,7 +21,9 @@ def assemble(events: Iterable[Event]) -> Assembled:
     for name, data in events:
         if isinstance(data, dict):
             kind = str(data.get("type") or name)
-            if kind == "error" or kind.startswith(EXCEPTION):
+            if kind.startswith(EXCEPTION):
+                error = {"type": kind.partition(":")[2], **data}
+            elif kind == "error":
                 error = data.get("error") or data
             elif kind.startswith("content_block_"):
                 _add_to_block(blocks, kind, data)

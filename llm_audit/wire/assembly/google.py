@@ -48,8 +48,10 @@ def _add(whole: dict[str, Any], candidate: Mapping[str, Any]) -> None:
             content.update({k: v for k, v in value.items() if k != "parts"})
         elif key in _GROWING:
             grow(whole, {key: value})
+        elif isinstance(value, dict) and isinstance(old := whole.get(key), dict):
+            old.update(value)  # what it is grounded on may come in several
         elif value is not None or key not in whole:
-            whole[key] = value
+            whole[key] = dict(value) if isinstance(value, dict) else value
 
 
 def _add_part(content: dict[str, Any], part: Any) -> None:

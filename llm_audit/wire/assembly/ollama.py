@@ -6,7 +6,7 @@ from typing import Any
 from llm_audit.wire.api import Assembled, Event
 from llm_audit.wire.assembly.pieces import grow, joined
 
-_GROWING = frozenset({"message", "response", "thinking"})
+_GROWING = frozenset({"message", "response", "thinking", "logprobs"})
 
 
 def assemble(events: Iterable[Event]) -> Assembled:

@@ -9,6 +9,7 @@ from llm_audit.wire.frames import DONE
 
 _FIRST_STANDS = frozenset({"id", "object", "created", "model"})
 _NO_PART = frozenset({"choices", "obfuscation"})  # random text against who counts bytes
+_GROWING = frozenset({"text", "logprobs", "message", "token_ids"})
 _CHUNK = ".chunk"
 _BARE = "value"  # all that a piece of Writer's completions has: nothing tells its end
 
@@ -66,7 +67,7 @@ def _add_choice(choices: dict[int, dict[str, Any]], choice: Mapping[str, Any]) -
     for key, value in choice.items():
         if key == "delta" or (key == "message" and delta is not None):
             continue  # Writer says both
-        if key in {"text", "logprobs", "message"}:
+        if key in _GROWING:
             grow(whole, {key: value})
         elif value is not None or key not in whole:
             whole[key] = value

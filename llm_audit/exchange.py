@@ -47,7 +47,7 @@ def begin(request: Sent) -> CallReference:
             recorder().start(
                 *(call_id, created_ms, fields, attempt_id),
                 doubtful=bool(doubts),
-                model=sent.model_in(request),
+                model=sent.model_in(request.asked, request.body),
             )
     except BaseException as error:  # noqa: BLE001
         cut_short("a captured call's start", error)

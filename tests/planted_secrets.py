@@ -35,6 +35,7 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"metadata": {"repr": repr({"access_token": MARK})}},
     {"metadata": {"go": f'{{"url": "https://x/?a=1\\u0026token={MARK}"}}'}},
     {"metadata": {"php": f'{{"url": "https:\\/\\/user:{MARK}@host\\/"}}'}},
+    {"metadata": {"broken": json.dumps([f"api\nkey={MARK}"])}},
     {"metadata": {"wide": json.dumps([f"s\u200bk\u2010proj-{MARK}0123456789"])}},
     {"metadata": {"auth": ["user", MARK], "credentials": {"login": "ada", "pass": MARK}}},
     {"user_id": f"ghp_{MARK}0123456789abcdefghij", "tags": [f"glpat-{MARK}012345"]},

@@ -5,7 +5,6 @@ follow: nobody tells whether the client will try again or raise. The next reques
 context shows it: if it is for the same call, that is open again.
 """
 
-import json
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from llm_audit.capture.attempt import Attempt, How
 from llm_audit.capture.by_hand import ByHand, recorded_by_hand
 from llm_audit.capture.clients import is_of
 from llm_audit.context import current_context
+from llm_audit.given.sent import model_in
 from llm_audit.otel.captured import note_captured
 from llm_audit.recorder.captured import ALL, Captured, end_dropped
 from llm_audit.recorder.process import open_calls
@@ -76,7 +76,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
     request = request._replace(asked=asked)
     call = _going_on(request)
     if call is None:
-        if hand := recorded_by_hand(lambda: _model_in(request)):
+        if hand := recorded_by_hand(lambda: model_in(request.asked, request.body)):
             Captured.by_hand += 1
             note_captured(hand.model)
             current_context()  # by that a framework around it learns that the call is recorded
@@ -217,14 +217,3 @@ def _place() -> tuple[str | None, str | None]:
     """Name what a call is made in: the attempt of a task, and the call around it."""
     context = current_context()
     return (context.task or {}).get("attempt_id"), context.parent_call_id
-
-
-def _model_in(request: Request) -> str | None:
-    if request.asked.model is not None:
-        return request.asked.model
-    try:
-        body = json.loads(request.body or b"null")
-    except (ValueError, RecursionError):
-        return None
-    model = body.get("model") if isinstance(body, dict) else None
-    return model if isinstance(model, str) else None

@@ -57,16 +57,20 @@ def told(sent: Sent) -> dict[str, Any]:
     return {name: value for name, value in said.items() if isinstance(value, TYPES[name])}
 
 
-def model_in(sent: Sent) -> str | None:
-    """Return the model that a request is for: that of its URL, else of its body."""
-    asked, body = sent.asked, sent.body
+def model_in(asked: Asked, body: bytes | None) -> str | None:
+    """Return the model that a request is for: that of its URL, else of its body.
+
+    Args:
+        asked: As of `Sent`.
+        body: The same.
+    """
     if asked.model is not None or body is None:
         return asked.model
     # to look through a long body takes as long as to read it, and clients put the model at an end
     ends = body if len(body) <= 2 * _END_BYTES else body[:_END_BYTES] + body[-_END_BYTES:]
     if ends.count(b'"model"') == 1 and (found := _MODEL.search(ends)):
         return found[1].decode()
-    model = fields_of(told(sent), body).get("model")
+    model = fields_of({"api": asked.api.api}, body).get("model")
     return model if isinstance(model, str) else None
 
 

@@ -36,7 +36,7 @@ _TO_PLAIN = bytes(_PLAIN)
 _DISGUISED = r"\x7f(?:\x1d\x1e|[\x1e\x1f])|\x1c[\x1d-\x1f~]"
 # What stands before a secret, and between the words of its name; in JSON a line end is two signs.
 _BEFORE = r"(?:[^0-9a-z]|\x02[nrtbf])"
-_BETWEEN = r"(?:[\s_.-]|\x02[nrtf])?"
+_BETWEEN = r"(?:[\s_.-]|\x02+[nrtf])?"
 _ENDING = rf"(?:[_ .-]?(?:{names.ENDING}))?(?: {{0,4}}[\x00\x02:>]|%3d)"
 _NAMES = names.SECRET.replace("|token", "").replace(names.BETWEEN, _BETWEEN)
 _PIECES_OF_NAMES = (

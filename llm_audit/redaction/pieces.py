@@ -15,6 +15,12 @@ _is_apart = look.looks_for(r"\x00(?:[ \t\r\n]+(?:data:)?[ \t]*:|:[\t\r\n]| ?: [ 
 _INDEX = re.compile(rb'(\w*[iI]ndex)": ?(\d+)')
 _VALUE = re.compile(rb'(?:[^"\\]+|\\.)*', re.DOTALL)
 _OF_TEXTS = (b"content", b"text")  # which some make one text of
+# Where there are both, pieces of one may have the same name as those of the other.
+_ALIKE = (
+    (b'"thinking":[',),
+    (b'"function_call":', b'"tool_calls":'),
+    (b'"reasoning_details":', b'"content":['),
+)
 # Streams of these say in each piece where it belongs, also where that is the first place.
 _ALWAYS_COUNTED = (b'"content_block_delta"', b'"output_index"')
 _BLOCK = b"content_block_delta"  # which of them it is says the type in it
@@ -61,7 +67,7 @@ def _value_of(part: bytes) -> bytes:
 
 def _grow_in_turns(body: bytes, found: Mapping[bytes, list[bytes]]) -> bool:
     """Tell whether pieces of one text may stand between those of another of the same name."""
-    if b'"thinking":[' in body or (b'"function_call":' in body and b'"tool_calls":' in body):
+    if any(all(mark in body for mark in marks) for marks in _ALIKE):
         return True
     if _THOUGHT in body:
         lines = body.split(b"\n")

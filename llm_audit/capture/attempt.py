@@ -15,6 +15,7 @@ from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
 from llm_audit.runtime.forks import Here, notice
 from llm_audit.runtime.interruption import from_outside
+from llm_audit.wire.compressed import unpacked
 
 if TYPE_CHECKING:
     from llm_audit.capture.calls import CapturedCall
@@ -164,7 +165,7 @@ class Attempt:
         told: dict[str, Any] = {}
         if self._head is not None:
             told["status"] = self._head.status
-            if self._head.status >= _ERRORS and (body := self._kept("")[0]):
+            if self._head.status >= _ERRORS and (body := self._plain()):
                 told["body"] = bounded(_of_json(body))
         if error is not None:
             told["error"] = type(error).__name__
@@ -184,6 +185,12 @@ class Attempt:
         if said in {"true", "false"}:
             return said == "true"
         return status in _RETRIED or status >= _FAULTS_OF_THE_SERVER
+
+    def _plain(self) -> bytes:
+        body, head = self._kept("")[0], self._head
+        if self._is_decoded or head is None:
+            return body
+        return unpacked(body, head.headers.get("content-encoding")).body
 
     def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
         if not _READABLE.search(kind):

@@ -48,7 +48,7 @@ class Request(NamedTuple):
     body: bytes | None
 
 
-_failed: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_failed_call", default=None)
+last_failed: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_failed_call", default=None)
 sending: ContextVar[Attempt | ByHand | None] = ContextVar("llm_audit_sending", default=None)
 
 
@@ -179,7 +179,7 @@ class CapturedCall:
             came = came._replace(attempts=self._attempts)
         if request is not None and may_go_on:
             self._failed.append(_Failed.now(request, ended_ns))
-            _failed.set(self)
+            last_failed.set(self)
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
             left = how in {How.CLOSED, How.DROPPED} and error is None
@@ -201,10 +201,10 @@ def _record_start(request: Request) -> str:
 
 def _going_on(request: Request) -> CapturedCall | None:
     """Return the call of which a request is the next attempt."""
-    failed = _failed.get()
+    failed = last_failed.get()
     if failed is None:
         return None
-    _failed.set(None)
+    last_failed.set(None)
     return failed if failed.goes_on(request) else None
 
 

@@ -1,6 +1,7 @@
 """Which requests are attempts of one call, and which are calls of their own."""
 
 import asyncio
+import gzip
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -49,11 +50,11 @@ class Client(httpx2.Client):
 def client(llm_audit_records: RecordedCalls) -> Iterator[Client]:
     """Give a client whose calls are captured."""
     assert len(llm_audit_records) == 0
-    calls._failed.set(None)
+    calls.last_failed.set(None)
     llm_audit.instrument()
     yield Client()
     llm_audit.uninstrument()
-    calls._failed.set(None)
+    calls.last_failed.set(None)
 
 
 def found(records: RecordedCalls) -> list[tuple[str, list[Any]]]:
@@ -163,3 +164,23 @@ def test_attempts_without_end_are_several_calls(
     for _ in range(calls.ATTEMPTS_MAX + 2):
         client.ask(500)
     assert [len(call.attempts) for call in llm_audit_records] == [calls.ATTEMPTS_MAX, 2]
+
+
+def test_an_attempt_has_the_body_of_its_error(
+    client: Client, llm_audit_records: RecordedCalls
+) -> None:
+    """As it was before it was compressed, where the app has read it, also as a stream."""
+    body = gzip.compress(b'{"error": {"type": "busy"}}')
+    for status in (500, 200):
+
+        def reply(_: httpx2.Request, status: int = status) -> httpx2.Response:
+            stream = httpx2.ByteStream(body)
+            headers = {"content-encoding": "gzip", "content-type": "application/json"}
+            return httpx2.Response(status, headers=headers, stream=stream)
+
+        made = httpx2.Client(transport=httpx2.MockTransport(reply))
+        request = made.build_request("POST", URL, json={"model": "m", "messages": []})
+        made.send(request, stream=True).read()
+    (call,) = llm_audit_records
+    assert client
+    assert call.attempts[0].body == {"error": {"type": "busy"}}

@@ -58,7 +58,7 @@ def capturing(llm_audit_records: RecordedCalls) -> Iterator[RecordedCalls]:
     Captured.faults = 0
     yield llm_audit_records
     llm_audit.uninstrument()
-    calls._failed.set(None)
+    calls.last_failed.set(None)
 
 
 def client(answer: Callable[[httpx2.Request], httpx2.Response]) -> httpx2.Client:

@@ -452,6 +452,7 @@ def test_spans_come_while_mongodb_is_away(
     answer()
     until(exporter.get_finished_spans)
     emitter.stop()
+    llm_audit.shutdown(timeout_seconds=0)
 
     assert _names(exporter.get_finished_spans()) == ["chat mistral-small"]
 

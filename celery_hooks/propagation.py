@@ -179,10 +179,10 @@ def add_header(headers: MutableMapping[str, Any] | None = None, **_: Any) -> Non
     if headers is None or HEADER in headers or HEADER in _inner(headers):
         return
     context = current_context()
-    if context is NOWHERE:  # a main process publishes what follows a task that it lost
-        message = received.message_of(headers.get("parent_id"))
-        if message is not None:
-            context = inherited(message)
+    # a main process publishes what follows a task that it lost
+    lost = received.message_of(headers.get("parent_id")) if context is NOWHERE else None
+    if lost is not None:
+        context = inherited(lost)
     elif context.trace_id is None:
         # named after what is published, if that is the first thing done in its context
         task_id = headers.get("root_id") or headers.get("id") or str(uuid4())

@@ -219,7 +219,7 @@ def trace_here(first: str) -> str | None:
     context = current_context()
     if context.trace_id is None and (context.shared or context.parent_call_id):
         return trace_of(context.parent_call_id, context, gate.shortened(first))
-    return context.trace_id
+    return context.trace_id or _trace_of_span()
 
 
 def trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> str:
@@ -233,15 +233,29 @@ def trace_of(parent_call_id: str | None, context: CallContext, call_id: str) -> 
         known = open_calls().trace_of(parent_call_id)
         if known is not None:
             return known
-    opentelemetry = sys.modules.get("opentelemetry.trace")
-    # where its context is empty there is no span, which is asked for faster
-    if opentelemetry is not None and sys.modules["opentelemetry.context"].get_current():
-        span = opentelemetry.get_current_span().get_span_context()
-        if span.is_valid:
-            return f"{span.trace_id:032x}"
+    if (of_span := _trace_of_span()) is not None:
+        return of_span
     if parent_call_id is not None or context.shared is None:
         return parent_call_id or call_id
     return context.shared.named_after(call_id)
+
+
+def _trace_of_span() -> str | None:
+    """Return the trace of the span that OpenTelemetry has here; None without one.
+
+    The span that is made for a message alone, as it is published, is no unit of work.
+    """
+    opentelemetry = sys.modules.get("opentelemetry.trace")
+    # where its context is empty there is no span, which is asked for faster
+    if opentelemetry is None or not sys.modules["opentelemetry.context"].get_current():
+        return None
+    span = opentelemetry.get_current_span()
+    here = span.get_span_context()
+    if not here.is_valid:
+        return None
+    kind = getattr(span, "kind", None)
+    is_alone = kind is opentelemetry.SpanKind.PRODUCER and getattr(span, "parent", None) is None
+    return None if is_alone else f"{here.trace_id:032x}"
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.

@@ -1,5 +1,6 @@
 """OpenTelemetry, both ways, with its real SDK: spans become records, records become spans."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -152,6 +153,59 @@ def test_spans_in_a_celery_task_are_its_calls(tracer: trace.Tracer, calls: Calls
     assert {ended["task_id"], left["task_id"]} == {task_id}
     assert (ended["status"], left["status"]) == ("SUCCESS", "INCOMPLETE")
     assert left["ended_by"] == "task_ended"
+
+
+def test_tasks_are_published_with_the_trace_of_the_span_around(provider: TracerProvider) -> None:
+    """A span of the publishing alone is no unit of work: it names no trace of ours."""
+    celery = pytest.importorskip("celery")
+    instrumentation = pytest.importorskip("opentelemetry.instrumentation.celery")
+    import celery_hooks
+    from celery_hooks.propagation import HEADER
+
+    app = celery.Celery("spans", broker="memory://", set_as_current=False)
+
+    @app.task(name="ask", shared=False)
+    def ask() -> None:
+        """Do nothing: it is only published."""
+
+    instrumentor = instrumentation.CeleryInstrumentor()
+    tracer = provider.get_tracer("web")
+    published: list[Any] = []
+
+    def traces(count: int) -> list[str | None]:
+        del published[:]
+        for _ in range(count):
+            ask.apply_async()
+        return [json.loads(header or "{}").get("trace_id") for header in published]
+
+    def keep(headers: dict[str, Any], **_: object) -> None:
+        published.append(headers.get(HEADER))
+
+    try:
+        for first, last in ((celery_hooks.install, None), (None, celery_hooks.install)):
+            if first:
+                first(app)
+            instrumentor.instrument(tracer_provider=provider)
+            if last:
+                last(app)
+            celery.signals.before_task_publish.connect(keep)
+            alone = traces(2)
+            with audit_context():
+                shared = traces(2)
+            with tracer.start_as_current_span("request") as span:
+                in_request = {*traces(2)}
+            with tracer.start_as_current_span("request"), audit_context(trace_id="mine"):
+                named = {*traces(2)}
+            assert alone == [None, None]
+            assert shared[0] == shared[1] is not None
+            assert in_request == {f"{span.get_span_context().trace_id:032x}"}
+            assert named == {"mine"}
+            celery.signals.before_task_publish.disconnect(keep)
+            instrumentor.uninstrument()
+            celery_hooks.uninstall()
+    finally:
+        instrumentor.uninstrument()
+        celery_hooks.uninstall()
 
 
 def test_one_call_is_one_record(tracer: trace.Tracer, calls: Calls) -> None:

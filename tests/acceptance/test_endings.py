@@ -217,12 +217,15 @@ def test_a_soft_shutdown_in_time(own_queue: Deployment, flight: Flight) -> None:
 
 
 @core
-@with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
-def test_a_killed_worker(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
+def test_a_killed_worker(own_queue: Deployment, flight: Flight) -> None:
     """When the whole worker is killed, the next one on this machine closes its calls."""
-    (task_id,) = flight.stop_worker(own_queue, options, "ask", sig=signal.SIGKILL)
+    killed = [
+        flight.stop_worker(own_queue, options, "ask", sig=signal.SIGKILL)
+        for options in (PREFORK, THREADS, GEVENT, SOLO)
+    ]
     with own_queue.worker(*SOLO):
-        flight.ends_as(task_id, FINISHED, LEFT, ended("ABANDONED", "worker_lost"))
+        for (task_id,) in killed:
+            flight.ends_as(task_id, FINISHED, LEFT, ended("ABANDONED", "worker_lost"))
 
 
 def test_a_lost_host(own_queue: Deployment, flight: Flight, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_another_becomes_primary(
 ) -> None:
     """Whatever makes another member the primary, calls arrive once, with no help from outside."""
     settings = recording(mongo_url=three.url)
-    with child(settings, threads=4, pause_seconds=0.002) as process:
+    with child(settings, threads=4, pause_seconds=0.01) as process:
         for _ in range(times):
             wait_for_progress(process)
             bring_about(three)

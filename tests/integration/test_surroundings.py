@@ -214,9 +214,9 @@ def test_strict_mode_raises_one_clear_error(tmp_path: Path) -> None:
         assert status == 0, (case, said, status)
 
 
-@pytest.mark.parametrize("name", ["HOME", "PATH", "TMPDIR", "LANG", "PWD", "all"])
+@pytest.mark.parametrize("name", ["HOME", "all"])
 def test_importing_needs_no_environment(name: str, tmp_path: Path) -> None:
-    """Without a variable that nearly everyone has, or without any, a program still records."""
+    """Without the one that nearly everyone has, or without any, a program still records."""
     environment = {each: value for each, value in os.environ.items() if name not in {each, "all"}}
     environment |= {"LLM_AUDIT_SPOOL_DIR": str(tmp_path), "LLM_AUDIT_EXIT_TIMEOUT_SECONDS": "0"}
     code = "from llm_audit import LLMLogger as l; l.complete(l.start(model='m', messages=[]))"

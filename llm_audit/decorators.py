@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Never, TypeVar, overload
-from weakref import ref
 
 from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
@@ -133,7 +132,8 @@ class _Begin:
         if not get_settings().enabled:
             return Run(current_context())
         given = self._named(args, kwargs) if self._capture_input else None
-        return RecordedRun(self._start(input=given), self._role, self._capture_output)
+        answer = Answer(self._role, capture=self._capture_output)
+        return RecordedRun(self._start(input=given), answer)
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, as far as the signature has names for them."""
@@ -152,66 +152,34 @@ class _Begin:
         return named
 
 
-class RecordedRun(Run):
-    """One call of a function, under way.
+class Answer:
+    """What a function has given back so far.
 
     Args:
-        call_id: Its record.
-        role: Of what the function returns, as a message.
-        capture_output: Whether to keep that.
+        role: Of what it returns, as a message.
+        capture: Whether to keep that.
     """
 
-    def __init__(self, call_id: str, role: str, capture_output: bool) -> None:  # noqa: FBT001
-        self._call_id = call_id
+    def __init__(self, role: str, *, capture: bool = True) -> None:
+        self.count = 0
         self._role = role
-        self._capture_output = capture_output
+        self._capture = capture
         self._items: list[Any] = []
-        self._count = 0
         self._room = CHARACTERS_MAX
-        trace_id = open_calls().trace_of(call_id)
-        super().__init__(current_context().extended(parent_call_id=str(call_id), trace_id=trace_id))
 
-    def gave(self, item: object) -> None:
+    def add(self, item: object) -> None:
         """Keep what a generator yields, as far as there is room."""
-        self.has_yielded()
-        self._count += 1
+        self.count += 1
         size = len(item) if isinstance(item, str | bytes) else 0
-        if self._capture_output and len(self._items) < ITEMS_MAX and size <= self._room:
+        if self._capture and len(self._items) < ITEMS_MAX and size <= self._room:
             self._items.append(item)
             self._room -= size
 
-    def returned(self, value: object) -> None:
-        """Complete the call."""
-        try:
-            LLMLogger.complete(self._call_id, response_message=self.answer(value))
-        except BaseException as struck:  # a time limit, and nobody calls this again
-            self.failed(struck)
-            raise
-
-    def failed(self, error: BaseException) -> None:
-        """Fail it, with what had been yielded."""
-        if not self._is_open():
-            return
-        if isinstance(error, GeneratorExit):
-            recording.end_unfinished(self._call_id, None, CLOSED)
-        else:
-            LLMLogger.fail(self._call_id, error, **self.yielded())
-
-    def has_yielded(self) -> None:
-        """Have whoever else may end the call ask what has come until then."""
-        if not self._count and (call := open_calls().get(self._call_id)):
-            here = ref(self)  # or nobody could drop it
-            call.arrived = lambda: run.yielded() if (run := here()) else {}
-
-    def yielded(self) -> dict[str, Any]:
-        """Return what a generator has yielded so far, as a field of its call."""
-        return {"response_message": self.answer(None)} if self._count else {}
-
-    def answer(self, returned: object) -> dict[str, Any] | None:
+    def message(self, returned: object = None) -> dict[str, Any] | None:
         """Return what came of it as a message, with all that was yielded."""
-        if not self._capture_output:
+        if not self._capture:
             return None
-        if not self._count:
+        if not self.count:
             return {"role": self._role, "content": returned}
         texts = all(isinstance(item, str) for item in self._items)
         answer: dict[str, Any] = {
@@ -220,19 +188,76 @@ class RecordedRun(Run):
         }
         if returned is not None:
             answer["returned"] = returned
-        if len(self._items) < self._count:
-            answer["yielded"] = self._count  # of which these are the first
+        if len(self._items) < self.count:
+            answer["yielded"] = self.count  # of which these are the first
         return answer
 
-    def _is_open(self) -> bool:
-        call = open_calls().get(self._call_id)
+    def so_far(self) -> dict[str, Any]:
+        """Return what a generator has yielded, as a field of its call."""
+        return {"response_message": self.message()} if self.count else {}
+
+
+class RecordedRun(Run):
+    """One call of a function, under way.
+
+    Args:
+        call_id: Its record.
+        answer: Takes what comes back.
+    """
+
+    def __init__(self, call_id: str, answer: Answer) -> None:
+        self._call = _Open(call_id)
+        self._answer = answer
+        trace_id = open_calls().trace_of(call_id)
+        super().__init__(current_context().extended(parent_call_id=str(call_id), trace_id=trace_id))
+
+    def gave(self, item: object) -> None:
+        """Note what a generator yields, for whoever ends the call."""
+        if not self._answer.count and (call := open_calls().get(self._call.call_id)):
+            call.arrived = self._answer.so_far
+        self._answer.add(item)
+
+    def returned(self, value: object) -> None:
+        """Complete the call."""
+        try:
+            LLMLogger.complete(self._call.call_id, response_message=self._answer.message(value))
+            self._call.end()
+        except BaseException as struck:  # a time limit, and nobody calls this again
+            self.failed(struck)
+            raise
+
+    def failed(self, error: BaseException) -> None:
+        """Fail it, with what had been yielded."""
+        if self._call.is_open():
+            if isinstance(error, GeneratorExit):
+                recording.end_unfinished(self._call.call_id, None, CLOSED)
+            else:
+                LLMLogger.fail(self._call.call_id, error, **self._answer.so_far())
+        self._call.end()
+
+
+class _Ended:
+    """The record of a call of a function.
+
+    It has no `__del__`: an exception that strikes in one is lost.
+    """
+
+    def __init__(self, call_id: str) -> None:
+        self.call_id = call_id
+
+    def is_open(self) -> bool:
+        """Tell whether nobody has ended it."""
+        call = open_calls().get(self.call_id)
         return call is not None and not (call.over or call.unfinished)
 
+    def end(self) -> None:
+        """Know that it has ended."""
+        self.__class__ = _Ended
+
+
+class _Open(_Ended):
+    """One that is open until `end`, or until nobody holds this any more."""
+
     def __del__(self) -> None:
-        super().__del__()
-        call = open_calls().get(self._call_id) if self._is_open() else None
-        if call is not None:  # of a generator that nobody could close any more
-            if self._count:
-                call.arrived = self.yielded
-            recording.end_unfinished(self._call_id, None, DROPPED)
-            call.arrived = None
+        if self.is_open():  # of a generator that nobody could close any more
+            recording.end_unfinished(self.call_id, None, DROPPED)

@@ -131,7 +131,7 @@ class Run:
         make: Callable[[], CallContext] = CallContext,
     ) -> None:
         self._inside = Frame(make, context=context)
-        self._outside: Frame | None = None
+        self._step: _Step | None = None
 
     def gave(self, item: object) -> None:
         """Be told what a generator yields."""
@@ -144,25 +144,41 @@ class Run:
 
     def __enter__(self) -> None:
         """Begin a step."""
-        self._outside = _current.get()
-        _current.set(self._inside)
+        self._step = _Step(self._inside)
 
     def __exit__(self, *_: object) -> None:
-        """End it, and put back what was in force before."""
-        try:
-            self._step_out()
-        except BaseException:  # a time limit
-            self._step_out()
-            raise
+        """End it, and put back what was in force before; do nothing if it has ended."""
+        step, self._step = self._step, None
+        if step is not None:
+            self._inside = step.end()
 
-    def _step_out(self) -> None:
-        if self._outside is not None:
-            self._inside = _current.get()
+
+class _StepOver:
+    """A step that has ended; it has no `__del__`, as `_Over` has none."""
+
+    _inside = _outside = _OUTERMOST
+
+
+class _Step(_StepOver):
+    """One step of a run: its frame is in force until `end`, or until nobody holds this any more."""
+
+    def __init__(self, inside: Frame) -> None:
+        self._inside, self._outside = inside, _current.get()
+        _current.set(inside)
+
+    def end(self) -> Frame:
+        """Put back what was in force before; return what is in force inside."""
+        inside = _current.get()
+        try:
             _current.set(self._outside)
-            self._outside = None
+        except BaseException:  # a time limit
+            _current.set(self._outside)
+            raise
+        self.__class__ = _StepOver  # type: ignore[assignment]
+        return inside
 
     def __del__(self) -> None:
-        if self._outside is not None and _current.get() is self._inside:
+        if _current.get() is self._inside:
             _current.set(self._outside)
 
 

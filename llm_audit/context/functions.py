@@ -6,7 +6,7 @@ coroutine function or a generator function.
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar
 
@@ -59,7 +59,7 @@ def _plain(function: Any, begin: Begin) -> Any:
             with run:
                 result = function(*args, **kwargs)
         except BaseException as error:
-            run.failed(error)
+            _fail(run, error)
             raise
         going_on = _GOING_ON.get(type(result))
         if going_on is not None:  # a function that hands on what another one has begun
@@ -78,7 +78,7 @@ def _coroutine(function: Any, begin: Begin) -> Any:
             with run:
                 result = await function(*args, **kwargs)
         except BaseException as error:
-            run.failed(error)
+            _fail(run, error)
             raise
         run.returned(result)
         return result
@@ -91,22 +91,23 @@ def _generator(function: Any, begin: Begin) -> Any:
     def called(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
         run = begin(args, kwargs)
-        step = partial(generator.send, None)
+        proceed, value = generator.send, None
         while True:
             try:
                 with run:
-                    item = step()
+                    item = proceed(value)
             except StopIteration as over:
                 run.returned(over.value)
                 return over.value
             except BaseException as error:
-                run.failed(error)
+                value = None  # what was thrown holds this frame, by its traceback
+                _fail(run, error)
                 raise
             run.gave(item)
             try:
-                step = partial(generator.send, (yield item))
+                proceed, value = generator.send, (yield item)
             except BaseException as thrown:  # noqa: BLE001  (it is the generator's)
-                step = partial(generator.throw, thrown)
+                proceed, value = generator.throw, thrown
 
     return called
 
@@ -116,24 +117,31 @@ def _async_generator(function: Any, begin: Begin) -> Any:
     async def called(*args: Any, **kwargs: Any) -> Any:
         generator = function(*args, **kwargs)
         run = begin(args, kwargs)
-        step = partial(generator.asend, None)
+        proceed, value = generator.asend, None
         while True:
             try:
                 with run:
-                    item = await step()
+                    item = await proceed(value)
             except StopAsyncIteration:
                 run.returned(None)
                 return
             except BaseException as error:
-                run.failed(error)
+                value = None  # as above
+                _fail(run, error)
                 raise
             run.gave(item)
             try:
-                step = partial(generator.asend, (yield item))
+                proceed, value = generator.asend, (yield item)
             except BaseException as thrown:  # noqa: BLE001  (it is the generator's)
-                step = partial(generator.athrow, thrown)
+                proceed, value = generator.athrow, thrown
 
     return called
+
+
+def _fail(run: Run, error: BaseException) -> None:
+    """Tell a run that it failed; a time limit may have struck where it had just been entered."""
+    run.__exit__()
+    run.failed(error)
 
 
 _GOING_ON = {

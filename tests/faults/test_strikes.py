@@ -6,7 +6,8 @@ Python itself would not look for signals.
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -22,7 +23,7 @@ from patience import LONG
 from rq.timeouts import JobTimeoutException
 
 import llm_audit
-from llm_audit import LLMLogger, audit_context
+from llm_audit import LLMLogger, audit_context, audited
 from llm_audit.context import NOWHERE, current_context
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
@@ -45,6 +46,22 @@ ANSWER = {"role": "assistant", "content": "hi"}
 TOKENS = {"prompt_tokens": 1, "completion_tokens": 2}
 
 
+around = audit_context(user_id="u", tags=["x"])
+
+
+def split(text: str) -> list[str]:
+    """Return words."""
+    return text.split()
+
+
+def words(text: str) -> Generator[str]:
+    """Yield words."""
+    yield from text.split()
+
+
+tool, stream = audited(split), audited(words)
+
+
 class Strikes:
     """Strikes once: before the n-th instruction of ours."""
 
@@ -57,7 +74,7 @@ class Strikes:
         """Take part in what our code does; the rest is nobody's business."""
         code = frame.f_code
         is_ours = code.co_filename.startswith(OURS) and "/testing/" not in code.co_filename
-        if not is_ours or code.co_name in NOT_STRUCK:
+        if not is_ours or code.co_name in NOT_STRUCK or is_of_a_destructor(frame):
             return None
         if event == "call":
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -79,6 +96,16 @@ class Strikes:
         finally:
             sys.settrace(None)
         return False
+
+
+def is_of_a_destructor(frame: FrameType) -> bool:
+    """Tell whether a destructor has called it, as the garbage collector has that."""
+    caller = frame.f_back
+    while caller is not None and caller.f_code.co_filename.startswith(OURS):
+        if caller.f_code.co_name == "__del__":
+            return True
+        caller = caller.f_back
+    return False
 
 
 class Works:
@@ -130,6 +157,20 @@ class Works:
         """Enter and leave a context."""
         with audit_context(user_id="u", tags=["x"], metadata={"a": 1}):
             pass
+
+    def decorated(self) -> None:
+        """Call a function, and read a generator, that have a context of their own."""
+        around(len)(list(around(words)("a b")))
+
+    def audited(self) -> None:
+        """Call a function that is recorded."""
+        tool("a b")
+
+    def audited_stream(self) -> None:
+        """Read a generator that is recorded, and leave another."""
+        list(stream("a b"))
+        with closing(stream("a b")) as left:
+            next(left)
 
     def end_open_calls(self) -> None:
         """End what is open, as a task does."""
@@ -213,6 +254,9 @@ WORKS = {
     "complete_or_fail": 29,
     "log_call": 29,
     "context": 5,
+    "decorated": 29,
+    "audited": 97,
+    "audited_stream": 211,
     "start": 19,
     "fail": 401,
     "log_call_left": 37,

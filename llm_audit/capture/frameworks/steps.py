@@ -10,7 +10,7 @@ from llm_audit.capture.patches import Method
 from llm_audit.context import current_context
 from llm_audit.context.frames import Run
 from llm_audit.context.functions import wrapped
-from llm_audit.decorators import RecordedRun
+from llm_audit.decorators import Answer, RecordedRun
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder.captured import ALL, Captured
 from llm_audit.references import CallReference
@@ -79,22 +79,26 @@ class Step(RecordedRun):
     def __init__(
         self, call_id: str, role: str, read: Callable[[Any], object] = lambda value: value
     ) -> None:
-        self._read = read
+        super().__init__(call_id, _StepAnswer(role, read))
+
+
+class _StepAnswer(Answer):
+    """What came of a step: what came last, as agents yield their state, step by step."""
+
+    def __init__(self, role: str, read: Callable[[Any], object]) -> None:
+        super().__init__(role)
+        self._step_role, self._read = role, read
         self._last: object = None
-        super().__init__(call_id, role, capture_output=True)
 
-    def gave(self, item: object) -> None:
-        """Keep what comes last: agents yield their state, step by step."""
-        self.has_yielded()
-        self._last, self._count = item, 1
+    def add(self, item: object) -> None:
+        self._last, self.count = item, 1
 
-    def answer(self, returned: object) -> dict[str, Any] | None:
-        """Return what came of it as a message."""
-        value = self._last if self._count else returned
+    def message(self, returned: object = None) -> dict[str, Any] | None:
+        value = self._last if self.count else returned
         try:
             value = self._read(value)
         except BaseException as fault:  # noqa: BLE001  (of objects of a framework's)
             note_fault(fault)
         if isinstance(value, dict) and "role" in value:
             return value
-        return {"role": self._role, "content": value}
+        return {"role": self._step_role, "content": value}

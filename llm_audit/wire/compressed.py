@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from llm_audit.errors import let_through
-
 MAX_BYTES = 64 * 2**20  # unpacked: a body of some KB may hold many GB
 _STEP = 2**18  # bytes unpacked at a time
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
@@ -55,10 +53,10 @@ def _read(reader: Callable[[bytes], Iterator[bytes]], body: bytes) -> Unpacked:
             size += len(part)
             if size > MAX_BYTES:
                 return Unpacked(b"".join(parts)[:MAX_BYTES], f"cut after {MAX_BYTES:,} bytes")
-    except BaseException as error:  # noqa: BLE001  (each module has an error of its own)
-        let_through(error)
-        missing = "no module reads it here" if isinstance(error, ImportError) else "it is broken"
-        return Unpacked(b"".join(parts), f"compressed, and {missing}")
+    except ImportError:
+        return Unpacked(body, "compressed, and no module reads it here")
+    except (zlib.error, EOFError, ValueError):
+        return Unpacked(b"".join(parts), "compressed, and broken")
     return Unpacked(b"".join(parts))
 
 
@@ -82,24 +80,33 @@ def _inflated(decompressor: Any, body: bytes) -> Iterator[bytes]:
 
 
 def _brotli(body: bytes) -> Iterator[bytes]:
-    decompressor = _module(_BROTLI).Decompressor()
+    module = _module(_BROTLI)
+    decompressor = module.Decompressor()
     decompress = getattr(decompressor, "process", None) or decompressor.decompress
-    while part := decompress(body, output_buffer_limit=_STEP):
-        yield part
-        body = b""
+    try:
+        while part := decompress(body, output_buffer_limit=_STEP):
+            yield part
+            body = b""
+    except module.error as error:
+        raise ValueError from error
+    except TypeError as error:  # of before 1.2, which cannot be told when to stop
+        raise ImportError from error
 
 
 def _zstd(body: bytes) -> Iterator[bytes]:
-    make = _module(_ZSTD).ZstdDecompressor
-    while body:  # it may have several frames
-        decompressor = make()
-        data = body
-        while part := decompressor.decompress(data, _STEP):
-            yield part
-            if decompressor.eof:
-                break
-            data = b""
-        body = decompressor.unused_data if decompressor.eof else b""
+    module = _module(_ZSTD)
+    try:
+        while body:  # it may have several frames
+            decompressor = module.ZstdDecompressor()
+            data = body
+            while part := decompressor.decompress(data, _STEP):
+                yield part
+                if decompressor.eof:
+                    break
+                data = b""
+            body = decompressor.unused_data if decompressor.eof else b""
+    except module.ZstdError as error:
+        raise ValueError from error
 
 
 def _module(names: tuple[str, ...]) -> Any:

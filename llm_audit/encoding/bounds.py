@@ -32,6 +32,7 @@ MAX_SECONDS = 2.0
 _CONTAINERS = (dict, list, tuple)
 _USUAL = frozenset(_CONTAINERS)
 _RAW, _WITH_DOCUMENTS = 101, frozenset({13, 100})  # how the driver marks it, Code and DBRef
+_bases_of, _names_in = (vars(type)[name].__get__ for name in ("__mro__", "__dict__"))
 _UNTRACKED = frozenset({dict, tuple})  # at times, where they hold no container
 _HOLDERS = (*_CONTAINERS, set, frozenset, MappingProxyType, BaseModel, BaseException)
 _NUMBERS = frozenset({int, float})
@@ -81,7 +82,7 @@ def _may_hold(one: Any, levels: int) -> bool:
         one: Anything.
         levels: How many containers in each other it may be.
     """
-    mark = getattr(type(one), "_type_marker", None)  # of the driver's own types
+    mark = _mark_of(type(one))
     if mark is None:
         return issubclass(type(one), Mapping)  # which may make up its items, without end
     if mark == _RAW:  # it is as long as it is
@@ -89,8 +90,13 @@ def _may_hold(one: Any, levels: int) -> bool:
     return mark in _WITH_DOCUMENTS
 
 
-def _has_document(kind: type) -> bool:
-    return getattr(kind, "_type_marker", 0) in _WITH_DOCUMENTS
+def _mark_of(kind: type) -> int | None:
+    """Return how the driver marks a type; not as an attribute, which a class may make up."""
+    for base in _bases_of(kind):
+        mark = _names_in(base).get("_type_marker")
+        if type(mark) is int:
+            return mark
+    return None
 
 
 def _untracked(inside: Collection[Any]) -> int:
@@ -157,7 +163,7 @@ def is_within(value: Any, most: int, *, written_out: bool = False) -> bool:
 
 def _holds(value: object) -> bool:
     kind = type(value)
-    return issubclass(kind, _HOLDERS) or is_dataclass(kind) or _has_document(kind)
+    return issubclass(kind, _HOLDERS) or is_dataclass(kind) or _mark_of(kind) in _WITH_DOCUMENTS
 
 
 class Room:

@@ -34,6 +34,15 @@ class Unequal(dict[str, Any]):
     get = items = __iter__ = __contains__ = __bool__  # type: ignore[assignment]
 
 
+class Answering(type):
+    """A class whose own class has an answer to any name, or none at all."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if cls.__name__ == "Mute":
+            raise RuntimeError(name)
+        return [name]
+
+
 class Parent:
     """An object that its own parts lead back to."""
 
@@ -57,7 +66,9 @@ def values() -> list[Any]:
     itself += [itself] * 3
     within: dict[str, Any] = {}
     within |= {"choices": [within] * 3, "usage": within, "error": within}
-    return [Unreadable(), Unequal(a=1), Parent(), MagicMock(spec=dict), itself, within, 10**6000]
+    odd = [Unreadable(), Unequal(a=1), Parent(), Answering("Vocal", (), {})()]
+    odd += [Answering("Mute", (), {})(), MagicMock(spec=dict)]
+    return [*odd, itself, within, 10**6000]
 
 
 def ends(value: Any) -> list[Callable[[str], object]]:
@@ -106,6 +117,16 @@ def test_what_cannot_be_read_is_kept_as_it_was_given(recorded: RecordedCalls) ->
     assert (completed.status, completed.response_message) == ("SUCCESS", MESSAGE)
     assert (failed.status, failed.error_type) == ("CANCELLED", "RuntimeError")
     assert failed.error_message == "boom"
+
+
+def test_a_class_that_answers_anything_costs_an_end_nothing(recorded: RecordedCalls) -> None:
+    """What stands beside an object of it is read as ever."""
+    for name in ("Vocal", "Mute"):
+        message = MESSAGE | {"odd": Answering(name, (), {})()}
+        usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+        LLMLogger.complete(LLMLogger.start(), response_message=message, tokens=usage)
+        assert recorded[-1].total_tokens == usage["total_tokens"], name
+        assert recorded[-1].response_message["content"] == MESSAGE["content"]
 
 
 def test_a_value_of_every_kind_is_read_back(recorded: RecordedCalls) -> None:

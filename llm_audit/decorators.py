@@ -21,8 +21,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROVIDER = "function"
 # in `ended_by`, as of captured streams: its reader has left, or nobody held it any more
 CLOSED, DROPPED = "stream_closed", "stream_dropped"
+# What a task says by raising them is no failure of what was called, as `celery_hooks` has it.
+_CELERYS = "celery.exceptions"
+_NO_FAILURES = {"Retry": "task_retry", "Ignore": "task_ended", "Reject": "task_ended"}
 ITEMS_MAX = 1_000  # of what a generator has yielded
 CHARACTERS_MAX = 2**20  # in all of these, as far as they are text or bytes
+_ARGUMENTS = "args"  # where there is no other name for them
 _OF_A_METHOD = frozenset({"self", "cls"})
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -124,7 +128,7 @@ class _Begin:
         self._role = role
         self._function = getattr(function, "__func__", function)  # of a classmethod's, too
         self._start = start
-        self._signature: inspect.Signature | None = None
+        self._names: tuple[list[str], str] | None = None
         self._capture_input = capture_input
         self._capture_output = capture_output
 
@@ -137,19 +141,27 @@ class _Begin:
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, as far as the signature has names for them."""
-        try:
-            signature = self._signature = self._signature or inspect.signature(self._function)
-            named = signature.bind(*args, **kwargs).arguments
-            first = next(iter(signature.parameters.values()), None)
-        except BaseException as error:  # noqa: BLE001  (it has none; or these are no arguments of it)
-            let_through(error)
-            return {"args": list(args), **kwargs}
-        if first is not None and first.kind in _POSITIONAL and first.name in _OF_A_METHOD:
-            named.pop(first.name, None)
-        for parameter in signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                named |= named.pop(parameter.name, {})
-        return named
+        if self._names is None:
+            self._names = _names_of(self._function)
+        names, rest = self._names
+        named = dict(zip(names, args, strict=False))
+        if len(args) > len(names):
+            named[rest] = list(args[len(names) :])
+        if names and names[0] in _OF_A_METHOD:
+            named.pop(names[0], None)
+        return named | dict(kwargs)
+
+
+def _names_of(function: Any) -> tuple[list[str], str]:
+    """Return the names of positional parameters, and that of a list of further ones."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except BaseException as error:  # noqa: BLE001  (it has none; or is an object of any kind)
+        let_through(error)
+        return [], _ARGUMENTS
+    names = [one.name for one in parameters if one.kind in _POSITIONAL]
+    rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), _ARGUMENTS)
+    return names, rest
 
 
 class Answer:
@@ -231,6 +243,9 @@ class RecordedRun(Run):
         if self._call.is_open():
             if isinstance(error, GeneratorExit):
                 recording.end_unfinished(self._call.call_id, None, CLOSED)
+            elif type(error).__module__ == _CELERYS and type(error).__name__ in _NO_FAILURES:
+                ended_by = _NO_FAILURES[type(error).__name__]
+                recording.end_unfinished(self._call.call_id, None, ended_by)
             else:
                 LLMLogger.fail(self._call.call_id, error, **self._answer.so_far())
         self._call.end()

@@ -145,7 +145,8 @@ async def test_exceptions_fail_it_and_go_on(llm_audit_records: RecordedCalls) ->
     with pytest.raises(KeyError):
         list(fails_late())
     with pytest.raises(TypeError):
-        search()  # type: ignore[call-arg]
+        search(limit=1)  # type: ignore[call-arg]
+    assert llm_audit_records[-1].input == {"limit": 1}
     ends = [(call.model, call.status, call.error_type) for call in llm_audit_records]
     assert ends == [
         ("fails", "ERROR", "KeyError"),
@@ -263,6 +264,25 @@ async def test_what_is_handed_on_ends_with_its_own_end(llm_audit_records: Record
     outer, inner = llm_audit_records[0], llm_audit_records[1]
     assert (outer.status, inner.parent_call_id) == ("SUCCESS", outer.id)
     assert said(llm_audit_records[-1])[4] == "onetwo"
+
+
+def test_what_a_task_says_by_raising_is_no_failure(llm_audit_records: RecordedCalls) -> None:
+    """Celery's Retry, Ignore and Reject, as where they leave a call open."""
+    exceptions = pytest.importorskip("celery.exceptions")
+
+    @audited
+    def body(error: BaseException) -> None:
+        raise error
+
+    for error in (exceptions.Retry(), exceptions.Ignore(), exceptions.Reject()):
+        with pytest.raises(type(error)):
+            body(error)
+    ends = [(call.status, call.ended_by) for call in llm_audit_records]
+    assert ends == [
+        ("INCOMPLETE", "task_retry"),
+        ("INCOMPLETE", "task_ended"),
+        ("INCOMPLETE", "task_ended"),
+    ]
 
 
 def test_what_may_be_left_out(llm_audit_records: RecordedCalls) -> None:

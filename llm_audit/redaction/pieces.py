@@ -12,7 +12,7 @@ from llm_audit.redaction import look
 
 # What nobody writes between a name and its value: then they could not be told by a simple look.
 _is_apart = look.looks_for(r"\x00(?:[ \t\r\n]+(?:data:)?[ \t]*:|:[\t\r\n]| ?: [ \t\r\n])")
-_INDEX = re.compile(rb'(\w*[iI]ndex)": ?(\d+)')
+_INDEX = re.compile(rb'(\w*[iI]ndex)":(\d+)')
 _VALUE = re.compile(rb'(?:[^"\\]+|\\.)*', re.DOTALL)
 _OF_TEXTS = (b"content", b"text")  # which some make one text of
 # Where there are both, pieces of one may have the same name as those of the other.
@@ -36,8 +36,8 @@ def together(body: bytes, text: str) -> bytes | None:
     """
     if _is_apart(text):
         return None
-    if b'": "' in body:
-        body = body.replace(b'": "', b'":"')
+    if b'": ' in body:
+        body = body.replace(b'": ', b'":')
     parts = body.split(b'":"')
     different = {*parts}  # most are the same in each piece
     if b"\\" in body:

@@ -4,7 +4,9 @@ A tracer raises it before the n-th instruction that our code executes, for every
 Python itself would not look for signals.
 """
 
+import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -23,8 +25,9 @@ from patience import LONG
 from rq.timeouts import JobTimeoutException
 
 import llm_audit
-from llm_audit import LLMLogger, audit_context, audited
+from llm_audit import LLMLogger, audit_context, audited, exchange
 from llm_audit.context import NOWHERE, current_context
+from llm_audit.given.sent import ROW_OF
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import ENDED, OWN, START
@@ -34,15 +37,17 @@ from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.runtime.forks import Here
 from llm_audit.settings import changed_settings
 from llm_audit.testing.records import RecordedCalls, recorded_nowhere
+from llm_audit.wire.apis import Asked
 
 OURS = str(Path(llm_audit.__file__).parent)
-NOT_STRUCK = ("__del__", "_cut_short")  # what strikes in a destructor is printed, never raised
+NOT_STRUCK = ("__del__", "cut_short")  # what strikes in a destructor is printed, never raised
 KINDS: list[type[BaseException]] = [
     *(TimeoutError, JobTimeoutException, KeyboardInterrupt, TaskTimeout, SystemExit),
     *(TimeLimitExceeded, SoftTimeLimitExceeded, gevent.Timeout, gevent.GreenletExit, Shutdown),
 ]
 MESSAGES = [{"role": "user", "content": "QUJD" * 500}]  # as base64 media is
 ANSWER = {"role": "assistant", "content": "hi"}
+CHAT = Asked((ROW_OF["openai.chat"],))
 TOKENS = {"prompt_tokens": 1, "completion_tokens": 2}
 
 
@@ -153,6 +158,18 @@ class Works:
         with LLMLogger.log_call(model="m", messages=MESSAGES):
             pass
 
+    def seen(self, messages: Any = MESSAGES) -> None:
+        """Record what is seen on the wire."""
+        body = json.dumps({"model": "m", "messages": messages}).encode()
+        answer = json.dumps({"choices": [{"message": ANSWER}]}).encode()
+        sent = exchange.Sent("httpx", CHAT, "https://host/v1/chat/completions", body)
+        call_id = exchange.begin(sent)
+        exchange.end(call_id, exchange.Received(CHAT, answer, 200), time.monotonic_ns())
+
+    def seen_and_read(self) -> None:
+        """Record what has to be read before it is stored."""
+        self.seen([{"role": "user", "content": "sk-proj-abcdefgh12345678"}])
+
     def context(self) -> None:
         """Enter and leave a context."""
         with audit_context(user_id="u", tags=["x"], metadata={"a": 1}):
@@ -253,6 +270,8 @@ WORKS = {
     "complete": 5,
     "complete_or_fail": 29,
     "log_call": 29,
+    "seen": 29,
+    "seen_and_read": 401,
     "context": 5,
     "decorated": 29,
     "audited": 97,

@@ -14,7 +14,6 @@ URL names as well, are in both. Under `llm_audit` it says what this rule does no
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -92,7 +91,8 @@ def request_of(call: Mapping[str, Any] | BaseModel) -> Any:
     for name in (VALUE, TEXT):
         if name in ours:
             return ours[name]
-    sent = _asked("POST", urlsplit(endpoint).path)
+    path = endpoint.partition("://")[2].partition("/")[2].partition("#")[0]
+    sent = _asked("POST", f"/{path}")
     if sent is None:
         return params
     row = next((row for row in sent.rows if row.api == ours.get(API)), sent.api)

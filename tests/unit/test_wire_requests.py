@@ -228,6 +228,14 @@ def test_whole_numbers_and_dollars_through_mongodb() -> None:
     assert document["messages"][0].keys() == {"$ref", "\uff04id"}
     assert request_of(document) == body
     assert request_of({**document, "endpoint": None}) is None
+    for odd in (
+        "https://[",
+        "",
+        "https://host",
+        "https://host/other",
+    ):  # an import may bring in any
+        assert request_of({**document, "endpoint": odd})["metadata"] == body["metadata"]
+    assert request_of({"endpoint": "https://h/v1/messages", "request_params": 5}) == {}
 
 
 def test_forms() -> None:

@@ -13,7 +13,7 @@ _ERRORS = 400
 class ByHand:
     """A request that is not recorded, because a call that is open stands for it.
 
-    It stands for one answer: what the app asks once it has that is another call.
+    It stands for one answer: what the app asks meanwhile, or once it has that, is another call.
 
     Args:
         call: The open one.
@@ -21,6 +21,7 @@ class ByHand:
 
     def __init__(self, call: OpenCall) -> None:
         self._call = call
+        call.taken = True
         self.is_sent = False
 
     @property
@@ -28,17 +29,17 @@ class ByHand:
         """The one that it names."""
         return self._call.model
 
-    def raised(self, error: BaseException) -> None:
-        """Note nothing: it may be tried again."""
+    def raised(self, error: BaseException) -> None:  # noqa: ARG002
+        """Note that it may be tried again."""
+        self._call.taken = False
 
     def answered(self, head: Head, body: bytes) -> None:  # noqa: ARG002
-        """Note that the call has what it stands for."""
+        """Note that the call has what it stands for, or that it may be tried again."""
         self.begins(head)
 
     def begins(self, head: Head) -> None:
         """Note the same."""
-        if head.status < _ERRORS:
-            self._call.answered = True
+        self._call.taken = head.status < _ERRORS
 
     def tried(self, tries: list[dict[str, Any]]) -> None:
         """Note nothing."""

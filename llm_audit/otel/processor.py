@@ -64,7 +64,7 @@ class _Live:
     def stands_for(self, span: ReadableSpan) -> None:
         """Note in what is recorded instead that the span which ends here was the one for it."""
         if self.by_hand is not None and span.status.status_code is not StatusCode.ERROR:
-            self.by_hand.answered = True
+            self.by_hand.taken = True
         if self.captured is not None and span.instrumentation_scope is not None:
             self.captured.scopes.add(span.instrumentation_scope.name)
 

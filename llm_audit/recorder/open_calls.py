@@ -38,7 +38,7 @@ class OpenCall:
     call_type: object = None
     content: Any = None  # what is to be done with it, see `recorder.content`
     held_bytes: int = 0  # of its content
-    answered: bool = False  # a captured request has had its answer that this call stands for
+    taken: bool = False  # it stands for a captured request already, which has not failed
     arrived: Callable[[], dict[str, Any]] | None = None  # returns what has come of a captured one
     redacted: Mapping[str, int] | None = (
         None  # how often each rule has found something in its start

@@ -52,7 +52,7 @@ def open_for(model: Callable[[], str | None]) -> OpenCall | None:
         model: Returns the one that is asked; it is asked for only where a call is open.
     """
     for call in open_here():
-        if call.answered or call.model is None or call.call_type in NO_CALLS:
+        if call.taken or call.model is None or call.call_type in NO_CALLS:
             continue
         asked = model()
         if asked is not None and _same(call.model, asked):

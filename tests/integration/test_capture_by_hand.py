@@ -127,7 +127,7 @@ def test_an_open_call_stands_for_its_request(
 def test_an_open_call_of_another_task_stands_for_nothing(
     client: tuple[openai.OpenAI, Provider], llm_audit_records: RecordedCalls
 ) -> None:
-    """Calls by hand and captured ones run beside each other."""
+    """Calls by hand and captured ones run beside each other; each by hand is for one request."""
     _, provider = client
 
     async def by_hand(made: openai.AsyncOpenAI) -> None:
@@ -142,6 +142,16 @@ def test_an_open_call_of_another_task_stands_for_nothing(
         async with openai.AsyncOpenAI(api_key="sk-1", base_url=f"{provider.url}/v1") as made:
             await asyncio.gather(*(work(made) for work in (by_hand, captured) * 5))
 
+    async def fan_out() -> None:
+        async with (
+            openai.AsyncOpenAI(api_key="sk-1", base_url=f"{provider.url}/v1") as made,
+            LLMLogger.log_call(model="gpt-5", messages=MESSAGES) as call_id,
+        ):
+            await asyncio.gather(*(captured(made) for _ in range(3)))
+            await LLMLogger.complete(call_id)
+
+    asyncio.run(fan_out())
+    assert [call.captured_by for call in llm_audit_records] == [None, "httpx2", "httpx2"]
     asyncio.run(run())
     by = [call.captured_by for call in llm_audit_records]
-    assert (by.count(None), by.count("httpx2")) == (5, 5)
+    assert (by.count(None), by.count("httpx2")) == (6, 7)

@@ -12,6 +12,7 @@ from llm_audit import ConfigurationError, LLMLogger, audited, exchange
 from llm_audit.call import Kind, named
 from llm_audit.exchange import Received, Sent
 from llm_audit.recorder import content
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings, changed_settings, get_settings, reset_settings
 from llm_audit.testing import RecordedCall, RecordedCalls
 from llm_audit.wire import apis
@@ -244,6 +245,31 @@ def test_captured_calls_obey_it_too() -> None:
         assert (seen.status, seen.model, seen.response_id) == ("SUCCESS", "gpt-4o", "chatcmpl-1")
         assert (seen.content_left_out["messages"], seen.messages) == (1, [])
         assert SECRET.encode() not in journaled()
+
+
+@pytest.mark.usefixtures("of_policy")
+def test_captured_calls_obey_it_whatever_ends_them() -> None:
+    """Where the client tries again, and where a stream is open as the process ends."""
+    asked = apis.asked("POST", "/v1/chat/completions")
+    assert asked is not None
+    said = SECRET.encode()
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}]}' % said
+    refusal = b'{"error": {"message": "%s"}}' % said
+    piece = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % said
+    sent = Sent("httpx2", asked, "https://a/v1", body, "application/json", "openai", {})
+    attempts = [{"status": 429, "duration_ms": 1.0, "body": {"error": SECRET}}]
+    with changed_settings(content="metadata"):
+        retried, left = exchange.begin(sent), exchange.begin(sent)
+        first = Received(asked, refusal, 429, "application/json", attempts=attempts)
+        exchange.end(retried, first, clock.monotonic_ns(), attempt=1)
+        exchange.begin_attempt(retried, attempts)
+        assert found(retried).status == "PENDING"
+        exchange.end(retried, first, clock.monotonic_ns())
+        exchange.when_left(left, lambda: Received(asked, piece, 200, "text/event-stream"))
+        llm_audit.shutdown(0)
+        assert [one.status for one in found(retried).attempts] == [429]
+        assert (found(left).status, found(left).model) == ("INCOMPLETE", "m")
+        assert said not in journaled()
 
 
 def test_settings_say_it_in_usual_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,9 @@ def test_how_a_chat_ends() -> None:
         answer = streamed("openai.chat", *pieces)
         assert (answer.complete, answer.finished, answer.error) == facts
         assert answer.response.get("error") == facts[2]
+    vllm = {"object": "error", "message": "too long", "code": 400}
+    failed = streamed("openai.chat", begun, vllm)
+    assert (failed.error, failed.response["error"]) == (vllm, vllm)
     named = read_answer(
         Asked((ROW["openai.chat"],)), b'event: error\ndata: {"message":"x"}\n\n', SSE
     )

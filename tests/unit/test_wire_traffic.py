@@ -1,6 +1,8 @@
 """What was on the wire of real calls is read as what it was, whole or broken off."""
 
+import gzip
 import random
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -246,7 +248,7 @@ def test_anthropics_client_puts_the_same_together(
 
 
 def test_a_stream_broken_off_anywhere(streams: list[tuple[Exchange, Answer]]) -> None:
-    """What came of it is read, and its texts are beginnings of those of the whole."""
+    """What came of it is read, compressed or not; its texts are beginnings of the whole's."""
     drawn = random.Random(14)
     for one, answer in streams:
         whole = dict(texts_in(answer.response))
@@ -258,6 +260,12 @@ def test_a_stream_broken_off_anywhere(streams: list[tuple[Exchange, Answer]]) ->
                 full = whole.get(path)
                 if path and path[-1] in GROWING and isinstance(full, str):
                     assert full.startswith(text), (one.call["id"], cut, path)
+        packed = gzip.compress(one.answer, 1)
+        packed = packed[: drawn.randrange(len(packed))]
+        unpacked = zlib.decompressobj(31).decompress(packed)
+        assert one.asked is not None
+        some = read_answer(one.asked, packed, one.content_type, "gzip")
+        assert some == read(one, unpacked), one.call["id"]
 
 
 GROWING = {"content", "text", "arguments", "reasoning", "reasoning_content", "thinking"}

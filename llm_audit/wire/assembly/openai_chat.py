@@ -25,8 +25,10 @@ def assemble(events: Iterable[Event]) -> Assembled:
         elif isinstance(chunk, dict) and chunk.keys() == {_BARE}:
             bare = True
             _add_choice(choices, {"text": chunk[_BARE]})
+        elif isinstance(chunk, dict) and "error" in {name, str(chunk.get("object"))}:
+            error = chunk.get("error") or chunk
         elif isinstance(chunk, dict):
-            error = chunk.get("error") or (chunk if name == "error" else error)
+            error = chunk.get("error") or error
             _add_fields(body, chunk)
             for choice in items(chunk.get("choices")):
                 if isinstance(choice, dict):

@@ -13,6 +13,7 @@ _CHAT = Api(
     paths=(
         "/chat/completions",
         *("/deployments/{model}/chat/completions", "/engines/{model}/chat/completions"),
+        "/deployments/{model}/extensions/chat/completions",  # Azure, on data of one's own
         "/agents/completions",  # Mistral
         *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
         "/cortex/inference:complete",  # Snowflake

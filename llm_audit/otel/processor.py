@@ -10,11 +10,12 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Span as RunningSpan
 from opentelemetry.trace import StatusCode, get_current_span
 
+from llm_audit.context import current_context
 from llm_audit.otel import recorded
 from llm_audit.otel.captured import CapturedRequest, Listeners, RequestsOfLate
 from llm_audit.otel.spans.kinds import Kind, goes_on, kind_of
 from llm_audit.otel.spans.outcome import is_to_come, read_outcome, response_id_of
-from llm_audit.otel.spans.request import read_request
+from llm_audit.otel.spans.request import Request, read_request
 from llm_audit.otel.spans.span import Span, SpanEvent
 from llm_audit.otel.spans.told import Told
 from llm_audit.otel.two_spans import TwoSpans
@@ -22,6 +23,7 @@ from llm_audit.recorder import process
 from llm_audit.recorder.captured import Captured
 from llm_audit.recorder.listening import Listening, no_parent
 from llm_audit.recorder.open_calls import OpenCall
+from llm_audit.recorder.process import open_calls
 from llm_audit.recorder.started_here import open_for
 from llm_audit.recording import cut_short
 from llm_audit.runtime.forks import Here
@@ -141,7 +143,11 @@ class LLMAuditSpanProcessor(SpanProcessor):
             return
         seen = _seen(span)
         request = read_request(Told(seen), kind, so_far=True)
-        if not kind.is_step:
+        if kind.is_step:
+            live.skipped = _is_step_around(request)
+            if live.skipped:
+                return
+        else:
             live.by_hand = open_for(lambda: request.given.get("model"))
             live.skipped = live.by_hand is not None
             # where capture is on it may see the request: whether it does is known at the end
@@ -263,6 +269,17 @@ def _is_inside(live: _Live, kind: Kind) -> bool:
             return True
         outer = outer.outer
     return False
+
+
+def _is_step_around(request: Request) -> bool:
+    """Tell whether the call around is the same agent or tool, recorded by its framework, say."""
+    parent = open_calls().get(current_context().parent_call_id or "")
+    given = request.given
+    return (
+        parent is not None
+        and not parent.over
+        and (parent.call_type, parent.model) == (given["call_type"], given["model"])
+    )
 
 
 def _tell_outer(live: _Live, kind: Kind) -> None:

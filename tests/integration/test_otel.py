@@ -251,6 +251,22 @@ def test_agents_and_tools_make_a_tree(tracer: trace.Tracer, calls: Calls) -> Non
     assert len({one["trace_id"] for one in (agent, chat, weather, rag, inside)}) == 1
 
 
+def test_an_agent_that_its_framework_records_is_there_once(
+    tracer: trace.Tracer, calls: Calls
+) -> None:
+    """Its span is the same agent; the calls in it have that record as their parent."""
+    framework = LLMLogger.log_call(call_type=LLMCallTypeEnum.AGENT, model="forecaster")
+    with framework as agent_id, tracer.start_as_current_span("run", attributes=AGENT):
+        tracer.start_span("chat", attributes=CHAT).end()
+        other = tracer.start_span("run", attributes={**AGENT, "gen_ai.agent.name": "another"})
+        other.end()
+    agent, chat, another = flushed(calls)
+
+    assert agent["_id"] == agent_id
+    assert (chat["parent_call_id"], another["parent_call_id"]) == (agent_id, agent_id)
+    assert another["model"] == "another"
+
+
 def test_what_others_record_is_skipped(tracer: trace.Tracer, calls: Calls) -> None:
     """The app by hand, capture on the wire, and what asks not to be instrumented."""
     by_hand = LLMLogger.start(model="openai/gpt-4o-mini")

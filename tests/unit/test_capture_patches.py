@@ -289,9 +289,9 @@ import sys
 if sys.argv[1] == "gevent":
     from gevent import monkey
     monkey.patch_all()
-import gc, os, tempfile, threading
+import gc, os, threading
 import llm_audit
-llm_audit.configure(spool_dir=tempfile.mkdtemp(), mongo_url="mongodb://nowhere.invalid")
+llm_audit.configure(spool_dir=sys.argv[2], mongo_url="mongodb://nowhere.invalid")
 llm_audit.instrument()
 import httpx2
 from llm_audit.recorder.process import open_calls
@@ -340,13 +340,13 @@ os._exit(0)
 
 
 @pytest.mark.parametrize("where", ["gevent", "fork"])
-def test_hooks_work_in_greenlets_and_in_forked_children(where: str) -> None:
+def test_hooks_work_in_greenlets_and_in_forked_children(where: str, tmp_path: Path) -> None:
     """Each greenlet has its own calls; a child says nothing of the calls of its parent."""
     if where == "gevent":
         pytest.importorskip("gevent")
     quiet = ("-W", "ignore::DeprecationWarning")
     done = subprocess.run(
-        [sys.executable, *quiet, "-c", ELSEWHERE, where],
+        [sys.executable, *quiet, "-c", ELSEWHERE, where, str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

@@ -19,7 +19,8 @@ from llm_audit.settings import get_settings
 
 # What an answer that is whole most likely has near its end; of others it is read at once.
 _END = re.compile(
-    rb"\[DONE\]|message_stop|response\.completed|finishReason|finish_reason|stopReason|\"done\""
+    rb"\[DONE\]|\"message_stop\"|response\.(?:completed|incomplete|failed)|\"done\"\s*:\s*true|"
+    rb"\"(?:finish_reason|finishReason|stopReason)\"\s*:\s*\""
 )
 _LOOKED_AT = 4_096
 

@@ -20,7 +20,8 @@ from llm_audit.testing import RecordedCalls
 URL = "https://api.openai.com/v1/chat/completions"
 BODY: Any = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "Hi."}}]}
-EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "Hi."}}]}\n\n'
+CHOICE = b'{"index": 0, "delta": {"content": "Hi."}, "finish_reason": null}'
+EVENT = b'data: {"choices": [' + CHOICE + b"]}\n\n"
 DONE = b"data: [DONE]\n\n"
 STREAM = {"content-type": "text/event-stream"}
 

@@ -9,6 +9,7 @@ from llm_audit.providers.whole import GIVEN, OURS
 from llm_audit.settings import made_before
 from llm_audit.wire.api import Api
 from llm_audit.wire.apis import ROWS, Asked
+from llm_audit.wire.frames import holds_too_much
 from llm_audit.wire.requests import read_request
 
 ROW_OF: Mapping[str, Api] = {row.api: row for row in reversed(ROWS)}
@@ -103,6 +104,8 @@ def fields_of(told: Mapping[str, Any], body: bytes | None) -> dict[str, Any]:
     try:
         if (asked := asked_of(told)) is None:
             return _unread(told, body, "of an unknown API")
+        if body and holds_too_much(body):
+            return _unread(told, body, "more lists and objects than there is memory for")
         return dict(read_request(asked, body, told.get("content_type")))
     except BaseException as fault:  # noqa: BLE001  (a body may hold anything; its call is recorded)
         let_through(fault)

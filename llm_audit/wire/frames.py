@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from llm_audit.encoding.bounds import MAX_VALUES
 from llm_audit.errors import let_through
 from llm_audit.wire.api import Event
 
@@ -34,8 +35,10 @@ def parsed(text: str | bytes) -> Any:
     """Return what JSON says; a whole number of more digits than Python converts as a text.
 
     Raises:
-        ValueError: It is none, or nested too deep.
+        ValueError: It is none, nested too deep, or too much.
     """
+    if holds_too_much(text):
+        raise ValueError("too many lists and objects")
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -45,6 +48,15 @@ def parsed(text: str | bytes) -> Any:
         if "digits" not in str(error):
             raise
     return json.loads(text, parse_int=whole_number)
+
+
+def holds_too_much(text: str | bytes) -> bool:
+    """Tell whether JSON has more lists and objects than there is memory for."""
+    if len(text) <= MAX_VALUES:
+        return False
+    if isinstance(text, str):
+        return text.count("[") + text.count("{") > MAX_VALUES
+    return text.count(b"[") + text.count(b"{") > MAX_VALUES
 
 
 def whole_number(digits: str) -> int | str:

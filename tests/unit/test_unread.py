@@ -218,6 +218,7 @@ def test_no_body_stops_whoever_reads_it() -> None:
     """What cannot be read is kept as it came, and the calls around it are what they are."""
     deep = b'{"messages": ' + b"[" * 100_000
     odd = [b"", b"\xff\xfe\x00", b"[" * 100_000, deep, b"{" * 9, b'"\\ud800"', b"\x1f\x8b\x08"]
+    odd += [b'{"messages": [' + b"[]," * 1_100_000 + b"0]}"]
     odd += [b'{"model": NaN, "messages": [1e999]}', b'{"a": 1' + b"0" * 5_000 + b"}", b"null"]
     odd += [
         json.dumps({"model": value, "messages": value, "tools": value}).encode()

@@ -94,30 +94,26 @@ def asked(method: str, path: str) -> Asked | None:
         path: The URL's, with or without its query; percent-encoded or not.
     """
     if method == "POST":
-        if path.rpartition("/")[2] in _BY_END or _is_unusual(path):
+        if "?" in path:
+            path = path[: path.index("?")]
+        last = path.rpartition("/")[2]
+        if ":" in last:
+            last = last[last.index(":") :]
+        if last in _BY_END or not last or "%3A" in last or _has_mark(path):
             return _call(path)
     elif method == "GET" and path.rpartition("/")[0].rpartition("/")[2] in _RESULTS:
         return _result(path)
     return None
 
 
-def _is_unusual(path: str) -> bool:
-    """Tell whether a path has what may make it a call all the same."""
-    return (
-        ":" in path
-        or "?" in path
-        or "%3A" in path
-        or path[-1:] == "/"
-        or "/models/" in path
-        or "/conversations/" in path
-        or "/ai/run/" in path
-    )
+def _has_mark(path: str) -> bool:
+    return "/models/" in path or "/conversations/" in path or "/ai/run/" in path
 
 
 @lru_cache(maxsize=256)
 def _call(path: str) -> Asked | None:
     """Return the same of a path that may be one; an app asks few of them, again and again."""
-    path = path.partition("?")[0].rstrip("/")
+    path = path.rstrip("/")
     if "%3A" in path[path.rfind("/") + 1 :]:
         path = unquote(path)
     paths = _BY_END.get(_last(path))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llm_audit.providers.shapes import SHAPE_BY_API
-from llm_audit.wire.apis import ROWS, asked, confirmed
+from llm_audit.wire.apis import _BY_MARK, ROWS, _has_mark, asked, confirmed
 from llm_audit.wire.provider import provider_of
 
 CHAT = {"model": "m", "messages": []}
@@ -230,6 +230,11 @@ def test_rows_are_named_as_shapes_are() -> None:
         *(api for _, _, api, _ in CALLS),
         *(api for _, api in FORMS),
     }
+
+
+def test_what_is_looked_for_before_a_look_at_the_table() -> None:
+    """The quick look knows every path that ends with a name."""
+    assert all(_has_mark(f"/v1{mark}x") for mark in _BY_MARK)
 
 
 def test_rows_of_one_name_read_alike() -> None:

@@ -100,7 +100,7 @@ def start_fields(
     """
     if request_params:
         request_params = without_absent(request_params)
-    if given.get("call_type") is None:
+    if given.get("call_type", "") is None:  # who starts a call asks for it
         given["call_type"] = context.call_type or LLMCallTypeEnum.CHAT
     fields = checked(given, request_params, doubts)
     if request_params:

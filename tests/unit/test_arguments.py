@@ -165,7 +165,7 @@ def test_what_is_no_number_is_kept_among_the_other_parameters() -> None:
     ):
         request_params = {"seed": 1}
         fields = arguments.start_fields(given, request_params, NOWHERE)
-        assert fields == kept | {"call_type": "CHAT", "request_params": {"seed": 1} | otherwise}
+        assert fields == kept | {"request_params": {"seed": 1} | otherwise}
         assert type(fields.get("max_tokens", 1)) is int
 
 

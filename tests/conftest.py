@@ -1,10 +1,11 @@
 """What every test may ask for: real servers, a fresh database, an environment of its own."""
 
+import gc
 import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ sys.dont_write_bytecode = False  # else each of some hundred processes compiles 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage among what tests are made of, neither now nor when one asks for it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # Hypothesis has marked its own

@@ -4,22 +4,27 @@ import gc
 import inspect
 import json
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
-from replay.compare import tagged
-from replay.faulty import FAULTS, LONG_STREAM, Fault
 from replay.running import running
 from replay.server import ReplayServer
-from replay.ways import gpt
 
 import llm_audit
 from llm_audit import response_of
 from llm_audit.capture.instrument import instrument, uninstrument
 from llm_audit.testing.records import RecordedCall, RecordedCalls
 
+if TYPE_CHECKING:
+    from replay.faulty import Fault
+
 
 def test_every_fault_is_one_record(llm_audit_records: RecordedCalls) -> None:
     """Cut, slow, cancelled, refused, left: one record with the right status, cause and content."""
+    # here: the clients take seconds to load
+    from replay.compare import tagged
+    from replay.faulty import FAULTS
+
     instrument()
     try:
         with ReplayServer() as server, running() as run:
@@ -37,7 +42,7 @@ def test_every_fault_is_one_record(llm_audit_records: RecordedCalls) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def _wrong(fault: Fault, records: list[RecordedCall]) -> str | None:
+def _wrong(fault: "Fault", records: list[RecordedCall]) -> str | None:
     """Return what is wrong with what a fault has left."""
     if len(records) != 1:
         return f"{fault.name}: {records}"
@@ -57,6 +62,9 @@ def test_streams_are_collected_anywhere(
     llm_audit_records: RecordedCalls, request: pytest.FixtureRequest
 ) -> None:
     """Streams that the garbage collector closes while others are recorded harm neither."""
+    from replay.faulty import LONG_STREAM
+    from replay.ways import gpt
+
     request.addfinalizer(uninstrument)
     before = gc.get_threshold()
     request.addfinalizer(lambda: gc.set_threshold(*before))

@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,19 +12,25 @@ from urllib.parse import urlsplit
 import bson
 import pytest
 from bson.binary import UuidRepresentation
+from properties import given, st
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import exchange
+from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.encoding.single_values import CODEC_OPTIONS
+from llm_audit.given import received, sent
 from llm_audit.journal import records
 from llm_audit.journal.beliefs import of_process
 from llm_audit.journal.records import OWN, RECEIVED, SENT, START, Record
 from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.unread import made_of
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.settings import changed_settings, get_settings
 from llm_audit.testing import RecordedCalls
-from llm_audit.wire.apis import Asked, asked, confirmed
+from llm_audit.wire.api import Api
+from llm_audit.wire.apis import ROWS, Asked, asked, confirmed
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 OF_THE_MOMENT = {"latency_ms", "completed_at", "outcome_key", "trace_id"}
 ANY_VALUE = CODEC_OPTIONS.with_options(
     uuid_representation=UuidRepresentation.UNSPECIFIED,
@@ -308,3 +315,38 @@ def test_what_no_process_has_seen_is_not_believed(tmp_path: Path) -> None:
 
 def unsealed(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("op", "id", "key", "doc")}
+
+
+KINDS = ("application/json", "text/event-stream", "application/x-ndjson", "text/html", "a/b; c=d")
+BEGINS = (b"", b"{", b'{"model": ', b'data: {"choices": [', b"[{", b"--x\r\n", b"\x1f\x8b", b"\0\0")
+
+
+@given(
+    st.tuples(st.sampled_from(BEGINS), st.binary(max_size=400)),
+    st.sampled_from(KINDS) | st.text(max_size=30) | st.none(),
+    st.sampled_from(("gzip", "br", "deflate", "?", None)),
+    st.sampled_from(ROWS),
+    st.tuples(st.integers(100, 599) | st.none(), st.booleans()),
+)
+def test_any_bytes_are_read(
+    body: tuple[bytes, bytes],
+    kind: str | None,
+    packed: str | None,
+    row: Api,
+    how: tuple[int | None, bool],
+) -> None:
+    """Whoever reads a journal gets a start and an outcome of whatever was seen."""
+    status, streamed = how
+    api = Asked((row,), streamed=streamed)
+    request = sent.told(exchange.Sent("httpx", api, URL, content_type=kind))
+    came = exchange.Received(api, b"", status, kind, packed, streamed=streamed)
+    answer = received.told(came, None)
+    end = {"asked": [None, None], "completed_at": NOW, "outcome_key": 1, "latency_ms": 1.5}
+    for op, told in ((SENT, {"sent": request}), (RECEIVED, {**end, "received": answer})):
+        doc = bson.encode({**told, "body": b"".join(body)}, codec_options=CODEC_OPTIONS)
+        record = Record(op, "c", 1, 1, doc, (), ())
+        made = made_of(record)
+        assert made == made_of(record)
+        fields = bson.decode(made.doc, ANY_VALUE)
+        assert op == SENT or fields["status"] in LLMCallStatusEnum.__members__
+        assert fields.keys() <= {*CallFields.model_fields, "latency_ms"}

@@ -21,8 +21,8 @@ def configure(**settings: Any) -> None:
 
     Raises:
         ConfigurationError: A name is unknown, a value is wrong, or it differs from the one under
-            which calls are being recorded; in strict mode also for a wrong variable.
-        UsageError: In strict mode, when `instrument` names a client that there is not.
+            which calls are being recorded; in strict mode also for a wrong variable, and when
+            `instrument` names a client that there is not.
     """
     settings = hide_secrets(settings)  # from whoever prints the locals of a traceback
     put_in_force(**settings)

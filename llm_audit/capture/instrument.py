@@ -5,9 +5,9 @@ from itertools import chain
 from llm_audit.capture import aiohttp_client, botocore_client, frameworks, httpx_client
 from llm_audit.capture.clients import CLIENTS, known
 from llm_audit.capture.patches import put_on, take_off
-from llm_audit.errors import UsageError
+from llm_audit.errors import ConfigurationError, UsageError, log_once
 from llm_audit.recorder.captured import ALL, Captured
-from llm_audit.settings import get_settings, report_mistake
+from llm_audit.settings import get_settings
 
 _HOOKS = (*httpx_client.HOOKS, *aiohttp_client.HOOKS, *botocore_client.HOOKS)
 
@@ -48,6 +48,9 @@ def instrument_as_set() -> None:
 
     Importing changes nothing in a process, so `configure()`, `lifespan` and
     `celery_hooks.install()` call this.
+
+    Raises:
+        ConfigurationError: In strict mode, when it names a client that there is not.
     """
     said = get_settings().instrument
     if not said:
@@ -56,4 +59,6 @@ def instrument_as_set() -> None:
     try:
         instrument(*([] if ALL in map(str.lower, names) else names))
     except UsageError as mistake:
-        report_mistake(f"LLM_AUDIT_INSTRUMENT: {mistake}")
+        if get_settings().strict:
+            raise ConfigurationError(f"LLM_AUDIT_INSTRUMENT: {mistake}") from None
+        log_once(f"LLM_AUDIT_INSTRUMENT: {mistake}")

@@ -92,7 +92,7 @@ def _come_again(kinds: list[bytes]) -> bool:
 
 def _are_mixed(body: bytes) -> bool:
     """Tell whether pieces of different places may follow each other in any order."""
-    if body.count(b'ndex":') == body.count(b'ndex":0'):
+    if body.count(b'ndex":') == body.count(b'ndex":0') + body.count(b'ndex": 0'):
         return False
     are_counted = any(mark in body for mark in _ALWAYS_COUNTED)
     last: dict[bytes, int] = {}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
@@ -16,6 +16,7 @@ from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings
+from llm_audit.wire.to_come import may_be_to_come
 
 # What an answer that is whole most likely has near its end; of others it is read at once.
 _END = re.compile(
@@ -24,7 +25,29 @@ _END = re.compile(
 )
 _LOOKED_AT = 4_096
 
-__all__ = ["Received", "Sent", "begin", "begin_attempt", "end", "when_left"]
+__all__ = [
+    "Received",
+    "Sent",
+    "ToCome",
+    "begin",
+    "begin_attempt",
+    "end",
+    "end_with",
+    "result_in",
+    "when_left",
+]
+
+
+class ToCome(NamedTuple):
+    """What an answer says of a result that is still being made.
+
+    Attributes:
+        response_id: By which it is fetched.
+        asked: The provider and the model that were asked, for the price.
+    """
+
+    response_id: str
+    asked: tuple[str | None, str | None]
 
 
 def begin(request: Sent) -> CallReference:
@@ -63,7 +86,7 @@ def end(
     *,
     attempt: int | None = None,
     left: bool = False,
-) -> None:
+) -> ToCome | None:
     """Record how a call ended.
 
     Args:
@@ -74,10 +97,13 @@ def end(
         attempt: The number of its request, from 1 on, if its client may ask again. Then anything
             else that is said of the call counts more: see `begin_attempt`.
         left: Whether the app has left the answer. If that is not whole, its task may know why.
+
+    Returns:
+        What may still end the call, see `end_with`; None if that is over.
     """
     try:
         if not get_settings().enabled:
-            return
+            return None
         known, failed = True, None
         if error is not None:
             error = failures.behind(error)
@@ -91,19 +117,56 @@ def end(
         told = received.told(answer, failed)
         recording = recorder_of(call)
         left = left and _END.search(answer.body, max(0, len(answer.body) - _LOOKED_AT)) is None
-        if known and attempt is None and not left:
+        awaited = attempt is None and may_be_to_come(
+            *(answer.asked.api.api, answer.body, answer.content_encoding),
+            streamed=answer.streamed,
+        )
+        if known and attempt is None and not (left or awaited):
             fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
+            return None
+        fields = received.fields_of(told, answer.body, asked)
+        is_open = fields["status"] == LLMCallStatusEnum.INCOMPLETE or (
+            error is not None and fields["status"] != LLMCallStatusEnum.SUCCESS
+        )
+        if attempt is not None:
+            recording.end_attempt(call_id, fields, ended_ns, number=attempt)
+        elif known and not is_open:
+            recording.end(call_id, call, fields, ended_ns)
         else:
-            fields = received.fields_of(told, answer.body, asked)
-            if left and fields["status"] != LLMCallStatusEnum.INCOMPLETE:
-                recording.end(call_id, call, fields, ended_ns)
-            elif attempt is None:
-                recording.end_unfinished(call_id, fields)
-            else:
-                recording.end_attempt(call_id, fields, ended_ns, number=attempt)
+            recording.end_unfinished(call_id, fields)
+            if awaited and "response_id" in fields:
+                return ToCome(str(fields["response_id"]), asked)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
+    return None
+
+
+def result_in(answer: Received, asked: tuple[str | None, str | None]) -> dict[str, Any] | None:
+    """Return the outcome that a fetched result is; None if it is still to come.
+
+    Args:
+        answer: To the request that fetched it.
+        asked: As of `ToCome`.
+    """
+    fields = received.fields_of(received.told(answer, None), answer.body, asked)
+    return None if fields["status"] == LLMCallStatusEnum.INCOMPLETE else fields
+
+
+def end_with(call_id: str, fields: dict[str, Any], ended_ns: int) -> None:
+    """Record the result of a call that was to come.
+
+    Args:
+        call_id: The call.
+        fields: What `result_in` returned.
+        ended_ns: When it was fetched, on the monotonic clock.
+    """
+    try:
+        call = open_calls().get(call_id)
+        if call is None or not call.over:  # else the app has told the outcome itself
+            recorder_of(call).end(call_id, call, fields, ended_ns)
+    except BaseException as struck:  # noqa: BLE001
+        cut_short("a captured call's result", struck)
 
 
 def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:

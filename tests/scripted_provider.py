@@ -108,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):
             self._send(answer)
 
+    do_GET = do_POST  # noqa: N815
+
     def _send(self, answer: Answer) -> None:
         headers = {"content-type": "application/json", **answer.headers}
         if answer.pieces:

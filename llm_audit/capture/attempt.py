@@ -18,6 +18,7 @@ from llm_audit.runtime.interruption import from_outside
 from llm_audit.wire.compressed import unpacked
 
 if TYPE_CHECKING:
+    from llm_audit.capture.awaited import Fetching
     from llm_audit.capture.calls import CapturedCall
 
 KEPT_MAX_BYTES = 64 * 2**20  # of an answer that comes in pieces; one in one piece is in memory
@@ -59,7 +60,7 @@ class Attempt:
         call: Whose attempt this is.
     """
 
-    def __init__(self, call: "CapturedCall") -> None:
+    def __init__(self, call: "CapturedCall | Fetching") -> None:
         self._call = call
         self._began_ns = clock.monotonic_ns()
         self._first_ns = self._dropped_ns = 0

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from llm_audit import exchange
 from llm_audit.capture.attempt import Attempt, How
+from llm_audit.capture.awaited import Awaited
 from llm_audit.capture.by_hand import ByHand, recorded_by_hand
 from llm_audit.capture.clients import is_of
 from llm_audit.context import current_context
@@ -67,8 +68,11 @@ def begin(request: Request) -> Attempt | ByHand | None:
     Returns:
         What has to be told how the request ends; None if nobody wants to know.
     """
+    if request.asked.result_of is not None:
+        fetching = Awaited.get(request.asked) if get_settings().enabled else None
+        return Attempt(fetching) if fetching else None
     asked = confirmed(request.asked, request.host, request.body)
-    if asked is None or asked.result_of is not None or not get_settings().enabled:
+    if asked is None or not get_settings().enabled:
         return None
     if ALL not in Captured.clients and not is_of(Captured.clients, request.headers):
         return None
@@ -183,7 +187,9 @@ class CapturedCall:
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
             left = how in {How.CLOSED, How.DROPPED} and error is None
-            exchange.end(self.call_id, came, ended_ns, error, left=left)
+            result = exchange.end(self.call_id, came, ended_ns, error, left=left)
+            if result is not None:
+                Awaited.note(self.asked, result, self.call_id, came.attempts)
 
 
 def _record_start(request: Request) -> str:

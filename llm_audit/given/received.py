@@ -16,8 +16,10 @@ from llm_audit.providers.whole import GIVEN, NO_OBJECT, OURS
 from llm_audit.settings import get_settings, made_before
 from llm_audit.wire.answers import Answer, read_answer
 from llm_audit.wire.apis import Asked
+from llm_audit.wire.to_come import is_to_come
 
 BROKEN_OFF = "broken_off"  # in `ended_by`: the answer is not whole, and nothing else says why
+IN_BACKGROUND = "in_background"  # the same: the answer says that the result is still to come
 _REFUSED = 400  # as HTTP counts
 # What is told of an answer beside its body.
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -187,6 +189,8 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
     if not (answer.complete or (answer.finished and "ended_by" not in told)):
         cause = told.get("ended_by") or BROKEN_OFF
         return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
+    if is_to_come(told.get("api"), answer.response):
+        return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": IN_BACKGROUND}
     return fields
 
 

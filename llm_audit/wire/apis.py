@@ -101,6 +101,8 @@ def asked(method: str, path: str) -> Asked | None:
             last = last[last.index(":") :]
         if last in _BY_END or not last or "%3A" in last or _has_mark(path):
             return _call(path)
+        if last == "cancel":  # which answers with what has come of it
+            return asked("GET", path.rpartition("/")[0])
     elif method == "GET" and path.rpartition("/")[0].rpartition("/")[2] in _RESULTS:
         return _result(path)
     return None

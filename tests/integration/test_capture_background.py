@@ -8,9 +8,11 @@ import httpx2
 import openai
 import pytest
 from scripted_provider import Answer, Provider, scripted_provider
+from waiting import PATIENCE, Calls, Recording
 
 import llm_audit
 from llm_audit import LLMLogger, response_of
+from llm_audit.recorder.process import open_calls
 from llm_audit.testing import RecordedCalls
 
 USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
@@ -218,3 +220,39 @@ def test_whatever_is_made_in_the_background(
             assert ends(llm_audit_records)[-1] == ("INCOMPLETE", "in_background"), (path, said)
             httpx2.get(f"{provider.url}{path}/{said['id']}")
         assert ends(llm_audit_records)[-1] == ("SUCCESS", None), path
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_in_the_database_nothing_of_the_first_answer_is_left(
+    recording: Recording,
+    calls: Calls,
+    *,
+    elsewhere: bool,
+) -> None:
+    """Whether the process that asked fetches the result, or another one tells it."""
+    recording()
+    llm_audit.instrument()
+    try:
+        with (
+            scripted_provider() as provider,
+            openai.OpenAI(api_key="k", base_url=f"{provider.url}/v1") as client,
+        ):
+            provider.answers += [Answer(body=one) for one in (QUEUED, COMPLETED)]
+            client.responses.create(model="gpt-5", input="Where?", background=True)
+            assert llm_audit.flush(PATIENCE)
+            (waiting,) = calls.find()
+            assert (waiting["ended_by"], waiting["response_id"]) == ("in_background", "resp_1")
+            if elsewhere:
+                open_calls().clear()
+                LLMLogger.complete(waiting["_id"], response=COMPLETED)
+            else:
+                client.responses.retrieve("resp_1")
+            assert llm_audit.flush(PATIENCE)
+    finally:
+        llm_audit.uninstrument()
+    (call,) = calls.find()
+
+    assert (call["status"], call.get("ended_by")) == ("SUCCESS", None)
+    assert (call["total_tokens"], call["finish_reason"]) == (5, "completed")
+    assert call["completed_at"] > waiting["completed_at"]
+    assert call["latency_ms"] > waiting["latency_ms"]

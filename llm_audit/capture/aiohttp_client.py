@@ -28,8 +28,8 @@ def _request(original: Method) -> Method:
         attempt = _begin(args, kwargs)
         if attempt is None:
             return await original(*args, **kwargs)
-        sending.set(attempt)
-        try:
+        try:  # a time limit may strike as soon as that is set
+            sending.set(attempt)
             response = await original(*args, **kwargs)
         except BaseException as error:
             attempt.raised(error)
@@ -54,7 +54,9 @@ def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | 
         return None
     if not url.netloc:
         url = urlsplit(str(session._build_url(given)))  # noqa: SLF001  (with the session's base)
-    pairs = [*session.headers.items(), *dict(kwargs.get("headers") or {}).items()]
+    own = kwargs.get("headers") or {}
+    own = {} if iter(own) is own else dict(own)  # what can be read but once is aiohttp's to read
+    pairs = [*session.headers.items(), *own.items()]
     headers = {str(name).lower(): str(value) for name, value in pairs}
     body = kwargs.get("data")
     if kwargs.get("json") is not None:
@@ -93,9 +95,9 @@ def _watch(attempt: Attempt | ByHand, response: Any) -> None:
     if reader.is_eof():
         attempt.ends(How.LAST_BYTE)
         return
-    _readers[id(reader)] = Watched(attempt)
     kind: type = type(reader)
-    reader.__class__ = watched_kind(kind, _parts)
+    reader.__class__ = watched_kind(kind, _parts)  # first: it takes itself out of the table
+    _readers[id(reader)] = Watched(attempt)
 
 
 def _parts(kind: Any) -> dict[str, Any]:

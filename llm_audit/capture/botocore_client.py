@@ -32,9 +32,9 @@ def _call(original: Method) -> Method:
         if attempt is None:
             return original(*args, **kwargs)
         tries: list[dict[str, Any]] = []
-        sending.set(attempt)
-        _tries.set(tries)
-        try:
+        try:  # a time limit may strike as soon as that is set
+            sending.set(attempt)
+            _tries.set(tries)
             answer = original(*args, **kwargs)
         except BaseException as error:
             attempt.tried(tries)

@@ -49,7 +49,9 @@ class Request(NamedTuple):
     body: bytes | None
 
 
-last_failed: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_failed_call", default=None)
+# It is set as a request leaves, not as it fails: that may be where the garbage collector runs, and
+# Python 3.11 crashes if a context variable is set there while another is being set.
+last_begun: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_last_call", default=None)
 sending: ContextVar[Attempt | ByHand | None] = ContextVar("llm_audit_sending", default=None)
 
 
@@ -86,6 +88,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
             current_context()  # by that a framework around it learns that the call is recorded
             return hand
         call = CapturedCall(request)
+        last_begun.set(call)
         Captured.calls += 1
         open_call = open_calls().get(call.call_id)
         note_captured(open_call.model if open_call is not None else None)
@@ -98,22 +101,23 @@ class _Failed(NamedTuple):
     Attributes:
         endpoint: As of `Request`.
         retries: How often its client has tried before, if that says so.
-        body: The hash of the body; 0 if the client counts.
+        body: The hash of the body; None if nobody knows that, or if the client counts.
         place: See `_place`.
         at_ns: When, on the monotonic clock.
     """
 
     endpoint: str
     retries: int | None
-    body: int
-    place: tuple[str | None, str | None]
+    body: int | None
+    place: tuple[object, ...]
     at_ns: int
 
     @classmethod
     def now(cls, request: Request, at_ns: int) -> "_Failed":
         """Note what a request was that has failed."""
         retries = _retries_said(request)
-        body = hash(request.body) if retries is None else 0
+        is_known = retries is None and request.body is not None
+        body = hash(request.body) if is_known else None
         return cls(request.endpoint, retries, body, _place(), at_ns)
 
     def is_followed_by(self, request: Request) -> bool:
@@ -122,7 +126,7 @@ class _Failed(NamedTuple):
         if now.at_ns - self.at_ns > LONGEST_WAIT_NS:
             return False
         if now.retries is None or self.retries is None:
-            return now[:4] == self[:4]
+            return self.body is not None and now[:4] == self[:4]
         return now.retries > self.retries and (now.endpoint, now.place) == (
             self.endpoint,
             self.place,
@@ -183,7 +187,6 @@ class CapturedCall:
             came = came._replace(attempts=self._attempts)
         if request is not None and may_go_on:
             self._failed.append(_Failed.now(request, ended_ns))
-            last_failed.set(self)
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
             left = how in {How.CLOSED, How.DROPPED} and error is None
@@ -207,11 +210,8 @@ def _record_start(request: Request) -> str:
 
 def _going_on(request: Request) -> CapturedCall | None:
     """Return the call of which a request is the next attempt."""
-    failed = last_failed.get()
-    if failed is None:
-        return None
-    last_failed.set(None)
-    return failed if failed.goes_on(request) else None
+    last = last_begun.get()
+    return last if last is not None and last.goes_on(request) else None
 
 
 def _retries_said(request: Request) -> int | None:
@@ -219,7 +219,9 @@ def _retries_said(request: Request) -> int | None:
     return int(said) if said.isdecimal() else None
 
 
-def _place() -> tuple[str | None, str | None]:
-    """Name what a call is made in: the attempt of a task, and the call around it."""
-    context = current_context()
-    return (context.task or {}).get("attempt_id"), context.parent_call_id
+def _place() -> tuple[object, ...]:
+    """Name what a call is made in, and for whom: no two of these share a call."""
+    here = current_context()
+    attempt_id = (here.task or {}).get("attempt_id")
+    ids = here.session_id, here.user_id, here.company_id, here.review_id
+    return attempt_id, here.parent_call_id, here.trace_id, here.shared, *ids

@@ -22,8 +22,8 @@ def _sync(module: str, original: Method) -> Method:
         attempt = _begin(module, args, kwargs)
         if attempt is None:
             return original(*args, **kwargs)
-        sending.set(attempt)
-        try:
+        try:  # a time limit may strike as soon as that is set
+            sending.set(attempt)
             response = original(*args, **kwargs)
         except BaseException as error:
             attempt.raised(error)
@@ -42,8 +42,8 @@ def _async(module: str, original: Method) -> Method:
         attempt = _begin(module, args, kwargs)
         if attempt is None:
             return await original(*args, **kwargs)
-        sending.set(attempt)
-        try:
+        try:  # a time limit may strike as soon as that is set
+            sending.set(attempt)
             response = await original(*args, **kwargs)
         except BaseException as error:
             attempt.raised(error)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import bson
+from pydantic_core import from_json
 
 from llm_audit.encoding.externalise import is_base64
 from llm_audit.encoding.moved import is_mark
@@ -27,6 +28,7 @@ _JSON_MAX_CHARACTERS = 4 * 2**20
 LARGE = 10**12  # a number of so many digits may be that of a card, or of whatever a rule is for
 # Pictures and sound are that long, and the rules take a second per MB to look through them.
 MEDIA_MIN_CHARACTERS = 32 * 2**10
+_CUT = re.compile(r"… \(\d+ characters\)\Z")  # as `providers.errors` says it
 _DATA_URL = re.compile(r"data:[\w.+/-]{1,100};base64,")
 _JSON_TYPES = frozenset(("string", "number", "integer", "boolean", "object", "array", "null"))
 _SCHEMA_WORDS = frozenset(("$ref", "anyOf", "oneOf", "allOf", "enum", "properties", "const"))
@@ -214,7 +216,7 @@ class Walk:
         if not escaped and not (self._for_secrets and _may_hold_secrets(text)):
             return text, False
         try:
-            value = json.loads(text, object_pairs_hook=_with_all_values)
+            value, behind = _read(text)
         except (ValueError, RecursionError):
             return text, False
         if not isinstance(value, dict | list):
@@ -231,7 +233,25 @@ class Walk:
         separators = (",", ": ") if '": ' in text else (",", ":")
         if '", "' in text or ', "' in text:
             separators = (", ", separators[1])
-        return json.dumps(clean, ensure_ascii=escaped, separators=separators), True
+        return json.dumps(clean, ensure_ascii=escaped, separators=separators) + behind, True
+
+
+def _read(text: str) -> tuple[Any, str]:
+    """Return what JSON says, and what is to be said behind it.
+
+    A text that was cut, as the bodies of errors are, says what is left of it.
+
+    Raises:
+        ValueError: It is no JSON, or something follows it.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_with_all_values), ""
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise
+    cut = _CUT.search(text)
+    end = cut.start() if cut else len(text)
+    return from_json(text[:end], allow_partial="trailing-strings"), text[end:]
 
 
 def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

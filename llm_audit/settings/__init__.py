@@ -4,9 +4,9 @@
 connection strings.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from llm_audit.encoding.safe_text import safe_repr, type_name
@@ -148,8 +148,30 @@ def reset_settings() -> None:
     _InForce.named, _InForce.settings, _InForce.frozen = {}, None, False
 
 
-made_before: ContextVar[bool] = ContextVar("llm_audit_made_before", default=False)
-"""Set where what was recorded is read again: who made a mistake in it is no longer there."""
+class _MadeBefore(threading.local):
+    """Whether what was recorded is read again: who made a mistake in it is no longer there.
+
+    It is no context variable: streams end where the garbage collector runs, and Python 3.11 crashes
+    if one is set while another is being set.
+    """
+
+    _is_read = False
+
+    def get(self) -> bool:
+        """Tell it."""
+        return self._is_read
+
+    def set(self, is_read: bool) -> bool:  # noqa: FBT001  (as a context variable is set)
+        """Say it in this thread; return what is to be given to `reset`."""
+        before, self._is_read = self._is_read, is_read
+        return before
+
+    def reset(self, before: bool) -> None:  # noqa: FBT001  (the same)
+        """Take it back."""
+        self._is_read = before
+
+
+made_before = _MadeBefore()
 
 
 def report_mistake(message: str, given: object = None, *, key: str | None = None) -> None:

@@ -126,7 +126,7 @@ def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Call
         assert llm_audit.flush(PATIENCE)
     finally:
         llm_audit.uninstrument()
-        captured_calls.last_failed.set(None)
+        captured_calls.last_begun.set(None)
     found = list(calls.find().sort("_id", 1))
 
     assert [(call["status"], call.get("http_status")) for call in found] == [

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ import httpx2
 import pytest
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, audit_context
 from llm_audit.capture import calls
 from llm_audit.testing import RecordedCalls
 
@@ -50,11 +51,11 @@ class Client(httpx2.Client):
 def client(llm_audit_records: RecordedCalls) -> Iterator[Client]:
     """Give a client whose calls are captured."""
     assert len(llm_audit_records) == 0
-    calls.last_failed.set(None)
+    calls.last_begun.set(None)
     llm_audit.instrument()
     yield Client()
     llm_audit.uninstrument()
-    calls.last_failed.set(None)
+    calls.last_begun.set(None)
 
 
 def found(records: RecordedCalls) -> list[tuple[str, list[Any]]]:
@@ -134,6 +135,29 @@ def test_a_retry_comes_soon_and_in_the_same_place(
         client.ask(200)
     assert [one for one in found(llm_audit_records) if one[1]] == []
     assert len(llm_audit_records) == 4
+
+
+def test_no_two_who_ask_share_a_call(client: Client, llm_audit_records: RecordedCalls) -> None:
+    """The thread that serves them one after the other is the same, and so is what they ask."""
+    for about in ({"user_id": 1}, {"session_id": 1}, {"company_id": 1}, {"trace_id": 1}, {}, {}):
+        with audit_context(**about):
+            client.ask(500)
+    assert found(llm_audit_records) == [("ERROR", [])] * 6
+
+
+def test_what_nobody_has_read_is_not_asked_again(
+    client: Client, llm_audit_records: RecordedCalls
+) -> None:
+    """Two uploads from files may be of two files, unless the client says which try it is."""
+    assert client
+    made = httpx2.Client(
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(500, json={"error": "no"}))
+    )
+    url = URL.replace("chat/completions", "audio/transcriptions")
+    for count in ({}, {}, {COUNT: "0"}, {COUNT: "1"}):
+        files = {"file": ("a.wav", io.BytesIO(b"RIFF"), "audio/wav")}
+        made.post(url, data={"model": "m"}, files=files, headers=count)
+    assert found(llm_audit_records) == [("ERROR", []), ("ERROR", []), ("ERROR", [500, 500])]
 
 
 def test_one_of_several_tasks_goes_on_with_a_call(

@@ -1,20 +1,27 @@
 """Nothing that goes wrong in capture, or is odd in what it captures, reaches the app."""
 
+import asyncio
+import dis
 import gc
 import json
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
+import aiohttp
 import httpx2
 import pytest
+from aiohttp import web
 
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.capture import attempt, calls, httpx_client
-from llm_audit.recorder.captured import Captured
+from llm_audit.recorder.captured import Captured, end_dropped
 from llm_audit.testing import RecordedCalls
 
 URL = "https://api.openai.com/v1/chat/completions"
@@ -24,6 +31,7 @@ CHOICE = b'{"index": 0, "delta": {"content": "Hi."}, "finish_reason": null}'
 EVENT = b'data: {"choices": [' + CHOICE + b"]}\n\n"
 DONE = b"data: [DONE]\n\n"
 STREAM = {"content-type": "text/event-stream"}
+POP_TOP = dis.opmap["POP_TOP"]
 
 
 class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
@@ -59,7 +67,7 @@ def capturing(llm_audit_records: RecordedCalls) -> Iterator[RecordedCalls]:
     Captured.faults = 0
     yield llm_audit_records
     llm_audit.uninstrument()
-    calls.last_failed.set(None)
+    calls.last_begun.set(None)
 
 
 def client(answer: Callable[[httpx2.Request], httpx2.Response]) -> httpx2.Client:
@@ -187,6 +195,85 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
     ]
 
 
+def test_what_strikes_as_a_request_leaves_ends_no_recording(capturing: RecordedCalls) -> None:
+    """Wherever a function of capture has called another: what is asked later is recorded."""
+
+    def asked_and_struck(number: int) -> bool:
+        """Ask, and be struck after so many returns to the hook; tell whether there were so many."""
+        returned = 0
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal returned
+            if frame.f_code.co_filename != httpx_client.__file__ or frame.f_code.co_name != "send":
+                return None
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event == "opcode" and frame.f_code.co_code[frame.f_lasti] == POP_TOP:
+                returned += 1  # of a call of which nobody wants the result
+                if returned == number:
+                    raise SoftTimeLimitExceeded
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            client(lambda _: httpx2.Response(200, json=ANSWER)).post(URL, json=BODY)
+        except SoftTimeLimitExceeded:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    number = 1
+    while asked_and_struck(number):
+        count = len(capturing)
+        assert not calls.is_inside(), number
+        other = {**BODY, "seed": number}
+        client(lambda _: httpx2.Response(200, json=ANSWER)).post(URL, json=other)
+        assert len(capturing) == count + 1, number
+        number += 1
+    assert number > 1
+
+
+async def _served(headers: list[Any]) -> list[str | None]:
+    """Ask with aiohttp with each of these headers; return what the server was told by them."""
+    seen: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("authorization"))
+        return web.json_response(ANSWER)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/chat/completions"
+        async with aiohttp.ClientSession() as session:
+            for given in headers:
+                async with session.post(url, json=BODY, headers=given) as response:
+                    await response.json()
+    finally:
+        await runner.cleanup()
+    return seen
+
+
+def test_headers_of_aiohttp_are_read_once(capturing: RecordedCalls) -> None:
+    """They may be an iterator."""
+    pair = ("authorization", "Bearer x")
+    given = [
+        dict([pair]),
+        [pair],
+        iter([pair]),
+        dict([pair]).items(),
+        (one for one in [pair]),
+    ]
+    assert asyncio.run(_served(given)) == ["Bearer x"] * len(given)
+    assert [str(call.status) for call in capturing] == ["SUCCESS"] * len(given)
+    assert Captured.faults == 0
+
+
 def test_who_ends_a_task_knows_better_why_a_stream_was_left(capturing: RecordedCalls) -> None:
     """A stream that is closed after that, with the last reference to it, changes nothing."""
     left, whole = opened(streaming(EVENT, EVENT)), opened(streaming(EVENT, DONE))
@@ -245,3 +332,36 @@ def test_streams_are_collected_in_the_midst_of_recording(capturing: RecordedCall
         ("INCOMPLETE", "stream_closed"),
     }
     assert Captured.faults == 0
+
+
+def test_a_stream_that_is_collected_sets_no_context_variable(capturing: RecordedCalls) -> None:
+    """Python 3.11 crashes if the collector comes while another is set, and one is set meanwhile."""
+    set_here: set[str] = set()
+
+    def profile(_: FrameType, event: str, function: Any) -> None:
+        owner = getattr(function, "__self__", None)
+        if event == "c_call" and isinstance(owner, ContextVar) and function.__name__ != "get":
+            set_here.add(owner.name)
+
+    for status in (200, 500):
+
+        def reply(_: httpx2.Request, status: int = status) -> httpx2.Response:
+            return httpx2.Response(status, headers=STREAM, stream=Pieces(EVENT, EVENT))
+
+        made = client(reply)
+        requests = [made.build_request("POST", URL, json={**BODY, "seed": n}) for n in range(3)]
+        responses = [made.send(request, stream=True) for request in requests]
+        for response in responses:
+            next(response.iter_raw())
+        del response
+        sys.setprofile(profile)
+        try:
+            responses.pop().close()
+            responses.clear()
+            gc.collect()
+            end_dropped()
+        finally:
+            sys.setprofile(None)
+    assert len(capturing) == 6
+    assert all(call.ended_by for call in capturing)
+    assert set_here == set()

@@ -11,6 +11,7 @@ import pytest
 from bson import Binary, Code, Regex
 
 from llm_audit import LLMLogger, audit_context, configure
+from llm_audit.providers.errors import shortened
 from llm_audit.redaction import names
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.rule import Rule
@@ -292,3 +293,16 @@ def test_a_card_is_found_where_it_is_a_number(llm_audit_records: RecordedCalls) 
     assert args == {"card": "[redacted:card]", "sum": 5}
     assert call.scores[0].value == 0.5
     assert call.status == "SUCCESS"
+
+
+def test_json_that_was_cut_hides_nothing() -> None:
+    """Of a long body of an error the beginning is kept: what names say in it counts there, too."""
+    headers = {"x-gateway": PASSWORD, "accept": "all"}
+    body = {"error": "no", "headers": headers, "pair": {"name": "pwd", "value": PASSWORD}}
+    whole = json.dumps({**body, "padding": "x" * 30_000})
+    assert PASSWORD not in stored(shortened(whole))
+    assert f"… ({len(whole)} characters)" in stored(shortened(whole))
+    for end in range(whole.index(PASSWORD) + len(PASSWORD), whole.index("padding") + 20):
+        assert PASSWORD not in stored(whole[:end]), end
+        assert PASSWORD not in stored(f"{whole[:end]}… ({len(whole)} characters)"), end
+    assert "and more" in stored(f'{{"password": "{PASSWORD}"}} and more')

@@ -90,7 +90,9 @@ class Fetching:
         if error is not None or came.status is None or came.status >= _ERRORS:
             return  # of fetching it, not of the call
         fields = exchange.result_in(came, self._call.asked)
-        if fields is not None and Awaited.take(self.asked):
+        if fields is None or fields.get("response_id") != self.asked.result_of:
+            return  # a proxy's page, say
+        if Awaited.take(self.asked):
             exchange.end_with(self.call_id, fields, ended_ns)
 
 

@@ -95,6 +95,9 @@ def test_a_result_ends_the_call_that_asked_for_it(
     provider.refuse(404)
     with pytest.raises(openai.NotFoundError):
         client.responses.retrieve(asked.id)
+    for page in (b"<html>Log in first</html>", b"", b'{"status": "completed"}'):
+        provider.answers.append(Answer(body=page))
+        httpx2.get(f"{provider.url}/v1/responses/{asked.id}")
     assert ends(llm_audit_records) == [("INCOMPLETE", "in_background")]
 
     provider.answers += [Answer(body=COMPLETED)] * 2

@@ -104,7 +104,7 @@ def test_a_result_ends_the_call_that_asked_for_it(
     for _ in range(2):
         assert client.responses.retrieve(asked.id).output_text == "In Paris."
     (call,) = llm_audit_records
-    assert (call.status, call.ended_by, call.total_tokens) == ("SUCCESS", 5)
+    assert (call.status, call.ended_by, call.total_tokens) == ("SUCCESS", None, 5)
     assert (call.input, call.request_params) == ("Where?", {"background": True})
     assert response_of(call) == COMPLETED
     assert [one.status for one in call.attempts] == [429, 200]
@@ -164,7 +164,7 @@ def test_a_stream_is_read_on(
     provider.stream((event("in_progress", response("in_progress")), event("completed", COMPLETED)))
     list(client.responses.retrieve("resp_1", stream=True, starting_after=1))
     (call,) = llm_audit_records
-    assert (call.status, call.ended_by, call.error_type) == ("SUCCESS", None)
+    assert (call.status, call.ended_by, call.error_type) == ("SUCCESS", None, None)
     assert response_of(call) == COMPLETED
     assert call.streamed
 

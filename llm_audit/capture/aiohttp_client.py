@@ -4,7 +4,6 @@ google-genai sends its async calls there, and so do apps of their own. What http
 aiohttp, as LiteLLM does, was seen further out.
 """
 
-import sys
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -133,13 +132,8 @@ def _parts(kind: Any) -> dict[str, Any]:
 def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
     if (type(error).__name__, str(error)) != _CLOSED:
         attempt.raised(error)
-        return
-    # who reads closes the response when that is cancelled, or takes too long
-    handled = sys.exc_info()[1]
-    if isinstance(handled, TimeoutError):
-        attempt.raised(handled)
-    else:
-        attempt.closed()
+    else:  # who reads closes the response when that is cancelled, or takes too long
+        attempt.closed((TimeoutError,))
 
 
 HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", _request),)

@@ -71,6 +71,7 @@ class Attempt:
         self._open = [True]  # taken by who ends it: at once, whichever threads try
         self._is_last = False
         self._process = Here.process
+        self._handled_before = id(sys.exc_info()[1])  # what is handled as it begins ends it not
         self.is_sent = False  # whether the client has given an answer, or raised
         mine = weakref.ref(self)  # the table of open calls holds no stream
         exchange.when_left(call.call_id, lambda: _arrived(mine))
@@ -113,11 +114,19 @@ class Attempt:
         self._end(how, None)
 
     @harmless
-    def closed(self) -> None:
-        """Note that the app has closed the answer, perhaps because of what has struck it."""
+    def closed(self, because_of: tuple[type[BaseException], ...] = ()) -> None:
+        """Note that the app has closed the answer, perhaps because of what has struck it.
+
+        Args:
+            because_of: What else it may be that is handled just now.
+        """
         handled = sys.exc_info()[1]
-        struck = None if handled is None else from_outside(handled)
-        self._end(How.CLOSED, struck)
+        if handled is None or id(handled) == self._handled_before:
+            self._end(How.CLOSED, None)
+        elif isinstance(handled, because_of):
+            self._end(None, handled)
+        else:
+            self._end(How.CLOSED, from_outside(handled))
 
     @harmless
     def unseen(self) -> None:

@@ -1,5 +1,6 @@
 """Calls that the app records itself: such a one stands for the request that is made for it."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,10 @@ class ByHand:
     def ends(self, how: How) -> None:
         """Note nothing."""
 
-    def closed(self) -> None:
-        """Note nothing."""
+    def closed(self, because_of: tuple[type[BaseException], ...] = ()) -> None:
+        """Note that it may be tried again, if it is because of these."""
+        if isinstance(sys.exc_info()[1], because_of):
+            self._call.taken = False
 
     def unseen(self) -> None:
         """Note nothing."""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
 from types import FrameType
 from typing import Any
@@ -195,6 +195,59 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
     ]
 
 
+def test_a_stream_that_is_begun_after_a_time_limit_has_not_failed_by_it(
+    capturing: RecordedCalls,
+) -> None:
+    """What is asked and left while that is handled was only left."""
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error in (SoftTimeLimitExceeded(), TimeoutError()):
+        try:
+            fail(error)
+        except type(error):
+            with closing(opened(streaming(EVENT, EVENT))) as response:
+                chunks = response.iter_bytes()
+                next(chunks)
+                response.close()
+            asyncio.run(_left())
+    ends = [(call.captured_by, call.status, call.ended_by) for call in capturing]
+    assert ends == [(by, "INCOMPLETE", "stream_closed") for by in ("httpx2", "aiohttp") * 2]
+
+
+async def _left() -> None:
+    """Ask with aiohttp, and leave the stream."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers=STREAM)
+        await response.prepare(request)
+        await response.write(EVENT)
+        await left.wait()
+        return response
+
+    left = asyncio.Event()
+    async with _serving(answer) as url, aiohttp.ClientSession() as session:
+        async with session.post(url, json=BODY) as response:
+            await response.content.readany()
+            response.close()
+        left.set()
+
+
+@asynccontextmanager
+async def _serving(answer: Any) -> AsyncIterator[str]:
+    """Serve; return the URL."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1/chat/completions"
+    finally:
+        await runner.cleanup()
+
+
 def test_what_strikes_as_a_request_leaves_ends_no_recording(capturing: RecordedCalls) -> None:
     """Wherever a function of capture has called another: what is asked later is recorded."""
 
@@ -242,20 +295,10 @@ async def _served(headers: list[Any]) -> list[str | None]:
         seen.append(request.headers.get("authorization"))
         return web.json_response(ANSWER)
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/chat/completions"
-        async with aiohttp.ClientSession() as session:
-            for given in headers:
-                async with session.post(url, json=BODY, headers=given) as response:
-                    await response.json()
-    finally:
-        await runner.cleanup()
+    async with _serving(answer) as url, aiohttp.ClientSession() as session:
+        for given in headers:
+            async with session.post(url, json=BODY, headers=given) as response:
+                await response.json()
     return seen
 
 

@@ -176,6 +176,8 @@ def _of_the_record(recording: Recording, sent: Sent, record: RecordedCall) -> li
         found.append(f"endpoint: {record.endpoint}")
     failed = recording.call["status"] >= 400
     status = "ERROR" if failed or _fails_inside(recording) else "SUCCESS"
+    if _is_to_come(recording):
+        status = "INCOMPLETE"
     if record.status != status:
         found.append(f"status: {record.status} {record.error_type} {record.error_message}")
     if bool(record.streamed) != recording.is_stream:
@@ -206,6 +208,14 @@ def _fails_inside(recording: Recording) -> bool:
         return any("error" in e or e.get("type") == "error" for e in recording.events)
     response = recording.response
     return isinstance(response, dict) and isinstance(response.get("error"), dict)
+
+
+def _is_to_come(recording: Recording) -> bool:
+    """Return whether an answer says that its result is still being made."""
+    response = recording.response
+    if recording.is_stream or not isinstance(response, dict):
+        return False
+    return response.get("status") in {"queued", "in_progress", "starting", "processing"}
 
 
 def _json(body: bytes) -> Any:

@@ -50,6 +50,7 @@ TEXTS = (
     f"export AWS_SECRET_ACCESS_KEY={MARK}\nexport PATH=/bin",
     f"line\\nsk-ant-api03-{MARK}",
     f"{'word ' * 5_000}xoxb-123456789012-{MARK}",
+    f"https://api.telegram.org/bot1234567890:AA{MARK}0123456789abcdefghijklmnop/sendMessage",
     f"AIzaSy{MARK}0123456789abcdefghijkl",
     f"AKIA{'A' * 16} and secret_access_key: '{MARK}'",
     f"-----BEGIN OPENSSH PRIVATE KEY-----\\n{MARK}",

@@ -33,7 +33,7 @@ _SHAPES = {
         r"|npm_[A-Za-z0-9]{30,}|do[opr]_v1_[0-9a-f]{32,}|dckr_pat_[\w-]{16,}|dapi[0-9a-f]{32}"
         r"|SG\.[\w-]{16,}\.[\w-]{16,}|SK[0-9a-f]{32}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{16,}"
         r"|hvs\.[\w-]{20,}|discord(?:app)?\.com\\?/api\\?/webhooks\\?/\d+\\?/[\w-]{20,}"
-        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}|\d{8,10}:AA[\w-]{30,}"
+        r"|AGE-SECRET-KEY-1[A-Z0-9]{20,}|(?:bot)?\d{8,10}:AA[\w-]{30,}"
     ),
     "google_key": r"AIza[\w-]{20,}|GOCSPX-[\w-]{16,}|ya29\.[\w-]{16,}",
     "aws_key": r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}|ABSK[A-Za-z0-9+/=]{40,}",

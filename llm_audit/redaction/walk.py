@@ -251,7 +251,8 @@ def _read(text: str) -> tuple[Any, str]:
             raise
     cut = _CUT.search(text)
     end = cut.start() if cut else len(text)
-    return from_json(text[:end], allow_partial="trailing-strings"), text[end:]
+    whole = text[:end].encode("utf-8", "replace")  # halves of a character are none to it
+    return from_json(whole, allow_partial="trailing-strings"), text[end:]
 
 
 def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

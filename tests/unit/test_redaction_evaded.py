@@ -305,4 +305,7 @@ def test_json_that_was_cut_hides_nothing() -> None:
     for end in range(whole.index(PASSWORD) + len(PASSWORD), whole.index("padding") + 20):
         assert PASSWORD not in stored(whole[:end]), end
         assert PASSWORD not in stored(f"{whole[:end]}… ({len(whole)} characters)"), end
+    no_text = b'{"\xff": ' + json.dumps(body).encode()
+    assert PASSWORD not in stored(no_text)
+    assert "[redacted:" in stored(no_text)
     assert "and more" in stored(f'{{"password": "{PASSWORD}"}} and more')

@@ -101,9 +101,18 @@ def compare(calls: Iterable[tuple[Recording, bool]], spool: Path) -> list[Judged
                 uninstrument()
                 forget_clients()
         by_tag = tagged(records)
+    fetched = _fetched(ways)
     return [
-        _judged(way, plain[n], captured[n], by_tag.get(str(n), [])) for n, way in enumerate(ways)
+        _judged(way, plain[n], captured[n], by_tag.get(str(n), []), fetched)
+        for n, way in enumerate(ways)
     ]
+
+
+def _fetched(ways: Sequence[Way]) -> dict[str, Recording]:
+    """Return what was fetched of answers that were still being made, by their id."""
+    results = [way.recording for way in ways if way.recording.method == "GET"]
+    done = [one for one in results if one.response and not _is_to_come(one)]
+    return {one.response["id"]: one for one in done}
 
 
 def tagged(records: Iterable[RecordedCall]) -> dict[str, list[RecordedCall]]:
@@ -125,13 +134,22 @@ def _send(server: ReplayServer, run: Run, way: Way, tag: str = "") -> Sent:
     return Sent(result, server.url, server.received)
 
 
-def _judged(way: Way, plain: Sent, captured: Sent, records: list[RecordedCall]) -> Judged:
+def _judged(
+    way: Way,
+    plain: Sent,
+    captured: Sent,
+    records: list[RecordedCall],
+    fetched: dict[str, Recording],
+) -> Judged:
     recording = way.recording
     differences: list[str] = []
     if not captured.received:
         differences.append("it was not sent")
     elif is_call(recording) and len(records) == 1:
-        differences += _of_the_record(recording, captured, records[0])
+        answer = recording
+        if _is_to_come(recording):
+            answer = fetched.get(recording.response["id"], recording)
+        differences += _of_the_record(answer, captured, records[0])
     elif len(records) != is_call(recording):
         differences.append(f"{len(records)} records")
     return Judged(way, differences, _changed(plain, captured), REASONS.get(recording.id))

@@ -242,8 +242,11 @@ async def _(server: ReplayServer) -> None:
     begun = asyncio.Event()
 
     async def ask() -> None:
-        async for _ in await async_gpt(server.url).chat.completions.create(**b.ASK, stream=True):
-            begun.set()
+        async for chunk in await async_gpt(server.url).chat.completions.create(
+            **b.ASK, stream=True
+        ):
+            if chunk.choices[0].delta.content:  # the first piece says only who speaks
+                begun.set()
 
     asked = asyncio.ensure_future(ask())
     await begun.wait()

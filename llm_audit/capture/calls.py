@@ -83,13 +83,13 @@ def begin(request: Request) -> Attempt | ByHand | None:
     call = _going_on(request)
     if call is None:
         if hand := recorded_by_hand(lambda: model_in(request.asked, request.body)):
-            Captured.by_hand += 1
+            Captured.counts.by_hand += 1
             note_captured(hand.model)
             current_context()  # by that a framework around it learns that the call is recorded
             return hand
         call = CapturedCall(request)
         last_begun.set(call)
-        Captured.calls += 1
+        Captured.counts.calls += 1
         open_call = open_calls().get(call.call_id)
         note_captured(open_call.model if open_call is not None else None)
     return Attempt(call)
@@ -145,7 +145,7 @@ class CapturedCall:
         self.call_id = _record_start(request)
         call = open_calls().get(self.call_id)
         if call is None:
-            Captured.faults += 1
+            Captured.counts.faults += 1
         self.began_ns = clock.monotonic_ns() if call is None else call.started_ns
         self._attempts: list[dict[str, Any]] = []
         self._request: Request | None = request  # as long as it may fail

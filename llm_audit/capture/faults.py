@@ -20,7 +20,7 @@ def note_fault(fault: BaseException) -> None:
     """
     let_go()
     let_through(fault)
-    Captured.faults += 1
+    Captured.counts.faults += 1
     log_once(
         f"A call could not be captured as it should ({type(fault).__name__}); it went through. "
         "llm_audit.stats() counts such faults.",

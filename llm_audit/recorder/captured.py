@@ -6,6 +6,7 @@ It is said by `stats()` and by the process's document in MongoDB.
 import sys
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from llm_audit.runtime.forks import begin_anew
@@ -22,24 +23,35 @@ _PACKAGES = {
 }
 
 
+@dataclass(slots=True)
+class Counts:
+    """What was captured while one recorder recorded.
+
+    Attributes:
+        calls: How many were recorded.
+        by_hand: How many were not, because the app records them itself.
+        faults: How often capture failed: these calls went through, and something of them is lost.
+    """
+
+    calls: int = 0
+    by_hand: int = 0
+    faults: int = 0
+
+
 @kept
 class Captured:
     """The one place where it is counted.
 
     Attributes:
         clients: Names of the clients whose calls are recorded; what `instrument` was given.
-        calls: How many were recorded.
-        by_hand: How many were not, because the app records them itself.
-        faults: How often capture failed: these calls went through, and something of them is lost.
+        counts: What was captured since the last recorder of this process was stopped.
         span_processors: How many record the spans of calls.
         dropped: Ends streams that nobody holds any more. The garbage collector drops them, in any
             thread and whatever that holds, so they are only put down here.
     """
 
     clients: tuple[str, ...] = ()
-    calls = 0
-    by_hand = 0
-    faults = 0
+    counts = Counts()
     span_processors = 0
     dropped: ClassVar[deque[Callable[[], None]]] = deque()
 
@@ -54,20 +66,24 @@ def end_dropped() -> None:
         end()
 
 
-def captured_stats() -> dict[str, Any]:
-    """Return what was captured; nothing where nothing is to be."""
-    if not Captured.clients and not Captured.calls:
+def captured_stats(counts: Counts) -> dict[str, Any]:
+    """Return what was captured; nothing where nothing is to be.
+
+    Args:
+        counts: The recorder's, which are kept when it has stopped.
+    """
+    if not Captured.clients and not counts.calls:
         return {}
     return {
         "instrumented": list(Captured.clients),
-        "captured": Captured.calls,
-        "captured_by_hand": Captured.by_hand,
-        "capture_faults": Captured.faults,
+        "captured": counts.calls,
+        "captured_by_hand": counts.by_hand,
+        "capture_faults": counts.faults,
         "clients_loaded": [name for module, name in _PACKAGES.items() if module in sys.modules],
     }
 
 
 @begin_anew
 def _begin_anew() -> None:
-    Captured.calls = Captured.by_hand = Captured.faults = 0
+    Captured.counts = Counts()
     Captured.dropped.clear()  # the parent ends them

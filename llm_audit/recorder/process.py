@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from llm_audit.errors import say_held, saying_after
 from llm_audit.recorder import exits
+from llm_audit.recorder.captured import Captured, Counts
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls
 from llm_audit.recorder.recorder import Recorder
 from llm_audit.recorder.shipping.acknowledged import FlushResult
@@ -159,6 +160,7 @@ def stop(timeout_seconds: float | None = None) -> FlushResult:
         stopped = _all_running()
         _Home.recorder = None
         _Home.elsewhere.clear()
+        Captured.counts = Counts()  # the next one's
         thaw()
     if stopped:
         if timeout_seconds is None:

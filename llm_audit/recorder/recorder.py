@@ -40,7 +40,7 @@ from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.unread import TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal
-from llm_audit.recorder.captured import captured_stats
+from llm_audit.recorder.captured import Captured, captured_stats
 from llm_audit.recorder.content import ContentPolicy
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.listening import Listening
@@ -93,6 +93,7 @@ class Recorder:
         journaling = Journaling(settings, self.redaction, self.journal, self._hand_on)
         self.record, self.reads_ends_later = journaling.record, journaling.reads_ends_later
         self._content = ContentPolicy(settings, open_calls)
+        self._captured = Captured.counts
         self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)
         self.shipper.start()
         constants = {
@@ -327,7 +328,7 @@ class Recorder:
             "rejected": shipper.own.rejected.counted.entries(),
             "dropped": journal.losses.entries(),
             "done_without": noted(self.settings.database),
-            **captured_stats(),
+            **captured_stats(self._captured),
             **self._content.stats(),
             **({"context_faults": ContextFaults.count} if ContextFaults.count else {}),
         }

@@ -90,7 +90,7 @@ def test_an_open_call_stands_for_its_request(
 ) -> None:
     """For one that is answered, however often it is tried; what is asked then is another call."""
     made, provider = client
-    before = Captured.by_hand
+    before = Captured.counts.by_hand
 
     def ask(model: str = "gpt-5", **given: Any) -> Any:
         return made.chat.completions.create(model=model, messages=MESSAGES, **given)
@@ -121,7 +121,7 @@ def test_an_open_call_stands_for_its_request(
         ask()
         ask()
     assert count() == 9
-    assert Captured.by_hand - before == 3
+    assert Captured.counts.by_hand - before == 3
 
 
 def test_an_open_call_of_another_task_stands_for_nothing(

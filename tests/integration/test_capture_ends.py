@@ -21,6 +21,7 @@ from llm_audit.diagnosis.problems import _of_capture
 from llm_audit.recorder import process
 from llm_audit.recorder.captured import Captured
 
+COUNTS = ("captured", "captured_by_hand", "capture_faults")
 WORDS = {"role": "assistant", "content": "In Pa"}
 SCRIPT = """
 import os, sys, time, llm_audit
@@ -139,9 +140,18 @@ def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Call
 
 
 def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: Calls) -> None:
-    """And that there is none, where clients are loaded and the app records by hand."""
+    """And that there is none, where clients are loaded and the app records by hand.
+
+    What was captured before the last `shutdown()` is another recorder's, and said of that.
+    """
     recording()
-    Captured.calls = Captured.by_hand = 0
+    Captured.counts.calls, Captured.counts.by_hand, Captured.counts.faults = 1, 2, 3
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    llm_audit.shutdown(PATIENCE)
+    assert [llm_audit.stats()[name] for name in COUNTS] == [1, 2, 3]
+    assert [problem for problem in _of_capture(llm_audit.doctor()) if "failed 3 times" in problem]
+    calls.database["llm_audit_processes"].drop()
+    calls.drop()
     llm_audit.instrument()
     try:
         LLMLogger.complete(LLMLogger.start(model="m", messages=[]))

@@ -64,7 +64,7 @@ class Pieces(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 def capturing(llm_audit_records: RecordedCalls) -> Iterator[RecordedCalls]:
     """Capture, and give what was recorded."""
     llm_audit.instrument()
-    Captured.faults = 0
+    Captured.counts.faults = 0
     yield llm_audit_records
     llm_audit.uninstrument()
     calls.last_begun.set(None)
@@ -117,7 +117,7 @@ def test_a_fault_of_ours_is_counted_and_the_call_goes_through(
         response.close()
 
     assert (plain.json(), read) == (ANSWER, EVENT + DONE)
-    assert Captured.faults > 0
+    assert Captured.counts.faults > 0
     assert caplog.text.count("could not be captured") == 1
     assert all(call.status != "SUCCESS" or call.response_message for call in capturing)
 
@@ -150,7 +150,7 @@ def test_odd_requests_and_answers_pass(capturing: RecordedCalls) -> None:
 
                 response = client(reply).post(URL, content=body)
                 assert (response.content, response.status_code) == (answer, status)
-    assert Captured.faults == 0
+    assert Captured.counts.faults == 0
     assert {str(call.status) for call in capturing} <= {"SUCCESS", "ERROR", "INCOMPLETE", "TIMEOUT"}
 
 
@@ -314,7 +314,7 @@ def test_headers_of_aiohttp_are_read_once(capturing: RecordedCalls) -> None:
     ]
     assert asyncio.run(_served(given)) == ["Bearer x"] * len(given)
     assert [str(call.status) for call in capturing] == ["SUCCESS"] * len(given)
-    assert Captured.faults == 0
+    assert Captured.counts.faults == 0
 
 
 def test_who_ends_a_task_knows_better_why_a_stream_was_left(capturing: RecordedCalls) -> None:
@@ -374,7 +374,7 @@ def test_streams_are_collected_in_the_midst_of_recording(capturing: RecordedCall
         ("INCOMPLETE", "stream_dropped"),
         ("INCOMPLETE", "stream_closed"),
     }
-    assert Captured.faults == 0
+    assert Captured.counts.faults == 0
 
 
 def test_a_stream_that_is_collected_sets_no_context_variable(capturing: RecordedCalls) -> None:

@@ -3,9 +3,12 @@
 There the request is signed and sent, and the answer comes, as bytes; in `_make_api_call` around it
 they are the SDK's objects, which lack what this version of the SDK does not know. Attempts are seen
 below, where each is sent.
+
+aiobotocore's endpoint is made of it and answers later: what it asks is seen on aiohttp.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -28,7 +31,7 @@ _tries: ContextVar[list[dict[str, Any]] | None] = ContextVar("llm_audit_tries", 
 
 def _call(original: Method) -> Method:
     def make_request(*args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(args, kwargs)
+        attempt = None if _is_async(type(args[0])) else _begin(args, kwargs)
         if attempt is None:
             return original(*args, **kwargs)
         tries: list[dict[str, Any]] = []
@@ -45,10 +48,15 @@ def _call(original: Method) -> Method:
             sending.set(None)
             _tries.set(None)
         attempt.tried(tries)
-        _answered(attempt, answer[0], args[1] if len(args) > 1 else kwargs["operation_model"])
+        _answered(attempt, answer, args[1] if len(args) > 1 else kwargs["operation_model"])
         return answer
 
     return make_request
+
+
+@functools.lru_cache(maxsize=16)
+def _is_async(kind: type) -> bool:
+    return inspect.iscoroutinefunction(getattr(kind, "_send_request", None))
 
 
 def _send(original: Method) -> Method:
@@ -94,9 +102,9 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _answered(attempt: Attempt | ByHand, response: Any, operation: Any) -> None:
+def _answered(attempt: Attempt | ByHand, answer: Any, operation: Any) -> None:
     try:
-        _watch(attempt, response, operation)
+        _watch(attempt, answer[0], operation)
     except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
         note_fault(fault)
         attempt.unseen()

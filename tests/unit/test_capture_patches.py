@@ -4,16 +4,19 @@ import copy
 import importlib
 import importlib.util
 import inspect
+import json
 import pickle
 import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import botocore.endpoint
 import httpx2
 import pytest
 
@@ -352,3 +355,28 @@ def test_hooks_work_in_greenlets_and_in_forked_children(where: str, tmp_path: Pa
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+async def test_a_botocore_that_answers_later_is_let_through(
+    llm_audit_records: RecordedCalls,
+) -> None:
+    """As aiobotocore's, which is made of it: what it asks is seen where it is sent."""
+
+    class Later(botocore.endpoint.Endpoint):  # type: ignore[misc]
+        async def _send_request(self, *_: Any) -> tuple[str, str]:
+            return "response", "parsed"
+
+    class Odd(botocore.endpoint.Endpoint):  # type: ignore[misc]
+        def _send_request(self, *_: Any) -> str:
+            return ""
+
+    body = json.dumps({"messages": []})
+    url = "https://bedrock-runtime.eu-central-1.amazonaws.com/model/m/converse"
+    request = {"method": "POST", "url": url, "headers": {}, "body": body, "context": {}}
+    llm_audit.instrument()
+    endpoints = [kind(url, "bedrock", None, http_session=object()) for kind in (Later, Odd)]
+    operation = types.SimpleNamespace(name="Converse")
+    assert await endpoints[0].make_request(operation, request) == ("response", "parsed")
+    assert len(llm_audit_records) == 0
+    assert endpoints[1].make_request(operation, request) == ""
+    assert len(llm_audit_records) == 1

@@ -31,7 +31,7 @@ _tries: ContextVar[list[dict[str, Any]] | None] = ContextVar("llm_audit_tries", 
 
 def _call(original: Method) -> Method:
     def make_request(*args: Any, **kwargs: Any) -> Any:
-        attempt = None if _is_async(type(args[0])) else _begin(args, kwargs)
+        attempt = None if _is_async(args[0].__class__) else _begin(args, kwargs)
         if attempt is None:
             return original(*args, **kwargs)
         tries: list[dict[str, Any]] = []

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from llm_audit.capture.calls import CapturedCall
 
 KEPT_MAX_BYTES = 64 * 2**20  # of an answer that comes in pieces; one in one piece is in memory
+CHUNKS_MAX = 1_000_000  # each takes more than it holds
+_ERROR_MAX_BYTES = 2**20  # read of a failed attempt's body, far more than is told of it
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
 _STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
 _ERRORS = 400
@@ -102,7 +104,7 @@ class Attempt:
         try:
             if not self._first_ns:
                 self._first_ns = clock.monotonic_ns()
-            if self._size < KEPT_MAX_BYTES:
+            if self._size < KEPT_MAX_BYTES and chunk and len(self._chunks) < CHUNKS_MAX:
                 self._chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
             self._size += len(chunk)
         except BaseException as fault:  # noqa: BLE001  (whatever a transport takes for bytes)
@@ -199,8 +201,8 @@ class Attempt:
     def _plain(self) -> bytes:
         body, head = self._kept("")[0], self._head
         if self._is_decoded or head is None:
-            return body
-        return unpacked(body, head.headers.get("content-encoding")).body
+            return body[:_ERROR_MAX_BYTES]
+        return unpacked(body, head.headers.get("content-encoding"), _ERROR_MAX_BYTES).body
 
     def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
         if not _READABLE.search(kind):

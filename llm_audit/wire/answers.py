@@ -102,7 +102,9 @@ def _of_frames(asked: Asked, frames: Frames, notes: tuple[str, ...]) -> Answer:
         error = whole.error if whole else None
         complete = bool(whole and whole.complete)
         whole = Assembled(pieces or None, complete, complete, error)
-    if whole.complete and frames.rest:
+    if frames.is_cut:
+        notes = (*notes, f"response: cut after {len(events):,} pieces")
+    elif whole.complete and frames.rest:
         notes = (*notes, f"response: {frames.rest} pieces or bytes of the stream could not be read")
     response = whole.response
     if whole.error is not None and isinstance(response, dict) and not response.get("error"):

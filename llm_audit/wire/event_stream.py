@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from llm_audit.wire.api import Event
-from llm_audit.wire.frames import Frames, parsed
+from llm_audit.wire.frames import Frames, Room, parsed
 
 EXCEPTION = "exception"
 _PRELUDE, _CHECKSUM = 12, 4
@@ -34,13 +34,16 @@ def of_event_stream(body: bytes) -> Frames:
         body: As it came. Reading ends where a message is broken off, or a checksum is wrong.
     """
     events: list[Event] = []
-    at = 0
+    at, room = 0, Room()
     while at < len(body):
         message = _message(body, at)
         if message is None:
             break
-        headers, payload, at = message
+        headers, payload, end = message
+        if not room.takes(payload):
+            return Frames(events, len(body) - at, is_cut=True)
         events.append(_event(headers, payload))
+        at = end
     return Frames(events, len(body) - at)
 
 

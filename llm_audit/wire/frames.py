@@ -1,12 +1,13 @@
 """The pieces of a stream: Server-Sent Events, lines of JSON, a JSON array, AWS event stream.
 
 A stream may be broken off anywhere, in the middle of a character too: what came whole before is
-read. No bytes make this raise, and reading takes time in proportion to their number.
+read. No bytes make this raise, and reading takes time in proportion to their number, and memory up
+to a bound.
 """
 
 import codecs
 import json
-from collections.abc import Iterator
+import re
 from typing import Any, NamedTuple
 
 from llm_audit.encoding.bounds import MAX_VALUES
@@ -15,7 +16,11 @@ from llm_audit.wire.api import Event
 
 DONE = "[DONE]"
 _BOM = codecs.BOM_UTF8
-_BETWEEN = " \t\r\n,"  # the items of a JSON array
+LINES_MAX = 2 * MAX_VALUES
+VALUES_MAX = 4 * MAX_VALUES  # lists and objects in all pieces together
+_LINE = re.compile(rb"[^\r\n]+")
+_LINE_OR_BLANK = re.compile(rb"[^\r\n]+|(?>\r\n|\r|\n){2,}+")  # one such, however many blank ones
+_BETWEEN = re.compile(r"[ \t\r\n,]*")  # the items of a JSON array
 _DECODER = json.JSONDecoder()
 
 
@@ -25,10 +30,26 @@ class Frames(NamedTuple):
     Attributes:
         events: Those that came whole.
         rest: How many bytes at its end, or lines in it, are none.
+        is_cut: Whether there are more than are read.
     """
 
     events: list[Event]
     rest: int = 0
+    is_cut: bool = False
+
+
+class Room:
+    """For how much more of a stream there is room."""
+
+    def __init__(self) -> None:
+        self._lines = LINES_MAX
+        self._values = VALUES_MAX
+
+    def takes(self, line: bytes) -> bool:
+        """Tell whether there is room for another line, or message, and take that."""
+        self._lines -= 1
+        self._values -= line.count(b"{") + line.count(b"[")
+        return self._lines >= 0 and self._values >= 0
 
 
 def parsed(text: str | bytes) -> Any:
@@ -50,13 +71,13 @@ def parsed(text: str | bytes) -> Any:
     return json.loads(text, parse_int=whole_number)
 
 
-def holds_too_much(text: str | bytes) -> bool:
+def holds_too_much(text: str | bytes, most: int = MAX_VALUES) -> bool:
     """Tell whether JSON has more lists and objects than there is memory for."""
-    if len(text) <= MAX_VALUES:
+    if len(text) <= most:
         return False
     if isinstance(text, str):
-        return text.count("[") + text.count("{") > MAX_VALUES
-    return text.count(b"[") + text.count(b"{") > MAX_VALUES
+        return text.count("[") + text.count("{") > most
+    return text.count(b"[") + text.count(b"{") > most
 
 
 def whole_number(digits: str) -> int | str:
@@ -79,18 +100,23 @@ def of_sse(body: bytes) -> Frames:
     events: list[Event] = []
     rest, name = 0, ""
     data: list[bytes] = []
-    for line in (*body.removeprefix(_BOM).splitlines(), b""):
-        if not line:
+    room, is_cut = Room(), False
+    for found in _LINE_OR_BLANK.finditer(body.removeprefix(_BOM)):
+        line = found[0]
+        if line[0] in b"\r\n":
             rest += _dispatch(name, data, events)
             name, data = "", []
             continue
+        if not room.takes(line):
+            is_cut = True
+            break
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
             data.append(value)
         elif field == b"event":
             name = value.decode(errors="replace")
-    return Frames(events, rest)
+    return Frames(events, rest + _dispatch(name, data, events), is_cut)
 
 
 def _dispatch(name: str, data: list[bytes], events: list[Event]) -> int:
@@ -119,9 +145,20 @@ def _event(name: str, data: bytes) -> Event | None:
 
 def of_lines(body: bytes) -> Frames:
     """Return the events of a stream that has one JSON a line."""
-    lines = [line for line in body.removeprefix(_BOM).splitlines() if line and not line.isspace()]
-    each = [_event("", line) for line in lines]
-    return Frames([event for event in each if event], each.count(None))
+    events: list[Event] = []
+    rest, room = 0, Room()
+    for found in _LINE.finditer(body.removeprefix(_BOM)):
+        line = found[0]
+        if line.isspace():
+            continue
+        if not room.takes(line):
+            return Frames(events, rest, is_cut=True)
+        event = _event("", line)
+        if event:
+            events.append(event)
+        else:
+            rest += 1
+    return Frames(events, rest)
 
 
 def of_array(body: bytes) -> Frames:
@@ -130,30 +167,34 @@ def of_array(body: bytes) -> Frames:
     if not text.startswith("["):
         return Frames([], len(body))
     events: list[Event] = []
-    at = 1
-    while True:
-        at = _past(text, at)
-        if at >= len(text) or text[at] == "]":
-            return Frames(events)
+    if holds_too_much(text, VALUES_MAX):
+        return Frames(events, len(body), is_cut=True)
+    at = _past(text, 1)
+    while at < len(text) and text[at] != "]":
+        if len(events) == LINES_MAX:
+            return Frames(events, len(text) - at, is_cut=True)
         try:
-            item, at = _DECODER.raw_decode(text, at)
+            item, end = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             let_through(error)
             return Frames(events, len(text) - at)
         events.append(Event("", item))
+        at = _past(text, end)
+    return Frames(events)
 
 
 def _past(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _BETWEEN:
-        at += 1
-    return at
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at
 
 
 def is_lines(body: bytes) -> bool:
     """Tell whether a body is several JSON texts, each on a line of its own."""
-    lines: Iterator[bytes] = (line for line in body.splitlines() if line and not line.isspace())
-    first, second = next(lines, b""), next(lines, b"")
-    return first[:1] == b"{" and second[:1] == b"{" and _event("", first) is not None
+    lines = (found[0] for found in _LINE.finditer(body) if not found[0].isspace())
+    first = next(lines, b"")
+    if not first.startswith(b"{") or not next(lines, b"").startswith(b"{"):
+        return False
+    return _event("", first) is not None
 
 
 def is_sse(body: bytes) -> bool:

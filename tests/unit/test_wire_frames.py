@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,11 @@ import pytest
 from properties import given, st
 from wire_traffic import EXCEPTION, aws_message
 
-from llm_audit.wire import compressed
+from llm_audit.wire import compressed, frames
 from llm_audit.wire.api import Event
 from llm_audit.wire.compressed import unpacked
 from llm_audit.wire.event_stream import of_event_stream
-from llm_audit.wire.frames import DONE, Frames, of_array, of_lines, of_sse
+from llm_audit.wire.frames import DONE, Frames, is_lines, of_array, of_lines, of_sse
 
 DATA = st.dictionaries(st.text(max_size=3), st.text(max_size=8) | st.integers(), max_size=3)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=5).map(
@@ -192,4 +193,43 @@ def test_what_cannot_be_unpacked_is_as_it_came() -> None:
     """With a note: an unknown kind, bytes that are none of it, a module that is missing."""
     assert unpacked(b"abc", "lzma").body == b"abc"
     for name in ("lzma", "gzip", "br", "zstd"):
-        assert unpacked(b"abc", name).note is not None, name
+        assert unpacked(b"abcdefgh", name).note is not None, name
+
+
+def test_members_that_hold_nothing_take_no_time_in_each_other() -> None:
+    """Of very many empty members, or layers, so many are read, each without those after it."""
+    most, empty = compressed.MEMBERS_MAX, gzip.compress(b"")
+    for body, name, found in (
+        (empty * (most - 1) + gzip.compress(b"abc"), "gzip", (b"abc", None)),
+        (empty * (most + 1), "gzip", (b"", f"cut after {most:,} members")),
+        (b"abc", "gzip, " * 1000, (b"abc", "compressed 1000 times, which is not undone")),
+    ):
+        assert unpacked(body, name) == found, (body[:50], name[:10])
+    assert unpacked(gzip.compress(bytes(2**20)), "gzip", 10).body == bytes(10)
+
+
+def test_of_a_stream_only_so_much_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines, items and messages are read up to a limit; those that hold nothing take no memory."""
+    monkeypatch.setattr(frames, "LINES_MAX", 100)
+    monkeypatch.setattr(frames, "VALUES_MAX", 1_000)
+    for read, body, count, is_cut in (
+        (of_sse, b"\n" * 2**18, 0, False),
+        (of_sse, b":\n" * 2**17, 0, True),
+        (of_sse, b"data\n" * 2**17, 0, True),
+        (of_sse, b'data: {"a": 1}\n\n' + b"\r" * 2**18 + b"data:1\r\n\r\n", 2, False),
+        (of_sse, b'data: "' + b"x" * 2**18 + b'"', 1, False),
+        (of_lines, b"\r\n" * 2**17 + b"1", 1, False),
+        (of_lines, b"1\n" * 2**17, 100, True),
+        (of_lines, b"[{},{},{},{},{},{},{},{},{},{},{},{},{}]\n" * 90, 71, True),
+        (of_array, b"[" + b"1," * 2**17, 100, True),
+        (of_array, b"[" + b" " * 2**18 + b"1]", 1, False),
+        (of_array, b"[" + b"{}," * 2**16 + b"]", 0, True),
+        (of_event_stream, aws_message("a", 1) * 2**12, 100, True),
+    ):
+        tracemalloc.start()
+        found = read(body)
+        taken = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (len(found.events), found.is_cut) == (count, is_cut), (read, body[:20])
+        assert taken < 3 * len(body) + 2**17, (read, body[:20])
+    assert not is_lines(b"{\n" + b"\n" * 2**18)

@@ -156,7 +156,9 @@ def _may_come_from_c(error: BaseException, frame: FrameType) -> bool:
         return not isinstance(error, TimeoutError) or bool(_arguments_of(error))
     modules = tuple(_modules(package))
     # no module at all: made by C or Rust, as PyO3's "pyo3_runtime.PanicException" is
-    if package not in _with_c and (not modules or any(map(_is_of_c, modules))):
+    if package not in _with_c and (
+        not modules or any(map(_is_of_c, modules)) or _is_known_to_c(type(error))
+    ):
         _with_c.add(package)
     return package in _with_c
 
@@ -165,6 +167,15 @@ def _modules(package: str) -> Iterator[object]:
     for name, module in tuple(sys.modules.items()):
         if type(name) is str and name.partition(".")[0] == package:
             yield module
+
+
+def _is_known_to_c(kind: type[BaseException]) -> bool:
+    """Tell whether a class is named in a module of C's, as `brotli.error` is in `_brotli`."""
+    for module in filter(_is_of_c, (*sys.modules.values(),)):
+        names: dict[str, object] = object.__getattribute__(module, "__dict__")
+        if any(value is kind for value in (*names.values(),)):
+            return True
+    return False
 
 
 def _is_of_c(module: object) -> bool:

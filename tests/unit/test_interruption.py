@@ -1,10 +1,16 @@
 """What strikes from outside goes through every guard; what objects of the user's raise does not."""
 
 import asyncio
+import binascii
 import ctypes
+import json
 import signal
+import sqlite3
+import ssl
+import struct
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -13,8 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import brotli
 import pytest
-from pydantic import BaseModel, model_serializer
+import zstandard
+from bson import BSON
+from pydantic import BaseModel, TypeAdapter, model_serializer
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context
@@ -245,7 +254,23 @@ async def waits_in_vain() -> None:
         await asyncio.get_running_loop().create_future()
 
 
+def refused_by_c() -> Iterator[Callable[[], object]]:
+    """Give what functions of C's refuse, each with an exception of its own."""
+    yield partial(brotli.decompress, b"none")  # of `_brotli`, and named in brotli.py
+    yield partial(zstandard.ZstdDecompressor().decompress, b"none")
+    yield partial(zlib.decompress, b"none")
+    yield partial(ssl.create_default_context, cadata="none")
+    yield partial(ssl.create_default_context().load_cert_chain, "/nowhere/at/all")
+    yield partial(struct.unpack, ">I", b"none at all")
+    yield partial(binascii.unhexlify, b"none")
+    yield partial(json.loads, "none")
+    yield partial(sqlite3.connect, "/nowhere/at/all")
+    yield partial(BSON(b"none").decode)
+    yield partial(TypeAdapter(int).validate_python, "none")
+
+
 FAULTS: list[Callable[[], object]] = [
+    *refused_by_c(),
     partial(raises, JobTimeoutException("of its own")),
     partial(raises, TimeoutError()),
     partial(raises, OSError(5, "no")),

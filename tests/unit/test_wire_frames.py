@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import brotli
 import pytest
+import zstandard
 from properties import given, st
 from wire_traffic import EXCEPTION, aws_message
 
@@ -156,6 +158,9 @@ def test_compressed_bodies() -> None:
         (zlib.compress(text), "deflate"),
         (raw.compress(text) + raw.flush(), "deflate"),
         (zlib.compress(gzip.compress(text)), "gzip, deflate"),
+        (brotli.compress(text), "br"),
+        (zstandard.compress(text), "zstd"),
+        (zstandard.compress(text[:9]) + zstandard.compress(text[9:]), "zstd"),
         (text, "identity"),
         (text, ""),
         (text, None),

@@ -4,10 +4,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from llm_audit.cli.drawing import terminal
 from llm_audit.cli.exits import NAME, NotFoundError
+from llm_audit.display import figures
+from llm_audit.queries.steps import Document
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
@@ -17,8 +18,6 @@ if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from llm_audit.queries.steps import Steps
 
     Documents = Collection[dict[str, Any]]
-
-Call: TypeAlias = dict[str, Any]  # a document as it was read
 
 NEAR = 5
 _NEAR_MS = 1_000  # for what no index serves
@@ -56,7 +55,7 @@ def collection_of_calls() -> "Iterator[Documents]":
         yield calls.collection
 
 
-def find_call(given: str) -> "Steps[Call]":
+def find_call(given: str) -> "Steps[Document]":
     """Return the call with an id, or whose id alone begins so.
 
     Raises:
@@ -94,7 +93,7 @@ def not_found(kind: str, field: str, given: str) -> "Steps[NotFoundError]":
     return NotFoundError(f"There is no {kind} {given!r:.80} in {where}.{found}")
 
 
-def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> "Steps[list[Call]]":
+def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> "Steps[list[Document]]":
     """Return some of the calls that match, with some of their fields."""
     from llm_audit.queries.steps import rows
 
@@ -102,7 +101,9 @@ def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> "Steps[l
     return (yield from rows([*stages, {"$project": shown}] if shown else stages, dict))
 
 
-def _is_something_else(call: Call, other: str, kind: str, field: str, given: str) -> NotFoundError:
+def _is_something_else(
+    call: Document, other: str, kind: str, field: str, given: str
+) -> NotFoundError:
     """Return the error for an id of another kind, with the command that takes it."""
     name, command = _KINDS[other]
     wanted = given
@@ -113,13 +114,13 @@ def _is_something_else(call: Call, other: str, kind: str, field: str, given: str
 
 def _in_shell(command: str, call_id: str) -> str:
     """Return a command line that can be pasted, whatever was recorded as an id."""
-    quoted = shlex.quote(terminal.cell(call_id))
+    quoted = shlex.quote(figures.cell(call_id))
     if not call_id.startswith("-"):
         return f"{NAME} {command} {quoted}"
     return f"{NAME} {command}={quoted}" if "--" in command else f"{NAME} {command} -- {quoted}"
 
 
-def _near(field: str, given: str) -> "Steps[list[Call]]":
+def _near(field: str, given: str) -> "Steps[list[Document]]":
     from llm_audit.queries.steps import Each
 
     lengths = (length for length in _FIRST_CHARACTERS if length <= len(given))
@@ -127,7 +128,7 @@ def _near(field: str, given: str) -> "Steps[list[Call]]":
     if len(given) >= _LAST_CHARACTERS:
         tries.append({field: {"$regex": f"{re.escape(given[-_LAST_CHARACTERS:])}$"}})
     distinct: list[dict[str, Any]] = [{"$group": {"_id": f"${field}"}}, {"$limit": NEAR}]
-    found: list[Call] = []
+    found: list[Document] = []
     for condition in tries:
         yield Each([{"$match": condition}, *distinct], found.append, patience_ms=_NEAR_MS)
         if found:
@@ -139,6 +140,6 @@ def _begins(field: str, text: str) -> dict[str, Any]:
     return {field: {"$gte": text, "$lt": f"{text}\U0010ffff"}}
 
 
-def _named(found: list[Call]) -> str:
+def _named(found: list[Document]) -> str:
     names = ", ".join(str(one["_id"]) for one in found)
     return names if len(found) < NEAR else f"{names} ..."

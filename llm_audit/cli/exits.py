@@ -10,7 +10,7 @@
 
 import sys
 
-from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 from llm_audit.errors import LLMAuditError
 
 FAILED = 1
@@ -26,6 +26,6 @@ class NotFoundError(LLMAuditError, LookupError):
 
 def say(message: object) -> None:
     """Say on stderr, in one line, what is wrong or what was done; the one way to do so."""
-    line = terminal.cell(message)
-    if line != terminal.UNKNOWN:
+    line = figures.cell(message)
+    if line != figures.UNKNOWN:
         print(f"{NAME}: {line}", file=sys.stderr)

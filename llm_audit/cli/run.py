@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from llm_audit.cli.app import app
-from llm_audit.cli.drawing import terminal
 from llm_audit.cli.exits import FAILED, NAME, NO_SERVER, SIGNALLED, WRONG, say
+from llm_audit.display import figures
 from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
 
 
@@ -92,7 +92,7 @@ def _ending_of(error: Exception) -> tuple[str, int]:
             ending = f"{wrong!r} in an argument or a setting is no UTF-8.", WRONG
         case _:
             told = "".join(traceback.format_exception(error))
-            print(terminal.safe(told), end="", file=sys.stderr)
+            print(figures.safe(told), end="", file=sys.stderr)
             name = type(error).__name__
             mend = "Please report it, with what stands above."
             ending = f"{name}: this is a mistake in llm-audit. {mend}", FAILED
@@ -126,7 +126,7 @@ class _SafeFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return terminal.safe(super().format(record))
+        return figures.safe(super().format(record))
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

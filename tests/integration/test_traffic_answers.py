@@ -20,8 +20,8 @@ from waiting import PATIENCE
 
 import llm_audit
 from llm_audit import LLMLogger, audit_context, embedded, pipelines
-from llm_audit.cli.files.fine_tuning import fine_tuning_example
-from llm_audit.cli.files.openai_messages import NoExampleError
+from llm_audit.exports.fine_tuning import fine_tuning_example
+from llm_audit.exports.openai_messages import NoExampleError
 from llm_audit.providers.blocks import CALL, RESPONSE, TEXT
 from llm_audit.providers.messages import Part, read_answers, read_messages, read_request
 from llm_audit.queries.conversation import build_conversation

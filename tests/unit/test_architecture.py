@@ -31,6 +31,8 @@ LAYERS = [
     {"capture"},
     {"configuring", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
     {"database", "queries"},
+    {"display"},
+    {"exports"},
     {"__init__"},  # the public names
     {"celery_hooks", "cli", "demo", "embedded", "testing", "web"},
 ]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("typer")
 
-from llm_audit.cli.drawing.hidden import escaped, hidden_in, visible
-from llm_audit.cli.drawing.json_lines import json_line
-from llm_audit.cli.files.csv_lines import as_recorded, no_formula
+from llm_audit.display.hidden import escaped, hidden_in, visible
+from llm_audit.display.json_lines import json_line
+from llm_audit.exports.csv_lines import as_recorded, no_formula
 
 HIDDEN_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"}
 # What Unicode calls default ignorable besides, and blanks that are no spaces.

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from llm_audit.cli.commands import session as session_command
 from llm_audit.cli.commands.show import print_call
-from llm_audit.cli.drawing.rest import left_over
 from llm_audit.cli.drawing.trace_table import trace_table
+from llm_audit.display.left_over import left_over
 from llm_audit.providers.messages import Part, read_messages, read_request
 from llm_audit.queries.conversation import build_conversation
 from llm_audit.queries.pairing import Paired, pair

@@ -10,7 +10,7 @@ from recorded_traffic import TRAFFIC, recorded_calls, split
 from rich.console import Console
 
 from llm_audit.cli.commands.show import print_call
-from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 from llm_audit.given.outcomes import response_fields
 
 ROUNDED = {  # for people; `--raw` and `--json` have them exact
@@ -41,7 +41,7 @@ def leaves_of(value: Any) -> Iterator[Any]:
 def is_in(leaf: Any, shown: str) -> bool:
     """Tell whether a value was printed, as it is, as JSON has it, or as what its JSON means."""
     spellings = [str(leaf), json.dumps(leaf, ensure_ascii=False, default=str)]
-    spellings += [terminal.safe(str(leaf)), terminal.cell(leaf)]
+    spellings += [figures.safe(str(leaf)), figures.cell(leaf)]
     if any("".join(one.split()).strip('"') in shown for one in spellings):
         return True
     if not isinstance(leaf, str):

@@ -8,8 +8,8 @@ import bson
 from anything import places
 from whole_documents import ANTHROPIC, OPENAI
 
-from llm_audit.cli.files.fine_tuning import fine_tuning_example
-from llm_audit.cli.files.openai_messages import NoExampleError
+from llm_audit.exports.fine_tuning import fine_tuning_example
+from llm_audit.exports.openai_messages import NoExampleError
 from llm_audit.providers.messages import read_answers, read_request
 
 # Code is a text that has no hash, so it can be in no set.

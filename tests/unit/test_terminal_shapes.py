@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("typer")
 
-from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import json_line
 from llm_audit.cli.times import parse_time
+from llm_audit.display import figures
+from llm_audit.display.json_lines import json_line
 from llm_audit.errors import UsageError
 
 
@@ -19,7 +19,7 @@ from llm_audit.errors import UsageError
 )
 def test_money(usd: float | None, shown: str) -> None:
     """An amount has as many digits as it takes to see one."""
-    assert terminal.money(usd) == shown
+    assert figures.money(usd) == shown
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_money(usd: float | None, shown: str) -> None:
 )
 def test_durations(milliseconds: float | None, shown: str) -> None:
     """A duration is in the unit that fits, also where rounding makes it the next one."""
-    assert terminal.duration(milliseconds) == shown
+    assert figures.duration(milliseconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,24 +46,24 @@ def test_durations(milliseconds: float | None, shown: str) -> None:
 )
 def test_sizes(count: int, shown: str) -> None:
     """Bytes are in the unit that fits."""
-    assert terminal.size(count) == shown
+    assert figures.size(count) == shown
 
 
 def test_recorded_text_cannot_steer_the_terminal() -> None:
     """Control characters are made visible, line breaks and tabs are kept."""
-    assert terminal.safe("a\x1b[2Jb\x07\x9b\r\n\tc") == "a<U+001B>[2Jb<U+0007><U+009B>\n\tc"
-    assert terminal.safe("a\u202eb\u2066c\u200e") == "a<U+202E>b<U+2066>c<U+200E>"
-    assert terminal.cell(" one\n two\x1b ") == "one two<U+001B>"
-    assert terminal.cell("") == terminal.cell(None) == "-"
+    assert figures.safe("a\x1b[2Jb\x07\x9b\r\n\tc") == "a<U+001B>[2Jb<U+0007><U+009B>\n\tc"
+    assert figures.safe("a\u202eb\u2066c\u200e") == "a<U+202E>b<U+2066>c<U+200E>"
+    assert figures.cell(" one\n two\x1b ") == "one two<U+001B>"
+    assert figures.cell("") == figures.cell(None) == "-"
 
 
 def test_moments_are_short() -> None:
     """Today is shown to the second, this year without the year, else the date."""
     now = datetime.now(UTC).astimezone()
 
-    assert terminal.moment(now) == f"{now:%H:%M:%S}"
-    assert terminal.moment(datetime(2001, 2, 3, 12, tzinfo=UTC)) == "2001-02-03"
-    assert terminal.moment(None) == "-"
+    assert figures.moment(now) == f"{now:%H:%M:%S}"
+    assert figures.moment(datetime(2001, 2, 3, 12, tzinfo=UTC)) == "2001-02-03"
+    assert figures.moment(None) == "-"
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from llm_audit.cli.commands.watching import Watch, news_forever
 from llm_audit.cli.connection import find_call, not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.display import figures
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.queries.pipelines import Pipeline
@@ -74,8 +75,8 @@ def task(
         print_json_rows(found)
         return
     console = terminal.console()
-    name = terminal.cell(found[0].task and found[0].task.name)
-    console.print(terminal.heading(name, terminal.cell(task_id)))
+    name = figures.cell(found[0].task and found[0].task.name)
+    console.print(terminal.heading(name, figures.cell(task_id)))
     table = CallTable(console, [call.id for call in found])
     table.print([], header=True)
     attempt: object = None
@@ -89,7 +90,7 @@ def task(
 
 def print_next_page(console: Console, call_id: str) -> None:
     """Say how to go on after the last call of a page."""
-    after = shlex.quote(terminal.cell(call_id))
+    after = shlex.quote(figures.cell(call_id))
     console.print(f"The next ones: --after {after}", style="dim", soft_wrap=True)
 
 
@@ -137,7 +138,7 @@ def _list(
         return
     console = terminal.console()
     if not found:
-        console.print(f"No calls ({terminal.cell(described(filters))}).", style="dim")
+        console.print(f"No calls ({figures.cell(described(filters))}).", style="dim")
         return
     CallTable(console, [call.id for call in found]).print(found, header=True)
     if len(found) == limit:
@@ -165,6 +166,6 @@ def _watch(
 
 def _attempt(ran: TaskFields) -> Text:
     attempt = "attempt" if ran.retries is None else f"attempt {ran.retries + 1}"
-    worker = f"{terminal.cell(ran.worker)}, pid {terminal.cell(ran.pid)}"
+    worker = f"{figures.cell(ran.worker)}, pid {figures.cell(ran.pid)}"
     redelivered = ", redelivered" if ran.redelivered else ""
     return Text.assemble(attempt, (f"  {worker}{redelivered}", "dim"))

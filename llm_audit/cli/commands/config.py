@@ -7,8 +7,9 @@ import typer
 from rich.text import Text
 
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import without_secrets
 from llm_audit.settings.reading import read
@@ -27,7 +28,7 @@ def config(context: typer.Context, *, as_json: AsJson = False) -> None:
     table.columns[1].overflow = "fold"
     for row in rows:
         style = "dim" if row["source"] == "default" else ""
-        value = "" if row["value"] is None else terminal.safe(row["value"])
+        value = "" if row["value"] is None else figures.safe(row["value"])
         table.add_row(Text(row["setting"], style), Text(value, style), Text(row["source"], style))
     terminal.console().print(table)
 

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from llm_audit.cli.commands.spool import print_journals
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 
 if TYPE_CHECKING:
     from llm_audit.diagnosis.results import Diagnosis, ProcessReport
@@ -64,14 +65,14 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
                 _print_wrapped(console, Text("    "), process.summary, "dim")
     left_out = sum(sum(process.content_left_out.values()) for process in diagnosis.processes)
     if left_out:
-        calls = terminal.counted(left_out, "call")
+        calls = figures.counted(left_out, "call")
         console.print(f"Without their content, as the settings of these processes say: {calls}.")
     if diagnosis.journals:
         print_journals(console, diagnosis.journals)
     if diagnosis.cleaned:
         console.print(f"Removed from GridFS what no call referred to: {len(diagnosis.cleaned)}.")
     if diagnosis.unchecked_media:
-        media = terminal.counted(diagnosis.unchecked_media, "content")
+        media = figures.counted(diagnosis.unchecked_media, "content")
         console.print(f"Not compared with their sha256: {media} in GridFS; --all-media.")
     if not diagnosis.problems:
         console.print("All is well.", style="bold green")
@@ -86,7 +87,7 @@ def _print_wrapped(console: Console, sign: Text, sentence: str, style: str = "")
     indent = " " * sign.cell_len
     width = max(console.width - sign.cell_len, 1)
     lines = textwrap.wrap(
-        terminal.cell(sentence), width, break_long_words=False, break_on_hyphens=False
+        figures.cell(sentence), width, break_long_words=False, break_on_hyphens=False
     )
     text = Text.assemble(sign, (f"\n{indent}".join(lines), style))
     console.print(text, soft_wrap=True)
@@ -94,9 +95,9 @@ def _print_wrapped(console: Console, sign: Text, sentence: str, style: str = "")
 
 def _process(process: "ProcessReport") -> Text:
     word, style = ARRIVED[process.everything_arrived]
-    where = f"pid {process.pid} on {terminal.cell(process.host)}"
-    state = terminal.cell(process.state)
+    where = f"pid {process.pid} on {figures.cell(process.host)}"
+    state = figures.cell(process.state)
     return Text.assemble(
-        f"  {where:<28} {state:<10} {terminal.number(process.recorded):>9} recorded, ",
+        f"  {where:<28} {state:<10} {figures.number(process.recorded):>9} recorded, ",
         (word, style),
     )

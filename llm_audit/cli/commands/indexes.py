@@ -12,9 +12,10 @@ from rich.text import Text
 
 from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.exits import FAILED, NotFoundError
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _print_reports(
             console.print(terminal.heading(f"{database}.{collection}", remark))
             continue
         since = [row.uses_since for row in rows if row.uses_since]
-        counted = f", uses since {terminal.moment(min(since))}" if since else ""
-        size = terminal.size(sum(row.size_bytes or 0 for row in rows))
+        counted = f", uses since {figures.moment(min(since))}" if since else ""
+        size = figures.size(sum(row.size_bytes or 0 for row in rows))
         console.print(terminal.heading(f"{database}.{collection}", f"{size}{counted}"))
         _print_table(console, rows, apart=bool(since) and max(since) - min(since) > AT_ONCE)
     if any(row.uses is None and row.state != "missing" for row in reports):
@@ -107,9 +108,9 @@ def _print_table(console: Console, rows: "Sequence[IndexReport]", *, apart: bool
         table.add_row(
             terminal.words(row.name),
             Text(state, STATE_STYLES.get(state, terminal.FAILURE)),
-            terminal.UNKNOWN if row.size_bytes is None else terminal.size(row.size_bytes),
-            terminal.number(row.uses),
-            *map(terminal.moment, since),
+            figures.UNKNOWN if row.size_bytes is None else figures.size(row.size_bytes),
+            figures.number(row.uses),
+            *map(figures.moment, since),
             terminal.words(row.purpose or keys),
         )
     console.print(table)

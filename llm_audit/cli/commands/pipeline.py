@@ -10,8 +10,9 @@ from rich.text import Text
 
 from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.options import described, filtered
+from llm_audit.display import figures
 from llm_audit.errors import UsageError
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
@@ -116,7 +117,7 @@ def _explain(
         return
     console = terminal.console()
     console.print(terminal.heading(title, described(filters) if filters else ""))
-    returned = terminal.counted(explanation.returned, "row")
+    returned = figures.counted(explanation.returned, "row")
     found_by = [Text(f"index {index}", "green") for index in explanation.indexes]
     if explanation.reads_all:
         found_by.append(Text("no index: every call is read", terminal.FAILURE))
@@ -140,7 +141,7 @@ def _stages(
     needed = [each.name for each in own if each.default is inspect.Parameter.empty]
     if not len(needed) <= len(arguments) or (len(arguments) > len(own) and not takes_all):
         takes = ", ".join(each.name for each in own) or "no arguments"
-        given = terminal.counted(len(arguments), "argument")
+        given = figures.counted(len(arguments), "argument")
         raise UsageError(f"{name} takes {takes}, not {given}.")
     takes_filters = any(e.kind is inspect.Parameter.VAR_KEYWORD for e in parameters.values())
     if filters and not takes_filters:

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import Progress
 
-from llm_audit.cli.connection import Call, collection_of_calls
+from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.exits import say
 from llm_audit.cli.options import AsJson, described, filtered
+from llm_audit.display import figures
 from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.steps import Document
 from llm_audit.settings import configure
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class _Done:
     by_model: dict[tuple[str, str], _Sum] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
 
-    def note(self, call: Call, cost: "Cost", before: float | None) -> None:
+    def note(self, call: Document, cost: "Cost", before: float | None) -> None:
         """Count a call whose cost changes, by its model."""
         names = (str(call.get("provider")), str(call.get("model")))
         if names not in self.by_model and len(self.by_model) >= _MODELS_MAX:
@@ -139,7 +141,7 @@ def reprice(
 
 def _batches(
     collection: "Documents", wanted: dict[str, Any], after: str | None
-) -> Iterator[list[Call]]:
+) -> Iterator[list[Document]]:
     """Yield the calls in the order of their ids, some at a time, each read with a query of its own.
 
     One cursor for all of them would time out, and see calls twice that grow while it runs.
@@ -157,7 +159,7 @@ def _batches(
         after = batch[-1]["_id"]
 
 
-def _price(collection: "Documents", batch: list[Call], done: _Done, *, apply: bool) -> None:
+def _price(collection: "Documents", batch: list[Document], done: _Done, *, apply: bool) -> None:
     from pymongo import UpdateOne
 
     from llm_audit.queries.repricing import (
@@ -211,13 +213,13 @@ def _show(done: _Done, filters: CallFilters) -> None:
     for row in rows:
         sign = "+" if row["change"] > 0 else "-" if row["change"] < 0 else ""
         table.add_row(
-            terminal.safe(row["provider"]),
-            terminal.safe(row["model"]),
-            terminal.number(row["calls"]),
-            terminal.number(row["without_cost_before"]) if row["without_cost_before"] else "",
-            terminal.money(row["before"]),
-            terminal.money(row["after"]),
-            f"{sign}{terminal.money(abs(row['change']))}",
+            figures.safe(row["provider"]),
+            figures.safe(row["model"]),
+            figures.number(row["calls"]),
+            figures.number(row["without_cost_before"]) if row["without_cost_before"] else "",
+            figures.money(row["before"]),
+            figures.money(row["after"]),
+            f"{sign}{figures.money(abs(row['change']))}",
         )
     console.print(terminal.fitted(table, console))
 
@@ -226,10 +228,10 @@ def _report(done: _Done, *, apply: bool) -> None:
     changed = done.calls["changed"] - done.calls["ended anew meanwhile"]
     verb = "were changed" if apply else "would change"
     say(
-        f"{terminal.counted(changed, 'call')} {verb}; {done.calls['as before']:,} cost what they "
+        f"{figures.counted(changed, 'call')} {verb}; {done.calls['as before']:,} cost what they "
         f"did, {done.calls['no price']:,} have no price now and stay as they are."
     )
     if missed := done.calls["ended anew meanwhile"]:
-        say(f"{terminal.counted(missed, 'call')} ended anew meanwhile, and keep what that says.")
+        say(f"{figures.counted(missed, 'call')} ended anew meanwhile, and keep what that says.")
     if not apply and changed:
         say("Nothing was written: --apply writes it.")

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cost
 from llm_audit.cli.options import AsJson, filtered
+from llm_audit.display import figures
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.results import RetrySpend
 
@@ -58,12 +59,12 @@ def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
 def _add(table: Table, name: RenderableType, row: RetrySpend, whole: float | None) -> None:
     table.add_row(
         name,
-        terminal.number(row.tasks),
-        terminal.number(row.attempts),
-        terminal.number(row.calls),
-        terminal.number(row.total_tokens),
+        figures.number(row.tasks),
+        figures.number(row.attempts),
+        figures.number(row.calls),
+        figures.number(row.total_tokens),
         cost_of(row, row.calls),
-        terminal.share(_share(row, whole)),
+        figures.share(_share(row, whole)),
         without_cost(row, row.calls),
     )
 
@@ -73,12 +74,12 @@ def _conclusion(total: RetrySpend, whole: float | None) -> Text:
     return Text.assemble(
         (
             f"{again} paid again"
-            if again != terminal.UNKNOWN
+            if again != figures.UNKNOWN
             else "Nobody knows what was paid again",
             terminal.FAILURE if share else "green",
         ),
-        f" in {terminal.counted(total.attempts, 'later attempt')}",
-        "" if share is None else f": {terminal.share(share)} of what these tasks cost.",
+        f" in {figures.counted(total.attempts, 'later attempt')}",
+        "" if share is None else f": {figures.share(share)} of what these tasks cost.",
     )
 
 

@@ -12,6 +12,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import WEEK, LimitOfRows, print_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.times import Timezone, chosen_timezone
+from llm_audit.display import figures
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.results import ScoreSummary
 
@@ -45,14 +46,14 @@ def scores(
 
     def cells(row: ScoreSummary) -> Iterator[RenderableType]:
         yield group_cell(by, row.group)
-        yield terminal.number(row.scores)
-        yield terminal.share(row.yes / (row.yes + row.no) if row.yes + row.no else None)
+        yield figures.number(row.scores)
+        yield figures.share(row.yes / (row.yes + row.no) if row.yes + row.no else None)
         for number in (row.mean, row.least, row.most):
-            yield terminal.UNKNOWN if number is None else f"{number:.4g}"
+            yield figures.UNKNOWN if number is None else f"{number:.4g}"
         yield terminal.words(", ".join(f"{each.label} {each.count:,}" for each in row.labels))
 
     print_rows(
-        f"Scores: {terminal.cell(name)}",
+        f"Scores: {figures.cell(name)}",
         table,
         rows,
         filters,

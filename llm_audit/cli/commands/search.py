@@ -9,17 +9,20 @@ from rich.text import Text
 
 from llm_audit.call import SAID
 from llm_audit.cli.commands.calls import print_next_page, with_whole_parents
-from llm_audit.cli.connection import Call, find_call, repository
+from llm_audit.cli.connection import find_call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
-from llm_audit.cli.drawing.json_lines import json_row, print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.parts import role_style
-from llm_audit.cli.drawing.passages import Passage, find_passages
 from llm_audit.cli.drawing.rows import WEEK
 from llm_audit.cli.exits import say
 from llm_audit.cli.options import AsJson, Limit, described, filtered
+from llm_audit.display import figures
+from llm_audit.display.json_lines import json_row
+from llm_audit.display.passages import Passage, find_passages
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.steps import Document
 from llm_audit.settings import get_settings
 
 AROUND = 200  # characters on each side of what was found, for machines
@@ -76,10 +79,10 @@ class _Shown:
         self._table = CallTable(self._console)
         self._found, self._last_id = 0, ""
         if not as_json:
-            title = f"Calls that say {terminal.cell(text)!r}"
-            self._console.print(terminal.heading(title, terminal.cell(described(filters))))
+            title = f"Calls that say {figures.cell(text)!r}"
+            self._console.print(terminal.heading(title, figures.cell(described(filters))))
 
-    def add(self, document: Call) -> None:
+    def add(self, document: Document) -> None:
         """Show a call, with where in it the text is."""
         from llm_audit.documents import LLMCall
 
@@ -110,7 +113,7 @@ def _document(passage: Passage) -> dict[str, str]:
 
 def _line(console: Console, passage: Passage, *, further: int) -> Text:
     """Return a passage in one line of the terminal, what was found in its middle."""
-    label = f"{' ' * INDENT}{terminal.cell(passage.where)}  "
+    label = f"{' ' * INDENT}{figures.cell(passage.where)}  "
     more = f"  and {further:,} more" if further else ""
     room = max(console.width - len(label) - len(more), 1)
     found = Text(passage.found, FOUND)

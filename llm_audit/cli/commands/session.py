@@ -12,10 +12,11 @@ from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli.connection import not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import WHOLE_ID, distinct_width
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.parts import print_error, print_exchange
 from llm_audit.cli.drawing.runs import both_ends, fold
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.providers.blocks import ASSISTANT, TEXT
 from llm_audit.providers.messages import Part
 from llm_audit.queries.conversation import Turn
@@ -73,7 +74,7 @@ def _print_turns(console: Console, turns: Sequence[Turn], *, full: bool) -> None
 def _print_totals(console: Console, session_id: str, turns: Sequence[Turn]) -> None:
     started = next((turn.created_at for turn in turns if turn.created_at), None)
     when = f"{started.astimezone():%Y-%m-%d %H:%M:%S}" if started else ""
-    console.print(terminal.heading(f"Session {terminal.cell(session_id)}", when))
+    console.print(terminal.heading(f"Session {figures.cell(session_id)}", when))
     costs = [turn.estimated_cost for turn in turns if turn.estimated_cost is not None]
     console.print(
         terminal.totals(
@@ -100,9 +101,9 @@ def _rule(console: Console, number: int, turn: Turn, id_width: int) -> Text:
         (f"── {number} ", "bold"),
         terminal.status_text(turn.status) if turn.status != LLMCallStatusEnum.SUCCESS else "",
         " " if turn.status != LLMCallStatusEnum.SUCCESS else "",
-        f"{terminal.cell(turn.model or turn.call_type)} ",
+        f"{figures.cell(turn.model or turn.call_type)} ",
     )
-    right = f" {terminal.cell(turn.id)[:id_width]}"
+    right = f" {figures.cell(turn.id)[:id_width]}"
     left.truncate(max(console.width - len(right) - 1, 1), overflow="ellipsis")
     line = "─" * (console.width - left.cell_len - len(right))
     return left.append(line, "dim").append(right, "dim")
@@ -111,11 +112,11 @@ def _rule(console: Console, number: int, turn: Turn, id_width: int) -> Text:
 def _facts(number: int, turn: Turn, numbers: dict[str, int]) -> str:
     """Return what a turn took, and how it goes on if not from the turn before."""
     known = [
-        terminal.moment(turn.created_at) if turn.created_at else None,
-        terminal.duration(turn.latency_ms) if turn.latency_ms is not None else None,
-        terminal.counted(turn.total_tokens, "token") if turn.total_tokens is not None else None,
-        terminal.money(turn.estimated_cost) if turn.estimated_cost is not None else None,
-        f"ended by {terminal.cell(turn.ended_by)}" if turn.ended_by else None,
+        figures.moment(turn.created_at) if turn.created_at else None,
+        figures.duration(turn.latency_ms) if turn.latency_ms is not None else None,
+        figures.counted(turn.total_tokens, "token") if turn.total_tokens is not None else None,
+        figures.money(turn.estimated_cost) if turn.estimated_cost is not None else None,
+        f"ended by {figures.cell(turn.ended_by)}" if turn.ended_by else None,
     ]
     before = numbers.get(turn.continues or "")
     if not turn.new:

@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.call import SAID, LLMCallStatusEnum
-from llm_audit.cli.connection import Call, find_call, repository
+from llm_audit.cli.connection import find_call, repository
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.hidden import Hidden, hidden_in
-from llm_audit.cli.drawing.json_lines import extended_json, print_json
+from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.drawing.parts import (
     answers_of,
     folded,
@@ -25,10 +24,14 @@ from llm_audit.cli.drawing.parts import (
     print_rest,
     request_of,
 )
-from llm_audit.cli.drawing.rest import left_over
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
+from llm_audit.display.hidden import Hidden, hidden_in
+from llm_audit.display.json_lines import extended_json
+from llm_audit.display.left_over import left_over
 from llm_audit.errors import UsageError
 from llm_audit.queries.pairing import pair
+from llm_audit.queries.steps import Document
 
 _FACTS = {
     "trace": "trace_id",
@@ -103,7 +106,7 @@ def show(
 
 
 def print_call(
-    console: Console, document: Call, media_problems: Mapping[str, str], *, full: bool
+    console: Console, document: Document, media_problems: Mapping[str, str], *, full: bool
 ) -> None:
     """Print one call.
 
@@ -120,7 +123,7 @@ def print_call(
     call = LLMCall.model_validate(document).model_dump(exclude=set(SAID))
     console.print(
         Text.assemble(
-            (terminal.cell(call["call_type"]), "bold"), " ", terminal.status_text(call["status"])
+            (figures.cell(call["call_type"]), "bold"), " ", terminal.status_text(call["status"])
         )
     )
     console.print(_facts(call, full=full))
@@ -131,11 +134,11 @@ def print_call(
     rest = left_over(document, _DRAWN, chain.from_iterable(said))
     print_rest(console, rest, full=full)
     for note in call["encoding_notes"]:
-        console.print(Text(f"changed to be stored: {terminal.cell(note)}", "dim"))
+        console.print(Text(f"changed to be stored: {figures.cell(note)}", "dim"))
     if call["media"]:
         console.print(Text(WHOLE_CONTENT, "dim"))
     for sha256, problem in media_problems.items():
-        line = Text(f"✗ of its media {terminal.cell(sha256)}: {problem}", terminal.FAILURE)
+        line = Text(f"✗ of its media {figures.cell(sha256)}: {problem}", terminal.FAILURE)
         console.print(line, soft_wrap=True)
     if (hidden := hidden_in(document)).kinds:
         console.print(Text(_told(hidden), "bold yellow", overflow="fold"))
@@ -149,21 +152,21 @@ def _told(hidden: Hidden) -> str:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in hidden.kinds.most_common())
     spelled = " and ".join(json.dumps(text, ensure_ascii=False) for text in hidden.smuggled)
     says = f"; they spell {spelled}" if spelled else ""
-    return f"! {terminal.counted(hidden.kinds.total(), 'invisible character')}: {kinds}{says}"
+    return f"! {figures.counted(hidden.kinds.total(), 'invisible character')}: {kinds}{says}"
 
 
-def _facts(call: Call, *, full: bool) -> Table:
+def _facts(call: Document, *, full: bool) -> Table:
     """Return what is known of a call beside its messages."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in _known(call):
-        shown, remark = folded(terminal.cell(value), full=full)
-        facts.add_row(terminal.cell(name), Text.assemble(shown, (f" {remark}", "dim")))
+        shown, remark = folded(figures.cell(value), full=full)
+        facts.add_row(figures.cell(name), Text.assemble(shown, (f" {remark}", "dim")))
     return facts
 
 
-def _known(call: Call) -> Iterator[tuple[str, object]]:
+def _known(call: Document) -> Iterator[tuple[str, object]]:
     yield "id", call["id"]
     yield from _measures(call)
     task = call.get("task") or {}
@@ -187,7 +190,7 @@ def _known(call: Call) -> Iterator[tuple[str, object]]:
         yield "tools offered", ", ".join(offered)
 
 
-def _asked(call: Call) -> Iterator[tuple[str, str]]:
+def _asked(call: Document) -> Iterator[tuple[str, str]]:
     """Yield how it was asked: parameters as whoever asked named them, but not as one of ours."""
     for name in ("temperature", "max_tokens", "tool_choice", "metadata"):
         if (value := call.get(name)) not in (None, {}):
@@ -202,7 +205,7 @@ def _value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _measures(call: Call) -> Iterator[tuple[str, object]]:
+def _measures(call: Document) -> Iterator[tuple[str, object]]:
     model = " ".join(str(call[name]) for name in ("provider", "model") if call.get(name))
     if answered_by := call.get("response_model"):
         model += f" (answered by {answered_by})" if answered_by != call.get("model") else ""
@@ -212,35 +215,35 @@ def _measures(call: Call) -> Iterator[tuple[str, object]]:
         yield "started", f"{created.astimezone():%Y-%m-%d %H:%M:%S %Z}"
         if call.get("status") == LLMCallStatusEnum.PENDING:
             so_far = (datetime.now(UTC) - created) / timedelta(milliseconds=1)
-            yield "running for", terminal.duration(max(so_far, 0))
+            yield "running for", figures.duration(max(so_far, 0))
     if call.get("latency_ms") is not None:
         first = call.get("time_to_first_token_ms")
-        after = f", first token after {terminal.duration(first)}" if first is not None else ""
-        yield "took", f"{terminal.duration(call['latency_ms'])}{after}"
+        after = f", first token after {figures.duration(first)}" if first is not None else ""
+        yield "took", f"{figures.duration(call['latency_ms'])}{after}"
     if tokens := _tokens(call):
         yield "tokens", tokens
     if call.get("estimated_cost") is not None:
         source = f" ({call['cost_source']})" if call.get("cost_source") else ""
-        yield "cost", f"{terminal.money(call['estimated_cost'])}{source}"
+        yield "cost", f"{figures.money(call['estimated_cost'])}{source}"
     if parts := _parts_of_the_cost(call):
         yield "parts", parts
 
 
-def _parts_of_the_cost(call: Call) -> str:
+def _parts_of_the_cost(call: Document) -> str:
     details = call.get("cost_details")
     numbers = details.items() if isinstance(details, dict) else ()
     parts = {name: usd for name, usd in numbers if isinstance(usd, int | float) and usd}
     if len(parts) < 2:  # noqa: PLR2004 - one part is the whole
         return ""
-    return ", ".join(f"{name} {terminal.money(usd)}" for name, usd in parts.items())
+    return ", ".join(f"{name} {figures.money(usd)}" for name, usd in parts.items())
 
 
-def _tokens(call: Call) -> str:
+def _tokens(call: Document) -> str:
     whole = {"prompt_tokens": "in", "completion_tokens": "out"}  # shown where it is 0, too
     parts_of_them = {"cached_tokens": "of them cached", "reasoning_tokens": "of them reasoning"}
     order = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
     return ", ".join(
-        f"{terminal.number(call[stored])} {whole.get(stored) or parts_of_them[stored]}"
+        f"{figures.number(call[stored])} {whole.get(stored) or parts_of_them[stored]}"
         for stored in order
         if call.get(stored) or (stored in whole and call.get(stored) is not None)
     )

@@ -10,9 +10,10 @@ from rich.text import Text
 
 from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.errors import ConfigurationError
 from llm_audit.settings import get_settings
 
@@ -61,8 +62,8 @@ def status(*, as_json: AsJson = False) -> None:
         for path in paths:
             console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}"), soft_wrap=True)
     for path, why in doubtful.items():
-        told = f" {terminal.cell(why)}: left alone, see llm-audit doctor"
-        console.print(Text.assemble((terminal.safe(path), terminal.FAILURE), told), soft_wrap=True)
+        told = f" {figures.cell(why)}: left alone, see llm-audit doctor"
+        console.print(Text.assemble((figures.safe(path), terminal.FAILURE), told), soft_wrap=True)
 
 
 @app.command()
@@ -95,7 +96,7 @@ def drain(
     if as_json:
         print_json({"shipped": before - left, "left": left, "nothing_left": nothing_left})
     else:
-        shipped = f"{terminal.counted(before - left, 'journal')} of dead processes shipped"
+        shipped = f"{figures.counted(before - left, 'journal')} of dead processes shipped"
         if nothing_left:
             end = ", nothing is left"
             if for_others:
@@ -123,7 +124,7 @@ def retry(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"arrived": result.arrived, "refused_again": result.refused_again})
     else:
-        arrived = terminal.counted(result.arrived, "record")
+        arrived = figures.counted(result.arrived, "record")
         terminal.console().print(f"{arrived} arrived, {result.refused_again:,} refused again.")
     if result.refused_again:
         raise typer.Exit(FAILED)
@@ -133,13 +134,13 @@ def print_journals(console: Console, journals: "Sequence[JournalReport]") -> Non
     """Print the journals, oldest first, each with its folder in one line: a path is pasted."""
     console.print(terminal.heading("Journals", str(len(journals))))
     for journal in journals:
-        age = "" if journal.age_seconds is None else terminal.duration(journal.age_seconds * 1000)
+        age = "" if journal.age_seconds is None else figures.duration(journal.age_seconds * 1000)
         console.print(
             Text.assemble(
-                f"  {f'pid {journal.pid} on {terminal.cell(journal.host)}':<30} ",
+                f"  {f'pid {journal.pid} on {figures.cell(journal.host)}':<30} ",
                 (f"{journal.state:<12}", STATE_STYLES.get(journal.state, terminal.FAILURE)),
-                f" {terminal.counted(journal.segments, 'segment')}, {terminal.size(journal.bytes)}",
+                f" {figures.counted(journal.segments, 'segment')}, {figures.size(journal.bytes)}",
                 f", {age} old" if age else "",
             )
         )
-        console.print(f"    {terminal.safe(journal.path)}", style="dim", soft_wrap=True)
+        console.print(f"    {figures.safe(journal.path)}", style="dim", soft_wrap=True)

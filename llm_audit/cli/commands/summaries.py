@@ -11,7 +11,7 @@ from rich.text import Text
 
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.pictures import Course, Line
 from llm_audit.cli.drawing.rows import (
     WEEK,
@@ -24,6 +24,7 @@ from llm_audit.cli.drawing.rows import (
 )
 from llm_audit.cli.options import AsJson, Limit, filtered
 from llm_audit.cli.times import Timezone, chosen_timezone, group_name
+from llm_audit.display import figures
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
@@ -70,11 +71,11 @@ def failures(
     print_further(console, summary.kinds - len(groups), "kind")
     console.print(Text("\nThe newest of each", "bold"))
     for number, group in enumerate(groups, start=1):
-        newest = (terminal.cell(group.sample_id), "cyan")
-        task = f"  {terminal.cell(group.task_name)}" if group.task_name else ""
+        newest = (figures.cell(group.sample_id), "cyan")
+        task = f"  {figures.cell(group.task_name)}" if group.task_name else ""
         console.print(Text.assemble(f"{number:>2} ", newest, (task, "dim"), overflow="fold"))
         if group.sample_message:
-            message = terminal.cell(group.sample_message)[: 2 * console.width]
+            message = figures.cell(group.sample_message)[: 2 * console.width]
             console.print(
                 Padding(Text(message, "dim", overflow="fold"), (0, 0, 0, 3), expand=False)
             )
@@ -90,14 +91,14 @@ def _kinds(console: Console, groups: Sequence[FailureGroup]) -> Table:
     for number, group in enumerate(groups, start=1):
         table.add_row(
             str(number),
-            terminal.number(group.count),
-            terminal.share(group.rate),
+            figures.number(group.count),
+            figures.share(group.rate),
             terminal.status_text(group.status),
             terminal.words(group.error_type),
             terminal.words(group.ended_by),
             terminal.words(group.model),
             terminal.EndOf(group.task_name),
-            terminal.moment(group.last_seen),
+            figures.moment(group.last_seen),
         )
     return terminal.fitted(table, console)
 
@@ -121,10 +122,10 @@ def tools(*, filters: CallFilters, limit: LimitOfRows = None, as_json: AsJson = 
 
     def cells(row: ToolUsage) -> Iterator[RenderableType]:
         yield terminal.words(row.tool)
-        yield terminal.number(row.calls)
+        yield figures.number(row.calls)
         yield terminal.bar(row.calls, largest)
-        yield terminal.number(row.traces)
-        yield terminal.share(row.failure_rate)
+        yield figures.number(row.traces)
+        yield figures.share(row.failure_rate)
         yield cost_of(row, row.llm_calls)
         yield without_cost(row, row.llm_calls)
         if any_malformed:
@@ -160,17 +161,17 @@ def costs(
 
     def cells(row: CostSummary) -> Iterator[RenderableType]:
         yield group_cell(by, row.group)
-        yield terminal.number(row.calls)
-        yield terminal.number(row.total_tokens)
-        yield terminal.number(row.cached_tokens)
+        yield figures.number(row.calls)
+        yield figures.number(row.total_tokens)
+        yield figures.number(row.cached_tokens)
         yield cost_of(row, row.calls)
         yield terminal.bar(row.estimated_cost, largest)
         yield without_cost(row, row.calls)
 
     most = max((row.total_tokens for row in rows), default=0)
     lines = [
-        Line("tokens", "total_tokens", f"up to {terminal.number(most)}"),
-        Line("cost", "estimated_cost", f"up to {terminal.money(largest)}"),
+        Line("tokens", "total_tokens", f"up to {figures.number(most)}"),
+        Line("cost", "estimated_cost", f"up to {figures.money(largest)}"),
     ]
     course = _course(by, rows, zone, filters)
     print_rows(
@@ -213,13 +214,13 @@ def latency(
 
     def cells(row: LatencySummary) -> Iterator[RenderableType]:
         yield group_cell(by, row.group)
-        yield terminal.number(row.calls)
-        yield from (terminal.duration(getattr(row, percentile)) for percentile in percentiles)
+        yield figures.number(row.calls)
+        yield from (figures.duration(getattr(row, percentile)) for percentile in percentiles)
         yield terminal.bar(row.p95, largest)
 
     course = _course(by, rows, zone, filters)
     lines = [
-        Line(name, name, f"up to {terminal.duration(max(getattr(row, name) for row in rows))}")
+        Line(name, name, f"up to {figures.duration(max(getattr(row, name) for row in rows))}")
         for name in ("p50", "p95")
         if rows
     ]
@@ -271,7 +272,7 @@ def _outcomes(summary: FailureSummary) -> Text:
         if getattr(summary, name)
     )
     return Text.assemble(
-        (f"{summary.failures:,} of {terminal.counted(judged, 'call')} failed", terminal.FAILURE),
-        f", {terminal.share(summary.failure_rate)}",
+        (f"{summary.failures:,} of {figures.counted(judged, 'call')} failed", terminal.FAILURE),
+        f", {figures.share(summary.failure_rate)}",
         (f"; beside them {others}" if others else "", "dim"),
     )

@@ -11,10 +11,11 @@ from rich.text import Text
 from llm_audit.call import FAILURE_STATUSES
 from llm_audit.cli.connection import not_found, repository
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.drawing.waterfall import length_ms
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree
 
 FAILURES_SHOWN = 10
@@ -61,9 +62,9 @@ def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
 
 def _print_totals(console: Console, trace_id: str, tree: TraceTree, now: datetime) -> None:
     when = f"{tree.started_at.astimezone():%Y-%m-%d %H:%M:%S}, " if tree.started_at else ""
-    length = terminal.duration(length_ms(tree, now))
+    length = figures.duration(length_ms(tree, now))
     remark = f"{when}{f'running for {length}' if tree.pending else length}"
-    console.print(terminal.heading(f"Trace {terminal.cell(trace_id)}", remark))
+    console.print(terminal.heading(f"Trace {figures.cell(trace_id)}", remark))
     console.print(
         terminal.totals(
             calls=tree.calls,
@@ -83,7 +84,7 @@ def _print_legend(console: Console, tree: TraceTree) -> None:
         legend.append((CRITICAL, "decided when the trace ended: its critical path"))
     for reason, sign in ORPHANS.items():
         if of_it := [root for root in tree.children if root.orphan == reason]:
-            parents = dict.fromkeys(terminal.cell(root.call.parent_call_id) for root in of_it)
+            parents = dict.fromkeys(figures.cell(root.call.parent_call_id) for root in of_it)
             more = " ..." if len(parents) > PARENTS_NAMED else ""
             named = ", ".join(list(parents)[:PARENTS_NAMED]) + more
             count = f" ({len(of_it):,} calls)" if len(of_it) > 1 else ""
@@ -102,7 +103,7 @@ def _print_failures(console: Console, tree: Branch, *, full: bool) -> None:
     table = terminal.table("id", "status", "cause", "model", cut="cause model", show_header=False)
     for call in shown:
         table.add_row(
-            Text(terminal.cell(call.id), "cyan"),
+            Text(figures.cell(call.id), "cyan"),
             terminal.status_text(call.status),
             terminal.words(call.error_type or call.ended_by),
             terminal.words(call.model),

@@ -11,11 +11,12 @@ from rich.text import Text
 
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.pictures import FAILED_CELL, Course, Line, bar_with_failures
 from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cost
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.cli.times import Timezone, chosen_timezone, group_name
+from llm_audit.display import figures
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
 from llm_audit.queries.results import Usage
@@ -81,10 +82,10 @@ def _table(rows: Sequence[Usage], course: Course) -> Table:
             table.add_row(Text(f"  {gap:,} {course.bucket}{'s' * (gap > 1)} without", "dim"))
         table.add_row(
             terminal.words(group_name(course.bucket, name)),
-            terminal.number(row.calls),
+            figures.number(row.calls),
             bar_with_failures(row.calls, row.failures, largest, WIDE_BAR),
-            terminal.share(_failure_rate(row)),
-            terminal.number(row.total_tokens),
+            figures.share(_failure_rate(row)),
+            figures.number(row.total_tokens),
             cost_of(row, row.calls),
         )
         before = name or before
@@ -96,11 +97,11 @@ def _lines(rows: Sequence[Usage]) -> list[Line]:
     sums = SimpleNamespace(**{name: sum(getattr(row, name) for row in rows) for name in summed})
     unknown = without_cost(sums, sums.calls)
     cost = f"{cost_of(sums, sums.calls)}{f', unknown {unknown}' if unknown else ''}"
-    failed = f"{terminal.number(sums.failures)} ({FAILED_CELL})"
+    failed = f"{figures.number(sums.failures)} ({FAILED_CELL})"
     return [
-        Line("calls", "calls", terminal.number(sums.calls)),
+        Line("calls", "calls", figures.number(sums.calls)),
         Line("failed", "failures", failed, terminal.FAILURE),
-        Line("tokens", "total_tokens", terminal.number(sums.total_tokens)),
+        Line("tokens", "total_tokens", figures.number(sums.total_tokens)),
         Line("cost", "estimated_cost", cost),
     ]
 

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from llm_audit.cli.connection import collection_of_calls
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.options import AsJson
 from llm_audit.settings import get_settings
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 
 if TYPE_CHECKING:
     from llm_audit.documents import LLMCall
@@ -45,19 +46,19 @@ class CallTable:
             column.width = self._widths[name]
         for call in calls:
             cells = {
-                "time": terminal.moment(call.created_at),
-                "id": terminal.cell(call.id)[: self._widths["id"]],
+                "time": figures.moment(call.created_at),
+                "id": figures.cell(call.id)[: self._widths["id"]],
                 "status": terminal.status_text(call.status),
                 "model": terminal.words(call.model),
-                "tokens": terminal.number(call.total_tokens),
-                "cost": terminal.money(call.estimated_cost),
-                "latency": terminal.duration(call.latency_ms),
+                "tokens": figures.number(call.total_tokens),
+                "cost": figures.money(call.estimated_cost),
+                "latency": figures.duration(call.latency_ms),
             }
             table.add_row(*(self._number(cells[name], name) for name in names))
         self._console.print(table)
 
     def _number(self, cell: Any, name: str) -> Any:
-        return terminal.shortened(cell) if len(cell) > self._widths[name] else cell
+        return figures.shortened(cell) if len(cell) > self._widths[name] else cell
 
 
 def distinct_width(ids: Iterable[object], at_least: int) -> int:
@@ -68,7 +69,7 @@ def distinct_width(ids: Iterable[object], at_least: int) -> int:
         at_least: How much is shown in any case.
     """
     width = at_least
-    for one, other in pairwise(sorted({terminal.cell(one) for one in ids})):
+    for one, other in pairwise(sorted({figures.cell(one) for one in ids})):
         while width < len(other) and one[:width] == other[:width]:
             width += 1
     return width

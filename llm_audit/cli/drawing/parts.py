@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from llm_audit.call import SAID
-from llm_audit.cli.connection import Call
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.pretty import pretty
 from llm_audit.cli.drawing.runs import both_ends, fold
+from llm_audit.display import figures
 from llm_audit.providers.blocks import (
     ASSISTANT,
     CALL,
@@ -28,6 +28,7 @@ from llm_audit.providers.blocks import (
 )
 from llm_audit.providers.messages import Part, read_answers, read_request
 from llm_audit.queries.pairing import Paired
+from llm_audit.queries.steps import Document
 
 FOLDED_CHARACTERS = 800
 FOLDED_LINES = 12
@@ -65,13 +66,13 @@ def print_exchange(
         _print_parts(console, answer, full=full, remark=remark)
 
 
-def print_error(console: Console, call: Call, *, full: bool) -> None:
+def print_error(console: Console, call: Document, *, full: bool) -> None:
     """Print why a call failed, if it says so."""
     if not call.get("error_type") and not call.get("error_message"):
         return
     console.print()
     message = str(call.get("error_message") or "")
-    kind = Text(f"{terminal.cell(call.get('error_type'))}: ", terminal.FAILURE)
+    kind = Text(f"{figures.cell(call.get('error_type'))}: ", terminal.FAILURE)
     words = _folded(message, terminal.FAILURE, full=full, indent=0, before=kind)
     for shown in _beside(Text("✗ ", terminal.FAILURE), words, indent=0):
         console.print(shown)
@@ -95,7 +96,7 @@ def print_rest(console: Console, rest: Mapping[str, Any], *, full: bool) -> None
     """
     said = [path for path in rest if path.partition(".")[0] in SAID and _says_much(rest[path])]
     if said and not full:
-        named = ", ".join(terminal.cell(path) for path in said[:NAMED_PATHS])
+        named = ", ".join(figures.cell(path) for path in said[:NAMED_PATHS])
         more = f" and {len(said) - NAMED_PATHS} more" if len(said) > NAMED_PATHS else ""
         console.print(Text(f"not shown: {named}{more}: --full", "dim"))
     if rest and full:
@@ -145,7 +146,7 @@ def role_style(role: str) -> str:
 
 
 def _role(role: str, remark: str) -> Text:
-    name = terminal.cell(
+    name = figures.cell(
         role if _ROLE.fullmatch(role) else f"role {json.dumps(role, ensure_ascii=False)}"
     )
     return Text.assemble(
@@ -212,8 +213,8 @@ def _labelled(
 ) -> Iterator[Padding]:
     label = Text.assemble(
         (f"{sign} ", "bold yellow"),
-        (f"{terminal.cell(name)}  " if name else "", "bold"),
-        (f"{terminal.cell(identifier)} " if identifier else "", "dim"),
+        (f"{figures.cell(name)}  " if name else "", "bold"),
+        (f"{figures.cell(identifier)} " if identifier else "", "dim"),
         (remark, terminal.FAILURE),
     )
     text = pretty(value)
@@ -241,7 +242,7 @@ def folded(text: str, *, full: bool, keep_end: bool = False) -> tuple[str, str]:
         full: Leave out nothing.
         keep_end: What is left out is the beginning.
     """
-    whole = terminal.safe(text).expandtabs().rstrip()
+    whole = figures.safe(text).expandtabs().rstrip()
     if keep_end:
         end = "\n".join(whole.split("\n")[-FOLDED_LINES:])
         kept = end[-FOLDED_CHARACTERS:]
@@ -278,7 +279,7 @@ def _indented(text: Text, indent: int) -> Padding:
     return Padding(text, (0, 0, 0, indent), expand=False)
 
 
-def request_of(call: Call) -> Iterator[Part]:
+def request_of(call: Document) -> Iterator[Part]:
     """Yield everything that a call's request says, in order; an empty message is an empty text.
 
     Args:
@@ -290,7 +291,7 @@ def request_of(call: Call) -> Iterator[Part]:
             yield from read_request({name: message}) or [_nothing(message, role)]
 
 
-def answers_of(call: Call) -> Iterator[Sequence[Part]]:
+def answers_of(call: Document) -> Iterator[Sequence[Part]]:
     """Yield what a call's response says, then each of its other choices; empty ones as above."""
     first, *others = read_answers(call)
     message = call.get("response_message")

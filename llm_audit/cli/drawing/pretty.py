@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 
 ONE_LINE = 60  # characters of JSON that stay in a line
 
@@ -57,7 +57,7 @@ def _without_references(value: Any, words: dict[str, str]) -> Any:
         return {key: _without_references(item, words) for key, item in value.items()}
     token = secrets.token_hex()  # nothing recorded can hold it
     length, preview = value["length"], value.get("preview")
-    size = terminal.size(length) if isinstance(length, int | float) else "some"
+    size = figures.size(length) if isinstance(length, int | float) else "some"
     begins = f", begins {json.dumps(preview, ensure_ascii=False)}" if preview else ""
     words[token] = f"<{size} in GridFS, {reference.sha256}{begins}>"
     shown = {"gridfs_id", "length", "kind", "preview"}

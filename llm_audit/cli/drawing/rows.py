@@ -8,9 +8,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json_rows
+from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.pictures import Course, Line
 from llm_audit.cli.options import described
+from llm_audit.display import figures
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.tolerant import TolerantModel
 
@@ -77,14 +78,14 @@ def print_rows(
     if course:
         course.print(console, lines)
     if unreadable := sum(getattr(row, "unreadable_calls", 0) for row in rows):
-        calls = terminal.counted(unreadable, "call")
+        calls = figures.counted(unreadable, "call")
         console.print(f"No sum knows of {calls} with a figure that is no number.", style="yellow")
 
 
 def print_further(console: Console, count: int, what: str) -> None:
     """Say how many of something are left out, if any are."""
     if count:
-        console.print(f"And {terminal.counted(count, f'further {what}')}: --limit", style="dim")
+        console.print(f"And {figures.counted(count, f'further {what}')}: --limit", style="dim")
 
 
 def print_heading(
@@ -100,7 +101,7 @@ def print_heading(
 
 def cost_of(row: Spent, calls: int) -> str:
     """Return what calls cost; `-` where that is known of none of them."""
-    return terminal.cost(row.estimated_cost, without=row.calls_without_cost, calls=calls)
+    return figures.cost(row.estimated_cost, without=row.calls_without_cost, calls=calls)
 
 
 def without_cost(row: Spent, calls: int) -> str:

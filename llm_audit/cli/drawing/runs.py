@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from llm_audit.cli.drawing.terminal import counted
+from llm_audit.display.figures import counted
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import distinct_width
 from llm_audit.cli.drawing.waterfall import Timeline, TreeLine, length_ms, lines_of
+from llm_audit.display import figures
 from llm_audit.queries.trace_tree import TraceTree
 
 SHORTEST_ID = 13  # of a UUIDv7: its millisecond
@@ -25,7 +26,7 @@ LONGER_THAN = ">"  # before the time of what still runs
 ORPHANS = {"parent not in this trace": "?", "parents in a circle": "↻"}
 
 
-class Figures(NamedTuple):
+class Taken(NamedTuple):
     """What a line's branches took."""
 
     took: str
@@ -36,7 +37,7 @@ class Figures(NamedTuple):
 class Columns(NamedTuple):
     """Which columns there are, and how wide those are that can be wider or narrower."""
 
-    figures: Sequence[Figures]
+    taken: Sequence[Taken]
     names: Sequence[str]  # of the figures that are shown
     label: int
     timeline: int  # 0 where there is none
@@ -62,7 +63,7 @@ def trace_table(
     with_shares = width >= WITH_SHARES
     longest = max(label.cell_len for label in labels)
     room = width - len(CRITICAL) - id_width - 2 - (2 * (terminal.BAR_WIDTH + 1) * with_shares)
-    columns = _fitting(room, longest, [_figures(line, now) for line in lines])
+    columns = _fitting(room, longest, [_taken(line, now) for line in lines])
     timeline = Timeline(tree, now, columns.timeline) if columns.timeline else None
     table = terminal.table("", "call", "id", cut="call")
     table.columns[1].width = columns.label
@@ -72,33 +73,33 @@ def trace_table(
         table.add_column(terminal.words(name), justify="right", no_wrap=True)
         if with_shares and name != "took":
             table.add_column()
-    for line, label, figures in zip(lines, labels, columns.figures, strict=True):
+    for line, label, taken in zip(lines, labels, columns.taken, strict=True):
         is_critical = any(branch.call.id in critical for branch in line.branches)
-        shown = terminal.cell(line.call_id)[:id_width] if line.call_id else "--full"
+        shown = figures.cell(line.call_id)[:id_width] if line.call_id else "--full"
         row = [Text(CRITICAL if is_critical else "", "bold cyan"), label, Text(shown, "dim")]
         row += [timeline.bar(line, critical=is_critical)] if timeline else []
-        table.add_row(*row, *_cells(columns.names, figures, line, tree, with_shares=with_shares))
+        table.add_row(*row, *_cells(columns.names, taken, line, tree, with_shares=with_shares))
     return table
 
 
 def _cells(
-    names: Sequence[str], figures: Figures, line: TreeLine, tree: TraceTree, *, with_shares: bool
+    names: Sequence[str], taken: Taken, line: TreeLine, tree: TraceTree, *, with_shares: bool
 ) -> Iterator[RenderableType]:
     """Yield a line's figures, each of tokens and cost with its share of the trace beside it."""
     fields = {"tokens": "total_tokens", "cost": "estimated_cost"}
     for name in names:
-        figure = getattr(figures, name)
+        figure = getattr(taken, name)
         yield Text(figure, "yellow" if figure.startswith(LONGER_THAN) else "")
         if with_shares and name in fields:
             yield terminal.bar(_sum(line, fields[name]), getattr(tree, fields[name]))
 
 
-def _fitting(room: int, longest: int, figures: Sequence[Figures]) -> Columns:
+def _fitting(room: int, longest: int, taken: Sequence[Taken]) -> Columns:
     """Return the columns that there is room for beside the id, the most telling ones."""
-    short = [Figures(*map(terminal.shortened, each)) for each in figures]
-    names = Figures._fields
+    short = [Taken(*map(figures.shortened, each)) for each in taken]
+    names = Taken._fields
     for shown, chosen, timeline in (
-        (figures, names, NARROWEST),
+        (taken, names, NARROWEST),
         (short, names, NARROWEST),
         (short, names, 0),
         (short, ("took", "cost"), 0),
@@ -126,20 +127,20 @@ def _label(line: TreeLine) -> Text:
         label.append(f"{ORPHANS[line.branch.orphan]} ", "bold yellow")
     if call.status != LLMCallStatusEnum.SUCCESS:
         label.append_text(terminal.status_text(call.status)).append(" ")
-    label.append(terminal.cell(call.call_type), "not dim")
+    label.append(figures.cell(call.call_type), "not dim")
     if call.model:
-        label.append(f" {terminal.cell(call.model)}", "not dim")
+        label.append(f" {figures.cell(call.model)}", "not dim")
     if call.tools_called:
-        label.append(f" → {terminal.cell(', '.join(call.tools_called))}", "dim")
+        label.append(f" → {figures.cell(', '.join(call.tools_called))}", "dim")
     return label
 
 
-def _figures(line: TreeLine, now: datetime) -> Figures:
+def _taken(line: TreeLine, now: datetime) -> Taken:
     known = any(branch.calls > branch.calls_without_cost for branch in line.branches)
-    return Figures(
+    return Taken(
         _took(line, now),
-        terminal.number(_sum(line, "total_tokens") or None),
-        terminal.money(_sum(line, "estimated_cost") if known else None),
+        figures.number(_sum(line, "total_tokens") or None),
+        figures.money(_sum(line, "estimated_cost") if known else None),
     )
 
 
@@ -150,8 +151,8 @@ def _sum(line: TreeLine, name: str) -> float:
 def _took(line: TreeLine, now: datetime) -> str:
     if running := [branch for branch in line.branches if branch.pending]:
         so_far = max(length_ms(branch, now) or 0 for branch in running)
-        return f"{LONGER_THAN}{terminal.duration(so_far)}"
+        return f"{LONGER_THAN}{figures.duration(so_far)}"
     if line.branch is None:
         return ""
     of_call = line.branch.call.latency_ms if not line.branch.children else None
-    return terminal.duration(line.branch.duration_ms if of_call is None else of_call)
+    return figures.duration(line.branch.duration_ms if of_call is None else of_call)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
 
 SIBLINGS = 10  # that are shown of a longer run
@@ -111,7 +112,7 @@ class Timeline:
 
     def scale(self) -> str:
         """Return what stands above the bars: where they begin and end."""
-        length = terminal.duration(self._length / timedelta(milliseconds=1))
+        length = figures.duration(self._length / timedelta(milliseconds=1))
         return f"0{length:>{self.width - 1}}"
 
     def bar(self, line: TreeLine, *, critical: bool = False) -> Text:

@@ -13,24 +13,26 @@ import typer
 from rich.progress import Progress
 
 from llm_audit.call import LLMCallStatusEnum
-from llm_audit.cli.connection import Call, repository
+from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.exits import say
-from llm_audit.cli.files.columns import ALL_COLUMNS, PLAIN_COLUMNS, checked_columns, fields_for
-from llm_audit.cli.files.line_formats import (
+from llm_audit.cli.files.resuming import Place, place_to_go_on
+from llm_audit.cli.files.writing import lines_into, rows_into
+from llm_audit.cli.options import filtered
+from llm_audit.display import figures
+from llm_audit.errors import UsageError
+from llm_audit.exports.columns import ALL_COLUMNS, PLAIN_COLUMNS, checked_columns, fields_for
+from llm_audit.exports.line_formats import (
     LineFormat,
     csv_lines,
     extended_json_lines,
     fine_tuning_lines,
     plain_json_lines,
 )
-from llm_audit.cli.files.openai_messages import NoExampleError
-from llm_audit.cli.files.resuming import Place, place_to_go_on
-from llm_audit.cli.files.writing import lines_into, rows_into
-from llm_audit.cli.options import filtered
-from llm_audit.errors import UsageError
+from llm_audit.exports.openai_messages import NoExampleError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters, condition
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.steps import Document
 
 if TYPE_CHECKING:
     from llm_audit.queries.repository import SyncLLMCallRepository
@@ -118,7 +120,7 @@ def export(
             _progress(questions, wanted, resume or output) as go_on,
         ):
 
-            def take(call: Call) -> None:
+            def take(call: Document) -> None:
                 try:
                     write(call)
                     done.calls += 1
@@ -142,7 +144,7 @@ class _Done:
     def report(self, path: Path | None) -> None:
         """Say how many calls are in the file, and why others are not."""
         if path:
-            say(f"{terminal.counted(self.calls, 'call')} exported to {path}.")
+            say(f"{figures.counted(self.calls, 'call')} exported to {path}.")
         if count := self.left_out.total():
             reasons = _counted(+self.left_out, "")
             say(f"{count:,} of {count + self.calls:,} calls are left out: {reasons}.")
@@ -219,7 +221,7 @@ def _opened(
     path: Path | None,
     place: Place | None,
     done: _Done,
-) -> Iterator[Callable[[Call], object]]:
+) -> Iterator[Callable[[Document], object]]:
     """Open what is written into, and give what writes a call."""
     if lines or path is None:
         with lines_into(path, lines or plain_json_lines(columns), place) as write:

@@ -20,8 +20,8 @@ from llm_audit.call import (
     LLMCallStatusEnum,
     named,
 )
-from llm_audit.cli.drawing.json_lines import from_json
 from llm_audit.cli.files.unpacking import LINE_MAX_BYTES, TooMuchError, lines_in
+from llm_audit.display.json_lines import from_json
 from llm_audit.field_types import models_in, types_of
 from llm_audit.given.arguments import known_identifier
 

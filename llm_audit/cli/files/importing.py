@@ -13,11 +13,12 @@ import typer
 from rich.progress import wrap_file
 
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import print_json
+from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED, say
 from llm_audit.cli.files.imported_calls import CallInFile, calls_in
 from llm_audit.cli.files.unpacking import unpacked
 from llm_audit.cli.options import AsJson
+from llm_audit.display import figures
 from llm_audit.errors import UnavailableError, UsageError
 from llm_audit.settings import get_settings
 
@@ -99,7 +100,7 @@ def import_calls(
     if as_json:
         print_json(asdict(result))
     else:
-        imported = terminal.counted(result.imported, "call")
+        imported = figures.counted(result.imported, "call")
         left_out = f"{result.already_there:,} there already, {result.refused:,} refused"
         say(f"{imported} imported, {left_out}.")
         if result.only_of_lists:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from llm_audit.cli.files.line_formats import LineFormat
 from llm_audit.errors import UsageError
+from llm_audit.exports.line_formats import LineFormat
 
 _BLOCK_BYTES = 64 * 1024
 

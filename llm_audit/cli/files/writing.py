@@ -8,19 +8,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
-from llm_audit.cli.connection import Call
-from llm_audit.cli.files.line_formats import LineFormat
 from llm_audit.cli.files.resuming import Place
 from llm_audit.errors import UsageError
+from llm_audit.exports.line_formats import LineFormat
+from llm_audit.queries.steps import Document
 
 if TYPE_CHECKING:
-    from llm_audit.cli.files.parquet import ParquetRows
+    from llm_audit.exports.parquet import ParquetRows
 
 
 @contextmanager
 def lines_into(
     path: Path | None, form: LineFormat, place: Place | None
-) -> Iterator[Callable[[Call], object]]:
+) -> Iterator[Callable[[Document], object]]:
     """Open a file and give what writes a call as a line.
 
     Args:
@@ -59,7 +59,7 @@ def rows_into(path: Path, columns: tuple[str, ...]) -> "Iterator[ParquetRows]":
         UsageError: pyarrow is not installed.
     """
     try:
-        from llm_audit.cli.files.parquet import parquet_file
+        from llm_audit.exports.parquet import parquet_file
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
             raise

@@ -20,8 +20,8 @@ from waiting import PATIENCE, Calls
 
 import llm_audit
 from llm_audit import LLMLogger, SyncLLMCallRepository
-from llm_audit.cli.drawing.hidden import visible
-from llm_audit.cli.files.csv_lines import as_recorded, no_formula
+from llm_audit.display.hidden import visible
+from llm_audit.exports.csv_lines import as_recorded, no_formula
 
 # what an import leaves out, and what it says of itself
 OWN = dict.fromkeys(("imported_at", "imported_from", "outcome_key", "expires_at"), 0)

@@ -16,7 +16,7 @@ from made_up_calls import CALLS, Call
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.cli.files.columns import PLAIN_COLUMNS
+from llm_audit.exports.columns import PLAIN_COLUMNS
 from llm_audit.store.indexes import call_indexes
 
 Shell = Callable[..., Any]

@@ -15,8 +15,8 @@ from on_demand import OnDemand
 from pymongo.database import Database
 from waiting import Calls
 
-from llm_audit.cli.files.columns import ALL_COLUMNS
-from llm_audit.cli.files.csv_lines import as_recorded
+from llm_audit.exports.columns import ALL_COLUMNS
+from llm_audit.exports.csv_lines import as_recorded
 
 pandas, polars, parquet = map(OnDemand, ("pandas", "polars", "pyarrow.parquet"))
 
@@ -225,7 +225,7 @@ def test_without_the_extra_it_is_named(
     shell: Shell, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has no pyarrow gets one line with what to install, and no file."""
-    monkeypatch.delitem(sys.modules, "llm_audit.cli.files.parquet", raising=False)
+    monkeypatch.delitem(sys.modules, "llm_audit.exports.parquet", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
 
     ended = shell("export", "--format", "parquet", "--output", file)

@@ -18,8 +18,8 @@ from pymongo.database import Database
 
 from llm_audit.cli.app import app
 from llm_audit.cli.commands import config
-from llm_audit.cli.files.columns import ALL_COLUMNS
 from llm_audit.cli.run import _SafeFormatter
+from llm_audit.exports.columns import ALL_COLUMNS
 
 Shell = Callable[..., Any]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_audit.call import SAID
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing import terminal
+from llm_audit.display import figures
 from llm_audit.providers.blocks import TEXT
 from llm_audit.providers.messages import Part, read_answers, read_request
+from llm_audit.queries.steps import Document
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Passage:
     after: str
 
 
-def find_passages(call: Call, text: str, *, around: int) -> list[Passage]:
+def find_passages(call: Document, text: str, *, around: int) -> list[Passage]:
     """Return the first occurrence of a text in each part of a call, in order.
 
     Args:
@@ -71,4 +71,4 @@ def _passage(where: str, match: re.Match[str], around: int) -> Passage:
 
 
 def _line(text: str) -> str:
-    return re.sub(r"\s+", " ", terminal.safe(text))
+    return re.sub(r"\s+", " ", figures.safe(text))

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing.json_lines import ID, STORED_ID, extended_json, json_line, json_row
-from llm_audit.cli.files.columns import fields_for, value_in
-from llm_audit.cli.files.csv_lines import csv_line, csv_of, id_in_csv
-from llm_audit.cli.files.fine_tuning import fine_tuning_example
+from llm_audit.display.json_lines import ID, STORED_ID, extended_json, json_line, json_row
+from llm_audit.exports.columns import fields_for, value_in
+from llm_audit.exports.csv_lines import csv_line, csv_of, id_in_csv
+from llm_audit.exports.fine_tuning import fine_tuning_example
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.steps import Document
 
 
 class LineFormat(NamedTuple):
@@ -28,7 +28,7 @@ class LineFormat(NamedTuple):
     """
 
     name: str
-    line: Callable[[Call], str]
+    line: Callable[[Document], str]
     header: str = ""
     head: str = ""
     id_of: Callable[[str], str | None] | None = None
@@ -82,7 +82,7 @@ def fine_tuning_lines() -> LineFormat:
 
 def _json(
     name: str,
-    line: Callable[[Call], str],
+    line: Callable[[Document], str],
     id_key: str | None,
     *,
     first: str | None = None,

@@ -15,9 +15,9 @@ import pyarrow as pa
 from bson import Decimal128
 from pyarrow import parquet
 
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing.json_lines import json_line
-from llm_audit.cli.files.columns import type_in, value_in
+from llm_audit.display.json_lines import json_line
+from llm_audit.exports.columns import type_in, value_in
+from llm_audit.queries.steps import Document
 
 _ROWS = 20_000  # of a row group, which is in memory until it is written
 _CHARACTERS = 8 * 2**20
@@ -45,7 +45,7 @@ class ParquetRows:
         self._begin()
         self.misfits: Counter[str] = Counter()
 
-    def add(self, call: Call) -> None:
+    def add(self, call: Document) -> None:
         """Add a call as a row."""
         for name, make in self._make.items():
             value = value_in(call, name)

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_audit.call import SAID, CallFields, Kind, named
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing.json_lines import ID, STORED_ID
+from llm_audit.display.json_lines import ID, STORED_ID
 from llm_audit.errors import UsageError
 from llm_audit.field_types import is_model, types_of
 from llm_audit.providers.blocks import SYSTEM, TEXT, USER
 from llm_audit.providers.messages import Part, read_answers, read_request
+from llm_audit.queries.steps import Document
 from llm_audit.spelling import did_you_mean, nearest
 
 
-def prompt_of(call: Call) -> str | None:
+def prompt_of(call: Document) -> str | None:
     """Return what the user said last, as text: everything since the model or a tool spoke.
 
     Where the user said nothing, the instructions are the prompt.
@@ -32,12 +32,12 @@ def prompt_of(call: Call) -> str | None:
     return "\n".join(said[USER] or said[SYSTEM]) or None
 
 
-def answer_of(call: Call) -> str | None:
+def answer_of(call: Document) -> str | None:
     """Return what the model answered, as text; None if it only thought or asked for tools."""
     return _text(read_answers(call)[0])
 
 
-_MADE: dict[str, Callable[[Call], str | None]] = {"prompt": prompt_of, "answer": answer_of}
+_MADE: dict[str, Callable[[Document], str | None]] = {"prompt": prompt_of, "answer": answer_of}
 
 
 def columns_of(*kinds: Kind) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def fields_for(names: tuple[str, ...]) -> dict[str, Any]:
     )
 
 
-def value_in(call: Call, name: str) -> Any:
+def value_in(call: Document, name: str) -> Any:
     """Return what a call has in a column, None if nothing; of a list what is in each item."""
     if make := _MADE.get(name):
         return make(call)

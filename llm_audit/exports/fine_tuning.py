@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing.hidden import escaped
-from llm_audit.cli.files.openai_messages import NO_CHAT, NoExampleError, OpenAIChat, openai_tools
+from llm_audit.display.hidden import escaped
+from llm_audit.exports.openai_messages import NO_CHAT, NoExampleError, OpenAIChat, openai_tools
 from llm_audit.providers.blocks import ASSISTANT, SYSTEM, TOOL
+from llm_audit.queries.steps import Document
 
 IN_GRIDFS = "are partly in GridFS"
 NO_JSON = "hold what JSON does not know"
@@ -16,7 +16,7 @@ _USED = ("messages", "input", "tools", "system_prompt", "response_message")
 _SAID = ("content", "tool_calls", "function_call")
 
 
-def fine_tuning_example(call: Call) -> str:
+def fine_tuning_example(call: Document) -> str:
     """Return the example.
 
     Args:

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llm_audit.call import SAID
-from llm_audit.cli.connection import Call
 from llm_audit.encoding.json_text import meaning_of
 from llm_audit.providers.messages import Part
+from llm_audit.queries.steps import Document
 
 _NAMED_BY_ITS_SIGN = frozenset({"role", "type", "part_kind"})
 _DEEPEST = 100
@@ -64,7 +64,9 @@ class _Empty:
     """Stands for a value in which there is nothing to be shown."""
 
 
-def left_over(document: Call, drawn_fields: Iterable[str], parts: Iterable[Part]) -> dict[str, Any]:
+def left_over(
+    document: Document, drawn_fields: Iterable[str], parts: Iterable[Part]
+) -> dict[str, Any]:
     """Return everything that is stored and was not drawn, by its path.
 
     Args:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from llm_audit.cli.connection import Call
-from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.json_lines import ID, iso_utc, json_line
-from llm_audit.cli.files.columns import value_in
+from llm_audit.display import figures
+from llm_audit.display.json_lines import ID, iso_utc, json_line
+from llm_audit.exports.columns import value_in
+from llm_audit.queries.steps import Document
 
 # Spreadsheets take a text that begins so for a formula; some in another width, as NFKC has them.
 _SIGNS = frozenset(
@@ -22,11 +22,11 @@ _SIGNS = frozenset(
 _BEFORE_A_SIGN = re.compile("[\\s\"';|]+")
 _BEGINS_A_CELL = re.compile("([;|\t\n])")
 _BEGAN_A_CELL = re.compile("([;|\t\n])'")
-_SHOWN = re.compile("<U\\+([0-9A-F]{4,6})>")  # as `terminal.safe` shows what nobody sees
+_SHOWN = re.compile("<U\\+([0-9A-F]{4,6})>")  # as `figures.safe` shows what nobody sees
 _LINE_BREAK = re.compile("\r\n?")
 
 
-def csv_line(call: Call, columns: Iterable[str]) -> str:
+def csv_line(call: Document, columns: Iterable[str]) -> str:
     """Return a call as a line; line breaks in its texts stay, so it may be several in the file."""
     return csv_of(_cell(value_in(call, name)) for name in columns)
 
@@ -83,4 +83,4 @@ def _cell(value: Any) -> object:
     if isinstance(value, datetime):
         return iso_utc(value)
     text = json_line(value) if isinstance(value, dict | list) else str(value)
-    return no_formula(terminal.safe(_LINE_BREAK.sub("\n", text)))
+    return no_formula(figures.safe(_LINE_BREAK.sub("\n", text)))

@@ -8,36 +8,19 @@ import base64
 import functools
 import json
 import math
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from llm_audit.cli.drawing.hidden import escaped
+from llm_audit.display.hidden import escaped
 from llm_audit.tolerant import TolerantModel
 
 if TYPE_CHECKING:  # `llm-audit --help` needs no driver
     from bson.json_util import JSONOptions
 
 ID, STORED_ID = "id", "_id"
-
-
-def print_json(row: Mapping[str, Any] | BaseModel) -> None:
-    """Print one row as one line.
-
-    Args:
-        row: Whatever MongoDB returned, or a result of ours.
-    """
-    print(json_line(json_row(row)))
-
-
-def print_json_rows(rows: Iterable[Mapping[str, Any] | BaseModel]) -> None:
-    """Print rows, each as one line, and have them read at once."""
-    for row in rows:
-        print_json(row)
-    sys.stdout.flush()
 
 
 def json_line(value: Any) -> str:

@@ -1,0 +1,1 @@
+"""Calls as lines of a file: columns and formats, whoever writes them."""

@@ -19,12 +19,19 @@ from llm_audit.encoding.moved import Problem
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
 from llm_audit.queries.questions import Questions, query_limit_ms
-from llm_audit.queries.steps import Content, Document, Each, Question, Steps
+from llm_audit.queries.steps import Content, Document, Each, Question, ServerTime, Step, Steps
 from llm_audit.settings import get_settings
 from llm_audit.store.answers.codes import only_this_is_refused
 from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.answers.server_words import told
-from llm_audit.store.connection import Documents, client_of, readable, readable_only
+from llm_audit.store.connection import (
+    Documents,
+    client_of,
+    readable,
+    readable_only,
+    server_time,
+    server_time_async,
+)
 from llm_audit.store.loops import AsyncDocuments, in_this_loop
 
 P = ParamSpec("P")
@@ -134,9 +141,11 @@ class LLMCallRepository(_Repository):
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
-    async def _answer(self, collection: AsyncDocuments, step: Each | Content) -> Any:
+    async def _answer(self, collection: AsyncDocuments, step: Step) -> Any:
         if isinstance(step, Content):
             return await _content_async(collection, step)
+        if isinstance(step, ServerTime):
+            return await server_time_async(collection.database)
         with _patiently(step):
             found = await readable_only(collection).aggregate(**self._command(step))
             async for document in found:
@@ -242,9 +251,11 @@ class SyncLLMCallRepository(_Repository):
     ) -> None:
         self.close()
 
-    def _answer(self, collection: Documents, step: Each | Content) -> Any:
+    def _answer(self, collection: Documents, step: Step) -> Any:
         if isinstance(step, Content):
             return _content(collection, step)
+        if isinstance(step, ServerTime):
+            return server_time(collection.database)
         with _patiently(step):
             for document in readable_only(collection).aggregate(**self._command(step)):
                 step.take(document)

@@ -56,7 +56,12 @@ class Content(NamedTuple):
     max_bytes: int
 
 
-Steps: TypeAlias = Generator[Each | Content, Any, R]
+class ServerTime(NamedTuple):
+    """The step that asks for the time by the server's clock, UTC."""
+
+
+Step: TypeAlias = Each | Content | ServerTime
+Steps: TypeAlias = Generator[Step, Any, R]
 
 
 def rows(pipeline: Pipeline, read: Callable[[Document], T]) -> Steps[list[T]]:

@@ -5,10 +5,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from bson.codec_options import DatetimeConversion
+from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError
@@ -47,10 +48,26 @@ def reaching() -> Iterator[None]:
 
 def server_time(database: Database[dict[str, Any]]) -> datetime:
     """Return the time by the server's clock, UTC; by our own, if the server does not tell."""
-    codec_options = database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
-    told: Any = None
+    answer: dict[str, Any] = {}
     with suppress(OperationFailure, BSONError):
-        told = database.client.admin.command("hello", codec_options=codec_options)["localTime"]
+        answer = database.client.admin.command("hello", codec_options=_in_utc(database))
+    return _told_time(answer)
+
+
+async def server_time_async(database: AsyncDatabase[dict[str, Any]]) -> datetime:
+    """Return what `server_time` does, in async code."""
+    answer: dict[str, Any] = {}
+    with suppress(OperationFailure, BSONError):
+        answer = await database.client.admin.command("hello", codec_options=_in_utc(database))
+    return _told_time(answer)
+
+
+def _in_utc(database: Database[Any] | AsyncDatabase[Any]) -> CodecOptions[dict[str, Any]]:
+    return database.codec_options.with_options(tz_aware=True, tzinfo=UTC)
+
+
+def _told_time(answer: dict[str, Any]) -> datetime:
+    told = answer.get("localTime")
     return told if isinstance(told, datetime) else datetime.now(UTC)
 
 

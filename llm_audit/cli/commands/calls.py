@@ -1,6 +1,8 @@
 """`llm-audit calls` and `llm-audit task`: lists of calls, also as they come in."""
 
 import shlex
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,20 +10,24 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_audit.call import TaskFields
-from llm_audit.cli.commands.watching import Watch, news_forever
 from llm_audit.cli.connection import find_call, not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable
 from llm_audit.cli.drawing.json_rows import print_json_rows
+from llm_audit.cli.exits import say
 from llm_audit.cli.options import AsJson, described, filtered
 from llm_audit.display import figures
-from llm_audit.errors import UsageError
+from llm_audit.errors import UnavailableError, UsageError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:
+    from llm_audit.documents import LLMCall
     from llm_audit.queries.repository import SyncLLMCallRepository
     from llm_audit.queries.steps import Steps
+    from llm_audit.queries.watch import Watch
+
+POLL_SECONDS = 1.0
 
 
 @filtered()
@@ -148,7 +154,9 @@ def _list(
 def _watch(
     questions: "SyncLLMCallRepository", filters: CallFilters, limit: int, *, as_json: bool
 ) -> None:
-    watch = Watch(questions, filters)
+    from llm_audit.queries.watch import Watch
+
+    watch = questions.ask(Watch.begin(filters))
     before = questions.list_by_filters(limit=limit or 1, with_content=False, **filters)[::-1]
     before = before if limit else []
     watch.note(before)
@@ -157,11 +165,27 @@ def _watch(
         print_json_rows(before)
     else:
         table.print(before, header=True)
-    for found in news_forever(watch):
+    for found in _news_forever(questions, watch):
         if as_json:
             print_json_rows(found)
         elif found:
             table.print(found)
+
+
+def _news_forever(questions: "SyncLLMCallRepository", watch: "Watch") -> "Iterator[list[LLMCall]]":
+    """Yield what comes in, until Ctrl-C; wait where MongoDB is away, and say so once."""
+    is_away = False
+    while True:
+        time.sleep(POLL_SECONDS)
+        try:
+            calls = questions.ask(watch.news())
+        except UnavailableError as error:
+            if not is_away:
+                say(f"{error} Watching goes on.")
+            is_away = True
+            continue
+        is_away = False
+        yield calls
 
 
 def _attempt(ran: TaskFields) -> Text:

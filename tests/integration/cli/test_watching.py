@@ -18,8 +18,8 @@ from pymongo.database import Database
 from waiting import PATIENCE, Calls
 
 from llm_audit import LLMCall, SyncLLMCallRepository, embedded
-from llm_audit.cli.commands.watching import Watch
 from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.watch import Watch
 
 Shell = Callable[..., Any]
 
@@ -55,6 +55,13 @@ def tail(
             yield Tail(process)
         finally:
             process.kill()
+
+
+def watching(calls: Calls, filters: CallFilters) -> tuple[Watch, Callable[[], list[LLMCall]]]:
+    """Begin to watch, and give what tells the news."""
+    questions = SyncLLMCallRepository(calls)
+    watch = questions.ask(Watch.begin(filters))
+    return watch, lambda: questions.ask(watch.news())
 
 
 def started(**fields: Any) -> Call:
@@ -117,35 +124,35 @@ def test_a_long_call_is_followed_to_its_end(
     """However long it has run, and though it matches only in the end."""
     slow, newer = of(60, model="m"), of(30, model="m")
     calls.insert_many([slow, newer, of(0, "SUCCESS", model="m")])
-    watch = Watch(SyncLLMCallRepository(calls), filters)
-    assert watch.news() == []
+    _watch, news = watching(calls, filters)
+    assert news() == []
 
     calls.update_one({"_id": slow["_id"]}, {"$set": end})
 
-    assert [call.id for call in watch.news()] == [slow["_id"]]
-    assert watch.news() == []
+    assert [call.id for call in news()] == [slow["_id"]]
+    assert news() == []
 
 
 def test_an_end_that_is_not_asked_for_is_not_news(calls: Calls) -> None:
     """A running call that succeeds is none of those that fail."""
     slow = of(60)
     calls.insert_one(slow)
-    watch = Watch(SyncLLMCallRepository(calls), CallFilters(status="ERROR"))
+    _watch, news = watching(calls, CallFilters(status="ERROR"))
 
     calls.update_one({"_id": slow["_id"]}, {"$set": {"status": "SUCCESS"}})
 
-    assert watch.news() == []
+    assert news() == []
 
 
 def test_clocks_that_are_behind_hide_no_calls(calls: Calls) -> None:
     """Where ids are made by a clock ten minutes late, what comes in is seen all the same."""
     calls.insert_one(of(10.5, "SUCCESS"))
-    watch = Watch(SyncLLMCallRepository(calls), CallFilters(status="ERROR"))
+    _watch, news = watching(calls, CallFilters(status="ERROR"))
     late = of(10, "ERROR")
 
     calls.insert_one(late)
 
-    assert [call.id for call in watch.news()] == [late["_id"]]
+    assert [call.id for call in news()] == [late["_id"]]
 
 
 def test_failures_from_before_are_not_shown_again(
@@ -199,16 +206,16 @@ def test_a_list_of_no_calls_is_a_mistake(shell: Shell) -> None:
 def test_ids_of_another_kind_tell_no_time(calls: Calls) -> None:
     """An id that only looks later than all of today's is no reason to see nothing, or to end."""
     calls.insert_one({"_id": "01kb2z3x4y5w6v7t8s9r0qpnmk", "status": "SUCCESS"})
-    watch = Watch(SyncLLMCallRepository(calls), {})
+    _watch, news = watching(calls, {})
     now = call_id(datetime.now(UTC), LOT)
     calls.insert_one({"_id": now, "status": "SUCCESS"})
 
-    assert [call.id for call in watch.news()] == [now]
+    assert [call.id for call in news()] == [now]
 
 
 def test_what_was_shown_is_not_shown_again(calls: Calls) -> None:
     """Neither what came in while the calls from before were read, nor if the clock steps back."""
-    watch = Watch(SyncLLMCallRepository(calls), {})
+    watch, news = watching(calls, {})
     old, between, new = (
         {"_id": call_id(datetime.now(UTC) - age, LOT), "status": "SUCCESS"}
         for age in (timedelta(hours=1), timedelta(seconds=2), timedelta())
@@ -216,7 +223,7 @@ def test_what_was_shown_is_not_shown_again(calls: Calls) -> None:
     calls.insert_many([old, between])
     watch.note([LLMCall.model_validate(between)])
     calls.insert_one(new)
-    assert [call.id for call in watch.news()] == [new["_id"]]
+    assert [call.id for call in news()] == [new["_id"]]
     calls.delete_many({"_id": {"$in": [new["_id"], between["_id"]]}})
 
-    assert watch.news() == []
+    assert news() == []

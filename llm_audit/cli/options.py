@@ -5,19 +5,34 @@ import inspect
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, cast
+from zoneinfo import available_timezones
 
 import typer
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
-from llm_audit.cli.times import parse_span, parse_time
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters, beginning
+from llm_audit.queries.times import parse_span, parse_time
 
 FILTERS = "Filters"  # the part of the help that shows them
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document a line, for machines.")]
 
 Limit = Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="How many at the most.")]
+
+
+def _zones(incomplete: str) -> list[str]:
+    return sorted(name for name in available_timezones() if name.startswith(incomplete))
+
+
+Timezone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ZONE",
+        help="Whose hours and days: Europe/Paris, UTC, +05:30; that of this machine if not given.",
+        autocompletion=_zones,
+    ),
+]
 
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
 _HELP = {

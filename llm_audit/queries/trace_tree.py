@@ -86,6 +86,12 @@ class Branch:
             return None
         return (self.ended_at - self.started_at) / timedelta(milliseconds=1)
 
+    def length_ms(self, now: datetime) -> float | None:
+        """Return how long this took, or has taken until now if something in it still runs."""
+        if not self.pending or self.started_at is None:
+            return self.duration_ms
+        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+
     def walk(self) -> "Iterator[TraceBranch]":
         """Yield every branch below, each before its own children, oldest first."""
         waiting = list(reversed(self.children))

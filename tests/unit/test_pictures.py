@@ -11,11 +11,12 @@ from local_time import local_time
 from rich.console import Console
 
 from llm_audit.cli.commands.usage import fitting_bucket
-from llm_audit.cli.drawing.pictures import Course, Line, bar_with_failures, sparkline
-from llm_audit.cli.times import chosen_timezone, local_timezone
+from llm_audit.cli.drawing.pictures import Line, bar_with_failures, print_course, sparkline
+from llm_audit.display.courses import Course
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, checked_timezone
+from llm_audit.queries.times import chosen_timezone, local_timezone
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -46,7 +47,7 @@ def test_a_picture_has_as_much_room_as_what_stands_beside_it_leaves(columns: int
     course = Course("month", rows, named="bucket", timezone="UTC", filters={})
     console = Console(width=columns, file=io.StringIO(), color_system=None)
 
-    course.print(console, [Line("a", "calls", "short"), Line("longer", "calls", "x" * 40)])
+    print_course(console, course, [Line("a", "calls", "short"), Line("longer", "calls", "x" * 40)])
 
     assert isinstance(console.file, io.StringIO)
     blank, *lines = console.file.getvalue().splitlines()

@@ -4,10 +4,10 @@ import pytest
 
 pytest.importorskip("typer")
 
-from llm_audit.cli.times import parse_time
 from llm_audit.display import figures
 from llm_audit.display.json_lines import json_line
 from llm_audit.errors import UsageError
+from llm_audit.queries.times import parse_time
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def task(
     with repository() as questions:
         found = questions.get_calls_by_task(task_id, with_content=False)
         if not found:
-            raise questions.ask(not_found("task", "task_id", task_id))
+            raise questions.ask(not_found("task_id", task_id))
     if as_json:
         print_json_rows(found)
         return

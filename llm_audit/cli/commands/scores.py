@@ -10,11 +10,11 @@ from llm_audit.cli.commands.summaries import By, group_cell
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import WEEK, LimitOfRows, print_rows
-from llm_audit.cli.options import AsJson, filtered
-from llm_audit.cli.times import Timezone, chosen_timezone
+from llm_audit.cli.options import AsJson, Timezone, filtered
 from llm_audit.display import figures
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.results import ScoreSummary
+from llm_audit.queries.times import chosen_timezone
 
 
 @filtered(since=WEEK)

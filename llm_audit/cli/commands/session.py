@@ -39,7 +39,7 @@ def session(
     with repository() as questions:
         turns = questions.get_session(session_id).turns
         if not turns:
-            raise questions.ask(not_found("session", "session_id", session_id))
+            raise questions.ask(not_found("session_id", session_id))
     if as_json:
         print_json_rows(turns)
         return

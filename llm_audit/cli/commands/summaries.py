@@ -12,7 +12,7 @@ from rich.text import Text
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json_rows
-from llm_audit.cli.drawing.pictures import Course, Line
+from llm_audit.cli.drawing.pictures import Line
 from llm_audit.cli.drawing.rows import (
     WEEK,
     LimitOfRows,
@@ -22,9 +22,9 @@ from llm_audit.cli.drawing.rows import (
     print_rows,
     without_cost,
 )
-from llm_audit.cli.options import AsJson, Limit, filtered
-from llm_audit.cli.times import Timezone, chosen_timezone, group_name
+from llm_audit.cli.options import AsJson, Limit, Timezone, filtered
 from llm_audit.display import figures
+from llm_audit.display.courses import Course, group_name
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
@@ -35,6 +35,7 @@ from llm_audit.queries.results import (
     LatencySummary,
     ToolUsage,
 )
+from llm_audit.queries.times import chosen_timezone
 
 By = Annotated[
     GroupBy, typer.Option(metavar="FIELD", help=f"One of {', '.join(get_args(GroupBy))}.")

@@ -13,7 +13,6 @@ from llm_audit.cli.connection import not_found, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
-from llm_audit.cli.drawing.waterfall import length_ms
 from llm_audit.cli.options import AsJson
 from llm_audit.display import figures
 from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree
@@ -36,7 +35,7 @@ def trace(
     with repository() as questions:
         tree = questions.get_trace_tree(trace_id)
         if not tree.children:
-            raise questions.ask(not_found("trace", "trace_id", trace_id))
+            raise questions.ask(not_found("trace_id", trace_id))
     critical = {call.id for call in tree.critical_path()}
     if as_json:
         print_json_rows(_row(branch, critical) for branch in tree.walk())
@@ -62,7 +61,7 @@ def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
 
 def _print_totals(console: Console, trace_id: str, tree: TraceTree, now: datetime) -> None:
     when = f"{tree.started_at.astimezone():%Y-%m-%d %H:%M:%S}, " if tree.started_at else ""
-    length = figures.duration(length_ms(tree, now))
+    length = figures.duration(tree.length_ms(now))
     remark = f"{when}{f'running for {length}' if tree.pending else length}"
     console.print(terminal.heading(f"Trace {figures.cell(trace_id)}", remark))
     console.print(

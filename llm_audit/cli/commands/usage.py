@@ -12,14 +12,15 @@ from rich.text import Text
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json_rows
-from llm_audit.cli.drawing.pictures import FAILED_CELL, Course, Line, bar_with_failures
+from llm_audit.cli.drawing.pictures import FAILED_CELL, Line, bar_with_failures, print_course
 from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cost
-from llm_audit.cli.options import AsJson, filtered
-from llm_audit.cli.times import Timezone, chosen_timezone, group_name
+from llm_audit.cli.options import AsJson, Timezone, filtered
 from llm_audit.display import figures
+from llm_audit.display.courses import Course, group_name
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
 from llm_audit.queries.results import Usage
+from llm_audit.queries.times import chosen_timezone
 
 WIDE_BAR = 24
 LONGEST: dict[Bucket, timedelta] = {  # so that a table is a page or two
@@ -57,7 +58,7 @@ def usage(
     if print_heading(console, "Usage", filters, rows, f"by {chosen}, {zone}"):
         course = Course(chosen, rows, named="bucket", timezone=zone, filters=filters)
         console.print(terminal.fitted(_table(rows, course), console))
-        course.print(console, _lines(rows))
+        print_course(console, course, _lines(rows))
 
 
 def fitting_bucket(filters: CallFilters) -> Bucket:

@@ -12,21 +12,18 @@ from rich.text import Text
 
 from llm_audit.call import SAID
 from llm_audit.cli.drawing import terminal
-from llm_audit.cli.drawing.pretty import pretty
 from llm_audit.cli.drawing.runs import both_ends, fold
 from llm_audit.display import figures
+from llm_audit.display.pretty import pretty
 from llm_audit.providers.blocks import (
     ASSISTANT,
     CALL,
     OTHER,
     REASONING,
     RESPONSE,
-    SYSTEM,
     TEXT,
-    USER,
-    role_of,
 )
-from llm_audit.providers.messages import Part, read_answers, read_request
+from llm_audit.providers.messages import Part
 from llm_audit.queries.pairing import Paired
 from llm_audit.queries.steps import Document
 
@@ -277,28 +274,3 @@ def _folded(
 def _indented(text: Text, indent: int) -> Padding:
     text.overflow = "fold"
     return Padding(text, (0, 0, 0, indent), expand=False)
-
-
-def request_of(call: Document) -> Iterator[Part]:
-    """Yield everything that a call's request says, in order; an empty message is an empty text.
-
-    Args:
-        call: A document as read from MongoDB.
-    """
-    for name, role in (("system_prompt", SYSTEM), ("messages", USER), ("input", USER)):
-        said = call.get(name)
-        for message in said if isinstance(said, list) else [] if said is None else [said]:
-            yield from read_request({name: message}) or [_nothing(message, role)]
-
-
-def answers_of(call: Document) -> Iterator[Sequence[Part]]:
-    """Yield what a call's response says, then each of its other choices; empty ones as above."""
-    first, *others = read_answers(call)
-    message = call.get("response_message")
-    yield first or ([] if message is None else [_nothing(message, ASSISTANT)])
-    for choice in others:
-        yield choice or [_nothing(None, ASSISTANT)]
-
-
-def _nothing(message: object, role: str) -> Part:
-    return Part(role=role_of(message, role), type=TEXT, content="")

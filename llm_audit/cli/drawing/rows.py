@@ -9,9 +9,10 @@ from rich.table import Table
 
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json_rows
-from llm_audit.cli.drawing.pictures import Course, Line
+from llm_audit.cli.drawing.pictures import Line, print_course
 from llm_audit.cli.options import described
 from llm_audit.display import figures
+from llm_audit.display.courses import Course
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters
 from llm_audit.tolerant import TolerantModel
 
@@ -76,7 +77,7 @@ def print_rows(
     console.print(terminal.fitted(table, console))
     print_further(console, len(rows) - len(shown), "row")
     if course:
-        course.print(console, lines)
+        print_course(console, course, lines)
     if unreadable := sum(getattr(row, "unreadable_calls", 0) for row in rows):
         calls = figures.counted(unreadable, "call")
         console.print(f"No sum knows of {calls} with a figure that is no number.", style="yellow")

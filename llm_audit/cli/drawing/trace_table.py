@@ -11,7 +11,7 @@ from rich.text import Text
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import distinct_width
-from llm_audit.cli.drawing.waterfall import Timeline, TreeLine, length_ms, lines_of
+from llm_audit.cli.drawing.waterfall import Timeline, TreeLine, lines_of
 from llm_audit.display import figures
 from llm_audit.queries.trace_tree import TraceTree
 
@@ -150,7 +150,7 @@ def _sum(line: TreeLine, name: str) -> float:
 
 def _took(line: TreeLine, now: datetime) -> str:
     if running := [branch for branch in line.branches if branch.pending]:
-        so_far = max(length_ms(branch, now) or 0 for branch in running)
+        so_far = max(branch.length_ms(now) or 0 for branch in running)
         return f"{LONGER_THAN}{figures.duration(so_far)}"
     if line.branch is None:
         return ""

@@ -92,13 +92,6 @@ def _cut(guide: str) -> str:
     return guide if len(guide) <= GUIDES else f"⋯{guide[1 - GUIDES :]}"
 
 
-def length_ms(branch: Branch, now: datetime) -> float | None:
-    """Return how long a branch took, or has taken until now if something in it still runs."""
-    if not branch.pending or branch.started_at is None:
-        return branch.duration_ms
-    return max((now - branch.started_at) / timedelta(milliseconds=1), branch.duration_ms or 0)
-
-
 class Timeline:
     """A trace's time from its first to its last known moment, as wide as a column.
 
@@ -108,7 +101,7 @@ class Timeline:
     def __init__(self, tree: TraceTree, now: datetime, width: int) -> None:
         self.width = width
         self._start = tree.started_at
-        self._length = (length_ms(tree, now) or 0) * timedelta(milliseconds=1)
+        self._length = (tree.length_ms(now) or 0) * timedelta(milliseconds=1)
 
     def scale(self) -> str:
         """Return what stands above the bars: where they begin and end."""

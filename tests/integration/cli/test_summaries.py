@@ -10,7 +10,7 @@ from pymongo.database import Database
 from waiting import Calls
 
 from llm_audit import pipelines
-from llm_audit.cli.times import group_name
+from llm_audit.display.courses import group_name
 from llm_audit.queries.grouping import Bucket, GroupBy
 
 Shell = Callable[..., Any]

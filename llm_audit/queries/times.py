@@ -1,13 +1,10 @@
-"""What `--since`, `--until` and `--timezone` understand, and the zone of this machine."""
+"""Times and time zones as people write them, and the zone of this machine."""
 
 import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 from zoneinfo import available_timezones
-
-import typer
 
 from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
@@ -54,20 +51,6 @@ _ZONES = "zoneinfo/"  # the folder that a link to a zone leads into
 _ALIASES_OF_UTC = frozenset({"Etc/UTC", "Etc/UCT", "Etc/Zulu", "UCT", "Zulu"})
 
 
-def _names(incomplete: str) -> list[str]:
-    return sorted(name for name in available_timezones() if name.startswith(incomplete))
-
-
-Timezone = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ZONE",
-        help="Whose hours and days: Europe/Paris, UTC, +05:30; that of this machine if not given.",
-        autocompletion=_names,
-    ),
-]
-
-
 def chosen_timezone(given: str | None) -> str:
     """Return the time zone to group by: the one that was given, else this machine's.
 
@@ -75,11 +58,6 @@ def chosen_timezone(given: str | None) -> str:
         UsageError: What was given is none.
     """
     return local_timezone() if given is None else grouping.checked_timezone(given)
-
-
-def group_name(by: str, name: str | None) -> str | None:
-    """Return what a group is called; an hour without its zone, which the heading says."""
-    return name[: len("2026-11-25T10:00")].replace("T", " ") if name and by == "hour" else name
 
 
 def local_timezone(localtime: Path = LOCALTIME) -> str:

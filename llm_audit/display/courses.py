@@ -1,0 +1,83 @@
+"""How rows of hours, days ... lie in time, with the gaps between them."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.grouping import FORMATS, Bucket
+
+_FORMATS = FORMATS | {"hour": "%Y-%m-%dT%H:00%z"}  # of any moment in it
+_SECONDS_IN_AN_HOUR = 3600
+
+
+class Course:
+    """The hours, days ... of a stretch of time, with and without rows."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        rows: Sequence[Any],
+        *,
+        named: str,
+        timezone: str,
+        filters: CallFilters,
+    ) -> None:
+        """Lay rows out over time.
+
+        Args:
+            bucket: What each of them is about.
+            rows: Oldest first; what has no time is left out.
+            named: Their field with the name of the hour, day ...
+            timezone: Whose hours and days.
+            filters: Their dates say where it begins and ends, if not with the rows; it ends now.
+        """
+        self.bucket = bucket
+        self.timezone = timezone
+        names = {getattr(row, named): row for row in rows}
+        self._rows = {_ordinal(bucket, name): row for name, row in names.items() if name}
+        edges = [*self._rows]
+        start, end = filters.get("start_date"), filters.get("end_date")
+        if self._rows and start:
+            last = end - timedelta(milliseconds=1) if end else datetime.now(UTC)
+            edges += [_ordinal(bucket, _name_at(bucket, at, timezone)) for at in (start, last)]
+        self._places = range(min(edges), max(edges) + 1) if edges else range(0)
+
+    def __len__(self) -> int:
+        """How many hours, days ... have a row."""
+        return len(self._rows)
+
+    def values(self, field: str) -> list[float | None]:
+        """Return a number of each hour, day ...; None where there is no row."""
+        return [getattr(self._rows.get(place), field, None) for place in self._places]
+
+    def gap_between(self, earlier: str, later: str) -> int:
+        """Return how many hours, days ... lie between two rows, given by their names."""
+        return max(0, _ordinal(self.bucket, later) - _ordinal(self.bucket, earlier) - 1)
+
+
+def group_name(by: str, name: str | None) -> str | None:
+    """Return what a group is called; an hour without its zone, which the heading says."""
+    return name[: len("2026-11-25T10:00")].replace("T", " ") if name and by == "hour" else name
+
+
+def _name_at(bucket: Bucket, moment: datetime, zone: str) -> str:
+    """Return what the hour, day ... of a moment is called in a time zone."""
+    return moment.astimezone(_zone(zone)).strftime(_FORMATS[bucket])
+
+
+def _ordinal(bucket: Bucket, name: str) -> int:
+    """Return the number of an hour, day ..., given by its name; the next has the next number."""
+    if bucket == "hour":
+        return int(datetime.fromisoformat(name).timestamp() // _SECONDS_IN_AN_HOUR)
+    if bucket == "month":
+        year, month = name.split("-")
+        return int(year) * 12 + int(month)
+    day = date.fromisoformat(f"{name}-1" if bucket == "week" else name).toordinal()
+    return day if bucket == "day" else (day - 1) // 7  # the first day of all was a Monday
+
+
+def _zone(name: str) -> tzinfo | None:
+    is_offset = name[0] in "+-"
+    return datetime.fromisoformat(f"2000-01-01T00:00{name}").tzinfo if is_offset else ZoneInfo(name)

@@ -1,0 +1,98 @@
+"""Ids as people give them: what has one, and where nothing has it, what else does or is near."""
+
+import re
+from typing import Any, NamedTuple
+
+from llm_audit.queries.steps import Document, Each, Steps, rows
+
+NEAR = 5
+_NEAR_MS = 1_000  # for what no index serves
+_FIRST_CHARACTERS = (13, 8, 4)  # of a UUIDv7: one millisecond, one minute, half a decade
+_LAST_CHARACTERS = 8
+KINDS = {  # of ids, by the field that holds them
+    "_id": "call",
+    "trace_id": "trace",
+    "session_id": "session",
+    "task_id": "task",
+    "user_id": "user",
+    "company_id": "company",
+}
+
+
+class Missing(NamedTuple):
+    """An id that nothing of its kind has.
+
+    Attributes:
+        kind: What was looked for, in a word.
+        given: The id.
+        other: What has that id instead, in a word, and the id to ask for that with: the id itself,
+            or, where it is a call's, what was looked for of that call.
+        of_call: Whether `other` is what the call with this id belongs to.
+        several: The ids that begin so, where the beginning of one was given.
+        near: Ids of the same kind that look like it.
+    """
+
+    kind: str
+    given: str
+    other: tuple[str, str] | None = None
+    of_call: bool = False
+    several: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+
+
+def find_call(given: str) -> Steps[Document | Missing]:
+    """Return the call with an id, or whose id alone begins so."""
+    found = yield from _some({"_id": given})
+    if found:
+        return found[0]
+    beginning = (yield from _some(_begins("_id", given), {"_id": 1}, NEAR)) if given else []
+    if len(beginning) == 1:
+        return (yield from find_call(beginning[0]["_id"]))
+    if beginning:
+        return Missing("call", given, several=_ids(beginning))
+    return (yield from missing("_id", given))
+
+
+def missing(field: str, given: str) -> Steps[Missing]:
+    """Return what is to be said of an id that nothing has.
+
+    Args:
+        field: Where it would be, see `KINDS`.
+        given: The id.
+    """
+    kind = KINDS[field]
+    for other, name in KINDS.items():
+        calls = (yield from _some({other: given}, {field: 1})) if other != field else []
+        if calls and other == "_id" and calls[0].get(field):
+            return Missing(kind, given, (kind, str(calls[0][field])), of_call=True)
+        if calls:
+            return Missing(kind, given, (name, given))
+    return Missing(kind, given, near=_ids((yield from _near(field, given))))
+
+
+def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> Steps[list[Document]]:
+    """Return some of the calls that match, with some of their fields."""
+    stages: list[dict[str, Any]] = [{"$match": wanted}, {"$limit": limit}]
+    return (yield from rows([*stages, {"$project": shown}] if shown else stages, dict))
+
+
+def _near(field: str, given: str) -> Steps[list[Document]]:
+    lengths = (length for length in _FIRST_CHARACTERS if length <= len(given))
+    tries = [_begins(field, given[:length]) for length in lengths]
+    if len(given) >= _LAST_CHARACTERS:
+        tries.append({field: {"$regex": f"{re.escape(given[-_LAST_CHARACTERS:])}$"}})
+    distinct: list[dict[str, Any]] = [{"$group": {"_id": f"${field}"}}, {"$limit": NEAR}]
+    found: list[Document] = []
+    for condition in tries:
+        yield Each([{"$match": condition}, *distinct], found.append, patience_ms=_NEAR_MS)
+        if found:
+            break
+    return found
+
+
+def _begins(field: str, text: str) -> dict[str, Any]:
+    return {field: {"$gte": text, "$lt": f"{text}\U0010ffff"}}
+
+
+def _ids(found: list[Document]) -> tuple[str, ...]:
+    return tuple(str(one["_id"]) for one in found)

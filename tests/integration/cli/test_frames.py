@@ -163,7 +163,7 @@ def test_a_file_that_cannot_go_on_is_there_when_it_is_whole(
 
     module = {"parquet": "parquet.value_in", "openai": "line_formats.fine_tuning_example"}[form]
     with monkeypatch.context() as patch:
-        patch.setattr(f"llm_audit.cli.files.{module}", interrupted)
+        patch.setattr(f"llm_audit.exports.{module}", interrupted)
         code = shell("export", "--format", form, "--output", file).code
 
     assert code == 130

@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 
 from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.capture.by_hand import ByHand
-from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless, note_fault
-from llm_audit.capture.patches import Hook, Method
+from llm_audit.capture.calls import Request, begin
+from llm_audit.capture.patches import Hook
+from llm_audit.capture.sending import async_hook_of
 from llm_audit.capture.tee import Watched, watched_kind
-from llm_audit.recorder.captured import Captured
 from llm_audit.wire.apis import asked
 
 _LIBRARY = "aiohttp"
@@ -22,64 +21,33 @@ _CLOSED = ("ClientConnectionError", "Connection closed")
 _readers: dict[int, Watched] = {}  # by id: a reader has slots, and goes before its id does
 
 
-def _request(original: Method) -> Method:
-    async def _request(*args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(args, kwargs)
-        if attempt is None:
-            return await original(*args, **kwargs)
-        try:  # a time limit may strike as soon as that is set
-            sending.set(attempt)
-            response = await original(*args, **kwargs)
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        finally:
-            attempt.is_sent = True
-            sending.set(None)
-        _answered(attempt, response)
-        return response
-
-    return _request
-
-
-@harmless
-def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | None:
-    if not Captured.clients or is_inside():
-        return None
-    session, method, given = args if len(args) > 2 else (*args, *_named(args, kwargs))  # noqa: PLR2004
-    url = urlsplit(str(given))
+def _begin(
+    session: Any,
+    method: str,
+    str_or_url: Any,
+    *,
+    headers: Any = None,
+    data: Any = None,
+    json: Any = None,
+    **_: Any,
+) -> Attempt | ByHand | None:
+    url = urlsplit(str(str_or_url))
     said = asked(method.upper(), url.path)
     if said is None:
         return None
     if not url.netloc:
-        url = urlsplit(str(session._build_url(given)))  # noqa: SLF001  (with the session's base)
-    own = kwargs.get("headers") or {}
+        url = urlsplit(str(session._build_url(str_or_url)))  # noqa: SLF001  (with the session's base)
+    own = headers or {}
     own = {} if iter(own) is own else dict(own)  # what can be read but once is aiohttp's to read
     pairs = [*session.headers.items(), *own.items()]
-    headers = {str(name).lower(): str(value) for name, value in pairs}
-    body = kwargs.get("data")
-    if kwargs.get("json") is not None:
-        body = session.json_serialize(kwargs["json"])
-        headers.setdefault("content-type", "application/json")
-    body = body.encode() if isinstance(body, str) else body
-    kept = bytes(body) if isinstance(body, bytes | bytearray) else None
-    endpoint = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    return begin(Request(_LIBRARY, said, url.hostname or "", endpoint, headers, kept))
-
-
-def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(kwargs[name] for name in ("method", "str_or_url")[len(args) - 1 :])
+    named = {str(name).lower(): str(value) for name, value in pairs}
+    if json is not None:
+        data = session.json_serialize(json)
+        named.setdefault("content-type", "application/json")
+    return begin(Request.to(url, _LIBRARY, said, named, data))
 
 
 def _answered(attempt: Attempt | ByHand, response: Any) -> None:
-    try:
-        _watch(attempt, response)
-    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
-        note_fault(fault)
-        attempt.unseen()
-
-
-def _watch(attempt: Attempt | ByHand, response: Any) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     # aiohttp has taken the compression off what it hands to the reader
     headers.pop("content-encoding", None)
@@ -136,4 +104,4 @@ def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
         attempt.closed((TimeoutError,))
 
 
-HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", _request),)
+HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", async_hook_of(_begin, _answered)),)

@@ -26,7 +26,7 @@ CHUNKS_MAX = 1_000_000  # each takes more than it holds
 _ERROR_MAX_BYTES = 2**20  # read of a failed attempt's body, far more than is told of it
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
 _STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
-_ERRORS = 400
+_FAILURES = 400
 _FAULTS_OF_THE_SERVER = 500
 _RETRIED = frozenset({408, 409, 429})
 
@@ -51,6 +51,11 @@ class Head(NamedTuple):
     status: int
     headers: Mapping[str, str]
 
+    @property
+    def failed(self) -> bool:
+        """Tell whether it is no success."""
+        return self.status >= _FAILURES
+
 
 class Attempt:
     """One request of a captured call, and what came of it.
@@ -60,18 +65,22 @@ class Attempt:
 
     Args:
         call: Whose attempt this is.
+        tries: What its client notes of each request that it sends for it, the last included; None
+            if it sends but one.
     """
 
-    def __init__(self, call: "CapturedCall | Fetching") -> None:
+    def __init__(
+        self, call: "CapturedCall | Fetching", tries: list[dict[str, Any]] | None = None
+    ) -> None:
         self._call = call
+        self.tries = tries
         self._began_ns = clock.monotonic_ns()
         self._first_ns = self._dropped_ns = 0
-        self._head: Head | None = None
+        self.head: Head | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
-        self._is_last = False
         self._process = Here.process
         self._handled_before = id(sys.exc_info()[1])  # what is handled as it begins ends it not
         self.is_sent = False  # whether the client has given an answer, or raised
@@ -86,18 +95,13 @@ class Attempt:
     @harmless
     def answered(self, head: Head, body: bytes) -> None:
         """Note an answer that the client has read, and decoded."""
-        self._head, self._is_decoded = head, True
+        self.head, self._is_decoded = head, True
         self._chunks, self._size = [body], len(body)
         self._end(None, None)
 
-    def tried(self, tries: list[dict[str, Any]]) -> None:
-        """Note what its client has tried by itself, the last try included: it will try no more."""
-        self._is_last = True
-        self._call.tried(tries[:-1])
-
     def begins(self, head: Head) -> None:
         """Note that an answer begins of which the app reads the body."""
-        self._head = head
+        self.head = head
 
     def take(self, chunk: bytes) -> None:
         """Keep a piece of the answer's body."""
@@ -151,7 +155,7 @@ class Attempt:
         Args:
             how: By what it ended.
         """
-        asked, head = self._call.asked, self._head
+        asked, head = self._call.asked, self.head
         if head is None:
             return exchange.Received(asked)
         kind = head.headers.get("content-type")
@@ -175,9 +179,9 @@ class Attempt:
     def told(self, ended_ns: int, error: BaseException | None) -> dict[str, Any]:
         """Return what the call's `attempts` say of it."""
         told: dict[str, Any] = {}
-        if self._head is not None:
-            told["status"] = self._head.status
-            if self._head.status >= _ERRORS and (body := self._plain()):
+        if self.head is not None:
+            told["status"] = self.head.status
+            if self.head.failed and (body := self._plain()):
                 told["body"] = bounded(_of_json(body))
         if error is not None:
             told["error"] = type(error).__name__
@@ -186,20 +190,20 @@ class Attempt:
 
     def may_be_retried(self, error: BaseException | None) -> bool:
         """Tell whether its client may try again, by what clients of its kind retry."""
-        if self._is_last:
+        if self.tries is not None:  # it has tried as often as it will
             return False
-        if self._head is None:
+        if self.head is None:
             return isinstance(error, Exception)
-        status, headers = self._head
-        if status < _ERRORS:
+        if not self.head.failed:
             return False
+        status, headers = self.head
         said = headers.get("x-should-retry")
         if said in {"true", "false"}:
             return said == "true"
         return status in _RETRIED or status >= _FAULTS_OF_THE_SERVER
 
     def _plain(self) -> bytes:
-        body, head = self._kept("")[0], self._head
+        body, head = self._kept("")[0], self.head
         if self._is_decoded or head is None:
             return body[:_ERROR_MAX_BYTES]
         return unpacked(body, head.headers.get("content-encoding"), _ERROR_MAX_BYTES).body

@@ -14,7 +14,6 @@ from llm_audit.runtime.kept import kept
 from llm_audit.wire.apis import Asked
 
 AWAITED_MAX = 10_000
-_ERRORS = 400
 
 
 class _Call(NamedTuple):
@@ -79,16 +78,13 @@ class Fetching:
         self.began_ns = clock.monotonic_ns()
         self._call = call
 
-    def tried(self, tries: list[dict[str, Any]]) -> None:
-        """Leave out how often it was fetched: that is no attempt of the call."""
-
     def ended(
         self, attempt: Attempt, how: How | None, error: BaseException | None, ended_ns: int
     ) -> None:
         """Record the result, if this is one. As of `calls.CapturedCall`."""
-        came = attempt.received(how)._replace(attempts=self._call.attempts)
-        if error is not None or came.status is None or came.status >= _ERRORS:
+        if error is not None or attempt.head is None or attempt.head.failed:
             return  # of fetching it, not of the call
+        came = attempt.received(how)._replace(attempts=self._call.attempts)
         fields = exchange.result_in(came, self._call.asked)
         if fields is None or fields.get("response_id") != self.asked.result_of:
             return  # a proxy's page, say

@@ -16,40 +16,27 @@ from urllib.parse import urlsplit
 
 from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.capture.by_hand import ByHand
-from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless, note_fault
+from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
+from llm_audit.capture.sending import hook_of
 from llm_audit.capture.tee import close_of, watch, watched
-from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
 from llm_audit.wire.apis import asked
 
 _LIBRARY = "botocore"
-_ERRORS = 300  # as botocore counts
 _tries: ContextVar[list[dict[str, Any]] | None] = ContextVar("llm_audit_tries", default=None)
 
 
 def _call(original: Method) -> Method:
+    captured = hook_of(_begin, _answered)(original)
+
     def make_request(*args: Any, **kwargs: Any) -> Any:
-        attempt = None if _is_async(args[0].__class__) else _begin(args, kwargs)
-        if attempt is None:
-            return original(*args, **kwargs)
-        tries: list[dict[str, Any]] = []
-        try:  # a time limit may strike as soon as that is set
-            sending.set(attempt)
-            _tries.set(tries)
-            answer = original(*args, **kwargs)
-        except BaseException as error:
-            attempt.tried(tries)
-            attempt.raised(error)
-            raise
+        outer = _tries.get()  # within a call, credentials may be asked for
+        try:
+            _tries.set([])
+            return captured(*args, **kwargs)
         finally:
-            attempt.is_sent = True
-            sending.set(None)
-            _tries.set(None)
-        attempt.tried(tries)
-        _answered(attempt, answer, args[1] if len(args) > 1 else kwargs["operation_model"])
-        return answer
+            _tries.set(outer)
 
     return make_request
 
@@ -80,41 +67,32 @@ def _send(original: Method) -> Method:
     return send
 
 
-@harmless
-def _begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | None:
-    if not Captured.clients or is_inside():
+def _begin(
+    endpoint: Any,
+    operation_model: Any,  # noqa: ARG001  (as of `make_request`)
+    request_dict: Any,
+) -> Attempt | ByHand | None:
+    if _is_async(endpoint.__class__):
         return None
-    request = args[2] if len(args) > 2 else kwargs["request_dict"]  # noqa: PLR2004
-    url = urlsplit(request["url"])
-    said = asked(request["method"], url.path)
+    url = urlsplit(request_dict["url"])
+    said = asked(request_dict["method"], url.path)
     if said is None:
         return None
-    body = request["body"]
-    body = body.encode() if isinstance(body, str) else body
-    headers = {name.lower(): _text(value) for name, value in dict(request["headers"]).items()}
-    host = url.hostname or ""
-    endpoint = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    kept = bytes(body) if isinstance(body, bytes | bytearray) else None
-    return begin(Request(_LIBRARY, said, host, endpoint, headers, kept))
+    given = dict(request_dict["headers"]).items()
+    headers = {name.lower(): _text(value) for name, value in given}
+    request = Request.to(url, _LIBRARY, said, headers, request_dict["body"])
+    return begin(request._replace(tries=_tries.get()))
 
 
 def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _answered(attempt: Attempt | ByHand, answer: Any, operation: Any) -> None:
-    try:
-        _watch(attempt, answer[0], operation)
-    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
-        note_fault(fault)
-        attempt.unseen()
-
-
-def _watch(attempt: Attempt | ByHand, response: Any, operation: Any) -> None:
+def _answered(attempt: Attempt | ByHand, answer: Any) -> None:
+    response, _ = answer
     headers = {name.lower(): value for name, value in response.headers.items()}
     head = Head(response.status_code, headers)
-    streams = operation.has_event_stream_output or operation.has_streaming_output
-    if streams and response.status_code < _ERRORS:
+    if response._content is None:  # noqa: SLF001  (what botocore has not read is the app's)
         attempt.begins(head)
         watch(response.raw, attempt, _of_urllib3)
     else:
@@ -200,5 +178,5 @@ def _read_into(count: int, args: tuple[Any, ...]) -> bytes:
 
 HOOKS = (
     Hook("botocore.endpoint", "Endpoint", "make_request", _call),
-    Hook("botocore.httpsession", "URLLib3Session", "send", _send),
+    Hook("botocore.endpoint", "Endpoint", "_send", _send),
 )

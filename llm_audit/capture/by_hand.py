@@ -2,13 +2,10 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from llm_audit.capture.attempt import Head, How
 from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.recorder.started_here import open_for
-
-_ERRORS = 400
 
 
 class ByHand:
@@ -40,10 +37,7 @@ class ByHand:
 
     def begins(self, head: Head) -> None:
         """Note the same."""
-        self._call.taken = head.status < _ERRORS
-
-    def tried(self, tries: list[dict[str, Any]]) -> None:
-        """Note nothing."""
+        self._call.taken = not head.failed
 
     def take(self, chunk: bytes) -> None:
         """Keep nothing."""

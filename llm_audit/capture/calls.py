@@ -7,7 +7,8 @@ context shows it: if it is for the same call, that is open again.
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+from urllib.parse import SplitResult
 
 from llm_audit import exchange
 from llm_audit.capture.attempt import Attempt, How
@@ -39,6 +40,7 @@ class Request(NamedTuple):
         endpoint: The URL without its query.
         headers: By names in small letters.
         body: None if it is not in memory.
+        tries: As of `Attempt`.
     """
 
     captured_by: str
@@ -47,21 +49,22 @@ class Request(NamedTuple):
     endpoint: str
     headers: Mapping[str, str]
     body: bytes | None
+    tries: list[dict[str, Any]] | None = None
+
+    @classmethod
+    def to(
+        cls, url: SplitResult, captured_by: str, asked: Asked, headers: Mapping[str, str], body: Any
+    ) -> Self:
+        """Return the request to a URL, whatever its body is."""
+        endpoint = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+        body = body.encode() if isinstance(body, str) else body
+        kept = bytes(body) if isinstance(body, bytes | bytearray) else None
+        return cls(captured_by, asked, url.hostname or "", endpoint, headers, kept)
 
 
 # It is set as a request leaves, not as it fails: that may be where the garbage collector runs, and
 # Python 3.11 crashes if a context variable is set there while another is being set.
 last_begun: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_last_call", default=None)
-sending: ContextVar[Attempt | ByHand | None] = ContextVar("llm_audit_sending", default=None)
-
-
-def is_inside() -> bool:
-    """Tell whether a hook further out sees what is sent here: clients are made of other clients.
-
-    What is started meanwhile, a task say, inherits the variable and outlives the sending.
-    """
-    attempt = sending.get()
-    return attempt is not None and not attempt.is_sent
 
 
 def begin(request: Request) -> Attempt | ByHand | None:
@@ -92,7 +95,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
         Captured.counts.calls += 1
         open_call = open_calls().get(call.call_id)
         note_captured(open_call.model if open_call is not None else None)
-    return Attempt(call)
+    return Attempt(call, request.tries)
 
 
 class _Failed(NamedTuple):
@@ -163,10 +166,6 @@ class CapturedCall:
             exchange.begin_attempt(self.call_id, self._attempts)
         return goes_on
 
-    def tried(self, tries: list[dict[str, Any]]) -> None:
-        """Note attempts that its client has made by itself."""
-        self._attempts += tries
-
     def ended(
         self, attempt: Attempt, how: How | None, error: BaseException | None, ended_ns: int
     ) -> None:
@@ -180,6 +179,7 @@ class CapturedCall:
         """
         came = attempt.received(how)
         request, self._request = self._request, None
+        self._attempts += (attempt.tries or ())[:-1]
         may_go_on = request is not None and attempt.may_be_retried(error)
         if may_go_on or self._attempts:
             self._attempts.append(attempt.told(ended_ns, error))

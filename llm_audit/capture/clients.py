@@ -24,9 +24,8 @@ class Client(NamedTuple):
 _HTTPX_OR_AIOHTTP = ("httpx", "httpx2", "aiohttp.client")
 CLIENTS = {
     "anthropic": Client(("anthropic",), ("anthropic-version",)),
-    "bedrock": Client(  # boto3, and aiobotocore, which asks through aiohttp
-        ("boto",), modules=("botocore.endpoint", "botocore.httpsession", "aiohttp.client")
-    ),
+    # boto3, and aiobotocore, which asks through aiohttp
+    "bedrock": Client(("boto",), modules=("botocore.endpoint", "aiohttp.client")),
     "cohere": Client(("cohere",)),
     "google-genai": Client(("google-genai-sdk",), modules=_HTTPX_OR_AIOHTTP),
     "groq": Client(("groq",)),

@@ -9,59 +9,19 @@ from typing import Any
 
 from llm_audit.capture.attempt import Attempt, Head
 from llm_audit.capture.by_hand import ByHand
-from llm_audit.capture.calls import Request, begin, is_inside, sending
-from llm_audit.capture.faults import harmless, note_fault
-from llm_audit.capture.patches import Hook, Method
+from llm_audit.capture.calls import Request, begin
+from llm_audit.capture.patches import Hook
+from llm_audit.capture.sending import async_hook_of, hook_of
 from llm_audit.capture.tee import of_httpx, watch
-from llm_audit.recorder.captured import Captured
 from llm_audit.wire.apis import asked
 
 
-def _sync(module: str, original: Method) -> Method:
-    def send(*args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(module, args, kwargs)
-        if attempt is None:
-            return original(*args, **kwargs)
-        try:  # a time limit may strike as soon as that is set
-            sending.set(attempt)
-            response = original(*args, **kwargs)
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        finally:
-            attempt.is_sent = True
-            sending.set(None)
-        _answered(attempt, response)
-        return response
-
-    return send
-
-
-def _async(module: str, original: Method) -> Method:
-    async def send(*args: Any, **kwargs: Any) -> Any:
-        attempt = _begin(module, args, kwargs)
-        if attempt is None:
-            return await original(*args, **kwargs)
-        try:  # a time limit may strike as soon as that is set
-            sending.set(attempt)
-            response = await original(*args, **kwargs)
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        finally:
-            attempt.is_sent = True
-            sending.set(None)
-        _answered(attempt, response)
-        return response
-
-    return send
-
-
-@harmless
-def _begin(module: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Attempt | ByHand | None:
-    if not Captured.clients or is_inside():
-        return None
-    request = args[1] if len(args) > 1 else kwargs.get("request")
+def _begin(
+    module: str,
+    client: Any,  # noqa: ARG001  (as of `send`)
+    request: Any = None,
+    **_: Any,
+) -> Attempt | ByHand | None:
     if request is None:  # the client will say so
         return None
     url = request.url
@@ -86,18 +46,10 @@ def _body_of(request: Any) -> bytes | None:
 
 
 def _answered(attempt: Attempt | ByHand, response: Any) -> None:
-    try:
-        _watch(attempt, response)
-    except BaseException as fault:  # noqa: BLE001  (whatever has become of the response)
-        note_fault(fault)
-        attempt.unseen()
-
-
-def _watch(attempt: Attempt | ByHand, response: Any) -> None:
     head = Head(response.status_code, response.headers)
     try:
         body = response.content
-    except Exception as error:  # the same
+    except Exception as error:  # as above
         if type(error).__name__ != "ResponseNotRead":
             raise
         attempt.begins(head)
@@ -107,7 +59,7 @@ def _watch(attempt: Attempt | ByHand, response: Any) -> None:
 
 
 HOOKS = tuple(
-    Hook(module, owner, "send", functools.partial(make, module))
+    Hook(module, owner, "send", make(functools.partial(_begin, module), _answered))
     for module in ("httpx", "httpx2")
-    for owner, make in (("Client", _sync), ("AsyncClient", _async))
+    for owner, make in (("Client", hook_of), ("AsyncClient", async_hook_of))
 )

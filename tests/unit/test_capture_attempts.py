@@ -3,9 +3,13 @@
 import asyncio
 import gzip
 import io
+import json
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -208,3 +212,74 @@ def test_an_attempt_has_the_body_of_its_error(
     (call,) = llm_audit_records
     assert client
     assert call.attempts[0].body == {"error": {"type": "busy"}}
+
+
+class _Aws(BaseHTTPRequestHandler):
+    """Has credentials for whoever asks, says who asks, and answers a model's call at the second."""
+
+    credentials: ClassVar = {
+        "Code": "Success",
+        "AccessKeyId": "key",
+        "SecretAccessKey": "secret",
+        "Token": "token",
+        "Expiration": "2999-01-01T00:00:00Z",
+    }
+    asked: ClassVar[list[str]] = []
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.asked.append(self.path)
+        status, body = 200, b"token"
+        if self.path.endswith("/security-credentials/"):
+            body = b"role"
+        elif self.path.endswith("/role"):
+            body = json.dumps(self.credentials).encode()
+        elif self.path == "/":
+            body = b"<Response><GetCallerIdentityResult/></Response>"
+        elif self.path.startswith("/model/"):
+            status = 503 if self.asked.count(self.path) == 1 else 200
+            message = {"role": "assistant", "content": [{"text": "Hi."}]}
+            body = json.dumps({"output": {"message": message}, "stopReason": "end_turn"}).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_what_boto3_asks_for_itself_is_no_attempt(
+    client: Client, llm_audit_records: RecordedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a call it may fetch credentials, and other clients be used."""
+    assert client
+    import boto3
+    from botocore.config import Config
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Aws)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
+    try:
+        session = boto3.Session(region_name="us-east-1")
+        config = Config(retries={"total_max_attempts": 2, "mode": "standard"})
+        named: Any = {"endpoint_url": url, "config": config}
+        sts = boto3.client("sts", "us-east-1", **named)
+        bedrock = session.client("bedrock-runtime", **named)
+        credentials: Any = session.get_credentials()
+        credentials._expiry_time -= timedelta(days=400_000)  # to be fetched as the call is signed
+        events = bedrock.meta.events
+        events.register("before-send", lambda **_: sts.get_caller_identity() and None)
+        before = len(_Aws.asked)
+        bedrock.converse(modelId="m", messages=[{"role": "user", "content": [{"text": "Hi"}]}])
+        asked = _Aws.asked[before:]
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(asked) > 4, asked
+    assert found(llm_audit_records) == [("SUCCESS", [503, 200])]

@@ -20,7 +20,7 @@ from aiohttp import web
 
 import llm_audit
 from llm_audit import LLMLogger
-from llm_audit.capture import attempt, calls, httpx_client
+from llm_audit.capture import attempt, calls, httpx_client, sending
 from llm_audit.recorder.captured import Captured, end_dropped
 from llm_audit.testing import RecordedCalls
 
@@ -257,7 +257,7 @@ def test_what_strikes_as_a_request_leaves_ends_no_recording(capturing: RecordedC
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
             nonlocal returned
-            if frame.f_code.co_filename != httpx_client.__file__ or frame.f_code.co_name != "send":
+            if frame.f_code.co_filename != sending.__file__ or frame.f_code.co_name != "send":
                 return None
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
             if event == "opcode" and frame.f_code.co_code[frame.f_lasti] == POP_TOP:
@@ -279,7 +279,7 @@ def test_what_strikes_as_a_request_leaves_ends_no_recording(capturing: RecordedC
     number = 1
     while asked_and_struck(number):
         count = len(capturing)
-        assert not calls.is_inside(), number
+        assert not sending.is_inside(), number
         other = {**BODY, "seed": number}
         client(lambda _: httpx2.Response(200, json=ANSWER)).post(URL, json=other)
         assert len(capturing) == count + 1, number

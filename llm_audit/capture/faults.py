@@ -23,8 +23,7 @@ def note_fault(fault: BaseException) -> None:
     Captured.counts.faults += 1
     log_once(
         f"A call could not be captured as it should ({type(fault).__name__}); it went through. "
-        "llm_audit.stats() counts such faults.",
-        key=f"capture {type(fault).__name__:.100}",
+        "llm_audit.stats() counts such faults."
     )
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-from llm_audit.context import unite_tags
 from llm_audit.middleware.requests import Asked, OfRequests, Request
 
 Message = MutableMapping[str, Any]
@@ -41,8 +40,14 @@ class AuditASGIMiddleware:
         metadata: Callable[[Request], Mapping[str, Any]] | Mapping[str, Any] | None = None,
     ) -> None:
         self.app = app
-        ids = {"user_id": user, "session_id": session, "company_id": company, "trace_id": trace}
-        self._of_requests = OfRequests(ids, unite_tags((), tags), metadata)
+        self._of_requests = OfRequests(
+            user=user,
+            session=session,
+            company=company,
+            trace=trace,
+            tags=tags,
+            metadata=metadata,
+        )
 
     async def __call__(self, scope: Request, receive: Receive, send: Send) -> None:
         """Serve one scope: a request, a connection; anything else passes."""

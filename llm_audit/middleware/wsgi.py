@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from llm_audit.context import unite_tags
 from llm_audit.context.frames import Run
 from llm_audit.middleware.requests import Asked, OfRequests, Request
 
@@ -39,8 +38,14 @@ class AuditWSGIMiddleware:
         metadata: Callable[[Request], Mapping[str, Any]] | Mapping[str, Any] | None = None,
     ) -> None:
         self.app = app
-        ids = {"user_id": user, "session_id": session, "company_id": company, "trace_id": trace}
-        self._of_requests = OfRequests(ids, unite_tags((), tags), metadata)
+        self._of_requests = OfRequests(
+            user=user,
+            session=session,
+            company=company,
+            trace=trace,
+            tags=tags,
+            metadata=metadata,
+        )
 
     def __call__(self, environ: Request, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""

@@ -106,6 +106,8 @@ def _of_frames(asked: Asked, frames: Frames, notes: tuple[str, ...]) -> Answer:
         notes = (*notes, f"response: cut after {len(events):,} pieces")
     elif whole.complete and frames.rest:
         notes = (*notes, f"response: {frames.rest} pieces or bytes of the stream could not be read")
+    if frames.odd_headers:
+        notes = (*notes, f"response: {frames.odd_headers} messages have headers of unknown types")
     response = whole.response
     if whole.error is not None and isinstance(response, dict) and not response.get("error"):
         response = {**response, "error": whole.error}

@@ -9,7 +9,7 @@ import base64
 import binascii
 from struct import error as StructError  # noqa: N812
 from struct import unpack_from
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from llm_audit.wire.api import Event
@@ -34,21 +34,26 @@ def of_event_stream(body: bytes) -> Frames:
         body: As it came. Reading ends where a message is broken off, or a checksum is wrong.
     """
     events: list[Event] = []
-    at, room = 0, Room()
-    while at < len(body):
-        message = _message(body, at)
-        if message is None:
+    at, room, is_cut, odd_headers = 0, Room(), False, 0
+    while message := _message(body, at):
+        if not room.takes(message.payload):
+            is_cut = True
             break
-        headers, payload, end = message
-        if not room.takes(payload):
-            return Frames(events, len(body) - at, is_cut=True)
-        events.append(_event(headers, payload))
-        at = end
-    return Frames(events, len(body) - at)
+        events.append(_event(message.headers, message.payload))
+        odd_headers += not message.headers_are_known
+        at = message.end
+    return Frames(events, len(body) - at, is_cut, odd_headers)
 
 
-def _message(body: bytes, at: int) -> tuple[dict[str, str], bytes, int] | None:
-    """Return the headers, the payload and the end of the message at a place."""
+class _Message(NamedTuple):
+    headers: dict[str, str]
+    headers_are_known: bool
+    payload: bytes
+    end: int
+
+
+def _message(body: bytes, at: int) -> _Message | None:
+    """Return the message at a place; None if no whole one is there."""
     if at + _PRELUDE + _CHECKSUM > len(body):
         return None
     length, header_length, checksum = unpack_from(">III", body, at)
@@ -62,11 +67,15 @@ def _message(body: bytes, at: int) -> tuple[dict[str, str], bytes, int] | None:
         or crc32(body[at:payload_end]) != unpack_from(">I", body, payload_end)[0]
     ):
         return None
-    return _headers(body[start:payload_at]), body[payload_at:payload_end], end
+    headers, are_known = _headers(body[start:payload_at])
+    return _Message(headers, are_known, body[payload_at:payload_end], end)
 
 
-def _headers(data: bytes) -> dict[str, str]:
-    """Return the headers that are texts."""
+def _headers(data: bytes) -> tuple[dict[str, str], bool]:
+    """Return the headers that are texts, and whether all are of a known type.
+
+    After one that is not, nobody knows where the next begins.
+    """
     found: dict[str, str] = {}
     at = 0
     try:
@@ -82,9 +91,9 @@ def _headers(data: bytes) -> dict[str, str]:
                 at += 2 + size
             else:
                 at += _SIZES[kind]
-    except (IndexError, KeyError, StructError):
-        pass  # checksums were right, so whoever sent it has headers that we do not know
-    return found
+    except (IndexError, KeyError, StructError):  # the checksums were right: they were sent so
+        return found, False
+    return found, True
 
 
 def _event(headers: dict[str, str], payload: bytes) -> Event:

@@ -31,11 +31,13 @@ class Frames(NamedTuple):
         events: Those that came whole.
         rest: How many bytes at its end, or lines in it, are none.
         is_cut: Whether there are more than are read.
+        odd_headers: How many have headers of an unknown type, so that some may not be read.
     """
 
     events: list[Event]
     rest: int = 0
     is_cut: bool = False
+    odd_headers: int = 0
 
 
 class Room:

@@ -15,7 +15,9 @@ from properties import given, st
 from wire_traffic import EXCEPTION, aws_message
 
 from llm_audit.wire import compressed, frames
+from llm_audit.wire.answers import read_answer
 from llm_audit.wire.api import Event
+from llm_audit.wire.apis import asked
 from llm_audit.wire.compressed import unpacked
 from llm_audit.wire.event_stream import of_event_stream
 from llm_audit.wire.frames import DONE, Frames, is_lines, of_array, of_lines, of_sse
@@ -126,15 +128,23 @@ def test_messages_of_an_aws_event_stream() -> None:
             (7, b"\0\x01b"),
         )
     )
-    for headers, name in (
-        (values + b"\x0b:event-type\x07\0\x01x", "x"),
-        (values + b"\x01a\x63", ""),
+    asked_for = asked("POST", "/model/m/converse-stream")
+    assert asked_for
+    for headers, name, odd in (
+        (values + b"\x0b:event-type\x07\0\x01x", "x", 0),
+        (values + b"\x01a\x63", "", 1),  # a type that there is not
+        (values + b"\x09cut", "", 1),
+        (b"\x0b:event-type\x07\0\x01x" + b"\x01a\x06\0", "x", 1),
     ):
         prelude = (16 + len(headers) + 2).to_bytes(4) + len(headers).to_bytes(4)
         prelude += zlib.crc32(prelude).to_bytes(4)
         message = prelude + headers + b"{}"
         message += zlib.crc32(message).to_bytes(4)
-        assert of_event_stream(message) == Frames([Event(name, {})])
+        assert of_event_stream(message) == Frames([Event(name, {})], odd_headers=odd)
+        read = read_answer(asked_for, message * 2, "application/vnd.amazon.eventstream")
+        assert [note for note in read.notes if "headers" in note] == (
+            ["response: 2 messages have headers of unknown types"] if odd else []
+        )
 
 
 def test_a_wrong_checksum_ends_the_reading() -> None:

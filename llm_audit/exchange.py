@@ -104,42 +104,59 @@ def end(
     try:
         if not get_settings().enabled:
             return None
-        known, failed = True, None
-        if error is not None:
-            error = failures.behind(error)
-            known = failures.owner_knows(error)
-            status, of_error = failures.error_fields(error)
-            failed = {**of_error, "status": status}
+        error = None if error is None else failures.behind(error)
         call = open_calls().get(call_id)
         if call is not None:
             call.arrived = None
         asked = (call.provider, call.model) if call else (None, None)
-        told = received.told(answer, failed)
+        told = received.told(answer, _failed(error))
         recording = recorder_of(call)
-        left = left and _END.search(answer.body, max(0, len(answer.body) - _LOOKED_AT)) is None
-        awaited = attempt is None and may_be_to_come(
-            *(answer.asked.api.api, answer.body, answer.content_encoding),
-            streamed=answer.streamed,
-        )
-        if known and attempt is None and not (left or awaited):
+        if attempt is None and _is_end(answer, error, left=left):
             fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
             recording.end(call_id, call, fields, ended_ns)
             return None
         fields = received.fields_of(told, answer.body, asked)
-        is_open = fields["status"] == LLMCallStatusEnum.INCOMPLETE or (
-            error is not None and fields["status"] != LLMCallStatusEnum.SUCCESS
-        )
         if attempt is not None:
             recording.end_attempt(call_id, fields, ended_ns, number=attempt)
-        elif known and not is_open:
+        elif _is_outcome(fields, error):
             recording.end(call_id, call, fields, ended_ns)
         else:
             recording.end_unfinished(call_id, fields)
-            if awaited and "response_id" in fields:
+            if _may_be_to_come(answer) and "response_id" in fields:
                 return ToCome(str(fields["response_id"]), asked)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
     return None
+
+
+def _failed(error: BaseException | None) -> dict[str, Any] | None:
+    """Return what is stored of an exception that an answer ended with."""
+    if error is None:
+        return None
+    status, fields = failures.error_fields(error)
+    return {**fields, "status": status}
+
+
+def _is_end(answer: Received, error: BaseException | None, *, left: bool) -> bool:
+    """Tell whether an answer ends its call whatever it says, so that it may be read behind."""
+    if error is not None and not failures.owner_knows(error):
+        return False
+    if left and _END.search(answer.body, max(0, len(answer.body) - _LOOKED_AT)) is None:
+        return False
+    return not _may_be_to_come(answer)
+
+
+def _is_outcome(fields: Mapping[str, Any], error: BaseException | None) -> bool:
+    """Tell whether an answer that may not be its call's end says all the same how that ended."""
+    if error is None:
+        return bool(fields["status"] != LLMCallStatusEnum.INCOMPLETE)
+    return failures.owner_knows(error) and fields["status"] == LLMCallStatusEnum.SUCCESS
+
+
+def _may_be_to_come(answer: Received) -> bool:
+    return may_be_to_come(
+        answer.asked.api.api, answer.body, answer.content_encoding, streamed=answer.streamed
+    )
 
 
 def result_in(answer: Received, asked: tuple[str | None, str | None]) -> dict[str, Any] | None:

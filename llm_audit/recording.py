@@ -140,7 +140,7 @@ def _end_of(
     Args:
         given: As `end` takes it.
         asked: The provider and the model that were asked.
-        later: Whether to return what is still to be read, see `journal.ends`.
+        later: Whether to return what is still to be read, see `journal.unread`.
     """
     try:
         said = outcomes.told(given)

@@ -346,7 +346,7 @@ class LoggedCall:
 
     def _leave(self, error: BaseException | None) -> None:
         if self._stay is not None:
-            self._stay.end()
+            self._stay.end(None if error is None else type(error))
         call = open_calls().get(self._call_id)
         if call is None or call.over:
             return

@@ -44,10 +44,10 @@ class AuditContext:
         self._stays[stay.frame] = stay
         return context
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         """Put back what was in force before."""
         stay = self._stays.pop(innermost(), None) or self._stays.popitem()[1]
-        stay.end()
+        stay.end(kind)
 
     def __call__(self, function: F) -> F:
         """Return a function of which each call runs in such a context.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llm_audit.context.inherited import NOWHERE, CallContext
 from llm_audit.errors import let_through
+from llm_audit.runtime.collecting import is_collecting
 
 
 @dataclass(eq=False, slots=True)
@@ -26,7 +27,7 @@ _current: ContextVar[Frame] = ContextVar("llm_audit_context", default=_OUTERMOST
 
 def current_context() -> CallContext:
     """Return what a call made here would inherit."""
-    frame = _current.get()
+    frame = innermost()
     if frame.context is None:
         frame.context = frame.make()
     return frame.context
@@ -56,14 +57,18 @@ def put_in_force(frame: Frame) -> None:
     _current.set(frame)
 
 
-def leave(frame: Frame) -> None:
+def leave(frame: Frame, because_of: type[BaseException] | None = None) -> None:
     """Put back what was in force before `enter`.
 
     Generators may be left in another order than they were entered, and in another
-    `contextvars.Context`: a frame that is not the innermost here is only marked, and stepped over
-    when the one inside it is left in the same place.
+    `contextvars.Context`, or by the garbage collector: then the frame is only marked, and stepped
+    over in the same place.
+
+    Args:
+        frame: That was entered.
+        because_of: Of which class the exception is that leaves it.
     """
-    if _current.get() is frame:
+    if _current.get() is frame and not (because_of is GeneratorExit and is_collecting()):
         put_back(frame)
     else:
         frame.left_at = _place()
@@ -71,10 +76,7 @@ def leave(frame: Frame) -> None:
 
 def put_back(frame: Frame) -> None:
     """Put back what was in force before `enter`, also if something inside it was never left."""
-    outer = frame.outer or _OUTERMOST
-    while outer.outer is not None and outer.left_at is not None and outer.left_at == _place():
-        outer = outer.outer
-    _current.set(outer)
+    _current.set(_not_left(frame.outer or _OUTERMOST))
 
 
 class _Over:
@@ -85,7 +87,7 @@ class _Over:
 
     frame = _OUTERMOST
 
-    def end(self) -> None:
+    def end(self, because_of: type[BaseException] | None = None) -> None:
         """Do nothing more."""
 
 
@@ -99,17 +101,17 @@ class Stay(_Over):
         self.frame = Frame(CallContext, context=context)
         put_in_force(self.frame)
 
-    def end(self) -> None:
-        """Put back what was in force before."""
+    def end(self, because_of: type[BaseException] | None = None) -> None:
+        """Put back what was in force before. As of `leave`."""
         try:
-            leave(self.frame)
+            leave(self.frame, because_of)
         except BaseException:
-            leave(self.frame)
+            leave(self.frame, because_of)
             raise
         self.__class__ = _Over  # type: ignore[assignment]
 
     def __del__(self) -> None:
-        leave(self.frame)
+        leave(self.frame, GeneratorExit)
 
 
 class Run:
@@ -130,8 +132,9 @@ class Run:
         *,
         make: Callable[[], CallContext] = CallContext,
     ) -> None:
-        self._inside = Frame(make, context=context)
+        self._frame = self._inside = Frame(make, context=context)
         self._step: _Step | None = None
+        self._is_collected = False
 
     def gave(self, item: object) -> None:
         """Be told what a generator yields."""
@@ -142,15 +145,20 @@ class Run:
     def failed(self, error: BaseException) -> None:
         """Be told what the function raised; GeneratorExit where a generator is left early."""
 
-    def __enter__(self) -> None:
-        """Begin a step."""
-        self._step = _Step(self._inside)
+    def threw(self, error: BaseException) -> None:
+        """Be told what is thrown into a generator; its next step deals with that."""
+        self._is_collected = isinstance(error, GeneratorExit) and is_collecting()
 
-    def __exit__(self, *_: object) -> None:
+    def __enter__(self) -> None:
+        """Begin a step; one of the garbage collector's runs in whatever context is in force."""
+        if not self._is_collected:
+            self._step = _Step(self._inside, self._frame)
+
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         """End it, and put back what was in force before; do nothing if it has ended."""
         step, self._step = self._step, None
         if step is not None:
-            self._inside = step.end()
+            self._inside = step.end(kind)
 
 
 class _StepOver:
@@ -160,31 +168,52 @@ class _StepOver:
 
 
 class _Step(_StepOver):
-    """One step of a run: its frame is in force until `end`, or until nobody holds this any more."""
+    """One step of a run: its frame is in force until `end`, or until nobody holds this any more.
 
-    def __init__(self, inside: Frame) -> None:
-        self._inside, self._outside = inside, _current.get()
+    Args:
+        inside: Is in force: the run's frame, or that of a block in it.
+        frame: The run's.
+    """
+
+    def __init__(self, inside: Frame, frame: Frame) -> None:
+        self._inside, self._outside, self._frame = inside, _current.get(), frame
         _current.set(inside)
 
-    def end(self) -> Frame:
-        """Put back what was in force before; return what is in force inside."""
+    def end(self, because_of: type[BaseException] | None) -> Frame:
+        """Put back what was in force before; return what is in force inside. As of `leave`."""
         inside = _current.get()
-        try:
-            _current.set(self._outside)
-        except BaseException:  # a time limit
-            _current.set(self._outside)
-            raise
+        if because_of is not GeneratorExit or (self._is_here() and not is_collecting()):
+            try:
+                _current.set(self._outside)
+            except BaseException:  # a time limit
+                _current.set(self._outside)
+                raise
         self.__class__ = _StepOver  # type: ignore[assignment]
         return inside
 
+    def _is_here(self) -> bool:
+        """Tell whether this is in force: a coroutine that is dropped is closed anywhere."""
+        frame: Frame | None = _current.get()
+        while frame is not None and frame is not self._frame:
+            frame = frame.outer
+        return frame is not None
+
     def __del__(self) -> None:
-        if _current.get() is self._inside:
+        if _current.get() is self._inside and not is_collecting():
             _current.set(self._outside)
 
 
 def innermost() -> Frame:
     """Return the frame that is in force here."""
-    return _current.get()
+    frame = _current.get()
+    return frame if frame.left_at is None else _not_left(frame)
+
+
+def _not_left(frame: Frame) -> Frame:
+    """Return a frame, or the first outside it that was not left here."""
+    while frame.outer is not None and frame.left_at is not None and frame.left_at == _place():
+        frame = frame.outer
+    return frame
 
 
 def _place() -> object:

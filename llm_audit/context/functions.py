@@ -108,6 +108,7 @@ def _generator(function: Any, begin: Begin) -> Any:
                 proceed, value = generator.send, (yield item)
             except BaseException as thrown:  # noqa: BLE001  (it is the generator's)
                 proceed, value = generator.throw, thrown
+                run.threw(thrown)
 
     return called
 
@@ -134,6 +135,7 @@ def _async_generator(function: Any, begin: Begin) -> Any:
                 proceed, value = generator.asend, (yield item)
             except BaseException as thrown:  # noqa: BLE001  (it is the generator's)
                 proceed, value = generator.athrow, thrown
+                run.threw(thrown)
 
     return called
 

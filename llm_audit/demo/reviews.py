@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from llm_audit import audited
+
 REVIEWS: Mapping[str, str] = {
     "review-1": "We love the macros: answering is fast now.",
     "review-2": "Reports are missing everything we need.",
@@ -20,6 +22,7 @@ def get_review(review_id: str) -> str:
     return REVIEWS[review_id]
 
 
+@audited
 def search_reviews(question: str) -> list[str]:
     """Return the reviews that share a word with a question: the demo's vector search.
 

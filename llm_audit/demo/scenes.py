@@ -4,12 +4,13 @@ import asyncio
 import os
 import signal
 from dataclasses import dataclass
+from uuid import uuid4
 
 from celery import chain, group
 from openai import AsyncOpenAI
 
 import llm_audit
-from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum
+from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum, audit_context
 from llm_audit.demo import assistant
 from llm_audit.demo.tasks import analyze_review_sentiment, app, summarize_reviews
 from llm_audit.demo.worker import NAME, Worker
@@ -34,19 +35,18 @@ class Scene:
 
 async def rag_pipeline(llm_client: AsyncOpenAI) -> Scene:
     """Answer a question from reviews, in async code."""
-    trace_id = await assistant.rag_pipeline(
-        llm_client, "What is missing from our reports?", company_id="gorgias", user_id="user-7"
-    )
+    with audit_context(trace_id=uuid4(), company_id="gorgias", user_id="user-7") as context:
+        await assistant.rag_pipeline(llm_client, "What is missing from our reports?")
     llm_audit.flush()
-    return Scene("RAG pipeline, async code", ("trace", trace_id))
+    return Scene("RAG pipeline, async code", ("trace", str(context.trace_id)))
 
 
 async def tool_call(llm_client: AsyncOpenAI) -> Scene:
     """Let the model call a tool, in async code."""
-    call_id = await assistant.compare_competitors(llm_client, company_id="gorgias")
+    with audit_context(trace_id=uuid4(), company_id="gorgias") as context:
+        await assistant.compare_competitors(llm_client)
     llm_audit.flush()
-    call = await LLMCallRepository.get(call_id)
-    return _trace("Tool call and its synthesis, async code", [call] if call else [])
+    return Scene("Tool call and its synthesis, async code", ("trace", str(context.trace_id)))
 
 
 async def worker_ready(worker: Worker) -> None:

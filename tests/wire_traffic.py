@@ -61,7 +61,7 @@ def answer_bytes(call: dict[str, Any]) -> bytes:
 
 def aws_message(name: str, payload: object, kind: str = EVENT) -> bytes:
     """Return a message of an AWS event stream."""
-    content = json.dumps(payload).encode()
+    content = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     headers = b"".join(
         struct.pack(">B", len(key))
         + key.encode()

@@ -10,8 +10,8 @@ from llm_audit.given import outcomes
 from llm_audit.given.sent import as_text, asked_of
 from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
 from llm_audit.providers.errors import REQUEST_ID_HEADERS, retry_after_in, shortened
-from llm_audit.providers.response import taken
-from llm_audit.providers.shapes import ANY
+from llm_audit.providers.response import taken, taken_of_list
+from llm_audit.providers.shapes import ANY, SHAPE_BY_API
 from llm_audit.providers.whole import GIVEN, NO_OBJECT, OURS
 from llm_audit.settings import get_settings, made_before
 from llm_audit.wire.answers import Answer, read_answer
@@ -159,8 +159,13 @@ def _said(told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     if isinstance(response, dict):
         vectors = bool(told.get("vectors"))
         said["response"] = taken(response, embedding_vectors=vectors)
+        shape = SHAPE_BY_API.get(told.get("api", ""))
+        if shape and not shape.known_by and not _is_refused(told):
+            said["response"].setdefault("api", shape.api)
     elif isinstance(response, str) and not _is_refused(told):
         said["response"] = {"message": {"role": "assistant", "content": response}}
+    elif isinstance(response, list):
+        said["response"] = taken_of_list(response, embedding_vectors=bool(told.get("vectors")))
     elif response is not None and not isinstance(response, str):
         said["response"] = {"ours": {NO_OBJECT: response}}
     if (waited := told.get("time_to_first_token_ms")) is not None:

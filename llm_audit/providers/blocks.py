@@ -22,7 +22,7 @@ SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 
 ID_NAMES = ("call_id", "toolUseId", "tool_use_id", "tool_call_id", "id")
 TYPE_NAMES = ("type", "toolType", "tool_type")
-NAME_NAMES = ("name", "tool_name")
+NAME_NAMES = ("name", "tool_name", "tool")
 _KIND_NAMES = ("type", "part_kind", "kind")
 CODE = "code_execution"  # Gemini's tool, which has no name in its calls and results
 
@@ -43,6 +43,9 @@ _ROLE_BY_TYPE = {
     "response": ASSISTANT,
     "user-prompt": USER,
     "system-prompt": SYSTEM,
+    # Gemini's interactions do so in the type of a step
+    "user_input": USER,
+    "model_output": ASSISTANT,
 }
 _AROUND_A_MESSAGE = ("data", "kwargs")
 _CONSTRUCTOR = "constructor"
@@ -273,8 +276,9 @@ def _look_into_message(fields: dict[str, Any], role: str, found: list[Block], le
             _look(value, role, found, level + 1)
         elif place == _CALLS:
             apart.append(value)
-        elif place == TEXT and isinstance(value, str) and value:
-            found.append((TEXT, role, value))
+        elif place == TEXT:
+            texts = value if isinstance(value, LISTS) else (value,)
+            found += [(TEXT, role, text) for text in texts if isinstance(text, str) and text]
     for calls in apart:
         _add_calls(calls, found, before)
     if audio := _audio(fields):

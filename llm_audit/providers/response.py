@@ -16,7 +16,13 @@ from llm_audit.providers.received import plain, received
 from llm_audit.providers.shape import Shape
 from llm_audit.providers.shapes import ANY, SHAPE_BY_API, shape_of
 from llm_audit.providers.usage import COUNT_SPELLINGS
-from llm_audit.providers.vectors import VECTOR_NAMES, count_vectors, exclusion, without_vectors
+from llm_audit.providers.vectors import (
+    count_bare_vectors,
+    count_vectors,
+    exclusion,
+    may_have_vectors,
+    without_vectors,
+)
 from llm_audit.providers.whole import BESIDE, NO_OBJECT, OURS, VECTORS, extra_of
 
 # What prices ask for of what LiteLLM keeps beside the fields. The rest, where it asked and with
@@ -65,11 +71,11 @@ def taken(response: object, *, embedding_vectors: bool) -> dict[str, Any]:
         `message`, `note`, `mistake`: see `Received`.
         `hidden`: what LiteLLM keeps beside the fields, as far as prices ask for it.
     """
-    if type(response) is dict and VECTOR_NAMES.isdisjoint(response):
+    if type(response) is dict and not may_have_vectors(response):
         return {"body": response}
-    if issubclass(type(response), BaseModel) and VECTOR_NAMES.isdisjoint(vars(response)):
+    if issubclass(type(response), BaseModel) and not may_have_vectors(vars(response)):
         body = native(response)
-        if type(body) is dict and VECTOR_NAMES.isdisjoint(body):
+        if type(body) is dict and not may_have_vectors(body):
             hidden = _hidden_by_litellm(response)
             return {"body": body, "hidden": hidden} if hidden else {"body": body}
     came = received(response)
@@ -96,6 +102,24 @@ def taken(response: object, *, embedding_vectors: bool) -> dict[str, Any]:
         "hidden": _hidden_by_litellm(response),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def taken_of_list(response: list[Any], *, embedding_vectors: bool) -> dict[str, Any]:
+    """Return the same of a body that is a list: of vectors, or of answers, as of Hugging Face.
+
+    Args:
+        response: As plain values.
+        embedding_vectors: Whether they are kept, too.
+    """
+    first = response[0] if response else None
+    if vectors := {} if embedding_vectors else count_bare_vectors(response):
+        return {"ours": {VECTORS: vectors}}
+    found: dict[str, Any] = {"ours": {NO_OBJECT: response}}
+    answer = fields_of(first)
+    texts = shape_of(answer).texts if answer else ()
+    if said := {name: answer[name] for name in texts if isinstance(answer.get(name), str)}:
+        found["message"] = said
+    return found
 
 
 def _hidden_by_litellm(response: Any) -> dict[str, Any]:
@@ -171,7 +195,7 @@ def _doubt(found: Mapping[str, Any]) -> str | None:
 
 
 def _read(body: dict[str, Any], shape: Shape) -> dict[str, Any]:
-    lists = (_items(body.get(name)) for name in shape.answers)
+    lists = (_items(at(body, path)) for path in shape.answers)
     answers = next((listed for listed in lists if listed), [body])
     if isinstance(answers[0], LISTS) and answers[0]:  # LangChain's, a list for each prompt
         answers = list(answers[0])
@@ -196,7 +220,8 @@ def _message(given: object, answer: Mapping[str, Any], shape: Shape) -> dict[str
         value = at(answer, path) if path else given
         if isinstance(value, LISTS):
             role = answer.get("role")
-            if all(map(fields_of, value)) and (value or role):
+            is_said = all(map(fields_of, value)) or all(isinstance(one, str) for one in value)
+            if is_said and (value or role):
                 return {"role": role or "assistant", path: _natives(value)}
         elif isinstance(message := native(value), dict) and message:
             return message

@@ -14,8 +14,8 @@ class Shape:
     Attributes:
         api: Its name.
         known_by: Paths in a body; where one of them leads to something, it is this API's. With a
-            `=`, it has to lead to this text.
-        answers: Lists of a body that hold the answers; without one, the body is the answer.
+            `=`, it has to lead to this text. Without one, only who knows what was asked knows it.
+        answers: Paths in a body to lists that hold the answers; without one, the body is it.
         message: Paths from the answer to its message, or to the list that is its content; "" is
             the answer itself. Without one, its texts and tool calls are the message.
         finish_reason: Paths in the body.

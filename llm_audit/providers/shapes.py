@@ -18,8 +18,8 @@ SHAPES = (*said.ROWS, *unsaid.ROWS, *by_message.ROWS)
 def _all_together() -> dict[str, Any]:
     """Return what all rows say in each column, each name once."""
     columns = (column.name for column in fields(Shape) if column.name != "api")
-    said = {name: [word for shape in SHAPES for word in getattr(shape, name)] for name in columns}
-    return {name: tuple(dict.fromkeys(words)) for name, words in said.items()}
+    words = {name: [word for shape in SHAPES for word in getattr(shape, name)] for name in columns}
+    return {name: tuple(dict.fromkeys(each)) for name, each in words.items()}
 
 
 _TOGETHER = _all_together()

@@ -80,6 +80,13 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     "thoughts_token_count": _OnTop("completion_tokens", "reasoning_tokens"),
     "toolUsePromptTokenCount": _OnTop("prompt_tokens", None),
     "tool_use_prompt_token_count": _OnTop("prompt_tokens", None),
+    # Gemini's interactions, and LM Studio
+    "total_input_tokens": "prompt_tokens",
+    "total_output_tokens": "completion_tokens",
+    "total_cached_tokens": "cached_tokens",
+    "total_thought_tokens": _OnTop("completion_tokens", "reasoning_tokens"),
+    "total_tool_use_tokens": _OnTop("prompt_tokens", None),
+    "reasoning_output_tokens": "reasoning_tokens",
     # Bedrock Converse
     "inputTokens": "prompt_tokens",
     "outputTokens": "completion_tokens",
@@ -97,9 +104,13 @@ _FIELD_BY_SPELLING: dict[str, _Field] = {
     # Ollama
     "prompt_eval_count": "prompt_tokens",
     "eval_count": "completion_tokens",
-    # watsonx, Aleph Alpha
+    # llama.cpp
+    "tokens_evaluated": "prompt_tokens",
+    "tokens_predicted": "completion_tokens",
+    # watsonx, Replicate, Aleph Alpha
     "input_token_count": "prompt_tokens",
     "generated_token_count": "completion_tokens",
+    "output_token_count": "completion_tokens",
     "num_tokens_prompt_total": "prompt_tokens",
     "num_tokens_generated": "completion_tokens",
 }

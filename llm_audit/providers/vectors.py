@@ -1,16 +1,33 @@
 """The vectors of embeddings: counted, and left out of what is stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from llm_audit.providers.fields import LISTS, fields_of
 from llm_audit.providers.shape import Shape
 from llm_audit.providers.shapes import SHAPES
 
-VECTOR_NAMES = frozenset(path.partition(".")[0] for shape in SHAPES for path in shape.vectors)
-"""The fields of a body without which it has no vectors."""
+# The fields of a body without which it has no vectors; and those that hold much else, with what has
+# to be in them.
+_NAMES = frozenset(path.partition(".")[0] for shape in SHAPES for path in shape.vectors)
+_WRAPPERS = {"output": "embeddings", "result": "data"}
+_PLAIN = _NAMES - _WRAPPERS.keys()
 
+_LISTS_IN_EACH_OTHER = 3  # of Hugging Face: texts, tokens, numbers
 _BYTES_A_NUMBER = 4  # of what is in base64
+
+
+def may_have_vectors(fields: Mapping[str, Any]) -> bool:
+    """Tell by a look whether a body may hold vectors.
+
+    Args:
+        fields: Of the body.
+    """
+    if not _PLAIN.isdisjoint(fields):
+        return True
+    if _NAMES.isdisjoint(fields):
+        return False
+    return any(inner in fields_of(fields.get(name)) for name, inner in _WRAPPERS.items())
 
 
 def count_vectors(body: object, shape: Shape) -> dict[str, int]:
@@ -27,6 +44,30 @@ def count_vectors(body: object, shape: Shape) -> dict[str, int]:
         for size in _sizes(fields_of(holder).get(name))
     ]
     return {"count": len(found), "dimensions": max(found)} if found else {}
+
+
+def count_bare_vectors(body: list[Any]) -> dict[str, int]:
+    """Return the same of a list that is a vector, or holds nothing but vectors.
+
+    Args:
+        body: As plain values.
+    """
+    found = [size for item in body for size in _bare_sizes(item, 0)]
+    if body and all(isinstance(item, int | float) for item in body):
+        found = [len(body)]
+    return {"count": len(found), "dimensions": max(found)} if found else {}
+
+
+def _bare_sizes(item: Any, level: int) -> Iterator[int]:
+    """Yield the dimensions of each vector in a list, or under the name `embedding`."""
+    if type(item) is dict and "embedding" in item:
+        yield from _sizes(item["embedding"])
+    elif type(item) is list and item and level < _LISTS_IN_EACH_OTHER:
+        if isinstance(item[0], int | float):
+            yield len(item)
+        else:
+            for inner in item:
+                yield from _bare_sizes(inner, level + 1)
 
 
 def without_vectors(body: dict[str, Any], shape: Shape) -> dict[str, Any]:

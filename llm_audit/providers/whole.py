@@ -49,7 +49,7 @@ class _Place(NamedTuple):
 class _Row(NamedTuple):
     """A row of the table as this module looks at it."""
 
-    answers: str | None
+    answers: _Place | None
     message: _Place | None  # None: it is the answer, or what the answer says
     is_answer: bool  # the message is the answer
     texts: frozenset[str]
@@ -57,17 +57,19 @@ class _Row(NamedTuple):
 
 
 def _place(path: str, shape: Shape) -> _Place:
-    *way, name = path.split(".")
-    in_answer = bool(way) and way[0] in shape.answers
-    way = way[in_answer:]
-    in_message = in_answer and shape.message in {("",), tuple(way[:1])}
+    answers = next((each for each in shape.answers if path.startswith(f"{each}.")), None)
+    *way, name = path.removeprefix(f"{answers}.").split(".")
+    in_answer = answers is not None
+    is_message = in_answer and shape.message == ("",)
+    in_message = is_message or (bool(way) and shape.message == (way[0],))
     return _Place(in_answer, tuple(way), name, in_message)
 
 
 def _row(shape: Shape) -> _Row:
     path = next(iter(shape.message), "")
+    answers = next(iter(shape.answers), None)
     return _Row(
-        next(iter(shape.answers), None),
+        _place(answers, shape) if answers else None,
         _place(path, shape)._replace(in_answer=True) if path else None,
         shape.message == ("",),
         frozenset(shape.texts),
@@ -125,8 +127,8 @@ def extra_of(body: dict[str, Any], shape: Shape, fields: Mapping[str, Any]) -> d
     if row.is_answer and answer is extra and _same(message, body):
         return {}
     elsewhere = [*_take_columns(extra, answer, row, fields), *_take_message(answer, row, message)]
-    if _CHOICES in fields and row.answers and answer is not None:
-        extra[row.answers] = extra[row.answers][:1]
+    if _CHOICES in fields and answer is not None:
+        _put_choices(extra, row, ())
     if elsewhere:
         extra[OURS] = {ELSEWHERE: elsewhere}
     return extra
@@ -194,14 +196,8 @@ def _put_back(body: dict[str, Any], row: _Row, fields: Mapping[str, Any]) -> dic
     if row.is_answer and answer is body and not body:
         return dict(fields.get(_MESSAGE) or {})
     _put_message(answer, row, fields.get(_MESSAGE))
-    others = fields.get(_CHOICES)
-    if (
-        others
-        and answer is not None
-        and row.answers
-        and isinstance(first := body.get(row.answers), list)
-    ):
-        body[row.answers] = [*first[:1], *others]
+    if (others := fields.get(_CHOICES)) and answer is not None:
+        _put_choices(body, row, others)
     for field, places in row.columns:
         if value := fields.get(field):
             holder, place = _first(body, answer, places)
@@ -212,15 +208,29 @@ def _put_back(body: dict[str, Any], row: _Row, fields: Mapping[str, Any]) -> dic
 
 def _answer(body: dict[str, Any], row: _Row) -> dict[str, Any] | None:
     """Return the answer in a body, the first of several, after copying all that leads to it."""
-    answers = body.get(row.answers) if row.answers else None
+    holder, name = _of_answers(body, row)
+    answers = holder.get(name)
     if not answers or not isinstance(answers, LISTS):
         return body
     first, *others = answers
     if not issubclass(type(first), dict):  # not isinstance: a mock may claim any __class__
         return None
     first = dict(dict.items(first))
-    body[row.answers] = [first, *others]  # type: ignore[index]
+    holder[name] = [first, *others]
     return first
+
+
+def _put_choices(body: dict[str, Any], row: _Row, others: Iterable[Any]) -> None:
+    """Put these answers in the place of those after the first."""
+    holder, name = _of_answers(body, row)
+    if isinstance(answers := holder.get(name), LISTS):
+        holder[name] = [*answers[:1], *others]
+
+
+def _of_answers(body: dict[str, Any], row: _Row) -> tuple[dict[str, Any], str]:
+    """Return what holds the answers, and their name there; nothing if there are none."""
+    holder = _opened(body, row.answers.way) if row.answers else None
+    return (holder, row.answers.name) if holder and row.answers else ({}, "")
 
 
 def _first(

@@ -1,6 +1,7 @@
 """What came back, read: a body of JSON, or a stream put together; whole or broken off."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from llm_audit.wire.api import Assembled
@@ -74,7 +75,7 @@ def read_answer(
 def _reader(asked: Asked, kind: str, body: bytes) -> Callable[[bytes], Frames] | None:
     """Return what reads the pieces of a body; None if it is one piece."""
     if kind.endswith("eventstream"):
-        return of_event_stream
+        return partial(of_event_stream, texts=asked.api.texts_in_base64)
     if kind == "text/event-stream" or is_sse(body):
         return of_sse
     if asked.streamed and body.lstrip()[:1] == b"[":

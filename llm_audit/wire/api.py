@@ -48,8 +48,8 @@ class Api:
     Attributes:
         api: Its name, that of its answers in the table of shapes if they are there.
         paths: Ends of the URL's path. `{id}` stands for any name, `{model}` for a model's, which
-            may have slashes (`{model:path}`), its owner before it (`{model:hub}`), or begin with
-            an @ (`{model:@}`).
+            may have slashes (`{model:path}`), its owner before it (`{model:hub}`, which it must
+            have in `{model:owned}`), or begin with an @ (`{model:@}`).
         stream_paths: The same of what is always answered in pieces.
         results: The same of a GET for the result of what was asked before, `{result}` its id.
         call_type: What a call is for if nobody says so.
@@ -65,6 +65,7 @@ class Api:
         tool_choice: To anything.
         temperature: To a number.
         max_tokens: To a whole number.
+        texts_in_base64: Whether an AWS event stream of it has texts in base64, not JSON.
         assemble: What makes one answer of the pieces of a stream.
     """
 
@@ -84,4 +85,5 @@ class Api:
     tool_choice: Names = ()
     temperature: Names = ()
     max_tokens: Names = ()
+    texts_in_base64: bool = False
     assemble: Callable[[Iterable[Event]], Assembled] | None = None

@@ -7,13 +7,14 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from llm_audit.wire.api import Api
-from llm_audit.wire.rows import anthropic, bedrock, google, openai, others
+from llm_audit.wire.rows import anthropic, bedrock, google, openai, others, servers
 
-ROWS = (*anthropic.ROWS, *openai.ROWS, *google.ROWS, *bedrock.ROWS, *others.ROWS)
+ROWS = (*anthropic.ROWS, *openai.ROWS, *google.ROWS, *bedrock.ROWS, *others.ROWS, *servers.ROWS)
 _NAMES = {  # in a path
     "{model}": "(?P<model>[^/]+)",
     "{model:path}": "(?P<model>.+)",
-    "{model:hub}": "(?P<model>[^/:]+(?:/[^/:]+)?)",
+    "{model:hub}": "(?P<model>[^/:]+(?:/[^/:]+)?)(?<!/infer)",  # which takes numbers
+    "{model:owned}": "(?P<model>[^/:]+/[^/:]+)",
     "{model:@}": "(?P<model>@.+)",
     "{id}": "[^/]+",
     "{result}": "(?P<result>[^/]+)",
@@ -81,6 +82,7 @@ _PATHS = [
 _BY_END = _grouped((_last(text), path) for text, path in _PATHS if not text.endswith("}"))
 # Of those that end with a name: what is before it.
 _BY_MARK = _grouped((text[: text.index("{")], path) for text, path in _PATHS if text.endswith("}"))
+_MARK = re.compile("|".join(map(re.escape, _BY_MARK)))
 _RESULTS = _grouped((text.split("/")[-2], _path(text, row)) for row in ROWS for text in row.results)
 
 
@@ -109,7 +111,7 @@ def asked(method: str, path: str) -> Asked | None:
 
 
 def _has_mark(path: str) -> bool:
-    return "/models/" in path or "/conversations/" in path or "/ai/run/" in path
+    return _MARK.search(path) is not None
 
 
 @lru_cache(maxsize=256)
@@ -120,7 +122,7 @@ def _call(path: str) -> Asked | None:
         path = unquote(path)
     paths = _BY_END.get(_last(path))
     if paths is None:
-        paths = next((paths for mark, paths in _BY_MARK.items() if mark in path), ())
+        paths = tuple(one for mark, some in _BY_MARK.items() if mark in path for one in some)
     rows: list[Api] = []
     model, streamed = None, False
     for end, pattern, row, is_stream in paths:

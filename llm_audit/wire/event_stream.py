@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from llm_audit.wire.api import Event
-from llm_audit.wire.frames import Frames, Room, parsed
+from llm_audit.wire.frames import Frames, Room, is_sse, of_lines, of_sse, parsed
 
 EXCEPTION = "exception"
+_PASSED_ON = "PayloadPart"
 _PRELUDE, _CHECKSUM = 12, 4
 _MAX_MESSAGE = 24 * 2**20  # botocore takes no longer ones
 # What a header's value takes, by its type: true, false, a number of 1 to 8 bytes, bytes and text
@@ -24,25 +25,39 @@ _SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 _BYTES, _TEXT = 6, 7
 
 
-def of_event_stream(body: bytes) -> Frames:
+def of_event_stream(body: bytes, *, texts: bool = False) -> Frames:
     """Return the events of an AWS event stream.
 
     What is an exception has that in its name before its type, as `exception:throttlingException`.
-    The payload of InvokeModel's streams is what its base64 holds.
+    The payload of InvokeModel's streams is what its base64 holds. What SageMaker passes on is read
+    as the stream that its container sends, whose pieces may end anywhere.
 
     Args:
         body: As it came. Reading ends where a message is broken off, or a checksum is wrong.
+        texts: Whether what is in base64 is a text, not JSON.
     """
     events: list[Event] = []
+    passed_on: list[bytes] = []
     at, room, is_cut, odd_headers = 0, Room(), False, 0
     while message := _message(body, at):
         if not room.takes(message.payload):
             is_cut = True
             break
-        events.append(_event(message.headers, message.payload))
+        if message.headers.get(":event-type") == _PASSED_ON:
+            passed_on.append(message.payload)
+        else:
+            events.append(_event(message.headers, message.payload, texts=texts))
         odd_headers += not message.headers_are_known
         at = message.end
-    return Frames(events, len(body) - at, is_cut, odd_headers)
+    rest = len(body) - at
+    if passed_on:
+        inner = _of_container(b"".join(passed_on))
+        events, rest, is_cut = [*inner.events, *events], inner.rest + rest, is_cut or inner.is_cut
+    return Frames(events, rest, is_cut, odd_headers)
+
+
+def _of_container(stream: bytes) -> Frames:
+    return of_sse(stream) if is_sse(stream) else of_lines(stream)
 
 
 class _Message(NamedTuple):
@@ -96,9 +111,9 @@ def _headers(data: bytes) -> tuple[dict[str, str], bool]:
     return found, True
 
 
-def _event(headers: dict[str, str], payload: bytes) -> Event:
+def _event(headers: dict[str, str], payload: bytes, *, texts: bool) -> Event:
     kind = headers.get(":message-type", "event")
-    data = _payload(payload)
+    data = _payload(payload, texts=texts)
     if kind == "event":
         return Event(headers.get(":event-type", ""), data)
     name = headers.get(":exception-type") or headers.get(":error-code") or kind
@@ -107,11 +122,14 @@ def _event(headers: dict[str, str], payload: bytes) -> Event:
     return Event(f"{EXCEPTION}:{name}", data)
 
 
-def _payload(payload: bytes) -> Any:
+def _payload(payload: bytes, *, texts: bool) -> Any:
     try:
         data = parsed(payload)
         if isinstance(data, dict) and isinstance(inner := data.get("bytes"), str):
-            data = parsed(base64.b64decode(inner))
+            content = base64.b64decode(inner)
+            if texts:
+                return {**data, "bytes": content.decode(errors="replace")}
+            data = parsed(content)
     except (ValueError, binascii.Error):
         return payload.decode(errors="replace")
     return data

@@ -17,8 +17,11 @@ PROMPT = {"model": "m", "prompt": "Hi"}
 INPUT = {"model": "m", "input": "Hi"}
 TEXT: dict[str, Any] = {"inputText": "Hi"}
 INSTANCES = {"instances": [{"content": "Hi"}]}
+GENERATE: dict[str, Any] = {"inputs": "Hi", "parameters": {}}
+DASHSCOPE: dict[str, Any] = {"model": "m", "input": {"messages": []}, "parameters": {}}
 RUN = {"assistant_id": "a"}
 OUTPUTS: dict[str, Any] = {"tool_outputs": []}
+AWS_AGENT = "/agents/a/agentAliases/b"
 AT_VERTEX = "/v1/projects/p/locations/l/publishers"
 # Path, body of the request, the API, and what the path says of the model.
 CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
@@ -94,7 +97,7 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/v1/rerank", {"query": "q", "documents": []}, "cohere.rerank", None),
     ("/v1/rerank", {"query": "", "documents": [], "truncation": 1}, "voyage.rerank", None),
     ("/v1/conversations", {"model": "m", "inputs": "Hi"}, "mistral.conversations", None),
-    ("/v1/conversations/conv_1", {"inputs": "Hi"}, "mistral.conversations", None),
+    ("/v1/conversations/c", {"inputs": "Hi", "store": True}, "mistral.conversations", None),
     ("/v1/ocr", {"model": "m", "document": {}}, "mistral.ocr", None),
     ("/api/chat", CHAT, "ollama.chat", None),
     ("/api/generate", PROMPT, "ollama.generate", None),
@@ -110,6 +113,102 @@ CALLS: list[tuple[str, dict[str, Any], str, str | None]] = [
     ("/v1/models/o/m/predictions", {"input": {}}, "replicate.predictions", "o/m"),
     ("/v1/predictions", {"version": "v", "input": {}}, "replicate.predictions", None),
     ("/accounts/a/ai/run/@cf/meta/llama", {"prompt": ""}, "cloudflare.run", "@cf/meta/llama"),
+    ("/cortex/inference:embed", {"model": "m", "text": ["Hi"]}, "openai.embeddings", None),
+    ("/v1/text/chatcompletion_v2", CHAT, "openai.chat", None),
+    ("/ml/v1/deployments/d/text/chat_stream", {"messages": []}, "openai.chat", None),
+    ("/serving-endpoints/x/invocations", {"input": [{"role": ""}]}, "openai.responses", "x"),
+    ("/serving-endpoints/x/invocations", {"input": ["Hi"]}, "openai.embeddings", "x"),
+    ("/endpoints/x/invocations", GENERATE, "huggingface.generation", "x"),
+    ("/endpoints/x/invocations-response-stream", GENERATE, "huggingface.generation", "x"),
+    ("/v1/classify", {"model": "m", "inputs": [], "examples": []}, "mistral.classification", None),
+    ("/ml/v1/text/rerank", {"model_id": "m", "query": "", "inputs": []}, "cohere.rerank", None),
+    ("/v1/p/endpoints/5:predict", {"instances": [{"prompt": ""}]}, "google.predict", "5"),
+    (f"{AWS_AGENT}/sessions/s/text", {"inputText": "Hi"}, "bedrock.agent", None),
+    ("/agents/s", {"foundationModel": "f", "instruction": ""}, "bedrock.agent", None),
+    ("/flows/f/aliases/a", {"inputs": [{"nodeName": "n"}]}, "bedrock.flow", None),
+    ("/retrieveAndGenerate", {"input": {"text": ""}}, "bedrock.rag", None),
+    ("/retrieveAndGenerateStream", {"input": {"text": ""}}, "bedrock.rag", None),
+    ("/knowledgebases/k/retrieve", {"retrievalQuery": {}}, "bedrock.retrieve", None),
+    ("/async-invoke", {"modelId": "m", "modelInput": {}}, "bedrock.async_invoke", None),
+    (
+        *("/rerank", {"queries": [], "sources": [], "rerankingConfiguration": {}}),
+        *("bedrock.rerank", None),
+    ),
+    ("/api/v1/services/aigc/text-generation/generation", DASHSCOPE, "dashscope.generation", None),
+    ("/aigc/multimodal-generation/generation", DASHSCOPE, "dashscope.generation", None),
+    ("/api/v1/apps/a/completion", DASHSCOPE, "dashscope.generation", None),
+    ("/embeddings/text-embedding/text-embedding", INPUT, "dashscope.embeddings", None),
+    ("/rerank/text-rerank/text-rerank", INPUT, "dashscope.rerank", None),
+    ("/api/v1/chat", INPUT, "lmstudio.chat", None),
+    ("/completion", {"prompt": "Hi"}, "llama_cpp.completion", None),
+    ("/infill", {"input_prefix": "", "input_suffix": ""}, "llama_cpp.completion", None),
+    ("/embedding", {"content": "Hi"}, "llama_cpp.embedding", None),
+    ("/v2/models/m/generate", {"text_input": "Hi"}, "triton.generate", "m"),
+    ("/v2/models/m/versions/1/generate_stream", {"text_input": "Hi"}, "triton.generate", "m"),
+    ("/generate", {"text": "Hi", "sampling_params": {}}, "sglang.generate", None),
+    ("/generate", {"prompt": "Hi", "max_tokens": 5}, "vllm.generate", None),
+    ("/generate", GENERATE, "huggingface.generation", None),
+    ("/embed", {"inputs": "Hi"}, "huggingface.embed", None),
+    (
+        *("/hf-inference/models/o/m/pipeline/feature-extraction", {"inputs": "Hi"}),
+        *("huggingface.embed", "o/m"),
+    ),
+]
+# Paths that other apps have, and what they send there.
+ORDINARY: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat", {"room": 1, "text": "Hi"}),
+    ("/api/v1/chat", {"input": "Hi", "user": 5}),
+    ("/api/chat", {"messages": ["Hi"]}),
+    ("/generate", {"template": "invoice", "format": "pdf"}),
+    ("/generate", {"prompt": "a title"}),
+    ("/generate", {"text": "Hi", "size": 200}),  # a QR code
+    ("/generate", {"inputs": [1, 2]}),
+    ("/api/generate", {"report": 5, "input": {}}),
+    ("/api/reports/generate", {"parameters": {"year": 2026}}),
+    ("/completions", {"course": 5, "user": 1}),
+    ("/completion", {"order": 5}),
+    ("/complete", {"task": 5}),
+    ("/complete", {"prompt": "pyth", "limit": 5}),
+    ("/search/rerank", {"query": "shoes", "items": []}),
+    ("/embed", {"url": "https://host/video"}),
+    ("/embedding", {"text": "Hi"}),
+    ("/messages", {"to": "me", "text": "Hi", "max_tokens": 1}),
+    ("/v1/messages", {"messages": [{"to": "me"}]}),
+    ("/responses", {"survey": 5, "answers": []}),
+    ("/responses", {"model": "survey", "answers": []}),
+    ("/interactions", {"input": "click", "page": "/"}),
+    ("/moderations", {"comment": 5}),
+    ("/classify", {"image": "x"}),
+    ("/classify", {"inputs": [1, 2]}),
+    ("/videos", {"title": "cats"}),
+    ("/batches", {"orders": []}),
+    ("/runs", {"distance": 5}),
+    ("/threads/5/runs", {"job": 1}),
+    ("/conversations", {"subject": "Hi", "to": 5}),
+    ("/conversations/5", {"inputs": {"subject": "Hi"}}),
+    ("/conversations/5/restart", {"reason": "none"}),
+    ("/predictions", {"input": [1, 2]}),
+    ("/models/churn/predictions", {"input": [1, 2]}),
+    ("/v1/models/half_plus_two:predict", {"instances": [1.0, 2.0]}),
+    ("/v1/endpoints/5:predict", {"instances": [[1.0, 2.0]]}),
+    ("/v2/models/resnet/infer", {"inputs": [{"name": "x"}], "parameters": {}}),
+    ("/v2/models/resnet/versions/1/infer", {"inputs": [{"name": "x"}], "parameters": {}}),
+    ("/models/cars/5", {"inputs": [1]}),
+    ("/model/car/invoke", {"speed": 5}),
+    ("/model/car/converse", {"speed": 5}),
+    ("/endpoints/e/invocations", {"instances": [1, 2]}),
+    ("/invocations", {"dataframe_split": {}}),
+    ("/agents/5", {"name": "Bond", "instruction": "none"}),
+    ("/agents/5", {"name": "Bond"}),
+    ("/flows/5/aliases/6", {"inputs": [1]}),
+    ("/knowledgebases/k/retrieve", {"id": 5}),
+    ("/retrieveAndGenerate", {"report": 5}),
+    ("/decisions", {"model": "m", "input": "Hi"}),
+    ("/ocr", {"document": "x"}),
+    ("/audio/speech", {"text": "Hi"}),
+    ("/text/embeddings", {"text": "Hi"}),
+    ("/energy/generation", {"model": "solar", "year": 5}),
+    ("/text-generation/generation", {"input": "x"}),
 ]
 FORMS = [
     ("/v1/audio/transcriptions", "openai.transcription"),
@@ -121,8 +220,9 @@ OTHERS: list[tuple[str, str, dict[str, Any] | list[Any] | None]] = [
     *(
         ("POST", path, {"text": "Hi"})
         for path, *_ in CALLS
-        if "/model/" not in path and "/run/" not in path
+        if not path.startswith((AWS_AGENT, "/accounts/a/ai/run/", "/v1/classify"))
     ),
+    *(("POST", path, body) for path, body in ORDINARY),
     ("POST", "/v1/messages/count_tokens", CHAT),
     ("POST", "/v1/responses/input_tokens", INPUT),
     ("POST", "/v1beta/models/g:countTokens", CONTENTS),
@@ -190,12 +290,15 @@ def test_a_known_host_is_enough() -> None:
         assert api_of("POST", path, None) == api
 
 
+ALWAYS = ("bedrock.agent", "bedrock.flow")
+
+
 def test_a_path_that_is_always_streamed() -> None:
     """It says so; others leave it to the body."""
-    for path, *_ in CALLS:
+    for path, _, api, _ in CALLS:
         found = asked("POST", path)
         assert found is not None
-        assert found.streamed == ("stream" in path.lower()), path
+        assert found.streamed == ("stream" in path.lower() or api in ALWAYS), path
 
 
 def test_the_result_of_what_was_asked_before() -> None:
@@ -221,10 +324,9 @@ def test_rows_are_named_as_shapes_are() -> None:
     assert without == {
         *("openai.speech", "openai.transcription", "openai.videos", "openai.decisions"),
         *("openai.batch", "anthropic.complete", "anthropic.batch"),
-        *("google.predict", "google.interactions", "google.batch", "bedrock.invoke"),
-        *("mistral.classification", "mistral.conversations", "mistral.ocr"),
-        *("ollama.generate", "ollama.embed"),
-        *("huggingface.generation", "replicate.predictions", "cloudflare.run"),
+        *("google.predict", "google.batch", "bedrock.invoke", "bedrock.async_invoke"),
+        *("mistral.classification", "mistral.ocr"),
+        *("ollama.generate", "ollama.embed", "llama_cpp.embedding", "huggingface.embed"),
     }
     assert {row.api for row in ROWS} == {
         *(api for _, _, api, _ in CALLS),

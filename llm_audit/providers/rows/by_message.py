@@ -66,7 +66,7 @@ ROWS = (
     ),
     Shape(  # Messages, and what Bedrock and Vertex make of them
         api="anthropic.messages",
-        known_by=("stop_reason",),
+        known_by=("stop_reason", "type=completion"),
         message=("content",),
         finish_reason=("stop_reason",),
         id=("id",),
@@ -78,5 +78,10 @@ ROWS = (
         result_types=("tool_result",),
         text_types=("text",),
         thought_types=("thinking", "redacted_thinking"),
+    ),
+    Shape(  # of an agent: what its events say, by their names
+        api="bedrock.agent",
+        known_by=("completion", "returnControl"),
+        texts=("completion",),
     ),
 )

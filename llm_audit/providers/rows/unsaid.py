@@ -18,6 +18,18 @@ ROWS = (
         vectors=("embeddings.values", "embedding.values", "predictions.embeddings.values"),
     ),
     Shape(
+        api="dashscope.embeddings",
+        known_by=("output.embeddings.embedding",),
+        id=("request_id",),
+        usage=("usage",),
+        vectors=("output.embeddings.embedding",),
+    ),
+    Shape(
+        api="cloudflare.embeddings",
+        known_by=("result.shape",),
+        vectors=("result.data",),
+    ),
+    Shape(
         api="cohere.embed",
         known_by=("response_type=embeddings_floats", "response_type=embeddings_by_type"),
         id=("id",),
@@ -46,6 +58,20 @@ ROWS = (
         known_by=("results.relevance_score",),
         id=("id",),
         usage=("meta",),
+    ),
+    Shape(
+        api="bedrock.rerank",
+        known_by=("results.relevanceScore",),
+    ),
+    Shape(
+        api="bedrock.retrieve",
+        known_by=("retrievalResults",),
+    ),
+    Shape(
+        api="dashscope.rerank",
+        known_by=("output.results.relevance_score",),
+        id=("request_id",),
+        usage=("usage",),
     ),
     Shape(
         api="voyage.rerank",

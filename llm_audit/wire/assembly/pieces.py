@@ -1,6 +1,7 @@
 """Growing one thing of many pieces, each of which adds to it: in time in proportion to them."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 _DEEPEST = 8  # levels in each other; no API streams deeper pieces
@@ -40,6 +41,11 @@ def items(value: Any) -> list[Any]:
 def fields(value: Any) -> dict[str, Any]:
     """Return a dict as it is; of anything else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def says_all_again(texts: list[str]) -> bool:
+    """Tell whether each of the pieces of a text says all that came before it again."""
+    return all(later.startswith(former) for former, later in pairwise(texts))
 
 
 def grow(whole: dict[str, Any], piece: Mapping[str, Any], level: int = 0) -> dict[str, Any]:

@@ -4,17 +4,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llm_audit.wire.api import Assembled, Event
-from llm_audit.wire.assembly.pieces import add_item, grow, joined
+from llm_audit.wire.assembly.pieces import add_item, grow, items, joined
 from llm_audit.wire.frames import DONE, parsed
 
 _LAST = frozenset({"interaction.complete", "interaction.completed"})
+_ANNOTATION = "text_annotation_delta"
+_IN_CONTENT = frozenset({"text", "image", "audio", "video", "document", _ANNOTATION})
 _ABOUT_THE_EVENT = frozenset({"type", "created_at", "output_index", "content_index"})
 
 
 def assemble_interaction(events: Iterable[Event]) -> Assembled:
     """Return the interaction that events make: it has its outputs, or steps, in pieces only."""
     body: dict[str, Any] = {}
-    items: dict[int, dict[str, Any]] = {}
+    found: dict[int, dict[str, Any]] = {}
     place, complete, error = "steps", False, None
     for name, data in events:
         if not isinstance(data, dict):
@@ -25,14 +27,16 @@ def assemble_interaction(events: Iterable[Event]) -> Assembled:
         if isinstance(said := data.get("interaction"), dict):
             body.update({k: v for k, v in said.items() if v is not None and v != []})
             complete = complete or kind in _LAST
+        elif kind == "interaction.status_update":
+            body["status"] = data.get("status")
         elif kind in {"step.start", "content.start"}:
             place = "steps" if kind == "step.start" else "outputs"
             begun = data.get("step") or data.get("content")
-            items[index] = dict(begun) if isinstance(begun, dict) else {}
+            found[index] = dict(begun) if isinstance(begun, dict) else {}
         elif isinstance(delta := data.get("delta"), dict):
-            _add(items.setdefault(index, {}), delta, in_content=kind == "step.delta")
-    if items and not body.get(place):
-        body[place] = [_finished(items[index]) for index in sorted(items)]
+            _add(found.setdefault(index, {}), delta, in_content=kind == "step.delta")
+    if found and not body.get(place):
+        body[place] = [_finished(found[index]) for index in sorted(found)]
     return Assembled(body, complete, finished=complete, error=error)
 
 
@@ -45,15 +49,24 @@ def _add(item: dict[str, Any], delta: Mapping[str, Any], *, in_content: bool) ->
         if not isinstance(item.get("arguments"), str):
             item.pop("arguments", None)  # an empty object, until they come
         grow(item, {"arguments": delta.get("arguments")})
-    elif in_content and kind in {"text", "image", "audio", "video", "document"}:
-        content = item.get("content")
-        last = content[-1] if isinstance(content, list) and content else None
-        if kind == "text" and isinstance(last, dict) and last.get("type") == kind:
-            grow(last, said)
-        else:
-            add_item(item, "content", dict(delta))
+    elif in_content and kind in _IN_CONTENT:
+        _add_to_content(item, kind, delta, said)
     else:
         grow(item, said)
+
+
+def _add_to_content(
+    item: dict[str, Any], kind: str, delta: Mapping[str, Any], said: dict[str, Any]
+) -> None:
+    content = items(item.get("content"))
+    last = content[-1] if content else None
+    if kind == _ANNOTATION:
+        for annotation in items(delta.get("annotations")):
+            add_item(last if isinstance(last, dict) else item, "annotations", annotation)
+    elif kind == "text" and isinstance(last, dict) and last.get("type") == kind:
+        grow(last, said)
+    else:
+        add_item(item, "content", dict(delta))
 
 
 def _finished(item: dict[str, Any]) -> dict[str, Any]:

@@ -35,10 +35,11 @@ ROWS = (
         api="google.predict",
         paths=(
             *("/models/{model}:predict", "/models/{model}:predictLongRunning"),
-            *("/publishers/google/models/{model}:predict",),
+            *("/publishers/google/models/{model}:predict", "/endpoints/{model}:predict"),
         ),
         call_type=LLMCallTypeEnum.OTHER,
-        needs=("instances",),
+        needs=("instances prompt", "instances messages"),  # TensorFlow's servers have such paths
+        hosts=("generativelanguage.googleapis.com",),
         model=(),
         input=("instances",),
     ),

@@ -17,10 +17,13 @@ _CHAT = Api(
         "/agents/completions",  # Mistral
         *("/serving-endpoints/{model}/invocations", "/endpoints/{model}/invocations"),
         "/cortex/inference:complete",  # Snowflake
+        "/text/chatcompletion_v2",  # Minimax
+        "/deployments/{id}/text/chat",  # watsonx
         "/{model}:rawPredict",  # Mistral on Vertex
     ),
     stream_paths=(
         *("/endpoints/{model}/invocations-response-stream", "/{model}:streamRawPredict"),
+        "/deployments/{id}/text/chat_stream",
     ),
     needs=("messages",),
     hosts=_HOSTS,
@@ -32,6 +35,20 @@ _CHAT = Api(
     max_tokens=("max_tokens", "max_completion_tokens"),
     assemble=openai_chat.assemble,
 )
+_RESPONSES = Api(
+    api="openai.responses",
+    paths=("/responses", "/responses/compact"),
+    results=("/responses/{result}",),
+    needs=("model input", "model prompt", "model previous_response_id", "prompt variables"),
+    hosts=_HOSTS,
+    input=("input",),
+    system_prompt=("instructions",),
+    tools=("tools",),
+    tool_choice=("tool_choice",),
+    temperature=("temperature",),
+    max_tokens=("max_output_tokens",),
+    assemble=responses.assemble,
+)
 
 ROWS = (
     _CHAT,
@@ -42,19 +59,13 @@ ROWS = (
         needs=("model messages", "model_id messages"),
         hosts=("writer.com",),
     ),
-    Api(
-        api="openai.responses",
-        paths=("/responses", "/responses/compact"),
-        results=("/responses/{result}",),
-        needs=("model input", "model prompt", "model previous_response_id", "prompt variables"),
-        hosts=_HOSTS,
-        input=("input",),
-        system_prompt=("instructions",),
-        tools=("tools",),
-        tool_choice=("tool_choice",),
-        temperature=("temperature",),
-        max_tokens=("max_output_tokens",),
-        assemble=responses.assemble,
+    _RESPONSES,
+    replace(  # an agent on Databricks
+        _RESPONSES,
+        paths=("/serving-endpoints/{model}/invocations",),
+        results=(),
+        needs=("input role",),
+        hosts=(),
     ),
     Api(
         api="openai.completions",
@@ -79,12 +90,13 @@ ROWS = (
             "/serving-endpoints/{model}/invocations",
             *("/multimodalembeddings", "/contextualizedembeddings"),  # Voyage
             "/text/embeddings",  # watsonx
+            "/cortex/inference:embed",  # Snowflake
         ),
         call_type=LLMCallTypeEnum.EMBEDDING,
-        needs=("input", "model inputs", "model_id inputs"),
+        needs=("input", "model inputs", "model_id inputs", "model text"),
         hosts=_HOSTS,
         model=("model", "model_id"),
-        input=("input", "inputs"),
+        input=("input", "inputs", "text"),
     ),
     Api(
         api="openai.moderation",
@@ -96,10 +108,10 @@ ROWS = (
     ),
     Api(
         api="mistral.classification",
-        paths=("/classifications", "/chat/classifications"),
+        paths=("/classifications", "/chat/classifications", "/classify"),  # Cohere, Jina, vLLM
         call_type=LLMCallTypeEnum.CLASSIFICATION,
-        needs=("model input",),
-        input=("input",),
+        needs=("model input", "model inputs"),
+        input=("input", "inputs"),
     ),
     Api(
         api="openai.images",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.wire.api import Api
-from llm_audit.wire.assembly import cohere, ollama, steps, texts
+from llm_audit.wire.assembly import cohere, dashscope, steps, texts
 
 _COHERE = ("cohere.com", "cohere.ai")
 _WATSONX = Api(
@@ -84,17 +84,19 @@ ROWS = (
         input=("query",),
     ),
     Api(
-        api="cohere.rerank",  # Jina and vLLM as well
+        api="cohere.rerank",  # Jina, vLLM and watsonx as well
         paths=("/rerank",),
         call_type=LLMCallTypeEnum.OTHER,
-        needs=("query documents", "query texts"),
+        needs=("query documents", "query texts", "model_id query inputs"),
         hosts=_COHERE,
+        model=("model", "model_id"),
         input=("query",),
     ),
     Api(
         api="mistral.conversations",
         paths=("/conversations", "/conversations/{id}", "/conversations/{id}/restart"),
-        needs=("inputs",),
+        needs=("inputs model", "inputs agent_id", "inputs completion_args", "inputs store"),
+        hosts=("mistral.ai",),
         input=("inputs",),
         system_prompt=("instructions",),
         tools=("tools",),
@@ -110,34 +112,6 @@ ROWS = (
         needs=("model document",),
         hosts=("mistral.ai",),
         input=("document",),
-    ),
-    Api(
-        api="ollama.chat",
-        paths=("/api/chat",),
-        needs=("model messages",),
-        messages=("messages",),
-        tools=("tools",),
-        temperature=("options.temperature",),
-        max_tokens=("options.num_predict",),
-        assemble=ollama.assemble,
-    ),
-    Api(
-        api="ollama.generate",
-        paths=("/api/generate",),
-        call_type=LLMCallTypeEnum.COMPLETION,
-        needs=("model prompt",),
-        input=("prompt",),
-        system_prompt=("system",),
-        temperature=("options.temperature",),
-        max_tokens=("options.num_predict",),
-        assemble=ollama.assemble,
-    ),
-    Api(
-        api="ollama.embed",
-        paths=("/api/embed", "/api/embeddings"),
-        call_type=LLMCallTypeEnum.EMBEDDING,
-        needs=("model input", "model prompt"),
-        input=("input", "prompt"),
     ),
     _WATSONX,
     replace(
@@ -155,6 +129,7 @@ ROWS = (
         input=("prompt",),
         temperature=("temperature",),
         max_tokens=("maximum_tokens",),
+        assemble=texts.assemble_alephalpha,
     ),
     Api(
         api="ai21.complete",
@@ -165,20 +140,8 @@ ROWS = (
         temperature=("temperature",),
         max_tokens=("maxTokens",),
     ),
-    Api(
-        api="huggingface.generation",
-        paths=("/generate", "/models/{model:hub}"),
-        stream_paths=("/generate_stream",),
-        call_type=LLMCallTypeEnum.COMPLETION,
-        needs=("inputs parameters",),
-        hosts=("huggingface.co",),
-        input=("inputs",),
-        temperature=("parameters.temperature",),
-        max_tokens=("parameters.max_new_tokens",),
-        assemble=texts.assemble_generation,
-    ),
     _REPLICATE,
-    replace(_REPLICATE, paths=("/models/{model:path}/predictions",), results=(), needs=("input",)),
+    replace(_REPLICATE, paths=("/models/{model:owned}/predictions",), results=(), needs=("input",)),
     Api(
         api="cloudflare.run",
         paths=("/ai/run/{model:@}",),
@@ -189,5 +152,36 @@ ROWS = (
         tools=("tools",),
         temperature=("temperature",),
         max_tokens=("max_tokens",),
+        assemble=texts.assemble_cloudflare,
+    ),
+    Api(
+        api="dashscope.generation",
+        paths=(
+            *("/text-generation/generation", "/multimodal-generation/generation"),
+            "/apps/{id}/completion",
+        ),
+        needs=("model input", "input parameters"),
+        hosts=("dashscope",),
+        messages=("input.messages",),
+        input=("input.prompt",),
+        tools=("parameters.tools",),
+        tool_choice=("parameters.tool_choice",),
+        temperature=("parameters.temperature",),
+        max_tokens=("parameters.max_tokens",),
+        assemble=dashscope.assemble,
+    ),
+    Api(
+        api="dashscope.embeddings",
+        paths=(*("/text-embedding/text-embedding", "/multimodal-embedding/multimodal-embedding"),),
+        call_type=LLMCallTypeEnum.EMBEDDING,
+        needs=("model input",),
+        input=("input",),
+    ),
+    Api(
+        api="dashscope.rerank",
+        paths=("/text-rerank/text-rerank",),
+        call_type=LLMCallTypeEnum.OTHER,
+        needs=("model input",),
+        input=("input",),
     ),
 )

@@ -2,16 +2,21 @@
 
 A text is made of the values of one name, so what follows a name is put together. Where several of
 one name may grow in turns nobody can tell here which piece is of which.
+
+Most of a stream is the same in each piece, so each of its parts is looked at once. They are cut at
+quotes: no secret goes over one, though a quote may be what it ends with, or what stands before it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 
 from llm_audit.redaction import look
 
+_NAMED, _SPACED = b'":"', b'": '
 # What nobody writes between a name and its value: then they could not be told by a simple look.
-_is_apart = look.looks_for(r"\x00(?:[ \t\r\n]+(?:data:)?[ \t]*:|:[\t\r\n]| ?: [ \t\r\n])")
+_is_apart = look.looks_for(r"\x00(?:[ \t\r\n]+(?:data:)?[ \t]*:|:[\t\r\n])")
+_IS_SPACED = re.compile(rb'(?:[^\\]|\\\\)": ')  # and no quote within a text
 _INDEX = re.compile(rb'(\w*[iI]ndex)":(\d+)')
 _VALUE = re.compile(rb'(?:[^"\\]+|\\.)*', re.DOTALL)
 _OF_TEXTS = (b"content", b"text")  # which some make one text of
@@ -25,47 +30,72 @@ _ALIKE = (
 _ALWAYS_COUNTED = (b'"content_block_delta"', b'"output_index"')
 _BLOCK = b"content_block_delta"  # which of them it is says the type in it
 _THOUGHT = b'"thought":'
+# What most streams have nothing of, so that their texts cannot grow in turns.
+_may_take_turns = look.looks_for(
+    r"thinking\x00:\[|(?:function_call|reasoning_details|thought)\x00:|ndex\x00:[^0]"
+)
 
 
-def together(body: bytes, text: str) -> bytes | None:
-    """Return the texts that a stream makes, between quotes; None if that cannot be told.
+def together(body: bytes) -> tuple[bytes, str] | None:
+    """Return each different part of a stream, and the texts that it makes, between quotes.
 
     Args:
         body: SSE, or JSON.
-        text: The same as `look.plain` has it.
+
+    Returns:
+        They, and the same as `look.plain` has it; None if it cannot be told which texts it makes.
     """
-    if _is_apart(text):
-        return None
-    if b'": ' in body:
-        body = body.replace(b'": ', b'":')
-    parts = body.split(b'":"')
-    different = {*parts}  # most are the same in each piece
+    parts = body.split(_NAMED)
+    different = dict.fromkeys(parts)  # most are the same in each piece
+    if _are_spaced(different):
+        body = body.replace(_SPACED, b'":')
+        parts = body.split(_NAMED)
+        different = dict.fromkeys(parts)
+        if _are_spaced(different):
+            return None
+    cut = {part: part.partition(b'"') for part in different}
     if b"\\" in body:
-        values = {part: _value_of(part) for part in different}
-    else:
-        values = {part: part[: part.find(b'"')] for part in different}
-    names = {part: part[part.rfind(b'"') + 1 :] for part in different}
+        cut |= {part: _cut(part) for part, (value, _, _) in cut.items() if value.endswith(b"\\")}
+    names = {rest: rest[rest.rfind(b'"') + 1 :] for rest in {rest for _, _, rest in cut.values()}}
     found: dict[bytes, list[bytes]] = {name: [] for name in names.values()}
-    for before, part in pairwise(parts):
-        found[names[before]].append(values[part])
-    if _grow_in_turns(body, found):
-        return None
+    steps = {part: (value, found[names[rest]].append) for part, (value, _, rest) in cut.items()}
+    following = map(steps.__getitem__, parts)
+    _, add = next(following)
+    for value, named_last in following:
+        add(value)
+        add = named_last
     texts = [b"".join(each) for each in found.values() if len(each) > 1]
     if all(name in found for name in _OF_TEXTS):
         pairs = pairwise(parts)
-        texts.append(b"".join(values[part] for before, part in pairs if names[before] in _OF_TEXTS))
-    return b'"\n"'.join(texts)
+        texts.append(b"".join(cut[p][0] for b, p in pairs if names[cut[b][2]] in _OF_TEXTS))
+    firsts = (value for value, _ in steps.values())
+    seen = b'"'.join((b"", *firsts, *texts, _NAMED.join(names), b":"))
+    text = look.plain(seen)
+    if _is_apart(text) or _come_again(found.get(b"type", [])):
+        return None
+    if _may_take_turns(text) and _may_be_mixed(body):
+        return None
+    return seen, text
 
 
-def _value_of(part: bytes) -> bytes:
-    """Return what a text has up to the quote that ends it."""
-    found = _VALUE.match(part)
-    end = found.end() if found else 0
-    # else it ends in what looks like a name and its value
-    return part[:end] if end < len(part) else part + b'":'
+def _are_spaced(parts: Iterable[bytes]) -> bool:
+    """Tell whether a space stands before a value."""
+    joined = _NAMED.join(parts)
+    return _SPACED in joined and _IS_SPACED.search(joined) is not None
 
 
-def _grow_in_turns(body: bytes, found: Mapping[bytes, list[bytes]]) -> bool:
+def _cut(part: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the value that a part begins with, its quote, and what follows."""
+    cut = part.partition(b'"')
+    if cut[0].endswith(b"\\"):
+        found = _VALUE.match(part)
+        end = found.end() if found else 0
+        # else it ends in what looks like a name and its value
+        return (part[:end], b'"', part[end + 1 :]) if end < len(part) else (part + b'":', b"", part)
+    return cut
+
+
+def _may_be_mixed(body: bytes) -> bool:
     """Tell whether pieces of one text may stand between those of another of the same name."""
     if any(all(mark in body for mark in marks) for marks in _ALIKE):
         return True
@@ -74,7 +104,7 @@ def _grow_in_turns(body: bytes, found: Mapping[bytes, list[bytes]]) -> bool:
         are_thoughts = [_THOUGHT in line for line in lines if b'"text":' in line]
         if body.startswith(b"[") or are_thoughts != sorted(are_thoughts, reverse=True):
             return True
-    return _come_again(found.get(b"type", [])) or _are_mixed(body)
+    return _are_mixed(body)
 
 
 def _come_again(kinds: list[bytes]) -> bool:
@@ -92,7 +122,7 @@ def _come_again(kinds: list[bytes]) -> bool:
 
 def _are_mixed(body: bytes) -> bool:
     """Tell whether pieces of different places may follow each other in any order."""
-    if body.count(b'ndex":') == body.count(b'ndex":0') + body.count(b'ndex": 0'):
+    if body.count(b'ndex":') == body.count(b'ndex":0'):
         return False
     are_counted = any(mark in body for mark in _ALWAYS_COUNTED)
     last: dict[bytes, int] = {}

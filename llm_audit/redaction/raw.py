@@ -30,13 +30,12 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
     in_pieces = bool(told.get("streamed")) or kind != _JSON or _may_be_lines(body)
     if body and (not body.startswith(_PIECES if in_pieces else _ONE) or b"\0" in body):
         return False  # no JSON, or of 16 bits
-    text = look.plain(body)
-    if look.may_be_in(beside) or _may_hold(body, text):
+    if look.may_be_in(beside):
         return False
     if not in_pieces:
-        return True
-    together = pieces.together(body, text)
-    return together is not None and not _may_hold(together, look.plain(together))
+        return not _may_hold(body, look.plain(body))
+    together = pieces.together(body)
+    return together is not None and not _may_hold(*together)
 
 
 def _may_be_lines(body: bytes) -> bool:

@@ -256,6 +256,10 @@ def test_most_streams_are_stored_unread() -> None:
         if check_answer(body, api, **told)
     }
     assert len(clean) == 5
+    spaced = sse({"type": "ping"})  # which Anthropic writes between events that are not
+    for pieces in (['{"a', '": "b', '"}'], ['{\\"a\\', '": \\"b"}'], ["{'a': '", "b'}\n"]):
+        compact = sse(*map(arguments, pieces)).replace(b'": ', b'":').replace(b", ", b",")
+        assert check_answer(spaced + compact, "openai.chat", **SSE), pieces
 
 
 @given(

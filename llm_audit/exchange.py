@@ -68,7 +68,7 @@ def begin(request: Sent) -> CallReference:
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(
+            recorder().calls.start(
                 *(call_id, created_ms, fields, attempt_id),
                 doubtful=bool(doubts),
                 model=sent.model_in(request.asked, request.body),
@@ -110,18 +110,18 @@ def end(
             call.arrived = None
         asked = (call.provider, call.model) if call else (None, None)
         told = received.told(answer, _failed(error))
-        recording = recorder_of(call)
+        calls = recorder_of(call).calls
         if attempt is None and _is_end(answer, error, left=left):
             fields = {TOLD_AS[RECEIVED]: told, BODY: answer.body, "asked": asked}
-            recording.end(call_id, call, fields, ended_ns)
+            calls.end(call_id, call, fields, ended_ns)
             return None
         fields = received.fields_of(told, answer.body, asked)
         if attempt is not None:
-            recording.end_attempt(call_id, fields, ended_ns, number=attempt)
+            calls.end_attempt(call_id, fields, ended_ns, number=attempt)
         elif _is_outcome(fields, error):
-            recording.end(call_id, call, fields, ended_ns)
+            calls.end(call_id, call, fields, ended_ns)
         else:
-            recording.end_unfinished(call_id, fields)
+            calls.end_unfinished(call_id, fields)
             if _may_be_to_come(answer) and "response_id" in fields:
                 return ToCome(str(fields["response_id"]), asked)
     except BaseException as struck:  # noqa: BLE001
@@ -181,7 +181,7 @@ def end_with(call_id: str, fields: dict[str, Any], ended_ns: int) -> None:
     try:
         call = open_calls().get(call_id)
         if call is None or not call.over:  # else the app has told the outcome itself
-            recorder_of(call).end(call_id, call, fields, ended_ns)
+            recorder_of(call).calls.end(call_id, call, fields, ended_ns)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's result", struck)
 
@@ -194,9 +194,9 @@ def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:
         attempts: What became of its requests so far, see `call.Attempt`.
     """
     try:
-        recording = recorder_of(open_calls().get(call_id))
+        calls = recorder_of(open_calls().get(call_id)).calls
         number = len(attempts) + 1
-        recording.begin_attempt(call_id, {"attempts": list(attempts)}, number=number)
+        calls.begin_attempt(call_id, {"attempts": list(attempts)}, number=number)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's next request", struck)
 

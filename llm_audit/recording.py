@@ -50,7 +50,7 @@ def start(
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+            recorder().calls.start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
             note_start(call_id)
     except BaseException as error:  # noqa: BLE001
         cut_short("start", error)
@@ -79,7 +79,7 @@ def say_later(
             if unknown:
                 misspelt.report_unknown(method, unknown)
             if said := fields():
-                recorder_of(open_calls().get(known)).say_later(known, said)
+                recorder_of(open_calls().get(known)).calls.say_later(known, said)
         except BaseException as error:  # noqa: BLE001
             cut_short(doing, error)
     return CallReference(known)
@@ -118,9 +118,9 @@ def end(
         later = recording.reads_ends_later and call is not None and not _asks_for_a_cause(given)
         fields = _end_of(given, asked, later=later)
         if known:
-            recording.end(call_id, call, fields, ended_ns)
+            recording.calls.end(call_id, call, fields, ended_ns)
         else:
-            recording.end_unfinished(call_id, fields)
+            recording.calls.end_unfinished(call_id, fields)
     except BaseException as struck:  # noqa: BLE001
         cut_short(method.__name__, struck)
     return CallReference(call_id)
@@ -194,7 +194,7 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
             fields["ended_by"] = ended_by
         call = open_calls().get(call_id)
         came = call.arrived() if call is not None and call.arrived is not None else {}
-        recorder_of(call).end_unfinished(call_id, {**came, **fields, "status": status})
+        recorder_of(call).calls.end_unfinished(call_id, {**came, **fields, "status": status})
     except BaseException as struck:  # noqa: BLE001
         cut_short("ending a call", struck)
 

@@ -61,7 +61,7 @@ def begin(span: Span, request: Request, parent: Begun | None) -> Begun:
         fields["trace_id"] = known or span.trace_id
     told = frozenset(fields)
     attempt_id = context.task.get("attempt_id") if context.task else None
-    recorder().start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+    recorder().calls.start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
     return Begun(call_id, told, context.parent_call_id)
 
 
@@ -95,4 +95,4 @@ def end(begun: Begun, span: Span, request: Request, outcome: Outcome) -> None:
         ended_ns = call.started_ns + max(0, span.end_ns - span.start_ns)
     notes = [*fields.get("encoding_notes", ()), *outcome.fields.get("encoding_notes", ())]
     fields |= {**late, **outcome.fields, "encoding_notes": notes}
-    recording.end(begun.call_id, call, fields, ended_ns)
+    recording.calls.end(begun.call_id, call, fields, ended_ns)

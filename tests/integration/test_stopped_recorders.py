@@ -10,7 +10,7 @@ from waiting import PATIENCE, Calls, Recording
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.recorder import process
-from llm_audit.recorder.recorder import Recorder
+from llm_audit.recorder.calls import Calls as RecordedCalls
 from llm_audit.redaction.rule import Rule
 
 
@@ -42,15 +42,15 @@ def test_rules_of_the_next_recorder_see_what_it_takes_over(
     """How a call ended was told to a recorder without rules, which is stopped in this moment."""
     recording()
     call_id = LLMLogger.start(model="m", messages=[])
-    earlier, end = process.recorder(), Recorder.end
+    earlier, end = process.recorder().calls, RecordedCalls.end
 
-    def stop_before(stopped: Recorder, *args: Any) -> None:
+    def stop_before(stopped: RecordedCalls, *args: Any) -> None:
         if stopped is earlier:
             assert llm_audit.shutdown(PATIENCE)
             recording(redact=Rule("animal", "zebra", fields=("response_message",)))
         end(stopped, *args)
 
-    monkeypatch.setattr(Recorder, "end", stop_before)
+    monkeypatch.setattr(RecordedCalls, "end", stop_before)
     LLMLogger.complete(call_id, response_message={"role": "assistant", "content": "a zebra"})
     assert llm_audit.flush(PATIENCE)
 

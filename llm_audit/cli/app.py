@@ -8,25 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from llm_audit import __version__
-from llm_audit.cli.commands import (
-    calls,
+from llm_audit.cli.commands.calls import lists, search, session, show, trace
+from llm_audit.cli.commands.operations import (
     config,
     demo,
     doctor,
     indexes,
-    pipeline,
     reprice,
-    retries,
-    scores,
-    search,
-    session,
-    show,
     spool,
-    summaries,
-    trace,
-    usage,
     views,
 )
+from llm_audit.cli.commands.summaries import figures, pipeline, retries, scores, usage
 from llm_audit.cli.exits import NAME
 from llm_audit.cli.files import exporting, importing
 from llm_audit.errors import ConfigurationError
@@ -36,18 +28,18 @@ ASKS_FOR_HELP = "llm_audit.asks_for_help"
 
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Calls": {
-        "calls": calls.calls,
+        "calls": lists.calls,
         "show": show.show,
         "trace": trace.trace,
         "session": session.session,
-        "task": calls.task,
+        "task": lists.task,
         "search": search.search,
     },
     "Summaries": {
-        "failures": summaries.failures,
-        "tools": summaries.tools,
-        "costs": summaries.costs,
-        "latency": summaries.latency,
+        "failures": figures.failures,
+        "tools": figures.tools,
+        "costs": figures.costs,
+        "latency": figures.latency,
         "usage": usage.usage,
         "retries": retries.retries,
         "scores": scores.scores,

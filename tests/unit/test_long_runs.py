@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lines_run import lines_run
 from rich.console import Console
 
-from llm_audit.cli.commands import session as session_command
-from llm_audit.cli.commands.show import print_call
+from llm_audit.cli.commands.calls import session as session_command
+from llm_audit.cli.commands.calls.show import print_call
 from llm_audit.cli.drawing.trace_table import trace_table
 from llm_audit.display.left_over import left_over
 from llm_audit.providers.messages import Part, read_messages, read_request

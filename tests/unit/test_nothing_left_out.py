@@ -9,7 +9,7 @@ import pytest
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from rich.console import Console
 
-from llm_audit.cli.commands.show import print_call
+from llm_audit.cli.commands.calls.show import print_call
 from llm_audit.display import figures
 from llm_audit.given.outcomes import response_fields
 

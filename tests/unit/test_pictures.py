@@ -10,7 +10,7 @@ pytest.importorskip("typer")
 from local_time import local_time
 from rich.console import Console
 
-from llm_audit.cli.commands.usage import fitting_bucket
+from llm_audit.cli.commands.summaries.usage import fitting_bucket
 from llm_audit.cli.drawing.pictures import Line, bar_with_failures, print_course, sparkline
 from llm_audit.display.courses import Course
 from llm_audit.errors import UsageError

@@ -10,7 +10,7 @@ pytest.importorskip("typer")
 
 from rich.console import Console
 
-from llm_audit.cli.commands.show import print_call
+from llm_audit.cli.commands.calls.show import print_call
 from llm_audit.encoding.moved import reference_to
 
 SHA256 = "a" * 64

@@ -1,1 +1,1 @@
-"""One file for each command, or for commands that share everything."""
+"""One file for each command, or for commands that share everything, by the panels of `--help`."""

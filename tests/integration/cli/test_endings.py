@@ -18,7 +18,7 @@ from rich.cells import cell_len
 from waiting import PATIENCE, Calls
 
 from llm_audit import embedded
-from llm_audit.cli.commands import indexes
+from llm_audit.cli.commands.operations import indexes
 
 Shell = Callable[..., Any]
 

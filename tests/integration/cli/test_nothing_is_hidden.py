@@ -17,7 +17,7 @@ from odd_values import USUAL
 from pymongo.database import Database
 
 from llm_audit.cli.app import app
-from llm_audit.cli.commands import config
+from llm_audit.cli.commands.operations import config
 from llm_audit.cli.run import _SafeFormatter
 from llm_audit.exports.columns import ALL_COLUMNS
 

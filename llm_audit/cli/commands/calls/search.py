@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from llm_audit.call import SAID
-from llm_audit.cli.commands.calls import print_next_page, with_whole_parents
+from llm_audit.cli.commands.calls.lists import print_next_page, with_whole_parents
 from llm_audit.cli.connection import find_call, repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import CallTable

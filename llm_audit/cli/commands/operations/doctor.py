@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from llm_audit.cli.commands.spool import print_journals
+from llm_audit.cli.commands.operations.spool import print_journals
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED

@@ -1,0 +1,1 @@
+"""Commands that show calls: single ones, lists, and those of a trace, a session or a task."""

@@ -1,0 +1,1 @@
+"""Commands for who operates it: its health, settings, journals, indexes, views and prices."""

@@ -34,6 +34,7 @@ __all__ = [
     "end",
     "end_with",
     "result_in",
+    "said_of",
     "when_left",
 ]
 
@@ -127,6 +128,12 @@ def end(
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
     return None
+
+
+def said_of(error: Exception) -> dict[str, Any]:
+    """Return what is stored of an error of the app's, for which it left an answer."""
+    _, fields = failures.error_fields(error)
+    return {name: fields[name] for name in ("error_type", "error_message")}
 
 
 def _failed(error: BaseException | None) -> dict[str, Any] | None:

@@ -79,6 +79,7 @@ class Attempt:
         self.head: Head | None = None
         self._chunks: list[bytes] = []
         self._size = 0
+        self._left_with: dict[str, Any] = {}  # what is said of an error of the app's
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
         self._process = Here.process
@@ -127,12 +128,15 @@ class Attempt:
             because_of: What else it may be that is handled just now.
         """
         handled = sys.exc_info()[1]
-        if handled is None or id(handled) == self._handled_before:
+        if not self._open or handled is None or id(handled) == self._handled_before:
             self._end(How.CLOSED, None)
         elif isinstance(handled, because_of):
             self._end(None, handled)
         else:
-            self._end(How.CLOSED, from_outside(handled))
+            struck = from_outside(handled)
+            if struck is None and isinstance(handled, Exception):
+                self._left_with = exchange.said_of(handled)
+            self._end(How.CLOSED, struck)
 
     @harmless
     def unseen(self) -> None:
@@ -173,6 +177,7 @@ class Attempt:
             streamed=streamed,
             time_to_first_token_ms=waited if streamed and self._first_ns else None,
             ended_by=how.value if how else None,
+            left_with=self._left_with,
             notes=notes,
         )
 

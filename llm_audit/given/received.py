@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llm_audit.call import LLMCallStatusEnum
@@ -29,7 +30,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "status": (int,),
     "retry_after": (str, int, float),
     "time_to_first_token_ms": (int, float),
-    "failed": (dict,),
+    **dict.fromkeys(("failed", "left_with"), (dict,)),
 }
 _NAMES = (*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms")
 _LOOKED_AT = frozenset((*_NAMES, *(name.encode() for name in _NAMES)))
@@ -50,6 +51,7 @@ class Received(NamedTuple):
         time_to_first_token_ms: Since the start.
         ended_by: Why it ended, if not with its last byte: "closed", say. If the answer is whole all
             the same, that counts.
+        left_with: What is said of an error of the app's, if it left the answer because of that.
         attempts: Each request that the client made, if several: see `call.Attempt`.
         notes: What is to be said of it, e.g. that only so much was kept.
     """
@@ -63,6 +65,7 @@ class Received(NamedTuple):
     streamed: bool = False
     time_to_first_token_ms: float | None = None
     ended_by: str | None = None
+    left_with: Mapping[str, Any] = MappingProxyType({})
     attempts: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
 
@@ -95,6 +98,8 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
         said["notes"] = list(received.notes)
     if failed:
         said["failed"] = failed
+    if received.left_with:
+        said["left_with"] = dict(received.left_with)
     if get_settings().embedding_vectors:
         said["vectors"] = True
     if headers := _looked_at(received.headers):
@@ -193,7 +198,8 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
         return fields | {"status": status, "ended_by": outcomes.BY_RESPONSE}
     if not (answer.complete or (answer.finished and "ended_by" not in told)):
         cause = told.get("ended_by") or BROKEN_OFF
-        return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
+        ended = {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
+        return {**fields, **told.get("left_with", {}), **ended}
     if is_to_come(told.get("api"), answer.response):
         return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": IN_BACKGROUND}
     return fields

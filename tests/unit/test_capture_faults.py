@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
@@ -177,8 +178,12 @@ class SoftTimeLimitExceeded(Exception):  # noqa: N818  (Celery's is called so)
     """What a signal handler raises."""
 
 
+class OwnError(Exception):
+    """What has nothing to do with a call."""
+
+
 def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: RecordedCalls) -> None:
-    """Other errors of the app's own are none of the call; then it was only left."""
+    """Another error of the app's own is none of the call, which was only left, but it is named."""
 
     def leave(error: Exception) -> None:
         with closing(opened(streaming(EVENT, EVENT))) as response:
@@ -186,13 +191,21 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
             next(chunks)
             raise error
 
-    for error in (SoftTimeLimitExceeded(), ValueError()):
+    errors: list[Exception] = [OwnError("its own"), SoftTimeLimitExceeded()]
+    while errors:
+        error = errors.pop()
         with pytest.raises(type(error)):
             leave(error)
-    assert [(call.status, call.ended_by) for call in capturing] == [
-        ("TIMEOUT", "soft_time_limit"),
-        ("INCOMPLETE", "stream_closed"),
+        held = weakref.ref(error)
+        del error
+        gc.collect()
+        assert held() is None
+    ends = [(call.status, call.ended_by, call.error_type) for call in capturing]
+    assert ends == [
+        ("TIMEOUT", "soft_time_limit", "SoftTimeLimitExceeded"),
+        ("INCOMPLETE", "stream_closed", "OwnError"),
     ]
+    assert capturing[1].error_message == "its own"
 
 
 def test_a_stream_that_is_begun_after_a_time_limit_has_not_failed_by_it(

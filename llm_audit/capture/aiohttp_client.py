@@ -4,13 +4,14 @@ google-genai sends its async calls there, and so do apps of their own. What http
 aiohttp, as LiteLLM does, was seen further out.
 """
 
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
 from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin
-from llm_audit.capture.patches import Hook
+from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import async_hook_of
 from llm_audit.capture.tee import Watched, watched_kind
 from llm_audit.wire.apis import asked
@@ -19,6 +20,8 @@ _LIBRARY = "aiohttp"
 # What a reader is given as its exception where the app closes or releases the response.
 _CLOSED = ("ClientConnectionError", "Connection closed")
 _readers: dict[int, Watched] = {}  # by id: a reader has slots, and goes before its id does
+# The app's serializer, what it was given and what it made of that, until the request is made of it.
+_made: ContextVar[tuple[Any, Any, Any] | None] = ContextVar("llm_audit_made", default=None)
 
 
 def _begin(
@@ -42,9 +45,30 @@ def _begin(
     pairs = [*session.headers.items(), *own.items()]
     named = {str(name).lower(): str(value) for name, value in pairs}
     if json is not None:
-        data = session.json_serialize(json)
+        data = _serialised(session, json)
         named.setdefault("content-type", "application/json")
     return begin(Request.to(url, _LIBRARY, said, named, data))
+
+
+def _serialised(session: Any, json: Any) -> Any:
+    """Return what the app's serializer makes of it, and hand that to the request, too."""
+    in_bytes = getattr(session, "_json_serialize_bytes", None)  # of aiohttp 3.14
+    dumps = in_bytes or session.json_serialize
+    made = dumps(json)
+    _made.set((dumps, json, made))
+    return made
+
+
+def _payload(original: Method) -> Method:
+    def __init__(self: Any, value: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        made = _made.get()
+        if made is not None:
+            _made.set(None)
+            if made[0] is kwargs.get("dumps") and made[1] is value:
+                kwargs["dumps"] = lambda _: made[2]
+        original(self, value, *args, **kwargs)
+
+    return __init__
 
 
 def _answered(attempt: Attempt | ByHand, response: Any) -> None:
@@ -104,4 +128,8 @@ def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
         attempt.closed((TimeoutError,))
 
 
-HOOKS = (Hook("aiohttp.client", "ClientSession", "_request", async_hook_of(_begin, _answered)),)
+HOOKS = (
+    Hook("aiohttp.client", "ClientSession", "_request", async_hook_of(_begin, _answered)),
+    Hook("aiohttp.payload", "JsonPayload", "__init__", _payload),
+    Hook("aiohttp.payload", "JsonBytesPayload", "__init__", _payload),
+)

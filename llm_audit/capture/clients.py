@@ -21,11 +21,12 @@ class Client(NamedTuple):
     modules: tuple[str, ...] = ("httpx", "httpx2")
 
 
-_HTTPX_OR_AIOHTTP = ("httpx", "httpx2", "aiohttp.client")
+_AIOHTTP = ("aiohttp.client", "aiohttp.payload")
+_HTTPX_OR_AIOHTTP = ("httpx", "httpx2", *_AIOHTTP)
 CLIENTS = {
     "anthropic": Client(("anthropic",), ("anthropic-version",)),
     # boto3, and aiobotocore, which asks through aiohttp
-    "bedrock": Client(("boto",), modules=("botocore.endpoint", "aiohttp.client")),
+    "bedrock": Client(("boto",), modules=("botocore.endpoint", *_AIOHTTP)),
     "cohere": Client(("cohere",)),
     "google-genai": Client(("google-genai-sdk",), modules=_HTTPX_OR_AIOHTTP),
     "groq": Client(("groq",)),

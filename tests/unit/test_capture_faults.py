@@ -20,7 +20,7 @@ import pytest
 from aiohttp import web
 
 import llm_audit
-from llm_audit import LLMLogger
+from llm_audit import LLMLogger, request_of
 from llm_audit.capture import attempt, calls, httpx_client, sending
 from llm_audit.recorder.captured import Captured, end_dropped
 from llm_audit.testing import RecordedCalls
@@ -328,6 +328,38 @@ def test_headers_of_aiohttp_are_read_once(capturing: RecordedCalls) -> None:
     assert asyncio.run(_served(given)) == ["Bearer x"] * len(given)
     assert [str(call.status) for call in capturing] == ["SUCCESS"] * len(given)
     assert Captured.counts.faults == 0
+
+
+def test_a_serializer_of_the_apps_is_called_once(capturing: RecordedCalls) -> None:
+    """What it made, text or bytes, is sent and recorded; if it fails, that is the app's."""
+    asked: list[object] = []
+
+    def dumps(value: object) -> str:
+        asked.append(value)
+        if value == "no":
+            raise ValueError(value)
+        return json.dumps({**BODY, "seed": len(asked)})
+
+    async def ask() -> list[Any]:
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response({**ANSWER, "received": await request.json()})
+
+        seen = []
+        async with _serving(answer) as url:
+            for given in (
+                {"json_serialize": dumps},
+                {"json_serialize_bytes": lambda value: dumps(value).encode()},
+            ):
+                async with aiohttp.ClientSession(**given) as session:  # type: ignore[arg-type]
+                    async with session.post(url, json={"an object": "of its own"}) as response:
+                        seen.append((await response.json())["received"])
+                    with pytest.raises(ValueError, match="no"):
+                        await session.post(url, json="no")
+        return seen
+
+    received = asyncio.run(ask())
+    assert asked.count({"an object": "of its own"}) == 2
+    assert [request_of(call) for call in capturing] == received
 
 
 def test_who_ends_a_task_knows_better_why_a_stream_was_left(capturing: RecordedCalls) -> None:

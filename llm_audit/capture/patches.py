@@ -1,5 +1,8 @@
 """Methods of other packages' classes, replaced by ones that call them, and put back.
 
+So are functions of modules, and what a function has closed over: who has taken the function itself
+out of its module has that replaced, too.
+
 A module that is not imported yet is waited for: a finder in `sys.meta_path` lets the others find
 it, and has its classes patched when it has run. It imports nothing itself, and once all have come
 it is gone.
@@ -11,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from llm_audit.capture.faults import harmless
@@ -26,8 +29,9 @@ class Hook(NamedTuple):
 
     Attributes:
         module: Whose classes these are.
-        owner: The class; empty for a function of the module itself.
-        name: Of the method.
+        owner: The class, or a function that has closed over another; empty for a function of the
+            module itself.
+        name: Of the method, or of the variable that the other is in.
         make: Returns what takes the place of a method.
     """
 
@@ -37,8 +41,11 @@ class Hook(NamedTuple):
     make: Callable[[Method], Method]
 
 
+Owner = type | ModuleType | FunctionType
+
+
 class _Put(NamedTuple):
-    owner: type | ModuleType
+    owner: Owner
     name: str
     ours: Method
     before: Method
@@ -66,8 +73,8 @@ def take_off() -> None:
     with _Patches.lock:
         _await([])
         for put in (*_Patches.put,):
-            if vars(put.owner).get(put.name) is put.ours:
-                setattr(put.owner, put.name, put.before)
+            if _value(put.owner, put.name) is put.ours:
+                _replace(put.owner, put.name, put.before)
                 _Patches.put.remove(put)
 
 
@@ -80,18 +87,42 @@ def patch(module: ModuleType, hook: Hook) -> None:
         hook: Its class may be another module's by another name, as after `alias_httpx()`.
     """
     owner = vars(module).get(hook.owner) if hook.owner else module
-    if not isinstance(owner, type | ModuleType):
+    if not isinstance(owner, Owner):
         return
-    before: Any = vars(owner).get(hook.name)
+    before: Any = _value(owner, hook.name)
     if before is None or _is_ours(before):
         return
     method: Method = before
     ours = functools.wraps(before)(hook.make(before))
     with _Patches.lock:
-        if vars(owner).get(hook.name) is not before:
+        if _value(owner, hook.name) is not before:
             return  # another thread was faster
         _Patches.put.append(_Put(owner, hook.name, ours, method))
-        setattr(owner, hook.name, ours)
+        _replace(owner, hook.name, ours)
+
+
+def _value(owner: Owner, name: str) -> Any:
+    if isinstance(owner, FunctionType):
+        cell = _cell(owner, name)
+        return None if cell is None else cell.cell_contents
+    return vars(owner).get(name)
+
+
+def _replace(owner: Owner, name: str, value: Method) -> None:
+    if not isinstance(owner, FunctionType):
+        setattr(owner, name, value)
+    elif cell := _cell(owner, name):
+        cell.cell_contents = value
+
+
+def _cell(function: FunctionType, name: str) -> CellType | None:
+    """Return where a function keeps what it has closed over; others may have wrapped it since."""
+    inner: Any = function
+    while isinstance(inner, FunctionType):
+        if name in inner.__code__.co_freevars and inner.__closure__:
+            return inner.__closure__[inner.__code__.co_freevars.index(name)]
+        inner = getattr(inner, "__wrapped__", None)
+    return None
 
 
 def _is_ours(method: Any) -> bool:

@@ -1,6 +1,11 @@
-"""A provider on loopback for frameworks: it asks for the first tool once, then says yes."""
+"""A provider on loopback for frameworks: it asks for the first tool once, then says yes.
 
+What is asked as JSON it answers so, and what is to be embedded as three numbers each.
+"""
+
+import base64
 import json
+from array import array
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -12,6 +17,16 @@ import llm_audit
 
 ANSWER = "yes, indeed"
 WAITS = "wait"  # whoever says this gets no answer before the server stops
+BROKEN = "broken"  # the model that always fails
+PERSON: dict[str, Any] = {
+    "name": "Ada",
+    "age": 36,
+    "city": "Oslo",
+}  # as JSON, and what each tool is given
+
+
+def _given(tool: str) -> dict[str, Any]:
+    return PERSON if tool == "Person" else {"city": PERSON["city"]}
 
 
 class _Provider(ThreadingHTTPServer):
@@ -31,16 +46,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if request["model"] == BROKEN:
+            self._send("application/json", b'{"error": {"message": "broken"}}', status=400)
+            return
+        if "input" in request:
+            self._embed(request)
+            return
         messages = request["messages"]
         if messages[-1].get("content") == WAITS:
             self.server.stopping.wait(60)
             return
-        message: dict[str, Any] = {"role": "assistant", "content": ANSWER}
+        content = json.dumps(PERSON) if request.get("response_format") else ANSWER
+        message: dict[str, Any] = {"role": "assistant", "content": content}
         if request.get("tools") and messages[-1]["role"] != "tool":
             name = request["tools"][0]["function"]["name"]
             call = {"id": "call_1", "type": "function"}
             message = {"role": "assistant", "content": None, "tool_calls": [
-                {**call, "function": {"name": name, "arguments": '{"city": "Oslo"}'}}
+                {**call, "function": {"name": name, "arguments": json.dumps(_given(name))}}
             ]}  # fmt: skip
         reason = "tool_calls" if "tool_calls" in message else "stop"
         whole = {"id": "chatcmpl-1", "created": 1, "model": request["model"]}
@@ -63,8 +85,21 @@ class _Handler(BaseHTTPRequestHandler):
         answer = {**whole, "object": "chat.completion", "choices": [choice], "usage": usage}
         self._send("application/json", json.dumps(answer).encode())
 
-    def _send(self, kind: str, body: bytes) -> None:
-        self.send_response(200)
+    def _embed(self, request: dict[str, Any]) -> None:
+        texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+        vector: Any = [0.5, 0.5, 0.5]
+        if request.get("encoding_format") == "base64":
+            vector = base64.b64encode(array("f", vector).tobytes()).decode()
+        data = [
+            {"object": "embedding", "index": number, "embedding": vector}
+            for number in range(len(texts))
+        ]
+        usage = {"prompt_tokens": 3, "total_tokens": 3}
+        answer = {"object": "list", "model": request["model"], "data": data, "usage": usage}
+        self._send("application/json", json.dumps(answer).encode())
+
+    def _send(self, kind: str, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

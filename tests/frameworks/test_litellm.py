@@ -70,7 +70,8 @@ async def test_a_call_is_recorded_once_with_its_metadata(
         assert (call.call_type, call.model, call.status) == ("CHAT", "gpt-4o", "SUCCESS"), ask
         assert call.captured_by in {"httpx", "httpx2", "aiohttp"}, ask
         assert (call.tags, call.session_id) == (["beta"], "chat-7"), ask
-        assert call.metadata == {"plan": "free", "session_id": "chat-7"}, ask
+        assert set(call.metadata) == {"plan", "session_id", "litellm"}, ask
+        assert call.metadata["plan"] == "free", ask
 
 
 async def test_an_answer_out_of_the_cache_is_recorded_without_tokens(
@@ -101,13 +102,99 @@ async def test_an_answer_out_of_the_cache_is_recorded_without_tokens(
     assert [call.captured_by for call in cached].count("litellm") >= 2
 
 
+async def test_a_stream_out_of_the_cache_has_its_text(
+    litellm: Any, given: dict[str, Any], llm_audit_records: RecordedCalls
+) -> None:
+    """It is recorded as it is found, whoever reads it then."""
+    pytest.importorskip("orjson")
+    litellm.cache = litellm.Cache(type="local")
+    for _ in range(2):
+        assert list(litellm.completion(**given, caching=True, stream=True))
+    asked, cached = llm_audit_records
+    assert (asked.captured_by, cached.captured_by) == ("httpx", "litellm")
+    assert (cached.response_message or {})["content"] == ANSWER
+    assert (cached.total_tokens, cached.tags) == (None, ["beta"])
+
+
+async def test_mocks_are_recorded_once(
+    litellm: Any, given: dict[str, Any], llm_audit_records: RecordedCalls
+) -> None:
+    """They never reach a wire."""
+    litellm.completion(**given, mock_response="a mock")
+    await litellm.acompletion(**given, mock_response="a mock")
+    assert len(llm_audit_records) == 2
+    for call in llm_audit_records:
+        assert (call.captured_by, call.status, call.tags) == ("litellm", "SUCCESS", ["beta"])
+        assert (call.response_message or {})["content"] == "a mock"
+
+
+async def test_functions_taken_before_pass_on_what_they_know(
+    litellm: Any, given: dict[str, Any], llm_audit_records: RecordedCalls
+) -> None:
+    """`from litellm import completion` may stand above `instrument()`."""
+    llm_audit.uninstrument()
+    taken, taken_async, taken_embedding = litellm.completion, litellm.acompletion, litellm.embedding
+    llm_audit.instrument()
+    taken(**given)
+    assert list(taken(**given, stream=True))
+    await taken_async(**given)
+    asked = {name: value for name, value in given.items() if name != "messages"}
+    taken_embedding(**{**asked, "model": "openai/text-embedding-3-small"}, input=["hello"])
+    kinds = [call.call_type for call in llm_audit_records]
+    assert kinds == ["CHAT", "CHAT", "CHAT", "EMBEDDING"]
+    for call in llm_audit_records:
+        assert (call.tags, call.session_id) == (["beta"], "chat-7")
+
+
+async def test_each_try_of_another_provider_is_a_call_of_one_trace(
+    litellm: Any, given: dict[str, Any], llm_audit_records: RecordedCalls
+) -> None:
+    """Fallbacks of a call, and of a router."""
+    broken = {"model": "openai/broken", "api_key": "none", "api_base": given["api_base"]}
+    fine = {**broken, "model": "openai/gpt-4o"}
+    router = litellm.Router(
+        model_list=[
+            {"model_name": "first", "litellm_params": broken},
+            {"model_name": "second", "litellm_params": fine},
+        ],
+        fallbacks=[{"first": ["second"]}],
+        num_retries=0,
+    )
+    by_router = {"model": "first", "messages": MESSAGES, "metadata": {"tags": ["beta"]}}
+    by_call = {**given, "model": "openai/broken", "num_retries": 0, "max_retries": 0}
+
+    async def routed() -> None:
+        router.completion(**by_router)
+
+    async def routed_async() -> None:
+        await router.acompletion(**by_router)
+
+    async def called() -> None:
+        litellm.completion(**by_call, fallbacks=["openai/gpt-4o"])
+
+    async def called_async() -> None:
+        await litellm.acompletion(**by_call, fallbacks=["openai/gpt-4o"])
+
+    for ask in (routed, routed_async, called, called_async):
+        before = len(llm_audit_records)
+        await ask()
+        calls = llm_audit_records[before:]
+        ends = [(call.model, call.status) for call in calls]
+        assert ends == [("broken", "ERROR"), ("gpt-4o", "SUCCESS")], ask
+        assert len({call.trace_id for call in calls}) == 1, ask
+        assert [call.tags for call in calls] == [["beta"], ["beta"]], ask
+        assert current_context() == CallContext(), ask
+    assert len({call.trace_id for call in llm_audit_records}) == 4
+    (group,) = {call.metadata["litellm"].get("model_group") for call in llm_audit_records[:1]}
+    assert group == "first"
+
+
 def test_uninstrumenting_takes_it_away(
     litellm: Any, given: dict[str, Any], llm_audit_records: RecordedCalls
 ) -> None:
-    """Functions of the module are then its own again."""
+    """Its functions are the same objects all the time."""
     ours = litellm.completion
     llm_audit.uninstrument()
-    assert litellm.completion is not ours
-    assert litellm.completion.__module__.startswith("litellm")
+    assert litellm.completion is ours
     litellm.completion(**given)
     assert len(llm_audit_records) == 0

@@ -6,25 +6,19 @@ cancelled, of which no callback hears.
 """
 
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, wraps
 from types import MappingProxyType
 from typing import Any
 
-from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import Step, hooked, start
+from llm_audit.capture.frameworks.steps import Asking, Step, hooked, is_on, start
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import CallContext, current_context
 from llm_audit.context.frames import Run, innermost
 from llm_audit.logger import LLMLogger
-from llm_audit.recorder.captured import ALL, Captured
-from llm_audit.recorder.process import open_calls
-from llm_audit.runtime import clock
-from llm_audit.settings import get_settings
 
 NAME = "langchain"
 _CALLBACKS, _MESSAGES = "langchain_core.callbacks.base", "langchain_core.messages"
@@ -84,7 +78,7 @@ class _Asked:
         return about(outer, self.tags, self.metadata, **ids, **more)
 
 
-class _ModelRun(Run):
+class _ModelRun(Asking):
     """A model that is asked: calls made meanwhile know its run.
 
     If none is made, the answer came from no wire, and is recorded here.
@@ -93,17 +87,13 @@ class _ModelRun(Run):
     def __init__(self, model: object) -> None:
         self.asked: dict[object, _Asked] = {}
         self._model = model
-        self._is_recorded = False
-        self._outer = current_context()
-        self._began_ns, self._began_ms = clock.monotonic_ns(), time.time_ns() // 1_000_000
-        super().__init__(make=self._context)
+        super().__init__(self._known)
 
-    def _context(self) -> CallContext:
-        self._is_recorded = True
+    def _known(self) -> Mapping[str, Any] | None:
         if len(self.asked) != 1:  # several at once: whose call this is, nobody knows
-            return self._outer
+            return None
         (asked,) = self.asked.values()
-        return self._outer.extended(**asked.about(self._outer))
+        return asked.about(self.outer)
 
     def returned(self, value: object) -> None:
         """Record what no wire has seen."""
@@ -116,7 +106,7 @@ class _ModelRun(Run):
 
     @harmless
     def _record(self, error: BaseException | None) -> None:
-        if self._is_recorded:
+        if self.is_sent:
             return
         for asked in self.asked.values():
             self._record_one(asked, error)
@@ -126,21 +116,18 @@ class _ModelRun(Run):
         answer = _first(asked.answer)
         usage = dict(getattr(answer, "usage_metadata", None) or {})
         is_cached = usage.get("total_cost") == 0  # LangChain says so of an answer from its cache
-        said = asked.about(self._outer, cache_hit=True if is_cached else None)
-        fields = {
-            "call_type": None if asked.prompt is None else LLMCallTypeEnum.COMPLETION,
-            "provider": known.get("ls_provider") or NAME,
-            "model": known.get("ls_model_name") or type(self._model).__name__,
-            "messages": _as_openai(asked.messages),
-            "input": asked.prompt,
-            "temperature": known.get("ls_temperature"),
-            "max_tokens": known.get("ls_max_tokens"),
-            "captured_by": NAME,
+        said = asked.about(self.outer, cache_hit=True if is_cached else None)
+        call_id = self.record(
+            NAME,
+            call_type=None if asked.prompt is None else LLMCallTypeEnum.COMPLETION,
+            provider=known.get("ls_provider") or NAME,
+            model=known.get("ls_model_name") or type(self._model).__name__,
+            messages=_as_openai(asked.messages),
+            input=asked.prompt,
+            temperature=known.get("ls_temperature"),
+            max_tokens=known.get("ls_max_tokens"),
             **said,
-        }
-        call_id = recording.start(LLMLogger.start, fields, {}, began_ms=self._began_ms)
-        if call := open_calls().get(call_id):
-            call.started_ns = self._began_ns
+        )
         if error is not None and not asked.is_answered:
             LLMLogger.fail(call_id, error)
             return
@@ -234,7 +221,7 @@ def _with_handler(init: Method) -> Method:
     @wraps(init)
     def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        if ALL in Captured.clients and get_settings().enabled:
+        if is_on():
             _add_handler(self)
 
     return initialised

@@ -1,24 +1,22 @@
-"""LiteLLM: whose call it is, by the metadata that it is given; answers out of its cache.
+"""LiteLLM: whose call it is, by the metadata that it is given; answers of no wire.
 
-Its functions are where a call begins and ends; its callbacks do not hear of each end. Who has taken
-a function out of the module before it was instrumented has it as it was: then its calls are
-recorded all the same, without what LiteLLM knows of them.
+Each of its functions is one that LiteLLM has wrapped. What that closes over is replaced, so that
+who has taken a function out of the module before has it, too. Its callbacks do not hear of each
+end.
 """
 
-import time
 from collections.abc import Mapping
+from functools import wraps
 from typing import Any
 
-from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import hooked
-from llm_audit.capture.patches import Hook
-from llm_audit.context import CallContext, current_context
+from llm_audit.capture.frameworks.steps import Asking, Begin, hooked, is_on, trace_shared, unchanged
+from llm_audit.capture.patches import Hook, Method
+from llm_audit.context import CallContext
 from llm_audit.context.frames import Run
+from llm_audit.context.functions import wrapped
 from llm_audit.logger import LLMLogger
-from llm_audit.recorder.process import open_calls
-from llm_audit.runtime import clock
 
 NAME = "litellm"
 _FUNCTIONS = {
@@ -31,65 +29,67 @@ _OWN = ("litellm_", "model_", "user_api_key", "previous_models", "deployment", "
 _PLAIN = (str, int, float, bool)
 
 
-class _Call(Run):
+class _Call(Asking):
     """One call of a function of LiteLLM's; the call on the wire meanwhile knows of it.
 
     Args:
-        kind: What the function does; None if that is to be told by others.
+        function: The function's name.
         args: The function's.
         kwargs: The function's.
     """
 
-    def __init__(
-        self, kind: LLMCallTypeEnum | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> None:
-        self._kind = kind
+    def __init__(self, function: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._kind = _FUNCTIONS.get(function)
         self._args, self._kwargs = args, kwargs
-        self._outer = current_context()
-        self._about = _about(kwargs, self._outer)
-        self._is_recorded = False
-        self._began_ns, self._began_ms = clock.monotonic_ns(), time.time_ns() // 1_000_000
-        super().__init__(make=self._context)
-
-    def _context(self) -> CallContext:
-        self._is_recorded = True
-        return self._outer.extended(**self._about)
+        super().__init__(lambda: _about(kwargs, self.outer))
 
     @harmless
     def returned(self, value: object) -> None:
-        """Record an answer that no wire has seen."""
-        hidden = getattr(value, "_hidden_params", None)
-        if self._is_recorded or not isinstance(hidden, Mapping):  # a stream is still to come
-            return
+        """Record an answer that no wire has seen, such as a mock's."""
+        if not self.is_sent and _hidden(value):  # a stream has none, and is still to come
+            self.answered(value)
+
+    def answered(self, value: object, of_cache: object = None) -> None:
+        """Record an answer that no wire has seen.
+
+        Args:
+            value: The answer, which may be a stream.
+            of_cache: As it was in a cache: its tokens were counted, and paid, by another call.
+        """
         given = dict(zip(("model", "messages"), self._args, strict=False)) | dict(self._kwargs)
-        is_cached = bool(hidden.get("cache_hit"))
-        about = dict(self._about)
-        if is_cached:
+        about = dict(_about(self._kwargs, self.outer))
+        if of_cache is not None:
             own = {**about["metadata"].get(NAME, {}), "cache_hit": True}
             about["metadata"] = {**about["metadata"], NAME: own}
-        fields = {
-            "call_type": self._kind,
-            "provider": hidden.get("custom_llm_provider") or NAME,
-            "model": given.get("model"),
-            "messages": given.get("messages"),
-            "input": given.get("input", given.get("prompt")),
-            "tools": given.get("tools"),
-            "captured_by": NAME,
+        call_id = self.record(
+            NAME,
+            call_type=self._kind,
+            provider=_hidden(value).get("custom_llm_provider") or NAME,
+            model=given.get("model"),
+            messages=given.get("messages"),
+            input=given.get("input", given.get("prompt")),
+            tools=given.get("tools"),
             **about,
-        }
-        call_id = recording.start(LLMLogger.start, fields, {}, began_ms=self._began_ms)
-        if call := open_calls().get(call_id):
-            call.started_ns = self._began_ns
-        if is_cached:  # its tokens were counted, and paid, by another call
-            LLMLogger.complete(call_id, response_message=_message(value), estimated_cost=0.0)
+        )
+        if of_cache is not None:
+            LLMLogger.complete(call_id, response_message=_message(of_cache), estimated_cost=0.0)
         else:
             LLMLogger.complete(call_id, response=value)
 
 
+def _hidden(answer: Any) -> Mapping[str, Any]:
+    hidden = getattr(answer, "_hidden_params", None)
+    return hidden if isinstance(hidden, Mapping) else {}
+
+
 def _message(answer: Any) -> object:
-    choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
-    return None if message is None else message.model_dump(exclude_none=True)
+    """Return the message of an answer, or of what a cache keeps of it."""
+    read = answer.get if isinstance(answer, Mapping) else lambda name: getattr(answer, name, None)
+    (choice, *_) = read("choices") or [None]
+    if choice is None:
+        return None
+    message = choice.get("message") if isinstance(choice, Mapping) else choice.message
+    return message if isinstance(message, Mapping) else message.model_dump(exclude_none=True)
 
 
 def _about(kwargs: Mapping[str, Any], outer: CallContext) -> dict[str, Any]:
@@ -117,8 +117,72 @@ def _about(kwargs: Mapping[str, Any], outer: CallContext) -> dict[str, Any]:
     return about
 
 
-def _hook(name: str, kind: LLMCallTypeEnum | None) -> Hook:
-    return Hook("litellm", "", name, hooked(lambda args, kwargs: _Call(kind, args, kwargs)))
+def _running(method: Method) -> Method:
+    """Return what runs a coroutine for plain code, perhaps in a thread, in the context of here."""
+
+    @wraps(method)
+    def run(async_function: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(_carried(async_function) or async_function, *args, **kwargs)
+
+    return run
 
 
-HOOKS = tuple(_hook(name, kind) for name, kind in _FUNCTIONS.items())
+@harmless
+def _carried(function: Any) -> Any:
+    run = unchanged()
+    return wrapped(function, lambda *_: run)
+
+
+def _begin_routed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run | None:  # noqa: ARG001
+    """Begin what may ask one provider after another: their calls are in one trace."""
+    return trace_shared()
+
+
+def _converting(method: Method) -> Method:
+    """Return what makes an answer of what is in LiteLLM's cache, and records that."""
+
+    @wraps(method)
+    def converted(*args: Any, **kwargs: Any) -> Any:
+        answer = method(*args, **kwargs)
+        _note_cached(kwargs, kwargs.get("cached_result"), answer)
+        return answer
+
+    return converted
+
+
+def _combining(method: Method) -> Method:
+    """Return what does the same for embeddings, of which only some may be there."""
+
+    @wraps(method)
+    def combined(*args: Any, **kwargs: Any) -> Any:
+        answer, is_whole = result = method(*args, **kwargs)
+        if is_whole:
+            _note_cached({"call_type": "aembedding", **kwargs}, None, answer)
+        return result
+
+    return combined
+
+
+@harmless
+def _note_cached(said: Mapping[str, Any], found: object, answer: object) -> None:
+    if is_on():
+        call = _Call(str(said.get("call_type")), said.get("args") or (), said.get("kwargs") or {})
+        call.answered(answer, of_cache=found or answer)
+
+
+def _begin_call(function: str) -> Begin:
+    return lambda args, kwargs: _Call(function, args, kwargs)
+
+
+_ROUTED = ("completion", "acompletion", "text_completion", "atext_completion")
+_CACHE, _CACHING = "litellm.caching.caching_handler", "LLMCachingHandler"
+HOOKS = (
+    *(Hook("litellm", name, "original_function", hooked(_begin_call(name))) for name in _FUNCTIONS),
+    *(
+        Hook("litellm.router", "Router", name, hooked(_begin_routed))
+        for name in (*_ROUTED, "embedding", "aembedding", "aresponses", "responses")
+    ),
+    Hook("litellm.litellm_core_utils.fallback_utils", "", "run_async_function", _running),
+    Hook(_CACHE, _CACHING, "_convert_cached_result_to_model_response", _converting),
+    Hook(_CACHE, _CACHING, "_process_async_embedding_cached_response", _combining),
+)

@@ -1,5 +1,6 @@
-"""A step of a framework: a tool or an agent that runs, as a call with what it calls below it."""
+"""What frameworks do: a tool or an agent that runs, and a model that is asked through them."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,32 +8,41 @@ from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import note_fault
 from llm_audit.capture.patches import Method
-from llm_audit.context import current_context
-from llm_audit.context.frames import Run
+from llm_audit.context import CallContext, SharedTrace, current_context
+from llm_audit.context.frames import Run, innermost
 from llm_audit.context.functions import wrapped
 from llm_audit.decorators import Answer, RecordedRun
 from llm_audit.logger import LLMLogger
 from llm_audit.recorder.captured import ALL, Captured
+from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
+from llm_audit.runtime import clock
 from llm_audit.settings import get_settings
 
-Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Run]
+PAUSED = "paused"  # in `ended_by`: somebody is asked first, and another run goes on
+Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Run | None]
+
+
+def is_on() -> bool:
+    """Tell whether what frameworks do is to be recorded."""
+    return ALL in Captured.clients and get_settings().enabled
 
 
 def hooked(begin: Begin) -> Callable[[Method], Method]:
     """Return what makes of a method one of which each call is a run.
 
     Args:
-        begin: Begins a run; where it fails, the method runs as ever.
+        begin: Begins a run; where it fails, or returns None, the method runs as ever.
     """
 
     def begun(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
-        if ALL in Captured.clients and get_settings().enabled:
+        run = None
+        if is_on():
             try:
-                return begin(args, kwargs)
+                run = begin(args, kwargs)
             except BaseException as fault:  # noqa: BLE001  (of objects of a framework's)
                 note_fault(fault)
-        return Run(current_context())
+        return unchanged() if run is None else run
 
     return lambda method: wrapped(method, begun)
 
@@ -67,6 +77,18 @@ def start(
     return recording.start(LLMLogger.start, fields, params)
 
 
+def inside(call_id: str, about: Mapping[str, Any] | None = None) -> CallContext:
+    """Return the context of what is called within a step.
+
+    Args:
+        call_id: The step's record.
+        about: What it hands down, as `audit_context` takes it.
+    """
+    trace_id = open_calls().trace_of(call_id)
+    ids = {"parent_call_id": str(call_id), "trace_id": trace_id}
+    return current_context().extended(**{**(about or {}), **ids})
+
+
 class Step(RecordedRun):
     """A step that is under way.
 
@@ -74,12 +96,31 @@ class Step(RecordedRun):
         call_id: Its record.
         role: Of what comes back, as a message.
         read: Makes of what comes back a message, or its content.
+        about: What it hands down to what it calls.
     """
 
     def __init__(
-        self, call_id: str, role: str, read: Callable[[Any], object] = lambda value: value
+        self,
+        call_id: str,
+        role: str,
+        read: Callable[[Any], object] = lambda value: value,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(call_id, _StepAnswer(role, read))
+        self.call_id = call_id
+        if about:
+            self._inside.context = inside(call_id, about)
+
+    def failed(self, error: BaseException) -> None:
+        """Fail it, unless it has only been interrupted, to go on in another run."""
+        if is_interrupt(error) and self._call.is_open():
+            recording.end_unfinished(self.call_id, None, PAUSED)
+        super().failed(error)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Tell whether LangGraph stops a run by this, and nothing has failed."""
+    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
 
 
 class _StepAnswer(Answer):
@@ -102,3 +143,62 @@ class _StepAnswer(Answer):
         if isinstance(value, dict) and "role" in value:
             return value
         return {"role": self._step_role, "content": value}
+
+
+class Asking(Run):
+    """A model that is asked through a framework: calls made meanwhile know what that knows of it.
+
+    If none is made, the answer came from no wire: then it is recorded by `record`.
+
+    Args:
+        about: Returns what is known, as `audit_context` takes it; None if that is of several calls.
+    """
+
+    def __init__(self, about: Callable[[], Mapping[str, Any] | None]) -> None:
+        self.is_sent = False
+        self.outer = current_context()
+        self._about = about
+        self._began_ns, self._began_ms = clock.monotonic_ns(), time.time_ns() // 1_000_000
+        super().__init__(make=self.context)
+
+    def context(self) -> CallContext:
+        """Return the context of the calls made meanwhile; whoever asks for it makes one."""
+        self.is_sent = True
+        outer, about = self.outer, {**(self._about() or {})}
+        return outer.extended(**about, **_shared(outer))  # by one that fails and the next, say
+
+    def record(self, framework: str, **fields: Any) -> str:
+        """Record that a model was asked, when it was, and return the call's id.
+
+        Args:
+            framework: Its name.
+            **fields: As `LLMLogger.start` takes them.
+        """
+        fields = {**fields, "captured_by": framework}
+        call_id = recording.start(LLMLogger.start, fields, {}, began_ms=self._began_ms)
+        if call := open_calls().get(call_id):
+            call.started_ns = self._began_ns
+        return call_id
+
+
+def trace_shared() -> Run:
+    """Return a run whose calls are in one trace, whatever calls are made."""
+    outer = current_context()
+    return Run(outer.extended(**_shared(outer)))
+
+
+def _shared(outer: CallContext) -> dict[str, Any]:
+    has_one = outer.trace_id or outer.shared or outer.parent_call_id
+    return {} if has_one else {"shared": SharedTrace()}
+
+
+def unchanged() -> Run:
+    """Return a run in the context that is in force, without asking what that is."""
+    frame = innermost()
+
+    def context() -> CallContext:
+        if frame.context is None:
+            frame.context = frame.make()
+        return frame.context
+
+    return Run(make=context)

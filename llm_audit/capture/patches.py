@@ -45,7 +45,7 @@ Owner = type | ModuleType | FunctionType
 
 
 class _Put(NamedTuple):
-    owner: Owner
+    owner: Any  # an Owner, which a type checker would bind
     name: str
     ours: Method
     before: Method

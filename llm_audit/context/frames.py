@@ -136,6 +136,11 @@ class Run:
         self._step: _Step | None = None
         self._is_collected = False
 
+    @property
+    def frame(self) -> Frame:
+        """What is in force in its next step; for who puts it in force in another way."""
+        return self._inside
+
     def gave(self, item: object) -> None:
         """Be told what a generator yields."""
 

@@ -17,7 +17,7 @@ import llm_audit
 
 ANSWER = "yes, indeed"
 WAITS = "wait"  # whoever says this gets no answer before the server stops
-BROKEN = "broken"  # the model that always fails
+BROKEN = "broken"  # the model that always fails, and so does any under this path
 PERSON: dict[str, Any] = {
     "name": "Ada",
     "age": 36,
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if request["model"] == BROKEN:
+        if BROKEN in {request["model"], *self.path.split("/")}:
             self._send("application/json", b'{"error": {"message": "broken"}}', status=400)
             return
         if "input" in request:

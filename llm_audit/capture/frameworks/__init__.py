@@ -5,12 +5,24 @@ it. Recorded here is only what never reaches a wire: steps of tools and agents, 
 cache, models in this process.
 """
 
-from llm_audit.capture.frameworks import langchain, langgraph, litellm, openai_agents, pydantic_ai
+from llm_audit.capture.frameworks import (
+    crewai,
+    instructor,
+    langchain,
+    langgraph,
+    litellm,
+    llama_index,
+    openai_agents,
+    pydantic_ai,
+)
 
 HOOKS = (
+    *crewai.HOOKS,
+    *instructor.HOOKS,
     *langchain.HOOKS,
     *langgraph.HOOKS,
     *litellm.HOOKS,
+    *llama_index.HOOKS,
     *openai_agents.HOOKS,
     *pydantic_ai.HOOKS,
 )

@@ -82,13 +82,14 @@ def _hidden(answer: Any) -> Mapping[str, Any]:
     return hidden if isinstance(hidden, Mapping) else {}
 
 
-def _message(answer: Any) -> object:
+def _message(answer: Any) -> Any:
     """Return the message of an answer, or of what a cache keeps of it."""
-    read = answer.get if isinstance(answer, Mapping) else lambda name: getattr(answer, name, None)
-    (choice, *_) = read("choices") or [None]
-    if choice is None:
+    is_kept = isinstance(answer, Mapping)
+    choices = answer.get("choices") if is_kept else getattr(answer, "choices", None)
+    if not choices:
         return None
-    message = choice.get("message") if isinstance(choice, Mapping) else choice.message
+    first: Any = choices[0]
+    message: Any = first.get("message") if isinstance(first, Mapping) else first.message
     return message if isinstance(message, Mapping) else message.model_dump(exclude_none=True)
 
 

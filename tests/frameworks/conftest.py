@@ -16,7 +16,7 @@ import pytest
 import llm_audit
 
 ANSWER = "yes, indeed"
-WAITS = "wait"  # whoever says this gets no answer before the server stops
+WAITS = "wait for ever"  # whoever says this gets no answer before the server stops
 BROKEN = "broken"  # the model that always fails, and so does any under this path
 PERSON: dict[str, Any] = {
     "name": "Ada",
@@ -26,7 +26,8 @@ PERSON: dict[str, Any] = {
 
 
 def _given(tool: str) -> dict[str, Any]:
-    return PERSON if tool == "Person" else {"city": PERSON["city"]}
+    """Return the arguments that a tool is called with; a class is one for a whole person."""
+    return {"city": PERSON["city"]} if tool.islower() else PERSON
 
 
 class _Provider(ThreadingHTTPServer):
@@ -53,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._embed(request)
             return
         messages = request["messages"]
-        if messages[-1].get("content") == WAITS:
+        if WAITS in str(messages[-1].get("content")):
             self.server.stopping.wait(60)
             return
         content = json.dumps(PERSON) if request.get("response_format") else ANSWER

@@ -1,7 +1,6 @@
 """LlamaIndex: agents, engines, retrievers, tools and what they ask are one tree, each once."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,7 +37,7 @@ def model(provider_url: str) -> Any:
 
 
 @pytest.fixture
-def index(provider_url: str) -> Iterator[Any]:
+def index(provider_url: str) -> Any:
     """Make an index of one text, whose embedding is asked for, before anything is recorded."""
     core.set_global_tokenizer(str.split)  # its own would be fetched
     embedding = OpenAIEmbedding(
@@ -49,7 +48,7 @@ def index(provider_url: str) -> Iterator[Any]:
         [core.Document(text="Oslo is rainy")], embed_model=embedding
     )
     llm_audit.instrument()
-    yield made
+    return made
 
 
 def tree(calls: Any) -> list[tuple[object, ...]]:
@@ -75,9 +74,7 @@ QUERY = [
 ]
 
 
-async def test_a_query_is_a_tree(
-    index: Any, model: Any, llm_audit_records: RecordedCalls
-) -> None:
+async def test_a_query_is_a_tree(index: Any, model: Any, llm_audit_records: RecordedCalls) -> None:
     """Sync, async, and streamed: then it ends with the stream, which others read."""
 
     async def plain() -> str:
@@ -181,9 +178,7 @@ async def test_an_agent_is_a_tree(model: Any, llm_audit_records: RecordedCalls) 
         assert first.metadata["agent"] == name, ask
 
 
-async def test_a_tool_is_one_step(
-    index: Any, model: Any, llm_audit_records: RecordedCalls
-) -> None:
+async def test_a_tool_is_one_step(index: Any, model: Any, llm_audit_records: RecordedCalls) -> None:
     """Its methods call each other; an engine is a tool, too."""
     FunctionTool.from_defaults(weather)(city="Oslo")
     assert [call.model for call in llm_audit_records] == ["weather", "by hand"]

@@ -8,11 +8,12 @@ from typing import Any
 
 from llm_audit.call import CallFields, OutcomeFields, Score, TaskFields
 from llm_audit.errors import let_through, log_once
-from llm_audit.redaction import functions, look, raw
+from llm_audit.redaction import functions
 from llm_audit.redaction.failing import NOTE, STATUSES, NoRulesError, without_text
 from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
+from llm_audit.redaction.secrets import look, raw
 from llm_audit.redaction.walk import LARGE, MEDIA_MIN_CHARACTERS, Walk, is_media
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings

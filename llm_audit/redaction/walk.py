@@ -15,10 +15,10 @@ from pydantic_core import from_json
 
 from llm_audit.encoding.externalise import is_base64
 from llm_audit.encoding.moved import is_mark
-from llm_audit.redaction import look, names, secrets
-from llm_audit.redaction.assignments import is_placeholder
 from llm_audit.redaction.operators import replacement
 from llm_audit.redaction.rule import Rule
+from llm_audit.redaction.secrets import look, names, patterns
+from llm_audit.redaction.secrets.assignments import is_placeholder
 
 Found = tuple[int, int, str, str]  # start, end, the rule's name, its operator
 
@@ -110,7 +110,7 @@ class Walk:
     def _found_in(self, text: str, *, is_read: bool) -> Iterator[Found]:
         """Give what is found in a text, of one that is JSON and was read all but the secrets."""
         if self._for_secrets and not is_read and _may_hold_secrets(text):
-            for start, end, name in secrets.find(text):
+            for start, end, name in patterns.find(text):
                 yield start, end, name, "remove"
         if not self._rules or is_media(text):
             return
@@ -207,8 +207,8 @@ class Walk:
         return self.value(item)
 
     def _gone(self) -> str:
-        self.counts[secrets.NAMED] += 1
-        return replacement("remove", secrets.NAMED, "", self._key)
+        self.counts[patterns.NAMED] += 1
+        return replacement("remove", patterns.NAMED, "", self._key)
 
     def _json(self, text: str) -> tuple[str, bool]:
         """Return a text of JSON as it may be stored, and whether it was read; else as it is."""

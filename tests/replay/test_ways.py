@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def test_every_way_of_calling_is_one_record(llm_audit_records: RecordedCalls) -> None:
     """Each way of calling each client gives one record, which succeeds, with what was sent."""
     # here: the clients take seconds to load
-    import replay.ways_of_openai
-    import replay.ways_of_others  # noqa: F401 - both fill the list
+    import replay.ways.of_openai
+    import replay.ways.of_others  # noqa: F401 - both fill the list
     from replay.compare import tagged
     from replay.ways import WAYS
 

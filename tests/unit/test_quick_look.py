@@ -4,7 +4,7 @@ import string
 
 from properties import example, given, st
 
-from llm_audit.redaction import look
+from llm_audit.redaction.secrets import look
 
 LETTERS = st.sampled_from(f"{string.ascii_lowercase}{string.digits}\0\1\2 _-./:@+>%\n")
 

@@ -12,9 +12,9 @@ from bson import Binary, Code, Regex
 
 from llm_audit import LLMLogger, audit_context, configure
 from llm_audit.providers.errors import shortened
-from llm_audit.redaction import names
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.redaction.rule import Rule
+from llm_audit.redaction.secrets import names
 from llm_audit.settings import Settings
 from llm_audit.testing.records import RecordedCalls
 

@@ -15,8 +15,8 @@ from recorded_traffic import TRAFFIC, recorded_calls
 from llm_audit.encoding.notes import Notes
 from llm_audit.encoding.sanitise import sanitise
 from llm_audit.given import received, sent
-from llm_audit.redaction import raw
 from llm_audit.redaction.apply import Redaction
+from llm_audit.redaction.secrets import raw
 from llm_audit.settings import get_settings
 
 JSON = {"content_type": "application/json"}

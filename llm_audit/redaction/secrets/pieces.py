@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from llm_audit.redaction import look
+from llm_audit.redaction.secrets import look
 
 _NAMED, _SPACED = b'":"', b'": '
 # What nobody writes between a name and its value: then they could not be told by a simple look.

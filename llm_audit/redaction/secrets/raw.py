@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from llm_audit.redaction import look, pieces
+from llm_audit.redaction.secrets import look, pieces
 
 _ONE, _PIECES = (b"{", b"["), (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
 _is_escaped = look.looks_for(r"\x02[u/]")

@@ -1,4 +1,4 @@
-"""What a way of calling is, and the clients that are called: see ways_of_openai, ways_of_others.
+"""What a way of calling is, and the clients that are called: see of_openai, of_others.
 
 A way is a function of the server's URL, which asks once and reads what comes to its end, unless its
 name says otherwise.

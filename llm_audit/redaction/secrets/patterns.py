@@ -8,9 +8,9 @@ import binascii
 import re
 from collections.abc import Iterator
 
-from llm_audit.redaction import look
-from llm_audit.redaction.assignments import find_assignments
 from llm_audit.redaction.folding import folded
+from llm_audit.redaction.secrets import look
+from llm_audit.redaction.secrets.assignments import find_assignments
 
 NAMED = "named_secret"
 Found = tuple[int, int, str]

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from pydantic_core import SchemaValidator, core_schema
 
-from llm_audit.redaction import names
 from llm_audit.redaction.folding import folded
+from llm_audit.redaction.secrets import names
 
 # Both see a document in small letters, with \0 for the signs that end a name (as it does in BSON),
 # \1 for those before one in a URL, \2 for a backslash, and ~ for what is not ASCII; bytes that

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from llm_audit.redaction import names
+from llm_audit.redaction.secrets import names
 
 Span = tuple[int, int]
 

@@ -157,7 +157,8 @@ def stats() -> Mapping[str, Any]:
         and dropped, each a list with one entry for each kind and reason. With `instrument()`:
         instrumented, the clients whose calls are recorded by themselves; captured, how many were;
         captured_by_hand, how many were not, as the app records them; capture_faults, how often
-        something of one was missed; clients_loaded, which of the clients are imported. After
+        something of one was missed; passed_by, how many calls were of clients that were not named;
+        clients_loaded, which of the clients are imported. After
         `shutdown` what it came to; empty if nothing was recorded.
     """
     recorder = process.last()

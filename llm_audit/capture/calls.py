@@ -19,7 +19,7 @@ from llm_audit.context import current_context
 from llm_audit.given.sent import model_in
 from llm_audit.otel.captured import note_captured
 from llm_audit.recorder.captured import ALL, Captured, end_dropped
-from llm_audit.recorder.process import open_calls
+from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.runtime import clock
 from llm_audit.settings import get_settings
 from llm_audit.wire.apis import Asked, confirmed
@@ -80,6 +80,8 @@ def begin(request: Request) -> Attempt | ByHand | None:
     if asked is None or not get_settings().enabled:
         return None
     if ALL not in Captured.clients and not is_of(Captured.clients, request.headers):
+        Captured.counts.passed_by += 1
+        recorder()  # shows this process in MongoDB, where it may record nothing else
         return None
     end_dropped()
     request = request._replace(asked=asked)

@@ -230,6 +230,12 @@ def _of_capture(diagnosis: Diagnosis) -> Iterator[str]:
                 "calls were recorded by hand: look whether its clients send through an HTTP "
                 "library of their own, see docs/how-to/capture.md."
             )
+        if process.instrumented and process.passed_by and not seen:
+            yield (
+                f"{_name(process)} records the calls of {', '.join(process.instrumented)} and saw "
+                f"none, while other clients made {process.passed_by}: name these in instrument() "
+                "too, or none to record all calls."
+            )
 
 
 def _of_the_living(diagnosis: Diagnosis) -> Iterator[str]:

@@ -55,6 +55,8 @@ def _examine(document: dict[str, Any], now: datetime) -> ProcessReport:
     if report.instrumented:
         whose = ", ".join(report.instrumented)
         report.summary += f"; calls of {whose} are recorded by themselves, {report.captured} so far"
+    if report.passed_by:
+        report.summary += f", {report.passed_by} of other clients are not"
     return report
 
 

@@ -71,6 +71,7 @@ class ProcessReport(TolerantModel):
     captured: int = Field(0, description="how many it has recorded so")
     captured_by_hand: int = Field(0, description="how many not, as the app records them itself")
     capture_faults: int = Field(0, description="of how many something is missing")
+    passed_by: int = Field(0, description="how many not, as their clients are not named")
     clients_loaded: list[str] = Field(
         default_factory=list, description="clients that it has loaded, of those that there are"
     )

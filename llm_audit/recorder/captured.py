@@ -31,11 +31,13 @@ class Counts:
         calls: How many were recorded.
         by_hand: How many were not, because the app records them itself.
         faults: How often capture failed: these calls went through, and something of them is lost.
+        passed_by: How many were not, because they are of clients that were not named.
     """
 
     calls: int = 0
     by_hand: int = 0
     faults: int = 0
+    passed_by: int = 0
 
 
 @kept
@@ -79,6 +81,7 @@ def captured_stats(counts: Counts) -> dict[str, Any]:
         "captured": counts.calls,
         "captured_by_hand": counts.by_hand,
         "capture_faults": counts.faults,
+        "passed_by": counts.passed_by,
         "clients_loaded": [name for module, name in _PACKAGES.items() if module in sys.modules],
     }
 

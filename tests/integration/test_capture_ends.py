@@ -139,6 +139,30 @@ def test_a_later_failure_of_a_call_counts_more(recording: Recording, calls: Call
     assert os.getpid() == found[0]["pid"]
 
 
+def test_the_doctor_knows_a_process_that_captured_none_of_the_calls_that_were_made(
+    recording: Recording, calls: Calls
+) -> None:
+    """Clients were named that nobody uses; who asks no model at all is not even connected."""
+    recording()
+    llm_audit.instrument("mistralai")
+    try:
+        with scripted_provider() as provider:
+            httpx2.post(f"{provider.url}/reviews", json={})
+            assert process.running() is None
+            for _ in range(2):
+                httpx2.post(f"{provider.url}{CHAT}", json={"model": "m", "messages": []})
+        assert llm_audit.shutdown(PATIENCE)
+    finally:
+        llm_audit.uninstrument()
+    diagnosis = llm_audit.doctor()
+    (report,), (problem,) = diagnosis.processes, _of_capture(diagnosis)
+
+    assert (report.instrumented, report.passed_by, report.recorded) == (["mistralai"], 2, 0)
+    assert "records the calls of mistralai and saw none, while other clients made 2" in problem
+    assert problem in diagnosis.problems
+    assert calls.count_documents({}) == 0
+
+
 def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: Calls) -> None:
     """And that there is none, where clients are loaded and the app records by hand.
 

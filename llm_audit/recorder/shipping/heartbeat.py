@@ -73,7 +73,7 @@ class Heartbeat:
         self.shown = False
 
     def show(self) -> None:
-        """Show life, if anything was recorded.
+        """Show life, if anything was recorded, or should perhaps have been.
 
         Raises:
             UnavailableError: MongoDB cannot be reached.
@@ -100,7 +100,7 @@ class Heartbeat:
 
     def _write(self, state: ProcessState) -> None:
         stats = self._stats()
-        if not stats["recorded"]:
+        if not stats["recorded"] and not stats.get("passed_by"):
             return
         flawless = not stats["rejected"] and not stats["dropped"]
         brief = state is ProcessState.ENDED and flawless

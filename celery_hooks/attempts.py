@@ -9,6 +9,7 @@ from uuid import uuid4
 import llm_audit
 from celery_hooks import batches, installed, propagation, received
 from celery_hooks.task_fields import task_fields
+from llm_audit import causes
 from llm_audit.context import CallContext, Frame, current_context, enter, enter_lazily, put_back
 from llm_audit.errors import let_through, log_once
 from llm_audit.settings import get_settings
@@ -74,7 +75,7 @@ def note_retry(sender: "Task", reason: Any = None, **_: Any) -> None:
     attempt = _current(sender)
     if attempt is not None:
         attempt.error = getattr(reason, "exc", None)
-        attempt.ended_by = "task_retry"
+        attempt.ended_by = causes.TASK_RETRY
 
 
 def end(task: "Task", state: str | None = None, **_: Any) -> None:

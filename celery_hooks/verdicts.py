@@ -20,6 +20,7 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from celery_hooks import received
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import log_once
 from llm_audit.lifecycle import end_calls_of_attempt
@@ -76,7 +77,7 @@ def task_revoked(
             request,
             Terminated(f"The task was revoked ({signum})."),
             status=LLMCallStatusEnum.CANCELLED,
-            ended_by="revoked",
+            ended_by=causes.REVOKED,
         )
 
 
@@ -110,10 +111,10 @@ def _shut_down(pool: BasePool) -> None:
             request,
             Terminated("The worker was shut down before the task ended."),
             status=LLMCallStatusEnum.CANCELLED,
-            ended_by="shutdown",
+            ended_by=causes.SHUTDOWN,
         )
     if is_solo:  # where Celery cancels by an exception in the task, and says not why
-        LLMLogger.end_open_calls(None, ended_by="shutdown")
+        LLMLogger.end_open_calls(None, ended_by=causes.SHUTDOWN)
 
 
 def _the_one(task_id: str, is_meant: Callable[[Request], bool]) -> Request | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Never, TypeVar, overload
 
-from llm_audit import recording
+from llm_audit import causes, recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.context import current_context
 from llm_audit.context.frames import Run
@@ -19,11 +19,13 @@ from llm_audit.settings import get_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 PROVIDER = "function"
-# in `ended_by`, as of captured streams: its reader has left, or nobody held it any more
-CLOSED, DROPPED = "stream_closed", "stream_dropped"
 # What a task says by raising them is no failure of what was called, as `celery_hooks` has it.
 _CELERYS = "celery.exceptions"
-_NO_FAILURES = {"Retry": "task_retry", "Ignore": "task_ended", "Reject": "task_ended"}
+_NO_FAILURES = {
+    "Retry": causes.TASK_RETRY,
+    "Ignore": causes.TASK_ENDED,
+    "Reject": causes.TASK_ENDED,
+}
 ITEMS_MAX = 1_000  # of what a generator has yielded
 CHARACTERS_MAX = 2**20  # in all of these, as far as they are text or bytes
 _ARGUMENTS = "args"  # where there is no other name for them
@@ -242,7 +244,7 @@ class RecordedRun(Run):
         """Fail it, with what had been yielded."""
         if self._call.is_open():
             if isinstance(error, GeneratorExit):
-                recording.end_unfinished(self._call.call_id, None, CLOSED)
+                recording.end_unfinished(self._call.call_id, None, causes.STREAM_CLOSED)
             elif type(error).__module__ == _CELERYS and type(error).__name__ in _NO_FAILURES:
                 ended_by = _NO_FAILURES[type(error).__name__]
                 recording.end_unfinished(self._call.call_id, None, ended_by)
@@ -275,4 +277,4 @@ class _Open(_Ended):
 
     def __del__(self) -> None:
         if self.is_open():  # of a generator that nobody could close any more
-            recording.end_unfinished(self.call_id, None, DROPPED)
+            recording.end_unfinished(self.call_id, None, causes.STREAM_DROPPED)

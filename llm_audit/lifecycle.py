@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.capture.instrument import instrument_as_set
 from llm_audit.given import failures
@@ -31,7 +32,9 @@ def flush(timeout_seconds: float = 10.0) -> FlushResult:
     return process.flush(timeout_seconds)
 
 
-def shutdown(timeout_seconds: float | None = None, *, ended_by: str = "shutdown") -> FlushResult:
+def shutdown(
+    timeout_seconds: float | None = None, *, ended_by: str = causes.SHUTDOWN
+) -> FlushResult:
     """End the calls still open as INCOMPLETE, flush, and stop; a later call starts anew.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Never
 
-from llm_audit import recording
+from llm_audit import causes, recording
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import Stay, current_context
 from llm_audit.encoding.absent import is_absent
@@ -353,7 +353,7 @@ class LoggedCall:
         if error is not None:
             LLMLogger.fail(self._call_id, error)
         elif not call.unfinished:
-            recording.end_unfinished(self._call_id, None, "block_ended")
+            recording.end_unfinished(self._call_id, None, causes.BLOCK_ENDED)
 
     async def __aenter__(self) -> CallReference:
         """Do what `__enter__` does."""

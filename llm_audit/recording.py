@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from llm_audit import gate, misspelt
+from llm_audit import causes, gate, misspelt
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.context import CallContext, current_context
 from llm_audit.encoding.bounds import TooMuchError
@@ -187,7 +187,7 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
         ended_by: The cause; by default what the exception means, else "task_ended".
     """
     try:
-        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": "task_ended"}
+        status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": causes.TASK_ENDED}
         if error is not None:
             status, fields = failures.error_fields(error)
         if ended_by is not None:
@@ -259,4 +259,4 @@ def _trace_of_span() -> str | None:
 
 
 # Registered after the recorder's own, so it runs before: what is still open is journaled first.
-at_end("open calls", partial(end_open_calls, None, None, "process_exit"))
+at_end("open calls", partial(end_open_calls, None, None, causes.PROCESS_EXIT))

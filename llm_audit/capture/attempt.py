@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_audit import exchange
+from llm_audit import causes, exchange
 from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.providers.errors import bounded
 from llm_audit.recorder.captured import Captured
@@ -35,9 +35,9 @@ class How(Enum):
     """By what an answer ended; the value is the call's `ended_by`, if the answer is not whole."""
 
     LAST_BYTE = None
-    CLOSED = "stream_closed"  # by the app, which did not read to the end
-    DROPPED = "stream_dropped"  # by the garbage collector: nobody held it any more
-    UNSEEN = "not_captured"
+    CLOSED = causes.STREAM_CLOSED
+    DROPPED = causes.STREAM_DROPPED
+    UNSEEN = causes.NOT_CAPTURED
 
 
 class Head(NamedTuple):

@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import Any
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.bounds import TooMuchError, is_within
 from llm_audit.errors import is_soft_time_limit, let_through
@@ -20,15 +21,14 @@ _ARGUMENTS_MAX = 10_000  # values in one
 _SAID_MAX = 1_000_000  # characters in the texts of all of these
 _TELLING_CHARACTERS = 8  # a shorter text may be in another by chance
 CAUSE_BY_NAME = {
-    "SoftTimeLimitExceeded": "soft_time_limit",
-    "TimeLimitExceeded": "hard_time_limit",
-    "WorkerLostError": "worker_lost",
-    "SystemExit": "process_exit",
-    "KeyboardInterrupt": "process_exit",
-    **dict.fromkeys(("Exception", "CancelledError", "GeneratorExit"), "exception"),
-    "BaseException": "interrupted",
+    "SoftTimeLimitExceeded": causes.SOFT_TIME_LIMIT,
+    "TimeLimitExceeded": causes.HARD_TIME_LIMIT,
+    "WorkerLostError": causes.WORKER_LOST,
+    "SystemExit": causes.PROCESS_EXIT,
+    "KeyboardInterrupt": causes.PROCESS_EXIT,
+    **dict.fromkeys(("Exception", "CancelledError", "GeneratorExit"), causes.EXCEPTION),
+    "BaseException": causes.INTERRUPTED,
 }
-EXCEPTION = "exception"
 
 
 def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
@@ -42,23 +42,23 @@ def error_fields(error: object) -> tuple[LLMCallStatusEnum, dict[str, Any]]:
     """
     error = _meant(error)
     if isinstance(error, str):
-        fields = {"error_message": _beginning(error), "ended_by": EXCEPTION}
+        fields = {"error_message": _beginning(error), "ended_by": causes.EXCEPTION}
         return LLMCallStatusEnum.ERROR, fields
     if not isinstance(error, BaseException):
         report_mistake("error has to be an exception or a str.")
-        fields = {"error_message": _beginning(_text(error)), "ended_by": EXCEPTION}
+        fields = {"error_message": _beginning(_text(error)), "ended_by": causes.EXCEPTION}
         return LLMCallStatusEnum.ERROR, fields
     names = [cls.__name__ for cls in type(error).__mro__]
     cause = next(CAUSE_BY_NAME[name] for name in names if name in CAUSE_BY_NAME)
-    causes = [ErrorSeen(one) for one in _causes(error)]
+    chain = [ErrorSeen(one) for one in _causes(error)]
     fields = {
         "error_type": names[0],
         "error_message": _beginning(_text(error)),
         "error_traceback": _traceback(error)[-MAX_CHARACTERS:],
         "ended_by": cause,
-        **_said_by(causes),
+        **_said_by(chain),
     }
-    return _status_of(error, causes), fields
+    return _status_of(error, chain), fields
 
 
 def cause_handled(status: LLMCallStatusEnum) -> str | None:
@@ -117,8 +117,8 @@ def _meant(error: object) -> object:
     return handled if repeated else error
 
 
-def _status_of(error: BaseException, causes: list[ErrorSeen]) -> LLMCallStatusEnum:
-    for seen in causes:
+def _status_of(error: BaseException, chain: list[ErrorSeen]) -> LLMCallStatusEnum:
+    for seen in chain:
         if seen.is_timeout():
             return LLMCallStatusEnum.TIMEOUT
         if seen.http_status:  # the provider has answered
@@ -130,10 +130,10 @@ def _status_of(error: BaseException, causes: list[ErrorSeen]) -> LLMCallStatusEn
     return LLMCallStatusEnum.INCOMPLETE
 
 
-def _said_by(causes: list[ErrorSeen]) -> dict[str, Any]:
+def _said_by(chain: list[ErrorSeen]) -> dict[str, Any]:
     """Return what exceptions say of one failure, the outer ones before those that they wrap."""
     said: dict[str, Any] = {}
-    for seen in causes:
+    for seen in chain:
         if said.get("http_status") and seen.http_status not in {None, said["http_status"]}:
             break  # of another failure
         fields = seen.fields()
@@ -149,15 +149,15 @@ def _causes(error: BaseException) -> list[BaseException]:
     Those of the app's surroundings are left out: that its database is slow is no timeout of the
     call, and what it answers itself is not what the provider answered.
     """
-    causes = [error]
+    chain = [error]
     if isinstance(error, concurrent.futures.CancelledError) or not isinstance(error, Exception):
-        return causes
-    while len(causes) < _CAUSES_MAX and not is_of_a_store(causes[-1]):
-        inner = _wrapped_in(causes[-1])
-        if inner is None or any(inner is seen for seen in causes):
+        return chain
+    while len(chain) < _CAUSES_MAX and not is_of_a_store(chain[-1]):
+        inner = _wrapped_in(chain[-1])
+        if inner is None or any(inner is seen for seen in chain):
             break
-        causes.append(inner)
-    return [cause for cause in causes if is_of_the_call(cause)]
+        chain.append(inner)
+    return [cause for cause in chain if is_of_the_call(cause)]
 
 
 def _wrapped_in(error: BaseException) -> BaseException | None:

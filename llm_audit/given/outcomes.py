@@ -6,6 +6,7 @@ from dataclasses import is_dataclass
 from datetime import datetime
 from typing import Any
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.bounds import TooMuchError, are_readable
 from llm_audit.encoding.safe_text import safe_repr
@@ -24,8 +25,6 @@ from llm_audit.providers.whole import GIVEN, OURS
 from llm_audit.settings import get_settings, report_mistake
 
 _NAMES_MAX = 10  # in a note
-BY_RESPONSE = "response"  # in `ended_by`: the error is in the response
-BY_CALLER = "caller"  # a status was given, and no error
 _READ = frozenset({"response", "tokens", "estimated_cost", "error", "status"})  # no fields as such
 
 
@@ -88,9 +87,9 @@ def fields_told(
     status = said.get("status")
     ended = meant if status is None else arguments.terminal_status(status, meant)
     if not failed and ended is not LLMCallStatusEnum.SUCCESS:
-        by_response = BY_RESPONSE if meant is ended else None
+        by_response = causes.RESPONSE if meant is ended else None
         here = failures.cause_handled(ended) if ended_at is None else None
-        fields["ended_by"] = by_response or here or BY_CALLER
+        fields["ended_by"] = by_response or here or causes.CALLER
     elif not failed and meant is not ended:  # who ends a call knows best
         fields = {name: value for name, value in fields.items() if name not in ERROR_FIELDS}
     fields["status"] = ended
@@ -118,7 +117,7 @@ def unread_fields(given: Mapping[str, Any], fault: BaseException) -> dict[str, A
         content = {"role": "assistant", "content": message}
         fields["response_message"] = message if is_one else content
     if "error" in given:
-        fields |= {"error_message": safe_repr(error, str), "ended_by": failures.EXCEPTION}
+        fields |= {"error_message": safe_repr(error, str), "ended_by": causes.EXCEPTION}
         if issubclass(type(error), BaseException):
             fields["error_type"] = type(error).__name__
     return fields

@@ -5,6 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import let_through, log_once
 from llm_audit.given import outcomes
@@ -19,8 +20,6 @@ from llm_audit.wire.answers import Answer, read_answer
 from llm_audit.wire.apis import Asked
 from llm_audit.wire.to_come import is_to_come
 
-BROKEN_OFF = "broken_off"  # in `ended_by`: the answer is not whole, and nothing else says why
-IN_BACKGROUND = "in_background"  # the same: the answer says that the result is still to come
 _REFUSED = 400  # as HTTP counts
 # What is told of an answer beside its body.
 TYPES: Mapping[str, tuple[type, ...]] = {
@@ -195,13 +194,13 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
         return fields | failed
     if not fields.keys().isdisjoint(ERROR_FIELDS):
         status = outcomes.meant_by_response(fields)
-        return fields | {"status": status, "ended_by": outcomes.BY_RESPONSE}
+        return fields | {"status": status, "ended_by": causes.RESPONSE}
     if not (answer.complete or (answer.finished and "ended_by" not in told)):
-        cause = told.get("ended_by") or BROKEN_OFF
+        cause = told.get("ended_by") or causes.BROKEN_OFF
         ended = {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": cause}
         return {**fields, **told.get("left_with", {}), **ended}
     if is_to_come(told.get("api"), answer.response):
-        return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": IN_BACKGROUND}
+        return fields | {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": causes.IN_BACKGROUND}
     return fields
 
 
@@ -212,7 +211,7 @@ def _is_refused(told: Mapping[str, Any]) -> bool:
 def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:
     """Return what is stored of an answer that says by its status that it is none."""
     response = answer.response
-    found: dict[str, Any] = {"http_status": told["status"], "ended_by": outcomes.BY_RESPONSE}
+    found: dict[str, Any] = {"http_status": told["status"], "ended_by": causes.RESPONSE}
     details = {"retry_after": told.get("retry_after")}
     if isinstance(response, dict) and "error_message" not in fields:  # AWS, Cohere: a message only
         found = error_in({"error": response}, ANY, None, answered=False) | found

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from bson.int64 import Int64
 
+from llm_audit import causes
 from llm_audit.runtime.forks import begin_anew
 
 _TIME_BITS = 52
@@ -30,7 +31,7 @@ class Rank(IntEnum):
 
 
 # Causes that a process names while it is ended from outside; it cannot know more.
-UNWINDING_CAUSES = ("process_exit", "interrupted", "shutdown")
+UNWINDING_CAUSES = (causes.PROCESS_EXIT, causes.INTERRUPTED, causes.SHUTDOWN)
 
 
 def rank_of(key: int) -> int:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from llm_audit import causes
 from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.errors import let_through, log_once
 from llm_audit.ids import created_at
@@ -296,7 +297,7 @@ class _Emitting:
 
 def _end() -> None:
     if _Emitting.emitter is not None:
-        LLMLogger.end_open_calls(None, ended_by="process_exit")
+        LLMLogger.end_open_calls(None, ended_by=causes.PROCESS_EXIT)
         _Emitting.emitter.stop()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bson
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.errors import let_through, log_fault
 from llm_audit.ids import not_before
@@ -21,13 +22,16 @@ from llm_audit.store.delivery.delivery import Delivery
 from llm_audit.store.delivery.verdicts import Verdicts
 
 _CAUSES = {
-    "worker_lost": ("WorkerLost", "The process that made this call died before the call ended."),
-    "lease_expired": (
+    causes.WORKER_LOST: (
+        "WorkerLost",
+        "The process that made this call died before the call ended.",
+    ),
+    causes.LEASE_EXPIRED: (
         "LeaseExpired",
         "The process that made this call has shown no sign of life for the length of its lease.",
     ),
-    "process_exit": ("ProcessExit", "Recording ended in the moment in which this call began."),
-    "record_lost": (
+    causes.PROCESS_EXIT: ("ProcessExit", "Recording ended in the moment in which this call began."),
+    causes.RECORD_LOST: (
         "RecordLost",
         "The call has ended, but the record of how it ended was lost.",
     ),
@@ -59,7 +63,7 @@ class Closing:
 
         Args:
             nonce: The process.
-            ended_by: "worker_lost", "lease_expired", "process_exit" or "record_lost".
+            ended_by: One of `_CAUSES`.
             but_not: Calls to leave open.
 
         Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from llm_audit import causes
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal import beliefs
 from llm_audit.journal.losses import NOTHING_COUNTED, Losses, find_left
@@ -218,7 +219,7 @@ class Recovery:
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
             note_recovered(processes, self._settings, folder, left, account, begun=shipment.begun)
-        cause = "process_exit" if folder.ended_in_order else "worker_lost"
+        cause = causes.PROCESS_EXIT if folder.ended_in_order else causes.WORKER_LOST
         self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()
         self._folder = self._shipment = None

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def pytest_sessionfinish() -> None:
     """Deliver what was recorded: other plugins end the run with os._exit, and no exit handler."""
     if "llm_audit.logger" in sys.modules:
-        from llm_audit import shutdown
+        from llm_audit import causes, shutdown
 
-        shutdown(ended_by="process_exit")
+        shutdown(ended_by=causes.PROCESS_EXIT)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ LAYERS = [
     {"runtime"},
     {"errors", "open_enum", "spelling"},
     {
-        *("call", "context", "encoding", "field_types", "gate", "ids", "misspelt", "redaction"),
-        *("settings", "tolerant"),
+        *("call", "causes", "context", "encoding", "field_types", "gate", "ids", "misspelt"),
+        *("redaction", "settings", "tolerant"),
     },
     {"providers"},
     {"wire"},

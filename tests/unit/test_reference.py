@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from llm_audit import causes
 from llm_audit.call import Kind, TaskFields, named
 from llm_audit.settings import Settings
 
@@ -37,3 +38,14 @@ def test_every_field_is_in_the_reference() -> None:
 
     assert {(name, kind) for kind in Kind for name in named(kind)} <= kinds
     assert [name for name in TaskFields.model_fields if f"`{name}`" not in page] == []
+
+
+def test_every_cause_is_in_the_reference() -> None:
+    """Whatever `ended_by` may say is in the field's row and has a row of its own, nothing else."""
+    page = (REFERENCE / "document.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith("| `ended_by` |"))
+    table = page.partition("## What `ended_by` says")[2].partition("\n\nWhich of them")[0]
+    first = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
+
+    assert set(re.findall(r"`(\w+)`", row)) == {"ended_by", *causes.ALL}
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == {*causes.ALL}

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import let_through
-from llm_audit.given.failures import CAUSE_BY_NAME, EXCEPTION, MAX_CHARACTERS
+from llm_audit.given.failures import CAUSE_BY_NAME, MAX_CHARACTERS
 from llm_audit.otel.spans import names
 from llm_audit.otel.spans.kinds import Kind, goes_on
 from llm_audit.otel.spans.messages import output_messages
@@ -18,7 +19,6 @@ from llm_audit.providers.response import read_response
 
 API = "opentelemetry"  # the shape of messages that are no API's
 COST_SOURCE = "span"  # whoever made it has computed it
-UNANSWERED = "span_ended"  # in `ended_by`: the span has ended, and says of no answer
 _CANCELLED = frozenset({"CancelledError", "cancelled"})
 _ABANDONED = frozenset({"abandoned stream", "GeneratorExit"})
 _SPELLED = {"input": "input_tokens", "output": "output_tokens", "total": "total_tokens"}
@@ -52,7 +52,7 @@ def read_outcome(told: Told, kind: Kind) -> Outcome:
         fields["streamed"] = True
     fields |= _failure(told)
     if not (kind.is_step or fields.get("status") or _is_answered(given)):
-        fields |= {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": UNANSWERED}
+        fields |= {"status": LLMCallStatusEnum.INCOMPLETE, "ended_by": causes.SPAN_ENDED}
     fields["span"] = _about(span)
     if span.dropped_attributes:
         fields["encoding_notes"] = [f"span: {span.dropped_attributes} attributes are missing"]
@@ -164,14 +164,14 @@ def _failure(told: Told) -> dict[str, Any]:
     if name is None and message and (before := message.partition(":")[0]).isidentifier():
         name = before  # "BadRequestError: …"
     http_status = status_in(told.first(names.HTTP_STATUS))
-    status, ended_by = LLMCallStatusEnum.ERROR, CAUSE_BY_NAME.get(name or "", EXCEPTION)
+    status, ended_by = LLMCallStatusEnum.ERROR, CAUSE_BY_NAME.get(name or "", causes.EXCEPTION)
     said = name or message
     if means_timeout(http_status, (said,) if said else ()):
         status = LLMCallStatusEnum.TIMEOUT
     elif name in _CANCELLED:
         status = LLMCallStatusEnum.CANCELLED
     elif message in _ABANDONED or name in _ABANDONED:
-        status, ended_by = LLMCallStatusEnum.INCOMPLETE, UNANSWERED
+        status, ended_by = LLMCallStatusEnum.INCOMPLETE, causes.SPAN_ENDED
     trace = raised.get("exception.stacktrace")
     found = {
         "status": status,

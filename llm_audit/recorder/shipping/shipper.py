@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_audit import prices
+from llm_audit import causes, prices
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.spool import aside
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
@@ -271,7 +271,7 @@ class Shipper:
         """Close the calls of processes that have shown no life for a whole lease."""
         for silent in self.heartbeat.look():
             try:
-                self.closing.abandon(silent.nonce, ended_by="lease_expired")
+                self.closing.abandon(silent.nonce, ended_by=causes.LEASE_EXPIRED)
                 with reaching():
                     note_lost(self._connection.processes(), *silent)
             except UnavailableError:
@@ -291,7 +291,7 @@ class Shipper:
         losses = self._journal.losses.total
         if losses > self._losses_seen:
             nonce, running = self._folder.nonce, self._open_calls.ids()
-            self.closing.abandon(nonce, ended_by="record_lost", but_not=running)
+            self.closing.abandon(nonce, ended_by=causes.RECORD_LOST, but_not=running)
             self._losses_seen = losses
 
     def _bring_in_refused(self) -> None:
@@ -315,7 +315,7 @@ class Shipper:
     def _say_goodbye(self) -> None:
         self._close_unrecorded()
         if self._open_calls.ids():  # begun when those open had been ended; nobody looks later
-            self.closing.abandon(self._folder.nonce, ended_by="process_exit")
+            self.closing.abandon(self._folder.nonce, ended_by=causes.PROCESS_EXIT)
         self.heartbeat.end()
         self.ended_well = True
 

@@ -13,7 +13,11 @@ from llm_audit.testing import RecordedCalls
 pydantic_ai = pytest.importorskip("pydantic_ai")
 
 import openai  # noqa: E402
+from pydantic_ai.direct import model_request  # noqa: E402
+from pydantic_ai.messages import ModelResponse, TextPart  # noqa: E402
+from pydantic_ai.models.function import FunctionModel  # noqa: E402
 from pydantic_ai.models.openai import OpenAIChatModel  # noqa: E402
+from pydantic_ai.models.test import TestModel  # noqa: E402
 from pydantic_ai.providers.openai import OpenAIProvider  # noqa: E402
 
 from .conftest import ANSWER, WAITS  # noqa: E402
@@ -118,3 +122,68 @@ def test_plain_code_too(provider_url: str, llm_audit_records: RecordedCalls) -> 
     assert pydantic_ai.Agent(model).run_sync("hello").output == ANSWER
     assert [call.call_type for call in llm_audit_records] == ["AGENT", "CHAT"]
     assert current_context() == CallContext()
+
+
+async def test_models_of_this_process_are_recorded(llm_audit_records: RecordedCalls) -> None:
+    """TestModel and FunctionModel have no wire; each answer once, streamed as well."""
+
+    def answer(_messages: Any, _info: Any) -> Any:
+        return ModelResponse(parts=[TextPart(ANSWER)])
+
+    async def pieces(_messages: Any, _info: Any) -> AsyncIterator[str]:
+        for piece in ("yes, ", "indeed"):
+            yield piece
+
+    tested = pydantic_ai.Agent(TestModel(custom_output_text=ANSWER), tools=[weather], name="tested")
+    function = FunctionModel(answer, stream_function=pieces)
+    asked = pydantic_ai.Agent(function, instructions="Be short.", name="asked")
+    for agent in (tested, asked):
+        for ask in ("run", "run_stream"):
+            before = len(llm_audit_records)
+            if ask == "run":
+                assert (await agent.run("How is it?")).output == ANSWER
+            else:
+                async with agent.run_stream("How is it?") as result:
+                    assert await result.get_output() == ANSWER
+            assert current_context() == CallContext()
+            calls = [call for call in llm_audit_records[before:] if call.call_type == "CHAT"]
+            whole = llm_audit_records[before]
+            models = [call for call in calls if call.captured_by == "pydantic-ai"]
+            assert len(models) == (2 if agent is tested else 1), ask
+            assert {call.parent_call_id for call in models} == {whole.id}, ask
+            assert {call.status for call in calls} == {"SUCCESS"}, ask
+            last = models[-1]
+            assert (last.response_message or {})["content"] == ANSWER, ask
+            assert {"role": "user", "content": "How is it?"} in (last.messages or []), ask
+            assert last.total_tokens, ask
+            if agent is tested:
+                assert last.provider == "test"
+                assert [message["role"] for message in last.messages or []] == [
+                    *("user", "assistant", "tool")
+                ]
+                (called,) = (models[0].response_message or {})["tool_calls"]
+                assert called["function"]["name"] == "weather"
+            else:
+                assert (last.messages or [])[0] == {"role": "system", "content": "Be short."}
+
+
+async def test_a_function_that_asks_a_model_is_no_call_itself(
+    model: Any, llm_audit_records: RecordedCalls
+) -> None:
+    """The wire has the call then."""
+
+    async def asks(_messages: Any, _info: Any) -> Any:
+        answer = await model_request(model, _messages)
+        return ModelResponse(parts=answer.parts)
+
+    await pydantic_ai.Agent(FunctionModel(asks)).run("How is it?")
+    assert [call.captured_by for call in llm_audit_records] == ["pydantic-ai", "httpx2"]
+
+    def fails(_messages: Any, _info: Any) -> Any:
+        raise ZeroDivisionError
+
+    before = len(llm_audit_records)
+    with pytest.raises(ZeroDivisionError):
+        await pydantic_ai.Agent(FunctionModel(fails)).run("How is it?")
+    ends = [(call.call_type, call.status) for call in llm_audit_records[before:]]
+    assert sorted(ends) == [("AGENT", "ERROR"), ("CHAT", "ERROR")]

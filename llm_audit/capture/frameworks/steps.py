@@ -174,7 +174,7 @@ class Asking(Run):
             framework: Its name.
             **fields: As `LLMLogger.start` takes them.
         """
-        fields = {**fields, "captured_by": framework}
+        fields = {"call_type": None, **fields, "captured_by": framework}  # which is CHAT then
         call_id = recording.start(LLMLogger.start, fields, {}, began_ms=self._began_ms)
         if call := open_calls().get(call_id):
             call.started_ns = self._began_ns

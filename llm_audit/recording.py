@@ -178,13 +178,16 @@ def end_open_calls(
     return len(call_ids)
 
 
-def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | None) -> None:
+def end_unfinished(
+    call_id: str, error: BaseException | None, ended_by: str | None, **known: Any
+) -> None:
     """Record that a call ended without its outcome being known.
 
     Args:
         call_id: The call.
         error: What ended it, if it was an exception.
         ended_by: The cause; by default what the exception means, else "task_ended".
+        **known: Fields of the outcome that are known all the same.
     """
     try:
         status, fields = LLMCallStatusEnum.INCOMPLETE, {"ended_by": causes.TASK_ENDED}
@@ -194,7 +197,9 @@ def end_unfinished(call_id: str, error: BaseException | None, ended_by: str | No
             fields["ended_by"] = ended_by
         call = open_calls().get(call_id)
         came = call.arrived() if call is not None and call.arrived is not None else {}
-        recorder_of(call).calls.end_unfinished(call_id, {**came, **fields, "status": status})
+        recorder_of(call).calls.end_unfinished(
+            call_id, {**came, **known, **fields, "status": status}
+        )
     except BaseException as struck:  # noqa: BLE001
         cut_short("ending a call", struck)
 

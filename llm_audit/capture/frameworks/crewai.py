@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
-from llm_audit.capture.frameworks.steps import Step, hooked, start
+from llm_audit.capture.frameworks.steps import Step, StepAnswer, hooked, start
 from llm_audit.capture.patches import Hook
 from llm_audit.context import current_context
 from llm_audit.context.frames import Run
@@ -71,7 +71,7 @@ def _agent(name: object, given: object, own: Mapping[str, Any]) -> Run:
     known = {**(around if isinstance(around, Mapping) else {}), **own}
     about = {"metadata": {NAME: {name: value for name, value in known.items() if value}}}
     call_id = start(NAME, LLMCallTypeEnum.AGENT, str(name).strip(), given, about=about)
-    return Step(call_id, "assistant", _raw, about)
+    return Step(call_id, StepAnswer("assistant", _raw), about)
 
 
 def _raw(output: Any) -> object:
@@ -89,7 +89,8 @@ def _begin_invoked(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
 
 
 def _tool(name: object, given: object) -> Run:
-    return Step(start(NAME, LLMCallTypeEnum.TOOL_EXECUTION, name, given), "tool")
+    call_id = start(NAME, LLMCallTypeEnum.TOOL_EXECUTION, name, given)
+    return Step(call_id, StepAnswer("tool"))
 
 
 _RUNS = (

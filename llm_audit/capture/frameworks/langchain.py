@@ -14,7 +14,15 @@ from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import Asking, Step, hooked, is_on, start
+from llm_audit.capture.frameworks.steps import (
+    Asking,
+    Step,
+    StepAnswer,
+    hooked,
+    is_on,
+    start,
+    trace_shared,
+)
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import CallContext, current_context
 from llm_audit.context.frames import Run, innermost
@@ -247,7 +255,8 @@ def _begin_tool(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
     said = about(current_context(), tags, metadata, run_id=run_id)
     called = {"tool_call_id": kwargs.get("tool_call_id")} if kwargs.get("tool_call_id") else {}
     kind = LLMCallTypeEnum.TOOL_EXECUTION
-    return Step(start(NAME, kind, tool.name, given, about=said, **called), "tool", _of_tool)
+    call_id = start(NAME, kind, tool.name, given, about=said, **called)
+    return Step(call_id, StepAnswer("tool", _of_tool))
 
 
 def _of_tool(result: Any) -> object:
@@ -255,6 +264,32 @@ def _of_tool(result: Any) -> object:
     if getattr(result, "type", None) != "tool":
         return result
     return {"role": "tool", "content": result.content, "tool_call_id": result.tool_call_id}
+
+
+def _begin_chain(_: tuple[Any, ...], __: Mapping[str, Any]) -> Run:
+    return trace_shared()
+
+
+def _begin_retriever(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
+    retriever = args[0]
+    asked = args[1] if len(args) > 1 else kwargs.get("input")
+    config = (args[2] if len(args) > 2 else kwargs.get("config")) or {}  # noqa: PLR2004
+    said = about(
+        current_context(),
+        [*(retriever.tags or ()), *(config.get("tags") or ())],
+        {**(retriever.metadata or {}), **(config.get("metadata") or {})},
+        run_id=config.get("run_id"),
+    )
+    name = config.get("run_name") or retriever.get_name()
+    call_id = start(NAME, LLMCallTypeEnum.TOOL_EXECUTION, name, asked, about=said)
+    return Step(call_id, StepAnswer("tool", _of_retriever))
+
+
+def _of_retriever(documents: Any) -> object:
+    return [
+        {"content": document.page_content, "metadata": document.metadata, "id": document.id}
+        for document in documents
+    ]
 
 
 _MODELS = (
@@ -271,5 +306,14 @@ HOOKS = (
     *(
         Hook("langchain_core.tools.base", "BaseTool", method, hooked(_begin_tool))
         for method in ("run", "arun")
+    ),
+    *(
+        Hook("langchain_core.retrievers", "BaseRetriever", method, hooked(_begin_retriever))
+        for method in ("invoke", "ainvoke")
+    ),
+    # a chain is no call, but what it calls is of one trace
+    *(
+        Hook("langchain_core.runnables.base", "RunnableSequence", method, hooked(_begin_chain))
+        for method in ("invoke", "ainvoke", "stream", "astream")
     ),
 )

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import Asking, Step, is_on, start
+from llm_audit.capture.frameworks.steps import Asking, Step, StepAnswer, is_on, start
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import current_context, leave, put_in_force
 from llm_audit.context.frames import Run
@@ -162,7 +162,9 @@ def _run_of(
             call_id = start(NAME, kind, named, _given(given), about=about)
             if name == "Workflow":
                 about = {"metadata": {**metadata, "agent": named}}
-            return Step(call_id, "tool" if kind is _TOOL else "assistant", _answer, about)
+            return Step(
+                call_id, StepAnswer("tool" if kind is _TOOL else "assistant", _answer), about
+            )
     return None
 
 

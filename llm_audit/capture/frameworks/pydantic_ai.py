@@ -10,7 +10,15 @@ from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import Asking, Step, hooked, inside, is_on, start
+from llm_audit.capture.frameworks.steps import (
+    Asking,
+    Step,
+    StepAnswer,
+    hooked,
+    inside,
+    is_on,
+    start,
+)
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import Stay, current_context, leave, put_in_force
 from llm_audit.context.frames import Run
@@ -37,7 +45,7 @@ class _AgentRun:
         name = agent.name or "agent"
         call_id = start(NAME, LLMCallTypeEnum.AGENT, name, prompt, about=about)
         about["metadata"] = {**about["metadata"], "agent": name}
-        self._step = Step(call_id, "assistant")
+        self._step = Step(call_id, StepAnswer("assistant"))
         self._stay = Stay(inside(call_id, about))
 
     @harmless
@@ -89,7 +97,7 @@ def _begin_tool(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run:
         *(NAME, kind, called.tool_name, called.args if given is None else given),
         tool_call_id=called.tool_call_id,
     )
-    return Step(call_id, "tool")
+    return Step(call_id, StepAnswer("tool"))
 
 
 class _InProcess(Asking):

@@ -20,6 +20,7 @@ from llm_audit.runtime import clock
 from llm_audit.settings import get_settings
 
 PAUSED = "paused"  # in `ended_by`: somebody is asked first, and another run goes on
+_BUBBLES_UP = "GraphBubbleUp"  # what LangGraph stops a run by, though nothing has failed
 Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Run | None]
 
 
@@ -89,52 +90,25 @@ def inside(call_id: str, about: Mapping[str, Any] | None = None) -> CallContext:
     return current_context().extended(**{**(about or {}), **ids})
 
 
-class Step(RecordedRun):
-    """A step that is under way.
+class StepAnswer(Answer):
+    """What came of a step: what came last, as agents yield their state, step by step.
 
     Args:
-        call_id: Its record.
         role: Of what comes back, as a message.
         read: Makes of what comes back a message, or its content.
-        about: What it hands down to what it calls.
     """
 
-    def __init__(
-        self,
-        call_id: str,
-        role: str,
-        read: Callable[[Any], object] = lambda value: value,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(call_id, _StepAnswer(role, read))
-        self.call_id = call_id
-        if about:
-            self._inside.context = inside(call_id, about)
-
-    def failed(self, error: BaseException) -> None:
-        """Fail it, unless it has only been interrupted, to go on in another run."""
-        if is_interrupt(error) and self._call.is_open():
-            recording.end_unfinished(self.call_id, None, PAUSED)
-        super().failed(error)
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Tell whether LangGraph stops a run by this, and nothing has failed."""
-    return any(kind.__name__ == "GraphBubbleUp" for kind in type(error).__mro__)
-
-
-class _StepAnswer(Answer):
-    """What came of a step: what came last, as agents yield their state, step by step."""
-
-    def __init__(self, role: str, read: Callable[[Any], object]) -> None:
+    def __init__(self, role: str, read: Callable[[Any], object] = lambda value: value) -> None:
         super().__init__(role)
         self._step_role, self._read = role, read
         self._last: object = None
 
     def add(self, item: object) -> None:
+        """Note what came."""
         self._last, self.count = item, 1
 
     def message(self, returned: object = None) -> dict[str, Any] | None:
+        """Return what came of it as a message."""
         value = self._last if self.count else returned
         try:
             value = self._read(value)
@@ -143,6 +117,40 @@ class _StepAnswer(Answer):
         if isinstance(value, dict) and "role" in value:
             return value
         return {"role": self._step_role, "content": value}
+
+
+class Step(RecordedRun):
+    """A step that is under way.
+
+    Args:
+        call_id: Its record.
+        answer: Takes what comes back.
+        about: What it hands down to what it calls.
+    """
+
+    def __init__(
+        self, call_id: str, answer: StepAnswer, about: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(call_id, answer)
+        self._call_id = call_id
+        if about:
+            self._inside.context = inside(call_id, about)
+
+    def failed(self, error: BaseException) -> None:
+        """Fail it, unless it has only stopped to go on in another run."""
+        if any(kind.__name__ == _BUBBLES_UP for kind in type(error).__mro__):
+            self.pause()
+        super().failed(error)
+
+    def pause(self, **fields: Any) -> None:
+        """End it as one that waits for somebody.
+
+        Args:
+            **fields: Of its record, that say what it asks.
+        """
+        if self._call.is_open():
+            recording.end_unfinished(self._call_id, None, PAUSED, **fields)
+        self._call.end()
 
 
 class Asking(Run):

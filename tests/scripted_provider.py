@@ -12,6 +12,8 @@ from typing import Any
 
 from waiting import PATIENCE
 
+import llm_audit
+
 CHAT = "/v1/chat/completions"
 ANSWER = {
     "id": "chatcmpl-1",
@@ -160,3 +162,14 @@ def scripted_provider() -> Iterator[Provider]:
             provider.let_go.set()
             server.shutdown()
             thread.join(PATIENCE)
+
+
+@contextmanager
+def captured_provider() -> Iterator[Provider]:
+    """Serve, and record what clients ask meanwhile."""
+    llm_audit.instrument()
+    try:
+        with scripted_provider() as provider:
+            yield provider
+    finally:
+        llm_audit.uninstrument()

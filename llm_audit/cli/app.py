@@ -18,7 +18,7 @@ from llm_audit.cli.commands.operations import (
     spool,
     views,
 )
-from llm_audit.cli.commands.summaries import figures, pipeline, retries, scores, usage
+from llm_audit.cli.commands.summaries import groups, pipeline, retries, scores, usage
 from llm_audit.cli.exits import NAME
 from llm_audit.cli.files import exporting, importing
 from llm_audit.errors import ConfigurationError
@@ -36,10 +36,10 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "search": search.search,
     },
     "Summaries": {
-        "failures": figures.failures,
-        "tools": figures.tools,
-        "costs": figures.costs,
-        "latency": figures.latency,
+        "failures": groups.failures,
+        "tools": groups.tools,
+        "costs": groups.costs,
+        "latency": groups.latency,
         "usage": usage.usage,
         "retries": retries.retries,
         "scores": scores.scores,

@@ -11,7 +11,7 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from scripted_provider import ANSWER, CHAT, DONE, STREAM, Answer, Provider, scripted_provider
+from scripted_provider import ANSWER, CHAT, DONE, STREAM, Answer, Provider, captured_provider
 
 import llm_audit
 from llm_audit import LLMCallStatusEnum, LLMLogger, audit_context, response_of
@@ -25,12 +25,8 @@ PARIS = {"role": "assistant", "content": "In Paris."}
 def provider(llm_audit_records: RecordedCalls) -> Iterator[Provider]:
     """Serve, and record what the clients ask."""
     assert len(llm_audit_records) == 0
-    llm_audit.instrument()
-    try:
-        with scripted_provider() as served:
-            yield served
-    finally:
-        llm_audit.uninstrument()
+    with captured_provider() as served:
+        yield served
 
 
 @pytest.fixture

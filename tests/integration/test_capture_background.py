@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from scripted_provider import Answer, Provider, scripted_provider
+from scripted_provider import Answer, Provider, captured_provider
 from waiting import PATIENCE, Calls, Recording
 
 import llm_audit
@@ -60,12 +60,8 @@ def event(kind: str, body: dict[str, Any]) -> bytes:
 def provider(llm_audit_records: RecordedCalls) -> Iterator[Provider]:
     """Serve, and record what the clients ask."""
     assert len(llm_audit_records) == 0
-    llm_audit.instrument()
-    try:
-        with scripted_provider() as served:
-            yield served
-    finally:
-        llm_audit.uninstrument()
+    with captured_provider() as served:
+        yield served
 
 
 @pytest.fixture
@@ -234,25 +230,21 @@ def test_in_the_database_nothing_of_the_first_answer_is_left(
 ) -> None:
     """Whether the process that asked fetches the result, or another one tells it."""
     recording()
-    llm_audit.instrument()
-    try:
-        with (
-            scripted_provider() as provider,
-            openai.OpenAI(api_key="k", base_url=f"{provider.url}/v1") as client,
-        ):
-            provider.answers += [Answer(body=one) for one in (QUEUED, COMPLETED)]
-            client.responses.create(model="gpt-5", input="Where?", background=True)
-            assert llm_audit.flush(PATIENCE)
-            (waiting,) = calls.find()
-            assert (waiting["ended_by"], waiting["response_id"]) == ("in_background", "resp_1")
-            if elsewhere:
-                open_calls().clear()
-                LLMLogger.complete(waiting["_id"], response=COMPLETED)
-            else:
-                client.responses.retrieve("resp_1")
-            assert llm_audit.flush(PATIENCE)
-    finally:
-        llm_audit.uninstrument()
+    with (
+        captured_provider() as provider,
+        openai.OpenAI(api_key="k", base_url=f"{provider.url}/v1") as client,
+    ):
+        provider.answers += [Answer(body=one) for one in (QUEUED, COMPLETED)]
+        client.responses.create(model="gpt-5", input="Where?", background=True)
+        assert llm_audit.flush(PATIENCE)
+        (waiting,) = calls.find()
+        assert (waiting["ended_by"], waiting["response_id"]) == ("in_background", "resp_1")
+        if elsewhere:
+            open_calls().clear()
+            LLMLogger.complete(waiting["_id"], response=COMPLETED)
+        else:
+            client.responses.retrieve("resp_1")
+        assert llm_audit.flush(PATIENCE)
     (call,) = calls.find()
 
     assert (call["status"], call.get("ended_by")) == ("SUCCESS", None)

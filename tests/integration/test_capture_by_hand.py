@@ -9,7 +9,7 @@ import openai
 import pytest
 from pages import EXAMPLES, run_page
 from pymongo.database import Database
-from scripted_provider import STREAM, Provider, scripted_provider
+from scripted_provider import STREAM, Provider, captured_provider
 
 import llm_audit
 from llm_audit import LLMCallTypeEnum, LLMLogger, embedded
@@ -76,13 +76,11 @@ def test_the_examples_give_the_same_documents(
 def client(llm_audit_records: RecordedCalls) -> Iterator[tuple[openai.OpenAI, Provider]]:
     """Give a client, and the provider that it asks."""
     assert len(llm_audit_records) == 0
-    llm_audit.instrument()
     with (
-        scripted_provider() as provider,
+        captured_provider() as provider,
         openai.OpenAI(api_key="sk-1", base_url=f"{provider.url}/v1", max_retries=2) as made,
     ):
         yield made, provider
-    llm_audit.uninstrument()
 
 
 def test_an_open_call_stands_for_its_request(

@@ -13,6 +13,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
+from journaled import journaled as records_in_journals
 from openai.types.chat import ChatCompletion
 from recordable import NO_UUID
 
@@ -21,7 +22,6 @@ from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.errors import UsageError
 from llm_audit.given import outcomes
 from llm_audit.journal.records import ENDED, OUTCOME_MAX_BYTES, OWN, START, Record
-from llm_audit.journal.segments.files import find_segments
 from llm_audit.recorder import process
 from llm_audit.settings import changed_settings, get_settings
 from llm_audit.testing import RecordedCalls
@@ -91,18 +91,8 @@ def ways() -> Iterator[Given]:
 
 
 def journaled() -> dict[str, Record]:
-    """Read the last record of each call out of the journal, and once more the same."""
-    read, again = (
-        [
-            record
-            for folder in sorted(Path(get_settings().spool_dir).glob("*/*-*"))
-            for segment in find_segments(folder)
-            for record in segment.read_on(2**30)
-        ]
-        for _ in range(2)
-    )
-    assert read == again
-    return {record.id: record for record in read}
+    """Return the last record of each call in the journal."""
+    return {record.id: record for record in records_in_journals()}
 
 
 def recorded(given: list[Given], *, later: bool) -> list[tuple[dict[str, Any], Sequence[str]]]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import bson
 import pytest
 from bson.binary import UuidRepresentation
+from journaled import journaled
 from properties import given, st
 from recorded_traffic import TRAFFIC, recorded_calls
 
@@ -39,21 +40,6 @@ ANY_VALUE = CODEC_OPTIONS.with_options(
 )
 Seen = tuple[exchange.Sent, exchange.Received]
 Made = tuple[dict[str, Any], Sequence[str]]
-
-
-def journaled() -> list[Record]:
-    """Read what is in the journal, and once more the same."""
-    read, again = (
-        [
-            record
-            for folder in sorted(Path(get_settings().spool_dir).glob("*/*-*"))
-            for segment in find_segments(folder)
-            for record in segment.read_on(2**30)
-        ]
-        for _ in range(2)
-    )
-    assert read == again
-    return read
 
 
 def counted() -> Counter[str]:

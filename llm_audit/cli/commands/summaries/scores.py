@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from llm_audit.cli.commands.summaries.figures import By, group_cell
+from llm_audit.cli.commands.summaries.groups import By, group_cell
 from llm_audit.cli.connection import repository
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import WEEK, LimitOfRows, print_rows

@@ -28,18 +28,6 @@ _NAMES_MAX = 10  # in a note
 _READ = frozenset({"response", "tokens", "estimated_cost", "error", "status"})  # no fields as such
 
 
-def outcome_fields(
-    given: Mapping[str, Any], asked: tuple[str | None, str | None]
-) -> dict[str, Any]:
-    """Return everything that is stored of how a call ended.
-
-    Args:
-        given: What `told` takes.
-        asked: The provider and the model that were asked, for the price.
-    """
-    return fields_told(told(given), asked)
-
-
 def told(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was given of how a call ended, the response out of its client's object.
 
@@ -131,27 +119,6 @@ def meant_by_response(fields: Mapping[str, Any]) -> LLMCallStatusEnum:
     if means_timeout(fields.get("http_status"), (kind,)):
         return LLMCallStatusEnum.TIMEOUT
     return LLMCallStatusEnum.CANCELLED if kind == "cancelled" else LLMCallStatusEnum.ERROR
-
-
-def response_fields(
-    response: object,
-    given: Mapping[str, Any],
-    tokens: object,
-    estimated_cost: object,
-    asked: tuple[str | None, str | None],
-) -> dict[str, Any]:
-    """Return everything that is stored of a response.
-
-    Args:
-        response: An SDK's response object or a body; None if there is none.
-        given: Those fields of it that are known otherwise, and stand instead; `response_message` as
-            the API gave it, the others as `arguments.checked` returns them.
-        tokens: Anything that `read_usage` takes; None reads the response's.
-        estimated_cost: USD; None takes what the response says that it cost, else computes it.
-        asked: The provider and the model that were asked, for the price.
-    """
-    said = told({"response": response, "tokens": tokens, "estimated_cost": estimated_cost})
-    return _fields_of_response(said, given, asked, None)
 
 
 def _fields_of_response(

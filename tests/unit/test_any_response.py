@@ -14,10 +14,10 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorP
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from openai.types.chat import ChatCompletion
+from outcome_fields import response_fields
 
 from llm_audit import LLMLogger, UsageError, configure, response_of
 from llm_audit.encoding.dumping import dumped
-from llm_audit.given.outcomes import response_fields
 from llm_audit.providers.messages import read_answers
 from llm_audit.providers.response import read_response
 from llm_audit.settings import changed_settings

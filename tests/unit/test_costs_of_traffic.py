@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outcome_fields import response_fields
 
-from llm_audit.given.outcomes import response_fields
 from llm_audit.prices import Sale, price_list
 from llm_audit.prices.conditions import conditions_of
 from llm_audit.prices.price_list import list_cost

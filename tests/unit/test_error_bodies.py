@@ -6,10 +6,10 @@ from unittest.mock import MagicMock
 import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
+from outcome_fields import outcome_fields
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import LLMLogger, response_of
-from llm_audit.given.outcomes import outcome_fields
 from llm_audit.providers.errors import BODY_MAX_CHARACTERS
 from llm_audit.testing import RecordedCalls
 

@@ -6,12 +6,12 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from outcome_fields import response_fields
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from rich.console import Console
 
 from llm_audit.cli.commands.calls.show import print_call
 from llm_audit.display import figures
-from llm_audit.given.outcomes import response_fields
 
 ROUNDED = {  # for people; `--raw` and `--json` have them exact
     *("estimated_cost", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),

@@ -9,9 +9,9 @@ from unittest.mock import MagicMock
 
 import pytest
 from openai.types.chat import ChatCompletionMessage
+from outcome_fields import response_fields
 
 from llm_audit import UsageError, configure
-from llm_audit.given.outcomes import response_fields
 
 
 def fields_of_response(**given: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outcome_fields import response_fields
 
 from llm_audit.errors import ConfigurationError
-from llm_audit.given.outcomes import response_fields
 from llm_audit.settings import changed_settings, configure, freeze, get_settings, thaw
 
 U = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}

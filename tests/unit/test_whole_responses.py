@@ -5,11 +5,11 @@ from typing import Any
 
 import bson
 import pytest
+from outcome_fields import response_fields
 from properties import given, st
 from recorded_traffic import TRAFFIC, recorded_calls
 
 from llm_audit import response_of
-from llm_audit.given.outcomes import response_fields
 from llm_audit.providers.response import read_response
 from llm_audit.providers.shapes import ANY, SHAPES
 

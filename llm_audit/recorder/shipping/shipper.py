@@ -199,11 +199,12 @@ class Shipper:
 
     def _work_once(self) -> bool:
         """Do what is due, and send one batch of our own journal and one of a dead process's."""
-        if self._journal.last_seq and not self.heartbeat.shown:
+        recorded = self._journal.last_seq > 0
+        if recorded and not self.heartbeat.shown:
             self.life.soon()
         for chore in self._chores:
             self._do(chore)
-        sent = self._ship()
+        sent = recorded and self._ship()  # no call arrives before the document of its process
         return self.recovery.step() or sent
 
     def _do(self, chore: Every) -> None:

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import warm
 from patience import PATIENCE
 from waiting import Calls, until
 
@@ -46,10 +47,15 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def started(
-    command: list[str], variables: dict[str, str], *, stdin: int, stderr: int
+    command: list[str],
+    variables: dict[str, str],
+    *,
+    stdin: int,
+    stderr: int,
+    start: Callable[..., subprocess.Popen[str]] = subprocess.Popen,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a program in a session of its own, and read it, until the block is left."""
-    process = subprocess.Popen(
+    process = start(
         command,
         env=variables,
         stdin=stdin,
@@ -68,20 +74,25 @@ def started(
 
 @contextmanager
 def child(
-    script: str, settings: Settings, *arguments: str, python: str = sys.executable
+    script: str, settings: Settings, *arguments: str, anew: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a script in a process of its own until the block is left; its output is unbuffered."""
-    command = [python, *FLAGS, "-u", "-c", script, *arguments]
-    pipe = subprocess.PIPE
-    with started(command, environment(settings), stdin=pipe, stderr=pipe) as process:
+    """Run a script in a process of its own until the block is left; its output is unbuffered.
+
+    Args:
+        script: Its text.
+        settings: To record with.
+        *arguments: Of the script.
+        anew: Start an interpreter that has imported nothing: the test is about its start or end.
+    """
+    command = [sys.executable, *FLAGS, "-u", "-c", script, *arguments]
+    pipe, start = subprocess.PIPE, subprocess.Popen if anew else warm.start
+    with started(command, environment(settings), stdin=pipe, stderr=pipe, start=start) as process:
         yield process
 
 
-def output_of(
-    script: str, settings: Settings, *arguments: str, python: str = sys.executable
-) -> list[str]:
+def output_of(script: str, settings: Settings, *arguments: str, anew: bool = False) -> list[str]:
     """Run a script to its end, a silent success, and return the lines it printed."""
-    with child(script, settings, *arguments, python=python) as process:
+    with child(script, settings, *arguments, anew=anew) as process:
         output, errors = process.communicate()
         assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
         return output.splitlines()

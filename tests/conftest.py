@@ -11,6 +11,7 @@ from typing import Any
 
 import pymongo
 import pytest
+import warm
 from patience import PATIENCE, TEST_PATIENCE
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -58,6 +59,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(folder))
         patch.setenv("XDG_STATE_HOME", str(folder / "state"))
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_pythons(home: None) -> Iterator[None]:
+    """Have processes of tests forked from some that have imported everything."""
+    assert home is None
+    with warm.pythons():
         yield
 
 

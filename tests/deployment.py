@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pymongo
 import pytest
+import warm
 from patience import PATIENCE
 from pymongo.collection import Collection
 
@@ -60,7 +62,10 @@ class Deployment:
     def worker(
         self, *options: str, app: str = "audited_tasks"
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a worker of an app until the block is left, then stop it warmly."""
+        """Run a worker of an app until the block is left, then stop it warmly.
+
+        Celery is imported already, but for the pools that have to patch it first.
+        """
         name = f"worker-{uuid.uuid4().hex[:8]}"
         log = (self.folder / f"{name}.log").open("wb")
         command = [
@@ -69,7 +74,9 @@ class Deployment:
             *("-A", app, "worker", "--without-gossip", "--without-mingle"),
             *("--loglevel", "WARNING", "--hostname", f"{name}@%h", *options),
         ]
-        process = subprocess.Popen(
+        green = {"gevent", "eventlet"} & {*options}
+        start = subprocess.Popen if green else partial(warm.start, modules=warm.CELERY)
+        process = start(
             command,
             cwd=TASKS_FOLDER,
             env=self.environment,

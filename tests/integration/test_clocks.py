@@ -140,7 +140,7 @@ def test_a_clock_that_stands_still(recording: Recording, calls: Calls) -> None:
     """A call has the time that a test has frozen; waits, leases and durations have the real one."""
     settings = recording()
     url = settings.mongo_url.get_secret_value()
-    assert output_of(FROZEN, settings, NOWHERE, url) == []
+    assert output_of(FROZEN, settings, NOWHERE, url, anew=True) == []
 
     expected = {"2021-01-01": 2021, "1960-01-01": 1970, "2500-01-01": 2500}
     for model, year in expected.items():

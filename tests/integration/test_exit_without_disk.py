@@ -58,7 +58,7 @@ def without_disk(recording: Recording, tmp_path: Path) -> Settings:
 
 def output(script: str, settings: Settings) -> str:
     """Run a script to its usual end, which has a fifth of a second; return what it said."""
-    with child(script, settings, "0.2") as process:
+    with child(script, settings, "0.2", anew=True) as process:
         said, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
     return said

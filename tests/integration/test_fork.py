@@ -126,7 +126,7 @@ def test_multiprocessing(recording: Recording, calls: Calls, method: str) -> Non
 
 def test_an_exit_delivers_what_is_left(recording: Recording, calls: Calls) -> None:
     """A script that ends with a full queue and a call open has delivered both."""
-    by_id = said(output_of(EXIT_WITH_MUCH_TO_SHIP, recording()))
+    by_id = said(output_of(EXIT_WITH_MUCH_TO_SHIP, recording(), anew=True))
 
     assert calls.count_documents({"status": "SUCCESS"}) == len(by_id) == 2_000
     left_open = calls.find_one({"messages.content": "left open"})
@@ -143,7 +143,7 @@ def test_a_script_that_ends_at_once_delivers(recording: Recording, calls: Calls)
 
 def test_sys_exit_in_a_call_is_incomplete(recording: Recording, calls: Calls) -> None:
     """A call whose block is left by sys.exit() did not fail: it is INCOMPLETE."""
-    by_id = said(output_of(EXIT_BY_EXCEPTION, recording()))
+    by_id = said(output_of(EXIT_BY_EXCEPTION, recording(), anew=True))
 
     assert calls.count_documents({"status": "SUCCESS"}) == len(by_id)
     call = calls.find_one({"messages.content": "exits"})
@@ -153,7 +153,7 @@ def test_sys_exit_in_a_call_is_incomplete(recording: Recording, calls: Calls) ->
 
 def test_a_record_after_the_end_is_not_lost(recording: Recording, calls: Calls) -> None:
     """What is recorded in an atexit handler that runs after ours waits for the next process."""
-    with child(RECORD_AFTER_THE_END, recording()) as process:
+    with child(RECORD_AFTER_THE_END, recording(), anew=True) as process:
         output, _ = process.communicate()
         assert process.returncode == 0
     by_id = said(output.splitlines())

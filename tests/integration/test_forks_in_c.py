@@ -92,7 +92,7 @@ assert llm_audit.flush(PATIENCE)
 
 def test_children_of_a_fork_in_c_deliver(recording: Recording, calls: Calls) -> None:
     """Whatever is touched first, they record in journals of their own, and wait for no lock."""
-    by_id = said(output_of(FORK_WITH_LOCKS_HELD, recording()))
+    by_id = said(output_of(FORK_WITH_LOCKS_HELD, recording(), anew=True))
     assert len(set(by_id.values())) == 4
     assert_all_there(calls, by_id)
     (of_parent,) = calls.find({"status": {"$ne": "SUCCESS"}})
@@ -129,7 +129,9 @@ for _ in range(6):
 def test_children_draw_ids_of_their_own(recording: Recording) -> None:
     """Whoever forks, and whichever thread draws first in the child."""
     for kind in ("os", "c"):
-        lots, tails = zip(*map(str.split, output_of(IDS, recording(), kind)), strict=True)
+        lots, tails = zip(
+            *map(str.split, output_of(IDS, recording(), kind, anew=True)), strict=True
+        )
         assert len(set(lots)) == 6, kind
         assert len(set(tails)) == 300, kind
 
@@ -167,7 +169,7 @@ thread.join()
 
 def test_a_child_imports_what_a_thread_was_importing(recording: Recording) -> None:
     """The price list is loaded anew: nobody is left to end what was begun."""
-    output_of(IMPORT, recording())
+    output_of(IMPORT, recording(), anew=True)
 
 
 OFTEN = ["uwsgi --enable-threads"]

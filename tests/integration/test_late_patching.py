@@ -82,7 +82,7 @@ def test_the_hub_turns(recording: Recording, calls: Calls, library: str, when: s
     """While anything of ours waits, others have their turn, whenever threads became greenlets."""
     if find_spec(library) is None:  # not imported here: eventlet warns of every fork from then on
         pytest.skip(f"{library} is not installed")
-    with child(APP, recording(), library, when, NOWHERE) as process:
+    with child(APP, recording(), library, when, NOWHERE, anew=True) as process:
         output, errors = process.communicate()
         assert process.returncode == 0, errors
     call_id = output.split()[-1]

@@ -44,7 +44,7 @@ assert [thread.name for thread in threading.enumerate()].count("llm-audit-shippe
 
 def test_modules_that_are_reloaded_keep_the_recorder(recording: Recording, calls: Calls) -> None:
     """Afterwards there is still one recorder, and it knows its settings and its open calls."""
-    assert output_of(RELOAD, recording()) == []
+    assert output_of(RELOAD, recording(), anew=True) == []
 
     said = ("status", "ended_by", "service")
     assert {call["model"]: tuple(map(call.get, said)) for call in calls.find()} == {

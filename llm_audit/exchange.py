@@ -4,14 +4,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from llm_audit.call import LLMCallStatusEnum
-from llm_audit.context import CallContext, current_context
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
+from llm_audit.context import NOWHERE, current_context
 from llm_audit.given import arguments, failures, received, sent
 from llm_audit.given.received import Received
 from llm_audit.given.sent import Sent
 from llm_audit.ids import new_call_id
 from llm_audit.journal.records import RECEIVED, SENT
 from llm_audit.journal.unread import BODY, TOLD_AS
+from llm_audit.recorder.journaling import Same
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
@@ -63,16 +64,20 @@ def begin(request: Sent) -> CallReference:
     call_id, created_ms = new_call_id()
     try:
         if get_settings().enabled:
-            context = current_context()
-            doubts: list[str] = []
-            fields = _start_fields(request, context, doubts)
+            context, body = current_context(), request.body
+            same = _same(request, context.call_type)
+            doubts = [*same.doubts]
+            fields = {**same.fields} if body is None else {**same.fields, BODY: body}
+            if context is not NOWHERE:
+                arguments.inherit(fields, context, doubts)
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
             attempt_id = context.task.get("attempt_id") if context.task else None
             recorder().calls.start(
                 *(call_id, created_ms, fields, attempt_id),
                 doubtful=bool(doubts),
-                model=sent.model_in(request.asked, request.body),
+                model=sent.model_in(request.asked, body),
+                same=same,
             )
     except BaseException as error:  # noqa: BLE001
         cut_short("a captured call's start", error)
@@ -227,24 +232,37 @@ def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
         call.arrived = fields
 
 
-def _start_fields(request: Sent, context: CallContext, doubts: list[str]) -> dict[str, Any]:
-    """Return the fields of a call's start: what the request says, and what the context adds.
+_SAME_MAX = 256
+_known: dict[tuple[object, ...], Same] = {}
+
+
+def _same(request: Sent, call_type: LLMCallTypeEnum | None) -> Same:
+    """Return what the starts of all calls have in common that ask the same place in the same way.
 
     Args:
-        request: As it was seen.
-        context: What the call inherits.
-        doubts: Is told of fields that may not hold what they have to, see `gate`.
+        request: The first one, or the next.
+        call_type: What it is for; None for what the API says.
     """
-    given = {**request.fields, "provider": request.provider}
-    given.setdefault("call_type", context.call_type or request.asked.api.call_type)
-    started = arguments.start_fields(given, {}, context, doubts)
-    started |= {
-        "captured_by": request.captured_by,
-        "endpoint": request.endpoint,
-        TOLD_AS[SENT]: sent.told(request),
-    }
-    if request.body is not None:
-        started[BODY] = request.body
-    if len(request.endpoint) > arguments.NAME_MAX:
-        doubts.append("endpoint")
-    return started
+    asked, kind = request.asked, request.content_type
+    api = asked.rows[0]
+    call_type = call_type or api.call_type
+    key = (
+        *(request.captured_by, request.endpoint, request.provider, call_type, api.api),
+        *(asked.model, asked.streamed, asked.is_first, kind if isinstance(kind, str) else None),
+    )
+    found = _known.get(key)
+    if found is None:
+        doubts: list[str] = []
+        given = {"provider": request.provider, "call_type": call_type}
+        fields = arguments.checked(given, {}, doubts)
+        fields |= {
+            "captured_by": request.captured_by,
+            "endpoint": request.endpoint,
+            TOLD_AS[SENT]: sent.told(request),
+        }
+        if len(request.endpoint) > arguments.NAME_MAX:
+            doubts.append("endpoint")
+        if len(_known) >= _SAME_MAX:
+            _known.clear()
+        found = _known[key] = Same(fields, tuple(doubts))
+    return found

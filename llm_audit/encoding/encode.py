@@ -80,11 +80,27 @@ def encode_plain(fields: dict[str, Any], max_bytes: int, media_limit_bytes: int)
     return raw if equal else None
 
 
-def with_bytes(doc: bytes, name: str, value: bytes) -> bytes:
-    """Return a document with another field, of bytes."""
+def encode_short(fields: dict[str, Any]) -> bytes | None:
+    """Encode fields of ours that are no text of any length and no container of the user's."""
+    try:
+        return bson.encode(fields, codec_options=_REFUSING)
+    except BaseException as error:  # noqa: BLE001  (as above)
+        let_through(error)
+        return None
+
+
+def with_bytes(doc: bytes, name: str, value: bytes, before: bytes = b"") -> bytes:
+    """Return a document with another field, of bytes.
+
+    Args:
+        doc: The document.
+        name: Of the field.
+        value: Of the field.
+        before: Fields that come first, as they are in BSON.
+    """
     head = b"\x05" + name.encode() + b"\0" + len(value).to_bytes(4, "little") + b"\0"
-    length = len(doc) + len(head) + len(value)
-    return b"".join((length.to_bytes(4, "little"), doc[4:-1], head, value, b"\0"))
+    length = len(before) + len(doc) + len(head) + len(value)
+    return b"".join((length.to_bytes(4, "little"), before, doc[4:-1], head, value, b"\0"))
 
 
 def encode_carefully(

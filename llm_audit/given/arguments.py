@@ -106,14 +106,18 @@ def start_fields(
     if request_params:
         fields["request_params"] = request_params
     if context is not NOWHERE:
-        _inherit(fields, context)
-        if not context.fits or (context.tags and len(fields["tags"]) > _TAGS_MAX):
-            _doubt("context", doubts)
+        inherit(fields, context, doubts)
     return fields
 
 
-def _inherit(fields: dict[str, Any], context: CallContext) -> None:
-    """Add what the context knows: ids that are not given, and its own tags and metadata."""
+def inherit(fields: dict[str, Any], context: CallContext, doubts: list[str] | None = None) -> None:
+    """Add what the context knows: ids that are not given, and its own tags and metadata.
+
+    Args:
+        fields: Of a call's start.
+        context: What the call inherits.
+        doubts: Is told of fields that may not hold what they have to, see `gate`.
+    """
     for name, inherited in context.said.items():
         if name not in fields:
             fields[name] = inherited
@@ -123,6 +127,8 @@ def _inherit(fields: dict[str, Any], context: CallContext) -> None:
         fields["encoding_notes"] = list(context.notes)
     if context.metadata:
         fields["metadata"] = {**context.metadata, **fields.get("metadata", {})}
+    if not context.fits or (context.tags and len(fields["tags"]) > _TAGS_MAX):
+        _doubt("context", doubts)
 
 
 def call_identifier(value: object) -> str:

@@ -32,8 +32,6 @@ class Sent(NamedTuple):
         body: As it is sent; None if it cannot be read.
         content_type: As the header has it.
         provider: Whose server it is.
-        fields: Those of the call's start that are known otherwise: what a framework says of it, its
-            `call_type`. They stand before what the request says.
     """
 
     captured_by: str
@@ -42,7 +40,6 @@ class Sent(NamedTuple):
     body: bytes | None = None
     content_type: str | None = None
     provider: str | None = None
-    fields: Mapping[str, Any] = {}
 
 
 def told(sent: Sent) -> dict[str, Any]:

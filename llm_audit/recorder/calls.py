@@ -21,6 +21,7 @@ from llm_audit.journal.precedence import (
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, RECEIVED, SENT, START
 from llm_audit.journal.unread import TOLD_AS, fields_of
 from llm_audit.recorder.content import ContentPolicy
+from llm_audit.recorder.journaling import Same
 from llm_audit.recorder.listening import Listening
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.runtime import clock
@@ -61,6 +62,7 @@ class Calls:
         *,
         doubtful: bool = False,
         model: str | None = None,
+        same: Same | None = None,
     ) -> None:
         """Journal that a call begins, and hold it open.
 
@@ -72,6 +74,7 @@ class Calls:
             attempt_id: Of the task that makes it.
             doubtful: Whether fields may not hold what they have to, see `gate`.
             model: That is asked, if the fields do not say it yet.
+            same: Those of the fields that others have in common with it.
         """
         trace_id = fields["trace_id"]
         if doubtful:
@@ -96,8 +99,12 @@ class Calls:
                 notes = (*notes, *fields.pop("encoding_notes", ()))
                 doubtful = doubtful or not gate.fits(fields)
             self._open_calls.begin(call_id, began)
-            op = SENT if TOLD_AS[SENT] in fields else START
-            self._record(op, call_id, 0, fields, notes, of=began, doubtful=doubtful)
+            if TOLD_AS[SENT] in fields:
+                self._record(
+                    *(SENT, call_id, 0, fields, notes), of=began, doubtful=doubtful, same=same
+                )
+            else:
+                self._record(START, call_id, 0, fields, notes, of=began, doubtful=doubtful)
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self._open_calls.take_back(call_id, began)
             raise

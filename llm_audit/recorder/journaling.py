@@ -1,11 +1,11 @@
 """Encodes what is recorded, each operation once, and journals it."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llm_audit import gate
-from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain, with_bytes
+from llm_audit.encoding.encode import Blob, encode_carefully, encode_plain, encode_short, with_bytes
 from llm_audit.encoding.notes import Notes
 from llm_audit.errors import let_through
 from llm_audit.journal.blob_files import missing_bytes, write_blobs
@@ -31,6 +31,9 @@ from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.redaction.apply import Redaction, Rewriting
 from llm_audit.settings import Settings
 
+# Of what is seen: what the user gives, and what a client makes several of.
+_MAY_BE_LONG = frozenset({"metadata", "task", "tags", "attempts", "failed", "notes"})
+_NOTHING_APART = frozenset({BODY}), b""
 _ASKED_ELSEWHERE = frozenset({START, ENDED})
 _MAX_BYTES = {
     START: START_MAX_BYTES,
@@ -43,6 +46,22 @@ _MAX_BYTES = {
 }
 
 
+class Same:
+    """What the starts of several calls have in common: it is encoded and looked through once.
+
+    Args:
+        fields: Of which nothing changes.
+        doubts: Those of them that may not hold what they have to, see `gate`.
+    """
+
+    __slots__ = ("doubts", "fields")
+
+    def __init__(self, fields: Mapping[str, Any], doubts: Sequence[str]) -> None:
+        self.fields = fields
+        self.doubts = doubts
+
+
+SAME_MAX = 256
 _Given = tuple[str, str, int, dict[str, Any], Sequence[str], OpenCall | None, bool]  # to `record`
 
 
@@ -53,6 +72,7 @@ class Journaling:
         settings: How much may be in a document.
         redaction: Looks at it first.
         journal: Where it goes.
+        constants: Fields that are the same for each call of this process.
         hand_on: Is called like `record` with what the journal takes no more.
     """
 
@@ -61,6 +81,7 @@ class Journaling:
         settings: Settings,
         redaction: Redaction,
         journal: Journal,
+        constants: Mapping[str, Any],
         hand_on: Callable[..., None],
     ) -> None:
         # A rule has to see the fields before the disk does, and content that is not to be recorded
@@ -72,6 +93,8 @@ class Journaling:
         self._redaction = redaction
         self._media_limit_bytes = settings.media_limit_bytes
         self._journal = journal
+        self._constants = constants
+        self._encoded: dict[Same, tuple[frozenset[str], bytes]] = {}
         self._hand_on = hand_on
 
     def record(
@@ -84,6 +107,7 @@ class Journaling:
         *,
         of: OpenCall | None = None,
         doubtful: bool = False,
+        same: Same | None = None,
     ) -> None:
         """Encode an operation once and journal it; it is on disk when this returns.
 
@@ -99,10 +123,11 @@ class Journaling:
                 has it.
             doubtful: Of a start, whether fields may not hold what they have to; of an end that is
                 asked when it is read, and of all else here.
+            same: What the fields of a start have in common with those of others.
         """
         lost = self._journal.full
         if op in TOLD_AS:
-            doc = self._as_seen(op, fields) if lost is None else None
+            doc = self._as_seen(op, fields, same) if lost is None else None
             if doc is None:
                 fields, changes = fields_of(op, fields, at_once=True)
                 op, notes = STANDS_FOR[op], (*notes, *changes)
@@ -164,25 +189,41 @@ class Journaling:
                 of.recorded = is_numbered(record)
             raise
 
-    def _as_seen(self, op: str, fields: dict[str, Any]) -> bytes | None:
+    def _as_seen(self, op: str, fields: dict[str, Any], same: Same | None) -> bytes | None:
         """Return what was seen on the wire as it may wait in the journal; None if it may not.
 
         Args:
             op: SENT or RECEIVED.
             fields: With the body as it was seen.
+            same: Those of them that others have in common.
         """
-        body = fields.get(BODY, b"")
+        body, told = fields.get(BODY, b""), fields[TOLD_AS[op]]
         later = self.reads_bodies_later and (op == SENT or self.reads_ends_later)
         if not later or type(body) is not bytes or len(body) > _MAX_BYTES[op]:
             return None
-        beside = {name: value for name, value in fields.items() if name != BODY}
-        doc = encode_plain(beside, _MAX_BYTES[op], self._media_limit_bytes)
-        told = fields[TOLD_AS[op]]
+        apart, before = _NOTHING_APART if same is None else self._in_common(same)
+        beside = {name: value for name, value in fields.items() if name not in apart}
+        doc = encode_short(beside) if _MAY_BE_LONG.isdisjoint((*beside, *told)) else None
+        if doc is None or len(doc) > self._media_limit_bytes:
+            doc = encode_plain(beside, _MAX_BYTES[op], self._media_limit_bytes)
         if op == SENT:  # of which only the answer comes in pieces
             told = {"content_type": told.get("content_type")}
         if doc is None or not self._redaction.is_clean_as_seen(doc, body, told):
             return None
-        return with_bytes(doc, BODY, body)
+        return with_bytes(doc, BODY, body, before)
+
+    def _in_common(self, same: Same) -> tuple[frozenset[str], bytes]:
+        """Return the names of what starts have in common, and these fields as they are in BSON."""
+        found = self._encoded.get(same)
+        if found is None:
+            found, fields = _NOTHING_APART, {**same.fields, **self._constants}
+            doc = encode_plain(fields, START_MAX_BYTES, self._media_limit_bytes)
+            if doc is not None and not self._redaction.may_hold_secrets(doc):
+                found = frozenset((BODY, *fields)), doc[4:-1]
+            if len(self._encoded) >= SAME_MAX:
+                self._encoded.clear()
+            self._encoded[same] = found
+        return found
 
     def _encode_carefully(
         self, fields: dict[str, Any], max_bytes: int, rewriting: Rewriting

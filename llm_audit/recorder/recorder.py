@@ -68,10 +68,12 @@ class Recorder:
             self._folder.ensure,
         )
         self.redaction = Redaction(settings)
-        journaling = Journaling(settings, self.redaction, self.journal, self._hand_on)
+        self.constants = _constants(settings, nonce)
+        journaling = Journaling(
+            settings, self.redaction, self.journal, self.constants, self._hand_on
+        )
         self.record, self.reads_ends_later = journaling.record, journaling.reads_ends_later
         self._content = ContentPolicy(settings, open_calls)
-        self.constants = _constants(settings, nonce)
         self.calls = Calls(self.origin, self.constants, open_calls, self._content, self.record)
         self._captured = Captured.counts
         self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)

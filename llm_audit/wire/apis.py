@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from llm_audit.wire.api import Api
+from llm_audit.wire.api import Api, Names
 from llm_audit.wire.rows import anthropic, bedrock, google, openai, others, servers
 
 ROWS = (*anthropic.ROWS, *openai.ROWS, *google.ROWS, *bedrock.ROWS, *others.ROWS, *servers.ROWS)
@@ -161,15 +161,28 @@ def confirmed(asked: Asked, host: str, body: bytes | None) -> Asked | None:
     """
     for row in asked.rows:
         if _is_for(row, host, body):
+            if len(asked.rows) == 1:
+                return asked
             return asked._replace(rows=(row,), is_first=row is asked.rows[0])
     return None
 
 
+@cache
+def _keys(needs: Names) -> tuple[tuple[bytes, ...], ...]:
+    """Return the sets of keys that a row needs, as they are in a body."""
+    return tuple(tuple(f'"{key}"'.encode() for key in keys.split()) for keys in needs)
+
+
 def _is_for(row: Api, host: str, body: bytes | None) -> bool:
-    if not row.needs or any(name in host for name in row.hosts):
+    if not row.needs:
         return True
-    if body is None:
-        return row.is_form
-    return any(all(f'"{key}"'.encode() in body for key in keys.split()) for keys in row.needs) or (
-        row.is_form and body.startswith(b"--")
-    )
+    if body is not None:
+        for keys in _keys(row.needs):
+            for key in keys:
+                if key not in body:
+                    break
+            else:
+                return True
+    if any(name in host for name in row.hosts):
+        return True
+    return row.is_form and (body is None or body.startswith(b"--"))

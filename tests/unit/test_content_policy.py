@@ -238,7 +238,7 @@ def test_captured_calls_obey_it_too() -> None:
         b'{"role": "assistant", "content": "%s"}}]}' % SECRET.encode()
     )
     with changed_settings(content="metadata"):
-        sent = Sent("httpx2", asked, "https://a/v1", body, "application/json", "openai", {})
+        sent = Sent("httpx2", asked, "https://a/v1", body, "application/json", "openai")
         call_id = exchange.begin(sent)
         exchange.end(call_id, Received(asked, answer, 200, "application/json"), 0)
         seen = found(call_id)
@@ -256,7 +256,7 @@ def test_captured_calls_obey_it_whatever_ends_them() -> None:
     body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}]}' % said
     refusal = b'{"error": {"message": "%s"}}' % said
     piece = b'data: {"id": "1", "choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % said
-    sent = Sent("httpx2", asked, "https://a/v1", body, "application/json", "openai", {})
+    sent = Sent("httpx2", asked, "https://a/v1", body, "application/json", "openai")
     attempts = [{"status": 429, "duration_ms": 1.0, "body": {"error": SECRET}}]
     with changed_settings(content="metadata"):
         retried, left = exchange.begin(sent), exchange.begin(sent)

@@ -30,6 +30,8 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
     in_pieces = bool(told.get("streamed")) or kind != _JSON or _may_be_lines(body)
     if body and (not body.startswith(_PIECES if in_pieces else _ONE) or b"\0" in body):
         return False  # no JSON, or of 16 bits
+    if not in_pieces and b"\\" not in body:
+        return not look.may_be_in(beside + body)
     if look.may_be_in(beside):
         return False
     if not in_pieces:

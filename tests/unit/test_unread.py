@@ -17,7 +17,7 @@ from journaled import journaled
 from properties import given, st
 from recorded_traffic import TRAFFIC, recorded_calls
 
-from llm_audit import exchange
+from llm_audit import audit_context, exchange
 from llm_audit.call import CallFields, LLMCallStatusEnum
 from llm_audit.encoding.single_values import CODEC_OPTIONS
 from llm_audit.given import received, sent
@@ -167,6 +167,41 @@ def test_what_only_this_process_can_price_is_read_here(llm_audit_records: Record
         recorded([seen()])
     assert operations() == [OWN, SENT]
     assert llm_audit_records[-1].estimated_cost == 0.5
+
+
+@pytest.mark.usefixtures("llm_audit_records")
+def test_what_starts_have_in_common_is_in_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is encoded once, whatever each says beside it: a secret is replaced there, too."""
+    key = "sk-proj-9sECRETmARK0123456789"
+    around: list[dict[str, Any]] = [
+        {"tags": ["a"], "metadata": {"plan": {"free": True}}},
+        {"metadata": {"plan": {"free": 1}}, "trace_id": "t" * 300},
+        {"user_id": key, "call_type": "SUMMARIZATION"},
+        {"parent_call_id": "p", "review_id": "r"},
+        {"metadata": {"url": f"https://a/{key}"}},
+    ]
+    requests = [seen(), seen({"model": "m", "messages": [{"role": "user", "content": "a\\b"}]})]
+    for place in (f"https://a/{key}/v1/chat/completions", "https://a/" + "v" * 5_000):
+        requests.append((requests[0][0]._replace(endpoint=place), requests[0][1]))
+
+    def starts() -> list[Made]:
+        found = []
+        for _ in range(2):
+            found += recorded(requests)
+            for context in around:
+                with audit_context(**context):
+                    found += recorded(requests)
+        return [start for start, _ in found]
+
+    in_common = starts()
+    monkeypatch.setattr(Journaling, "_in_common", lambda *_: (frozenset({"body"}), b""))
+    alone = starts()
+    assert [str(sorted(f.items())) for f, _ in in_common] == [
+        str(sorted(f.items())) for f, _ in alone
+    ]
+    assert [notes for _, notes in in_common] == [notes for _, notes in alone]
+    files = Path(get_settings().spool_dir).rglob("*.bson")
+    assert b"9sECRETmARK" not in b"".join(file.read_bytes() for file in files)
 
 
 def test_a_secret_is_replaced_before_it_is_journaled(llm_audit_records: RecordedCalls) -> None:

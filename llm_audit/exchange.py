@@ -13,6 +13,7 @@ from llm_audit.ids import new_call_id
 from llm_audit.journal.records import RECEIVED, SENT
 from llm_audit.journal.unread import BODY, TOLD_AS
 from llm_audit.recorder.journaling import Same
+from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.references import CallReference
@@ -213,22 +214,22 @@ def begin_attempt(call_id: str, attempts: Sequence[Mapping[str, Any]]) -> None:
         cut_short("a captured call's next request", struck)
 
 
-def when_left(call_id: str, arrived: Callable[[], Received | None]) -> None:
+def when_left(call: OpenCall | None, arrived: Callable[[], Received | None]) -> None:
     """Have somebody asked what has come back, if others have to end a call: with its task, say.
 
     Args:
-        call_id: The call.
+        call: What `open_calls` has of it.
         arrived: Returns what has come so far; None if there is nothing to say.
     """
 
     def fields() -> dict[str, Any]:
-        asked = (call.provider, call.model) if call else (None, None)
-        if (came := arrived()) is None:
+        if call is None or (came := arrived()) is None:
             return {}
+        asked = call.provider, call.model
         found = received.fields_of(received.told(came, None), came.body, asked)
         return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
 
-    if call := open_calls().get(call_id):
+    if call is not None:
         call.arrived = fields
 
 

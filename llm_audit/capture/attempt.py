@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit import causes, exchange
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from llm_audit.capture.calls import CapturedCall
 
 KEPT_MAX_BYTES = 64 * 2**20  # of an answer that comes in pieces; one in one piece is in memory
-CHUNKS_MAX = 1_000_000  # each takes more than it holds
+PIECE_BYTES = 64  # that a piece takes beside what it holds
 _ERROR_MAX_BYTES = 2**20  # read of a failed attempt's body, far more than is told of it
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
 _STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
@@ -77,8 +78,8 @@ class Attempt:
         self._began_ns = clock.monotonic_ns()
         self._first_ns = self._dropped_ns = 0
         self.head: Head | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self.pieces: list[bytes] = []
+        self._room, self._counted, self._left_out = KEPT_MAX_BYTES, 0, 0
         self._left_with: dict[str, Any] = {}  # what is said of an error of the app's
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
@@ -86,7 +87,7 @@ class Attempt:
         self._handled_before = id(sys.exc_info()[1])  # what is handled as it begins ends it not
         self.is_sent = False  # whether the client has given an answer, or raised
         mine = weakref.ref(self)  # the table of open calls holds no stream
-        exchange.when_left(call.call_id, lambda: _arrived(mine))
+        exchange.when_left(call.opened, lambda: _arrived(mine))
 
     @harmless
     def raised(self, error: BaseException) -> None:
@@ -97,23 +98,33 @@ class Attempt:
     def answered(self, head: Head, body: bytes) -> None:
         """Note an answer that the client has read, and decoded."""
         self.head, self._is_decoded = head, True
-        self._chunks, self._size = [body], len(body)
+        self.pieces = [body]
         self._end(None, None)
 
     def begins(self, head: Head) -> None:
         """Note that an answer begins of which the app reads the body."""
         self.head = head
 
-    def take(self, chunk: bytes) -> None:
-        """Keep a piece of the answer's body."""
+    def take(self, piece: bytes) -> int:
+        """Keep a piece of the answer's body.
+
+        Returns:
+            For how many bytes there is room: so many more may be put into `pieces` without asking,
+            `PIECE_BYTES` counted for each piece.
+        """
         try:
             if not self._first_ns:
                 self._first_ns = clock.monotonic_ns()
-            if self._size < KEPT_MAX_BYTES and chunk and len(self._chunks) < CHUNKS_MAX:
-                self._chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
-            self._size += len(chunk)
+            if self._room > 0:
+                self.pieces.append(piece if type(piece) is bytes else bytes(piece))
+                new = self.pieces[self._counted :]
+                self._counted += len(new)
+                self._room -= sum(map(len, new)) + PIECE_BYTES * len(new)
+            else:
+                self._left_out += len(piece)
         except BaseException as fault:  # noqa: BLE001  (whatever a transport takes for bytes)
             note_fault(fault)
+        return self._room
 
     @harmless
     def ends(self, how: How) -> None:
@@ -164,7 +175,7 @@ class Attempt:
             return exchange.Received(asked)
         kind = head.headers.get("content-type")
         body, notes = self._kept(kind or "")
-        streamed = asked.streamed or bool(_STREAM.search(kind or ""))
+        streamed = asked.streamed or _is_stream(kind or "")
         waited = (self._first_ns - self._call.began_ns) / 1_000_000
         return exchange.Received(
             asked,
@@ -214,12 +225,14 @@ class Attempt:
         return unpacked(body, head.headers.get("content-encoding"), _ERROR_MAX_BYTES).body
 
     def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
-        if not _READABLE.search(kind):
-            return b"", (f"response: {self._size} bytes of {kind:.100}, not kept",)
-        body = b"".join(self._chunks)
-        if len(body) == self._size:
+        body = b"".join(self.pieces)
+        if not _is_readable(kind):
+            size = len(body) + self._left_out
+            return b"", (f"response: {size} bytes of {kind:.100}, not kept",)
+        if not self._left_out:
             return body, ()
-        return body, (f"response: {self._size} bytes, of which the first {len(body)} are kept",)
+        size = len(body) + self._left_out
+        return body, (f"response: {size} bytes, of which the first {len(body)} are kept",)
 
     def _end(self, how: How | None, error: BaseException | None) -> None:
         notice()
@@ -232,7 +245,17 @@ class Attempt:
             return
         ended_ns = self._dropped_ns or clock.monotonic_ns()
         self._call.ended(self, how, error, ended_ns)
-        self._chunks = []
+        self.pieces = []
+
+
+@lru_cache(maxsize=64)  # there are few
+def _is_readable(kind: str) -> bool:
+    return _READABLE.search(kind) is not None
+
+
+@lru_cache(maxsize=64)
+def _is_stream(kind: str) -> bool:
+    return _STREAM.search(kind) is not None
 
 
 def _of_json(body: bytes) -> object:

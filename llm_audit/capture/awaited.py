@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from llm_audit import exchange
 from llm_audit.capture.attempt import Attempt, How
+from llm_audit.recorder.process import open_calls
 from llm_audit.runtime import clock
 from llm_audit.runtime.kept import kept
 from llm_audit.wire.apis import Asked
@@ -75,6 +76,7 @@ class Fetching:
     def __init__(self, asked: Asked, call: _Call) -> None:
         self.asked = asked
         self.call_id = call.call_id
+        self.opened = open_calls().get(call.call_id)
         self.began_ns = clock.monotonic_ns()
         self._call = call
 

@@ -21,6 +21,7 @@ class ByHand:
         self._call = call
         call.taken = True
         self.is_sent = False
+        self.pieces: list[bytes] = []
 
     @property
     def model(self) -> str | None:
@@ -39,8 +40,9 @@ class ByHand:
         """Note the same."""
         self._call.taken = not head.failed
 
-    def take(self, chunk: bytes) -> None:
+    def take(self, piece: bytes) -> int:  # noqa: ARG002
         """Keep nothing."""
+        return 0
 
     def ends(self, how: How) -> None:
         """Note nothing."""

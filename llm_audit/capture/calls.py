@@ -83,7 +83,8 @@ def begin(request: Request) -> Attempt | ByHand | None:
         Captured.counts.passed_by += 1
         recorder()  # shows this process in MongoDB, where it may record nothing else
         return None
-    end_dropped()
+    if Captured.dropped:
+        end_dropped()
     request = request._replace(asked=asked)
     call = _going_on(request)
     if call is None:
@@ -95,8 +96,7 @@ def begin(request: Request) -> Attempt | ByHand | None:
         call = CapturedCall(request)
         last_begun.set(call)
         Captured.counts.calls += 1
-        open_call = open_calls().get(call.call_id)
-        note_captured(open_call.model if open_call is not None else None)
+        note_captured(call.opened.model if call.opened is not None else None)
     return Attempt(call, request.tries)
 
 
@@ -147,19 +147,25 @@ class CapturedCall:
 
     def __init__(self, request: Request) -> None:
         self.asked = request.asked
-        self.call_id = _record_start(request)
-        call = open_calls().get(self.call_id)
+        self.call_id = exchange.begin(
+            exchange.Sent(
+                *(request.captured_by, request.asked, request.endpoint, request.body),
+                request.headers.get("content-type"),
+                provider_of(request.host, request.headers),
+            )
+        )
+        self.opened = call = open_calls().get(self.call_id)
         if call is None:
             Captured.counts.faults += 1
         self.began_ns = clock.monotonic_ns() if call is None else call.started_ns
         self._attempts: list[dict[str, Any]] = []
         self._request: Request | None = request  # as long as it may fail
-        self._failed: list[_Failed] = []  # if it may go on: for the first request that does
+        self.failed: list[_Failed] = []  # if it may go on: for the first request that does
 
     def goes_on(self, request: Request) -> bool:
         """Tell whether a request is the next attempt of this call, and if so let it go on."""
         try:
-            failed = self._failed.pop()
+            failed = self.failed.pop()
         except IndexError:  # another thread or task goes on with it
             return False
         goes_on = len(self._attempts) < ATTEMPTS_MAX and failed.is_followed_by(request)
@@ -188,7 +194,7 @@ class CapturedCall:
         if len(self._attempts) > 1:
             came = came._replace(attempts=self._attempts)
         if request is not None and may_go_on:
-            self._failed.append(_Failed.now(request, ended_ns))
+            self.failed.append(_Failed.now(request, ended_ns))
             exchange.end(self.call_id, came, ended_ns, error, attempt=len(self._attempts))
         else:
             left = how in {How.CLOSED, How.DROPPED} and error is None
@@ -197,23 +203,10 @@ class CapturedCall:
                 Awaited.note(self.asked, result, self.call_id, came.attempts)
 
 
-def _record_start(request: Request) -> str:
-    return exchange.begin(
-        exchange.Sent(
-            request.captured_by,
-            request.asked,
-            request.endpoint,
-            request.body,
-            request.headers.get("content-type"),
-            provider_of(request.host, request.headers),
-        )
-    )
-
-
 def _going_on(request: Request) -> CapturedCall | None:
     """Return the call of which a request is the next attempt."""
     last = last_begun.get()
-    return last if last is not None and last.goes_on(request) else None
+    return last if last is not None and last.failed and last.goes_on(request) else None
 
 
 def _retries_said(request: Request) -> int | None:

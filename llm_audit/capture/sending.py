@@ -41,7 +41,7 @@ def hook_of(begin: Begin, answered: Answered) -> Callable[[Method], Method]:
 
     def make(original: Method) -> Method:
         def send(*args: Any, **kwargs: Any) -> Any:
-            attempt = begins(*args, **kwargs) if _is_wanted() else None
+            attempt = begins(*args, **kwargs) if Captured.clients and not is_inside() else None
             if attempt is None:
                 return original(*args, **kwargs)
             try:  # a time limit may strike as soon as that is set
@@ -67,7 +67,7 @@ def async_hook_of(begin: Begin, answered: Answered) -> Callable[[Method], Method
 
     def make(original: Method) -> Method:
         async def send(*args: Any, **kwargs: Any) -> Any:
-            attempt = begins(*args, **kwargs) if _is_wanted() else None
+            attempt = begins(*args, **kwargs) if Captured.clients and not is_inside() else None
             if attempt is None:
                 return await original(*args, **kwargs)
             try:  # the same
@@ -85,10 +85,6 @@ def async_hook_of(begin: Begin, answered: Answered) -> Callable[[Method], Method
         return send
 
     return make
-
-
-def _is_wanted() -> bool:
-    return bool(Captured.clients) and not is_inside()
 
 
 def _tell(answered: Answered, attempt: Attempt | ByHand, answer: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from llm_audit.capture.attempt import How
+from llm_audit.capture.attempt import PIECE_BYTES, How
 
 if TYPE_CHECKING:
     from llm_audit.capture.attempt import Attempt
@@ -84,11 +84,15 @@ def of_httpx(kind: Any) -> dict[str, Any]:
 def _iter(kind: Any) -> Any:
     def __iter__(self: Any) -> Iterator[bytes]:  # noqa: N807
         attempt = watched(self).attempt
-        take = attempt.take
+        keep, room = attempt.pieces.append, 0
         try:
-            for chunk in kind.__iter__(self):
-                take(chunk)
-                yield chunk
+            for piece in kind.__iter__(self):
+                if room > 0 and type(piece) is bytes:  # as almost all are
+                    keep(piece)
+                    room -= len(piece) + PIECE_BYTES
+                else:
+                    room = attempt.take(piece)
+                yield piece
         except GeneratorExit:
             raise  # who leaves it closes it, or drops it
         except BaseException as error:
@@ -102,12 +106,16 @@ def _iter(kind: Any) -> Any:
 def _aiter(kind: Any) -> Any:
     async def __aiter__(self: Any) -> AsyncIterator[bytes]:  # noqa: N807
         attempt = watched(self).attempt
-        take = attempt.take
+        keep, room = attempt.pieces.append, 0
         source = kind.__aiter__(self)
         try:
-            async for chunk in source:
-                take(chunk)
-                yield chunk
+            async for piece in source:
+                if room > 0 and type(piece) is bytes:  # the same
+                    keep(piece)
+                    room -= len(piece) + PIECE_BYTES
+                else:
+                    room = attempt.take(piece)
+                yield piece
         except GeneratorExit:
             raise
         except BaseException as error:

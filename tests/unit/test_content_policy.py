@@ -11,7 +11,7 @@ import llm_audit
 from llm_audit import ConfigurationError, LLMLogger, audited, exchange
 from llm_audit.call import Kind, named
 from llm_audit.exchange import Received, Sent
-from llm_audit.recorder import content
+from llm_audit.recorder import content, process
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings, changed_settings, get_settings, reset_settings
 from llm_audit.testing import RecordedCall, RecordedCalls
@@ -265,7 +265,9 @@ def test_captured_calls_obey_it_whatever_ends_them() -> None:
         exchange.begin_attempt(retried, attempts)
         assert found(retried).status == "PENDING"
         exchange.end(retried, first, clock.monotonic_ns())
-        exchange.when_left(left, lambda: Received(asked, piece, 200, "text/event-stream"))
+        exchange.when_left(
+            process.open_calls().get(left), lambda: Received(asked, piece, 200, "text/event-stream")
+        )
         llm_audit.shutdown(0)
         assert [one.status for one in found(retried).attempts] == [429]
         assert (found(left).status, found(left).model) == ("INCOMPLETE", "m")

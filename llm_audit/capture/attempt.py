@@ -115,16 +115,17 @@ class Attempt:
         try:
             if not self._first_ns:
                 self._first_ns = clock.monotonic_ns()
-            if self._room > 0:
-                self.pieces.append(piece if type(piece) is bytes else bytes(piece))
-                new = self.pieces[self._counted :]
-                self._counted += len(new)
-                self._room -= sum(map(len, new)) + PIECE_BYTES * len(new)
-            else:
+            new = self.pieces[self._counted :]
+            self._counted += len(new)
+            self._room -= sum(map(len, new)) + PIECE_BYTES * len(new)
+            if self._room <= 0:
                 self._left_out += len(piece)
+                return 0
+            self.pieces.append(piece if type(piece) is bytes else bytes(piece))
+            return self._room - len(piece) - PIECE_BYTES
         except BaseException as fault:  # noqa: BLE001  (whatever a transport takes for bytes)
             note_fault(fault)
-        return self._room
+            return 0
 
     @harmless
     def ends(self, how: How) -> None:

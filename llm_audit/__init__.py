@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_audit.batches import record_batch
     from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
     from llm_audit.capture.instrument import instrument, uninstrument
     from llm_audit.configuring import configure
@@ -86,6 +87,7 @@ __all__ = [
     "log_summarization",
     "log_translation",
     "pipelines",
+    "record_batch",
     "recover",
     "request_of",
     "response_of",
@@ -96,6 +98,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "llm_audit.batches": ("record_batch",),
     "llm_audit.decorators": ("audited",),
     "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),
     "llm_audit.capture.instrument": ("instrument", "uninstrument"),

@@ -1,5 +1,6 @@
 """Ids, new ones and what one means: a UUIDv7 begins with its instant, so they are in order."""
 
+import hashlib
 import random
 import threading
 import time
@@ -83,6 +84,18 @@ def call_id_of(milliseconds: int) -> str:
         milliseconds: Of the epoch.
     """
     return _numbered_id(max(0, milliseconds), int(new_call_id()[0].replace("-", ""), 16))[0]
+
+
+def call_id_from(milliseconds: int, text: str) -> str:
+    """Return the UUIDv7 that an instant and a text have in common, whoever asks and however often.
+
+    Args:
+        milliseconds: Of the epoch.
+        text: What names the call and no other.
+    """
+    drawn = int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:10])
+    high, low = drawn >> 68, drawn % 2**62
+    return str(UUID(int=max(0, milliseconds) << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
 
 
 def created_at(call_id: str) -> datetime | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_audit.providers.fields import at, spelled
+from llm_audit.providers.whole import OURS, SOLD_AS
 
 # Where usages and responses say it, and how the price list calls that.
 _DIMENSION_BY_PATH = {
@@ -17,6 +18,7 @@ _DIMENSION_BY_PATH = {
     "performanceConfig.latency": "speed",
     "speed": "speed",
     "inference_geo": "region",
+    f"{OURS}.{SOLD_AS}": "service_tier",
 }
 _PATHS_BY_NAME: dict[str, list[tuple[str, str]]] = {}
 for _path, _dimension in _DIMENSION_BY_PATH.items():

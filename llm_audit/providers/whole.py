@@ -10,6 +10,7 @@ what this rule does not tell:
     vectors: how many were left out by design, and of how many dimensions
     beside: what came in a list or tuple with the response
     value: what was given as a response, if it is no object
+    sold_as: a condition of the price that the response does not say: "batch"
     given: the arguments of `complete` or `fail`, if how the call ended could not be read of them
 """
 
@@ -27,6 +28,7 @@ from llm_audit.providers.shapes import ANY, SHAPES
 OURS = "llm_audit"
 ELSEWHERE, VECTORS, BESIDE, NO_OBJECT = "elsewhere", "vectors", "beside", "value"
 GIVEN = "given"
+SOLD_AS = "sold_as"
 _MESSAGE, _CHOICES = "response_message", "other_choices"
 _COLUMNS = {  # the table's, by the field that is read from them
     "finish_reason": "finish_reason",

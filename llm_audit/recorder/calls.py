@@ -16,6 +16,7 @@ from llm_audit.journal.precedence import (
     Rank,
     attempt_key,
     later_key,
+    lowest_key,
     outcome_key,
 )
 from llm_audit.journal.records import ENDED, LATER, OTHER, OWN, RECEIVED, SENT, START
@@ -25,6 +26,9 @@ from llm_audit.recorder.journaling import Same
 from llm_audit.recorder.listening import Listening
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.runtime import clock
+
+# Of the constants, what is true of calls that another process has made.
+_BROUGHT_IN = ("schema_version", "environment", "service")
 
 
 class Calls:
@@ -108,6 +112,21 @@ class Calls:
         except BaseException:  # a time limit may strike anywhere, and nobody has the call's id
             self._open_calls.take_back(call_id, began)
             raise
+
+    def bring_in(self, call_id: str, fields: dict[str, Any]) -> None:
+        """Journal a call that was made elsewhere, whole; what is known of it already beats it.
+
+        Args:
+            call_id: The call, whose id is the same whoever brings it in.
+            fields: Of its start and its end, with `completed_at`.
+        """
+        key = Int64(lowest_key(Rank.ELSEWHERE))
+        here = {name: self._constants[name] for name in _BROUGHT_IN if name in self._constants}
+        fields = {**here, **fields, "outcome_key": key}
+        if not self._content.is_full:
+            fields = self._content.of_a_whole(fields)
+        notes: Sequence[str] = fields.pop("encoding_notes", ())
+        self._record(OTHER, call_id, key, fields, notes, doubtful=True)
 
     def end(
         self, call_id: str, call: OpenCall | None, fields: dict[str, Any], ended_ns: int

@@ -123,6 +123,25 @@ class ContentPolicy:
             self._left_out[of_call.policy] = self._left_out.get(of_call.policy, 0) + 1
         return kept
 
+    def of_a_whole(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return what is journaled of a call that comes with its end.
+
+        Args:
+            fields: All that is known of it.
+        """
+        policy = self._by_type.get(str(fields.get("call_type")), self._otherwise)
+        if policy is Content.FULL:
+            return fields
+        fields = {**fields, "content": policy.value}
+        is_chosen = self._is_in_sample(str(fields["trace_id"])) or self._is_worth_it(fields)
+        if policy is Content.SAMPLED and is_chosen:
+            return fields
+        kept, _, left_out = _apart(fields)
+        if left_out:
+            kept["content_left_out"] = left_out
+            self._left_out[policy] = self._left_out.get(policy, 0) + 1
+        return kept
+
     def of_attempts(self, call: OpenCall, fields: dict[str, Any]) -> dict[str, Any]:
         """Return what is journaled of a call that goes on, as its client tries again.
 

@@ -36,6 +36,7 @@ from llm_audit import (
     log_summarization,
     log_translation,
     pipelines,
+    record_batch,
     request_of,
     response_of,
 )
@@ -97,6 +98,7 @@ def by_helpers() -> None:
     assert_type(log_sentiment_analysis("text", "m", review_id=7), CallReference)
     assert_type(log_summarization("text", "m"), CallReference)
     assert_type(log_translation("text", "German", "m"), CallReference)
+    assert_type(record_batch(['{"custom_id": "a"}'], [{}], batch_id="b").call_ids, list[str])
 
 
 def in_a_context() -> None:

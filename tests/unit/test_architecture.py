@@ -26,6 +26,7 @@ LAYERS = [
     {"recorder"},
     {"references"},
     {"exchange", "recording"},
+    {"batches"},
     {"logger"},
     {"decorators", "otel"},
     {"capture"},

@@ -1,71 +1,90 @@
-"""The page on capture makes calls of the files of a batch, whichever provider's."""
+"""The lines of a batch's files become calls by one line of Python."""
 
 import json
-import re
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-from llm_audit import LLMLogger
+import pytest
+
+import llm_audit
+from llm_audit import request_of
+from llm_audit.batches import Batch, NoCallError, Requests, call_of
+from llm_audit.ids import created_at
 from llm_audit.testing import RecordedCalls
 
-PAGE = Path(__file__).parents[2] / "docs/how-to/capture.md"
-REFUSED = {"type": "invalid_request_error", "message": "No."}
-CHAT = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "model": "gpt-4o-mini",
-    "service_tier": "default",
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
-    ],
-    "usage": {"prompt_tokens": 1_000, "completion_tokens": 0, "total_tokens": 1_000},
-}
-MESSAGE = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "model": "claude-sonnet-4-5",
-    "content": [{"type": "text", "text": "Hi"}],
-    "stop_reason": "end_turn",
-    "usage": {"input_tokens": 1_000, "output_tokens": 0, "service_tier": "batch"},
-}
-OF_OPENAI = {
-    "b": {"response": {"status_code": 200, "body": CHAT}, "error": None},
-    "a": {"response": {"status_code": 400, "body": {"error": REFUSED}}, "error": None},
-    "c": {"response": None, "error": {"code": "batch_expired", "message": "Late."}},
-}
-OF_ANTHROPIC = {
-    "b": {"result": {"type": "succeeded", "message": MESSAGE}},
-    "a": {"result": {"type": "errored", "error": {"type": "error", "error": REFUSED}}},
-    "c": {"result": {"type": "expired"}},
-}
+CHAT = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_796_000_000, "choices": []}
+ASKED = {"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m", "messages": [1]}}
+RESULT = {"id": "r", "custom_id": "a", "response": {"status_code": 200, "body": CHAT}}
+EXPIRED = {"custom_id": "b", "result": {"type": "expired"}}
+AT = datetime(2026, 11, 29, tzinfo=UTC)
 
 
-def test_each_line_is_a_call(llm_audit_records: RecordedCalls) -> None:
-    """It has what was asked under its id, what was answered, and costs what a batch does."""
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    space: dict[str, Any] = {"LLMLogger": LLMLogger}
-    exec(next(block for block in blocks if "def record_batch" in block), space)
-    for model, place, results in (
-        ("gpt-4o-mini", "body", OF_OPENAI),
-        ("claude-sonnet-4-5", "params", OF_ANTHROPIC),
-    ):
-        requests = [
-            {"custom_id": name, place: {"model": model, "messages": [{"content": name}]}}
-            for name in "abc"
-        ]
-        lines = [{"custom_id": name, **said} for name, said in results.items()]
-        space["record_batch"](model, map(json.dumps, requests), map(json.dumps, lines))
+def test_lines_become_calls(llm_audit_records: RecordedCalls) -> None:
+    """As text, bytes or what JSON makes of them; the context's tags and type are theirs."""
+    with llm_audit.audit_context(tags=["nightly"], call_type="SUMMARIZATION"):
+        recorded = llm_audit.record_batch(
+            [json.dumps(RESULT), json.dumps(EXPIRED).encode(), "no JSON", ASKED],
+            [ASKED],
+            batch_id="batch_1",
+            submitted_by="0",
+            at=AT,
+        )
 
-    expected = [("b", "SUCCESS", None), ("a", "ERROR", "No."), ("c", "ERROR", None)]
-    found = [
-        (call.metadata["custom_id"], call.messages[0]["content"], call.status, call.error_message)
-        for call in llm_audit_records
-    ]
-    late = ("c", "ERROR", "Late.")
-    told = [*expected[:2], late, *expected]
-    assert found == [(name, name, status, message) for name, status, message in told]
-    assert [call.estimated_cost for call in llm_audit_records if call.estimated_cost] == [
-        0.000075,
-        0.0015,
-    ]
+    assert recorded.refused == {
+        "it is no result of a batch": 1,
+        "it is a request, not what became of one": 1,
+    }
+    calls = {call.id: call for call in llm_audit_records}
+    assert recorded.call_ids == sorted(calls, reverse=True)  # the first was answered later
+    for call in llm_audit_records:
+        assert (call.tags, call.call_type) == (["nightly"], "SUMMARIZATION")
+        assert (call.parent_call_id, call.metadata["batch_id"]) == ("0", "batch_1")
+    first, second = (calls[call_id] for call_id in recorded.call_ids)
+    assert request_of(first) == ASKED["body"]
+    assert (second.status, second.error_type, second.created_at) == ("TIMEOUT", "expired", AT)
+    assert llm_audit.record_batch([RESULT], [ASKED]).call_ids == [first.id]
+    assert len(llm_audit_records) == 2
+
+
+def test_an_id_is_of_what_became_of_a_request() -> None:
+    """The same line is the same call, whatever else is known; others are others."""
+    nothing = Requests()
+
+    def id_of(line: dict[str, Any], batch: Batch = Batch()) -> str:  # noqa: B008
+        return call_of(line, nothing, batch).call_id
+
+    known = Batch("batch_1", at=AT, provider="azure")
+    assert id_of(RESULT) == id_of(RESULT, known)
+    ids = {
+        id_of(RESULT),
+        id_of({**RESULT, "id": "s"}),
+        id_of(EXPIRED, known),
+        id_of({**EXPIRED, "custom_id": "c"}, known),
+        id_of({**EXPIRED, "result": {"type": "canceled"}}, known),
+        id_of(EXPIRED, known._replace(batch_id="batch_2")),
+    }
+    assert len(ids) == 6
+    assert created_at(id_of(RESULT)) == datetime.fromtimestamp(1_796_000_000, UTC)
+    with pytest.raises(NoCallError, match="when the batch was submitted"):
+        id_of(EXPIRED)
+
+
+ODD: tuple[Any, ...] = (None, 5, "x", [], {}, [1], {"type": 5}, {"error": 5}, {"body": 5})
+ODD += ({"status_code": "x", "body": {"created": 2**70}}, {"body": {"created": float("nan")}})
+
+
+def test_odd_lines() -> None:
+    """None makes more of it than a refusal."""
+    refused: dict[str, Any] = {}
+    for name in ("custom_id", "key", "recordId", "requests"):
+        for inner in ("response", "result", "error", "modelInput", "request", "params", "body"):
+            for one in ODD:
+                for other in ODD:
+                    line = {name: one, inner: other, "url": one, "processed_time": one}
+                    requests = Requests()
+                    requests.add(line)
+                    try:
+                        call_of(line, requests, Batch(at=AT))
+                    except NoCallError as why:
+                        refused[str(why)] = line
+    assert not [line for why, line in refused.items() if "cannot be read" in why]

@@ -4,7 +4,8 @@ import gzip
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
 from itertools import chain
@@ -71,22 +72,57 @@ def calls_in(stream: BufferedReader, name: str, refuse: Refuse) -> Iterator[Call
         name: Of the file, for what is refused.
         refuse: Is told, in a line each, what is no call.
     """
-    place = ""
-    try:
+    with refusing_the_rest(name, refuse) as at:
         # a BSON document begins with its length, below 2**25; JSON holds no such characters
         is_bson = stream.peek(_LENGTH_BYTES)[3:4] in {b"\x00", b"\x01"}
         read = _from_bson if is_bson else _from_json
         for call, document in read(stream, lambda reason: refuse(f"{name}, {reason}")):
-            place = call.place
+            at.place = call.place
             if problem := next(_problems(document, len(call.document.raw)), None):
-                refuse(f"{name}, {place}: {problem}")
+                refuse(f"{name}, {call.place}: {problem}")
             else:
                 yield call
+
+
+@dataclass
+class _At:
+    """How far a file has been read."""
+
+    place: str = ""
+
+
+@contextmanager
+def refusing_the_rest(name: str, refuse: Refuse) -> Iterator[_At]:
+    """Refuse what cannot be unpacked of a file.
+
+    Args:
+        name: Of the file.
+        refuse: As of `calls_in`.
+
+    Yields:
+        What is to be told how far it has been read.
+    """
+    at = _At()
+    try:
+        yield at
     except TooMuchError:
-        refuse(f"{name} is read to {place or 'its beginning'} only: it unpacks to too much")
+        refuse(f"{name} is read to {at.place or 'its beginning'} only: it unpacks to too much")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        after = f" after {place}" if place else ""
+        after = f" after {at.place}" if at.place else ""
         refuse(f"{name} cannot be read{after} ({type(error).__name__})")
+
+
+def too_much_in(line: bytes | None) -> str | None:
+    """Return why a line is not even read; None if it is.
+
+    Args:
+        line: None if it is too long.
+    """
+    if line is None:
+        return f"it is longer than {LINE_MAX_BYTES // 2**20} MiB"
+    if sum(map(line.count, (b",", b"[", b"{"))) > ITEMS_MAX:
+        return f"it has more than {ITEMS_MAX:,} items"
+    return None
 
 
 def _from_json(stream: BufferedReader, refuse: Refuse) -> Read:
@@ -109,10 +145,8 @@ def _call_in(line: bytes | None, *, is_first: bool) -> tuple[dict[str, Any], byt
     """Return the document in a line, the same as BSON, and whether it is plain JSON."""
     import bson
 
-    if line is None:
-        raise _RefusedError(f"it is longer than {LINE_MAX_BYTES // 2**20} MiB")
-    if sum(map(line.count, (b",", b"[", b"{"))) > ITEMS_MAX:
-        raise _RefusedError(f"it has more than {ITEMS_MAX:,} items")
+    if (why := too_much_in(line)) or line is None:
+        raise _RefusedError(why)
     # some editors begin a file with a byte order mark
     document, is_plain = from_json(line.decode("utf-8-sig" if is_first else "utf-8"))
     if is_plain:

@@ -1,4 +1,4 @@
-"""`llm-audit import`: calls from files, as `export` or mongodump wrote them."""
+"""`llm-audit import`: calls from files, as `export` or mongodump wrote them, or of a batch."""
 
 import hashlib
 import io
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.progress import wrap_file
@@ -15,17 +15,20 @@ from rich.progress import wrap_file
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED, say
-from llm_audit.cli.files.imported_calls import CallInFile, calls_in
+from llm_audit.cli.files.imported_calls import CallInFile, Refuse, calls_in
 from llm_audit.cli.files.unpacking import unpacked
 from llm_audit.cli.options import AsJson
 from llm_audit.display import figures
 from llm_audit.errors import UnavailableError, UsageError
-from llm_audit.settings import get_settings
+from llm_audit.queries.times import parse_time
+from llm_audit.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from bson.raw_bson import RawBSONDocument
 
+    from llm_audit.batches import Batch, Requests
     from llm_audit.cli.connection import Documents
+    from llm_audit.store.connection import Connection
     from llm_audit.store.imports import Imports
 
 BATCH = 500
@@ -67,34 +70,60 @@ class Imported:
 def import_calls(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="JSON lines or .bson, also gzipped; - is stdin."),
+        typer.Argument(
+            metavar="FILE...",
+            help="JSON lines or .bson, or results of a batch; also gzipped; - is stdin.",
+        ),
     ],
     *,
+    requests: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="What was asked, of a batch's results."),
+    ] = None,
+    batch_id: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="ID", help="The provider's id of the batch."),
+    ] = None,
+    submitted: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it was, if nothing else says it."),
+    ] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who was asked: azure, groq or mistral, say."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring in calls that `export` or mongodump wrote; what is there already is left as it is.
+    """Bring in calls that `export` or mongodump wrote, or the results of a batch.
 
-    So an import that was cut off may simply be run again. Each call says when it came and from
-    which file; what it says besides is what the file says. It is kept for as long as a call that
-    is recorded now, by retention_days. The exit code is 1 if something was refused.
+    What is there already is left as it is, so an import that was cut off may simply be run again.
+    Each call says when it came and from which file; what it says besides is what the file says. It
+    is kept for as long as a call that is recorded now, by retention_days. The exit code is 1 if
+    something was refused.
+
+    Results of a batch are OpenAI's, Anthropic's, Gemini's or Bedrock's, as they were downloaded.
+    With the id of the batch they are joined to the call that submitted it.
     """
+    from llm_audit.batches import Batch
+    from llm_audit.cli.files.importing_batches import is_batch
     from llm_audit.store.answers.plain_errors import plain_errors
     from llm_audit.store.connection import Connection
-    from llm_audit.store.imports import Imports
 
-    _check(files)
+    _check([*files, *(requests or ())])
+    at = None if submitted is None else parse_time("--submitted", submitted)
     settings = get_settings()
     result = Imported()
     connection = Connection(settings)
     try:
         with plain_errors(settings):
-            collection = connection.calls()
+            asked = _Asked(requests or [], Batch(batch_id, at=at, provider=provider))
+            is_given = bool(requests or batch_id or at or provider)
             for path in files:
-                with _opened(path) as (stream, source):
-                    calls = result.looked_at(calls_in(stream, str(path), result.refuse))
-                    imports = Imports(settings, connection, source)
-                    for batch in _batches(calls, imports, result):
-                        _insert(collection, batch, result)
+                with _opened(path) as file:
+                    if is_given or is_batch(file.stream):
+                        _import_batch(connection, file, asked, result)
+                    else:
+                        _import(settings, connection, file, result)
     finally:
         connection.close()
     if as_json:
@@ -115,6 +144,62 @@ def import_calls(
         raise typer.Exit(FAILED)
 
 
+class _Asked:
+    """What the options say of a batch; the requests are read when they are needed, once."""
+
+    def __init__(self, paths: list[Path], batch: "Batch") -> None:
+        self.batch = batch
+        self._paths = paths
+        self._requests: Requests | None = None
+
+    def requests(self, refuse: Refuse) -> "Requests":
+        """Return what was asked."""
+        from llm_audit.batches import Requests
+        from llm_audit.cli.files.importing_batches import read_requests
+
+        if self._requests is None:
+            self._requests = Requests()
+            for path in self._paths:
+                with _opened(path) as file:
+                    read_requests(file.stream, file.name, self._requests, refuse)
+        return self._requests
+
+
+class _File(NamedTuple):
+    """A file that is open.
+
+    Attributes:
+        stream: Unpacked.
+        name: As it was given, for what is refused.
+        source: Its name and its sha256.
+    """
+
+    stream: io.BufferedReader
+    name: str
+    source: str
+
+
+def _import(settings: Settings, connection: "Connection", file: _File, result: Imported) -> None:
+    from llm_audit.store.imports import Imports
+
+    calls = result.looked_at(calls_in(file.stream, file.name, result.refuse))
+    imports = Imports(settings, connection, file.source)
+    for batch in _batches(calls, imports, result):
+        _insert(connection.calls(), batch, result)
+
+
+def _import_batch(connection: "Connection", file: _File, asked: _Asked, result: Imported) -> None:
+    from llm_audit.cli.files import importing_batches
+
+    collection = connection.calls()
+    batch = importing_batches.submitted(collection, asked.batch)._replace(source=file.source)
+    requests = asked.requests(result.refuse)
+    lines = importing_batches.calls_in(file.stream, file.name, requests, batch, result.refuse)
+    for recorded, already_there in importing_batches.record(collection, lines):
+        result.imported += recorded
+        result.already_there += already_there
+
+
 def _check(files: list[Path]) -> None:
     """Have a file that cannot be read fail before the first one is imported."""
     for path in files:
@@ -123,12 +208,12 @@ def _check(files: list[Path]) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, str]]:
+def _opened(path: Path) -> Iterator[_File]:
     """Open a file, or stdin, unpacked, and name it; a bar on stderr shows how much is read."""
     if path == STDIN:
         if sys.stdin is None:
             raise UsageError("stdin is closed: there is nothing to import.")
-        yield unpacked(sys.stdin.buffer), "stdin"
+        yield _File(unpacked(sys.stdin.buffer), str(path), "stdin")
         return
     with (
         path.open("rb") as file,
@@ -144,7 +229,7 @@ def _opened(path: Path) -> Iterator[tuple[io.BufferedReader, str]]:
         if path.is_file():  # what comes through a pipe comes only once
             source += f" sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
             file.seek(0)
-        yield unpacked(watched), source
+        yield _File(unpacked(watched), str(path), source)
 
 
 def _batches(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import current_context
 from llm_audit.errors import LLMAuditError
@@ -322,7 +323,7 @@ def _outcome(ended: Ended, started: Mapping[str, Any], at: datetime) -> dict[str
 def _refused(ended: Ended, fields: Mapping[str, Any]) -> dict[str, Any]:
     error = ended.error or {}
     kind = str(fields.get("error_type") or error.get("type") or error.get("code") or "unknown")
-    said: dict[str, Any] = {"error_type": kind, "ended_by": outcomes.BY_RESPONSE}
+    said: dict[str, Any] = {"error_type": kind, "ended_by": causes.RESPONSE}
     if ended.status:
         said["http_status"] = ended.status
     meant = outcomes.meant_by_response({**fields, **said})

@@ -111,5 +111,5 @@ def llm_audit(
     try:
         configure(strict=True, **context.obj)
     except ConfigurationError:
-        if not context.meta[ASKS_FOR_HELP]:  # which is also where the mend can be read
+        if not context.meta[ASKS_FOR_HELP]:  # which is also where the fix can be read
             raise

@@ -94,8 +94,8 @@ def _ending_of(error: Exception) -> tuple[str, int]:
             told = "".join(traceback.format_exception(error))
             print(figures.safe(told), end="", file=sys.stderr)
             name = type(error).__name__
-            mend = "Please report it, with what stands above."
-            ending = f"{name}: this is a mistake in llm-audit. {mend}", FAILED
+            fix = "Please report it, with what stands above."
+            ending = f"{name}: this is a mistake in llm-audit. {fix}", FAILED
     return ending
 
 

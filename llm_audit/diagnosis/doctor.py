@@ -114,7 +114,7 @@ def _done_without(diagnosis: Diagnosis, settings: Settings) -> list[Shortfall]:
     known = [Shortfall(**here) for here in noted(settings.database)]
     of_late = [p for p in diagnosis.processes if p.silent_seconds < OF_LATE.total_seconds()]
     living = [process for process in of_late if process.state == ProcessState.ALIVE]
-    for process in of_late:  # the living know whether something has been mended since
+    for process in of_late:  # the living know whether something has been fixed since
         counts = process in (living or of_late)
         known += [it for it in process.done_without if counts or it.what.startswith(INDEX)]
     return list({shortfall.what: shortfall for shortfall in known}.values())

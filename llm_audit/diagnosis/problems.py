@@ -1,4 +1,4 @@
-"""What a diagnosis gives cause to look at, one sentence each, with the mend."""
+"""What a diagnosis gives cause to look at, one sentence each, with the fix."""
 
 import os
 from collections.abc import Iterator
@@ -307,7 +307,7 @@ _MOVE = "; to have it go elsewhere, move its folder into that target's"
 def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
     known = {process.nonce for process in diagnosis.processes}
     for journal in diagnosis.journals:
-        mends = {
+        fixes = {
             WAITING: f"the next process that records here ships it, or {_SHIP}",
             OTHER_KERNEL: "a process that records here ships it once its lease is over",
             OTHER_TARGET: f"it is for {journal.target}, and only a process with these settings "
@@ -318,11 +318,11 @@ def _of_journals(diagnosis: Diagnosis) -> Iterator[str]:
                 f"The calls that pid {journal.pid} left open are not closed yet ({journal.path}): "
                 f"the next process that records here closes them, or {_SHIP}."
             )
-        if journal.segments and journal.state in mends:
+        if journal.segments and journal.state in fixes:
             yield (
                 f"A journal of {_counted(journal.bytes, 'byte')}, "
                 f"{journal.age_seconds or 0:.0f} s old, lies in {journal.path} "
-                f"({journal.state}): {mends[journal.state]}."
+                f"({journal.state}): {fixes[journal.state]}."
             )
     if diagnosis.rejected_files:
         yield (

@@ -70,9 +70,9 @@ def key(group_by: GroupBy, timezone: str) -> Any:
 def first_key(group_by: GroupBy, timezone: str) -> Any:
     """Return the expression for the part of a group that a call is added to before its group.
 
-    What is dear to find for every call is left to `second_key`: days, weeks and months, and a time
-    zone. They are made of hours, or of quarters of one, which begin alike in every zone. So is that
-    a missing field, and one that is no text, is like null.
+    What is expensive to find for every call is left to `second_key`: days, weeks and months, and a
+    time zone. They are made of hours, or of quarters of one, which begin alike in every zone. So is
+    that a missing field, and one that is no text, is like null.
 
     Raises:
         UsageError: There is no such time zone.

@@ -243,7 +243,7 @@ class Questions:
     def cost_summary(
         self, group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> Steps[list[CostSummary]]:
-        """Return what calls used and cost in each group, dearest first.
+        """Return what calls used and cost in each group, costliest first.
 
         Args:
             group_by: A field, `tag`, or `hour`, `day`, `week` or `month` (these oldest first).
@@ -269,7 +269,7 @@ class Questions:
 
     @question
     def retry_spend(self, **filters: Unpack[CallFilters]) -> Steps[list[RetrySpend]]:
-        """Return what Celery's retries and redeliveries paid again, by task name, dearest first.
+        """Return what Celery's retries and redeliveries paid again, by task name, costliest first.
 
         Args:
             **filters: See `CallFilters`.

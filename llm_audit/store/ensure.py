@@ -246,7 +246,7 @@ def going_on_without(collection: str) -> Iterator[list[Conflict]]:
     """
     conflicts: list[Conflict] = []
     what = f"The collection {collection} could not be created with its indexes"
-    with going_on(what, mend="let an administrator run `llm-audit indexes --create`."):
+    with going_on(what, fix="let an administrator run `llm-audit indexes --create`."):
         yield conflicts
     for declared, existing in conflicts:
         log_once(

@@ -1,4 +1,4 @@
-"""What MongoDB refused is sent again once its rules are mended, and the call is whole then."""
+"""What MongoDB refused is sent again once its rules are fixed, and the call is whole then."""
 
 import base64
 import shutil
@@ -52,7 +52,7 @@ def strict_calls(calls: Calls) -> Calls:
     return calls
 
 
-def mend(calls: Calls, rule: Call | None = None) -> None:
+def fix(calls: Calls, rule: Call | None = None) -> None:
     """Let the collection take everything, or what another rule allows."""
     calls.database.command("collMod", calls.name, validator=rule or {})
 
@@ -74,7 +74,7 @@ def test_a_mended_call_is_whole(strict_calls: Calls) -> None:
     assert not {"messages", "response_message"} & refused.keys()
     assert "refused by MongoDB" in notes(refused)
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=2, refused_again=0)
 
     call = arrived(strict_calls, call_id)
@@ -100,7 +100,7 @@ def test_only_what_was_refused_is_touched(
     assert llm_audit.flush(PATIENCE)
     before = list(strict_calls.find({"_id": {"$in": good}}).sort("_id"))
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=10, refused_again=0)
     whole = {"messages": {"$exists": True}, "response_message": {"$exists": True}}
     assert strict_calls.count_documents({"_id": {"$in": bad}, **whole}) == 10
@@ -114,7 +114,7 @@ def test_other_notes_stay(strict_calls: Calls) -> None:
     encoded = [note for note in refused["encoding_notes"] if "refused" not in note]
     assert encoded
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=2, refused_again=0)
     call = arrived(strict_calls, call_id)
     assert call["encoding_notes"] == encoded
@@ -127,7 +127,7 @@ def test_an_outcome_from_elsewhere_comes_back(strict_calls: Calls) -> None:
     LLMLogger.complete(call_id, response_message=FORBIDDEN_ANSWER)
     assert "response_message" not in arrived(strict_calls, call_id)
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     call = arrived(strict_calls, call_id)
     assert (call["status"], call["response_message"]) == ("SUCCESS", FORBIDDEN_ANSWER)
@@ -142,7 +142,7 @@ def test_an_outcome_of_higher_precedence_stands(strict_calls: Calls) -> None:
     owners = {"status": "ERROR", "outcome_key": outcome_key(Rank.OWNER, 1.0)}
     strict_calls.update_one({"_id": call_id}, {"$set": owners})
 
-    mend(strict_calls)
+    fix(strict_calls)
     llm_audit.retry_rejected()
     call = arrived(strict_calls, call_id)
     assert call["status"] == "ERROR"
@@ -157,7 +157,7 @@ def test_the_owners_outcome_stands(strict_calls: Calls) -> None:
     inferred = {"status": "ABANDONED", "outcome_key": outcome_key(Rank.INFERENCE, 1.0)}
     strict_calls.update_one({"_id": call_id}, {"$set": {**inferred, "ended_by": "lease_expired"}})
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     call = arrived(strict_calls, call_id)
     assert (call["status"], call["response_message"]) == ("SUCCESS", FORBIDDEN_ANSWER)
@@ -178,7 +178,7 @@ def test_another_machine_may_send_it(
     assert llm_audit.shutdown(PATIENCE)
     shutil.rmtree(get_settings().spool_dir)
 
-    mend(strict_calls)
+    fix(strict_calls)
     recording(spool_dir=tmp_path / "elsewhere")
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     (file,) = gridfs.GridFSBucket(strict_calls.database).find({})
@@ -196,7 +196,7 @@ def test_what_waited_in_the_spool_is_whole(recording: Recording, strict_calls: C
     for name in ("fs.files", "fs.chunks"):
         database.drop_collection(name)
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
     database.command("collMod", REJECTED, validator={})
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
@@ -215,7 +215,7 @@ def test_a_retry_while_it_is_shipped(strict_calls: Calls, monkeypatch: pytest.Mo
 
     def keep_and_retry(self: Calls, *args: Any, **given: Any) -> Any:
         result = insert_many(self, *args, **given)
-        mend(strict_calls)
+        fix(strict_calls)
         results.append(llm_audit.retry_rejected())
         return result
 
@@ -235,7 +235,7 @@ def test_every_note_of_a_refusal_goes(strict_calls: Calls) -> None:
     earlier = f"{note.rpartition(': ')[0]}: code 10334"
     strict_calls.update_one({"_id": call_id}, {"$push": {"encoding_notes": earlier}})
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert arrived(strict_calls, call_id)["encoding_notes"] == []
 
@@ -249,13 +249,13 @@ def test_what_is_refused_again_stays(strict_calls: Calls) -> None:
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=2)
     assert (refusals(strict_calls), list(strict_calls.find())) == (kept, before)
 
-    mend(strict_calls, {"response_message.forbidden": {"$exists": False}})
+    fix(strict_calls, {"response_message.forbidden": {"$exists": False}})
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=1)
     assert arrived(strict_calls, first)["messages"] == FORBIDDEN
     (refusal,) = refusals(strict_calls)
     assert refusal["call_id"] == second
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert arrived(strict_calls, second)["response_message"] == FORBIDDEN_ANSWER
     assert refusals(strict_calls) == []
@@ -265,7 +265,7 @@ def test_several_machines_at_once(recording: Recording, strict_calls: Calls) -> 
     """Whoever sends a record, and however often, it arrives once and is counted once."""
     ids = [record(FORBIDDEN, FORBIDDEN_ANSWER) for _ in range(200)]
     assert llm_audit.flush(PATIENCE)
-    mend(strict_calls)
+    fix(strict_calls)
     script = "import llm_audit; print(llm_audit.retry_rejected().arrived)"
     settings = recording(batch_size=20)
     with ExitStack() as stack:
@@ -283,7 +283,7 @@ def test_one_that_is_killed_at_it(recording: Recording, strict_calls: Calls) -> 
     """A retry that could not forget what has arrived is done again, and changes nothing."""
     call_id = record(FORBIDDEN, FORBIDDEN_ANSWER)
     arrived(strict_calls, call_id)
-    mend(strict_calls)
+    fix(strict_calls)
     with child(DIE_BEFORE_FORGETTING, recording()) as machine:
         assert machine.wait(PATIENCE) == -9
     whole = arrived(strict_calls, call_id)
@@ -304,7 +304,7 @@ def test_a_record_with_notes_is_one_record(calls: Calls) -> None:
     assert [entry["count"] for entry in llm_audit.stats()["rejected"]] == [1]
     assert llm_audit.retry_rejected() == RetryResult(arrived=0, refused_again=1)
 
-    mend(calls)
+    fix(calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
 
 
@@ -319,7 +319,7 @@ def test_what_cannot_be_read_is_left(strict_calls: Calls, caplog: pytest.LogCapt
     rejected = strict_calls.database[REJECTED]
     rejected.update_one({"_id": refusal["_id"]}, {"$set": {"record": bytes(record_bytes)}})
 
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert arrived(strict_calls, other)["messages"] == FORBIDDEN
     assert [kept["call_id"] for kept in refusals(strict_calls)] == [bad]
@@ -330,12 +330,12 @@ def test_recording_goes_on_meanwhile(strict_calls: Calls) -> None:
     """The process that has been refused something may retry, and goes on keeping refusals."""
     first = record(FORBIDDEN, ANSWER)
     arrived(strict_calls, first)
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected().arrived == 1
-    mend(strict_calls, RULE)
+    fix(strict_calls, RULE)
     second = record(FORBIDDEN, ANSWER)
     arrived(strict_calls, second)
-    mend(strict_calls)
+    fix(strict_calls)
     assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
     assert strict_calls.count_documents({"messages": FORBIDDEN}) == 2
 
@@ -366,6 +366,6 @@ def test_without_mongodb(recording: Recording, server: embedded.Mongod) -> None:
 
         server.restart()
         calls = client[settings.database]["llm_calls"]
-        mend(calls)
+        fix(calls)
         assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
         assert arrived(calls, call_id)["messages"] == FORBIDDEN

@@ -187,7 +187,7 @@ async def test_usage_over_time(bucket: Bucket) -> None:
     ("filters", "selected"), [({}, CALLS), (SECOND_DAY, on_second_day())], ids=["all", "one day"]
 )
 async def test_retry_spend(filters: dict[str, Any], selected: list[Call]) -> None:
-    """What later attempts paid is summed up by task, dearest first."""
+    """What later attempts paid is summed up by task, costliest first."""
     rows = [
         row.model_dump(exclude_unset=True) for row in await LLMCallRepository.retry_spend(**filters)
     ]

@@ -426,7 +426,7 @@ def test_uninstalled_hooks_tag_nothing(app: Any) -> None:
 
 
 def test_coroutine_functions_are_warned_of_once(app: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Whenever such a task comes to be known, one warning names it and the mend."""
+    """Whenever such a task comes to be known, one warning names it and the fix."""
 
     @app.task(name="early", shared=False, autoretry_for=(ValueError,))
     async def early() -> None: ...

@@ -84,7 +84,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 
 def test_without_the_extra_it_says_so() -> None:
-    """Who installed no extra gets one line with the mend instead of a traceback."""
+    """Who installed no extra gets one line with the fix instead of a traceback."""
     script = (
         "import sys; sys.modules['typer'] = None;from llm_audit.cli import main; sys.exit(main([]))"
     )

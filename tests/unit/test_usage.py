@@ -275,7 +275,7 @@ def test_the_users_dict_is_not_handed_on() -> None:
     ],
 )
 def test_what_is_no_count_is_left_out_and_named(value: object, shown: str) -> None:
-    """A value that is no count costs only itself, and one sentence names it and the mend."""
+    """A value that is no count costs only itself, and one sentence names it and the fix."""
     problems: list[str] = []
 
     assert read_usage({**THREE, "prompt_tokens": value}, problems) == {

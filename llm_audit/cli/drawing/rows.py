@@ -27,7 +27,7 @@ class Spent(Protocol):
 
 
 WEEK = "7d"
-FIRST_ROWS = 20  # what is dearest, slowest ... comes first
+FIRST_ROWS = 20  # what is most expensive, slowest ... comes first
 
 LimitOfRows = Annotated[
     int | None,

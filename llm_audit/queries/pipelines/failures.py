@@ -58,7 +58,7 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
                 "sample_id": {"$max": "$_id"},
             }
         },
-        # that a missing field is like null would be dear to say for every call
+        # that a missing field is like null would be expensive to say for every call
         {
             "$group": {
                 "_id": {name: or_null(f"$_id.{name}") for name in _KIND},

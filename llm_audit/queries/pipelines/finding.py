@@ -28,8 +28,8 @@ def search(
 
     Every text in the system prompt, the messages, the input and every choice of the response is
     looked at, whatever the provider's shape, down to 10 lists and objects in each other; what is in
-    GridFS is not, and is not searched. Without a text index, which makes recording dear, the calls
-    of the time range are read one by one: bound it with `maxTimeMS`.
+    GridFS is not, and is not searched. Without a text index, which makes recording expensive, the
+    calls of the time range are read one by one: bound it with `maxTimeMS`.
 
     Args:
         text: What has to be in one of the texts, in capitals or not; nothing in it is special.

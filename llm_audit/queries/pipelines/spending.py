@@ -34,7 +34,7 @@ def cost_summary(
 
     Returns:
         Stages whose rows are `{group, calls, prompt_tokens, completion_tokens, total_tokens,
-        cached_tokens, estimated_cost, calls_without_cost, unreadable_calls}`, dearest first, time
+        cached_tokens, estimated_cost, calls_without_cost, unreadable_calls}`, costliest first, time
         groups oldest first (see `CostSummary`). Index: that of a filter's field, else summed_up,
         which covers all groups but tags, sessions and traces.
 
@@ -107,7 +107,7 @@ def retry_spend(**filters: Unpack[CallFilters]) -> Pipeline:
 
     Returns:
         Stages whose rows are `{task_name, tasks, attempts, calls, total_tokens, estimated_cost,
-        calls_without_cost}`, of later attempts alone, dearest first (see `RetrySpend`). Attempts
+        calls_without_cost}`, of later attempts alone, costliest first (see `RetrySpend`). Attempts
         without a call are not known. Indexes: task.retries_newest and task.redelivered_newest.
 
     Raises:

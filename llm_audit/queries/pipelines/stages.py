@@ -65,9 +65,9 @@ def total(name: str) -> dict[str, Any]:
 def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
     """Return the stages that add up calls, tokens and costs.
 
-    They add up twice, because a test for every call is dearer than a group for each of its results:
-    first by a key that also tells whether a cost is known and every figure readable, then by what
-    is wanted.
+    They add up twice, because a test for every call costs more than a group for each of its
+    results: first by a key that also tells whether a cost is known and every figure readable, then
+    by what is wanted.
 
     Args:
         key: The parts of the first key; the second stage finds them in `$_id`.

@@ -11,7 +11,7 @@ from llm_audit.journal.writer import Journal
 from llm_audit.settings import Settings
 from llm_audit.store.answers.codes import TOO_MANY_REQUESTS, only_this_is_refused
 from llm_audit.store.answers.server_words import told
-from llm_audit.store.answers.shortfalls import answer_in, mend_of
+from llm_audit.store.answers.shortfalls import answer_in, fix_of
 from llm_audit.store.delivery.isolation import StuckError
 
 BACKOFF_FIRST_SECONDS = 0.1
@@ -73,7 +73,7 @@ class Availability:
             ", it refuses what is recorded" if refuses else "",
             error,
             self.where_calls_wait(),
-            f"; {mend_of(answer)}"
+            f"; {fix_of(answer)}"
             if refuses and answer
             else ". Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",
         )

@@ -1,4 +1,4 @@
-"""What somebody who asks MongoDB is told where it does not answer: what is wrong, and the mend.
+"""What somebody who asks MongoDB is told where it does not answer: what is wrong, and the fix.
 
 Recording only has to know that MongoDB is not available now, see `connection.reaching`.
 """
@@ -24,7 +24,7 @@ from llm_audit.store.answers.codes import (
     is_wrong_password,
 )
 from llm_audit.store.answers.server_words import told
-from llm_audit.store.answers.shortfalls import is_unsupported, mend_of, refuses_retries
+from llm_audit.store.answers.shortfalls import fix_of, is_unsupported, refuses_retries
 from llm_audit.store.loops import LoopClient
 
 # MongoDB's texts go on with the whole command, which may hold content.
@@ -119,7 +119,7 @@ def _refused(place: _Place, error: driver.OperationFailure) -> LLMAuditError:
     if error.code == UNAUTHORIZED:
         return UnavailableError(f"{place} does not let us: {_missing_right(place, error)}")
     if refuses_retries(error):
-        return UnavailableError(f"{place} takes no writes ({told(error)}): {mend_of(error)}")
+        return UnavailableError(f"{place} takes no writes ({told(error)}): {fix_of(error)}")
     if is_a_state(error):
         return _unavailable(place, describe(error))
     if error.code == INVALID_NAMESPACE:

@@ -38,7 +38,7 @@ READ_ALL = "queries that need it read all calls."
 
 
 class Shortfall(NamedTuple):
-    """Something that the server refuses for good, in the server's own words, and the mend."""
+    """Something that the server refuses for good, in the server's own words, and the fix."""
 
     what: str
     why: str
@@ -55,7 +55,7 @@ def note(database: str, what: str, why: str, instead: str) -> None:
         database: The name of the database.
         what: What the server refuses.
         why: Its own words, as `told` gives them.
-        instead: What follows, and the mend.
+        instead: What follows, and the fix.
     """
     _known.setdefault(database, {})[what] = Shortfall(what, why, instead)
     log_once(f"MongoDB refuses {what} ({why}): {instead}", key=f"refused {database} {what}")
@@ -122,7 +122,7 @@ def failure(write_error: Mapping[str, Any]) -> OperationFailure:
     return OperationFailure(write_error["errmsg"], write_error["code"], dict(write_error))
 
 
-def mend_of(error: OperationFailure) -> str:
+def fix_of(error: OperationFailure) -> str:
     """Return what to do where a server that works refuses what it is sent."""
     if error.code == UNAUTHORIZED:
         return "give the user of mongo_url readWrite on the database."
@@ -134,12 +134,12 @@ def mend_of(error: OperationFailure) -> str:
 
 
 @contextmanager
-def going_on(what: str, mend: str | None = None) -> Iterator[None]:
+def going_on(what: str, fix: str | None = None) -> Iterator[None]:
     """Go on, and say so once, where MongoDB refuses nothing but what is done in the block.
 
     Args:
         what: What was not done.
-        mend: What to do about it; by default that follows from the refusal.
+        fix: What to do about it; by default that follows from the refusal.
     """
     try:
         yield
@@ -147,4 +147,4 @@ def going_on(what: str, mend: str | None = None) -> Iterator[None]:
         # without retries the connection goes on, see connection.py
         if not only_this_is_refused(error) or refuses_retries(error):
             raise
-        log_once(f"{what} ({told(error)}): {mend or mend_of(error)}")
+        log_once(f"{what} ({told(error)}): {fix or fix_of(error)}")

@@ -169,7 +169,7 @@ def test_a_closed_pipe_is_quiet(
 def test_what_is_wrong_is_one_line(
     words: list[str], code: int, complaint: str, shell: Shell
 ) -> None:
-    """No traceback: what is wrong and the mend, on stderr, with an exit code."""
+    """No traceback: what is wrong and the fix, on stderr, with an exit code."""
     ended = shell("--mongo-url", NOWHERE, *words)
 
     assert (ended.code, ended.output) == (code, "")

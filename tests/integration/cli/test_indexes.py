@@ -57,7 +57,7 @@ def test_each_index_says_what_it_is_there_for(shell: Shell, calls: Calls) -> Non
 
 @pytest.mark.usefixtures("made_up")
 def test_missing_indexes_are_built_when_told(shell: Shell, calls: Calls) -> None:
-    """Looking alone fails with the mend; --create builds them and leaves the others alone."""
+    """Looking alone fails with the fix; --create builds them and leaves the others alone."""
     calls.drop_index("trace_id_newest")
     calls.database["llm_audit_processes"].insert_one({"_id": "1"})
     processes = [index.document["name"] for index in process_indexes()]
@@ -81,7 +81,7 @@ def test_missing_indexes_are_built_when_told(shell: Shell, calls: Calls) -> None
 
 @pytest.mark.usefixtures("made_up")
 def test_a_conflict_is_left_to_people(shell: Shell, calls: Calls) -> None:
-    """Another index with the name of ours stays; the mend that is printed mends it."""
+    """Another index with the name of ours stays; the fix that is printed fixes it."""
     calls.drop_index("trace_id_newest")
     calls.create_index("trace_id", name="trace_id_newest")
 

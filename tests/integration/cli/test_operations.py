@@ -49,7 +49,7 @@ def test_the_doctor_says_that_all_is_well(shell: Shell, database: Database[Call]
 
 
 def test_the_doctor_fails_where_there_is_something_to_look_at(shell: Shell, calls: Calls) -> None:
-    """Each problem is a line with its mend, and the exit code is 1."""
+    """Each problem is a line with its fix, and the exit code is 1."""
     calls.insert_one({"_id": "a", "status": "SUCCESS"})
 
     ended = shell("doctor")
@@ -81,7 +81,7 @@ def test_a_collection_that_is_not_there_is_not_well(
 def test_the_doctor_names_commands_and_whole_paths(
     dead: str, shell: Shell, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A journal's path may be pasted, and its mend is a command."""
+    """A journal's path may be pasted, and its fix is a command."""
     monkeypatch.setenv("COLUMNS", "40")
     calls.insert_one({"_id": dead, "status": "PENDING"})
     [row] = map(json.loads, shell("spool", "status", "--json").lines)
@@ -148,13 +148,13 @@ def test_what_was_refused_is_shown_and_sent_again(shell: Shell, calls: Calls) ->
 
     examined, again = shell("doctor", "--json"), shell("spool", "retry")
     calls.database.command("collMod", calls.name, validator={})
-    mended = shell("spool", "retry", "--json")
+    fixed = shell("spool", "retry", "--json")
 
     refused = json.loads(examined.output)["refused"]
     assert (refused["reasons"], refused["call_ids"]) == ({"code 121": 1}, [call_id])
     assert (again.code, again.output.split()[:2]) == (1, ["0", "records"])
-    assert mended.code == 0
-    assert json.loads(mended.output)["refused_again"] == 0
+    assert fixed.code == 0
+    assert json.loads(fixed.output)["refused_again"] == 0
     assert calls.find_one({"_id": call_id})["model"] == "m"  # type: ignore[index]
 
 

@@ -43,7 +43,7 @@ def test_a_collection_that_is_in_the_way_is_one_line(shell: Shell, made_up: Data
 
 
 def test_without_calls_there_are_no_views(shell: Shell) -> None:
-    """The error names the collection and the mend."""
+    """The error names the collection and the fix."""
     ended = shell("--collection", "none", "views", "create")
 
     assert ended.code == 2

@@ -1,4 +1,4 @@
-"""Settings that cannot be, rights that are missing: one line with the mend, and a code."""
+"""Settings that cannot be, rights that are missing: one line with the fix, and a code."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -85,7 +85,7 @@ def test_who_gives_no_user_is_told_so(shell: Shell, guarded: GuardedMongod) -> N
 
 
 def test_help_needs_no_url(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has set a wrong URL can still read how to mend it."""
+    """Who has set a wrong URL can still read how to fix it."""
     monkeypatch.setenv("LLM_AUDIT_MONGO_URL", "nonsense")
 
     assert shell("calls", "--help").code == 0

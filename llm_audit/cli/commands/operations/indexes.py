@@ -118,7 +118,7 @@ def _print_table(console: Console, rows: "Sequence[IndexReport]", *, apart: bool
 
 
 def _problems(reports: "Sequence[IndexReport]") -> Iterator[str]:
-    """Say what is wrong, each with its mend."""
+    """Say what is wrong, each with its fix."""
     for row in reports:
         if row.state == "conflicting":
             yield (

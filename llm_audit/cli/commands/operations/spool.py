@@ -55,12 +55,12 @@ def status(*, as_json: AsJson = False) -> None:
         print_journals(console, journals)
     else:
         console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
-    for paths, mend in (
+    for paths, fix in (
         (refused, "refused by MongoDB in every way: llm-audit doctor says more"),
         (damaged, "could not be read: bsondump shows what is left"),
     ):
         for path in paths:
-            console.print(Text.assemble((path, terminal.FAILURE), f"  {mend}"), soft_wrap=True)
+            console.print(Text.assemble((path, terminal.FAILURE), f"  {fix}"), soft_wrap=True)
     for path, why in doubtful.items():
         told = f" {figures.cell(why)}: left alone, see llm-audit doctor"
         console.print(Text.assemble((figures.safe(path), terminal.FAILURE), told), soft_wrap=True)

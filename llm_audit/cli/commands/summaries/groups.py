@@ -144,7 +144,7 @@ def costs(
     limit: LimitOfRows = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what calls used and cost, dearest first; by hour, day, week or month oldest first.
+    """Show what calls used and cost, costliest first; by hour, day, week or month oldest first.
 
     Failed and running calls count too; by tag, a call with two tags counts for both. `no cost` says
     how many calls the sum knows nothing of. Hours, days, weeks and months are all shown.

@@ -20,7 +20,7 @@ _SUMMED = ("tasks", "attempts", "calls", "total_tokens", "estimated_cost", "call
 
 @filtered(since=WEEK)
 def retries(*, filters: CallFilters, as_json: AsJson = False) -> None:
-    """Show what Celery's retries and redeliveries paid again, by task, dearest first.
+    """Show what Celery's retries and redeliveries paid again, by task, costliest first.
 
     Calls, tokens and cost are those of later attempts; the share is of all that calls in tasks of
     this name cost. `no cost` says how many calls the sum knows nothing of.

@@ -36,6 +36,7 @@ class _Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.stopping = Event()
+        self.exchanged: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -84,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         choice = {"index": 0, "message": message, "finish_reason": reason}
         answer = {**whole, "object": "chat.completion", "choices": [choice], "usage": usage}
+        self.server.exchanged.append((request, answer))
         self._send("application/json", json.dumps(answer).encode())
 
     def _embed(self, request: dict[str, Any]) -> None:
@@ -108,15 +110,28 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def provider_url() -> Iterator[str]:
-    """Return the base URL of the provider."""
+def provider() -> Iterator[_Provider]:
+    """Serve, as long as there are tests."""
     with _Provider() as server:
         thread = Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1"
+        yield server
         server.stopping.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def provider_url(provider: _Provider) -> str:
+    """Return the base URL of the provider."""
+    return f"http://127.0.0.1:{provider.server_port}/v1"
+
+
+@pytest.fixture
+def exchanged(provider: _Provider) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return what is asked whole from now on, and answered so: JSON of both."""
+    provider.exchanged.clear()
+    return provider.exchanged
 
 
 @pytest.fixture

@@ -130,10 +130,84 @@ async def test_what_fails_or_is_cancelled_says_so(
     assert current_context() == CallContext()
 
 
-async def test_without_tracing_the_calls_are_recorded(
+async def test_without_tracing_it_is_the_same_tree(
     model: Any, llm_audit_records: RecordedCalls
 ) -> None:
-    """There are no spans then, so no agents and no functions."""
-    agents.set_tracing_disabled(disabled=True)
-    await agents.Runner.run(agents.Agent("forecast", model=model, tools=[weather]), "How is it?")
-    assert [call.model for call in llm_audit_records] == ["gpt-4o", "by hand", "gpt-4o"]
+    """Switched off for all, or for one run; the SDK still says where its steps begin and end."""
+    agent = agents.Agent("forecast", model=model, tools=[weather])
+
+    async def off() -> None:
+        agents.set_tracing_disabled(disabled=True)
+        await agents.Runner.run(agent, "How is it?")
+        agents.set_tracing_disabled(disabled=False)
+
+    async def off_for_one() -> None:
+        about = agents.RunConfig(tracing_disabled=True)
+        result = agents.Runner.run_streamed(agent, "How is it?", run_config=about)
+        async for _ in result.stream_events():
+            assert current_context() == CallContext()
+
+    for ask in (off, off_for_one):
+        before = len(llm_audit_records)
+        await ask()
+        calls = llm_audit_records[before:]
+        named = {call.id: call.model for call in calls}
+        assert [(call.model, named.get(call.parent_call_id)) for call in calls] == [
+            ("forecast", None),
+            ("gpt-4o", "forecast"),
+            ("weather", "forecast"),
+            ("by hand", "weather"),
+            ("gpt-4o", "forecast"),
+        ], ask
+        assert {call.status for call in calls} == {"SUCCESS"}, ask
+        assert {call.trace_id for call in calls} == {calls[0].id}, ask
+        assert calls[2].input == {"city": "Oslo"}, ask
+        assert "openai_agents" not in calls[1].metadata, ask
+        assert current_context() == CallContext(), ask
+
+
+async def test_handoffs_and_guardrails_are_in_the_tree(
+    model: Any, llm_audit_records: RecordedCalls
+) -> None:
+    """Who is handed to is an agent of the same trace; a guardrail is a step."""
+    judge = agents.Agent("judge", model=model)
+
+    @agents.input_guardrail(run_in_parallel=False)
+    async def is_fine(_context: Any, _agent: Any, given: Any) -> Any:
+        answer = await agents.Runner.run(judge, given)
+        return agents.GuardrailFunctionOutput(answer.final_output, tripwire_triggered=False)
+
+    @agents.output_guardrail
+    async def is_too_much(_context: Any, _agent: Any, _answer: Any) -> Any:
+        return agents.GuardrailFunctionOutput(None, tripwire_triggered=True)
+
+    forecast = agents.Agent("forecast", model=model)
+    triage = agents.Agent("triage", model=model, handoffs=[forecast], input_guardrails=[is_fine])
+    result = await agents.Runner.run(triage, "How is it?")
+    assert result.last_agent is forecast
+    calls = [*llm_audit_records]
+    named = {call.id: call.model for call in calls}
+    places = sorted((str(named.get(call.parent_call_id)), call.model) for call in calls)
+    assert places == [
+        ("None", "forecast"),
+        ("None", "triage"),
+        ("forecast", "gpt-4o"),
+        ("is_fine", "judge"),
+        ("judge", "gpt-4o"),
+        ("triage", "gpt-4o"),
+        ("triage", "is_fine"),
+    ]
+    assert len({call.trace_id for call in calls}) == 1
+    assert {call.status for call in calls} == {"SUCCESS"}
+    (guardrail,) = [call for call in calls if call.model == "is_fine"]
+    assert guardrail.call_type == "TOOL_EXECUTION"
+    assert (guardrail.response_message or {})["content"] == {"triggered": False}
+
+    before = len(llm_audit_records)
+    with pytest.raises(agents.OutputGuardrailTripwireTriggered):
+        await agents.Runner.run(
+            agents.Agent("much", model=model, output_guardrails=[is_too_much]), "How is it?"
+        )
+    (tripped,) = [call for call in llm_audit_records[before:] if call.model == "is_too_much"]
+    assert (tripped.response_message or {})["content"] == {"triggered": True}
+    assert current_context() == CallContext()

@@ -1,7 +1,7 @@
-"""OpenAI's Agents SDK: its spans of agents and functions are calls, around those they make.
+"""OpenAI's Agents SDK: its spans of agents, functions and guardrails are calls, around others.
 
 The SDK says where a span begins and ends, whatever ends it, so nothing else is looked at. Where its
-tracing is off there are no spans: then only the calls of the models are recorded.
+tracing is off it does so, too, by spans without ids.
 """
 
 import json
@@ -15,18 +15,21 @@ from typing import Any
 from llm_audit import recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import start
+from llm_audit.capture.frameworks.steps import inside, is_on, start
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import CallContext, Frame, current_context, enter, leave
 from llm_audit.logger import LLMLogger
-from llm_audit.recorder.captured import ALL, Captured
-from llm_audit.recorder.process import open_calls
 from llm_audit.runtime import clock
-from llm_audit.settings import get_settings
 
 NAME = "openai-agents"
 _SPANS = "agents.tracing.spans"
 _OPEN_MAX = 10_000  # spans that are never finished
+_NO_ID = "no-op"  # of all spans and traces where tracing is off
+_KINDS = {
+    "agent": LLMCallTypeEnum.AGENT,
+    "function": LLMCallTypeEnum.TOOL_EXECUTION,
+    "guardrail": LLMCallTypeEnum.TOOL_EXECUTION,
+}
 _ROLES = {LLMCallTypeEnum.AGENT: "assistant", LLMCallTypeEnum.TOOL_EXECUTION: "tool"}
 
 
@@ -49,7 +52,7 @@ def _starting(method: Method) -> Method:
     @wraps(method)
     def start_(self: Any, mark_as_current: bool = False) -> Any:  # noqa: FBT001, FBT002
         result = method(self, mark_as_current)
-        if ALL in Captured.clients and get_settings().enabled:
+        if is_on():
             _begin(self, mark_as_current=mark_as_current)
         return result
 
@@ -70,24 +73,18 @@ def _finishing(method: Method) -> Method:
 @harmless
 def _begin(span: Any, *, mark_as_current: bool) -> None:
     data = span.span_data
-    if data.type not in {"agent", "function"} or span.span_id in _open:
+    if data.type not in _KINDS or _key(span) in _open:
         return
     outer, trace = current_context(), _trace_of(span)
     about = _about(span, trace, outer)
     is_agent = data.type == "agent"
-    call_type = LLMCallTypeEnum.AGENT if is_agent else LLMCallTypeEnum.TOOL_EXECUTION
+    call_type = _KINDS[data.type]
     call_id = start(NAME, call_type, data.name, None, about=about)  # what is given, is said later
     frame = None
     if mark_as_current:
-        inside = {
-            **about,
-            "parent_call_id": str(call_id),
-            "trace_id": open_calls().trace_of(call_id),
-        }
-        if is_agent:
-            inside["metadata"] = {**about["metadata"], "agent": data.name}
-        frame = enter(outer.extended(**inside))
-    _open[span.span_id] = _Open(call_id, call_type, span.parent_id, frame)
+        agent = {"metadata": {**about["metadata"], "agent": data.name}} if is_agent else {}
+        frame = enter(inside(call_id, {**about, **agent}))
+    _open[_key(span)] = _Open(call_id, call_type, span.parent_id, frame)
     if len(_open) > _OPEN_MAX:
         _open.popitem(last=False)
 
@@ -95,7 +92,7 @@ def _begin(span: Any, *, mark_as_current: bool) -> None:
 @harmless
 def _end(span: Any, error: BaseException | str | None) -> None:
     data = span.span_data
-    opened = _open.pop(span.span_id, None)
+    opened = _open.pop(_key(span), None)
     if opened is None:
         if data.type in {"generation", "response"} and (agent := _around(span.parent_id)):
             given = data.input
@@ -107,7 +104,9 @@ def _end(span: Any, error: BaseException | str | None) -> None:
         leave(opened.frame)
     given, said = opened.given, opened.said
     if opened.call_type is LLMCallTypeEnum.TOOL_EXECUTION:
-        given, said = _parsed(data.input), data.output
+        is_guardrail = data.type == "guardrail"
+        given = None if is_guardrail else _parsed(data.input)
+        said = {"triggered": data.triggered} if is_guardrail else data.output
     if error is None and span.error:  # it was raised, and caught
         error = f"{span.error['message']}: {span.error.get('data') or ''}".rstrip(": ")
     message = None if said is None else {"role": _ROLES[opened.call_type], "content": said}
@@ -115,6 +114,10 @@ def _end(span: Any, error: BaseException | str | None) -> None:
     if error is not None:
         end["error"] = error
     recording.end(LLMLogger.complete, opened.call_id, end, {}, clock.monotonic_ns())
+
+
+def _key(span: Any) -> str:
+    return f"{_NO_ID} {id(span)}" if span.span_id == _NO_ID else str(span.span_id)
 
 
 def _around(span_id: str | None) -> _Open | None:
@@ -138,12 +141,15 @@ def _about(span: Any, trace: Any, outer: CallContext) -> dict[str, Any]:
         "span_id": span.span_id,
         "workflow": getattr(trace, "name", None),
     }
-    known = {name: value for name, value in own.items() if value is not None}
-    about: dict[str, Any] = {"metadata": {**of_trace, "openai_agents": known}}
+    known = {name: value for name, value in own.items() if value not in {None, _NO_ID}}
+    about: dict[str, Any] = {
+        "metadata": {**of_trace, **({"openai_agents": known} if known else {})}
+    }
     group = getattr(trace, "group_id", None)
     if group and outer.session_id is None:
         about["session_id"] = str(group)
-    if outer.trace_id is None and outer.shared is None and outer.parent_call_id is None:
+    is_inside = outer.trace_id or outer.shared or outer.parent_call_id
+    if not is_inside and span.trace_id != _NO_ID:
         about["trace_id"] = span.trace_id
     return about
 
@@ -171,7 +177,8 @@ def _parsed(given: Any) -> Any:
         return given
 
 
-HOOKS = (
-    Hook(_SPANS, "SpanImpl", "start", _starting),
-    Hook(_SPANS, "SpanImpl", "finish", _finishing),
+HOOKS = tuple(
+    Hook(_SPANS, span, method, hook)
+    for span in ("SpanImpl", "NoOpSpan")
+    for method, hook in (("start", _starting), ("finish", _finishing))
 )

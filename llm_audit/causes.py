@@ -19,6 +19,7 @@ WORKER_LOST = "worker_lost"
 LEASE_EXPIRED = "lease_expired"
 RECORD_LOST = "record_lost"
 SPAN_ENDED = "span_ended"  # and says of no answer
+PAUSED = "paused"  # somebody is asked first, and another run goes on
 IN_BACKGROUND = "in_background"  # the answer says that the result is still to come
 STREAM_CLOSED = "stream_closed"  # by the app, which did not read to the end
 STREAM_DROPPED = "stream_dropped"  # by the garbage collector: nobody held it any more

@@ -2,14 +2,25 @@
 
 from itertools import chain
 
-from llm_audit.capture import aiohttp_client, botocore_client, frameworks, httpx_client
+from llm_audit.capture import (
+    aiohttp_client,
+    botocore_client,
+    dspy_client,
+    frameworks,
+    httpx_client,
+)
 from llm_audit.capture.clients import CLIENTS, known
 from llm_audit.capture.patches import put_on, take_off
 from llm_audit.errors import ConfigurationError, UsageError, log_once
 from llm_audit.recorder.captured import ALL, Captured
 from llm_audit.settings import get_settings
 
-_HOOKS = (*httpx_client.HOOKS, *aiohttp_client.HOOKS, *botocore_client.HOOKS)
+_HOOKS = (
+    *httpx_client.HOOKS,
+    *aiohttp_client.HOOKS,
+    *botocore_client.HOOKS,
+    *dspy_client.HOOKS,
+)
 
 
 def instrument(*names: str) -> None:

@@ -41,9 +41,25 @@ def by_autogen(url: str) -> Any:
 
 
 def by_dspy(url: str) -> Any:
-    """A module of DSPy's model, which asks through LiteLLM."""
+    """A model of DSPy's, which has a transport of its own."""
     dspy = pytest.importorskip("dspy")
     (answer,) = dspy.LM("openai/gpt-4o", api_base=url, api_key=KEY, cache=False)("hello")
+    return answer
+
+
+def by_dspy_async(url: str) -> Any:
+    """The same awaited."""
+    dspy = pytest.importorskip("dspy")
+    model = dspy.LM("openai/gpt-4o", api_base=url, api_key=KEY, cache=False)
+    (answer,) = asyncio.run(model.acall("hello"))
+    return answer
+
+
+def by_dspy_on_litellm(url: str) -> Any:
+    """The same by LiteLLM, as it was."""
+    dspy = pytest.importorskip("dspy")
+    given = {"api_base": url, "api_key": KEY, "cache": False}
+    (answer,) = dspy.LM("openai/gpt-4o", engine="litellm", **given)("hello")
     return answer
 
 
@@ -90,7 +106,16 @@ def by_strands(url: str) -> Any:
     return str(strands.Agent(model=model, callback_handler=None)("hello")).strip()
 
 
-WAYS = (by_autogen, by_dspy, by_haystack, by_semantic_kernel, by_smolagents, by_strands)
+WAYS = (
+    by_autogen,
+    by_dspy,
+    by_dspy_async,
+    by_dspy_on_litellm,
+    by_haystack,
+    by_semantic_kernel,
+    by_smolagents,
+    by_strands,
+)
 
 
 @pytest.mark.parametrize("ask", WAYS)
@@ -136,3 +161,32 @@ def test_google_adk(llm_audit_records: RecordedCalls) -> None:
             assert asyncio.run(run(server.url))
     (call,) = llm_audit_records
     assert (call.api, call.status, call.user_id) == ("google.generate_content", "SUCCESS", "ada")
+
+
+def test_a_stream_of_dspys_and_what_fails(
+    provider_url: str, llm_audit_records: RecordedCalls
+) -> None:
+    """Streams that are left, and answers that are errors, say so."""
+    dspy = pytest.importorskip("dspy")
+    pytest.importorskip("dspy.lm15")
+
+    def model(url: str) -> Any:
+        return dspy.LM("openai/gpt-4o", api_base=url, api_key=KEY, cache=False, num_retries=0)
+
+    program = dspy.streamify(
+        dspy.Predict("question -> answer"),
+        stream_listeners=[dspy.streaming.StreamListener("answer")],
+        async_streaming=False,
+    )
+    using = dspy.context(lm=model(provider_url), adapter=dspy.ChatAdapter())
+    with using, pytest.raises(Exception, match=r"(?i)adapter"):  # the answer is not as it asks
+        for _ in program(question="hello"):
+            pass
+    assert llm_audit_records[0].status == "SUCCESS"
+    assert llm_audit_records[0].captured_by == "dspy"
+
+    before = len(llm_audit_records)
+    with pytest.raises(Exception, match="broken"):
+        model(f"{provider_url}/broken")("hello")
+    (call,) = llm_audit_records[before:]
+    assert (call.status, call.captured_by) == ("ERROR", "dspy")

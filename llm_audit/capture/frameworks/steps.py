@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_audit import recording
+from llm_audit import causes, recording
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import note_fault
 from llm_audit.capture.patches import Method
@@ -19,7 +19,6 @@ from llm_audit.references import CallReference
 from llm_audit.runtime import clock
 from llm_audit.settings import get_settings
 
-PAUSED = "paused"  # in `ended_by`: somebody is asked first, and another run goes on
 _BUBBLES_UP = "GraphBubbleUp"  # what LangGraph stops a run by, though nothing has failed
 Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Run | None]
 
@@ -149,7 +148,7 @@ class Step(RecordedRun):
             **fields: Of its record, that say what it asks.
         """
         if self._call.is_open():
-            recording.end_unfinished(self._call_id, None, PAUSED, **fields)
+            recording.end_unfinished(self._call_id, None, causes.PAUSED, **fields)
         self._call.end()
 
 

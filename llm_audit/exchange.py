@@ -73,9 +73,8 @@ def begin(request: Sent) -> CallReference:
                 arguments.inherit(fields, context, doubts)
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
-            attempt_id = context.task.get("attempt_id") if context.task else None
             recorder().calls.start(
-                *(call_id, created_ms, fields, attempt_id),
+                *(call_id, created_ms, fields, context.attempt_id),
                 doubtful=bool(doubts),
                 model=sent.model_in(request.asked, body),
                 same=same,

@@ -49,8 +49,9 @@ def start(
             fields = arguments.start_fields(given, request_params, context, doubts)
             if "trace_id" not in fields:
                 fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, call_id)
-            attempt_id = context.task.get("attempt_id") if context.task else None
-            recorder().calls.start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+            recorder().calls.start(
+                call_id, created_ms, fields, context.attempt_id, doubtful=bool(doubts)
+            )
             note_start(call_id)
     except BaseException as error:  # noqa: BLE001
         cut_short("start", error)

@@ -217,6 +217,5 @@ def _retries_said(request: Request) -> int | None:
 def _place() -> tuple[object, ...]:
     """Name what a call is made in, and for whom: no two of these share a call."""
     here = current_context()
-    attempt_id = (here.task or {}).get("attempt_id")
     ids = here.session_id, here.user_id, here.company_id, here.review_id
-    return attempt_id, here.parent_call_id, here.trace_id, here.shared, *ids
+    return here.attempt_id, here.parent_call_id, here.trace_id, here.shared, *ids

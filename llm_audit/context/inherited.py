@@ -62,6 +62,11 @@ class CallContext:
     _fits: bool | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
+    def attempt_id(self) -> str | None:
+        """Of the task that is running, new for every run of its body; None outside of one."""
+        return self.task.get("attempt_id") if self.task else None
+
+    @property
     def said(self) -> Mapping[str, Any]:
         """What a call inherits where it says nothing itself, by field; put together once."""
         if self._said is None:

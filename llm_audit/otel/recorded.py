@@ -60,8 +60,7 @@ def begin(span: Span, request: Request, parent: Begun | None) -> Begun:
         known = open_calls().trace_of(above) if above is not None else None
         fields["trace_id"] = known or span.trace_id
     told = frozenset(fields)
-    attempt_id = context.task.get("attempt_id") if context.task else None
-    recorder().calls.start(call_id, created_ms, fields, attempt_id, doubtful=bool(doubts))
+    recorder().calls.start(call_id, created_ms, fields, context.attempt_id, doubtful=bool(doubts))
     return Begun(call_id, told, context.parent_call_id)
 
 

@@ -19,8 +19,7 @@ from llm_audit.recorder.process import recorder
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.settings import get_settings
 from llm_audit.wire import batch_files
-from llm_audit.wire.apis import asked as asked_by
-from llm_audit.wire.apis import confirmed
+from llm_audit.wire.apis import confirmed, matched
 from llm_audit.wire.batch_files import ANTHROPIC, BEDROCK, GEMINI, OPENAI, Asked, Ended
 from llm_audit.wire.frames import parsed
 
@@ -269,7 +268,7 @@ def _asked(ended: Ended, request: Asked | None, batch: Batch) -> dict[str, Any]:
     path = request.path or _path(ended, request, model or _UNKNOWN_MODEL)
     host = _HOSTS[ended.provider] if batch.provider is None else batch.provider
     body = json.dumps(request.body).encode()
-    found = asked_by("POST", path)
+    found = matched("POST", path)
     row = confirmed(found, host, body) or found if found else None
     if row is None:
         return {"request_params": request.body, **({"model": model} if model else {})}

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from recorded_traffic import recorded_calls
 
-from llm_audit.wire.apis import Asked, asked, confirmed
+from llm_audit.wire.apis import Asked, confirmed, matched
 
 EVENT, EXCEPTION = "event", "exception"
 
@@ -35,7 +35,7 @@ def exchanges() -> Iterator[Exchange]:
     for call in recorded_calls():
         url = urlsplit(call["url"])
         request = request_bytes(call)
-        found = asked(call["method"], url.path)
+        found = matched(call["method"], url.path)
         if found is not None and found.result_of is None:
             found = confirmed(found, url.hostname or "", request)
         headers = call["resp_headers"] or {}

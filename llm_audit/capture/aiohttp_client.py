@@ -14,7 +14,7 @@ from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import async_hook_of
 from llm_audit.capture.tee import Watched, watched_kind
-from llm_audit.wire.apis import asked
+from llm_audit.wire.apis import matched
 
 _LIBRARY = "aiohttp"
 # What a reader is given as its exception where the app closes or releases the response.
@@ -35,7 +35,7 @@ def _begin(
     **_: Any,
 ) -> Attempt | ByHand | None:
     url = urlsplit(str(str_or_url))
-    said = asked(method.upper(), url.path)
+    said = matched(method.upper(), url.path)
     if said is None:
         return None
     if not url.netloc:

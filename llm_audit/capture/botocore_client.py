@@ -21,7 +21,7 @@ from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import hook_of
 from llm_audit.capture.tee import close_of, watch, watched
 from llm_audit.runtime import clock
-from llm_audit.wire.apis import asked
+from llm_audit.wire.apis import matched
 
 _LIBRARY = "botocore"
 _tries: ContextVar[list[dict[str, Any]] | None] = ContextVar("llm_audit_tries", default=None)
@@ -75,7 +75,7 @@ def _begin(
     if _is_async(endpoint.__class__):
         return None
     url = urlsplit(request_dict["url"])
-    said = asked(request_dict["method"], url.path)
+    said = matched(request_dict["method"], url.path)
     if said is None:
         return None
     given = dict(request_dict["headers"]).items()

@@ -10,14 +10,14 @@ from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook
 from llm_audit.capture.sending import async_hook_of, hook_of
 from llm_audit.capture.tee import Watched
-from llm_audit.wire.apis import asked
+from llm_audit.wire.apis import matched
 
 _LIBRARY = "dspy"
 
 
 def _begin(_: Any, request: Any) -> Attempt | ByHand | None:
     url = urlsplit(request.url)
-    said = asked(request.method.upper(), url.path)
+    said = matched(request.method.upper(), url.path)
     if said is None:
         return None
     headers = {name.lower(): value for name, value in request.headers}

@@ -13,7 +13,7 @@ from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook
 from llm_audit.capture.sending import async_hook_of, hook_of
 from llm_audit.capture.tee import of_httpx, watch
-from llm_audit.wire.apis import asked
+from llm_audit.wire.apis import matched
 
 
 def _begin(
@@ -26,7 +26,7 @@ def _begin(
         return None
     url = request.url
     path = url.raw_path.partition(b"?")[0].decode("ascii")
-    said = asked(request.method, path)
+    said = matched(request.method, path)
     if said is None:
         return None
     endpoint = f"{url.scheme}://{url.netloc.decode('ascii')}{path}"

@@ -86,7 +86,7 @@ _MARK = re.compile("|".join(map(re.escape, _BY_MARK)))
 _RESULTS = _grouped((text.split("/")[-2], _path(text, row)) for row in ROWS for text in row.results)
 
 
-def asked(method: str, path: str) -> Asked | None:
+def matched(method: str, path: str) -> Asked | None:
     """Return which APIs a request may be for; None if it is for none.
 
     It is asked of every request of the app, so most of them are told by a look or two.
@@ -104,7 +104,7 @@ def asked(method: str, path: str) -> Asked | None:
         if last in _BY_END or not last or "%3A" in last or _has_mark(path):
             return _call(path)
         if last == "cancel":  # which answers with what has come of it
-            return asked("GET", path.rpartition("/")[0])
+            return matched("GET", path.rpartition("/")[0])
     elif method == "GET" and path.rpartition("/")[0].rpartition("/")[2] in _RESULTS:
         return _result(path)
     return None
@@ -155,7 +155,7 @@ def confirmed(asked: Asked, host: str, body: bytes | None) -> Asked | None:
     cannot do without. It is looked at as bytes, not parsed.
 
     Args:
-        asked: What `asked` returned.
+        asked: What `matched` returned.
         host: The URL's.
         body: Of the request; None if it cannot be read, as a form that is sent from files.
     """

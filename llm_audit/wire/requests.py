@@ -21,8 +21,7 @@ from llm_audit.call import AtMost
 from llm_audit.encoding.undone import as_given
 from llm_audit.providers.whole import OURS
 from llm_audit.wire.api import Api
-from llm_audit.wire.apis import Asked
-from llm_audit.wire.apis import asked as _asked
+from llm_audit.wire.apis import Asked, matched
 from llm_audit.wire.bodies import read_body
 
 API, MOVED, VALUE, TEXT = "api", "moved", "value", "text"
@@ -92,7 +91,7 @@ def request_of(call: Mapping[str, Any] | BaseModel) -> Any:
         if name in ours:
             return ours[name]
     path = endpoint.partition("://")[2].partition("/")[2].partition("#")[0]
-    sent = _asked("POST", f"/{path}")
+    sent = matched("POST", f"/{path}")
     if sent is None:
         return params
     row = next((row for row in sent.rows if row.api == ours.get(API)), sent.api)

@@ -12,7 +12,7 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import SyncLLMCallRepository, exchange, request_of, response_of
 from llm_audit.settings import get_settings
-from llm_audit.wire.apis import Asked, asked, confirmed
+from llm_audit.wire.apis import Asked, confirmed, matched
 
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 60_000
 PART = {"type": "image_url", "image_url": {"url": PICTURE}}
@@ -25,10 +25,10 @@ ANSWER = {
 KILLED = """
 import os, signal
 from llm_audit import exchange
-from llm_audit.wire.apis import asked, confirmed
+from llm_audit.wire.apis import confirmed, matched
 
 body = b'{"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}'
-row = confirmed(asked("POST", "/v1/chat/completions"), "api.openai.com", body)
+row = confirmed(matched("POST", "/v1/chat/completions"), "api.openai.com", body)
 url = "https://api.openai.com/v1/chat/completions"
 print(exchange.begin(exchange.Sent("httpx", row, url, body, "application/json")), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -36,7 +36,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def the_api(body: bytes) -> Asked:
-    found = asked("POST", "/v1/chat/completions")
+    found = matched("POST", "/v1/chat/completions")
     row = found and confirmed(found, "api.openai.com", body)
     assert row
     return row

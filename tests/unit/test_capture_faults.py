@@ -88,7 +88,7 @@ def opened(made: httpx2.Client) -> httpx2.Response:
     "broken",
     [
         (httpx_client, "begin"),
-        (httpx_client, "asked"),
+        (httpx_client, "matched"),
         (httpx_client, "watch"),
         (calls, "provider_of"),
         (calls.exchange, "begin"),

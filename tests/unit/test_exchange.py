@@ -8,7 +8,7 @@ import pytest
 
 from llm_audit import audit_context, exchange, response_of
 from llm_audit.testing import RecordedCalls
-from llm_audit.wire.apis import Asked, asked, confirmed
+from llm_audit.wire.apis import Asked, confirmed, matched
 
 URL = "https://api.openai.com/v1/chat/completions"
 REQUEST = {
@@ -35,7 +35,7 @@ ANSWER = {
 def the_api(body: bytes | None, url: str = URL) -> Asked:
     """Return what a request asks."""
     host, _, path = url.removeprefix("https://").partition("/")
-    found = asked("POST", f"/{path}")
+    found = matched("POST", f"/{path}")
     assert found
     chosen = confirmed(found, host, body)
     assert chosen

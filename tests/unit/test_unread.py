@@ -30,7 +30,7 @@ from llm_audit.recorder.journaling import Journaling
 from llm_audit.settings import changed_settings, get_settings
 from llm_audit.testing import RecordedCalls
 from llm_audit.wire.api import Api
-from llm_audit.wire.apis import ROWS, Asked, asked, confirmed
+from llm_audit.wire.apis import ROWS, Asked, confirmed, matched
 from llm_audit.wire.to_come import may_be_to_come
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -70,7 +70,7 @@ def parts(record: Record) -> Made:
 
 
 def asked_by(url: str, body: bytes) -> Asked | None:
-    found, parts = asked("POST", urlsplit(url).path), urlsplit(url)
+    found, parts = matched("POST", urlsplit(url).path), urlsplit(url)
     return found and confirmed(found, parts.netloc, body)
 
 

@@ -11,7 +11,7 @@ from wire_traffic import EVENT, EXCEPTION, aws_message
 
 from llm_audit.encoding.encode import encode
 from llm_audit.wire.answers import read_answer
-from llm_audit.wire.apis import ROWS, Asked, asked, confirmed
+from llm_audit.wire.apis import ROWS, Asked, confirmed, matched
 
 KEYS = (
     *("type", "event_type", "index", "delta", "message", "content", "choices", "candidates"),
@@ -91,5 +91,5 @@ def test_any_pieces(data: st.DataObject, pieces: list[Any], row: Any) -> None:
 )
 def test_any_path(method: str, parts: list[str], body: bytes | None) -> None:
     """What an app asks for is its own; it is told as a call or not."""
-    said = asked(method, "".join(parts))
+    said = matched(method, "".join(parts))
     assert said is None or confirmed(said, "host", body) is None or said.rows

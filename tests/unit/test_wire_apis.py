@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from llm_audit.providers.shapes import SHAPE_BY_API
-from llm_audit.wire.apis import _BY_MARK, ROWS, _has_mark, asked, confirmed
+from llm_audit.wire.apis import _BY_MARK, ROWS, _has_mark, confirmed, matched
 from llm_audit.wire.provider import provider_of
 
 CHAT = {"model": "m", "messages": []}
@@ -255,7 +255,7 @@ OTHERS: list[tuple[str, str, dict[str, Any] | list[Any] | None]] = [
 
 
 def api_of(method: str, path: str, body: object, host: str = "localhost") -> str | None:
-    found = asked(method, path)
+    found = matched(method, path)
     if found is None or found.result_of is not None:
         return None
     sent = None if body is None else json.dumps(body).encode()
@@ -266,7 +266,7 @@ def api_of(method: str, path: str, body: object, host: str = "localhost") -> str
 @pytest.mark.parametrize(("path", "body", "api", "model"), CALLS)
 def test_what_is_a_call(path: str, body: dict[str, Any], api: str, model: str | None) -> None:
     """A path under any prefix, with the keys that the API needs, is that API's."""
-    found = asked("POST", path)
+    found = matched("POST", path)
 
     assert found is not None
     assert (api_of("POST", path, body), found.model) == (api, model)
@@ -296,7 +296,7 @@ ALWAYS = ("bedrock.agent", "bedrock.flow")
 def test_a_path_that_is_always_streamed() -> None:
     """It says so; others leave it to the body."""
     for path, _, api, _ in CALLS:
-        found = asked("POST", path)
+        found = matched("POST", path)
         assert found is not None
         assert found.streamed == ("stream" in path.lower() or api in ALWAYS), path
 
@@ -312,7 +312,7 @@ def test_the_result_of_what_was_asked_before() -> None:
         ("/v1/predictions/p", "replicate.predictions", "p"),
         ("/v1beta/interactions/i", "google.interactions", "i"),
     ):
-        found = asked("GET", path)
+        found = matched("GET", path)
         assert found is not None, path
         assert (found.api.api, found.result_of) == (api, result)
 

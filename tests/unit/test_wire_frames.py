@@ -17,7 +17,7 @@ from wire_traffic import EXCEPTION, aws_message
 from llm_audit.wire import compressed, frames
 from llm_audit.wire.answers import read_answer
 from llm_audit.wire.api import Event
-from llm_audit.wire.apis import asked
+from llm_audit.wire.apis import matched
 from llm_audit.wire.compressed import unpacked
 from llm_audit.wire.event_stream import of_event_stream
 from llm_audit.wire.frames import DONE, Frames, is_lines, of_array, of_lines, of_sse
@@ -128,7 +128,7 @@ def test_messages_of_an_aws_event_stream() -> None:
             (7, b"\0\x01b"),
         )
     )
-    asked_for = asked("POST", "/model/m/converse-stream")
+    asked_for = matched("POST", "/model/m/converse-stream")
     assert asked_for
     for headers, name, odd in (
         (values + b"\x0b:event-type\x07\0\x01x", "x", 0),

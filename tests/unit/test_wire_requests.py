@@ -12,7 +12,7 @@ from llm_audit import request_of
 from llm_audit.call import CallFields
 from llm_audit.encoding.encode import encode
 from llm_audit.wire.api import Api
-from llm_audit.wire.apis import ROWS, Asked, asked, confirmed
+from llm_audit.wire.apis import ROWS, Asked, confirmed, matched
 from llm_audit.wire.requests import read_request
 
 FIELDS = ("model", "messages", "input", "system_prompt", "tools", "tool_choice", "temperature")
@@ -71,7 +71,7 @@ def test_any_request_is_given_back(request: tuple[str, Api, dict[str, Any]]) -> 
     """From the document, and from the model that it is read as, the body is what was sent."""
     path, row, body = request
     sent = json.dumps(body).encode()
-    said = asked("POST", path)
+    said = matched("POST", path)
     assert said is not None
     said = confirmed(said, "", sent) or said._replace(rows=(row,), is_first=row is said.api)
     document = stored(read_request(said, sent), path)
@@ -86,7 +86,7 @@ def test_any_request_is_given_back(request: tuple[str, Api, dict[str, Any]]) -> 
 def test_what_is_put_into_a_field_is_of_its_type(request: tuple[str, Api, dict[str, Any]]) -> None:
     """Of another type, or empty, it stays where it was."""
     path, row, body = request
-    said = asked("POST", path)
+    said = matched("POST", path)
     assert said is not None
     fields = read_request(said._replace(rows=(row,)), json.dumps(body).encode())
 
@@ -102,7 +102,7 @@ def test_what_is_put_into_a_field_is_of_its_type(request: tuple[str, Api, dict[s
 
 
 def read(path: str, body: bytes, content_type: str | None = None) -> dict[str, Any]:
-    said = asked("POST", path)
+    said = matched("POST", path)
     assert said is not None
     return read_request(confirmed(said, "", body) or said, body, content_type)
 
@@ -262,7 +262,7 @@ def test_forms() -> None:
     assert request_of({**fields, "endpoint": f"https://host{path}"})["prompt"] == "Hä\r\n--x"
     urlencoded = read(path, b"model=m&x=1&x=2&e=", "application/x-www-form-urlencoded")
     assert urlencoded["request_params"] == {"x": ["1", "2"], "e": ""}
-    said = asked("POST", path)
+    said = matched("POST", path)
     assert said is not None
     unread = read_request(said, None, "multipart/form-data; boundary=x")
     assert unread["encoding_notes"] == ["body: sent from files or a stream, not read"]

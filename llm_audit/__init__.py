@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llm_audit.background import record_result
     from llm_audit.batches import record_batch
     from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
     from llm_audit.capture.instrument import instrument, uninstrument
@@ -88,6 +89,7 @@ __all__ = [
     "log_translation",
     "pipelines",
     "record_batch",
+    "record_result",
     "recover",
     "request_of",
     "response_of",
@@ -98,6 +100,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "llm_audit.background": ("record_result",),
     "llm_audit.batches": ("record_batch",),
     "llm_audit.decorators": ("audited",),
     "llm_audit.call": ("LLMCallStatusEnum", "LLMCallTypeEnum"),

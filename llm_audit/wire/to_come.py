@@ -23,7 +23,12 @@ def is_to_come(api: str | None, response: object) -> bool:
         api: Its name in the table.
         response: What was answered.
     """
-    if api not in _APIS or not isinstance(response, Mapping):
+    return api in _APIS and says_to_come(response)
+
+
+def says_to_come(response: object) -> bool:
+    """Tell the same of an answer that is of one of these APIs."""
+    if not isinstance(response, Mapping):
         return False
     return any(response.get(key) in _STATES for key in _KEYS)
 

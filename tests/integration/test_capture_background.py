@@ -241,10 +241,14 @@ def test_in_the_database_nothing_of_the_first_answer_is_left(
         assert (waiting["ended_by"], waiting["response_id"]) == ("in_background", "resp_1")
         if elsewhere:
             open_calls().clear()
-            LLMLogger.complete(waiting["_id"], response=COMPLETED)
+            for nothing in (QUEUED, response("completed", id="resp_2"), {}, None, "resp_1"):
+                assert llm_audit.record_result(nothing) is None
+            retrieved = openai.types.responses.Response.construct(**COMPLETED)
+            assert llm_audit.record_result(retrieved) == waiting["_id"]
         else:
             client.responses.retrieve("resp_1")
         assert llm_audit.flush(PATIENCE)
+        assert llm_audit.record_result(COMPLETED) is None
     (call,) = calls.find()
 
     assert (call["status"], call.get("ended_by")) == ("SUCCESS", None)

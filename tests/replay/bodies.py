@@ -15,6 +15,22 @@ ASK_BEDROCK = {
     "messages": [{"role": "user", "content": [{"text": "hi"}]}],
 }
 ASK_TITAN = {"modelId": "amazon.titan", "body": b'{"inputText": "hi"}'}
+ASK_AGENT = {"agentId": "AGENT12345", "agentAliasId": "ALIAS12345", "sessionId": "session"}
+ASK_RAG = {
+    "input": {"text": "hi"},
+    "retrieveAndGenerateConfiguration": {
+        "type": "KNOWLEDGE_BASE",
+        "knowledgeBaseConfiguration": {
+            "knowledgeBaseId": "BASE123456",
+            "modelArn": "arn:aws:bedrock:us-east-1::foundation-model/m",
+        },
+    },
+}
+ASK_FLOW = {
+    "flowIdentifier": "FLOW123456",
+    "flowAliasIdentifier": "ALIAS12345",
+    "inputs": [{"nodeName": "n", "nodeOutputName": "o", "content": {"document": "hi"}}],
+}
 ASK_GEMINI = {"model": "gemini-2.5-flash", "contents": "hello"}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
@@ -197,7 +213,18 @@ GEMINI = whole(GEMINI_BODY)
 _BEGUN = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hel"}]}}]}
 GEMINI_STREAM = sse({**GEMINI_BODY, **_BEGUN}, GEMINI_BODY, end="\r\n\r\n")
 GEMINI_EMBEDDING = whole({"embeddings": [{"values": [0.25, 0.5]}]})
-INTERACTION = whole({"id": "i-1", "model": "gemini-x", "status": "completed", "outputs": []})
+_STEPS = [{"type": "model_output", "content": [{"type": "text", "text": "Hello!"}]}]
+_INTERACTION = {"id": "i-1", "object": "interaction", "model": "gemini-x", "status": "completed"}
+_COUNTS = {"total_input_tokens": 3, "total_output_tokens": 2, "total_tokens": 5}
+INTERACTION = whole({**_INTERACTION, "steps": _STEPS, "usage": _COUNTS})
+INTERACTION_STREAM = sse(
+    {"event_type": "interaction.created", "interaction": {**_INTERACTION, "status": "in_progress"}},
+    {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}},
+    {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "Hello!"}},
+    {"event_type": "step.stop", "index": 0},
+    {"event_type": "interaction.completed", "interaction": {**_INTERACTION, "usage": _COUNTS}},
+    last="[DONE]",
+)
 
 CONVERSE = whole(
     {
@@ -220,6 +247,19 @@ TITAN = whole({"inputTextTokenCount": 1, "results": [{**_TITAN, "tokenCount": 2}
 TITAN_STREAM = aws(
     ("chunk", {"bytes_decoded": {**_TITAN, "index": 0, "totalOutputTextTokenCount": 2}})
 )
+
+_SAID = {"bytes": base64.b64encode(b"Hello!").decode()}
+AGENT = aws(("trace", {"sessionId": "s"}), ("chunk", _SAID))
+RAG = whole({"output": {"text": "Hello!"}, "sessionId": "s", "citations": []})
+RAG_STREAM = aws(("output", {"text": "Hel"}), ("output", {"text": "lo!"}))
+FLOW = aws(
+    (
+        "flowOutputEvent",
+        {"nodeName": "n", "nodeType": "FlowOutputNode", "content": {"document": "Hello!"}},
+    ),
+    ("flowCompletionEvent", {"completionReason": "SUCCESS"}),
+)
+RETRIEVED = whole({"retrievalResults": [{"content": {"text": "Hello!"}}]})
 
 COHERE = whole(
     {

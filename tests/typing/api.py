@@ -37,6 +37,7 @@ from llm_audit import (
     log_translation,
     pipelines,
     record_batch,
+    record_result,
     request_of,
     response_of,
 )
@@ -99,6 +100,7 @@ def by_helpers() -> None:
     assert_type(log_summarization("text", "m"), CallReference)
     assert_type(log_translation("text", "German", "m"), CallReference)
     assert_type(record_batch(['{"custom_id": "a"}'], [{}], batch_id="b").call_ids, list[str])
+    assert_type(record_result({"id": "resp_1"}), CallReference | None)
 
 
 def in_a_context() -> None:

@@ -30,7 +30,7 @@ LAYERS = [
     {"logger"},
     {"decorators", "otel"},
     {"capture"},
-    {"configuring", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
+    {"background", "configuring", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
     {"database", "queries"},
     {"display"},
     {"exports"},

@@ -85,12 +85,12 @@ def gemini(url: str, **options: Any) -> genai.Client:
     return genai.Client(api_key=KEY, http_options={"base_url": url, **options})
 
 
-def bedrock(url: str, attempts: int = 1) -> Any:
-    """Return a client of AWS Bedrock's runtime."""
+def bedrock(url: str, attempts: int = 1, service: str = "bedrock-runtime") -> Any:
+    """Return a client of AWS Bedrock's runtime, or of another of its services."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
     retries = {"total_max_attempts": attempts, "mode": "standard"}
     config = Config(retries=retries, read_timeout=60)  # type: ignore[arg-type]
-    return session.client("bedrock-runtime", endpoint_url=url, config=config)
+    return session.client(service, endpoint_url=url, config=config)
 
 
 def read(pieces: Iterable[Any]) -> None:

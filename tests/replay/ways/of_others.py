@@ -125,10 +125,16 @@ def _(url: str) -> None:
     client.models.embed_content(model="gemini-embedding-001", contents="hello")
 
 
-@way("gemini interactions", b.INTERACTION, api=None)
+@way("gemini interactions", b.INTERACTION, api="google.interactions")
 def _(url: str) -> None:
     client = gemini(url)
     client.interactions.create(model="gemini-2.5-flash", input="hello")
+
+
+@way("gemini interactions, stream", b.INTERACTION_STREAM, api="google.interactions")
+def _(url: str) -> None:
+    client = gemini(url)
+    read(client.interactions.create(model="gemini-2.5-flash", input="hello", stream=True))
 
 
 @way("gemini async by aiohttp", b.GEMINI, api="google.generate_content")
@@ -179,6 +185,43 @@ def _(url: str) -> None:
 @way("bedrock invoke_model_with_response_stream", b.TITAN_STREAM, api="bedrock.titan")
 def _(url: str) -> None:
     read(bedrock(url).invoke_model_with_response_stream(**b.ASK_TITAN)["body"])
+
+
+def _agents(url: str) -> Any:
+    return bedrock(url, service="bedrock-agent-runtime")
+
+
+@way("bedrock invoke_agent", b.AGENT, api="bedrock.agent")
+def _(url: str) -> None:
+    read(_agents(url).invoke_agent(**b.ASK_AGENT, inputText="hi")["completion"])
+
+
+@way("bedrock invoke_inline_agent", b.AGENT, api="bedrock.agent")
+def _(url: str) -> None:
+    asked = {"foundationModel": "nova", "instruction": "Answer as a friendly helper, in one line."}
+    read(
+        _agents(url).invoke_inline_agent(sessionId="session", inputText="hi", **asked)["completion"]
+    )
+
+
+@way("bedrock invoke_flow", b.FLOW, api="bedrock.flow")
+def _(url: str) -> None:
+    read(_agents(url).invoke_flow(**b.ASK_FLOW)["responseStream"])
+
+
+@way("bedrock retrieve_and_generate", b.RAG, api="bedrock.rag")
+def _(url: str) -> None:
+    _agents(url).retrieve_and_generate(**b.ASK_RAG)
+
+
+@way("bedrock retrieve_and_generate_stream", b.RAG_STREAM, api="bedrock.rag")
+def _(url: str) -> None:
+    read(_agents(url).retrieve_and_generate_stream(**b.ASK_RAG)["stream"])
+
+
+@way("bedrock retrieve", b.RETRIEVED, api="bedrock.retrieve")
+def _(url: str) -> None:
+    _agents(url).retrieve(knowledgeBaseId="BASE123456", retrievalQuery={"text": "hi"})
 
 
 # The others

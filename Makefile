@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PROCESSES ?= 5 # that run tests at a time; they wait more than they work
 STAMP := .venv/.setup-$(notdir $(PYTHON))
-GROUPS := --group tests --group beside --group around --group clients --group lint --group docs --group bench --group build
+GROUPS := --group tests --group beside --group around --group carriers --group clients --group lint --group docs --group bench --group build
 
 .PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks replay lint \
 	types bench figures docs wheel-test constraints image-requirements audit

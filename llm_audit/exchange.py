@@ -34,6 +34,7 @@ __all__ = [
     "begin",
     "begin_attempt",
     "end",
+    "end_left",
     "end_with",
     "result_in",
     "said_of",
@@ -135,7 +136,19 @@ def end(
     return None
 
 
-def said_of(error: Exception) -> dict[str, Any]:
+def end_left(call_id: str, answer: Received, ended_ns: int, error: BaseException | None) -> None:
+    """Record why the app has left an answer, where that was seen only later. As of `end`."""
+    try:
+        call = open_calls().get(call_id)
+        if call is not None and not call.over:
+            told = received.told(answer, _failed(error))
+            fields = received.fields_of(told, answer.body, (call.provider, call.model))
+            recorder_of(call).calls.end(call_id, call, fields, ended_ns)
+    except BaseException as struck:  # noqa: BLE001
+        cut_short("a captured call's end", struck)
+
+
+def said_of(error: BaseException) -> dict[str, Any]:
     """Return what is stored of an error of the app's, for which it left an answer."""
     _, fields = failures.error_fields(error)
     return {name: fields[name] for name in ("error_type", "error_message")}

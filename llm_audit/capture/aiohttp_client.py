@@ -1,9 +1,11 @@
 """The hook on aiohttp: `ClientSession._request`, which all its ways of asking come to.
 
 google-genai sends its async calls there, and so do apps of their own. What httpx sends through
-aiohttp, as LiteLLM does, was seen further out.
+aiohttp, as LiteLLM does, was seen further out. A cassette of vcrpy's takes the method's place and
+keeps the original, so its own is hooked, too.
 """
 
+import functools
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,6 +82,9 @@ def _answered(attempt: Attempt | ByHand, response: Any) -> None:
     if type(reader).__name__ == "EmptyStreamReader":  # one for all
         attempt.answered(head, b"")
         return
+    if response._body is not None:  # noqa: SLF001  (read already, by a middleware say)
+        attempt.answered(head, response._body)  # noqa: SLF001
+        return
     attempt.begins(head)
     for chunk in reader._buffer:  # noqa: SLF001  (what came with the head)
         attempt.take(chunk)
@@ -128,8 +133,20 @@ def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
         attempt.closed((TimeoutError,))
 
 
+_hooked = async_hook_of(_begin, _answered)
+
+
+def _cassettes(original: Method) -> Method:
+    def vcr_request(*args: Any, **kwargs: Any) -> Method:
+        request: Method = original(*args, **kwargs)
+        return functools.wraps(request)(_hooked(request))
+
+    return vcr_request
+
+
 HOOKS = (
-    Hook("aiohttp.client", "ClientSession", "_request", async_hook_of(_begin, _answered)),
+    Hook("aiohttp.client", "ClientSession", "_request", _hooked),
+    Hook("vcr.stubs.aiohttp_stubs", "", "vcr_request", _cassettes),
     Hook("aiohttp.payload", "JsonPayload", "__init__", _payload),
     Hook("aiohttp.payload", "JsonBytesPayload", "__init__", _payload),
 )

@@ -80,6 +80,7 @@ class Attempt:
         self.head: Head | None = None
         self.pieces: list[bytes] = []
         self._room, self._counted, self._left_out = KEPT_MAX_BYTES, 0, 0
+        self._left: exchange.Received | None = None  # what came until the app left a loop over it
         self._left_with: dict[str, Any] = {}  # what is said of an error of the app's
         self._is_decoded = False  # whether what is kept is no longer compressed
         self._open = [True]  # taken by who ends it: at once, whichever threads try
@@ -142,6 +143,9 @@ class Attempt:
         handled = sys.exc_info()[1]
         if not self._open or handled is None or id(handled) == self._handled_before:
             self._end(How.CLOSED, None)
+        elif isinstance(handled, GeneratorExit):
+            self._left = self.received(How.CLOSED)
+            self._end(How.CLOSED, None)
         elif isinstance(handled, because_of):
             self._end(None, handled)
         else:
@@ -149,6 +153,21 @@ class Attempt:
             if struck is None and isinstance(handled, Exception):
                 self._left_with = exchange.said_of(handled)
             self._end(How.CLOSED, struck)
+
+    @harmless
+    def closed_again(self) -> None:
+        """Note that the app closes what was closed as it left a loop: now it may be seen why.
+
+        While Python drops what a loop goes over, nobody can see the exception that ends the loop.
+        """
+        came, self._left = self._left, None
+        handled = sys.exc_info()[1]
+        if came is None or handled is None or id(handled) == self._handled_before:
+            return
+        struck = from_outside(handled)
+        if struck is None:
+            came = came._replace(left_with=exchange.said_of(handled))
+        exchange.end_left(self._call.call_id, came, clock.monotonic_ns(), struck)
 
     @harmless
     def unseen(self) -> None:

@@ -52,6 +52,9 @@ class ByHand:
         if isinstance(sys.exc_info()[1], because_of):
             self._call.taken = False
 
+    def closed_again(self) -> None:
+        """Note nothing."""
+
     def unseen(self) -> None:
         """Note nothing."""
 

@@ -21,7 +21,7 @@ class Client(NamedTuple):
     modules: tuple[str, ...] = ("httpx", "httpx2")
 
 
-_AIOHTTP = ("aiohttp.client", "aiohttp.payload")
+_AIOHTTP = ("aiohttp.client", "aiohttp.payload", "vcr.stubs.aiohttp_stubs")
 _HTTPX_OR_AIOHTTP = ("httpx", "httpx2", *_AIOHTTP)
 CLIENTS = {
     "anthropic": Client(("anthropic",), ("anthropic-version",)),

@@ -10,9 +10,9 @@ from typing import Any
 from llm_audit.capture.attempt import Attempt, Head
 from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin
-from llm_audit.capture.patches import Hook
+from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import async_hook_of, hook_of
-from llm_audit.capture.tee import of_httpx, watch
+from llm_audit.capture.tee import closed_again, of_httpx, watch
 from llm_audit.wire.apis import matched
 
 
@@ -58,8 +58,23 @@ def _answered(attempt: Attempt | ByHand, response: Any) -> None:
         attempt.answered(head, body)
 
 
-HOOKS = tuple(
-    Hook(module, owner, "send", make(functools.partial(_begin, module), _answered))
-    for module in ("httpx", "httpx2")
-    for owner, make in (("Client", hook_of), ("AsyncClient", async_hook_of))
+def _close(original: Method) -> Method:
+    """Return the hook on `Response.close`: closed again, what a loop has closed shows why."""
+
+    def close(self: Any) -> None:
+        was_closed = getattr(self, "is_closed", False)
+        original(self)
+        if was_closed:
+            closed_again(self)
+
+    return close
+
+
+HOOKS = (
+    *(
+        Hook(module, owner, "send", make(functools.partial(_begin, module), _answered))
+        for module in ("httpx", "httpx2")
+        for owner, make in (("Client", hook_of), ("AsyncClient", async_hook_of))
+    ),
+    *(Hook(module, "Response", "close", _close) for module in ("httpx", "httpx2")),
 )

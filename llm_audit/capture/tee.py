@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llm_audit.capture.attempt import PIECE_BYTES, How
+from llm_audit.capture.faults import harmless
 
 if TYPE_CHECKING:
     from llm_audit.capture.attempt import Attempt
@@ -62,6 +63,14 @@ def watched(stream: Any) -> Watched:
     """Return what holds the attempt that is told."""
     holder: Watched = vars(stream)[_PLACE]
     return holder
+
+
+@harmless
+def closed_again(response: Any) -> None:
+    """Tell the attempt that the app closes once more what has been closed, if that is watched."""
+    holder: Watched | None = getattr(response.stream, _PLACE, None)
+    if holder is not None:
+        holder.attempt.closed_again()
 
 
 @cache

@@ -11,6 +11,7 @@ from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.bounds import TooMuchError, is_within
 from llm_audit.errors import is_soft_time_limit, let_through
 from llm_audit.providers.errors import ErrorSeen, is_of_a_store, is_of_the_call
+from llm_audit.runtime.interruption import cancels_task
 from llm_audit.settings import report_mistake
 
 MAX_CHARACTERS = 20_000
@@ -26,7 +27,9 @@ CAUSE_BY_NAME = {
     "WorkerLostError": causes.WORKER_LOST,
     "SystemExit": causes.PROCESS_EXIT,
     "KeyboardInterrupt": causes.PROCESS_EXIT,
-    **dict.fromkeys(("Exception", "CancelledError", "GeneratorExit"), causes.EXCEPTION),
+    **dict.fromkeys(
+        ("Exception", "CancelledError", "Cancelled", "GeneratorExit"), causes.EXCEPTION
+    ),
     "BaseException": causes.INTERRUPTED,
 }
 
@@ -107,7 +110,7 @@ def behind(error: BaseException) -> BaseException:
 
 def owner_knows(error: BaseException) -> bool:
     """Tell whether an exception says how a call ended; of SystemExit and the like others may."""
-    return isinstance(error, Exception | asyncio.CancelledError)
+    return isinstance(error, Exception) or cancels_task(error)
 
 
 def _meant(error: object) -> object:
@@ -123,7 +126,7 @@ def _status_of(error: BaseException, chain: list[ErrorSeen]) -> LLMCallStatusEnu
             return LLMCallStatusEnum.TIMEOUT
         if seen.http_status:  # the provider has answered
             break
-    if isinstance(error, asyncio.CancelledError | concurrent.futures.CancelledError):
+    if isinstance(error, concurrent.futures.CancelledError) or cancels_task(error):
         return LLMCallStatusEnum.CANCELLED
     if isinstance(error, Exception):
         return LLMCallStatusEnum.ERROR

@@ -54,7 +54,7 @@ def from_outside(error: BaseException) -> BaseException | None:
         error: As it was caught, with its traceback.
     """
     for one in _wrapped(error):
-        if _stops(one) or (one is error and _cancels_task(one)):
+        if _stops(one) or (one is error and cancels_task(one)):
             return one
         steps = list(_steps(_trace_of(one)))
         if steps and (_is_of_a_handler(steps) or _appeared(one, *steps[-1])):
@@ -69,8 +69,11 @@ def _stops(error: BaseException) -> bool:
     return _SOFT_TIME_LIMIT in names or (not is_exception and not _STOPS.isdisjoint(names))
 
 
-def _cancels_task(error: BaseException) -> bool:
-    """Tell the same of a coroutine; one that became another error was of an inner event loop."""
+def cancels_task(error: BaseException) -> bool:
+    """Tell the same of a coroutine: asyncio's cancellation, and trio's.
+
+    One that became another error was of an inner event loop.
+    """
     is_exception = issubclass(type(error), Exception)
     return not is_exception and not _CANCELS_TASKS.isdisjoint(_names_of(error))
 

@@ -3,6 +3,7 @@
 import asyncio
 import dis
 import gc
+import itertools
 import json
 import sys
 import threading
@@ -191,21 +192,26 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
             next(chunks)
             raise error
 
-    errors: list[Exception] = [OwnError("its own"), SoftTimeLimitExceeded()]
-    while errors:
-        error = errors.pop()
-        with pytest.raises(type(error)):
-            leave(error)
+    def loop(error: Exception) -> None:
+        with closing(opened(streaming(EVENT, EVENT))) as response:
+            for _ in response.iter_bytes():
+                raise error
+
+    for by, kind in itertools.product((leave, loop), (SoftTimeLimitExceeded, OwnError)):
+        error = kind("its own")
+        with pytest.raises(kind):
+            by(error)
         held = weakref.ref(error)
         del error
         gc.collect()
         assert held() is None
     ends = [(call.status, call.ended_by, call.error_type) for call in capturing]
-    assert ends == [
+    assert ends == 2 * [
         ("TIMEOUT", "soft_time_limit", "SoftTimeLimitExceeded"),
         ("INCOMPLETE", "stream_closed", "OwnError"),
     ]
-    assert capturing[1].error_message == "its own"
+    assert capturing[3].error_message == "its own"
+    assert [call.response_message for call in capturing] == [{"content": "Hi."}] * 4
 
 
 def test_a_stream_that_is_begun_after_a_time_limit_has_not_failed_by_it(

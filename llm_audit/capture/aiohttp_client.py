@@ -148,5 +148,5 @@ HOOKS = (
     Hook("aiohttp.client", "ClientSession", "_request", _hooked),
     Hook("vcr.stubs.aiohttp_stubs", "", "vcr_request", _cassettes),
     Hook("aiohttp.payload", "JsonPayload", "__init__", _payload),
-    Hook("aiohttp.payload", "JsonBytesPayload", "__init__", _payload),
+    Hook("aiohttp.payload", "JsonBytesPayload", "__init__", _payload, is_optional=True),
 )

@@ -18,6 +18,8 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from llm_audit.capture.faults import harmless
+from llm_audit.errors import log_once
+from llm_audit.recorder.captured import Captured
 from llm_audit.runtime.forks import OwnLock
 from llm_audit.runtime.kept import kept
 
@@ -33,12 +35,14 @@ class Hook(NamedTuple):
             module itself.
         name: Of the method, or of the variable that the other is in.
         make: Returns what takes the place of a method.
+        is_optional: Whether it is in some versions only.
     """
 
     module: str
     owner: str
     name: str
     make: Callable[[Method], Method]
+    is_optional: bool = False
 
 
 Owner = type | ModuleType | FunctionType
@@ -55,6 +59,7 @@ class _Put(NamedTuple):
 class _Patches:
     lock = OwnLock()
     put: ClassVar[list[_Put]] = []
+    missed: ClassVar[set[str]] = set()
     finder: "_Finder | None" = None
 
 
@@ -86,11 +91,12 @@ def patch(module: ModuleType, hook: Hook) -> None:
         module: As it was loaded.
         hook: Its class may be another module's by another name, as after `alias_httpx()`.
     """
-    owner = vars(module).get(hook.owner) if hook.owner else module
-    if not isinstance(owner, Owner):
+    owner: Any = vars(module).get(hook.owner) if hook.owner else module
+    before: Any = _value(owner, hook.name) if isinstance(owner, Owner) else None
+    if before is None:
+        _miss(hook)
         return
-    before: Any = _value(owner, hook.name)
-    if before is None or _is_ours(before):
+    if _is_ours(before):
         return
     method: Method = before
     ours = functools.wraps(before)(hook.make(before))
@@ -99,6 +105,19 @@ def patch(module: ModuleType, hook: Hook) -> None:
             return  # another thread was faster
         _Patches.put.append(_Put(owner, hook.name, ours, method))
         _replace(owner, hook.name, ours)
+
+
+def _miss(hook: Hook) -> None:
+    """Count, and say once, that what is to be hooked is not there."""
+    place = ".".join(filter(None, hook[:3]))
+    if not hook.is_optional and place not in _Patches.missed:
+        _Patches.missed.add(place)
+        Captured.counts.faults += 1
+        log_once(
+            f"{place} is not in this version of {hook.module.partition('.')[0]}: what it does is "
+            "not captured as it should be.",
+            key=f"capture missed {place}",
+        )
 
 
 def _value(owner: Owner, name: str) -> Any:

@@ -122,16 +122,17 @@ def _running(method: Method) -> Method:
     """Return what runs a coroutine for plain code, perhaps in a thread, in the context of here."""
 
     @wraps(method)
-    def run(async_function: Any, *args: Any, **kwargs: Any) -> Any:
-        return method(_carried(async_function) or async_function, *args, **kwargs)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **{**kwargs, **(_carried(kwargs) or {})})
 
     return run
 
 
 @harmless
-def _carried(function: Any) -> Any:
+def _carried(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     run = unchanged()
-    return wrapped(function, lambda *_: run)
+    name = "async_function"
+    return {name: wrapped(kwargs[name], lambda *_: run)} if name in kwargs else {}
 
 
 def _begin_routed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run | None:  # noqa: ARG001
@@ -156,12 +157,18 @@ def _combining(method: Method) -> Method:
 
     @wraps(method)
     def combined(*args: Any, **kwargs: Any) -> Any:
-        answer, is_whole = result = method(*args, **kwargs)
-        if is_whole:
-            _note_cached({"call_type": "aembedding", **kwargs}, None, answer)
+        result = method(*args, **kwargs)
+        _note_combined(kwargs, result)
         return result
 
     return combined
+
+
+@harmless
+def _note_combined(said: Mapping[str, Any], result: Any) -> None:
+    answer, is_whole = result
+    if is_whole:
+        _note_cached({"call_type": "aembedding", **said}, None, answer)
 
 
 @harmless

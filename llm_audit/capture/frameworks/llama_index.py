@@ -129,7 +129,8 @@ _streams: "WeakKeyDictionary[Any, _Streamed]" = WeakKeyDictionary()
 
 
 @harmless
-def _begin(said: Mapping[str, Any]) -> None:
+def _begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    said = _said(args, kwargs)
     span_id, one = said["id_"], said.get("instance")
     if one is None or not is_on():
         return
@@ -169,7 +170,8 @@ def _run_of(
 
 
 @harmless
-def _end(said: Mapping[str, Any]) -> None:
+def _end(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    said = _said(args, kwargs)
     opened = _open.pop(said["id_"], None)
     if opened is None:
         return
@@ -264,7 +266,7 @@ def _entering(method: Method) -> Method:
     @wraps(method)
     def span_enter(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = method(self, *args, **kwargs)
-        _begin(_said(args, kwargs))
+        _begin(args, kwargs)
         return result
 
     return span_enter
@@ -276,7 +278,7 @@ def _leaving(method: Method) -> Method:
         try:
             return method(self, *args, **kwargs)
         finally:
-            _end(_said(args, kwargs))
+            _end(args, kwargs)
 
     return span_over
 
@@ -285,20 +287,21 @@ def _streaming(init: Method) -> Method:
     """Return an `__init__` of an answer that is a stream, which is read in the engine's context."""
 
     @wraps(init)
-    def initialised(self: Any, response_gen: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, _carried(response_gen) or response_gen, *args, **kwargs)
+    def initialised(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        if is_on():
+            _carry(self)
 
     return initialised
 
 
 @harmless
-def _carried(stream: Any) -> Any:
-    if not is_on() or not isinstance(stream, _STREAMS):
-        return None
-    run = _Streamed()
-    carried = wrapped(lambda: stream, lambda *_: run)()
-    _streams[carried] = run
-    return carried
+def _carry(answer: Any) -> None:
+    stream = answer.response_gen
+    if isinstance(stream, _STREAMS) and stream not in _streams:
+        run = _Streamed()
+        answer.response_gen = carried = wrapped(lambda: stream, lambda *_: run)()
+        _streams[carried] = run
 
 
 _DISPATCHER = "llama_index_instrumentation.dispatcher"

@@ -50,10 +50,10 @@ _open: OrderedDict[str, _Open] = OrderedDict()
 
 def _starting(method: Method) -> Method:
     @wraps(method)
-    def start_(self: Any, mark_as_current: bool = False) -> Any:  # noqa: FBT001, FBT002
-        result = method(self, mark_as_current)
+    def start_(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = method(self, *args, **kwargs)
         if is_on():
-            _begin(self, mark_as_current=mark_as_current)
+            _begin(self, mark_as_current=bool(args[0] if args else kwargs.get("mark_as_current")))
         return result
 
     return start_
@@ -61,9 +61,9 @@ def _starting(method: Method) -> Method:
 
 def _finishing(method: Method) -> Method:
     @wraps(method)
-    def finish(self: Any, reset_current: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def finish(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
-            return method(self, reset_current)
+            return method(self, *args, **kwargs)
         finally:
             _end(self, sys.exc_info()[1])
 

@@ -19,7 +19,7 @@ from llm_audit.capture.by_hand import ByHand
 from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import hook_of
-from llm_audit.capture.tee import close_of, watch, watched
+from llm_audit.capture.tee import close_of, watch, watched, watching
 from llm_audit.runtime import clock
 from llm_audit.wire.apis import matched
 
@@ -112,17 +112,7 @@ def _of_urllib3(kind: Any) -> dict[str, Any]:
 def _stream(kind: Any) -> Method:
     def stream(self: Any, *args: Any, **kwargs: Any) -> Iterator[bytes]:
         holder = watched(self)
-        attempt = holder.attempt
-        try:
-            for chunk in holder.reading(kind.stream(self, *args, **kwargs)):
-                attempt.take(chunk)
-                yield chunk
-        except GeneratorExit:
-            raise  # who leaves it closes it, or drops it
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        attempt.ends(How.LAST_BYTE)
+        return watching(lambda: holder.reading(kind.stream(self, *args, **kwargs)), holder)
 
     return stream
 

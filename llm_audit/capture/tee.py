@@ -92,50 +92,67 @@ def of_httpx(kind: Any) -> dict[str, Any]:
 
 def _iter(kind: Any) -> Any:
     def __iter__(self: Any) -> Iterator[bytes]:  # noqa: N807
-        attempt = watched(self).attempt
-        keep, room = attempt.pieces.append, 0
-        try:
-            for piece in kind.__iter__(self):
-                if room > 0 and type(piece) is bytes:  # as almost all are
-                    keep(piece)
-                    room -= len(piece) + PIECE_BYTES
-                else:
-                    room = attempt.take(piece)
-                yield piece
-        except GeneratorExit:
-            raise  # who leaves it closes it, or drops it
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        attempt.ends(How.LAST_BYTE)
+        return watching(lambda: kind.__iter__(self), watched(self))
 
     return __iter__
 
 
 def _aiter(kind: Any) -> Any:
-    async def __aiter__(self: Any) -> AsyncIterator[bytes]:  # noqa: N807
-        attempt = watched(self).attempt
-        keep, room = attempt.pieces.append, 0
-        source = kind.__aiter__(self)
-        try:
-            async for piece in source:
-                if room > 0 and type(piece) is bytes:  # the same
-                    keep(piece)
-                    room -= len(piece) + PIECE_BYTES
-                else:
-                    room = attempt.take(piece)
-                yield piece
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            attempt.raised(error)
-            raise
-        finally:
-            if hasattr(source, "aclose"):
-                await source.aclose()
-        attempt.ends(How.LAST_BYTE)
+    def __aiter__(self: Any) -> AsyncIterator[bytes]:  # noqa: N807
+        return watching_async(lambda: kind.__aiter__(self), watched(self))
 
     return __aiter__
+
+
+def watching(read: Callable[[], Iterator[bytes]], holder: Watched) -> Iterator[bytes]:
+    """Yield the pieces of an answer, and tell its attempt of them and of their end.
+
+    Args:
+        read: Begins to read them.
+        holder: Holds the attempt.
+    """
+    attempt = holder.attempt
+    keep, room = attempt.pieces.append, 0
+    try:
+        for piece in read():
+            if room > 0 and type(piece) is bytes:  # as almost all are
+                keep(piece)
+                room -= len(piece) + PIECE_BYTES
+            else:
+                room = attempt.take(piece)
+            yield piece
+    except GeneratorExit:
+        raise  # who leaves it closes it, or drops it
+    except BaseException as error:
+        attempt.raised(error)
+        raise
+    attempt.ends(How.LAST_BYTE)
+
+
+async def watching_async(
+    read: Callable[[], AsyncIterator[bytes]], holder: Watched
+) -> AsyncIterator[bytes]:
+    """Yield the same of an answer that is awaited."""
+    attempt = holder.attempt
+    keep, room = attempt.pieces.append, 0
+    source = read()
+    try:
+        async for piece in source:
+            if room > 0 and type(piece) is bytes:
+                keep(piece)
+                room -= len(piece) + PIECE_BYTES
+            else:
+                room = attempt.take(piece)
+            yield piece
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        attempt.raised(error)
+        raise
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+    attempt.ends(How.LAST_BYTE)
 
 
 def close_of(kind: Any) -> Any:

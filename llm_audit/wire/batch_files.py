@@ -113,7 +113,7 @@ def _of_openai(custom_id: str, line: Mapping[str, Any]) -> Ended:
         next(filter(None, (_seconds(fields(answered).get(name)) for name in _TIMES)), None),
         status if type(status) is int else None,
         answered,
-        _error(line.get("error")),
+        _error(line.get("error")) or (None if answered else _error(answer)),  # a proxy's page, say
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from replay.recordings import EVENTS, aws_frame
 from replay.server import Answer
+from wire_traffic import aws_message
 
 HELLO = [{"role": "user", "content": "hello"}]
 ASK = {"model": "gpt-4o", "messages": HELLO}
@@ -258,6 +259,19 @@ FLOW = aws(
         {"nodeName": "n", "nodeType": "FlowOutputNode", "content": {"document": "Hello!"}},
     ),
     ("flowCompletionEvent", {"completionReason": "SUCCESS"}),
+)
+ASK_SAGEMAKER = {
+    "EndpointName": "mine",
+    "ContentType": "application/json",
+    "Body": json.dumps({"inputs": "hi", "parameters": {}}).encode(),
+}
+_TOKENS = [{"token": {"text": "Hel"}}, {"token": {"text": "lo!"}, "generated_text": "Hello!"}]
+GENERATION = whole({"generated_text": "Hello!"})
+_BYTES = "".join(f"data:{json.dumps(one)}\n\n" for one in _TOKENS).encode()
+GENERATION_STREAM = Answer(
+    [aws_message("PayloadPart", _BYTES[at : at + 9]) for at in range(0, len(_BYTES), 9)],
+    content_type=EVENTS,
+    is_stream=True,
 )
 RETRIEVED = whole({"retrievalResults": [{"content": {"text": "Hello!"}}]})
 

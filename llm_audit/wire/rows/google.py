@@ -49,6 +49,7 @@ ROWS = (
         results=("/interactions/{result}",),
         needs=("input model", "input agent"),
         hosts=("googleapis.com",),
+        model=("model", "agent"),
         input=("input",),
         system_prompt=("system_instruction",),
         tools=("tools",),

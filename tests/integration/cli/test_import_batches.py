@@ -264,6 +264,18 @@ def test_those_of_others(
     assert all("model" in call for call in found if call["status"] == "SUCCESS")
 
 
+def test_an_answer_that_is_a_text(shell: Shell, calls: Calls, tmp_path: Path) -> None:
+    """It says what went wrong."""
+    response = {"status_code": 502, "body": "<html>Bad gateway</html>"}
+    file = lines(tmp_path / "errors", [{**OF_OPENAI[1], "response": response}])
+
+    assert shell("import", file, "--submitted", "2026-11-29").code == 0
+
+    [call] = calls.find()
+    assert (call["status"], call["http_status"]) == ("ERROR", 502)
+    assert call["error_message"] == "<html>Bad gateway</html>"
+
+
 def test_one_bad_line_costs_that_line(shell: Shell, calls: Calls, tmp_path: Path) -> None:
     """It is refused by itself, with its reason; a request without an answer is no call."""
     bad = [

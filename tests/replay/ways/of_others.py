@@ -219,6 +219,18 @@ def _(url: str) -> None:
     read(_agents(url).retrieve_and_generate_stream(**b.ASK_RAG)["stream"])
 
 
+@way("sagemaker invoke_endpoint", b.GENERATION, api="huggingface.generation")
+def _(url: str) -> None:
+    client = bedrock(url, service="sagemaker-runtime")
+    client.invoke_endpoint(**b.ASK_SAGEMAKER)["Body"].read()
+
+
+@way("sagemaker with response stream", b.GENERATION_STREAM, api="huggingface.generation")
+def _(url: str) -> None:
+    client = bedrock(url, service="sagemaker-runtime")
+    read(client.invoke_endpoint_with_response_stream(**b.ASK_SAGEMAKER)["Body"])
+
+
 @way("bedrock retrieve", b.RETRIEVED, api="bedrock.retrieve")
 def _(url: str) -> None:
     _agents(url).retrieve(knowledgeBaseId="BASE123456", retrievalQuery={"text": "hi"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_audit import causes, exchange
 from llm_audit.capture.faults import harmless, note_fault
-from llm_audit.providers.errors import bounded
+from llm_audit.providers.errors import bounded, is_refused
 from llm_audit.recorder.captured import Captured
 from llm_audit.runtime import clock
 from llm_audit.runtime.forks import Here, notice
@@ -27,7 +27,6 @@ PIECE_BYTES = 64  # that a piece takes beside what it holds
 _ERROR_MAX_BYTES = 2**20  # read of a failed attempt's body, far more than is told of it
 _READABLE = re.compile(r"json|text|event-?stream|xml|^$", re.IGNORECASE)
 _STREAM = re.compile(r"event-?stream|ndjson|jsonl|stream\+json", re.IGNORECASE)
-_FAILURES = 400
 _FAULTS_OF_THE_SERVER = 500
 _RETRIED = frozenset({408, 409, 429})
 
@@ -55,7 +54,7 @@ class Head(NamedTuple):
     @property
     def failed(self) -> bool:
         """Tell whether it is no success."""
-        return self.status >= _FAILURES
+        return is_refused(self.status)
 
 
 class Attempt:

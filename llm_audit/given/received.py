@@ -11,7 +11,12 @@ from llm_audit.errors import let_through, log_once
 from llm_audit.given import outcomes
 from llm_audit.given.sent import as_text, asked_of
 from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
-from llm_audit.providers.errors import REQUEST_ID_HEADERS, retry_after_in, shortened
+from llm_audit.providers.errors import (
+    REQUEST_ID_HEADERS,
+    is_refused,
+    retry_after_in,
+    shortened,
+)
 from llm_audit.providers.response import taken, taken_of_list
 from llm_audit.providers.shapes import ANY, SHAPE_BY_API
 from llm_audit.providers.whole import GIVEN, NO_OBJECT, OURS
@@ -20,7 +25,6 @@ from llm_audit.wire.answers import Answer, read_answer
 from llm_audit.wire.apis import Asked
 from llm_audit.wire.to_come import is_to_come
 
-_REFUSED = 400  # as HTTP counts
 # What is told of an answer beside its body.
 TYPES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("api", "content_type", "content_encoding", "request_id", "ended_by"), (str,)),
@@ -205,7 +209,7 @@ def _ended(fields: dict[str, Any], told: Mapping[str, Any], answer: Answer) -> d
 
 
 def _is_refused(told: Mapping[str, Any]) -> bool:
-    return (told.get("status") or 0) >= _REFUSED
+    return is_refused(told.get("status"))
 
 
 def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer) -> dict[str, Any]:

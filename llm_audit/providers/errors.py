@@ -23,6 +23,7 @@ NAME_MAX_CHARACTERS = 200  # of an id or a code: what is longer is something els
 _HEADERS_MAX = 200
 _STATUSES = range(100, 600)
 _ANSWERED = range(200, 300)
+_REFUSED_FROM = 400
 _RATE_LIMITED = 429
 _TIMEOUT_STATUSES = frozenset({408, 504, 522, 524})  # the last two are Cloudflare's
 _TIMEOUT = re.compile(r"timed?out|deadlineexceeded|timelimitexceeded")
@@ -191,6 +192,11 @@ def means_timeout(http_status: int | None, names: Iterable[str]) -> bool:
     if http_status == _RATE_LIMITED:
         return False
     return any(_TIMEOUT.search(re.sub(r"[\W_]", "", name).lower()) for name in names)
+
+
+def is_refused(status: int | None) -> bool:
+    """Tell whether a status of HTTP says that there is no answer."""
+    return status is not None and status >= _REFUSED_FROM
 
 
 def status_in(value: object) -> int | None:

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from llm_audit.errors import let_through
+from llm_audit.providers.errors import is_refused
 from llm_audit.wire.assembly.pieces import fields, items
 
 OPENAI, ANTHROPIC, GEMINI, BEDROCK = "openai", "anthropic", "gemini", "bedrock"
 _CUSTOM_IDS = ("custom_id", "key", "recordId")
 _TIMES = ("created", "created_at")  # of an answer, in seconds of the epoch
-_REFUSED = 400  # as HTTP counts
 _MESSAGES_PATH = "/v1/messages"
 
 
@@ -62,7 +62,7 @@ class Ended(NamedTuple):
     @property
     def is_refused(self) -> bool:
         """Whether nothing came of it."""
-        return self.error is not None or self.answer is None or (self.status or 0) >= _REFUSED
+        return self.error is not None or self.answer is None or is_refused(self.status)
 
 
 def is_of_a_batch(line: object) -> bool:

@@ -27,8 +27,8 @@ from llm_audit.errors import let_through
 
 __all__ = ["Blob", "Encoded", "encode", "encode_plain"]
 
-_SUBTYPE = bytes([SUBTYPE])
-_MARK = HASH_BYTES.to_bytes(4, "little") + _SUBTYPE  # as BSON begins a Binary
+_MARK = HASH_BYTES.to_bytes(4, "little") + bytes([SUBTYPE])  # as BSON begins a Binary
+_DOLLAR = ord("$")
 _SINGLE_VALUES = frozenset({NoneType, bool, int, float, datetime}) | BSON_TYPES
 
 
@@ -135,9 +135,9 @@ def _is_plain(raw: bytes, media_limit_bytes: int) -> bool:
     """Tell by quick looks that a document surely holds no media, DBRef or mark."""
     return (
         len(raw) <= media_limit_bytes
-        # a single byte is found ten times as fast
-        and (_SUBTYPE not in raw or _MARK not in raw)
-        and (b"$" not in raw or not _may_hold_reference(raw))
+        # a single byte is found ten times as fast, and as a number once more so
+        and (SUBTYPE not in raw or _MARK not in raw)
+        and (_DOLLAR not in raw or not _may_hold_reference(raw))
     )
 
 

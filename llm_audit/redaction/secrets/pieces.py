@@ -54,7 +54,7 @@ def together(body: bytes) -> tuple[bytes, str] | None:
         if _are_spaced(different):
             return None
     cut = {part: part.partition(b'"') for part in different}
-    if b"\\" in body:
+    if ord("\\") in body:
         cut |= {part: _cut(part) for part, (value, _, _) in cut.items() if value.endswith(b"\\")}
     names = {rest: rest[rest.rfind(b'"') + 1 :] for rest in {rest for _, _, rest in cut.values()}}
     found: dict[bytes, list[bytes]] = {name: [] for name in names.values()}
@@ -81,7 +81,7 @@ def together(body: bytes) -> tuple[bytes, str] | None:
 def _are_spaced(parts: Iterable[bytes]) -> bool:
     """Tell whether a space stands before a value."""
     joined = _NAMED.join(parts)
-    return _SPACED in joined and _IS_SPACED.search(joined) is not None
+    return joined.find(_SPACED) >= 0 and _IS_SPACED.search(joined) is not None
 
 
 def _cut(part: bytes) -> tuple[bytes, bytes, bytes]:

@@ -13,6 +13,8 @@ from llm_audit.redaction.secrets import look, pieces
 _ONE, _PIECES = (b"{", b"["), (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
 _is_escaped = look.looks_for(r"\x02[u/]")
 _JSON = "application/json"
+# As numbers they are found ten times as fast: else Python raises, and forgets, that they are none.
+_LINE_END, _RETURN, _BACKSLASH = b"\n\r\\"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -28,9 +30,9 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
     if "urlencoded" in kind or told.get("content_encoding"):
         return not body and not look.may_be_in(beside)
     in_pieces = bool(told.get("streamed")) or kind != _JSON or _may_be_lines(body)
-    if body and (not body.startswith(_PIECES if in_pieces else _ONE) or b"\0" in body):
+    if body and (not body.startswith(_PIECES if in_pieces else _ONE) or 0 in body):
         return False  # no JSON, or of 16 bits
-    if not in_pieces and b"\\" not in body:
+    if not in_pieces and _BACKSLASH not in body:
         return not look.may_be_in(beside + body)
     if look.may_be_in(beside):
         return False
@@ -42,7 +44,7 @@ def is_clean(beside: bytes, body: bytes, told: Mapping[str, Any] = _NOTHING) -> 
 
 def _may_be_lines(body: bytes) -> bool:
     """Tell whether a body may be several JSON texts, each on a line of its own."""
-    return (b"\n" in body and b"\n{" in body) or (b"\r" in body and b"\r{" in body)
+    return (_LINE_END in body and b"\n{" in body) or (_RETURN in body and b"\r{" in body)
 
 
 def _may_hold(body: bytes, text: str) -> bool:

@@ -25,7 +25,7 @@ _END = re.compile(
     rb"\[DONE\]|\"message_stop\"|response\.(?:completed|incomplete|failed)|\"done\"\s*:\s*true|"
     rb"\"(?:finish_reason|finishReason|stopReason)\"\s*:\s*\""
 )
-_LOOKED_AT = 4_096
+_LAST_BYTES = (64, 4_096)  # that are looked at: mostly it is what comes last
 
 __all__ = [
     "Received",
@@ -166,7 +166,7 @@ def _is_end(answer: Received, error: BaseException | None, *, left: bool) -> boo
     """Tell whether an answer ends its call whatever it says, so that it may be read behind."""
     if error is not None and not failures.owner_knows(error):
         return False
-    if left and _END.search(answer.body, max(0, len(answer.body) - _LOOKED_AT)) is None:
+    if left and not any(_END.search(answer.body[-last:]) for last in _LAST_BYTES):
         return False
     return not _may_be_to_come(answer)
 

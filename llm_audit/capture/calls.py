@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
     Attributes:
         captured_by: The library that sends it.
-        asked: What its path says.
+        asked: What its path says, not yet confirmed.
         host: The URL's.
         endpoint: The URL without its query.
         headers: By names in small letters.
@@ -85,15 +85,14 @@ def begin(request: Request) -> Attempt | ByHand | None:
         return None
     if Captured.dropped:
         end_dropped()
-    request = request._replace(asked=asked)
     call = _going_on(request)
     if call is None:
-        if hand := recorded_by_hand(lambda: model_in(request.asked, request.body)):
+        if hand := recorded_by_hand(lambda: model_in(asked, request.body)):
             Captured.counts.by_hand += 1
             note_captured(hand.model)
             current_context()  # by that a framework around it learns that the call is recorded
             return hand
-        call = CapturedCall(request)
+        call = CapturedCall(request, asked)
         last_begun.set(call)
         Captured.counts.calls += 1
         note_captured(call.opened.model if call.opened is not None else None)
@@ -143,13 +142,14 @@ class CapturedCall:
 
     Args:
         request: The first one.
+        asked: What it asks, confirmed by its body.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.asked = request.asked
+    def __init__(self, request: Request, asked: Asked) -> None:
+        self.asked = asked
         self.call_id = exchange.begin(
             exchange.Sent(
-                *(request.captured_by, request.asked, request.endpoint, request.body),
+                *(request.captured_by, asked, request.endpoint, request.body),
                 request.headers.get("content-type"),
                 provider_of(request.host, request.headers),
             )

@@ -14,6 +14,7 @@ from llm_audit.wire.requests import read_request
 
 ROW_OF: Mapping[str, Api] = {row.api: row for row in reversed(ROWS)}
 _END_BYTES = 4_096
+_KEY = b'"model"'
 _MODEL = re.compile(rb'"model"\s*:\s*"([\w.:/@+-]+)"')
 # What is told of a request beside its body.
 TYPES: Mapping[str, type] = {
@@ -66,7 +67,8 @@ def model_in(asked: Asked, body: bytes | None) -> str | None:
         return asked.model
     # to look through a long body takes as long as to read it, and clients put the model at an end
     ends = body if len(body) <= 2 * _END_BYTES else body[:_END_BYTES] + body[-_END_BYTES:]
-    if ends.count(b'"model"') == 1 and (found := _MODEL.search(ends)):
+    at = ends.find(_KEY)  # which finds it faster than an expression
+    if at >= 0 and ends.find(_KEY, at + 1) < 0 and (found := _MODEL.match(ends, at)):
         return found[1].decode()
     model = fields_of({"api": asked.api.api}, body).get("model")
     return model if isinstance(model, str) else None

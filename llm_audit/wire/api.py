@@ -38,7 +38,7 @@ class Assembled(NamedTuple):
     error: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)  # there is one of each
 class Api:
     """How one API is asked.
 

@@ -161,10 +161,13 @@ def confirmed(asked: Asked, host: str, body: bytes | None) -> Asked | None:
     """
     for row in asked.rows:
         if _is_for(row, host, body):
-            if len(asked.rows) == 1:
-                return asked
-            return asked._replace(rows=(row,), is_first=row is asked.rows[0])
+            return _for_one(asked, row)
     return None
+
+
+@lru_cache(maxsize=256)
+def _for_one(asked: Asked, row: Api) -> Asked:
+    return asked._replace(rows=(row,), is_first=row is asked.rows[0])
 
 
 @cache

@@ -229,7 +229,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("of_policy")
 def test_captured_calls_obey_it_too() -> None:
     """What was read from the wire is treated like what is said by hand."""
-    asked = apis.asked("POST", "/v1/chat/completions")
+    asked = apis.matched("POST", "/v1/chat/completions")
     assert asked is not None
     body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "%s"}]}' % SECRET.encode()
     answer = (
@@ -250,7 +250,7 @@ def test_captured_calls_obey_it_too() -> None:
 @pytest.mark.usefixtures("of_policy")
 def test_captured_calls_obey_it_whatever_ends_them() -> None:
     """Where the client tries again, and where a stream is open as the process ends."""
-    asked = apis.asked("POST", "/v1/chat/completions")
+    asked = apis.matched("POST", "/v1/chat/completions")
     assert asked is not None
     said = SECRET.encode()
     body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}]}' % said

@@ -12,7 +12,7 @@ from llm_audit.given.sent import Sent
 from llm_audit.ids import new_call_id
 from llm_audit.journal.records import RECEIVED, SENT
 from llm_audit.journal.unread import BODY, TOLD_AS
-from llm_audit.recorder.journaling import Same
+from llm_audit.recorder.journaling import SAME_MAX, Same
 from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.recorder.process import open_calls, recorder, recorder_of
 from llm_audit.recording import cut_short, trace_of
@@ -26,6 +26,7 @@ _END = re.compile(
     rb"\"(?:finish_reason|finishReason|stopReason)\"\s*:\s*\""
 )
 _LAST_BYTES = (64, 4_096)  # that are looked at: mostly it is what comes last
+_known: dict[tuple[object, ...], Same] = {}  # see `_same`
 
 __all__ = [
     "Received",
@@ -115,7 +116,7 @@ def end(
         call = open_calls().get(call_id)
         if call is not None:
             call.arrived = None
-        asked = (call.provider, call.model) if call else (None, None)
+        asked = call.asked if call else (None, None)
         told = received.told(answer, _failed(error))
         calls = recorder_of(call).calls
         if attempt is None and _is_end(answer, error, left=left):
@@ -141,9 +142,7 @@ def end_left(call_id: str, answer: Received, ended_ns: int, error: BaseException
     try:
         call = open_calls().get(call_id)
         if call is not None and not call.over:
-            told = received.told(answer, _failed(error))
-            fields = received.fields_of(told, answer.body, (call.provider, call.model))
-            recorder_of(call).calls.end(call_id, call, fields, ended_ns)
+            recorder_of(call).calls.end(call_id, call, _read(answer, call.asked, error), ended_ns)
     except BaseException as struck:  # noqa: BLE001
         cut_short("a captured call's end", struck)
 
@@ -152,6 +151,13 @@ def said_of(error: BaseException) -> dict[str, Any]:
     """Return what is stored of an error of the app's, for which it left an answer."""
     _, fields = failures.error_fields(error)
     return {name: fields[name] for name in ("error_type", "error_message")}
+
+
+def _read(
+    answer: Received, asked: tuple[str | None, str | None], error: BaseException | None = None
+) -> dict[str, Any]:
+    """Return everything that is stored of how a call ended. As of `received.fields_of`."""
+    return received.fields_of(received.told(answer, _failed(error)), answer.body, asked)
 
 
 def _failed(error: BaseException | None) -> dict[str, Any] | None:
@@ -191,7 +197,7 @@ def result_in(answer: Received, asked: tuple[str | None, str | None]) -> dict[st
         answer: To the request that fetched it.
         asked: As of `ToCome`.
     """
-    fields = received.fields_of(received.told(answer, None), answer.body, asked)
+    fields = _read(answer, asked)
     return None if fields["status"] == LLMCallStatusEnum.INCOMPLETE else fields
 
 
@@ -237,16 +243,11 @@ def when_left(call: OpenCall | None, arrived: Callable[[], Received | None]) -> 
     def fields() -> dict[str, Any]:
         if call is None or (came := arrived()) is None:
             return {}
-        asked = call.provider, call.model
-        found = received.fields_of(received.told(came, None), came.body, asked)
+        found = _read(came, call.asked)
         return {name: value for name, value in found.items() if name not in {"status", "ended_by"}}
 
     if call is not None:
         call.arrived = fields
-
-
-_SAME_MAX = 256
-_known: dict[tuple[object, ...], Same] = {}
 
 
 def _same(request: Sent, call_type: LLMCallTypeEnum | None) -> Same:
@@ -275,7 +276,7 @@ def _same(request: Sent, call_type: LLMCallTypeEnum | None) -> Same:
         }
         if len(request.endpoint) > arguments.NAME_MAX:
             doubts.append("endpoint")
-        if len(_known) >= _SAME_MAX:
+        if len(_known) >= SAME_MAX:
             _known.clear()
         found = _known[key] = Same(fields, tuple(doubts))
     return found

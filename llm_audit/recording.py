@@ -115,7 +115,7 @@ def end(
             known = given["status"] is not None or failures.owner_knows(error)
         call = open_calls().get(call_id)
         recording = recorder_of(call)
-        asked = (call.provider, call.model) if call else (None, None)
+        asked = call.asked if call else (None, None)
         later = recording.reads_ends_later and call is not None and not _asks_for_a_cause(given)
         fields = _end_of(given, asked, later=later)
         if known:

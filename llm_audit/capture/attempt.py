@@ -245,12 +245,11 @@ class Attempt:
 
     def _kept(self, kind: str) -> tuple[bytes, tuple[str, ...]]:
         body = b"".join(self.pieces)
+        size = len(body) + self._left_out
         if not _is_readable(kind):
-            size = len(body) + self._left_out
             return b"", (f"response: {size} bytes of {kind:.100}, not kept",)
         if not self._left_out:
             return body, ()
-        size = len(body) + self._left_out
         return body, (f"response: {size} bytes, of which the first {len(body)} are kept",)
 
     def _end(self, how: How | None, error: BaseException | None) -> None:

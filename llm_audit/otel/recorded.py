@@ -78,7 +78,7 @@ def end(begun: Begun, span: Span, request: Request, outcome: Outcome) -> None:
     try:
         late = arguments.start_fields(dict(request.given), dict(request.params), NOWHERE)
         late = {name: value for name, value in late.items() if name not in begun.told}
-        told = (call.provider, call.model) if call else (None, None)
+        told = call.asked if call else (None, None)
         asked = (told[0] or late.get("provider"), told[1] or late.get("model"))
         said = outcomes.told(outcome.given)
         recording = recorder_of(call)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llm_audit import gate
@@ -46,22 +47,20 @@ _MAX_BYTES = {
 }
 
 
+@dataclass(eq=False, slots=True)
 class Same:
     """What the starts of several calls have in common: it is encoded and looked through once.
 
-    Args:
+    Attributes:
         fields: Of which nothing changes.
         doubts: Those of them that may not hold what they have to, see `gate`.
     """
 
-    __slots__ = ("doubts", "fields")
-
-    def __init__(self, fields: Mapping[str, Any], doubts: Sequence[str]) -> None:
-        self.fields = fields
-        self.doubts = doubts
+    fields: Mapping[str, Any]
+    doubts: Sequence[str]
 
 
-SAME_MAX = 256
+SAME_MAX = 256  # kept at a time
 _Given = tuple[str, str, int, dict[str, Any], Sequence[str], OpenCall | None, bool]  # to `record`
 
 

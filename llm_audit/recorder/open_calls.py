@@ -44,6 +44,11 @@ class OpenCall:
         None  # how often each rule has found something in its start
     )
 
+    @property
+    def asked(self) -> tuple[str | None, str | None]:
+        """The provider and the model that were asked, for the price."""
+        return self.provider, self.model
+
 
 class OpenCalls:
     """A bounded table: the oldest entries go first, and end like calls from elsewhere."""

@@ -5,6 +5,7 @@ import time
 from llm_audit.ids import first_id_at
 from llm_audit.logger import LLMLogger
 from llm_audit.providers.response import read_response, taken
+from llm_audit.recorder.process import open_calls
 from llm_audit.references import CallReference
 from llm_audit.settings import get_settings
 from llm_audit.store.answers.plain_errors import plain_errors
@@ -47,4 +48,6 @@ def record_result(result: object, *, within_days: float = 2.0) -> CallReference 
             call = connection.primary_calls().find_one(asked, {"_id": 1})
     finally:
         connection.close()
-    return None if call is None else LLMLogger.complete(call["_id"], response=result)
+    if call is None or ((begun := open_calls().get(call["_id"])) and begun.over):
+        return None  # the client that fetched it may be captured, and here
+    return LLMLogger.complete(call["_id"], response=result)

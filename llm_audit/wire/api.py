@@ -56,7 +56,8 @@ class Api:
         needs: What the body of a request has: one of these sets of keys, divided by spaces. Without
             one, the path is enough.
         hosts: Parts of the names of hosts where no look at the body is needed.
-        is_form: Whether the request may be a form (multipart), which nobody looks into.
+        is_form: Whether the request may be a form (multipart). One that is sent from files is told
+            by its path.
         model: Paths in the body of a request, as the following.
         messages: To a list.
         input: To anything.

@@ -188,4 +188,11 @@ def _is_for(row: Api, host: str, body: bytes | None) -> bool:
                 return True
     if any(name in host for name in row.hosts):
         return True
-    return row.is_form and (body is None or body.startswith(b"--"))
+    return row.is_form and (body is None or _is_form_of(row, body))
+
+
+def _is_form_of(row: Api, body: bytes) -> bool:
+    """Tell whether a form has the fields of an API; the name of several files goes on with []."""
+    return body.startswith(b"--") and any(
+        all(f'name="{key}'.encode() in body for key in keys.split()) for keys in row.needs
+    )

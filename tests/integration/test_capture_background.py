@@ -245,8 +245,9 @@ def test_in_the_database_nothing_of_the_first_answer_is_left(
                 assert llm_audit.record_result(nothing) is None
             retrieved = openai.types.responses.Response.construct(**COMPLETED)
             assert llm_audit.record_result(retrieved) == waiting["_id"]
-        else:
-            client.responses.retrieve("resp_1")
+        else:  # who does not know that it is recorded tells it all the same
+            llm_audit.record_result(client.responses.retrieve("resp_1"))
+            assert llm_audit.stats()["ended_twice"] == 0
         assert llm_audit.flush(PATIENCE)
         assert llm_audit.record_result(COMPLETED) is None
     (call,) = calls.find()

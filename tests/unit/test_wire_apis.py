@@ -288,6 +288,13 @@ def test_a_known_host_is_enough() -> None:
     assert api_of("POST", "/v1/chat/completions", None, "api.openai.com") == "openai.chat"
     for path, api in FORMS:
         assert api_of("POST", path, None) == api
+        key = "image[]" if "images" in path else "file"
+        for name, found in ((key, api), ("picture", None)):
+            form = f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="a"'.encode()
+            said = matched("POST", path)
+            assert said is not None
+            read = confirmed(said, "localhost", form)
+            assert (read and read.api.api) == found, (path, name)
 
 
 ALWAYS = ("bedrock.agent", "bedrock.flow")

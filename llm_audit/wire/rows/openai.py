@@ -120,7 +120,7 @@ ROWS = (
             *("/deployments/{model}/images/generations", "/deployments/{model}/images/edits"),
         ),
         call_type=LLMCallTypeEnum.OTHER,
-        needs=("prompt",),
+        needs=("prompt", "image"),
         hosts=_HOSTS,
         is_form=True,
         input=("prompt",),

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
-from llm_audit.capture.attempt import Attempt, Head, How
-from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.attempt import Head, How
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import async_hook_of
@@ -35,7 +35,7 @@ def _begin(
     data: Any = None,
     json: Any = None,
     **_: Any,
-) -> Attempt | ByHand | None:
+) -> Follower | None:
     url = urlsplit(str(str_or_url))
     said = matched(method.upper(), url.path)
     if said is None:
@@ -73,7 +73,7 @@ def _payload(original: Method) -> Method:
     return __init__
 
 
-def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+def _answered(attempt: Follower, response: Any) -> None:
     headers = {name.lower(): value for name, value in response.headers.items()}
     # aiohttp has taken the compression off what it hands to the reader
     headers.pop("content-encoding", None)
@@ -126,7 +126,7 @@ def _parts(kind: Any) -> dict[str, Any]:
     }
 
 
-def _broken_off(attempt: Attempt | ByHand, error: BaseException) -> None:
+def _broken_off(attempt: Follower, error: BaseException) -> None:
     if (type(error).__name__, str(error)) != _CLOSED:
         attempt.raised(error)
     else:  # who reads closes the response when that is cancelled, or takes too long

@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
-from llm_audit.capture.attempt import Attempt, Head, How
-from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.attempt import Head, How
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import hook_of
@@ -71,7 +71,7 @@ def _begin(
     endpoint: Any,
     operation_model: Any,  # noqa: ARG001  (as of `make_request`)
     request_dict: Any,
-) -> Attempt | ByHand | None:
+) -> Follower | None:
     if _is_async(endpoint.__class__):
         return None
     url = urlsplit(request_dict["url"])
@@ -88,7 +88,7 @@ def _text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _answered(attempt: Attempt | ByHand, answer: Any) -> None:
+def _answered(attempt: Follower, answer: Any) -> None:
     response, _ = answer
     headers = {name.lower(): value for name, value in response.headers.items()}
     head = Head(response.status_code, headers)

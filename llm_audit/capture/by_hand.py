@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from llm_audit.capture.attempt import Head, How
+from llm_audit.capture.attempt import Attempt, Head, How
 from llm_audit.recorder.open_calls import OpenCall
 from llm_audit.recorder.started_here import open_for
 
@@ -60,6 +60,10 @@ class ByHand:
 
     def drop(self) -> None:
         """Note nothing."""
+
+
+Follower = Attempt | ByHand
+"""What is told how a request goes."""
 
 
 def recorded_by_hand(model: Callable[[], str | None]) -> ByHand | None:

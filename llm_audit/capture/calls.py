@@ -13,7 +13,7 @@ from urllib.parse import SplitResult
 from llm_audit import exchange
 from llm_audit.capture.attempt import Attempt, How
 from llm_audit.capture.awaited import Awaited
-from llm_audit.capture.by_hand import ByHand, recorded_by_hand
+from llm_audit.capture.by_hand import Follower, recorded_by_hand
 from llm_audit.capture.clients import is_of
 from llm_audit.context import current_context
 from llm_audit.given.sent import model_in
@@ -67,7 +67,7 @@ class Request(NamedTuple):
 last_begun: ContextVar["CapturedCall | None"] = ContextVar("llm_audit_last_call", default=None)
 
 
-def begin(request: Request) -> Attempt | ByHand | None:
+def begin(request: Request) -> Follower | None:
     """Record that a request leaves, unless it is no call to record; it is then on disk.
 
     Returns:

@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from llm_audit.capture.attempt import Attempt, Head
-from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.attempt import Head
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook
 from llm_audit.capture.sending import async_hook_of, hook_of
@@ -14,7 +14,7 @@ from llm_audit.wire.apis import matched
 _LIBRARY = "dspy"
 
 
-def _begin(_: Any, request: Any) -> Attempt | ByHand | None:
+def _begin(_: Any, request: Any) -> Follower | None:
     url = urlsplit(request.url)
     said = matched(request.method.upper(), url.path)
     if said is None:
@@ -23,19 +23,19 @@ def _begin(_: Any, request: Any) -> Attempt | ByHand | None:
     return begin(Request.to(url, _LIBRARY, said, headers, request.body))
 
 
-def _begins(attempt: Attempt | ByHand, response: Any) -> Watched:
+def _begins(attempt: Follower, response: Any) -> Watched:
     headers = {name.lower(): value for name, value in response.headers}
     headers.pop("content-encoding", None)  # the transport takes it off
     attempt.begins(Head(response.status, headers))
     return Watched(attempt)
 
 
-def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+def _answered(attempt: Follower, response: Any) -> None:
     chunks = response._chunks  # noqa: SLF001
     response._chunks = watching(lambda: chunks, _begins(attempt, response))  # noqa: SLF001
 
 
-def _answered_async(attempt: Attempt | ByHand, response: Any) -> None:
+def _answered_async(attempt: Follower, response: Any) -> None:
     chunks = response._chunks  # noqa: SLF001
     response._chunks = watching_async(lambda: chunks, _begins(attempt, response))  # noqa: SLF001
 

@@ -7,8 +7,8 @@ transports are below it, retries above.
 import functools
 from typing import Any
 
-from llm_audit.capture.attempt import Attempt, Head
-from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.attempt import Head
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.calls import Request, begin
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.capture.sending import async_hook_of, hook_of
@@ -21,7 +21,7 @@ def _begin(
     client: Any,  # noqa: ARG001  (as of `send`)
     request: Any = None,
     **_: Any,
-) -> Attempt | ByHand | None:
+) -> Follower | None:
     if request is None:  # the client will say so
         return None
     url = request.url
@@ -45,7 +45,7 @@ def _body_of(request: Any) -> bytes | None:
     return body
 
 
-def _answered(attempt: Attempt | ByHand, response: Any) -> None:
+def _answered(attempt: Follower, response: Any) -> None:
     head = Head(response.status_code, response.headers)
     try:
         body = response.content

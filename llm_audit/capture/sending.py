@@ -8,16 +8,15 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from llm_audit.capture.attempt import Attempt
-from llm_audit.capture.by_hand import ByHand
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.faults import harmless, note_fault
 from llm_audit.capture.patches import Method
 from llm_audit.recorder.captured import Captured
 
-Begin = Callable[..., Attempt | ByHand | None]
-Answered = Callable[[Attempt | ByHand, Any], None]
+Begin = Callable[..., Follower | None]
+Answered = Callable[[Follower, Any], None]
 
-sending: ContextVar[Attempt | ByHand | None] = ContextVar("llm_audit_sending", default=None)
+sending: ContextVar[Follower | None] = ContextVar("llm_audit_sending", default=None)
 
 
 def is_inside() -> bool:
@@ -87,7 +86,7 @@ def async_hook_of(begin: Begin, answered: Answered) -> Callable[[Method], Method
     return make
 
 
-def _tell(answered: Answered, attempt: Attempt | ByHand, answer: Any) -> None:
+def _tell(answered: Answered, attempt: Follower, answer: Any) -> None:
     try:
         answered(attempt, answer)
     except BaseException as fault:  # noqa: BLE001  (whatever has become of the answer)

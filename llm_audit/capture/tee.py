@@ -6,14 +6,11 @@ or has, finds what was there before.
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm_audit.capture.attempt import PIECE_BYTES, How
+from llm_audit.capture.by_hand import Follower
 from llm_audit.capture.faults import harmless
-
-if TYPE_CHECKING:
-    from llm_audit.capture.attempt import Attempt
-    from llm_audit.capture.by_hand import ByHand
 
 Parts = Callable[[Any], dict[str, Any]]
 _PLACE = "_llm_audit_watched"
@@ -26,7 +23,7 @@ class Watched:
         attempt: Is told.
     """
 
-    def __init__(self, attempt: "Attempt | ByHand") -> None:
+    def __init__(self, attempt: Follower) -> None:
         self.attempt = attempt
         self.is_reading = False  # which may call another way to read it, or close it
 
@@ -46,7 +43,7 @@ class Watched:
         self.attempt.drop()
 
 
-def watch(stream: Any, attempt: "Attempt | ByHand", parts: Parts) -> None:
+def watch(stream: Any, attempt: Follower, parts: Parts) -> None:
     """Tell an attempt from now on what is read of a stream, and how it ends.
 
     Args:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,25 @@ def test_content_is_what_kinds_say() -> None:
     """Every field of what was said, and of what may quote it, is left out, but for a few."""
     kept = {"metadata", "usage", "encoding_notes", "media", "annotations"}
     assert {*named(Kind.SAID, Kind.QUOTES)} - kept == content.CONTENT_FIELDS
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("metadata", ""), ("sampled", "b"), ("full", "ab")])
+@pytest.mark.usefixtures("of_policy")
+def test_calls_of_a_batch_obey_it_too(policy: str, kept: str) -> None:
+    """They come with their end, so what went wrong is known at once."""
+    asked = [{"custom_id": name, "url": "/v1/chat/completions", "body": START} for name in "ab"]
+    response = {"status_code": 200, "body": {**RESPONSE, "created": 1_796_000_000}}
+    error = {"code": "batch_expired", "message": "Late."}
+    results = [
+        {"id": "1", "custom_id": "a", "response": response},
+        {"id": "2", "custom_id": "b", "response": None, "error": error},
+    ]
+    with changed_settings(content=policy, content_sample_rate=0):
+        recorded = llm_audit.record_batch(results, asked, at=datetime(2026, 11, 29, tzinfo=UTC))
+        for name, call_id in zip("ab", recorded.call_ids, strict=True):
+            one = found(call_id)
+            assert bool(one.messages) == bool(one.tools) == (name in kept), name
+            assert bool(one.content_left_out) == (name not in kept), name
+            assert one.metadata["custom_id"] == name
+        if kept == "":
+            assert SECRET.encode() not in journaled()

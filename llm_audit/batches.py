@@ -6,38 +6,18 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from llm_audit import causes
-from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.context import current_context
 from llm_audit.errors import LLMAuditError
-from llm_audit.given import arguments, outcomes, sent
+from llm_audit.given import arguments, batch_lines
 from llm_audit.ids import call_id_from
-from llm_audit.providers.response import taken
-from llm_audit.providers.shapes import shape_of
-from llm_audit.providers.whole import SOLD_AS
 from llm_audit.recorder.process import recorder
 from llm_audit.recording import cut_short, trace_of
 from llm_audit.settings import get_settings
 from llm_audit.wire import batch_files
-from llm_audit.wire.apis import confirmed, matched
-from llm_audit.wire.batch_files import ANTHROPIC, BEDROCK, GEMINI, OPENAI, Asked, Ended
+from llm_audit.wire.batch_files import Asked, Ended
 from llm_audit.wire.frames import parsed
 
 REQUESTS_MAX_BYTES = 2**30
-_HOSTS = {
-    OPENAI: "api.openai.com",
-    ANTHROPIC: "api.anthropic.com",
-    GEMINI: "generativelanguage.googleapis.com",
-    BEDROCK: "bedrock-runtime.amazonaws.com",
-}
-_UNKNOWN_MODEL = "{model}"  # in a path
-_BATCH = "batch"  # what prices depend on
-# What became of a request that was never answered, by what is said of it.
-_STATUSES = {
-    **dict.fromkeys(("expired", "batch_expired"), LLMCallStatusEnum.TIMEOUT),
-    **dict.fromkeys(("canceled", "cancelled"), LLMCallStatusEnum.CANCELLED),
-    **dict.fromkeys(("batch_canceled", "batch_cancelled"), LLMCallStatusEnum.CANCELLED),
-}
 
 
 class NoCallError(LLMAuditError):
@@ -53,7 +33,6 @@ class Batch(NamedTuple):
         trace_id: Of that call.
         at: When it was submitted. It is asked for where an answer does not say when it was made.
         provider: Who was asked, if that is not who invented the form of the files.
-        model: That was asked, if no line says it.
         source: Names the file.
     """
 
@@ -62,7 +41,6 @@ class Batch(NamedTuple):
     trace_id: str | None = None
     at: datetime | None = None
     provider: str | None = None
-    model: str | None = None
     source: str | None = None
 
 
@@ -211,9 +189,11 @@ def _call_of(line: object, requests: Requests, batch: Batch) -> BatchCall:
     named = [ended.own_id] if ended.own_id else [batch.batch_id, ended.custom_id, at, _of(ended)]
     call_id = call_id_from(int(at * 1000), json.dumps([ended.provider, *named], default=str))
     request = requests.get(ended.custom_id) or _repeated(ended)
-    fields = _start(ended, request, batch, call_id)
-    fields |= _outcome(ended, fields, datetime.fromtimestamp(at, UTC))
-    return BatchCall(call_id, fields)
+    started = _start(ended, request, batch, call_id)
+    asked = (started.get("provider"), started.get("model"))
+    outcome = batch_lines.outcome_fields(ended, asked, datetime.fromtimestamp(at, UTC))
+    notes = [*started.get("encoding_notes", ()), *outcome.get("encoding_notes", ())]
+    return BatchCall(call_id, {**started, **outcome, "encoding_notes": notes})
 
 
 def _of(ended: Ended) -> str:
@@ -239,91 +219,13 @@ def _start(ended: Ended, request: Asked | None, batch: Batch, call_id: str) -> d
         given["trace_id"] = batch.trace_id
     if context.call_type is not None:
         given["call_type"] = context.call_type
-    said = _asked(ended, request, batch)
-    fields = {**said, **arguments.start_fields(given, {}, context)}
-    notes = [*said.get("encoding_notes", ())]
-    if request is None:
-        notes.append("request: it is in none of the files")
-    if notes:
-        fields["encoding_notes"] = [*fields.get("encoding_notes", ()), *notes]
-    fields.setdefault("call_type", _call_type(ended))
+    said = batch_lines.request_fields(ended, request, batch.provider)
+    told = arguments.start_fields(given, {}, context)
+    notes = [*told.get("encoding_notes", ()), *said.get("encoding_notes", ())]
+    fields = {**said, **told, "encoding_notes": notes}
     if "trace_id" not in fields:
         named = batch.batch_id or call_id
         fields["trace_id"] = trace_of(fields.get("parent_call_id"), context, named)
     if batch.source:
         fields |= {"imported_at": datetime.now(UTC), "imported_from": batch.source}
     return fields
-
-
-def _call_type(ended: Ended) -> LLMCallTypeEnum:
-    row = sent.ROW_OF.get(shape_of(ended.answer or {}).api)
-    return LLMCallTypeEnum.CHAT if row is None else row.call_type
-
-
-def _asked(ended: Ended, request: Asked | None, batch: Batch) -> dict[str, Any]:
-    """Return what the request says, read by the row of the table that its path leads to."""
-    model = _model(ended, request, batch)
-    if request is None:
-        return {"model": model} if model else {}
-    path = request.path or _path(ended, request, model or _UNKNOWN_MODEL)
-    host = _HOSTS[ended.provider] if batch.provider is None else batch.provider
-    body = json.dumps(request.body).encode()
-    found = matched("POST", path)
-    row = confirmed(found, host, body) or found if found else None
-    if row is None:
-        return {"request_params": request.body, **({"model": model} if model else {})}
-    told = sent.told(sent.Sent("", row, "", body, "application/json"))
-    fields = sent.fields_of(told, body)
-    if fields.get("model") == _UNKNOWN_MODEL:
-        del fields["model"]
-    return {**fields, "endpoint": f"https://{host}{path}"}
-
-
-def _model(ended: Ended, request: Asked | None, batch: Batch) -> str | None:
-    answer = ended.answer or {}
-    asked = request.body if request else {}
-    for model in (batch.model, asked.get("model"), answer.get("model"), answer.get("modelVersion")):
-        if isinstance(model, str) and model:
-            return model.removeprefix("models/")
-    return None
-
-
-def _path(ended: Ended, request: Asked, model: str) -> str:
-    """Return the path of a request whose line does not say it."""
-    if ended.provider == GEMINI:
-        done = "generateContent" if "contents" in request.body else "embedContent"
-        return f"/v1beta/models/{model}:{done}"
-    if ended.provider == BEDROCK:
-        return f"/model/{model}/invoke"
-    return "/v1/messages" if ended.provider == ANTHROPIC else "/v1/chat/completions"
-
-
-def _outcome(ended: Ended, started: Mapping[str, Any], at: datetime) -> dict[str, Any]:
-    asked = (started.get("provider"), started.get("model"))
-    said: dict[str, Any] = {}
-    body = ended.answer
-    if body is None and ended.error and ended.error.keys() != {"type"}:
-        body = {"error": ended.error}
-    if body is not None:
-        took = taken(body, embedding_vectors=get_settings().embedding_vectors)
-        ours = took.get("ours", {})
-        if not ended.is_refused:
-            ours = {**ours, SOLD_AS: _BATCH}
-        said["response"] = {**took, **({"ours": ours} if ours else {})}
-    fields = outcomes.fields_told(said, asked, at)
-    if ended.is_refused:
-        fields |= _refused(ended, fields)
-    notes = [*started.get("encoding_notes", ()), *fields.get("encoding_notes", ())]
-    if notes:
-        fields["encoding_notes"] = notes
-    return {**fields, "completed_at": at}
-
-
-def _refused(ended: Ended, fields: Mapping[str, Any]) -> dict[str, Any]:
-    error = ended.error or {}
-    kind = str(fields.get("error_type") or error.get("type") or error.get("code") or "unknown")
-    said: dict[str, Any] = {"error_type": kind, "ended_by": causes.RESPONSE}
-    if ended.status:
-        said["http_status"] = ended.status
-    meant = outcomes.meant_by_response({**fields, **said})
-    return {**said, "status": _STATUSES.get(kind, meant)}

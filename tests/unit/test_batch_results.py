@@ -73,6 +73,17 @@ ODD: tuple[Any, ...] = (None, 5, "x", [], {}, [1], {"type": 5}, {"error": 5}, {"
 ODD += ({"status_code": "x", "body": {"created": 2**70}}, {"body": {"created": float("nan")}})
 
 
+def test_a_request_is_given_back_whatever_its_path_is() -> None:
+    """Of an API that nobody knows as well, and of a whole URL."""
+    for url in ("/v1/chat/completions", "https://host/v1/chat/completions", "v1/novelties", "?"):
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "llm": 1}
+        requests = Requests()
+        requests.add({**ASKED, "url": url, "body": body})
+        call = call_of(RESULT, requests, Batch())
+        assert request_of(call.fields) == body, url
+        assert call.fields["model"] == "m"
+
+
 def test_odd_lines() -> None:
     """None makes more of it than a refusal."""
     refused: dict[str, Any] = {}

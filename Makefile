@@ -8,7 +8,7 @@ STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group carriers --group clients --group lint --group docs --group bench --group build
 
 .PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks replay lint \
-	types bench figures docs wheel-test constraints image-requirements audit
+	types bench figures docs wheel-test constraints pins image-requirements audit
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -50,7 +50,7 @@ compat: setup ## Run the core tests on every Celery, the lowest versions of all,
 neighbours: setup ## Run the tests beside what needs a venv of its own: arq, ddtrace, Django, flower …
 	@.ci/neighbours
 
-frameworks: setup ## Run the tests of LangChain, CrewAI and others, in two venvs of their own
+frameworks: setup ## Run the tests of LangChain, CrewAI and others, in three venvs of their own
 	@.ci/frameworks
 
 replay: setup ## Play all recorded traffic to the real clients, with and without capture, and print the table
@@ -80,10 +80,19 @@ docs: setup ## Build the documentation into site/; a broken link is an error
 wheel-test: setup ## Check what is built: the sdist is whole, the wheel passes the tour
 	@.ci/wheel-test
 
-COMPILE := .ci/uv pip compile --quiet --universal --upgrade --no-annotate --custom-compile-command 'make constraints'
-constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt, and docker/
+COMPILE_HERE := .ci/uv pip compile --quiet --upgrade --no-annotate --custom-compile-command 'make constraints'
+COMPILE := $(COMPILE_HERE) --universal
+constraints: ## Take the newest versions that pyproject.toml allows into constraints.txt, .ci/pins and docker/
 	@$(COMPILE) --python-version 3.11 --all-extras $(GROUPS) --output-file constraints.txt pyproject.toml
-	@$(MAKE) --no-print-directory image-requirements
+	@$(MAKE) --no-print-directory pins image-requirements
+
+# What is heavy, or excludes what the others ask for, has a venv and a file of versions of its own,
+# for one Python: there are not all of them for each.
+pins:
+	@for group in frameworks frameworks-openai-2 frameworks-more; do \
+	  $(COMPILE_HERE) --python-version 3.11 --extra celery --extra embedded --group tests --group $$group \
+	    --output-file .ci/pins/$$group.txt pyproject.toml || exit 1; \
+	done
 
 # With hashes, as an image is built out of sight. constraints.txt cannot have them: pip would then
 # ask for one of the checkout itself, which is installed as it is.

@@ -5,9 +5,12 @@ What is asked as JSON it answers so, and what is to be embedded as three numbers
 
 import base64
 import json
+import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PackageNotFoundError, version
 from threading import Event, Thread
 from typing import Any
 
@@ -140,3 +143,43 @@ def instrumented() -> Iterator[None]:
     llm_audit.instrument()
     yield
     llm_audit.uninstrument()
+
+
+# What a file of tests is about, or a test in a file of several, by the package.
+_PACKAGES = {
+    "a_stream_of_dspys_and_what_fails": "dspy",
+    "autogen": "autogen-agentchat",
+    "beside": "langfuse",
+    "dspy_async": "dspy",
+    "google_adk": "google-adk",
+    "haystack": "haystack-ai",
+    "langchain": "langchain-core",
+    "langchain_chains": "langchain",
+    "langchain_of_anthropic": "langchain-anthropic",
+    "llama_index": "llama-index-core",
+    "pydantic_ai": "pydantic-ai-slim",
+    "strands": "strands-agents",
+}
+_OF_SEVERAL = ("test_frameworks.py", "test_more.py")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what was tested: each package with its version, and how many tests passed."""
+    table: dict[str, Counter[str]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            file, _, test = report.nodeid.partition("::")
+            told = test if file.endswith(_OF_SEVERAL) else file
+            name = re.sub(r".*(?:test|by)_|\W.*|_on_.*|_async$", "", told)
+            table.setdefault(_PACKAGES.get(name, name.replace("_", "-")), Counter())[outcome] += 1
+    terminalreporter.write_line("")
+    for package, outcomes in sorted([("openai", Counter()), *table.items()]):
+        said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        terminalreporter.write_line(f"{package:<20} {_version(package):<10} {said}")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -228,7 +228,7 @@ def _of_capture(diagnosis: Diagnosis) -> Iterator[str]:
             yield (
                 f"{_name(process)} has loaded {loaded} and captured nothing, while {process.begun} "
                 "calls were recorded by hand: look whether its clients send through an HTTP "
-                "library of their own, see docs/how-to/capture.md."
+                "library of their own, or over WebSockets, see docs/how-to/capture.md."
             )
         if process.instrumented and process.passed_by and not seen:
             yield (

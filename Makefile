@@ -3,7 +3,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-PROCESSES ?= 5 # that run tests at a time; they wait more than they work
+PROCESSES ?= 4 # that run tests at a time; each imports all of them, and has servers of its own
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group carriers --group clients --group lint --group docs --group bench --group build
 

@@ -21,6 +21,9 @@ from llm_audit.store import connection
 from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.indexes import call_indexes
 
+# sockets that PyMongo leaves open: see `collected`
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,9 +32,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binding, "FIRST_PAUSE_SECONDS", 0.05)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collected() -> Iterator[None]:
-    """Collect the sockets that PyMongo leaves open when a client is closed while it connects."""
+    """Collect the sockets that PyMongo leaves open when a client is closed while it connects.
+
+    Once for all tests: it takes most of a second where all clients are imported.
+    """
     yield
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         gc.collect()

@@ -5,7 +5,6 @@ import copy
 import gc
 import importlib
 import inspect
-import os
 import pickle
 import sys
 import threading
@@ -19,7 +18,7 @@ import aiohttp
 import httpx
 import httpx2
 import pytest
-from beside.asking import PATH, PLAIN, STREAMED, WORDS, Same, ask, recorded
+from beside.asking import PATH, PLAIN, STREAMED, WORDS, Same, recorded
 from replay.bodies import CHAT, CHAT_STREAM
 from replay.server import ReplayServer
 
@@ -216,30 +215,3 @@ def test_modules_that_are_loaded_anew_are_instrumented_again(
         assert len(llm_audit_records) == 2
     finally:
         sys.modules.update(old)
-
-
-def test_all_of_it_in_a_forked_child(server: ReplayServer) -> None:
-    """Hooks survive a fork; put on again, or taken off, in a child, they are there once."""
-    url = server.url + PATH
-    server.play(CHAT, CHAT_STREAM)
-
-    def child() -> int:
-        llm_audit.instrument()
-        before = len(patches._Patches.put)
-        llm_audit.instrument("openai")
-        with httpx.Client() as client:
-            server.play(CHAT, CHAT_STREAM)
-            ask(client, url)
-        counted = Captured.counts.calls
-        llm_audit.uninstrument()
-        return int((counted, len(patches._Patches.put) <= before) != (2, True))
-
-    llm_audit.instrument()
-    if not (pid := os.fork()):
-        code = 2
-        try:
-            code = child()
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert Captured.counts.calls == 0

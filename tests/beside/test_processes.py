@@ -76,12 +76,22 @@ for module in (httpx, httpx2):
         read = [next(chunks)]
         child = os.fork()
         if not child:
-            response.close()
-            stats = llm_audit.stats()
-            os._exit(0 if not stats.get("captured") and not stats.get("recorded") else 1)
+            try:
+                response.close()
+                assert not llm_audit.stats()
+                llm_audit.instrument()
+                llm_audit.instrument("openai")
+                opened(module.Client()).read()
+                assert llm_audit.stats()["captured"] == 1
+                llm_audit.uninstrument()
+                opened(module.Client()).read()
+                assert llm_audit.stats()["captured"] == 1
+                os._exit(0)
+            finally:
+                os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         read += chunks
-        (call,) = calls
+        (call,) = [call for call in calls if call.pid == os.getpid()]
         assert call.status == "SUCCESS", call
         assert call.response_message["content"] == "word 0 word 1 word 2 "
         assert b"[DONE]" in b"".join(read)
@@ -93,7 +103,10 @@ for module in (httpx, httpx2):
 def test_streams_of_greenlets_and_of_a_process_that_forks(
     script: str, chat_server: ReplayServer, tmp_path: Path
 ) -> None:
-    """Each is recorded once, with how it ended; a child ends nothing of its parent's."""
+    """Each is recorded once, with how it ended; a child ends nothing of its parent's.
+
+    Hooks are there in a child, once, if they are put on again, and can be taken off there.
+    """
     chat_server.play(CHAT_STREAM)
     done = subprocess.run(
         [sys.executable, *FLAGS, "-c", script, chat_server.url + PATH, str(tmp_path)],

@@ -71,7 +71,8 @@ import httpx, httpx2
 for module in (httpx, httpx2):
     with recorded_nowhere(Path(folder) / module.__name__) as calls:
         llm_audit.instrument()
-        response = opened(module.Client())
+        used = module.Client()
+        response = opened(used)
         chunks = response.iter_bytes()
         read = [next(chunks)]
         child = os.fork()
@@ -81,10 +82,11 @@ for module in (httpx, httpx2):
                 assert not llm_audit.stats()
                 llm_audit.instrument()
                 llm_audit.instrument("openai")
-                opened(module.Client()).read()
-                assert llm_audit.stats()["captured"] == 1
-                llm_audit.uninstrument()
-                opened(module.Client()).read()
+                with module.Client() as client:
+                    opened(client).read()
+                    assert llm_audit.stats()["captured"] == 1
+                    llm_audit.uninstrument()
+                    opened(client).read()
                 assert llm_audit.stats()["captured"] == 1
                 os._exit(0)
             finally:
@@ -96,6 +98,7 @@ for module in (httpx, httpx2):
         assert call.response_message["content"] == "word 0 word 1 word 2 "
         assert b"[DONE]" in b"".join(read)
         llm_audit.uninstrument()
+        used.close()
 """
 
 

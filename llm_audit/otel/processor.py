@@ -3,7 +3,7 @@
 import sys
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -127,7 +127,7 @@ class LLMAuditSpanProcessor(SpanProcessor):
             Listening.parent = no_parent
 
     def _begin(self, span: RunningSpan, *, is_suppressed: bool) -> None:
-        attributes = span.attributes or {}
+        attributes = _attributes_of(span)
         kind = kind_of(attributes)
         live = _Live(Here.process, self._outer(span), kind, skipped=is_suppressed)
         _bounded(self._live, LIVE_MAX)[span.context.span_id] = live
@@ -141,7 +141,7 @@ class LLMAuditSpanProcessor(SpanProcessor):
         if not kind.is_step and _is_inside(live, kind):
             live.skipped = True
             return
-        seen = _seen(span)
+        seen = _seen(span, attributes)
         request = read_request(Told(seen), kind, so_far=True)
         if kind.is_step:
             live.skipped = _is_step_around(request)
@@ -157,12 +157,13 @@ class LLMAuditSpanProcessor(SpanProcessor):
         _tell_outer(live, kind)
 
     def _end(self, span: ReadableSpan, live: _Live | None) -> None:
-        kind = live.kind if live and live.kind else kind_of(span.attributes or {})
+        attributes = _attributes_of(span)
+        kind = live.kind if live and live.kind else kind_of(attributes)
         live = live or _Live(Here.process, self._outer(span), kind)
         live.stands_for(span)
         if kind is None or (kind.is_step and not self._steps):
             return
-        told = Told(_seen(span))
+        told = Told(_seen(span, attributes))
         begun = live.begun
         if goes_on(told.attributes) and (rest := self._two_spans.rest_of(told.span)) is not None:
             begun, told = rest.begun, Told(rest.span)
@@ -232,13 +233,19 @@ def _bounded(table: "OrderedDict[K, V]", most: int) -> "OrderedDict[K, V]":
     return table
 
 
-def _seen(span: ReadableSpan) -> Span:
+def _attributes_of(span: ReadableSpan) -> dict[str, Any]:
+    """Return a span's attributes as they are now: its own raise for each that is not there."""
+    given: Any = span.attributes
+    return given.copy() if given else {}
+
+
+def _seen(span: ReadableSpan, attributes: dict[str, Any]) -> Span:
     return Span(
         name=span.name,
         trace_id=f"{span.context.trace_id:032x}",
         span_id=f"{span.context.span_id:016x}",
         parent_span_id=f"{span.parent.span_id:016x}" if span.parent else None,
-        attributes=dict(span.attributes or {}),
+        attributes=attributes,
         scope=span.instrumentation_scope.name if span.instrumentation_scope else "",
         start_ns=span.start_time or 0,
         end_ns=span.end_time,

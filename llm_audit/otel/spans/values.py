@@ -9,6 +9,7 @@ from llm_audit.errors import let_through
 
 Tree = dict[str, Any]
 _BEGIN = ("{", "[")
+_WRAPPED = '"constructor"'
 
 
 def parsed(value: object) -> Any:
@@ -18,7 +19,8 @@ def parsed(value: object) -> Any:
     if not value.startswith(_BEGIN) and value.lstrip()[:1] not in _BEGIN:
         return value
     try:
-        return unwrapped(json.loads(value))
+        found = json.loads(value)
+        return unwrapped(found) if _WRAPPED in value else found
     except (ValueError, RecursionError) as error:
         let_through(error)
         return value

@@ -121,7 +121,8 @@ class Answers:
         return cls.handle(request)
 
 
-def _client() -> openai.OpenAI:
+def new_client() -> openai.OpenAI:
+    """Return a client of that server."""
     transport = httpx2.MockTransport(Answers.handle)
     return openai.OpenAI(api_key="sk-none", http_client=httpx2.Client(transport=transport))
 
@@ -135,7 +136,7 @@ def _async_client() -> openai.AsyncOpenAI:
 def times(name: str) -> None:
     """Say for each line of the input how long calls take, and streams."""
     RIVALS[name]()
-    client = _client()
+    client = new_client()
 
     def call() -> None:
         client.chat.completions.create(**ASK)
@@ -265,7 +266,7 @@ def kinds(name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         read = llm_audit_read(Path(folder))
         with read if name == "llm-audit" else nullcontext(RIVALS[name]()) as look:
-            client = _client()
+            client = new_client()
             found: dict[str, list[Seen]] = {}
             for kind, ask in KINDS.items():
                 with _transaction(name), suppress(Exception):

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 import llm_audit
+from llm_audit.capture.patches import _Patches
+from llm_audit.recorder.captured import Captured
 
 ANSWER = "yes, indeed"
 WAITS = "wait for ever"  # whoever says this gets no answer before the server stops
@@ -139,10 +141,13 @@ def exchanged(provider: _Provider) -> list[tuple[dict[str, Any], dict[str, Any]]
 
 @pytest.fixture
 def instrumented() -> Iterator[None]:
-    """Record by themselves whatever calls a test makes."""
+    """Record by themselves whatever calls a test makes; nothing of that may fail, or be missed."""
     llm_audit.instrument()
+    faults = Captured.counts.faults
     yield
     llm_audit.uninstrument()
+    assert Captured.counts.faults == faults
+    assert not _Patches.missed
 
 
 # What a file of tests is about, or a test in a file of several, by the package.

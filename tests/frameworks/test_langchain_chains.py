@@ -20,7 +20,7 @@ from langchain_core.documents import Document  # noqa: E402
 from langchain_core.output_parsers import StrOutputParser  # noqa: E402
 from langchain_core.prompts import ChatPromptTemplate  # noqa: E402
 from langchain_core.retrievers import BaseRetriever  # noqa: E402
-from langchain_core.runnables import RunnablePassthrough  # noqa: E402
+from langchain_core.runnables import RunnableParallel, RunnablePassthrough  # noqa: E402
 from langchain_core.tools import tool  # noqa: E402
 from langchain_core.vectorstores import InMemoryVectorStore  # noqa: E402
 from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
@@ -203,10 +203,22 @@ async def test_fallbacks_of_a_chain(
         model=BROKEN, base_url=provider_url, api_key="none", max_retries=0
     )
     prompt = ChatPromptTemplate([("user", "{text}")])
-    (prompt | bad.with_fallbacks([model]) | StrOutputParser()).invoke(GIVEN)
-    ends = [(call.model, call.status) for call in llm_audit_records]
-    assert ends == [(BROKEN, "ERROR"), ("gpt-4o", "SUCCESS")]
-    assert len({call.trace_id for call in llm_audit_records}) == 1
+    falling: Any = bad.with_fallbacks([model])
+    for chain, given in ((prompt | falling, GIVEN), (falling, "hello")):
+        before = len(llm_audit_records)
+        chain.invoke(given)
+        calls = llm_audit_records[before:]
+        ends = [(call.model, call.status) for call in calls]
+        assert ends == [(BROKEN, "ERROR"), ("gpt-4o", "SUCCESS")]
+        assert len({call.trace_id for call in calls}) == 1
+
+    before = len(llm_audit_records)
+    with pytest.raises(Exception, match="broken"):
+        await bad.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).ainvoke("hello")
+    RunnableParallel(one=model, other=model).invoke("hello")
+    first, second, *parallel = llm_audit_records[before:]
+    assert first.trace_id == second.trace_id
+    assert len({call.trace_id for call in parallel}) == 1
 
 
 async def test_an_agent_by_its_events(model: Any, llm_audit_records: RecordedCalls) -> None:

@@ -296,6 +296,13 @@ _MODELS = (
     ("langchain_core.language_models.chat_models", "BaseChatModel"),
     ("langchain_core.language_models.llms", "BaseLLM"),
 )
+_RUN, _STREAM = ("invoke", "ainvoke"), ("stream", "astream")
+_CHAINS = (
+    ("base", "RunnableSequence", _RUN + _STREAM),
+    ("base", "RunnableParallel", _RUN + _STREAM),
+    ("fallbacks", "RunnableWithFallbacks", _RUN + _STREAM),
+    ("retry", "RunnableRetry", _RUN),
+)
 HOOKS = (
     Hook(_CALLBACKS, "BaseCallbackManager", "__init__", _with_handler),
     *(
@@ -313,7 +320,8 @@ HOOKS = (
     ),
     # a chain is no call, but what it calls is of one trace
     *(
-        Hook("langchain_core.runnables.base", "RunnableSequence", method, hooked(_begin_chain))
-        for method in ("invoke", "ainvoke", "stream", "astream")
+        Hook(f"langchain_core.runnables.{module}", owner, method, hooked(_begin_chain))
+        for module, owner, methods in _CHAINS
+        for method in methods
     ),
 )

@@ -11,10 +11,9 @@ from typing import Any
 
 from llm_audit.call import LLMCallTypeEnum
 from llm_audit.capture.faults import harmless
-from llm_audit.capture.frameworks.steps import Asking, Begin, hooked, is_on, trace_shared, unchanged
+from llm_audit.capture.frameworks.steps import Asking, Begin, hooked, is_on, unchanged
 from llm_audit.capture.patches import Hook, Method
 from llm_audit.context import CallContext
-from llm_audit.context.frames import Run
 from llm_audit.context.functions import wrapped
 from llm_audit.logger import LLMLogger
 
@@ -23,6 +22,9 @@ _FUNCTIONS = {
     **dict.fromkeys(("completion", "acompletion", "responses", "aresponses"), None),
     **dict.fromkeys(("text_completion", "atext_completion"), LLMCallTypeEnum.COMPLETION),
     **dict.fromkeys(("embedding", "aembedding"), LLMCallTypeEnum.EMBEDDING),
+    **dict.fromkeys(("image_generation", "aimage_generation", "anthropic_messages"), None),
+    **dict.fromkeys(("transcription", "atranscription", "speech", "aspeech"), None),
+    **dict.fromkeys(("rerank", "arerank"), None),
 }
 # what LiteLLM's router and proxy put there themselves
 _OWN = ("litellm_", "model_", "user_api_key", "previous_models", "deployment", "caching_groups")
@@ -135,11 +137,6 @@ def _carried(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: wrapped(kwargs[name], lambda *_: run)} if name in kwargs else {}
 
 
-def _begin_routed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Run | None:  # noqa: ARG001
-    """Begin what may ask one provider after another: their calls are in one trace."""
-    return trace_shared()
-
-
 def _converting(method: Method) -> Method:
     """Return what makes an answer of what is in LiteLLM's cache, and records that."""
 
@@ -182,14 +179,9 @@ def _begin_call(function: str) -> Begin:
     return lambda args, kwargs: _Call(function, args, kwargs)
 
 
-_ROUTED = ("completion", "acompletion", "text_completion", "atext_completion")
 _CACHE, _CACHING = "litellm.caching.caching_handler", "LLMCachingHandler"
 HOOKS = (
     *(Hook("litellm", name, "original_function", hooked(_begin_call(name))) for name in _FUNCTIONS),
-    *(
-        Hook("litellm.router", "Router", name, hooked(_begin_routed))
-        for name in (*_ROUTED, "embedding", "aembedding", "aresponses", "responses")
-    ),
     Hook("litellm.litellm_core_utils.fallback_utils", "", "run_async_function", _running),
     Hook(_CACHE, _CACHING, "_convert_cached_result_to_model_response", _converting),
     Hook(_CACHE, _CACHING, "_process_async_embedding_cached_response", _combining),

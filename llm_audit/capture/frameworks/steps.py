@@ -165,14 +165,14 @@ class Asking(Run):
         self.is_sent = False
         self.outer = current_context()
         self._about = about
+        self._trace = _shared(self.outer)  # by one that fails and the next, say
         self._began_ns, self._began_ms = clock.monotonic_ns(), time.time_ns() // 1_000_000
         super().__init__(make=self.context)
 
     def context(self) -> CallContext:
         """Return the context of the calls made meanwhile; whoever asks for it makes one."""
         self.is_sent = True
-        outer, about = self.outer, {**(self._about() or {})}
-        return outer.extended(**about, **_shared(outer))  # by one that fails and the next, say
+        return self.outer.extended(**{**(self._about() or {}), **self._trace})
 
     def record(self, framework: str, **fields: Any) -> str:
         """Record that a model was asked, when it was, and return the call's id.

@@ -173,8 +173,10 @@ def _modules(package: str) -> Iterator[object]:
 
 
 def _is_known_to_c(kind: type[BaseException]) -> bool:
-    """Tell whether a class is named in a module of C's, as `brotli.error` is in `_brotli`."""
-    for module in filter(_is_of_c, (*sys.modules.values(),)):
+    """Tell whether a class is named in a module that is C's part of a package: as in `_brotli`."""
+    for name, module in tuple(sys.modules.items()):
+        if type(name) is not str or not name.startswith("_") or not _is_of_c(module):
+            continue  # any other may be the app's own, compiled, which catches time limits
         names: dict[str, object] = object.__getattribute__(module, "__dict__")
         if any(value is kind for value in (*names.values(),)):
             return True

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import brotli
@@ -179,8 +180,12 @@ def test_what_a_signal_handler_raises_comes_out(calls: RecordedCalls) -> None:
     assert {call.model for call in calls} >= {"m"}
 
 
-def test_what_another_thread_sets_comes_out() -> None:
-    """An exception that was raised nowhere is nobody's fault."""
+def test_what_another_thread_sets_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that was raised nowhere is nobody's fault, also if compiled code catches it."""
+    compiled = ModuleType("compiled_app")
+    compiled.__file__ = "compiled_app" + EXTENSION_SUFFIXES[0]
+    compiled.JobTimeoutException = JobTimeoutException  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "compiled_app", compiled)
 
     def set_here(kind: type[Exception]) -> str:
         this = ctypes.c_ulong(threading.get_ident())

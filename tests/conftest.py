@@ -29,6 +29,8 @@ pytest_plugins = ["faults.table"]  # prints in the process that the run was star
 os.environ.setdefault("PYTEST_TIMEOUT", str(TEST_PATIENCE))
 sys.dont_write_bytecode = False  # else each of some hundred processes compiles all that it imports
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# eventlet's own DNS imports httpcore2, and that trio where it is, which fails on eventlet's sockets
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
     del os.environ[name]
 

@@ -8,12 +8,9 @@ Thread-safe: the only shared state is an `lru_cache`; at worst two threads look 
 """
 
 import os
-import sys
-import threading
 from collections.abc import Callable
 from functools import cache, lru_cache
-from importlib import _bootstrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_audit.errors import let_through, log_once
 from llm_audit.prices.calculation import LibraryPrice
@@ -22,7 +19,7 @@ from llm_audit.prices.cost import Cost, Sale
 from llm_audit.prices.plain_rates import PlainRates, plain_rates
 from llm_audit.prices.sellers import find_offer
 from llm_audit.prices.units import is_plain
-from llm_audit.runtime.forks import OwnLock, begin_anew
+from llm_audit.runtime.forks import OwnLock
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot
@@ -98,24 +95,6 @@ def preload() -> None:
 
 # A child forked in the middle of an import waits for ever for a thread that it does not have.
 os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release)
-
-
-@begin_anew
-def _import_anew() -> None:
-    """Let go of what such a thread was importing, where the fork has not waited for it."""
-    known: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
-    locks = {name: reference() for name, reference in tuple(known.items())}
-    gone = {
-        lock.owner
-        for name, lock in locks.items()
-        if lock is not None and name.partition(".")[0] == "genai_prices"
-    } - {None, threading.get_ident()}
-    for name, lock in locks.items():
-        if lock is not None and lock.owner in gone:
-            known.pop(name, None)
-            spec = getattr(sys.modules.get(name), "__spec__", None)
-            if getattr(spec, "_initializing", False):
-                del sys.modules[name]
 
 
 @lru_cache(maxsize=1024)

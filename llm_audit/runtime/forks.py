@@ -7,9 +7,11 @@ tells, which the kernel empties in every child.
 
 import mmap
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import _bootstrap
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
@@ -17,6 +19,7 @@ from llm_audit.runtime.kept import kept
 
 Action = TypeVar("Action", bound=Callable[[], object])
 
+_IMPORTED_BY_THREADS = {"bson", "genai_prices", "gridfs", "llm_audit", "pymongo"}  # some of it late
 _WIPE_ON_FORK = 18  # MADV_WIPEONFORK, since Linux 4.14; Python has no name for it
 
 
@@ -134,6 +137,27 @@ class OwnLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+@begin_anew
+def _import_anew() -> None:
+    """Let go of what a thread was importing that this child does not have.
+
+    Only of what our own threads import: whoever asks for it would wait for that thread for ever.
+    """
+    known: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})
+    locks = {name: reference() for name, reference in tuple(known.items())}
+    gone = {
+        lock.owner
+        for name, lock in locks.items()
+        if lock is not None and name.partition(".")[0] in _IMPORTED_BY_THREADS
+    } - {None, threading.get_ident()}
+    for name, lock in locks.items():
+        if lock is not None and lock.owner in gone:
+            known.pop(name, None)
+            spec = getattr(sys.modules.get(name), "__spec__", None)
+            if getattr(spec, "_initializing", False):
+                del sys.modules[name]
 
 
 os.register_at_fork(after_in_child=notice)

@@ -140,25 +140,32 @@ def test_children_draw_ids_of_their_own(recording: Recording) -> None:
 IMPORT = (
     UNTOLD
     + """
-import builtins, threading
+import builtins, importlib, threading
 from llm_audit import prices
+from llm_audit.runtime.forks import notice
 
+load = {
+    "genai_prices": prices.preload,
+    "llm_audit": lambda: importlib.import_module("llm_audit.lifecycle"),
+    "pymongo": lambda: importlib.import_module("pymongo.synchronous.auth"),
+}[sys.argv[1]]
 parent, reached, done = os.getpid(), threading.Event(), threading.Event()
 usual = builtins.__import__
 
 def stop(name, names=None, *rest):
-    if names and names["__name__"].startswith("genai_prices") and os.getpid() == parent:
+    if names and names["__name__"].startswith(sys.argv[1]) and os.getpid() == parent:
         reached.set()
         done.wait()
     return usual(name, names, *rest)
 
 builtins.__import__ = stop
-thread = threading.Thread(target=prices.preload)
+thread = threading.Thread(target=load)
 thread.start()
 reached.wait()
 pid = os.fork()
 if pid == 0:
-    prices.preload()
+    notice()
+    load()
     os._exit(0)
 assert os.waitpid(pid, 0)[1] == 0
 done.set()
@@ -167,9 +174,10 @@ thread.join()
 )
 
 
-def test_a_child_imports_what_a_thread_was_importing(recording: Recording) -> None:
-    """The price list is loaded anew: nobody is left to end what was begun."""
-    output_of(IMPORT, recording(), anew=True)
+@pytest.mark.parametrize("package", ["genai_prices", "llm_audit", "pymongo"])
+def test_a_child_imports_what_a_thread_was_importing(recording: Recording, package: str) -> None:
+    """Ours, the price list and the driver are loaded anew: nobody is left to end what was begun."""
+    output_of(IMPORT, recording(), package, anew=True)
 
 
 OFTEN = ["uwsgi --enable-threads"]

@@ -12,7 +12,7 @@ from llm_audit import audit_context
 from llm_audit.context import CallContext, current_context
 from llm_audit.testing import RecordedCalls
 
-from .conftest import ANSWER
+from .conftest import ANSWER, WAITS
 
 pytestmark = [pytest.mark.usefixtures("instrumented"), pytest.mark.filterwarnings("ignore")]
 KEY = "none"
@@ -190,3 +190,14 @@ def test_a_stream_of_dspys_and_what_fails(
         model(f"{provider_url}/broken")("hello")
     (call,) = llm_audit_records[before:]
     assert (call.status, call.captured_by) == ("ERROR", "dspy")
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(model(provider_url).acall(WAITS))
+        while len(llm_audit_records) < before + 2:  # noqa: ASYNC110  (a journal, not an event)
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    assert llm_audit_records[-1].status == "CANCELLED"

@@ -22,9 +22,10 @@ _FUNCTIONS = {
     **dict.fromkeys(("completion", "acompletion", "responses", "aresponses"), None),
     **dict.fromkeys(("text_completion", "atext_completion"), LLMCallTypeEnum.COMPLETION),
     **dict.fromkeys(("embedding", "aembedding"), LLMCallTypeEnum.EMBEDDING),
-    **dict.fromkeys(("image_generation", "aimage_generation", "anthropic_messages"), None),
-    **dict.fromkeys(("transcription", "atranscription", "speech", "aspeech"), None),
-    **dict.fromkeys(("rerank", "arerank"), None),
+    **dict.fromkeys(("image_generation", "aimage_generation"), LLMCallTypeEnum.OTHER),
+    **dict.fromkeys(("transcription", "atranscription"), LLMCallTypeEnum.OTHER),
+    **dict.fromkeys(("speech", "aspeech", "rerank", "arerank"), LLMCallTypeEnum.OTHER),
+    "anthropic_messages": None,
 }
 # what LiteLLM's router and proxy put there themselves
 _OWN = ("litellm_", "model_", "user_api_key", "previous_models", "deployment", "caching_groups")

@@ -5,8 +5,8 @@
 The others are in a .venv of their own, which this makes: .venv/rivals. Each candidate captures the
 calls of openai's client in a process of its own; the provider is a function of that process, so
 that nothing but the client and the candidate is measured. They take turns, in random order; in
-each turn a candidate makes a few calls in a row, and a few streams of 50 chunks, right after a
-process with the client alone has done the same. Shown is the median of the differences between the
+each turn a candidate makes a few calls in a row, and a few streams of 50 chunks, right before or
+after a process with the client alone does the same. Shown is the median of the differences between the
 two, so that what else the machine does meets both. llm-audit journals to the disk of this machine
 and ships to a MongoDB.
 """
@@ -107,9 +107,10 @@ def times(url: str, folder: Path, rounds: int) -> dict[str, list[float]]:
         candidates = [Candidate(name, environment, log) for name in RIVALS]
         for _ in range(rounds):
             for candidate in random.sample(candidates, len(candidates)):
-                without, taken = plain.measure(), candidate.measure()
-                found[ALONE].append(without)
-                pairs = zip(taken, without, strict=True)
+                both = random.sample((plain, candidate), 2)  # who comes first may have it harder
+                taken = {one: one.measure() for one in both}
+                found[ALONE].append(taken[plain])
+                pairs = zip(taken[candidate], taken[plain], strict=True)
                 found[candidate.name].append([one - other for one, other in pairs])
         for candidate in (plain, *candidates):
             candidate.stop()

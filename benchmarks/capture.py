@@ -6,9 +6,9 @@ The others are in a .venv of their own, which this makes: .venv/rivals. Each can
 calls of openai's client in a process of its own; the provider is a function of that process, so
 that nothing but the client and the candidate is measured. They take turns, in random order; in
 each turn a candidate makes a few calls in a row, and a few streams of 50 chunks, right before or
-after a process with the client alone does the same. Shown is the median of the differences between the
-two, so that what else the machine does meets both. llm-audit journals to the disk of this machine
-and ships to a MongoDB.
+after a process with the client alone does the same. Shown is the median of the differences between
+the two, so that what else the machine does meets both. llm-audit journals to the disk of this
+machine and ships to a MongoDB.
 """
 
 import argparse

@@ -293,6 +293,44 @@ def test_no_secret_that_comes_in_pieces_is_stored_unread(lengths: list[int]) -> 
     assert len(shown) == 13
 
 
+def interrupted(pieces: list[str], other: str) -> Iterator[tuple[str, bytes]]:
+    """Yield streams in which others of a text's name stand between its pieces."""
+    said = [{"choices": [{"index": 0, "delta": {"content": one}}]} for one in pieces]
+    both = [
+        {"choices": [{"index": 0, "delta": {"content": one}, "message": {"content": one}}]}
+        for one in pieces
+    ]
+    yield "openai.chat", sse(*both)
+    cited = chat({"annotations": [{"type": "url_citation", "url_citation": {"content": other}}]})
+    yield "openai.chat", sse(*said[:2], cited, *said[2:])
+    yield "openai.chat", sse(*({**one, "beside": {"content": other}} for one in said))
+    yield "openai.chat", sse(*said).replace(b'"content"', b'"cont\\u0065nt"', 2)
+    yield "openai.chat", sse(*said).replace(b'{"content"', b'{"content": "", "content"')
+    yield "openai.chat", sse(*said).replace(b'{"content"', b'{"content": "no", "content"')
+    yield "openai.chat", sse(*said).replace(b"\n\n", b'\n\n: {"content": "no"}\n\n')
+    cut_off = sse(said[0]).partition(b'"}')[0] + b"\n\n"
+    yield "openai.chat", sse(*said[:2]) + cut_off + sse(*said[2:])
+    stopped = {"stop": {"text": other}}
+    yield "openai.completions", sse(*({"choices": [{"text": t, **stopped}]} for t in pieces))
+    events: list[dict[str, Any]] = [
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": one}}}}
+        for one in pieces
+    ]
+    citation = {"type": "citation-start", "index": 0}
+    citation |= {"delta": {"message": {"citations": {"start": 0, "text": other}}}}
+    yield "cohere.chat", sse(*events[:2], citation, *events[2:])
+    parts: list[dict[str, Any]] = [{"content": {"parts": [{"text": one}]}} for one in pieces]
+    parts[0]["groundingMetadata"] = {"groundingChunks": [{"retrievedContext": {"text": other}}]}
+    yield "google.generate_content", sse(*({"candidates": [one]} for one in parts))
+
+
+def test_what_stands_between_the_pieces_of_a_text_hides_no_secret() -> None:
+    """A citation, what is said twice, a comment, half a line: others of the same name."""
+    for text in SHORT:
+        for api, body in interrupted([*text], "hm"):
+            check_answer(body, api, **SSE)
+
+
 def test_most_streams_are_stored_unread() -> None:
     """One text at a time costs no more than a look."""
     clean = {

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.htm
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from llm_audit.errors import let_through
@@ -186,10 +186,12 @@ def _seconds(value: object) -> float | None:
 
 
 def _instant(value: object) -> float | None:
+    """Return a time in seconds of the epoch; one without an offset is UTC, wherever this runs."""
     if not isinstance(value, str):
         return None
     try:
-        return datetime.fromisoformat(value).timestamp()
+        at = datetime.fromisoformat(value)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
         let_through(error)
         return None

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from local_time import local_time
 
 import llm_audit
 from llm_audit import request_of
@@ -82,6 +83,18 @@ def test_a_request_is_given_back_whatever_its_path_is() -> None:
         call = call_of(RESULT, requests, Batch())
         assert request_of(call.fields) == body, url
         assert call.fields["model"] == "m"
+
+
+def test_a_time_without_an_offset_is_utc() -> None:
+    """Whoever brings the results in, and where: the same lines make the same calls."""
+    answer = {"candidates": [], "responseId": "r"}
+    for name in ("", "Z", "+00:00"):
+        line = {"key": "a", "response": answer, "processed_time": f"2026-11-29T08:00:00{name}"}
+        ids = set()
+        for zone in ("UTC0", "JST-9", "PST8"):
+            with local_time(zone):
+                ids.add(call_of(line, Requests(), Batch()).call_id)
+        assert [created_at(call_id) for call_id in ids] == [datetime(2026, 11, 29, 8, tzinfo=UTC)]
 
 
 def test_odd_lines() -> None:

@@ -1,7 +1,7 @@
 """What a span says of how a call ended: what was answered, what it used, and what went wrong."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from llm_audit import causes
@@ -136,11 +136,12 @@ def _first_token_ms(told: Told) -> float | None:
         return seconds * 1000
     if (at := told.text(names.FIRST_CHUNK_AT)) is not None:
         try:
-            moment = datetime.fromisoformat(at).timestamp() * 1000
+            moment = datetime.fromisoformat(at)
         except ValueError as error:
             let_through(error)
             return None
-        return max(0.0, round(moment - span.start_ns / 1e6, 3))
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, round(moment.timestamp() * 1000 - span.start_ns / 1e6, 3))
     chunks = (event.time_ns for event in span.events if event.name in names.FIRST_CHUNK_EVENTS)
     first = next(chunks, None)
     return None if first is None else max(0.0, (first - span.start_ns) / 1e6)

@@ -159,8 +159,10 @@ class Attempt:
 
         While Python drops what a loop goes over, nobody can see the exception that ends the loop.
         """
-        came, self._left = self._left, None
         handled = sys.exc_info()[1]
+        if isinstance(handled, GeneratorExit):  # it is still being dropped
+            return
+        came, self._left = self._left, None
         if came is None or handled is None or id(handled) == self._handled_before:
             return
         struck = from_outside(handled)

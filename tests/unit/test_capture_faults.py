@@ -214,6 +214,37 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
     assert [call.response_message for call in capturing] == [{"content": "Hi."}] * 4
 
 
+def test_leaving_a_stream_is_no_error(capturing: RecordedCalls) -> None:
+    """By a break, or by leaving a generator around it, as SDKs have some, also with blocks."""
+
+    def pieces() -> Iterator[bytes]:
+        with closing(opened(streaming(EVENT, EVENT))) as response:
+            yield from response.iter_bytes()
+
+    def closing_itself() -> Iterator[bytes]:
+        response = opened(streaming(EVENT, EVENT))
+        try:
+            yield from response.iter_bytes()
+        finally:
+            response.close()
+
+    for make in (pieces, closing_itself):
+        for _ in make():
+            break
+        left = make()
+        next(left)
+        left.close()  # type: ignore[attr-defined]
+        left = make()
+        next(left)
+        del left
+        with pytest.raises(OwnError), closing(make()) as left:
+            for _ in left:
+                raise OwnError
+    gc.collect()
+    ends = [(call.status, call.ended_by, call.error_type) for call in capturing]
+    assert ends == 8 * [("INCOMPLETE", "stream_closed", None)]
+
+
 def test_a_stream_that_is_begun_after_a_time_limit_has_not_failed_by_it(
     capturing: RecordedCalls,
 ) -> None:

@@ -214,6 +214,12 @@ def test_a_stream_that_is_closed_because_of_a_time_limit_says_so(capturing: Reco
     assert [call.response_message for call in capturing] == [{"content": "Hi."}] * 4
 
 
+def _raise_in(pieces: Iterator[bytes]) -> None:
+    with closing(pieces):  # type: ignore[type-var]
+        for _ in pieces:
+            raise OwnError
+
+
 def test_leaving_a_stream_is_no_error(capturing: RecordedCalls) -> None:
     """By a break, or by leaving a generator around it, as SDKs have some, also with blocks."""
 
@@ -237,9 +243,9 @@ def test_leaving_a_stream_is_no_error(capturing: RecordedCalls) -> None:
         left = make()
         next(left)
         del left
-        with pytest.raises(OwnError), closing(make()) as left:
-            for _ in left:
-                raise OwnError
+        left = make()
+        with pytest.raises(OwnError):
+            _raise_in(left)
     gc.collect()
     ends = [(call.status, call.ended_by, call.error_type) for call in capturing]
     assert ends == 8 * [("INCOMPLETE", "stream_closed", None)]

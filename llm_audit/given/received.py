@@ -12,6 +12,7 @@ from llm_audit.given import outcomes
 from llm_audit.given.sent import as_text, asked_of
 from llm_audit.providers.error_bodies import ERROR_FIELDS, error_in
 from llm_audit.providers.errors import (
+    NAME_MAX_CHARACTERS,
     REQUEST_ID_HEADERS,
     is_refused,
     retry_after_in,
@@ -27,7 +28,8 @@ from llm_audit.wire.to_come import is_to_come
 
 # What is told of an answer beside its body.
 TYPES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("api", "content_type", "content_encoding", "request_id", "ended_by"), (str,)),
+    **dict.fromkeys(("api", "content_type", "content_encoding", "ended_by"), (str,)),
+    **dict.fromkeys(("request_id", "error_type"), (str,)),
     **dict.fromkeys(("streamed", "vectors"), (bool,)),
     **dict.fromkeys(("attempts", "notes"), (list,)),
     "status": (int,),
@@ -35,7 +37,9 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "time_to_first_token_ms": (int, float),
     **dict.fromkeys(("failed", "left_with"), (dict,)),
 }
-_NAMES = (*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms")
+# AWS has only there what its errors are called; behind a colon there may be where that is defined.
+_ERROR_TYPE = "x-amzn-errortype"
+_NAMES = (*REQUEST_ID_HEADERS, "retry-after", "retry-after-ms", _ERROR_TYPE)
 _LOOKED_AT = frozenset((*_NAMES, *(name.encode() for name in _NAMES)))
 
 
@@ -48,8 +52,8 @@ class Received(NamedTuple):
         status: Of HTTP; None if there was no answer.
         content_type: As the header has it.
         content_encoding: The same, if the body is still compressed.
-        headers: Of the answer, as pairs; only those that name the request and say when to ask
-            again are looked at.
+        headers: Of the answer, as pairs; only those are looked at that name the request or its
+            error, and say when to ask again.
         streamed: Whether it came in pieces.
         time_to_first_token_ms: Since the start.
         ended_by: Why it ended, if not with its last byte: "closed", say. If the answer is whole all
@@ -105,11 +109,19 @@ def told(received: Received, failed: Mapping[str, Any] | None) -> dict[str, Any]
         said["left_with"] = dict(received.left_with)
     if get_settings().embedding_vectors:
         said["vectors"] = True
-    if headers := _looked_at(received.headers):
-        if request_id := next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None):
-            said["request_id"] = request_id
-        if (wait := retry_after_in(headers)) is not None:
-            said["retry_after"] = wait
+    return said | _said_by(_looked_at(received.headers))
+
+
+def _said_by(headers: Mapping[str, str]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    if not headers:
+        return said
+    if request_id := next(filter(None, map(headers.get, REQUEST_ID_HEADERS)), None):
+        said["request_id"] = request_id
+    if (wait := retry_after_in(headers)) is not None:
+        said["retry_after"] = wait
+    if error_type := headers.get(_ERROR_TYPE, "").partition(":")[0].strip():
+        said["error_type"] = error_type[:NAME_MAX_CHARACTERS]
     return said
 
 
@@ -219,6 +231,8 @@ def _refused(fields: Mapping[str, Any], told: Mapping[str, Any], answer: Answer)
     details = {"retry_after": told.get("retry_after")}
     if isinstance(response, dict) and "error_message" not in fields:  # AWS, Cohere: a message only
         found = error_in({"error": response}, ANY, None, answered=False) | found
+    if "error_type" in told and "error_type" not in fields:
+        found.setdefault("error_type", told["error_type"])
     if isinstance(response, str) and response:
         found["error_message"] = details["body"] = shortened(response)
     if kept := {name: value for name, value in details.items() if value is not None}:

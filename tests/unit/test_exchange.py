@@ -84,6 +84,30 @@ def test_a_call_is_what_was_sent_and_received(llm_audit_records: RecordedCalls) 
             {"answer": b"<html>Bad gateway</html>", "status": 504, "content_type": "text/html"},
             ("TIMEOUT", "response", None, "<html>Bad gateway</html>", 504),
         ),
+        (  # AWS has the error's name in a header only
+            {
+                "answer": {"message": "Too many tokens"},
+                "status": 429,
+                "headers": [("x-amzn-ErrorType", "ThrottlingException:http://internal/coral")],
+            },
+            ("ERROR", "response", "ThrottlingException", "Too many tokens", 429),
+        ),
+        (
+            {
+                "answer": {"__type": "com.aws#ModelError", "message": "no"},
+                "status": 424,
+                "headers": [(b"X-Amzn-Errortype", b"ModelErrorException")],
+            },
+            ("ERROR", "response", "com.aws#ModelError", "no", 424),
+        ),
+        (
+            {
+                "answer": b"",
+                "status": 503,
+                "headers": {"x-amzn-errortype": "ServiceUnavailableException"}.items(),
+            },
+            ("ERROR", "response", "ServiceUnavailableException", None, 503),
+        ),
         (
             {"answer": b"", "status": None, "error": TimeoutError("slow")},
             ("TIMEOUT", "exception", "TimeoutError", "slow", None),

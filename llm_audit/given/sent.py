@@ -68,10 +68,19 @@ def model_in(asked: Asked, body: bytes | None) -> str | None:
     # to look through a long body takes as long as to read it, and clients put the model at an end
     ends = body if len(body) <= 2 * _END_BYTES else body[:_END_BYTES] + body[-_END_BYTES:]
     at = ends.find(_KEY)  # which finds it faster than an expression
-    if at >= 0 and ends.find(_KEY, at + 1) < 0 and (found := _MODEL.match(ends, at)):
-        return found[1].decode()
+    if at >= 0 and ends.find(_KEY, at + 1) < 0 and (ends is body or _is_outermost(ends, at)):
+        found = _MODEL.match(ends, at)
+        if found:
+            return found[1].decode()
     model = fields_of({"api": asked.api.api}, body).get("model")
     return model if isinstance(model, str) else None
+
+
+def _is_outermost(ends: bytes, at: int) -> bool:
+    """Tell whether a key is the body's own, and not of a tool in it; in doubt it is not."""
+    part = ends[:at] if at < _END_BYTES else ends[at:]
+    objects = part.count(b"{") - part.count(b"}")
+    return abs(objects) == 1 and part.count(b"[") == part.count(b"]")
 
 
 def asked_of(told: Mapping[str, Any]) -> Asked | None:

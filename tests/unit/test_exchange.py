@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from llm_audit import audit_context, exchange, response_of
+from llm_audit.given import sent
 from llm_audit.testing import RecordedCalls
 from llm_audit.wire.apis import Asked, confirmed, matched
 
@@ -123,6 +124,22 @@ def test_how_a_call_ends(
 
     found = (call.status, call.ended_by, call.error_type, call.error_message, call.http_status)
     assert found == expected
+
+
+def test_the_model_that_is_asked_is_the_bodys_own() -> None:
+    """A tool may have one, too; a long body is not looked through for the one that counts."""
+    used = [{"type": "tool_use", "input": {"model": "T-1"}}]
+    for long in ("", "x" * 9_000):
+        for before, after in ((used, long), (long, used), ([used, long], [long, used])):
+            for request in (
+                {"messages": before, "model": "m", "tools": after},
+                {"model": "m", "messages": before, "tools": after},
+                {"messages": before, "tools": after, "model": "m"},
+                {"messages": [before, long], "model": "m", "tools": [long]},
+                {"messages": [long], "model": "m", "tools": [long, after]},
+            ):
+                body = json.dumps(request).encode()
+                assert sent.model_in(the_api(body), body) == "m", request
 
 
 def test_what_a_client_tried_is_one_call(llm_audit_records: RecordedCalls) -> None:

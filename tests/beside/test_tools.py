@@ -1,7 +1,7 @@
 """Other tools that stand where capture does: mocks, cassettes, tracers, retries."""
 
 import asyncio
-import warnings
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,8 +120,10 @@ def spans() -> Iterator[list[Any]]:
     """Have Sentry trace, and undo all that it wraps."""
     before = [(owner, owner.send) for owner in (httpx.Client, httpx.AsyncClient)]
     sent: list[Any] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it looks for eventlet
+    # it looks for eventlet, which in this process would warn of every fork from then on
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("eventlet", "eventlet.patcher"):
+            patch.setitem(sys.modules, name, None)
         from sentry_sdk.integrations.httpx import HttpxIntegration
         from sentry_sdk.transport import Transport
 

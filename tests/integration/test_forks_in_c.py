@@ -39,7 +39,7 @@ def hold_all():
     of_all = [_Home.lock, _InForce.lock, Held.lock, price_list._loading]
     running = recorder()
     journal, acknowledged = running.journal, running.shipper.acknowledged
-    of_it = [journal, journal.losses, acknowledged, running.open_calls]
+    of_it = [journal, journal.losses, acknowledged, _Home.open_calls]
     of_it = [lock for part in of_it for lock in vars(part).values() if hasattr(lock, "acquire")]
     assert len(of_it) > 3
     with ExitStack() as locks:

@@ -116,6 +116,7 @@ def import_calls(
     connection = Connection(settings)
     try:
         with plain_errors(settings):
+            connection.calls()  # where nothing can be brought in, no file is read
             asked = _Asked(requests or [], Batch(batch_id, at=at, provider=provider))
             is_given = bool(requests or batch_id or at or provider)
             for path in files:

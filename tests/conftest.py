@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import threading
 import uuid
@@ -26,6 +27,8 @@ from llm_audit.settings import Settings, get_settings, reset_settings
 MEASURED = {"unit", "integration"}  # folders
 pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
 
+# Whoever is started in the background by a shell ignores Ctrl-C, and so do all its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("PYTEST_TIMEOUT", str(TEST_PATIENCE))
 sys.dont_write_bytecode = False  # else each of some hundred processes compiles all that it imports
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

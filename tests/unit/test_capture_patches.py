@@ -205,6 +205,7 @@ def test_a_module_without_the_method_is_left_alone() -> None:
         put_on([Hook("odd_client", "Client", "send", _wrap), Hook("odd_client", "No", "x", _wrap)])
     finally:
         del sys.modules["odd_client"]
+        _Patches.missed -= {"odd_client.Client.send", "odd_client.No.x"}
     assert module.Client == "none"
 
 

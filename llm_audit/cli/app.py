@@ -16,6 +16,7 @@ from llm_audit.cli.commands.operations import (
     indexes,
     reprice,
     spool,
+    ui,
     views,
 )
 from llm_audit.cli.commands.summaries import groups, pipeline, retries, scores, usage
@@ -47,6 +48,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "In and out": {"export": exporting.export, "import": importing.import_calls},
     "Operations": {
+        "ui": ui.ui,
         "doctor": doctor.doctor,
         "indexes": indexes.indexes,
         "reprice": reprice.reprice,

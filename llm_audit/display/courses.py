@@ -1,7 +1,8 @@
 """How rows of hours, days ... lie in time, with the gaps between them."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,16 @@ class Course:
         """Return a number of each hour, day ...; None where there is no row."""
         return [getattr(self._rows.get(place), field, None) for place in self._places]
 
+    def rows(self) -> list[Any]:
+        """Return the row of each hour, day ...; None where there is none."""
+        return [self._rows.get(place) for place in self._places]
+
+    def spans(self) -> list[tuple[datetime, datetime]]:
+        """Return when each hour, day ... begins, and when the next one does."""
+        edges = [_beginning(self.bucket, place, self.timezone) for place in self._places]
+        last = [_beginning(self.bucket, self._places.stop, self.timezone)] if edges else []
+        return list(pairwise([*edges, *last]))
+
     def gap_between(self, earlier: str, later: str) -> int:
         """Return how many hours, days ... lie between two rows, given by their names."""
         return max(0, _ordinal(self.bucket, later) - _ordinal(self.bucket, earlier) - 1)
@@ -76,6 +87,19 @@ def _ordinal(bucket: Bucket, name: str) -> int:
         return int(year) * 12 + int(month)
     day = date.fromisoformat(f"{name}-1" if bucket == "week" else name).toordinal()
     return day if bucket == "day" else (day - 1) // 7  # the first day of all was a Monday
+
+
+def _beginning(bucket: Bucket, place: int, timezone: str) -> datetime:
+    """Return when the hour, day ... with a number begins."""
+    zone = _zone(timezone)
+    if bucket == "hour":
+        at = datetime.fromtimestamp(place * _SECONDS_IN_AN_HOUR, zone)
+        return at + timedelta(minutes=-at.minute % 60)  # where hours begin at half past of UTC's
+    if bucket == "month":
+        year, month = divmod(place - 1, 12)
+        return datetime(year, month + 1, 1, tzinfo=zone)
+    day = date.fromordinal(place if bucket == "day" else place * 7 + 1)
+    return datetime.combine(day, time(), zone)
 
 
 def _zone(name: str) -> tzinfo | None:

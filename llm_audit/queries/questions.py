@@ -14,6 +14,7 @@ from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.results import (
+    CallPreview,
     CostSummary,
     FailureSummary,
     Found,
@@ -102,6 +103,22 @@ class Questions:
             *([] if limit is None else [{"$limit": limit}]),
         ]
         return (yield from calls(pipeline, with_content=with_content))
+
+    @question
+    def preview_calls(
+        self, *, limit: int | None = 100, after: Id | None = None, **filters: Unpack[CallFilters]
+    ) -> Steps[list[CallPreview]]:
+        """Return the calls that match, a line each, in pages like those of `list_by_filters`.
+
+        What was asked and answered is cut in MongoDB, so a page of calls with megabytes is small.
+
+        Args:
+            limit: How many calls at the most; None for all.
+            after: Only calls older than the one with this id.
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.call_previews(limit=limit, after=after, **filters)
+        return (yield from rows(pipeline, CallPreview.model_validate))
 
     @question
     def count_by_filters(self, **filters: Unpack[CallFilters]) -> Steps[int]:

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from llm_audit.call import UTCDatetime
+from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum, UTCDatetime
 from llm_audit.tolerant import TolerantModel
 
 T = TypeVar("T")
@@ -28,6 +28,38 @@ class Found(list[T]):
     """
 
     not_searched: tuple[str, ...] = ()
+
+
+class CallPreview(TolerantModel):
+    """A call in a line: what it was, and the beginning of what was asked and answered."""
+
+    id: str
+    status: LLMCallStatusEnum
+    call_type: LLMCallTypeEnum | None = None
+    provider: str | None = None
+    model: str | None = None
+    trace_id: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    company_id: str | None = None
+    task_id: str | None = None
+    task_name: str | None = None
+    retries: int | None = None
+    redelivered: bool | None = None
+    tags: list[str] = Field(default_factory=list)
+    tools_called: list[str] = Field(default_factory=list)
+    total_tokens: int | None = None
+    estimated_cost: float | None = Field(None, description="USD")
+    latency_ms: float | None = None
+    finish_reason: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    ended_by: str | None = None
+    created_at: UTCDatetime | None = None
+    asked: str | None = Field(
+        None, description="the last message of the request, at most 120 characters"
+    )
+    answered: str | None = Field(None, description="the response, at most 120 characters")
 
 
 class ToolUsage(TolerantModel):

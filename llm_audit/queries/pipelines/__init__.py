@@ -12,6 +12,7 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 from llm_audit.queries.pipelines.failures import error_messages, failure_summary
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_summary
+from llm_audit.queries.pipelines.previews import call_previews
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
     calls_by_trace,
@@ -26,6 +27,7 @@ from llm_audit.queries.pipelines.tools import tool_usage
 
 __all__ = [
     "Pipeline",
+    "call_previews",
     "calls_by_task",
     "calls_by_trace",
     "cost_summary",

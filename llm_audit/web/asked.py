@@ -1,0 +1,206 @@
+"""One request: which calls it is about, in whose time zone, and how links go on from it."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import cached_property
+from time import monotonic_ns
+from typing import Any, cast
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+
+from llm_audit.errors import UsageError
+from llm_audit.queries.filters import CallFilters, beginning
+from llm_audit.queries.grouping import checked_timezone
+from llm_audit.queries.repository import LLMCallRepository
+from llm_audit.queries.times import local_timezone, parse_span, parse_time
+
+ZONE = "tz"  # the parameter, and the cookie
+_DATES = {"since": "start_date", "until": "end_date"}  # as links say it, and as filters do
+FILTERS = tuple(
+    {name: link for link, name in _DATES.items()}.get(name, name)
+    for name in CallFilters.__annotations__
+)
+
+
+THEMES = ("light", "dark")
+NAVIGATION = (
+    ("", "Overview"),
+    ("calls", "Calls"),
+    ("traces", "Traces"),
+    ("sessions", "Sessions"),
+    ("tasks", "Tasks"),
+    ("failures", "Failures"),
+    ("costs", "Costs"),
+    ("latency", "Latency"),
+    ("tools", "Tools"),
+    ("users", "Users"),
+    ("delivery", "Delivery"),
+)
+
+
+class Asked:
+    """What a request asks for.
+
+    Args:
+        request: Starlette's.
+        calls: Whom to ask, bound to a tenant if there is one.
+    """
+
+    def __init__(self, request: Request, calls: LLMCallRepository) -> None:
+        self.came_ns = monotonic_ns()
+        self.calls = calls
+        self.request = request
+        self.root: str = request.scope.get("root_path", "")
+        self.page: str = request.scope["path"].removeprefix(self.root).strip("/")
+        if self.page.startswith("part/"):
+            self.page = self.page.split("/")[1]
+        self.pages = NAVIGATION
+        theme = request.cookies.get("theme")
+        self.theme = theme if theme in THEMES else None
+        self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
+
+    def one(self, name: str) -> str | None:
+        """Return the value of a parameter, the last one; None if it is not given, or empty."""
+        return dict(self.given).get(name)
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a parameter."""
+        return [value for key, value in self.given if key == name]
+
+    def whole(self, name: str, default: int, largest: int) -> int:
+        """Return a whole number from 1.
+
+        Raises:
+            UsageError: It is none, or too large.
+        """
+        text = self.one(name)
+        if text is None:
+            return default
+        if not text.isdecimal() or not 1 <= int(text[:10]) <= largest:
+            raise UsageError(f"{name} has to be a whole number from 1 to {largest:,}.")
+        return int(text[:10])
+
+    @cached_property
+    def zone(self) -> str:
+        """The time zone: of the parameter, else of the browser as its cookie says, else ours."""
+        if (given := self.one(ZONE)) is not None:
+            return checked_timezone(given)
+        try:
+            return checked_timezone(self.request.cookies[ZONE].replace("%2F", "/"))
+        except (KeyError, UsageError):
+            return local_timezone()
+
+    def filters(self, since: str | None = None, *, leave_out: Iterable[str] = ()) -> CallFilters:
+        """Return the filters that are given.
+
+        Args:
+            since: How long before the end, or now, it begins if nothing says so; None for ever.
+            leave_out: Those that mean nothing here.
+
+        Raises:
+            UsageError: One of them has no such value.
+        """
+        filters: dict[str, Any] = {}
+        for name in FILTERS:
+            values = self.all(name)
+            if not values or name in leave_out:
+                continue
+            if name in _DATES:
+                filters[_DATES[name]] = parse_time(name, values[-1])
+            else:
+                filters[name] = values[0] if len(values) == 1 else values
+        start, end = filters.get("start_date"), filters.get("end_date")
+        if start and end and start >= end:
+            raise UsageError("since is not before until.")
+        if since and not start and (span := parse_span(since)):
+            filters["start_date"] = beginning(span, end)
+        return cast("CallFilters", filters)
+
+    def before(self, filters: CallFilters) -> CallFilters:
+        """Return the same filters for a time that is as long and ends where theirs begins."""
+        start = filters["start_date"]
+        end = filters.get("end_date") or datetime.now(start.tzinfo)
+        return {**filters, "start_date": start - max(end - start, timedelta(1)), "end_date": start}
+
+    @cached_property
+    def given_filters(self) -> list[tuple[str, str]]:
+        """The filters that are given, each value apart; no dates."""
+        return [pair for pair in self.given if pair[0] in FILTERS and pair[0] not in _DATES]
+
+    def written(self, at: datetime, precise: bool = False) -> str:  # noqa: FBT001, FBT002
+        """Return a time as it is read: today without the date, this year without the year.
+
+        Args:
+            at: The moment.
+            precise: With date and milliseconds.
+        """
+        there, now = in_zone(at, self.zone), in_zone(datetime.now(at.tzinfo), self.zone)
+        if precise:
+            return f"{there:%Y-%m-%d %H:%M:%S}.{there.microsecond // 1000:03} {self.zone}"
+        if there.date() == now.date():
+            return f"{there:%H:%M:%S}"
+        return f"{there:%m-%d %H:%M}" if there.year == now.year else f"{there:%Y-%m-%d}"
+
+    def among(self, name: str, value: object) -> str:
+        """Return the address of the same calls, of those that have this value alone."""
+        return self.same("calls", **{name: value})
+
+    def without(self, name: str, value: object) -> str:
+        """Return the address of this page without one value of a filter."""
+        rest = [pair for pair in self.given if pair != (name, value) and pair[0] != "after"]
+        return self._address(self.page, rest)
+
+    def part(self, name: str) -> str:
+        """Return the address of a part of this page, for the same calls."""
+        return self._address(f"part/{self.page or 'overview'}/{name}", self.given)
+
+    def call_link(self, call_id: str) -> str:
+        """Return the address of a call; from a list, it knows the list that it came from."""
+        return self.link("call", id=call_id, **dict(self.given_filters))
+
+    def over_the_same_time(self, page: str) -> str:
+        """Return the address of a page for the same stretch of time."""
+        return self.link(page, since=self.one("since"), until=self.one("until"))
+
+    def link(self, page: str, **parameters: Any) -> str:
+        """Return the address of a page of ours.
+
+        Args:
+            page: Its name; empty for the first one.
+            **parameters: Its own; those that are None are left out. The time zone goes on.
+        """
+        zone = [(ZONE, zone)] if (zone := self.one(ZONE)) else []
+        return self._address(page, [*_pairs(parameters), *zone])
+
+    def same(self, page: str | None = None, **changes: Any) -> str:
+        """Return the address of this page, or another one, for the same calls, but for changes.
+
+        Args:
+            page: Its name; None for this one.
+            **changes: New values of parameters; None takes one away.
+        """
+        kept = self.given if page is None else [p for p in self.given if p[0] in (*FILTERS, ZONE)]
+        rest = [(name, value) for name, value in kept if name not in changes and name != "after"]
+        return self._address(self.page if page is None else page, [*rest, *_pairs(changes)])
+
+    def _address(self, page: str, parameters: Iterable[tuple[str, str]]) -> str:
+        query = urlencode(list(parameters))
+        return f"{self.root}/{page}" + (f"?{query}" if query else "")
+
+
+def in_zone(at: datetime, zone: str) -> datetime:
+    """Return a moment in a time zone, an IANA name or an offset."""
+    if zone[0] in "+-":
+        return at.astimezone(datetime.fromisoformat(f"2000-01-01T00:00{zone}").tzinfo)
+    return at.astimezone(ZoneInfo(zone))
+
+
+def _pairs(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, str(one))
+        for name, value in parameters.items()
+        for one in (value if isinstance(value, list | tuple) else [value])
+        if one is not None
+    ]

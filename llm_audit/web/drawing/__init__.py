@@ -1,0 +1,1 @@
+"""What pages draw: what was said, markup, charts."""

@@ -1,0 +1,1 @@
+"""What stands before the pages: who may ask, from where, and what a browser may do with answers."""

@@ -1,0 +1,78 @@
+"""Templates: what they know besides a page's own data, and how recorded text gets into them.
+
+Everything that is put in is text: escaped, with characters visible that nobody sees. What is markup
+already comes from `drawing/markup.py` alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.display import figures
+from llm_audit.display.hidden import visible
+from llm_audit.display.json_lines import iso_utc
+from llm_audit.web.assets import asset_name
+
+UNKNOWN = "–"  # noqa: RUF001  (of a figure)
+
+
+@cache
+def templates() -> Environment:
+    """Return the templates."""
+    made = Environment(
+        loader=PackageLoader("llm_audit.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    made.filters |= {
+        "number": figures.number,
+        "money": figures.money,
+        "duration": figures.duration,
+        "share": figures.share,
+        "size": figures.size,
+        "line": lambda value: " ".join(str(value).split()),
+        "iso": lambda at: iso_utc(at) if isinstance(at, datetime) else "",
+        "groupby_runs": _runs,
+        "tail": lambda name: str(name).rpartition(".")[2],
+    }
+    made.globals |= {
+        "asset_name": asset_name,
+        "counted": figures.counted,
+        "STATUSES": frozenset(LLMCallStatusEnum),
+    }
+    return made
+
+
+def rendered(name: str, values: Mapping[str, Any]) -> str:
+    """Return a template as text.
+
+    Args:
+        name: Of its file, without `.html`.
+        values: What it knows.
+    """
+    return templates().get_template(f"{name}.html").render(values)
+
+
+def _runs(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:
+    """Return items divided where an attribute changes, each part with its value."""
+    return [(value, list(run)) for value, run in groupby(items, attrgetter(name))]
+
+
+def _shown(value: Any) -> Any:
+    """Return what stands on the page for a value."""
+    if value is None or value == "":
+        return UNKNOWN if value is None else ""
+    if isinstance(value, Markup):
+        return value
+    text = visible(str(value))
+    return UNKNOWN if text == figures.UNKNOWN else text

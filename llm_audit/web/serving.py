@@ -1,0 +1,118 @@
+"""`llm-audit ui`: the viewer as a server of its own, on this machine unless somebody says so."""
+
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+
+from llm_audit.errors import UsageError
+from llm_audit.web.app import create_app
+from llm_audit.web.guards.hosts import LOOPBACK
+from llm_audit.web.guards.login import TOKEN_BYTES, Sessions
+
+SHORTEST_TOKEN = 16  # characters
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  (what they mean is refused without a token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How the viewer is served.
+
+    Attributes:
+        host: Where it listens: an address, or a name of this machine.
+        port: 0 for any that is free.
+        token_file: Holds the token that opens it; None for a new one, which is printed.
+        allowed_hosts: Names that it answers to besides those of the loopback and `host`.
+        behind_proxy: A proxy in front sees to who may ask, and says who that was and how.
+        frames: Origins that may show pages in a frame.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token_file: Path | None = None
+    allowed_hosts: Sequence[str] = ()
+    behind_proxy: bool = False
+    frames: Sequence[str] = ()
+
+
+def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False) -> None:
+    """Serve the viewer until Ctrl-C.
+
+    Args:
+        serving: Where and how.
+        say: Is told the address, with the token that opens it.
+        browse: Open it in the browser.
+
+    Raises:
+        UsageError: It would be open to others without a token, or the port is taken.
+    """
+    if not is_loopback(serving.host) and not serving.token_file and not serving.behind_proxy:
+        raise UsageError(
+            f"--host {serving.host} lets other machines in: give them a token with --token-file, "
+            "or put a proxy with a login in front and say --behind-proxy."
+        )
+    listening = _listening(serving)
+    port = listening.getsockname()[1]
+    token = None if serving.behind_proxy else _token(serving.token_file)
+    sessions = None if token is None else Sessions(token, f"llm_audit_{port}")
+    app = create_app(
+        hosts=[*LOOPBACK, *_named(serving.host), *serving.allowed_hosts],
+        sessions=sessions,
+        frames=serving.frames,
+    )
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,  # which would hold the token
+        log_level="warning",
+        server_header=False,
+        proxy_headers=serving.behind_proxy,
+    )
+    host = f"[{serving.host}]" if ":" in serving.host else serving.host
+    address = f"http://{'127.0.0.1' if serving.host in _WILDCARDS else host}:{port}/"
+    if token is not None and serving.token_file is None:
+        address += f"?token={token}"
+    say(address)
+    if browse:
+        webbrowser.open(address)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens there."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _named(host: str) -> list[str]:
+    return [] if host in _WILDCARDS else [host]
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return secrets.token_urlsafe(TOKEN_BYTES)
+    token = file.read_text().strip()
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+        raise UsageError(
+            f"--token-file {file}: a token has at least {SHORTEST_TOKEN} characters, all of them "
+            "printable ASCII."
+        )
+    return token
+
+
+def _listening(serving: Serving) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
+        return socket.create_server((serving.host, serving.port), family=family, backlog=128)
+    except OSError as error:
+        raise UsageError(
+            f"--host {serving.host} --port {serving.port}: {error.strerror}. --port 0 takes any "
+            "port that is free."
+        ) from None

@@ -83,6 +83,8 @@ def _recorded(lot: random.Random) -> Call:
             "redelivered": lot.choice([None, False, False, True]),
             "root_id": f"task {number % 7}",
             "group_id": lot.choice([None, "group 1", "group 2"]),
+            "queue": ["fast", "slow", None][number % 4 % 3],
+            "worker": ["one@host", "two@host"][number % 2],
         }
         known = {name: value for name, value in task.items() if value is not None}
         call |= {"task_id": f"task {number}", "task": known}

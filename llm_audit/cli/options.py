@@ -44,9 +44,15 @@ _HELP = {
     "tool": "Calls that asked for this tool.",
     "score": "Calls that have a score of this name.",
     "task_id": "Celery's.",
+    "attempt_id": "Of a task: one run of its body.",
+    "workflow_id": "Of a Celery canvas: its root task's, a group's, or its trace's.",
     "task_name": "Such as app.tasks.summarize.",
+    "queue": "Where the task was sent.",
+    "worker": "The node name of the worker that ran the task.",
     "parent_call_id": "Calls that this one caused.",
     "captured_by": "httpx2, httpx, botocore, aiohttp or opentelemetry: not recorded by hand.",
+    "error_type": "Such as RateLimitError.",
+    "ended_by": "What ended calls that did not succeed: worker_lost, hard_time_limit, response ...",
 }
 
 

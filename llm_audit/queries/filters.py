@@ -41,7 +41,11 @@ class CallFilters(TypedDict, total=False):
     company_id: OneOrMore[Id]
     review_id: OneOrMore[Id]
     task_id: OneOrMore[Id]
+    attempt_id: OneOrMore[Id]
+    workflow_id: OneOrMore[Id]
     task_name: OneOrMore[str]
+    queue: OneOrMore[str]
+    worker: OneOrMore[str]
     parent_call_id: OneOrMore[Id]
     tags: OneOrMore[str]
     tool: OneOrMore[str]
@@ -49,6 +53,8 @@ class CallFilters(TypedDict, total=False):
     environment: OneOrMore[str]
     service: OneOrMore[str]
     captured_by: OneOrMore[str]
+    error_type: OneOrMore[str]
+    ended_by: OneOrMore[str]
     start_date: datetime
     end_date: datetime
 
@@ -56,10 +62,14 @@ class CallFilters(TypedDict, total=False):
 _ENUMS: dict[str, type[OpenEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
 STORED_AS = {
     "task_name": "task.name",
+    "attempt_id": "task.attempt_id",
+    "queue": "task.queue",
+    "worker": "task.worker",
     "tool": "tools_called",
     "score": "scores.name",
     "tag": "tags",
 }
+WORKFLOW = ("task.root_id", "task.group_id", "trace_id")  # any of them may be a canvas' id
 _DATES = ("start_date", "end_date")
 LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
 VALUES_MAX = 100_000
@@ -161,7 +171,12 @@ def _check_given(name: str, given: object) -> None:
 
 
 def _field_condition(name: str, given: object) -> dict[str, Any]:
-    field = STORED_AS.get(name, name)
+    if name == "workflow_id":
+        return {"$or": [_condition_of(name, field, given) for field in WORKFLOW]}
+    return _condition_of(name, STORED_AS.get(name, name), given)
+
+
+def _condition_of(name: str, field: str, given: object) -> dict[str, Any]:
     if not isinstance(given, list | tuple | AbstractSet):
         return {field: shortened(_stored(name, given))}
     asked = checked_values(name, [_stored(name, value) for value in given])

@@ -87,6 +87,18 @@ def is_(**values: Any) -> Selects:
     return lambda call: all(call.get(name) == value for name, value in values.items())
 
 
+def in_task(**values: Any) -> Selects:
+    return lambda call: is_(**values)(call.get("task", {}))
+
+
+def in_workflow(*ids: str) -> Selects:
+    def selects(call: Call) -> bool:
+        task = call.get("task", {})
+        return not {task.get("root_id"), task.get("group_id"), call.get("trace_id")}.isdisjoint(ids)
+
+    return selects
+
+
 SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({}, lambda _: True),
     ({"call_type": LLMCallTypeEnum.CHAT}, is_(call_type="CHAT")),
@@ -108,6 +120,13 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"environment": "test"}, is_(environment="test")),
     ({"service": ["api"]}, is_(service="api")),
     ({"captured_by": "httpx"}, is_(captured_by="httpx")),
+    ({"error_type": "APIError"}, is_(error_type="APIError")),
+    ({"ended_by": ["worker_lost"]}, is_(ended_by="worker_lost")),
+    ({"attempt_id": "attempt 0 of 45"}, in_task(attempt_id="attempt 0 of 45")),
+    ({"queue": ["slow", "none"]}, in_task(queue="slow")),
+    ({"worker": "one@host"}, in_task(worker="one@host")),
+    ({"workflow_id": ["task 3", "group 2"]}, in_workflow("task 3", "group 2")),
+    ({"workflow_id": "trace 3"}, in_workflow("trace 3")),
 ]
 OF_A_WORKFLOW = {"task.root_id", "task.group_id"}  # no filters: see test_pipelines.py
 DATES: list[tuple[dict[str, Any], Selects]] = [

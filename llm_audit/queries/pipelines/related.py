@@ -4,6 +4,7 @@ from typing import Any
 
 from llm_audit.call import SAID
 from llm_audit.ids import Id, id_text
+from llm_audit.queries.filters import condition
 from llm_audit.queries.pipelines.stages import Pipeline
 
 _IN_A_TREE = (
@@ -65,8 +66,7 @@ def workflow(workflow_id: Id) -> Pipeline:
         UsageError: workflow_id is something else.
     """
     wanted = id_text("workflow_id", workflow_id)
-    fields = ("task.root_id", "task.group_id", "trace_id")
-    return [{"$match": {"$or": [{field: wanted} for field in fields]}}, {"$sort": {"_id": 1}}]
+    return [{"$match": condition({"workflow_id": wanted})}, {"$sort": {"_id": 1}}]
 
 
 def trace_tree(trace_id: Id) -> Pipeline:

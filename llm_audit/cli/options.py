@@ -34,6 +34,8 @@ Timezone = Annotated[
     ),
 ]
 
+_EXCLUDING = "excluding"
+FILTER_NAMES = tuple(name for name in CallFilters.__annotations__ if name != _EXCLUDING)
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
 _HELP = {
     "start_date": "From then on: 30m, 2h, 7d, 2026-11-01 or 2026-11-01T10:00 (local time).",
@@ -69,9 +71,8 @@ def filtered(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(command, eval_str=True)
-        options = [
-            _option(name, since) for name in CallFilters.__annotations__ if name not in leave_out
-        ]
+        options = [_option(name, since) for name in FILTER_NAMES if name not in leave_out]
+        options.append(_NOT)
         names = [option.name for option in options]
 
         @functools.wraps(command)
@@ -94,6 +95,8 @@ def described(filters: CallFilters) -> str:
     for name, value in filters.items():
         if isinstance(value, datetime):
             parts.append(f"{flag(name)} {value.astimezone():%Y-%m-%d %H:%M}")
+        elif isinstance(value, dict):
+            parts.append(f"not {described(cast('CallFilters', value))}")
         else:
             values = value if isinstance(value, list) else [value]
             parts.append(f"{flag(name)} {', '.join(map(str, values))}")
@@ -103,6 +106,22 @@ def described(filters: CallFilters) -> str:
 def flag(name: str) -> str:
     """Return how a filter is called in the shell, without the hyphens."""
     return _FLAGS.get(name, name.removesuffix("_id").replace("_", "-"))
+
+
+_NOT = inspect.Parameter(
+    _EXCLUDING,
+    inspect.Parameter.KEYWORD_ONLY,
+    default=None,
+    annotation=Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not",
+            help="Leave out calls that have this: model=gpt-4o, status=SUCCESS.",
+            metavar="FILTER=VALUE",
+            rich_help_panel=FILTERS,
+        ),
+    ],
+)
 
 
 def _option(name: str, since: str | None) -> inspect.Parameter:
@@ -147,4 +166,21 @@ def _filters(given: dict[str, Any], since: str | None) -> CallFilters:
     if since and not start and (span := parse_span(since)):
         filters.pop("end_date", None)  # said after the start
         filters |= {"start_date": beginning(span, end)} | ({"end_date": end} if end else {})
+    if excluded := given.get(_EXCLUDING):
+        filters[_EXCLUDING] = _excluded(excluded)
     return cast("CallFilters", filters)
+
+
+def _excluded(given: list[str]) -> dict[str, list[str]]:
+    """Return what `--not` leaves out, by filter."""
+    names = {flag(name): name for name in FILTER_NAMES if name not in ("start_date", "end_date")}
+    excluded: dict[str, list[str]] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or not value or name not in names:
+            raise UsageError(
+                f"--not {one!r:.60}: it takes FILTER=VALUE, such as model=gpt-4o; filters are "
+                f"{', '.join(names)}."
+            )
+        excluded.setdefault(names[name], []).append(value)
+    return excluded

@@ -27,8 +27,9 @@ class CallFilters(TypedDict, total=False):
     once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
     may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
     is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
-    a UUIDv7. Of calls that something else stored, those with ids of another kind seem to be of any
-    time, and most sums leave out those with ids that are no text.
+    a UUIDv7. `excluding` has filters by the same names, but no dates: a call that has one of their
+    values is left out. Of calls that something else stored, those with ids of another kind seem to
+    be of any time, and most sums leave out those with ids that are no text.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]
@@ -57,6 +58,7 @@ class CallFilters(TypedDict, total=False):
     ended_by: OneOrMore[str]
     start_date: datetime
     end_date: datetime
+    excluding: "CallFilters"
 
 
 _ENUMS: dict[str, type[OpenEnum]] = {"call_type": LLMCallTypeEnum, "status": LLMCallStatusEnum}
@@ -71,6 +73,7 @@ STORED_AS = {
 }
 WORKFLOW = ("task.root_id", "task.group_id", "trace_id")  # any of them may be a canvas' id
 _DATES = ("start_date", "end_date")
+_EXCLUDING = "excluding"
 LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
 VALUES_MAX = 100_000
 VALUES_MAX_BYTES = 8 * 2**20  # MongoDB takes 16 MB, of which the lengths and numbers take a part
@@ -90,19 +93,46 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
         UsageError: A filter is unknown, or its value has the wrong type; in strict mode also one
             that is None or empty.
     """
-    unknown = filters.keys() - CallFilters.__annotations__.keys()
-    if unknown:
-        known = ", ".join(CallFilters.__annotations__)
-        raise UsageError(f"{', '.join(sorted(unknown))}: no such filter; there are {known}.")
+    _check_names(filters, CallFilters.__annotations__)
     matched: dict[str, Any] = {}
     for name in CallFilters.__annotations__:
         given = filters.get(name)
         if name in filters:
             _check_given(name, given)
-        if given is not None and name not in _DATES:
+        if given is not None and name not in (*_DATES, _EXCLUDING):
             matched |= _field_condition(name, given)
+    for field, values in _excluded(filters.get(_EXCLUDING)).items():
+        wanted = matched.get(field, {})
+        wanted = wanted if isinstance(wanted, dict) else {"$eq": wanted}
+        matched[field] = wanted | {"$nin": values}
     ids = _id_range(filters.get("start_date"), filters.get("end_date"), after)
     return matched | ({"_id": ids} if ids else {})
+
+
+def _check_names(given: Mapping[str, Any], known: Collection[str]) -> None:
+    if unknown := given.keys() - known:
+        names = ", ".join(sorted(map(str, unknown)))
+        raise UsageError(f"{names}: no such filter; there are {', '.join(known)}.")
+
+
+def _excluded(excluding: object) -> dict[str, list[str]]:
+    """Return the values that fields may not have."""
+    if excluding is None:
+        return {}
+    if not isinstance(excluding, Mapping):
+        raise UsageError(f"excluding has to be a dict of filters, not {type(excluding).__name__}.")
+    known = [name for name in CallFilters.__annotations__ if name not in (*_DATES, _EXCLUDING)]
+    _check_names(excluding, known)
+    excluded: dict[str, list[str]] = {}
+    for name, given in excluding.items():
+        _check_given(f"{_EXCLUDING} {name}", given)
+        if given is None:
+            continue
+        values = given if isinstance(given, list | tuple | AbstractSet) else [given]
+        asked = checked_values(name, [_stored(name, value) for value in values])
+        for field in WORKFLOW if name == "workflow_id" else (STORED_AS.get(name, name),):
+            excluded.setdefault(field, []).extend(map(shortened, asked))
+    return excluded
 
 
 def beginning(span: timedelta, end: datetime | None) -> datetime:
@@ -160,6 +190,8 @@ def _check_given(name: str, given: object) -> None:
         mistake = "None" if given is None else "empty"
     elif isinstance(given, list | tuple | AbstractSet) and not given:
         mistake = "an empty list"
+    elif isinstance(given, Mapping) and not given:
+        mistake = "empty"
     elif isinstance(given, list | tuple | AbstractSet) and ("" in given or None in given):
         mistake = "a list with None or an empty text in it"
     else:

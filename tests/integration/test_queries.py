@@ -127,6 +127,20 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"worker": "one@host"}, in_task(worker="one@host")),
     ({"workflow_id": ["task 3", "group 2"]}, in_workflow("task 3", "group 2")),
     ({"workflow_id": "trace 3"}, in_workflow("trace 3")),
+    ({"excluding": {"model": "gpt-4"}}, lambda call: call.get("model") != "gpt-4"),
+    (
+        {"tags": "rag", "excluding": {"tags": "hidden", "user_id": USERS[2]}},
+        lambda call: call.get("tags") == ["rag"] and call["user_id"] != str(USERS[2]),
+    ),
+    (
+        {"status": ["ERROR", "SUCCESS"], "excluding": {"status": "ERROR"}},
+        is_(status="SUCCESS"),
+    ),
+    (
+        {"excluding": {"workflow_id": "task 3", "trace_id": "trace 3"}},
+        lambda call: not in_workflow("task 3")(call) and call.get("trace_id") != "trace 3",
+    ),
+    ({"excluding": {"status": ["SUCCESS"]}}, lambda call: call["status"] != "SUCCESS"),
 ]
 OF_A_WORKFLOW = {"task.root_id", "task.group_id"}  # no filters: see test_pipelines.py
 DATES: list[tuple[dict[str, Any], Selects]] = [
@@ -151,6 +165,7 @@ async def test_filters_select(filters: dict[str, Any], selects: Selects) -> None
     assert ids(await LLMCallRepository.list_by_filters(limit=None, **filters)) == expected
     assert ids(await LLMCallRepository.list_by_filters(limit=3, **filters)) == expected[:3]
     assert await LLMCallRepository.count_by_filters(**filters) == len(expected)
+    assert (await LLMCallRepository.failure_summary(**filters)).calls == len(expected)
 
 
 @pytest.mark.parametrize(("dates", "inside"), DATES, ids=names)

@@ -117,7 +117,33 @@ def test_every_filter_becomes_a_condition() -> None:
         "ended_by": {"$in": ["worker_lost", "exception"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600"},
     }
-    assert EVERY_FILTER.keys() == CallFilters.__annotations__.keys()
+    assert {*EVERY_FILTER, "excluding"} == CallFilters.__annotations__.keys()
+
+
+def test_what_is_excluded_narrows_what_is_asked_for() -> None:
+    """The same names and forms; what is asked for of the same field still holds."""
+    asked = {"model": "a", "status": ["ERROR", "TIMEOUT"], "tags": ["x"], "user_id": "u"}
+    excluded = {"model": "b", "status": "timeout", "tags": ["y", "z"]}
+    excluded |= {"task_name": "t", "trace_id": 7}
+
+    assert condition({**asked, "excluding": excluded}) == {
+        "model": {"$eq": "a", "$nin": ["b"]},
+        "status": {"$in": ["ERROR", "TIMEOUT"], "$nin": ["TIMEOUT"]},
+        "tags": {"$all": ["x"], "$nin": ["y", "z"]},
+        "user_id": "u",
+        "task.name": {"$nin": ["t"]},
+        "trace_id": {"$nin": ["7"]},
+    }
+    for wrong in (
+        {"start_date": datetime(2026, 5, 1, tzinfo=UTC)},
+        {"excluding": {}},
+        {"modle": "m"},
+        {"status": "ODD"},
+        [],
+        "m",
+    ):
+        with pytest.raises(UsageError):
+            condition({"excluding": wrong})
 
 
 def test_values_are_exact_strings() -> None:

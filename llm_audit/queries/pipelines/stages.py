@@ -23,12 +23,19 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
     SUCCESS.
     """
     matched = {"_id": {"$gt": ""}} | condition(filters)
-    statuses = matched.get("status", "")
-    wanted = statuses["$in"] if isinstance(statuses, dict) else [statuses]
-    if LLMCallStatusEnum.SUCCESS in wanted:
+    statuses = matched.get("status")
+    if isinstance(statuses, str):
+        statuses = {"$in": [statuses]}
+    if statuses and LLMCallStatusEnum.SUCCESS in _named(statuses):
+        wanted = set(_named(statuses)) - set(statuses.get("$nin", ()))
         others = [status.value for status in LLMCallStatusEnum if status not in wanted]
         matched["status"] = {"$nin": others}
     return [{"$match": matched | (more or {})}]
+
+
+def _named(statuses: Mapping[str, Any]) -> list[str]:
+    """Return the statuses that a condition asks for, whatever it leaves out of them."""
+    return [statuses["$eq"]] if "$eq" in statuses else list(statuses.get("$in", ()))
 
 
 def per_tool(matched: dict[str, Any]) -> Pipeline:

@@ -130,7 +130,8 @@ def _excluded(excluding: object) -> dict[str, list[str]]:
             continue
         values = given if isinstance(given, list | tuple | AbstractSet) else [given]
         asked = checked_values(name, [_stored(name, value) for value in values])
-        for field in WORKFLOW if name == "workflow_id" else (STORED_AS.get(name, name),):
+        fields = WORKFLOW if name == "workflow_id" else [str(STORED_AS.get(name, name))]
+        for field in fields:
             excluded.setdefault(field, []).extend(map(shortened, asked))
     return excluded
 

@@ -18,10 +18,11 @@ from llm_audit.queries.times import local_timezone, parse_span, parse_time
 
 ZONE = "tz"  # the parameter, and the cookie
 _DATES = {"since": "start_date", "until": "end_date"}  # as links say it, and as filters do
-FILTERS = tuple(
-    {name: link for link, name in _DATES.items()}.get(name, name)
-    for name in CallFilters.__annotations__
+NOT = "not."  # before the name of a filter, for calls that do not have the value
+FIELDS = tuple(
+    name for name in CallFilters.__annotations__ if name not in (*_DATES.values(), "excluding")
 )
+FILTERS = (*FIELDS, *(NOT + name for name in FIELDS), *_DATES)
 
 
 THEMES = ("light", "dark")
@@ -103,14 +104,19 @@ class Asked:
             UsageError: One of them has no such value.
         """
         filters: dict[str, Any] = {}
+        excluded: dict[str, list[str]] = {}
         for name in FILTERS:
             values = self.all(name)
             if not values or name in leave_out:
                 continue
             if name in _DATES:
                 filters[_DATES[name]] = parse_time(name, values[-1])
+            elif name.startswith(NOT):
+                excluded[name.removeprefix(NOT)] = values
             else:
                 filters[name] = values[0] if len(values) == 1 else values
+        if excluded:
+            filters["excluding"] = excluded
         start, end = filters.get("start_date"), filters.get("end_date")
         if start and end and start >= end:
             raise UsageError("since is not before until.")
@@ -145,7 +151,12 @@ class Asked:
 
     def among(self, name: str, value: object) -> str:
         """Return the address of the same calls, of those that have this value alone."""
-        return self.same("calls", **{name: value})
+        return self.same("calls", **{name: value, NOT + name: None})
+
+    def but(self, name: str, value: object) -> str:
+        """Return the address of the same calls, without those that have this value."""
+        excluded = [*self.all(NOT + name), value]
+        return self.same("calls", **{NOT + name: list(dict.fromkeys(excluded))})
 
     def without(self, name: str, value: object) -> str:
         """Return the address of this page without one value of a filter."""

@@ -1,6 +1,6 @@
 """The calls, newest first, a line each."""
 
-from llm_audit.web.asked import FILTERS, Asked
+from llm_audit.web.asked import FIELDS, NOT, Asked
 from llm_audit.web.page import Page
 
 _PAGE_ROWS = 100
@@ -18,5 +18,5 @@ async def page(asked: Asked) -> Page:
         "calls",
         "Calls",
         {"calls": found, "next": older},
-        {"filter_names": [name for name in FILTERS if name not in ("since", "until")]},
+        {"filter_names": [*FIELDS, *(NOT + name for name in FIELDS)]},
     )

@@ -11,6 +11,7 @@ from llm_audit.queries.conversation import Conversation, ConversationBuilder
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
+from llm_audit.queries.newest import newest
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.results import (
@@ -22,6 +23,7 @@ from llm_audit.queries.results import (
     RetrySpend,
     ScoreSummary,
     ToolUsage,
+    TraceSummary,
     Usage,
 )
 from llm_audit.queries.steps import Document, Each, Steps, question, rows
@@ -165,6 +167,32 @@ class Questions:
             [*pipeline, *shown], lambda row: found.append(LLMCall.model_validate(row))
         )
         return found
+
+    @question
+    def list_traces(
+        self, *, limit: int = 50, after: Id | None = None, **filters: Unpack[CallFilters]
+    ) -> Steps[list[TraceSummary]]:
+        """Return the traces with calls that match, a line each, those that began last first.
+
+        What is summed up is the whole trace, whichever of its calls match. To page, pass `first_id`
+        of the last trace as `after` until a page comes back shorter than `limit`: no trace is
+        skipped or seen twice, however many are recorded meanwhile.
+
+        Args:
+            limit: How many traces at the most.
+            after: Only traces whose first call that matches is older than the one with this id.
+            **filters: See `CallFilters`. With dates, a trace is where its first call between them
+                is.
+        """
+        places = yield from newest("trace_id", limit=limit, after=after, filters=filters)
+        found: dict[str, TraceSummary] = {}
+        if places:
+            pipeline = pipelines.trace_summaries(list(places))
+            summaries = yield from rows(pipeline, TraceSummary.model_validate)
+            found = {summary.trace_id: summary for summary in summaries}
+        for trace_id, summary in found.items():
+            summary.first_id = places[trace_id]
+        return [found[trace_id] for trace_id in places if trace_id in found]
 
     @question
     def get_calls_by_trace(

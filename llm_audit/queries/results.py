@@ -1,6 +1,7 @@
 """What the summaries return: one model for each kind of row."""
 
 import math
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, TypeVar
 
@@ -60,6 +61,42 @@ class CallPreview(TolerantModel):
         None, description="the last message of the request, at most 120 characters"
     )
     answered: str | None = Field(None, description="the response, at most 120 characters")
+
+
+class TraceSummary(TolerantModel):
+    """A trace in a line: what began it, how its calls ended, and what they used and cost."""
+
+    trace_id: str
+    first_id: str | None = Field(
+        None, description="its first call that matches; to page, pass it as `after`"
+    )
+    root_id: str = Field(description="its first call without a parent, or its first call")
+    call_type: LLMCallTypeEnum | None = Field(None, description="of that call, as the next three")
+    model: str | None = None
+    user_id: str | None = None
+    asked: str | None = Field(None, description="the beginning of its last message")
+    started_at: UTCDatetime | None = None
+    ended_at: UTCDatetime | None = Field(None, description="the last moment that is known")
+    duration_ms: float | None = Field(None, description="between the two")
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    abandoned: int = Field(description="of the failures, how many nobody ended")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    total_tokens: Tokens
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+    tasks: int = Field(description="how many Celery tasks the calls are of")
+    task_names: list[str] = Field(default_factory=list, description="their names, at most 20")
+    retries: int | None = Field(None, description="of the task that was retried most often")
+
+    def length_ms(self, now: datetime) -> float | None:
+        """Return how long this took, or has taken until now if a call in it still runs."""
+        if not self.pending or self.started_at is None:
+            return self.duration_ms
+        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
 
 
 class ToolUsage(TolerantModel):

@@ -13,8 +13,10 @@ from llm_audit import LLMCall, embedded, pipelines
 from llm_audit.queries.grouping import GroupBy
 
 PIPELINES = {
+    "call_previews": pipelines.call_previews(limit=20),
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
     "trace_tree": pipelines.trace_tree("trace 3"),
+    "trace_summaries": pipelines.trace_summaries(["trace 3", "trace 5"]),
     "session": pipelines.session("3"),
     "workflow": pipelines.workflow("group 2"),
     "calls_by_task": pipelines.calls_by_task("task 7"),
@@ -96,6 +98,7 @@ def test_pipelines_are_plain_json(name: str) -> None:
     [
         (pipelines.calls_by_trace("trace 3"), "trace_id_newest"),
         (pipelines.trace_tree("trace 3"), "trace_id_newest"),
+        (pipelines.trace_summaries(["trace 3"]), "trace_id_newest"),
         (pipelines.session(3), "session_id_newest"),
         (pipelines.calls_by_task("task 7"), "task_id_newest"),
         (pipelines.tool_usage(), "tools_called_newest"),
@@ -103,7 +106,7 @@ def test_pipelines_are_plain_json(name: str) -> None:
         (pipelines.search("hello", user_id=USERS[1]), "user_id_newest"),
         (pipelines.error_messages([CALLS[3]["_id"]]), "_id_"),
     ],
-    ids=["trace", "tree", "session", "task", "tools", "search", "search of a user", "errors"],
+    ids=["trace", "tree", "traces", "session", "task", "tools", "search", "of a user", "errors"],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]

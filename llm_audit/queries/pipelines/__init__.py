@@ -12,6 +12,7 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 from llm_audit.queries.pipelines.failures import error_messages, failure_summary
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_summary
+from llm_audit.queries.pipelines.newest import trace_summaries
 from llm_audit.queries.pipelines.previews import call_previews
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
@@ -39,6 +40,7 @@ __all__ = [
     "search",
     "session",
     "tool_usage",
+    "trace_summaries",
     "trace_tree",
     "usage_over_time",
     "workflow",

@@ -41,7 +41,6 @@ def call_previews(
 
 
 def _preview() -> dict[str, Any]:
-    asked = {"$ifNull": [_last("$messages"), _last("$input"), _text("$system_prompt")]}
     return {
         "_id": 0,
         "id": "$_id",
@@ -49,10 +48,15 @@ def _preview() -> dict[str, Any]:
         "retries": "$task.retries",
         "redelivered": "$task.redelivered",
         **dict.fromkeys(_SHOWN, 1),
-        "asked": asked,
+        "asked": asked(),
         "answered": _message("$response_message"),
         "error_message": _text("$error_message"),
     }
+
+
+def asked() -> dict[str, Any]:
+    """Return the expression for the beginning of what was asked, null where nothing was."""
+    return {"$ifNull": [_last("$messages"), _last("$input"), _text("$system_prompt")]}
 
 
 def _last(field: str) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""The newest traces, sessions and the like: what calls have in common, those that began last first.
+
+A value of a field is placed by its first call that matches. That never changes, however many calls
+follow, so pages of it are exact.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llm_audit.ids import Id
+from llm_audit.queries.filters import checked_limit
+from llm_audit.queries.pipelines.newest import WALKED, first_calls, walked
+from llm_audit.queries.steps import Steps, rows
+
+
+def newest(
+    field: str, *, limit: int, after: Id | None, filters: Mapping[str, Any]
+) -> Steps[dict[str, str]]:
+    """Return the values of a field that began last, each with the id of its first call.
+
+    The newest calls are walked back until there are enough values that began among them: what began
+    earlier may have to stand behind what has not been seen yet.
+
+    Args:
+        field: `trace_id` or another one with an index.
+        limit: How many values at the most.
+        after: Only those whose first call that matches is older than the one with this id.
+        filters: A `CallFilters`; the first call is the first one that matches.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    checked_limit(limit)
+    firsts: dict[str, str] = {}
+    until = after
+    while True:
+        seen = yield from rows(walked(field, firsts, until, filters), dict)
+        values = [row["_id"] for row in seen]
+        if values:
+            until = min(row["oldest"] for row in seen)
+            found = yield from rows(first_calls(field, values, filters), dict)
+            firsts |= {row["_id"]: row["first"] for row in found}
+        is_all = sum(row["calls"] for row in seen) < WALKED
+        began = [value for value, first in firsts.items() if is_all or first >= str(until)]
+        if is_all or len(began) >= limit:
+            break
+    began.sort(key=firsts.__getitem__, reverse=True)
+    return {value: firsts[value] for value in began[:limit]}

@@ -14,6 +14,7 @@ from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.newest import newest
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
+from llm_audit.queries.pipelines.tasks import ATTEMPTS_MAX, CALLS_OF_WORKERS_MAX
 from llm_audit.queries.results import (
     CallPreview,
     CostSummary,
@@ -27,6 +28,17 @@ from llm_audit.queries.results import (
     Usage,
 )
 from llm_audit.queries.steps import Document, Each, Steps, question, rows
+from llm_audit.queries.tasks import (
+    Canvas,
+    NewestTasks,
+    QueueAndWorker,
+    TaskAndAround,
+    TaskAttempt,
+    TaskSummary,
+    WorkerSummary,
+    tasks_of,
+)
+from llm_audit.queries.tasks_asked import around, asked_tasks, newest_tasks
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 from llm_audit.settings import get_settings
 
@@ -252,6 +264,78 @@ class Questions:
             with_content: False leaves out what was said, which may be megabytes.
         """
         return (yield from calls(pipelines.workflow(workflow_id), with_content=with_content))
+
+    @question
+    def get_task(self, task_id: Id) -> Steps[TaskAndAround | None]:
+        """Return a Celery task attempt by attempt, and its parent, root and children.
+
+        Args:
+            task_id: Celery's.
+
+        Returns:
+            None if no call was made in such a task. What made no call is not known.
+        """
+        found = yield from asked_tasks(pipelines.task_attempts([task_id]))
+        return (
+            None
+            if not found
+            else TaskAndAround(task=found[0], around=(yield from around(found[0])))
+        )
+
+    @question
+    def get_canvas(self, workflow_id: Id) -> Steps[Canvas]:
+        """Return the tasks of a Celery canvas, each attempt by attempt, oldest first.
+
+        Args:
+            workflow_id: The id of its first task (its root), of a group in it, or of its trace.
+
+        Returns:
+            Its tasks, at most 5,000 attempts; none if no call was made in it.
+        """
+        attempts = yield from rows(
+            pipelines.workflow_attempts(workflow_id), TaskAttempt.model_validate
+        )
+        return Canvas(tasks=tasks_of(attempts), is_whole=len(attempts) < ATTEMPTS_MAX)
+
+    @question
+    def newest_tasks(
+        self, *, limit: int = 50, after: Id | None = None, **filters: Unpack[CallFilters]
+    ) -> Steps[NewestTasks]:
+        """Return the Celery tasks that made the newest calls, each attempt by attempt.
+
+        At most 8,000 calls are looked through, so a page may be shorter than `limit` where most
+        calls were made outside of tasks; `after` of the result tells whether there is a next one.
+
+        Args:
+            limit: How many tasks at the most.
+            after: `after` of the page before.
+            **filters: Which calls count; a task is as old as the newest of these.
+        """
+        checked_limit(limit)
+        return (yield from newest_tasks(limit, after, filters))
+
+    @question
+    def task_summary(self, **filters: Unpack[CallFilters]) -> Steps[list[TaskSummary]]:
+        """Return what the Celery tasks of each name did, most calls first, at most 1,000 names.
+
+        Args:
+            **filters: See `CallFilters`; `status` would take away what rates are measured against.
+        """
+        return (yield from rows(pipelines.task_summary(**filters), TaskSummary.model_validate))
+
+    @question
+    def worker_summary(self, **filters: Unpack[CallFilters]) -> Steps[WorkerSummary]:
+        """Return from which queues and in which workers tasks made calls, most calls first.
+
+        The newest 50,000 calls are read; `is_whole` tells whether these were all.
+
+        Args:
+            **filters: See `CallFilters`; `status` would take away what rates are measured against.
+        """
+        found = yield from rows(pipelines.worker_summary(**filters), QueueAndWorker.model_validate)
+        read = sum(row.calls for row in found)
+        pairs = [row for row in found if row.in_task]
+        return WorkerSummary(pairs=pairs, calls_read=read, is_whole=read < CALLS_OF_WORKERS_MAX)
 
     @question
     def tool_usage(self, **filters: Unpack[CallFilters]) -> Steps[list[ToolUsage]]:

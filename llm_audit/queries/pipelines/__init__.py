@@ -24,6 +24,12 @@ from llm_audit.queries.pipelines.related import (
 from llm_audit.queries.pipelines.scores import score_summary
 from llm_audit.queries.pipelines.spending import cost_summary, retry_spend, usage_over_time
 from llm_audit.queries.pipelines.stages import Pipeline
+from llm_audit.queries.pipelines.tasks import (
+    task_attempts,
+    task_summary,
+    worker_summary,
+    workflow_attempts,
+)
 from llm_audit.queries.pipelines.tools import tool_usage
 
 __all__ = [
@@ -39,9 +45,13 @@ __all__ = [
     "score_summary",
     "search",
     "session",
+    "task_attempts",
+    "task_summary",
     "tool_usage",
     "trace_summaries",
     "trace_tree",
     "usage_over_time",
+    "worker_summary",
     "workflow",
+    "workflow_attempts",
 ]

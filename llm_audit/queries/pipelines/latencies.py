@@ -36,8 +36,6 @@ def latency_summary(
     Raises:
         UsageError: An argument is wrong.
     """
-    logarithm = {"$ln": {"$max": ["$latency_ms", 0.001]}}
-    bucket = {"$floor": {"$multiply": [BUCKETS_PER_E, logarithm]}}
     so_far: dict[str, Any] = {"$sum": "$calls", "window": {"documents": ["unbounded", "current"]}}
     return [
         *matching(filters, {"latency_ms": {"$gte": 0, "$lt": LONGEST_MS}}),
@@ -46,7 +44,7 @@ def latency_summary(
             "$group": {
                 "_id": {
                     "group": grouping.key(group_by, timezone),
-                    "bucket": if_({"$isNumber": "$latency_ms"}, bucket, None),
+                    "bucket": if_({"$isNumber": "$latency_ms"}, latency_bucket(), None),
                 },
                 "calls": {"$sum": 1},
                 "latency_ms": {"$max": "$latency_ms"},
@@ -64,13 +62,20 @@ def latency_summary(
             "$group": {
                 "_id": "$_id.group",
                 "calls": {"$sum": "$calls"},
-                **{f"p{p}": {"$min": if_(_reaches(p), "$latency_ms", None)} for p in PERCENTILES},
+                **{f"p{p}": {"$min": if_(reaches(p), "$latency_ms", None)} for p in PERCENTILES},
             }
         },
         *grouping.named_and_sorted(group_by, timezone, {"p95": -1}),
     ]
 
 
-def _reaches(percentile: int) -> dict[str, Any]:
+def latency_bucket() -> dict[str, Any]:
+    """Return the expression for the number of the bucket that a call's latency falls into."""
+    logarithm = {"$ln": {"$max": ["$latency_ms", 0.001]}}
+    return {"$floor": {"$multiply": [BUCKETS_PER_E, logarithm]}}
+
+
+def reaches(percentile: int) -> dict[str, Any]:
+    """Return the test for a bucket up to which there is this share of the `total` calls."""
     share = {"$multiply": ["$so_far", 100]}
     return {"$gte": [share, {"$multiply": ["$total", percentile]}]}

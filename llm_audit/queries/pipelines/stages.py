@@ -69,7 +69,9 @@ def total(name: str) -> dict[str, Any]:
     return {"$sum": if_(is_number(f"${name}"), f"${name}", 0)}
 
 
-def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
+def summed_up(
+    key: Mapping[str, Any], then_by: Any, first: Mapping[str, Any] | None = None, **more: Any
+) -> Pipeline:
     """Return the stages that add up calls, tokens and costs.
 
     They add up twice, because a test for every call costs more than a group for each of its
@@ -79,6 +81,7 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
     Args:
         key: The parts of the first key; the second stage finds them in `$_id`.
         then_by: The expression for the second key.
+        first: Further accumulators of the first stage.
         **more: Further accumulators of the second stage, over `$calls`.
     """
     names = (*TOKENS, "estimated_cost")
@@ -90,6 +93,7 @@ def summed_up(key: Mapping[str, Any], then_by: Any, **more: Any) -> Pipeline:
                 "_id": {**key, **test},
                 "calls": {"$sum": 1},
                 **{name: {"$sum": f"${name}"} for name in names},
+                **(first or {}),
             }
         },
         {

@@ -198,12 +198,14 @@ def usage_over_time(calls: list[Call], bucket: str, zone: tzinfo = UTC) -> list[
     ]
 
 
+def is_later(call: Call) -> bool:
+    """Tell whether a call of a task was made in a later attempt."""
+    task = call["task"]
+    return task.get("retries", 0) > 0 or task.get("redelivered", False)
+
+
 def retry_spend(calls: list[Call]) -> dict[str | None, dict[str, Any]]:
     """Return the rows by task name."""
-
-    def is_later(call: Call) -> bool:
-        task = call["task"]
-        return task.get("retries", 0) > 0 or task.get("redelivered", False)
 
     def attempt(call: Call) -> tuple[Any, ...]:
         task = call["task"]

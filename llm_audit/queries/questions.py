@@ -1,6 +1,7 @@
 """Every question about calls, each written once for the async and for the sync repository."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Unpack
 
 from llm_audit.call import Kind, columns
@@ -14,7 +15,11 @@ from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.newest import newest
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
-from llm_audit.queries.pipelines.tasks import ATTEMPTS_MAX, CALLS_OF_WORKERS_MAX
+from llm_audit.queries.pipelines.tasks import (
+    ATTEMPTS_MAX,
+    CALLS_OF_WORKERS_MAX,
+    attempts_around,
+)
 from llm_audit.queries.results import (
     CallPreview,
     CostSummary,
@@ -30,15 +35,14 @@ from llm_audit.queries.results import (
 from llm_audit.queries.steps import Document, Each, Steps, question, rows
 from llm_audit.queries.tasks import (
     Canvas,
-    NewestTasks,
     QueueAndWorker,
+    Task,
     TaskAndAround,
     TaskAttempt,
     TaskSummary,
     WorkerSummary,
     tasks_of,
 )
-from llm_audit.queries.tasks_asked import around, asked_tasks, newest_tasks
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 from llm_audit.settings import get_settings
 
@@ -275,12 +279,15 @@ class Questions:
         Returns:
             None if no call was made in such a task. What made no call is not known.
         """
-        found = yield from asked_tasks(pipelines.task_attempts([task_id]))
-        return (
-            None
-            if not found
-            else TaskAndAround(task=found[0], around=(yield from around(found[0])))
-        )
+        own = yield from rows(pipelines.task_attempts([task_id]), TaskAttempt.model_validate)
+        if not own:
+            return None
+        [task] = tasks_of(own)
+        others = {task.parent_id, task.root_id, task.outer_task_id} - {None, task.task_id}
+        others_around = attempts_around(task.task_id, task.root_id, sorted(map(str, others)))
+        around = tasks_of((yield from rows(others_around, TaskAttempt.model_validate)))
+        around = [other for other in around if other.task_id != task.task_id]
+        return TaskAndAround(task=task, around=around)
 
     @question
     def get_canvas(self, workflow_id: Id) -> Steps[Canvas]:
@@ -298,21 +305,25 @@ class Questions:
         return Canvas(tasks=tasks_of(attempts), is_whole=len(attempts) < ATTEMPTS_MAX)
 
     @question
-    def newest_tasks(
+    def list_tasks(
         self, *, limit: int = 50, after: Id | None = None, **filters: Unpack[CallFilters]
-    ) -> Steps[NewestTasks]:
-        """Return the Celery tasks that made the newest calls, each attempt by attempt.
+    ) -> Steps[list[Task]]:
+        """Return the Celery tasks with calls that match, attempt by attempt, the last begun first.
 
-        At most 8,000 calls are looked through, so a page may be shorter than `limit` where most
-        calls were made outside of tasks; `after` of the result tells whether there is a next one.
+        All of a task is in it, whichever of its calls match. To page, pass `first_id` of the last
+        task as `after` until a page comes back shorter than `limit`, as in `list_traces`.
 
         Args:
             limit: How many tasks at the most.
-            after: `after` of the page before.
-            **filters: Which calls count; a task is as old as the newest of these.
+            after: Only tasks whose first call that matches is older than the one with this id.
+            **filters: See `CallFilters`.
         """
-        checked_limit(limit)
-        return (yield from newest_tasks(limit, after, filters))
+        places = yield from newest("task_id", limit=limit, after=after, filters=filters)
+        attempts = pipelines.task_attempts(list(places))
+        found = tasks_of((yield from rows(attempts, TaskAttempt.model_validate))) if places else []
+        for task in found:
+            task.first_id = places[task.task_id]
+        return sorted(found, key=attrgetter("first_id"), reverse=True)
 
     @question
     def task_summary(self, **filters: Unpack[CallFilters]) -> Steps[list[TaskSummary]]:

@@ -179,7 +179,7 @@ class Task(BaseModel):
     paid_again: PaidAgain = Field(description="what its later attempts did")
     started_at: UTCDatetime | None
     ended_at: UTCDatetime | None
-    last_call_id: str
+    first_id: str = Field(description="its first call, of those that were asked for")
 
     @property
     def end(self) -> AttemptEnd | None:
@@ -192,15 +192,6 @@ class Task(BaseModel):
         if self.started_at is None or self.ended_at is None:
             return None
         return (self.ended_at - self.started_at) / timedelta(milliseconds=1)
-
-
-class NewestTasks(BaseModel):
-    """A page of tasks, the one with the newest call first."""
-
-    tasks: list[Task] = Field(default_factory=list)
-    after: str | None = Field(
-        None, description="where the next page begins; None if it is the last"
-    )
 
 
 class TaskAndAround(BaseModel):
@@ -249,7 +240,7 @@ def _task(task_id: str, attempts: list[TaskAttempt]) -> Task:
         paid_again=PaidAgain(attempts=len(again), **_sums(again)),
         started_at=min(starts, default=None),
         ended_at=max(ends, default=None),
-        last_call_id=max(attempt.last_call_id for attempt in attempts),
+        first_id=min(attempt.first_call_id for attempt in attempts),
     )
 
 

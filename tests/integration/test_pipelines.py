@@ -17,6 +17,10 @@ PIPELINES = {
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
     "trace_tree": pipelines.trace_tree("trace 3"),
     "trace_summaries": pipelines.trace_summaries(["trace 3", "trace 5"]),
+    "task_attempts": pipelines.task_attempts(["task 7", "task 8"]),
+    "task_summary": pipelines.task_summary(start_date=START),
+    "worker_summary": pipelines.worker_summary(environment="test"),
+    "workflow_attempts": pipelines.workflow_attempts("group 2"),
     "session": pipelines.session("3"),
     "workflow": pipelines.workflow("group 2"),
     "calls_by_task": pipelines.calls_by_task("task 7"),
@@ -38,6 +42,7 @@ COVERED: dict[str, Callable[..., pipelines.Pipeline]] = {
         pipelines.cost_summary, "day", status=["SUCCESS", "CANCELLED"]
     ),
     "failures": pipelines.failure_summary,
+    "tasks": pipelines.task_summary,
     "usage": partial(pipelines.usage_over_time, "week", timezone="Asia/Tokyo"),
     **{
         f"{summary.__name__} by {group_by}": partial(summary, group_by)
@@ -100,13 +105,18 @@ def test_pipelines_are_plain_json(name: str) -> None:
         (pipelines.trace_tree("trace 3"), "trace_id_newest"),
         (pipelines.trace_summaries(["trace 3"]), "trace_id_newest"),
         (pipelines.session(3), "session_id_newest"),
+        (pipelines.task_attempts(["task 7"]), "task_id_newest"),
+        (pipelines.worker_summary(), "_id_"),
         (pipelines.calls_by_task("task 7"), "task_id_newest"),
         (pipelines.tool_usage(), "tools_called_newest"),
         (pipelines.search("hello"), "_id_"),
         (pipelines.search("hello", user_id=USERS[1]), "user_id_newest"),
         (pipelines.error_messages([CALLS[3]["_id"]]), "_id_"),
     ],
-    ids=["trace", "tree", "traces", "session", "task", "tools", "search", "of a user", "errors"],
+    ids=[
+        *("trace", "tree", "traces", "session", "attempts", "workers", "task", "tools"),
+        *("search", "of a user", "errors"),
+    ],
 )
 def test_pipelines_use_their_index(
     pipeline: pipelines.Pipeline, index: str, database: Database[Call]

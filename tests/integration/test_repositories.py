@@ -48,6 +48,8 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "get_session": (CALL["session_id"],),
     "get_calls_by_task": (CALL["task_id"],),
     "get_workflow": ("group 1",),
+    "get_task": (CALL["task_id"],),
+    "get_canvas": ("group 1",),
     "score_summary": ("helpful",),
 }
 MORE = {"search": {"end_date": CALL["created_at"]}}

@@ -53,6 +53,7 @@ from llm_audit.queries.results import (
     ToolUsage,
     Usage,
 )
+from llm_audit.queries.tasks import Task, TaskAndAround, TaskSummary
 from llm_audit.queries.trace_tree import TraceTree
 from llm_audit.references import CallReference
 
@@ -188,6 +189,9 @@ async def by_questions() -> None:
     assert_type(await LLMCallRepository.cost_summary("model"), list[CostSummary])
     assert_type(await LLMCallRepository.usage_over_time("day"), list[Usage])
     assert_type(await LLMCallRepository.retry_spend(), list[RetrySpend])
+    assert_type(await LLMCallRepository.task_summary(), list[TaskSummary])
+    assert_type(await LLMCallRepository.list_tasks(limit=5), list[Task])
+    assert_type(await LLMCallRepository.get_task("t"), TaskAndAround | None)
     assert_type(await LLMCallRepository.latency_summary("model"), list[LatencySummary])
     assert_type(await LLMCallRepository.score_summary("helpful"), list[ScoreSummary])
     of_company = LLMCallRepository().for_company("c")

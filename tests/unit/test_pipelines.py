@@ -53,6 +53,8 @@ SUMMARIES = [
     pipelines.latency_summary,
     pipelines.usage_over_time,
     pipelines.retry_spend,
+    pipelines.task_summary,
+    pipelines.worker_summary,
     partial(pipelines.score_summary, "helpful"),
 ]
 

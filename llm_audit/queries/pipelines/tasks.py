@@ -23,12 +23,11 @@ from llm_audit.queries.pipelines.stages import (
 TASK_NAMES_MAX = 1_000
 ATTEMPTS_MAX = 5_000
 CALLS_OF_WORKERS_MAX = 50_000
-CALLS_WALKED = 2_000
 _NO_BUCKET = -1e9  # of a call without a latency: below every other
 _SUMS = ("total_tokens", "estimated_cost", "calls_without_cost", "unreadable_calls")
 _OF_TASK = (
-    *("root_id", "parent_id", "group_id", "retries", "redelivered", "queue", "worker", "pid"),
-    *("eager", "outer_task_id", "outer_attempt_id", "batch_size"),
+    *("root_id", "parent_id", "group_id", "retries", "queue", "worker", "pid", "eager"),
+    *("outer_task_id", "outer_attempt_id", "batch_size"),
 )
 
 
@@ -148,12 +147,11 @@ def worker_summary(**filters: Unpack[CallFilters]) -> Pipeline:
     ]
 
 
-def task_attempts(task_ids: Sequence[Id], **filters: Unpack[CallFilters]) -> Pipeline:
+def task_attempts(task_ids: Sequence[Id]) -> Pipeline:
     """Which attempts did these Celery tasks take, where, and how did the calls of each end?
 
     Args:
         task_ids: Each str, UUID or int.
-        **filters: Which of their calls count.
 
     Returns:
         Stages whose rows are attempts, oldest first, at most 5,000 (see `TaskAttempt`). Attempts
@@ -163,7 +161,7 @@ def task_attempts(task_ids: Sequence[Id], **filters: Unpack[CallFilters]) -> Pip
         UsageError: An argument is wrong.
     """
     wanted = checked_values("task_ids", [id_text("task_ids", task_id) for task_id in task_ids])
-    return attempts({"$and": [{"task_id": {"$in": wanted}}, condition(filters)]})
+    return _attempts({"task_id": {"$in": wanted}})
 
 
 def workflow_attempts(workflow_id: Id) -> Pipeline:
@@ -181,7 +179,7 @@ def workflow_attempts(workflow_id: Id) -> Pipeline:
         UsageError: workflow_id is something else.
     """
     in_task = {"task_id": {"$gt": ""}}
-    return attempts(condition({"workflow_id": id_text("workflow_id", workflow_id)}) | in_task)
+    return _attempts(condition({"workflow_id": id_text("workflow_id", workflow_id)}) | in_task)
 
 
 def attempts_around(task_id: str, root_id: str | None, others: Sequence[str]) -> Pipeline:
@@ -197,39 +195,10 @@ def attempts_around(task_id: str, root_id: str | None, others: Sequence[str]) ->
         related.append({"task_id": {"$in": list(others)}})
     if root_id is not None:
         related.append({"task.root_id": root_id, "task.parent_id": task_id})
-    return attempts({"$or": related, "_id": {"$gt": ""}})
+    return _attempts({"$or": related, "_id": {"$gt": ""}})
 
 
-def calls_walked(*, after: Id | None = None, **filters: Unpack[CallFilters]) -> Pipeline:
-    """Which tasks made the newest calls? Looks at 2,000 calls and no more.
-
-    Args:
-        after: Only calls older than the one with this id.
-        **filters: See `CallFilters`.
-
-    Returns:
-        Stages whose rows are `{task_id, calls, newest, oldest}`, ids of calls, newest first; those
-        of calls outside of tasks have no task_id.
-    """
-    return [
-        {"$match": {"_id": {"$gt": ""}} | condition(filters, after=after)},
-        {"$sort": {"_id": -1}},
-        {"$limit": CALLS_WALKED},
-        {
-            "$group": {
-                "_id": text_or_null("$task_id"),
-                "calls": {"$sum": 1},
-                "newest": {"$max": "$_id"},
-                "oldest": {"$min": "$_id"},
-            }
-        },
-        {"$set": {"task_id": "$_id"}},
-        {"$unset": "_id"},
-        {"$sort": {"newest": -1}},
-    ]
-
-
-def attempts(matched: Mapping[str, Any]) -> Pipeline:
+def _attempts(matched: Mapping[str, Any]) -> Pipeline:
     """Return the stages that make attempts of the calls that match, oldest first.
 
     They add up twice: by how calls ended, and then by attempt.
@@ -240,6 +209,7 @@ def attempts(matched: Mapping[str, Any]) -> Pipeline:
     last = {"$ifNull": ["$completed_at", "$created_at"]}
     kept: dict[str, Any] = {
         "task": {"$min": "$task"},
+        "redelivered": {"$max": "$redelivered"},
         "trace_id": {"$min": "$trace_id"},
         "process_nonce": {"$max": "$process_nonce"},
         "host": {"$max": "$host"},
@@ -252,6 +222,7 @@ def attempts(matched: Mapping[str, Any]) -> Pipeline:
     }
     return [
         {"$match": dict(matched)},
+        {"$set": {"redelivered": "$task.redelivered"}},
         {
             "$group": {
                 "_id": {**of_task, "status": "$status", "ended_by": or_null("$ended_by")},

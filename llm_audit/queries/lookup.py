@@ -40,6 +40,14 @@ class Missing(NamedTuple):
     near: tuple[str, ...] = ()
 
 
+def kind_of(given: str) -> Steps[str | None]:
+    """Return what has an id, in a word; None if nothing has."""
+    for field, kind in KINDS.items():
+        if (yield from _some({field: given}, {"_id": 1})):
+            return kind
+    return None
+
+
 def find_call(given: str) -> Steps[Document | Missing]:
     """Return the call with an id, or whose id alone begins so."""
     found = yield from _some({"_id": given})

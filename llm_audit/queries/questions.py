@@ -23,6 +23,7 @@ from llm_audit.queries.pipelines.tasks import (
 from llm_audit.queries.results import (
     CallPreview,
     CostSummary,
+    Facet,
     FailureSummary,
     Found,
     LatencySummary,
@@ -137,6 +138,17 @@ class Questions:
         """
         pipeline = pipelines.call_previews(limit=limit, after=after, **filters)
         return (yield from rows(pipeline, CallPreview.model_validate))
+
+    @question
+    def facets(self, **filters: Unpack[CallFilters]) -> Steps[list[Facet]]:
+        """Return which values calls have in the fields that tell them apart, most frequent first.
+
+        Of the calls that match, the newest 20,000 are looked at.
+
+        Args:
+            **filters: See `CallFilters`.
+        """
+        return (yield from rows(pipelines.facets(**filters), Facet.model_validate))
 
     @question
     def count_by_filters(self, **filters: Unpack[CallFilters]) -> Steps[int]:

@@ -47,6 +47,8 @@ class CallPreview(TolerantModel):
     task_name: str | None = None
     retries: int | None = None
     redelivered: bool | None = None
+    environment: str | None = None
+    service: str | None = None
     tags: list[str] = Field(default_factory=list)
     tools_called: list[str] = Field(default_factory=list)
     total_tokens: int | None = None
@@ -97,6 +99,14 @@ class TraceSummary(TolerantModel):
         if not self.pending or self.started_at is None:
             return self.duration_ms
         return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+
+
+class Facet(TolerantModel):
+    """A value that calls have in a field."""
+
+    field: str = Field(description="as filters name it")
+    value: str
+    calls: int
 
 
 class ToolUsage(TolerantModel):

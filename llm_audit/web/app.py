@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic_ns
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ from llm_audit.web.guards.hosts import KnownHosts
 from llm_audit.web.guards.login import LOGIN, LoggedIn, Sessions
 from llm_audit.web.guards.reading import OnlyReading
 from llm_audit.web.page import Page
-from llm_audit.web.pages import PAGES, PARTS
+from llm_audit.web.pages import PAGES, PARTS, Answering
 from llm_audit.web.pages.login import login
 from llm_audit.web.rendering import rendered
 
@@ -90,7 +90,7 @@ async def _answer(
     request: Request,
     *,
     scope: Scope | None,
-    page: Callable[[Asked], Awaitable[Page]],
+    page: Answering,
     sums: asyncio.Semaphore,
 ) -> Response:
     settings = get_settings()
@@ -102,6 +102,7 @@ async def _answer(
     except LLMAuditError as error:  # where nothing can be asked, no page of ours can be drawn
         return PlainTextResponse(f"{error}\n", 503)
     try:
+        asked.check_zone()
         if request.scope["path"].startswith(f"{asked.root}/part/"):
             async with sums:  # many tabs at once do not starve an app around this one
                 return _response(asked, await page(asked))
@@ -127,7 +128,9 @@ def _bound(calls: LLMCallRepository, tenant: Tenant) -> LLMCallRepository:
     return calls.for_user(tenant["user_id"]) if "user_id" in tenant else calls
 
 
-def _response(asked: Asked, page: Page) -> Response:
+def _response(asked: Asked, page: Page | Response) -> Response:
+    if isinstance(page, Response):
+        return page
     if asked.one("format") == "json":
         said = {name: _in_json(value) for name, value in page.data.items()}
         return Response(json_line(said), page.status, media_type="application/json")

@@ -1,11 +1,12 @@
 """One request: which calls it is about, in whose time zone, and how links go on from it."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from time import monotonic_ns
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
@@ -17,12 +18,12 @@ from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.queries.times import local_timezone, parse_span, parse_time
 
 ZONE = "tz"  # the parameter, and the cookie
-_DATES = {"since": "start_date", "until": "end_date"}  # as links say it, and as filters do
+DATES = {"since": "start_date", "until": "end_date"}  # as links say it, and as filters do
 NOT = "not."  # before the name of a filter, for calls that do not have the value
 FIELDS = tuple(
-    name for name in CallFilters.__annotations__ if name not in (*_DATES.values(), "excluding")
+    name for name in CallFilters.__annotations__ if name not in (*DATES.values(), "excluding")
 )
-FILTERS = (*FIELDS, *(NOT + name for name in FIELDS), *_DATES)
+FILTERS = (*FIELDS, *(NOT + name for name in FIELDS), *DATES)
 
 
 THEMES = ("light", "dark")
@@ -83,15 +84,33 @@ class Asked:
             raise UsageError(f"{name} has to be a whole number from 1 to {largest:,}.")
         return int(text[:10])
 
+    def count(self, name: str) -> int:
+        """Return a whole number from 0, which it is if nothing is given.
+
+        Raises:
+            UsageError: It is none.
+        """
+        text = self.one(name) or "0"
+        if not text.isdecimal():
+            raise UsageError(f"{name} has to be a whole number.")
+        return int(text[:10])
+
     @cached_property
     def zone(self) -> str:
         """The time zone: of the parameter, else of the browser as its cookie says, else ours."""
+        for given in (self.one(ZONE), unquote(self.request.cookies.get(ZONE, ""))):
+            with suppress(UsageError):
+                return checked_timezone(given)
+        return local_timezone()
+
+    def check_zone(self) -> None:
+        """Refuse a time zone that is none.
+
+        Raises:
+            UsageError: The parameter is none; a cookie may be.
+        """
         if (given := self.one(ZONE)) is not None:
-            return checked_timezone(given)
-        try:
-            return checked_timezone(self.request.cookies[ZONE].replace("%2F", "/"))
-        except (KeyError, UsageError):
-            return local_timezone()
+            checked_timezone(given)
 
     def filters(self, since: str | None = None, *, leave_out: Iterable[str] = ()) -> CallFilters:
         """Return the filters that are given.
@@ -109,8 +128,8 @@ class Asked:
             values = self.all(name)
             if not values or name in leave_out:
                 continue
-            if name in _DATES:
-                filters[_DATES[name]] = parse_time(name, values[-1])
+            if name in DATES:
+                filters[DATES[name]] = parse_time(name, values[-1])
             elif name.startswith(NOT):
                 excluded[name.removeprefix(NOT)] = values
             else:
@@ -133,7 +152,7 @@ class Asked:
     @cached_property
     def given_filters(self) -> list[tuple[str, str]]:
         """The filters that are given, each value apart; no dates."""
-        return [pair for pair in self.given if pair[0] in FILTERS and pair[0] not in _DATES]
+        return [pair for pair in self.given if pair[0] in FILTERS and pair[0] not in DATES]
 
     def written(self, at: datetime, precise: bool = False) -> str:  # noqa: FBT001, FBT002
         """Return a time as it is read: today without the date, this year without the year.
@@ -163,9 +182,20 @@ class Asked:
         rest = [pair for pair in self.given if pair != (name, value) and pair[0] != "after"]
         return self._address(self.page, rest)
 
-    def part(self, name: str) -> str:
-        """Return the address of a part of this page, for the same calls."""
-        return self._address(f"part/{self.page or 'overview'}/{name}", self.given)
+    def part(self, name: str, **more: Any) -> str:
+        """Return the address of a part of this page, for the same calls.
+
+        Args:
+            name: The part's.
+            **more: Parameters of its own.
+        """
+        kept = [pair for pair in self.given if pair[0] not in more]
+        return self._address(f"part/{self.page or 'overview'}/{name}", [*kept, *_pairs(more)])
+
+    def page_again(self, page: str) -> str:
+        """Return the address of the page that this is a part of, as it was asked for."""
+        own = ("from", "shown", "after")
+        return self._address(page, [pair for pair in self.given if pair[0] not in own])
 
     def call_link(self, call_id: str) -> str:
         """Return the address of a call; from a list, it knows the list that it came from."""

@@ -9,6 +9,7 @@ In every rate, failures are ERROR, TIMEOUT and ABANDONED, and a rate is failures
 failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 """
 
+from llm_audit.queries.pipelines.facets import facets
 from llm_audit.queries.pipelines.failures import error_messages, failure_summary
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_summary
@@ -39,6 +40,7 @@ __all__ = [
     "calls_by_trace",
     "cost_summary",
     "error_messages",
+    "facets",
     "failure_summary",
     "latency_summary",
     "retry_spend",

@@ -10,7 +10,16 @@ PREVIEW_CHARACTERS = 120
 _BLOCKS_MAX = 20  # of a message, that are looked at
 _SHOWN = (
     *("created_at", "status", "call_type", "provider", "model", "trace_id", "session_id"),
-    *("user_id", "company_id", "task_id", "tags", "tools_called", "total_tokens"),
+    *(
+        "user_id",
+        "company_id",
+        "task_id",
+        "environment",
+        "service",
+        "tags",
+        "tools_called",
+        "total_tokens",
+    ),
     *("estimated_cost", "latency_ms", "error_type", "ended_by", "finish_reason"),
 )
 

@@ -1,20 +1,31 @@
 """The pages, each by its path."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from starlette.responses import Response
 
 from llm_audit.web.asked import Asked
+from llm_audit.web.export import export
 from llm_audit.web.page import Page
-from llm_audit.web.pages import call, calls, overview, traces
+from llm_audit.web.pages import call, calls, overview, search, traces
 
-PAGES: dict[str, Callable[[Asked], Awaitable[Page]]] = {
+Answering: TypeAlias = Callable[[Asked], Awaitable[Page | Response]]
+
+PAGES: dict[str, Answering] = {
     "/": overview.page,
     "/calls": calls.page,
     "/call": call.page,
+    "/export": export,
+    "/search": search.page,
     "/traces": traces.page,
 }
 
 # What comes after a page, when the browser asks for it: parts of the page that the path names.
-PARTS: dict[str, Callable[[Asked], Awaitable[Page]]] = {
+PARTS: dict[str, Answering] = {
+    "/part/calls/facets": calls.facets,
+    "/part/calls/news": calls.news,
+    "/part/search/found": search.found,
     "/part/overview/failures": overview.failures,
     "/part/overview/models": overview.models,
     "/part/overview/tasks": overview.tasks,

@@ -1,13 +1,12 @@
 """`llm-audit search`: which calls said something, and how."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from llm_audit.call import SAID
 from llm_audit.cli.commands.calls.lists import print_next_page, with_whole_parents
 from llm_audit.cli.connection import find_call, repository
 from llm_audit.cli.drawing import terminal
@@ -19,11 +18,11 @@ from llm_audit.cli.exits import say
 from llm_audit.cli.options import AsJson, Limit, described, filtered
 from llm_audit.display import figures
 from llm_audit.display.json_lines import json_row
-from llm_audit.display.passages import Passage, find_passages
-from llm_audit.queries import pipelines
+from llm_audit.display.passages import Passage
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.steps import Document
-from llm_audit.settings import get_settings
+
+if TYPE_CHECKING:
+    from llm_audit.display.finding import Hit
 
 AROUND = 200  # characters on each side of what was found, for machines
 INDENT = 2
@@ -51,18 +50,23 @@ def search(
     Without the setting text_index the calls of the time range are read one by one; with it they are
     looked up, and only whole words are found.
     """
-    from llm_audit.queries.questions import WITHOUT_CONTENT, searched
+    from llm_audit.display.finding import find
 
     with repository() as questions:
         filters = questions.ask(with_whole_parents(filters))
         last = None if after is None else questions.ask(find_call(after))["_id"]
-        pipeline = pipelines.search(
-            text, text_index=get_settings().text_index, limit=limit, after=last, **filters
-        )
         shown = _Shown(text, filters, limit, as_json=as_json)
-        fields = {"$project": WITHOUT_CONTENT["$project"] | dict.fromkeys(SAID, 1)}
-        # as soon as it is found
-        reasons = questions.ask(searched([*pipeline, fields], shown.add, batch_size=1))
+        # each as soon as it is found
+        steps = find(
+            text,
+            shown.add,
+            around=shown.around,
+            limit=limit,
+            after=last,
+            batch_size=1,
+            **filters,
+        )
+        reasons = questions.ask(steps)
         shown.end()
     for reason in reasons:
         say(reason)
@@ -82,18 +86,19 @@ class _Shown:
             title = f"Calls that say {figures.cell(text)!r}"
             self._console.print(terminal.heading(title, figures.cell(described(filters))))
 
-    def add(self, document: Document) -> None:
-        """Show a call, with where in it the text is."""
-        from llm_audit.documents import LLMCall
+    @property
+    def around(self) -> int:
+        """How many characters to show on each side of what is found."""
+        return AROUND if self._as_json else self._console.width
 
-        said = {name: document.pop(name) for name in SAID if name in document}
-        call = LLMCall.model_validate(document)
+    def add(self, hit: "Hit") -> None:
+        """Show a call, with where in it the text is."""
+        call, passages = hit
         if self._as_json:
-            passages = find_passages(said, self._text, around=AROUND)
             print_json_rows([json_row(call) | {"passages": list(map(_document, passages))}])
             return
         self._table.print([call], header=not self._found)
-        if passages := find_passages(said, self._text, around=self._console.width):
+        if passages:
             self._console.print(_line(self._console, passages[-1], further=len(passages) - 1))
         self._found, self._last_id = self._found + 1, call.id
 

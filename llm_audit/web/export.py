@@ -1,0 +1,61 @@
+"""The calls that a list shows, as a file: streamed, so that it may be as long as it is."""
+
+from collections.abc import AsyncIterator, Callable
+
+from starlette.responses import Response, StreamingResponse
+
+from llm_audit.errors import UsageError
+from llm_audit.exports.batches import BATCH, batch_of, lines_of
+from llm_audit.exports.columns import PLAIN_COLUMNS, checked_columns
+from llm_audit.exports.line_formats import (
+    LineFormat,
+    csv_lines,
+    extended_json_lines,
+    fine_tuning_lines,
+    plain_json_lines,
+)
+from llm_audit.queries.filters import CallFilters
+from llm_audit.web.asked import Asked
+
+_TYPES = {"csv": "text/csv; charset=utf-8"}
+_FORMS: dict[str, Callable[[tuple[str, ...] | None], LineFormat]] = {
+    "jsonl": plain_json_lines,
+    "csv": lambda columns: csv_lines(columns or PLAIN_COLUMNS),
+    "openai": lambda _: fine_tuning_lines(),
+    "extended": lambda _: extended_json_lines(),
+}
+
+
+async def export(asked: Asked) -> Response:
+    """Answer with every call that matches, newest first, a line each.
+
+    Raises:
+        UsageError: There is no such format, or no such column.
+    """
+    name = asked.one("format") or "jsonl"
+    if name not in _FORMS:
+        raise UsageError(f"format {name!r:.40}: there are {', '.join(_FORMS)}.")
+    fields = asked.one("fields")
+    form = _FORMS[name](None if fields is None else checked_columns(fields))
+    filters = asked.filters()
+    if name == "openai":  # of what failed there is no example
+        filters = {**filters, "status": "SUCCESS"}
+    # most of what is wrong shows itself here, before the answer has begun
+    first = await asked.calls.ask(batch_of(form, filters, None))
+    suffix = "csv" if name == "csv" else "jsonl"
+    headers = {"content-disposition": f'attachment; filename="llm-calls.{suffix}"'}
+    body = _lines(asked, form, filters, first)
+    media_type = _TYPES.get(name, "application/x-ndjson")
+    return StreamingResponse(body, headers=headers, media_type=media_type)
+
+
+async def _lines(
+    asked: Asked, form: LineFormat, filters: CallFilters, batch: list[dict[str, object]]
+) -> AsyncIterator[str]:
+    if form.header:
+        yield f"{form.header}\n"
+    while True:
+        yield lines_of(form, batch)
+        if len(batch) < BATCH:
+            return
+        batch = await asked.calls.ask(batch_of(form, filters, str(batch[-1]["_id"])))

@@ -1,0 +1,53 @@
+"""Where something was said; and for an id that was pasted, the page of what has it."""
+
+from starlette.responses import RedirectResponse, Response
+
+from llm_audit.display.finding import Hit, find
+from llm_audit.errors import UsageError
+from llm_audit.ids import EPOCH
+from llm_audit.queries.lookup import kind_of
+from llm_audit.web.asked import Asked
+from llm_audit.web.page import Page
+
+USUAL = "7d"
+_AROUND = 160  # characters before and after what is found
+_HITS = 20
+_LONGEST_ID = 512
+
+
+async def page(asked: Asked) -> Page | Response:
+    """Lead to what has the id; else show where in the calls the text is."""
+    text = (asked.one("q") or "").strip()
+    if text and len(text) <= _LONGEST_ID:
+        kind = await asked.calls.ask(kind_of(text))
+        if kind is not None:
+            return RedirectResponse(asked.link(kind, id=text), 303)
+    return Page("search", "Search", {"text": text}, {"usual": USUAL, "begins": EPOCH})
+
+
+async def found(asked: Asked) -> Page:
+    """Show the calls that say it, with the places where they do."""
+    text = (asked.one("q") or "").strip()
+    if not text:
+        raise UsageError("Search for what?")
+    hits: list[Hit] = []
+    steps = find(
+        text,
+        hits.append,
+        around=_AROUND,
+        limit=_HITS,
+        after=asked.one("after"),
+        **asked.filters(since=USUAL),
+    )
+    not_searched = await asked.calls.ask(steps)
+    rows = [
+        {"call": hit.call, "passages": [passage.__dict__ for passage in hit.passages]}
+        for hit in hits
+    ]
+    further = hits[-1].call.id if len(hits) == _HITS else None
+    return Page(
+        "parts/found",
+        "Search",
+        {"found": rows, "not_searched": not_searched, "after": further},
+        {"hits": hits},
+    )

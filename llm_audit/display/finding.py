@@ -41,6 +41,9 @@ def find(
         after: Only calls older than the one with this id.
         batch_size: How many MongoDB sends at once.
         **filters: See `CallFilters`.
+
+    Raises:
+        UsageError: An argument is wrong; at once, and not when the steps are carried out.
     """
     indexed = get_settings().text_index
     pipeline = pipelines.search(text, text_index=indexed, limit=limit, after=after, **filters)
@@ -50,4 +53,4 @@ def find(
         said = {name: document.pop(name) for name in SAID if name in document}
         take(Hit(LLMCall.model_validate(document), find_passages(said, text, around=around)))
 
-    return (yield from searched([*pipeline, fields], hit, batch_size=batch_size))
+    return searched([*pipeline, fields], hit, batch_size=batch_size)

@@ -55,7 +55,7 @@ def search(
     with repository() as questions:
         filters = questions.ask(with_whole_parents(filters))
         last = None if after is None else questions.ask(find_call(after))["_id"]
-        shown = _Shown(text, filters, limit, as_json=as_json)
+        shown = _Shown(text, limit, as_json=as_json)
         # each as soon as it is found
         steps = find(
             text,
@@ -66,6 +66,7 @@ def search(
             batch_size=1,
             **filters,
         )
+        shown.begin(filters)
         reasons = questions.ask(steps)
         shown.end()
     for reason in reasons:
@@ -75,15 +76,18 @@ def search(
 class _Shown:
     """The calls that are found, one below the other."""
 
-    def __init__(self, text: str, filters: CallFilters, limit: int, *, as_json: bool) -> None:
+    def __init__(self, text: str, limit: int, *, as_json: bool) -> None:
         self._text = text
         self._limit = limit
         self._as_json = as_json
         self._console = terminal.console()
         self._table = CallTable(self._console)
         self._found, self._last_id = 0, ""
-        if not as_json:
-            title = f"Calls that say {figures.cell(text)!r}"
+
+    def begin(self, filters: CallFilters) -> None:
+        """Say what is looked for."""
+        if not self._as_json:
+            title = f"Calls that say {figures.cell(self._text)!r}"
             self._console.print(terminal.heading(title, figures.cell(described(filters))))
 
     @property

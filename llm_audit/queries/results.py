@@ -47,6 +47,7 @@ class CallPreview(TolerantModel):
     task_name: str | None = None
     retries: int | None = None
     redelivered: bool | None = None
+    attempt_id: str | None = None
     environment: str | None = None
     service: str | None = None
     tags: list[str] = Field(default_factory=list)
@@ -59,6 +60,7 @@ class CallPreview(TolerantModel):
     error_message: str | None = None
     ended_by: str | None = None
     created_at: UTCDatetime | None = None
+    completed_at: UTCDatetime | None = None
     asked: str | None = Field(
         None, description="the last message of the request, at most 120 characters"
     )

@@ -9,17 +9,9 @@ from llm_audit.queries.pipelines.stages import Pipeline, if_, list_in
 PREVIEW_CHARACTERS = 120
 _BLOCKS_MAX = 20  # of a message, that are looked at
 _SHOWN = (
-    *("created_at", "status", "call_type", "provider", "model", "trace_id", "session_id"),
-    *(
-        "user_id",
-        "company_id",
-        "task_id",
-        "environment",
-        "service",
-        "tags",
-        "tools_called",
-        "total_tokens",
-    ),
+    *("created_at", "completed_at", "status", "call_type", "provider", "model", "trace_id"),
+    *("session_id", "user_id", "company_id", "task_id", "environment", "service", "tags"),
+    *("tools_called", "total_tokens"),
     *("estimated_cost", "latency_ms", "error_type", "ended_by", "finish_reason"),
 )
 
@@ -56,6 +48,7 @@ def _preview() -> dict[str, Any]:
         "task_name": "$task.name",
         "retries": "$task.retries",
         "redelivered": "$task.redelivered",
+        "attempt_id": "$task.attempt_id",
         **dict.fromkeys(_SHOWN, 1),
         "asked": asked(),
         "answered": _message("$response_message"),

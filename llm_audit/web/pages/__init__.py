@@ -8,7 +8,16 @@ from starlette.responses import Response
 from llm_audit.web.asked import Asked
 from llm_audit.web.export import export
 from llm_audit.web.page import Page
-from llm_audit.web.pages import call, calls, overview, search, traces
+from llm_audit.web.pages import (
+    call,
+    calls,
+    overview,
+    search,
+    task,
+    tasks,
+    traces,
+    workflow,
+)
 
 Answering: TypeAlias = Callable[[Asked], Awaitable[Page | Response]]
 
@@ -19,6 +28,9 @@ PAGES: dict[str, Answering] = {
     "/export": export,
     "/search": search.page,
     "/traces": traces.page,
+    "/tasks": tasks.page,
+    "/task": task.page,
+    "/workflow": workflow.page,
 }
 
 # What comes after a page, when the browser asks for it: parts of the page that the path names.
@@ -30,4 +42,6 @@ PARTS: dict[str, Answering] = {
     "/part/overview/models": overview.models,
     "/part/overview/tasks": overview.tasks,
     "/part/overview/latency": overview.latency,
+    "/part/tasks/newest": tasks.newest,
+    "/part/tasks/workers": tasks.workers,
 }

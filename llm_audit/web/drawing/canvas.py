@@ -1,0 +1,167 @@
+"""The tasks of a canvas as the rows of a tree: each below the task that started it.
+
+Members of a group that the same task started are together, in a row of their own that sums them up.
+A parent that made no call is known by its id alone. Links between tasks may close a circle: every
+task is in the tree exactly once all the same. Nothing here is recursive, as a chain may be long.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from llm_audit.queries.tasks import Task
+
+INDENTED = 12  # levels: deeper down, rows no longer move to the right
+SHOWN = 10  # tasks next to each other that have a row
+NOTABLE = 40  # of the others, those that failed, run, were retried or started something
+SHORTEST_FOLD = 4
+
+
+@dataclass(eq=False)
+class Node:
+    """A task, a group of them, or a parent of which nothing but its id is known.
+
+    Attributes:
+        task: None for the others.
+        group_id: Of a group.
+        silent_id: Of a task that made no call.
+        children: What is below it, in the order of time.
+    """
+
+    task: Task | None = None
+    group_id: str | None = None
+    silent_id: str | None = None
+    children: "list[Node]" = field(default_factory=list)
+
+
+class Row(NamedTuple):
+    """A row of the tree.
+
+    Attributes:
+        level: How far it is moved to the right.
+        node: What it is about; None for tasks that are folded.
+        tasks: All that it sums up: itself, the members of a group, or what is folded.
+        below: How many tasks are below it.
+    """
+
+    level: int
+    node: Node | None
+    tasks: Sequence[Task]
+    below: int = 0
+
+
+def tree_of(tasks: Sequence[Task]) -> list[Node]:
+    """Return the roots of a canvas, in the order of time.
+
+    Args:
+        tasks: Oldest first.
+    """
+    nodes = {task.task_id: Node(task=task) for task in tasks}
+    above = {task.task_id: _parent_of(task) for task in tasks}
+    _cut_circles(above)
+    silent: dict[str, Node] = {}
+    groups: dict[tuple[int, str], Node] = {}
+    roots: list[Node] = []
+    for task in tasks:
+        parent_id, place = above[task.task_id], roots
+        if parent_id is not None and parent_id in nodes:
+            place = nodes[parent_id].children
+        elif parent_id is not None:
+            if parent_id not in silent:
+                silent[parent_id] = Node(silent_id=parent_id)
+                roots.append(silent[parent_id])
+            place = silent[parent_id].children
+        if task.group_id is not None:
+            key = (id(place), task.group_id)
+            if key not in groups:
+                groups[key] = Node(group_id=task.group_id)
+                place.append(groups[key])
+            place = groups[key].children
+        place.append(nodes[task.task_id])
+    return roots
+
+
+def rows_of(roots: Sequence[Node], *, is_folded: bool = True) -> list[Row]:
+    """Return the rows of a tree, from top to bottom.
+
+    Args:
+        roots: As `tree_of` gives them.
+        is_folded: Of many tasks next to each other, show some; those that are worth a look are.
+    """
+    below = _counts(roots)
+    found: list[Row] = []
+    waiting: list[tuple[int, Node | None, Sequence[Node]]] = _runs(roots, 0, is_folded=is_folded)
+    while waiting:
+        level, node, folded = waiting.pop()
+        if node is None:
+            tasks = [one.task for one in folded if one.task]
+            found.append(Row(min(level, INDENTED), None, tasks))
+            continue
+        if node.group_id is not None:
+            tasks = [one.task for one in node.children if one.task]
+        else:
+            tasks = [node.task] if node.task else []
+        found.append(Row(min(level, INDENTED), node, tasks, below[id(node)]))
+        waiting += _runs(node.children, level + 1, is_folded=is_folded)
+    return found
+
+
+def last_moment(tasks: Iterable[Task]) -> datetime | None:
+    """Return the last moment that is known of tasks."""
+    return max((task.ended_at for task in tasks if task.ended_at), default=None)
+
+
+def _parent_of(task: Task) -> str | None:
+    """Return what started a task: the task that runs it in place, its parent, else its root."""
+    parents = (task.outer_task_id, task.parent_id, task.root_id)
+    return next((one for one in parents if one is not None and one != task.task_id), None)
+
+
+def _cut_circles(above: dict[str, str | None]) -> None:
+    """Make one task of each circle of parents a root."""
+    done: set[str] = set()
+    for start in above:
+        way: dict[str, None] = {}
+        step: str | None = start
+        while step is not None and step in above and step not in done:
+            if step in way:
+                above[step] = None
+                break
+            way[step] = None
+            step = above[step]
+        done.update(way)
+
+
+def _runs(
+    nodes: Sequence[Node], level: int, *, is_folded: bool
+) -> list[tuple[int, Node | None, Sequence[Node]]]:
+    """Return what stands next to each other, the last first: nodes, and at the end a fold."""
+    if not is_folded or len(nodes) < SHOWN + SHORTEST_FOLD:
+        return [(level, node, ()) for node in reversed(nodes)]
+    shown = list(nodes[:SHOWN])
+    shown += [node for node in nodes[SHOWN:] if _is_notable(node)][:NOTABLE]
+    known = {id(node) for node in shown}
+    rest = [node for node in nodes if id(node) not in known]
+    fold: list[tuple[int, Node | None, Sequence[Node]]] = [(level, None, rest)] if rest else []
+    return [*fold, *((level, node, ()) for node in reversed(shown))]
+
+
+def _is_notable(node: Node) -> bool:
+    task = node.task
+    if task is None or node.children:
+        return True
+    return bool(task.failures or task.running or len(task.attempts) > 1)
+
+
+def _counts(roots: Sequence[Node]) -> dict[int, int]:
+    """Return how many tasks are below each node."""
+    in_order, waiting = [], list(roots)
+    while waiting:
+        node = waiting.pop()
+        in_order.append(node)
+        waiting += node.children
+    counts: dict[int, int] = {}
+    for node in reversed(in_order):
+        counts[id(node)] = sum(counts[id(one)] + (one.task is not None) for one in node.children)
+    return counts

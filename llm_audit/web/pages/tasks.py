@@ -1,0 +1,103 @@
+"""The tasks: by name, by queue and worker, and the newest of them, as their calls tell."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
+
+from llm_audit.call import FAILURE_STATUSES
+from llm_audit.queries.tasks import QueueAndWorker
+from llm_audit.web.asked import Asked
+from llm_audit.web.page import Page
+
+USUAL = "24h"
+_NAMES = 100  # of tasks, that have a row; all of them with ?all=1
+_PAGE_ROWS = 50
+_MOST_ROWS = 200
+_ROWS_OF_A_PART = 12
+_PLACES = 100  # queues or workers that have a row
+_SUMS = ("calls", "successes", "failures", "pending")
+
+
+async def page(asked: Asked) -> Page:
+    """Show tasks by name; or only the newest ones, or only queues and workers."""
+    show = asked.one("show")
+    if show == "newest":
+        return await _newest(asked, asked.whole("limit", _PAGE_ROWS, _MOST_ROWS))
+    if show == "workers":
+        return await _workers(asked, _PLACES)
+    filters = asked.filters(since=USUAL)
+    rows = await asked.calls.task_summary(**filters)
+    retries = await asked.calls.retry_spend(**filters)
+    shown = rows if asked.one("all") else rows[:_NAMES]
+    view = {"again": {row.task_name: row for row in retries}, "rows": shown, **_view(asked)}
+    return Page("tasks", "Tasks", {"by_name": rows, "paid_again": retries}, view)
+
+
+async def newest(asked: Asked) -> Page:
+    """Show the newest tasks."""
+    return await _newest(asked, _ROWS_OF_A_PART, template="parts/newest_tasks")
+
+
+async def workers(asked: Asked) -> Page:
+    """Show queues and workers."""
+    return await _workers(asked, _ROWS_OF_A_PART, template="parts/workers")
+
+
+async def _newest(asked: Asked, limit: int, *, template: str = "tasks") -> Page:
+    after = asked.one("after") if template == "tasks" else None
+    tasks = await asked.calls.list_tasks(limit=limit, after=after, **asked.filters(since=USUAL))
+    older = asked.same(after=tasks[-1].first_id) if len(tasks) == limit else None
+    return Page(template, "Newest tasks", {"tasks": tasks, "next": older}, _view(asked))
+
+
+async def _workers(asked: Asked, rows: int, *, template: str = "tasks") -> Page:
+    summary = await asked.calls.worker_summary(**asked.filters(since=USUAL))
+    kinds: tuple[Literal["queue", "worker"], ...] = ("queue", "worker")
+    places = {kind: places_of(summary.pairs, kind) for kind in kinds}
+    view = {"places": places, "most": rows, **_view(asked)}
+    return Page(template, "Queues and workers", {"summary": summary}, view)
+
+
+def places_of(
+    pairs: Iterable[QueueAndWorker], kind: Literal["queue", "worker"]
+) -> list[dict[str, Any]]:
+    """Return what queues, or workers, add up to, most calls first.
+
+    Args:
+        pairs: Of queue and worker.
+        kind: Which of them.
+    """
+    of: dict[str | None, list[QueueAndWorker]] = defaultdict(list)
+    for pair in pairs:
+        of[getattr(pair, kind)].append(pair)
+    other: Literal["queue", "worker"] = "worker" if kind == "queue" else "queue"
+    places = []
+    for name, own in of.items():
+        sums: dict[str, Any] = {each: sum(getattr(pair, each) for pair in own) for each in _SUMS}
+        judged = sums["successes"] + sums["failures"]
+        seen = [pair.last_seen for pair in own if pair.last_seen]
+        places.append(
+            {
+                "name": name,
+                "others": sorted({text for pair in own if (text := getattr(pair, other))}),
+                "failure_rate": sums["failures"] / judged if judged else None,
+                "last_seen": max(seen, default=None),
+                **sums,
+            }
+        )
+    return sorted(places, key=lambda place: (-place["calls"], str(place["name"])))
+
+
+def _view(asked: Asked) -> dict[str, Any]:
+    """Return what every page of tasks needs, with links to calls of the time of its numbers."""
+    of_time = {}
+    if not asked.one("since"):
+        start = asked.filters(since=USUAL)["start_date"]
+        of_time["since"] = start.isoformat() if asked.one("until") else USUAL
+    return {
+        "show": asked.one("show"),
+        "usual": USUAL,
+        "calls": partial(asked.same, "calls", **of_time),
+        "failed": sorted(FAILURE_STATUSES),
+    }

@@ -122,6 +122,9 @@ def every_kind(start: datetime) -> list[Call]:
     made.attempt(
         "body", "SUCCESS", name="shop.tasks.merge", root_id="root", parent_id="header 1", pause=1
     )
+    for member in ("member 1", "member 2"):
+        made.attempt(member, "SUCCESS", group_id="two")
+        made.calls[-1]["trace_id"] = "trace of two"
     made.attempt("of another", "SUCCESS", root_id="silent root", parent_id="silent parent")
     return made.calls
 

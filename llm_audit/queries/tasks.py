@@ -193,6 +193,12 @@ class Task(BaseModel):
             return None
         return (self.ended_at - self.started_at) / timedelta(milliseconds=1)
 
+    def length_ms(self, now: datetime) -> float | None:
+        """Return how long it took, or has taken until now if a call of it still runs."""
+        if not self.running or self.started_at is None:
+            return self.duration_ms
+        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+
 
 class TaskAndAround(BaseModel):
     """A task, and the tasks that it comes from or has started, as far as they made calls."""

@@ -41,6 +41,17 @@ NAVIGATION = (
     ("delivery", "Delivery"),
 )
 
+BELOW = {  # the page of NAVIGATION that leads to a page of one thing
+    "call": "calls",
+    "trace": "traces",
+    "session": "sessions",
+    "task": "tasks",
+    "workflow": "tasks",
+    "user": "users",
+    "company": "users",
+    "process": "delivery",
+}
+
 
 class Asked:
     """What a request asks for.
@@ -59,6 +70,7 @@ class Asked:
         if self.page.startswith("part/"):
             self.page = self.page.split("/")[1]
         self.pages = NAVIGATION
+        self.below = BELOW.get(self.page.partition("/")[0], self.page)
         theme = request.cookies.get("theme")
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]

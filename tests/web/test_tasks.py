@@ -152,6 +152,7 @@ def test_a_redelivery_a_running_task_and_one_whose_first_attempts_are_not_known(
     running = text_of(shown(tab, "/task?id=running"))
     assert "It runs: 1 call of it still open." in running
     assert " now " in running
+    assert re.search(r"From first to last call > ?2\dm", running)
     late = text_of(shown(tab, "/task?id=late"))
     assert "Attempt 3 of 3, retry 2." in late
     assert "some attempts made no call: nothing is known of them" in late
@@ -180,6 +181,9 @@ def test_a_workflow_is_a_tree(tab: TestClient) -> None:
     group = text_of(shown(tab, "/workflow?id=headers"))
     assert "3 4 attempts, 1 retried or redelivered" in group
     assert "made no call: silent parent" in text_of(shown(tab, "/workflow?id=silent+root"))
+    alone = shown(tab, "/task?id=member+1")  # of a group that no task has started
+    assert '<a href="/workflow?id=trace+of+two">its workflow</a>' in alone
+    assert "group of 2 tasks two" in text_of(shown(tab, "/workflow?id=trace+of+two"))
     around = text_of(shown(tab, "/task?id=header+1")).partition("Around it")[2]
     assert "started by plan root" in around
     assert "started merge body" in around

@@ -29,6 +29,8 @@ _COMPARED = {
     "retries": "Retries",
     "redelivered": "Redelivered",
 }
+_USERS = 3  # that are named
+_NAMED = 30  # attempts, in one address
 _AROUND = 20  # tasks that are named
 
 
@@ -66,12 +68,30 @@ async def page(asked: Asked) -> Page:
         "differences": [] if other is None else _differences(other, chosen),
         "pairs": [] if other is None else _pairs(compared, own),
         "around": _around(task, found.around[:_AROUND]),
+        "workflow": _workflow_of(task),
+        "users": list(dict.fromkeys(call.user_id for call in own if call.user_id))[:_USERS],
+        "later": _later(asked, task),
         "more_around": max(0, len(names) - _AROUND),
         "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),
     }
     title = f"Task {(task.name or task.task_id).rpartition('.')[2]}"
     return Page("task", title, {"task": task, "around": found.around, "calls": own}, view)
+
+
+def _workflow_of(task: Task) -> str | None:
+    """Return the id of what a task is part of: of a group of roots, its trace knows more."""
+    if task.group_id is not None and task.root_id == task.task_id:
+        return task.trace_id or task.group_id
+    return task.root_id or task.group_id
+
+
+def _later(asked: Asked, task: Task) -> str | None:
+    """Return the address of the calls that were paid again; None if they cannot be named."""
+    attempts = [attempt.attempt_id for attempt in task.attempts if attempt.is_later]
+    if not attempts or None in attempts or len(attempts) > _NAMED:
+        return None
+    return asked.link("calls", task_id=task.task_id, attempt_id=attempts)
 
 
 def _place(asked: Asked, name: str, known: Sequence[int], usual: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
@@ -99,5 +100,6 @@ def _view(asked: Asked) -> dict[str, Any]:
         "show": asked.one("show"),
         "usual": USUAL,
         "calls": partial(asked.same, "calls", **of_time),
+        "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),
     }

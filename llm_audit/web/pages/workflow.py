@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from llm_audit.call import FAILURE_STATUSES
@@ -74,6 +74,7 @@ async def page(asked: Asked) -> Page:
         "ends": _ends(tasks),
         "axis": axis,
         "runs": runs,
+        "length_ms": _length_ms(axis, now=datetime.now(UTC) if runs else None),
         "retried": sum(len(task.attempts) > 1 for task in tasks),
         "traces": _some([task.trace_id for task in tasks]),
         "name": _name(tasks, workflow_id),
@@ -86,6 +87,13 @@ async def _root_of(asked: Asked, task_id: str) -> str | None:
     """Return the root of a task that is none itself."""
     calls = await asked.calls.list_by_filters(task_id=task_id, limit=1, with_content=False)
     return calls[0].task.root_id if calls and calls[0].task else None
+
+
+def _length_ms(axis: Axis, now: datetime | None) -> float | None:
+    """Return how long a canvas took, or has taken until now."""
+    if now is None or axis.start is None:
+        return axis.length_ms
+    return max((now - axis.start).total_seconds() * 1_000, axis.length_ms or 0)
 
 
 def _name(tasks: Sequence[Task], workflow_id: str) -> str | None:

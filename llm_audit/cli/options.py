@@ -45,6 +45,7 @@ _HELP = {
     "tags": "Calls that carry all of these tags.",
     "tool": "Calls that asked for this tool.",
     "score": "Calls that have a score of this name.",
+    "missing": "Calls that have nothing of this, say task_name.",
     "task_id": "Celery's.",
     "attempt_id": "Of a task: one run of its body.",
     "workflow_id": "Of a Celery canvas: its root task's, a group's, or its trace's.",

@@ -27,9 +27,10 @@ class CallFilters(TypedDict, total=False):
     once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
     may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
     is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
-    a UUIDv7. `excluding` has filters by the same names, but no dates: a call that has one of their
-    values is left out. Of calls that something else stored, those with ids of another kind seem to
-    be of any time, and most sums leave out those with ids that are no text.
+    a UUIDv7. `missing` has names of filters: a call has nothing in their fields. `excluding` has
+    filters by the same names, but no dates: a call that has one of their values is left out. Of
+    calls that something else stored, those with ids of another kind seem to be of any time, and
+    most sums leave out those with ids that are no text.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]
@@ -56,6 +57,7 @@ class CallFilters(TypedDict, total=False):
     captured_by: OneOrMore[str]
     error_type: OneOrMore[str]
     ended_by: OneOrMore[str]
+    missing: OneOrMore[str]
     start_date: datetime
     end_date: datetime
     excluding: "CallFilters"
@@ -74,6 +76,7 @@ STORED_AS = {
 WORKFLOW = ("task.root_id", "task.group_id", "trace_id")  # any of them may be a canvas' id
 _DATES = ("start_date", "end_date")
 _EXCLUDING = "excluding"
+_MISSING = "missing"
 LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
 VALUES_MAX = 100_000
 VALUES_MAX_BYTES = 8 * 2**20  # MongoDB takes 16 MB, of which the lengths and numbers take a part
@@ -99,8 +102,11 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
         given = filters.get(name)
         if name in filters:
             _check_given(name, given)
-        if given is not None and name not in (*_DATES, _EXCLUDING):
+        if given is not None and name not in (*_DATES, _EXCLUDING, _MISSING):
             matched |= _field_condition(name, given)
+    for field in _fields_of(filters.get(_MISSING)):
+        wanted = matched.get(field)
+        matched[field] = None if wanted is None else {"$in": []}  # nothing has both
     for field, values in _excluded(filters.get(_EXCLUDING)).items():
         wanted = matched.get(field, {})
         wanted = wanted if isinstance(wanted, dict) else {"$eq": wanted}
@@ -115,14 +121,30 @@ def _check_names(given: Mapping[str, Any], known: Collection[str]) -> None:
         raise UsageError(f"{names}: no such filter; there are {', '.join(known)}.")
 
 
+def _of_one_field() -> set[str]:
+    """Return the names of the filters that are about the value of one field."""
+    others = {*_DATES, _EXCLUDING, _MISSING, "workflow_id"}
+    return CallFilters.__annotations__.keys() - others
+
+
+def _fields_of(missing: object) -> list[str]:
+    """Return the fields that have to be missing."""
+    if missing is None:
+        return []
+    names = list(missing) if isinstance(missing, list | tuple | AbstractSet) else [missing]
+    if not all(isinstance(name, str) for name in names):
+        raise UsageError("missing has to be the name of a filter, or a list of names.")
+    _check_names(dict.fromkeys(map(str, names)), sorted(_of_one_field()))
+    return [str(STORED_AS.get(str(name), name)) for name in names]
+
+
 def _excluded(excluding: object) -> dict[str, list[str]]:
     """Return the values that fields may not have."""
     if excluding is None:
         return {}
     if not isinstance(excluding, Mapping):
         raise UsageError(f"excluding has to be a dict of filters, not {type(excluding).__name__}.")
-    known = [name for name in CallFilters.__annotations__ if name not in (*_DATES, _EXCLUDING)]
-    _check_names(excluding, known)
+    _check_names(excluding, _of_one_field() | {"workflow_id"})
     excluded: dict[str, list[str]] = {}
     for name, given in excluding.items():
         _check_given(f"{_EXCLUDING} {name}", given)

@@ -36,6 +36,16 @@ _FIRST_DATE, _LAST_DATE = "1970-01-01", "2109-01-01"
 _OFFSET = re.compile(r"[+-](0\d|1[0-4])(:?(00|15|30|45))?")
 
 
+def checked_bucket(bucket: object) -> None:
+    """Refuse what no stretch of time is called.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if bucket not in get_args(Bucket):
+        raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
+
+
 def unwound(group_by: GroupBy) -> list[Expression]:
     """Return the stages that make a call one document for each of its groups.
 

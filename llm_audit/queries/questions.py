@@ -15,6 +15,7 @@ from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.newest import newest
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
+from llm_audit.queries.pipelines.people import Whose
 from llm_audit.queries.pipelines.tasks import (
     ATTEMPTS_MAX,
     CALLS_OF_WORKERS_MAX,
@@ -24,14 +25,17 @@ from llm_audit.queries.results import (
     CallPreview,
     CostSummary,
     Facet,
+    FailureCount,
     FailureSummary,
     Found,
+    LatencyCell,
     LatencySummary,
     RetrySpend,
     ScoreSummary,
     ToolUsage,
     TraceSummary,
     Usage,
+    UserSummary,
 )
 from llm_audit.queries.steps import Document, Each, Steps, question, rows
 from llm_audit.queries.tasks import (
@@ -392,6 +396,34 @@ class Questions:
         return summary
 
     @question
+    def failures_over_time(
+        self, bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[FailureCount]]:
+        """Return how often each kind of failure came over time, oldest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.failures_over_time(bucket, timezone=timezone, **filters)
+        return (yield from rows(pipeline, FailureCount.model_validate))
+
+    @question
+    def user_summary(
+        self, whose: Whose = "user_id", **filters: Unpack[CallFilters]
+    ) -> Steps[list[UserSummary]]:
+        """Return what each user asked for, what it cost and what failed, most expensive first.
+
+        Args:
+            whose: `user_id`, or `company_id` for companies.
+            **filters: See `CallFilters`.
+        """
+        return (
+            yield from rows(pipelines.user_summary(whose, **filters), UserSummary.model_validate)
+        )
+
+    @question
     def cost_summary(
         self, group_by: GroupBy = "model", *, timezone: str = UTC, **filters: Unpack[CallFilters]
     ) -> Steps[list[CostSummary]]:
@@ -444,6 +476,20 @@ class Questions:
         """
         pipeline = pipelines.latency_summary(group_by, timezone=timezone, **filters)
         return (yield from rows(pipeline, LatencySummary.model_validate))
+
+    @question
+    def latency_heatmap(
+        self, bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[LatencyCell]]:
+        """Return how many calls took how long, over time, oldest and fastest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.latency_heatmap(bucket, timezone=timezone, **filters)
+        return (yield from rows(pipeline, LatencyCell.model_validate))
 
     @question
     def score_summary(

@@ -161,6 +161,18 @@ class FailureSummary(TolerantModel):
     )
 
 
+class FailureCount(TolerantModel):
+    """How often one kind of failure came in one hour, day ..."""
+
+    bucket: str | None = Field(description="its name in its zone; None for calls without a time")
+    status: str
+    error_type: str | None
+    ended_by: str | None
+    model: str | None
+    task_name: str | None
+    count: int
+
+
 class CostSummary(TolerantModel):
     """What the calls of one group used and cost."""
 
@@ -232,6 +244,36 @@ class ScoreSummary(TolerantModel):
     least: float | None
     most: float | None
     labels: list[LabelCount] = Field(description="the 20 most frequent, these first")
+
+
+class UserSummary(TolerantModel):
+    """What one user, or one company, asked for, and what it cost."""
+
+    id: str | None = Field(description="None for the calls of nobody")
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    failure_rate: float | None = Field(description="failures / (successes + failures)")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    other: int = Field(description="with a status of a later version, or none")
+    total_tokens: Tokens
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+    unreadable_calls: int = Field(
+        description="how many calls no sum knows of, as a figure of theirs is no number"
+    )
+    first_seen: UTCDatetime | None
+    last_seen: UTCDatetime | None
+
+
+class LatencyCell(TolerantModel):
+    """How many calls of one hour, day ... took about as long."""
+
+    bucket: str | None = Field(description="its name in its zone; None for calls without a time")
+    step: int = Field(description="four to a power of ten: 10 ** (step / 4) milliseconds and more")
+    calls: int
 
 
 class LatencySummary(TolerantModel):

@@ -127,6 +127,11 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"worker": "one@host"}, in_task(worker="one@host")),
     ({"workflow_id": ["task 3", "group 2"]}, in_workflow("task 3", "group 2")),
     ({"workflow_id": "trace 3"}, in_workflow("trace 3")),
+    ({"missing": ["model"]}, lambda call: call.get("model") is None),
+    (
+        {"missing": ["task_name", "company_id"], "excluding": {"company_id": 2}},
+        lambda call: call.get("company_id") is None and not call.get("task", {}).get("name"),
+    ),
     ({"excluding": {"model": "gpt-4"}}, lambda call: call.get("model") != "gpt-4"),
     (
         {"tags": "rag", "excluding": {"tags": "hidden", "user_id": USERS[2]}},

@@ -119,7 +119,19 @@ def test_every_filter_becomes_a_condition() -> None:
         "ended_by": {"$in": ["worker_lost", "exception"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600"},
     }
-    assert {*EVERY_FILTER, "excluding"} == CallFilters.__annotations__.keys()
+    assert {*EVERY_FILTER, "excluding", "missing"} == CallFilters.__annotations__.keys()
+
+
+def test_what_is_missing_is_null_or_not_there() -> None:
+    """Asked for together with a value of the same field, nothing is."""
+    assert condition({"missing": ["task_name", "company_id"]}) == {
+        "task.name": None,
+        "company_id": None,
+    }
+    assert condition({"missing": "model", "model": "m"}) == {"model": {"$in": []}}
+    for wrong in ("workflow_id", "start_date", "task.name", "missing", 5, [5], ["model", "modle"]):
+        with pytest.raises(UsageError):
+            condition({"missing": wrong})
 
 
 def test_what_is_excluded_narrows_what_is_asked_for() -> None:

@@ -10,10 +10,11 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 """
 
 from llm_audit.queries.pipelines.facets import facets
-from llm_audit.queries.pipelines.failures import error_messages, failure_summary
+from llm_audit.queries.pipelines.failures import error_messages, failure_summary, failures_over_time
 from llm_audit.queries.pipelines.finding import search
-from llm_audit.queries.pipelines.latencies import latency_summary
+from llm_audit.queries.pipelines.latencies import latency_heatmap, latency_summary
 from llm_audit.queries.pipelines.newest import trace_summaries
+from llm_audit.queries.pipelines.people import user_summary
 from llm_audit.queries.pipelines.previews import call_previews
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
@@ -42,6 +43,8 @@ __all__ = [
     "error_messages",
     "facets",
     "failure_summary",
+    "failures_over_time",
+    "latency_heatmap",
     "latency_summary",
     "retry_spend",
     "score_summary",
@@ -53,6 +56,7 @@ __all__ = [
     "trace_summaries",
     "trace_tree",
     "usage_over_time",
+    "user_summary",
     "worker_summary",
     "workflow",
     "workflow_attempts",

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+from llm_audit.call import FAILURE_STATUSES
 from llm_audit.ids import Id, id_text
+from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters, checked_values
-from llm_audit.queries.grouping import or_null
+from llm_audit.queries.grouping import Bucket, or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
     count_if,
@@ -85,6 +87,46 @@ def failure_summary(**filters: Unpack[CallFilters]) -> Pipeline:
             }
         },
         {"$unset": "_id"},
+    ]
+
+
+def failures_over_time(
+    bucket: Bucket = "day", *, timezone: str = grouping.UTC, **filters: Unpack[CallFilters]
+) -> Pipeline:
+    """How often did each kind of failure come each day?
+
+    Args:
+        bucket: `hour`, `day`, `week` (from Monday) or `month`.
+        timezone: Whose hours and days, an IANA name or an offset.
+        **filters: See `CallFilters`.
+
+    Returns:
+        Stages whose rows are `{bucket, status, error_type, ended_by, model, task_name, count}`,
+        oldest first (see `FailureCount`). Index: that of a filter's field, else status_newest.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    grouping.checked_bucket(bucket)
+    key = {name: or_null(field) for name, field in _KIND.items()}
+    return [
+        *matching(filters),
+        {"$match": {"status": {"$in": [status.value for status in FAILURE_STATUSES]}}},
+        {
+            "$group": {
+                "_id": {**key, "at": grouping.key(bucket, timezone)},
+                "count": {"$sum": 1},
+            }
+        },
+        {"$sort": {"_id.at": 1, "count": -1, **{f"_id.{name}": 1 for name in _KIND}}},
+        {
+            "$project": {
+                "_id": 0,
+                "count": 1,
+                "bucket": grouping.label("$_id.at", bucket, timezone),
+                **{name: f"$_id.{name}" for name in _KIND},
+            }
+        },
     ]
 
 

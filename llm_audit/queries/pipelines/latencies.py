@@ -4,11 +4,12 @@ from typing import Any, Unpack
 
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.queries.pipelines.stages import Pipeline, if_, matching
 
 PERCENTILES = (50, 90, 95, 99)
 LONGEST_MS = 1e15  # what is beyond is no latency
+STEPS_PER_DECADE = 4  # of a heatmap
 BUCKETS_PER_E = 200  # latencies in one bucket differ by less than 0.51 %
 
 
@@ -66,6 +67,51 @@ def latency_summary(
             }
         },
         *grouping.named_and_sorted(group_by, timezone, {"p95": -1}),
+    ]
+
+
+def latency_heatmap(
+    bucket: Bucket = "day", *, timezone: str = grouping.UTC, **filters: Unpack[CallFilters]
+) -> Pipeline:
+    """How many calls of each day took how long?
+
+    Args:
+        bucket: `hour`, `day`, `week` (from Monday) or `month`.
+        timezone: Whose hours and days, an IANA name or an offset.
+        **filters: See `CallFilters`.
+
+    Returns:
+        Stages whose rows are `{bucket, step, calls}`, oldest and fastest first (see `LatencyCell`).
+        There are four steps from one power of ten of milliseconds to the next: step 12 begins at a
+        second. Index: that of a filter's field, else summed_up, which covers it.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    grouping.checked_bucket(bucket)
+    at_least_one = {"$max": ["$latency_ms", 1]}
+    step = {"$floor": {"$multiply": [STEPS_PER_DECADE, {"$log10": at_least_one}]}}
+    return [
+        *matching(filters, {"latency_ms": {"$gte": 0, "$lt": LONGEST_MS}}),
+        {
+            "$group": {
+                "_id": {
+                    "at": grouping.key(bucket, timezone),
+                    "step": if_({"$isNumber": "$latency_ms"}, step, None),
+                },
+                "calls": {"$sum": 1},
+            }
+        },
+        {"$match": {"_id.step": {"$type": "number"}}},
+        {"$sort": {"_id.at": 1, "_id.step": 1}},
+        {
+            "$project": {
+                "_id": 0,
+                "bucket": grouping.label("$_id.at", bucket, timezone),
+                "step": {"$toInt": "$_id.step"},
+                "calls": 1,
+            }
+        },
     ]
 
 

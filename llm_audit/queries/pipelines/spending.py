@@ -1,10 +1,9 @@
 """What calls used and cost: by group, over time, and again in every further attempt."""
 
 from copy import deepcopy
-from typing import Unpack, get_args
+from typing import Unpack
 
 from llm_audit.call import LATER_ATTEMPTS
-from llm_audit.errors import UsageError
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import Bucket, GroupBy, or_null, text_or_null
@@ -74,8 +73,7 @@ def usage_over_time(
     Raises:
         UsageError: An argument is wrong.
     """
-    if bucket not in get_args(Bucket):
-        raise UsageError(f"bucket {bucket!r:.50} is not one of {', '.join(get_args(Bucket))}.")
+    grouping.checked_bucket(bucket)
     return [
         *matching(filters),
         *summed_up(

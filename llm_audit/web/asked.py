@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from datetime import datetime, timedelta
 from functools import cached_property
 from time import monotonic_ns
@@ -216,6 +217,15 @@ class Asked:
     def over_the_same_time(self, page: str) -> str:
         """Return the address of a page for the same stretch of time."""
         return self.link(page, since=self.one("since"), until=self.one("until"))
+
+    def narrowed(self, **filters: str) -> "Asked":
+        """Return the same request for the overview of the calls that have these values, too."""
+        narrowed = copy(self)
+        narrowed.__dict__.pop("given_filters", None)
+        narrowed.page = ""
+        kept = [pair for pair in self.given if pair[0] not in (*filters, "id")]
+        narrowed.given = [*kept, *filters.items()]
+        return narrowed
 
     def link(self, page: str, **parameters: Any) -> str:
         """Return the address of a page of ours.

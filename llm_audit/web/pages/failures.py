@@ -1,0 +1,74 @@
+"""What failed: each kind with its rate, its course, a sample, and the list behind it."""
+
+from collections import Counter
+from typing import Any
+
+from llm_audit.display.courses import Course
+from llm_audit.queries.results import FailureCount, FailureGroup
+from llm_audit.web.asked import Asked
+from llm_audit.web.drawing.charts import line, round_top
+from llm_audit.web.page import Page
+from llm_audit.web.pages.overview import USUAL, bucket_for
+
+_SHOWN = 100
+_KIND = ("status", "error_type", "ended_by", "model", "task_name")
+
+
+async def page(asked: Asked) -> Page:
+    """Show the kinds of failures, the most frequent first."""
+    filters = asked.filters(since=USUAL, leave_out=("status", "not.status"))
+    bucket = bucket_for(filters)
+    summary = await asked.calls.failure_summary(**filters)
+    usage = await asked.calls.usage_over_time(bucket, timezone=asked.zone, **filters)
+    counts = await asked.calls.failures_over_time(bucket, timezone=asked.zone, **filters)
+    course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
+    groups = summary.groups[:_SHOWN]
+    return Page(
+        "failures",
+        "Failures",
+        {"summary": summary, "over_time": counts},
+        {
+            "usual": USUAL,
+            "bucket": bucket,
+            "groups": [(group, _calls(asked, group)) for group in groups],
+            "left_out": summary.kinds - len(groups),
+            "trends": _trends(course, counts),
+            "rates": _rates(course),
+        },
+    )
+
+
+def key_of(kind: FailureGroup | FailureCount) -> tuple[str | None, ...]:
+    """Return what tells one kind of failure from another."""
+    return tuple(getattr(kind, name) for name in _KIND)
+
+
+def _calls(asked: Asked, group: FailureGroup) -> str:
+    """Return the address of exactly the calls of a kind."""
+    values = {name: getattr(group, name) for name in _KIND}
+    missing = [name for name, value in values.items() if value is None]
+    return asked.same("calls", **values, missing=missing or None, since=asked.one("since") or USUAL)
+
+
+def _rates(course: Course) -> dict[str, Any]:
+    """Return the line of the share of failures."""
+    shares = [
+        row.failures / (row.successes + row.failures)
+        if row is not None and row.successes + row.failures
+        else None
+        for row in course.rows()
+    ]
+    top = round_top(max((share for share in shares if share is not None), default=0))
+    return {"series": {"ERROR": line(shares, top)}, "top": top}
+
+
+def _trends(course: Course, counts: list[FailureCount]) -> dict[tuple[str | None, ...], list[str]]:
+    """Return a small line for each kind: how often it came in each hour, day ..."""
+    found: dict[tuple[str | None, ...], Counter[str | None]] = {}
+    for count in counts:
+        found.setdefault(key_of(count), Counter())[count.bucket] += count.count
+    places = [row.bucket if row is not None else None for row in course.rows()]
+    return {
+        kind: line([own[place] if place else 0 for place in places], max(own.values()))
+        for kind, own in found.items()
+    }

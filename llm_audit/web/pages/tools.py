@@ -1,0 +1,19 @@
+"""Which tools models ask for, how often wrongly, and how those calls end."""
+
+from llm_audit.web.asked import Asked
+from llm_audit.web.page import Page
+from llm_audit.web.pages.overview import USUAL
+
+_SHOWN = 200
+
+
+async def page(asked: Asked) -> Page:
+    """Show each tool, the one asked for most often first."""
+    rows = await asked.calls.tool_usage(**asked.filters(since=USUAL))
+    links = {
+        row.tool: asked.same("calls", tool=row.tool, since=asked.one("since") or USUAL)
+        for row in rows[:_SHOWN]
+    }
+    return Page(
+        "tools", "Tools", {"rows": rows}, {"usual": USUAL, "shown": rows[:_SHOWN], "links": links}
+    )

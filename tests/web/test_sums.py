@@ -1,0 +1,136 @@
+"""Pages of sums: every number leads to exactly the calls that it counts."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from made_up_calls import CALLS, FAILURES, store
+from pymongo.database import Database
+from starlette.testclient import TestClient
+from viewer_tabs import Viewer
+
+SINCE = "since=2026-05-01"
+
+
+@pytest.fixture
+def tab(viewer: Viewer, database: Database[Any]) -> TestClient:
+    """Open a tab on made-up calls, but for those that say no time beside their id."""
+    store(database)
+    database["llm_calls"].delete_many({"created_at": None})
+    return viewer()
+
+
+def led_to(tab: TestClient, link: str) -> list[dict[str, Any]]:
+    """Return the calls that a link leads to."""
+    answer = tab.get(f"{unescape(link)}&format=json&limit=500")
+    assert answer.status_code == 200, (link, answer.text)
+    return list(answer.json()["calls"])
+
+
+def rows_of(tab: TestClient, address: str) -> Iterator[tuple[str, str]]:
+    """Yield each row of the tables of a page: where it leads, and its text."""
+    answer = tab.get(address)
+    assert answer.status_code == 200, address
+    for row in re.findall(r"<tr>\n(.+?)(?=<tr>\n|</tbody>)", answer.text, re.DOTALL):
+        for link, text in re.findall(r'<a href="(/calls[^"]*)">([\d,]+)</a>', row):
+            yield link, text.replace(",", "")
+
+
+def test_each_number_leads_to_the_calls_that_it_counts(tab: TestClient) -> None:
+    """Of kinds of failures, tools, users and companies, those that have none of these, too."""
+    for address, least in (
+        ("/failures", 30),
+        ("/failures?provider=openai&not.model=claude", 8),
+        ("/tools", 2),
+        ("/users", 4),
+        ("/companies", 3),
+    ):
+        sign = "&" if "?" in address else "?"
+        seen = 0
+        for link, count in rows_of(tab, f"{address}{sign}{SINCE}"):
+            assert len(led_to(tab, link)) == int(count), (address, link)
+            seen += 1
+        assert seen >= least, address
+
+
+def test_each_group_of_costs_and_latencies_leads_to_its_calls(tab: TestClient) -> None:
+    for page in ("costs", "latency"):
+        for by in ("model", "provider", "user_id", "company_id", "task_name", "call_type", "tag"):
+            answer = tab.get(f"/{page}?by={by}&{SINCE}&format=json").json()
+            links = re.findall(
+                r'<td class="wide"><a href="(/calls[^"]+)">',
+                tab.get(f"/{page}?by={by}&{SINCE}").text,
+            )
+            assert len(links) == len(answer["rows"])
+            for link, row in zip(links, answer["rows"], strict=True):
+                calls = led_to(tab, link)
+                if page == "latency":
+                    calls = [call for call in calls if call.get("latency_ms") is not None]
+                if by == "tag" and row["group"] is None:
+                    continue  # a list without tags is no missing field
+                assert len(calls) == row["calls"], (by, row["group"], link)
+
+
+def test_hours_and_days_lead_to_their_calls_in_any_zone(tab: TestClient) -> None:
+    """Each bar of the overview and of costs, where hours begin at half past, too."""
+    until = "until=2026-05-04"
+    for zone in ("UTC", "Asia/Kolkata", "America/New_York", "-03:30"):
+        for address in (f"/?{SINCE}&{until}", "/?since=2026-05-01T00:00Z&until=2026-05-02T12:00Z"):
+            page = tab.get(f"{address}&tz={zone}").text
+            bars = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>([^<]+)</title>', page)
+            total = 0
+            for link, title in bars:
+                told = int(re.search(r"([\d,]+) calls", title)[1])  # type: ignore[index]
+                assert len(led_to(tab, link)) == told, (zone, link, title)
+                total += told
+            assert total == tab.get(f"{address}&tz={zone}&format=json").json()["now"]["calls"] > 100
+
+
+def test_the_time_before_is_as_long_and_ends_where_this_begins(tab: TestClient) -> None:
+    def numbers(query: str) -> dict[str, Any]:
+        return dict(tab.get(f"/?{query}&format=json").json())
+
+    second = numbers("since=2026-05-02T00:00Z&until=2026-05-03T00:00Z")
+    first = numbers("since=2026-05-01T00:00Z&until=2026-05-02T00:00Z")
+
+    assert second["before"] == first["now"]
+    assert first["before"]["calls"] == 0
+    judged = [call for call in CALLS if call["status"] in (*FAILURES, "SUCCESS")]
+    whole = numbers(SINCE)["now"]
+    assert whole["failures"] + whole["successes"] <= len(judged)
+
+
+def test_one_user_is_an_overview_of_that_users_calls(tab: TestClient) -> None:
+    """Its parts and links included; ids are whatever users make them."""
+    user = str(CALLS[9]["user_id"])
+    page = tab.get("/user", params={"id": user, "since": "2026-05-01"})
+    numbers = tab.get("/user", params={"id": user, "since": "2026-05-01", "format": "json"}).json()
+    own = [call for call in CALLS if call.get("user_id") == user]
+    assert 0 < numbers["now"]["calls"] <= len(own)
+    for part in re.findall('hx-get="([^"]+)"', page.text):
+        assert f"user_id={user}" in unescape(part)
+        assert tab.get(unescape(part)).status_code == 200
+    for odd in ("a/b", "..", "<i>", "'\"", "//evil.test", "\n", "a&b=c#d", "\u202e"):
+        answer = tab.get("/user", params={"id": odd})
+        assert answer.status_code == 200
+        assert "<i>" not in answer.text
+    assert tab.get("/user").status_code == 400
+
+
+def test_the_heatmap_counts_every_latency_once(tab: TestClient) -> None:
+    cells = tab.get(f"/part/latency/heat?{SINCE}&format=json").json()["cells"]
+    known = tab.get(f"/latency?{SINCE}&by=provider&format=json").json()["rows"]
+
+    assert sum(cell["calls"] for cell in cells) == sum(row["calls"] for row in known) > 100
+    picture = tab.get(f"/part/latency/heat?{SINCE}").text
+    assert len(re.findall("<rect", picture)) == len(cells)
+
+
+def test_empty_and_wrong(tab: TestClient) -> None:
+    for address in ("/", "/failures", "/costs", "/latency", "/tools", "/users", "/companies"):
+        assert tab.get(f"{address}?model=none").status_code == 200
+        assert tab.get(f"{address}?since=x").status_code == 400
+    for address in ("/costs?by=nothing", "/latency?by=_id", "/costs?by=model&tz=Mars"):
+        assert tab.get(address).status_code == 400

@@ -40,6 +40,7 @@ class Course:
         self._rows = {_ordinal(bucket, name): row for name, row in names.items() if name}
         edges = [*self._rows]
         start, end = filters.get("start_date"), filters.get("end_date")
+        self._start, self._end = start, end
         if self._rows and start:
             last = end - timedelta(milliseconds=1) if end else datetime.now(UTC)
             edges += [_ordinal(bucket, _name_at(bucket, at, timezone)) for at in (start, last)]
@@ -58,10 +59,10 @@ class Course:
         return [self._rows.get(place) for place in self._places]
 
     def spans(self) -> list[tuple[datetime, datetime]]:
-        """Return when each hour, day ... begins, and when the next one does."""
-        edges = [_beginning(self.bucket, place, self.timezone) for place in self._places]
-        last = [_beginning(self.bucket, self._places.stop, self.timezone)] if edges else []
-        return list(pairwise([*edges, *last]))
+        """Return from when to when each hour, day ... is, as far as it belongs to the stretch."""
+        places = [*self._places, self._places.stop] if self._places else []
+        edges = pairwise(_beginning(self.bucket, place, self.timezone) for place in places)
+        return [(max(a, self._start or a), min(b, self._end or b)) for a, b in edges]
 
     def gap_between(self, earlier: str, later: str) -> int:
         """Return how many hours, days ... lie between two rows, given by their names."""

@@ -239,16 +239,19 @@ class Questions:
         return (yield from calls(pipelines.calls_by_trace(trace_id), with_content=with_content))
 
     @question
-    def get_trace_tree(self, trace_id: Id) -> Steps[TraceTree]:
+    def get_trace_tree(self, trace_id: Id, *, limit: int | None = None) -> Steps[TraceTree]:
         """Return a trace as a tree, with calls, tokens, cost and time of each branch.
 
         Args:
             trace_id: As given to `LLMLogger.start` or `audit_context`.
+            limit: How many calls at the most, the oldest ones; None for all.
 
         Returns:
             The tree, without what was said; without roots if there is no such trace.
         """
-        return build_trace_tree((yield from rows(pipelines.trace_tree(trace_id), dict)))
+        return build_trace_tree(
+            (yield from rows(pipelines.trace_tree(trace_id, limit=limit), dict))
+        )
 
     @question
     def get_session(self, session_id: Id) -> Steps[Conversation]:

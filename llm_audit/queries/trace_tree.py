@@ -43,6 +43,8 @@ class TraceCall(TolerantModel):
     task_id: str | None = None
     task_name: str | None = None
     retries: int | None = None
+    redelivered: bool | None = None
+    attempt_id: str | None = None
     tools_called: list[str] = Field(default_factory=list)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -107,11 +109,15 @@ class Branch:
         that began, and so on, each with its own critical path. To be faster, make one of these
         faster. A running call ends last.
         """
+        return [branch.call for branch in self.critical_branches()]
+
+    def critical_branches(self) -> "list[TraceBranch]":
+        """Return the branches of the calls on the critical path."""
         path = []
         waiting = list(reversed(self.awaited))
         while waiting:
             branch = waiting.pop()
-            path.append(branch.call)
+            path.append(branch)
             waiting.extend(reversed(branch.awaited))
         return path
 
@@ -127,9 +133,9 @@ class TraceBranch(Branch):
     depth: int = 0
     orphan: Orphan | None = None
 
-    def critical_path(self) -> list[TraceCall]:
-        """Return this call, then those below it that decided when the branch ended."""
-        return [self.call, *super().critical_path()]
+    def critical_branches(self) -> "list[TraceBranch]":
+        """Return this branch, then those below it that decided when it ended."""
+        return [self, *super().critical_branches()]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -155,9 +161,9 @@ def build_trace_tree(rows: Iterable[Mapping[str, Any]]) -> TraceTree:
             child.depth = branch.depth + 1
     for branch in reversed(in_order):  # children before their parents
         _count(branch)
-        _add_up(branch)
+        add_up(branch)
         branch.awaited = _awaited(branch.children, branch.call.created_at)
-    _add_up(tree)
+    add_up(tree)
     tree.awaited = _awaited(tree.children, None)
     return tree
 
@@ -195,6 +201,13 @@ def _first_of_circles(branches: Mapping[str, TraceBranch]) -> Iterator[str]:
             yield min(circle, key=order.__getitem__)
 
 
+def alone(call: TraceCall) -> TraceBranch:
+    """Return the branch of a call as if there were nothing below it."""
+    branch = TraceBranch(call=call)
+    _count(branch)
+    return branch
+
+
 def _count(branch: TraceBranch) -> None:
     """Count a call itself."""
     call = branch.call
@@ -211,11 +224,18 @@ def _count(branch: TraceBranch) -> None:
     branch.ended_at = call.completed_at or call.created_at
 
 
-def _add_up(branch: Branch) -> None:
-    """Add what is below."""
+def add_up(branch: Branch) -> None:
+    """Add what is below, whose sums are known."""
     for child in branch.children:
-        for name in SUMS:
-            setattr(branch, name, getattr(branch, name) + getattr(child, name))
+        branch.calls += child.calls
+        branch.failures += child.failures
+        branch.pending += child.pending
+        branch.prompt_tokens += child.prompt_tokens
+        branch.completion_tokens += child.completion_tokens
+        branch.total_tokens += child.total_tokens
+        branch.estimated_cost += child.estimated_cost
+        branch.calls_without_cost += child.calls_without_cost
+        branch.unreadable_calls += child.unreadable_calls
     starts = (below.started_at for below in (branch, *branch.children))
     ends = (below.ended_at for below in (branch, *branch.children))
     branch.started_at = min((at for at in starts if at), default=None)

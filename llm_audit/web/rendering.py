@@ -43,6 +43,7 @@ def templates() -> Environment:
         "line": lambda value: " ".join(str(value).split()),
         "iso": lambda at: iso_utc(at) if isinstance(at, datetime) else "",
         "groupby_runs": _runs,
+        "brief": _brief,
         "tail": lambda name: str(name).rpartition(".")[2],
     }
     made.globals |= {
@@ -61,6 +62,12 @@ def rendered(name: str, values: Mapping[str, Any]) -> str:
         values: What it knows.
     """
     return templates().get_template(f"{name}.html").render(values)
+
+
+def _brief(text: Any, longest: int = 60) -> str:
+    """Return the beginning of a text that has its place elsewhere, in a line."""
+    line = " ".join(str(text)[: 4 * longest].split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
 def _runs(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:

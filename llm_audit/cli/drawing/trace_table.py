@@ -13,6 +13,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.call_table import distinct_width
 from llm_audit.cli.drawing.waterfall import Timeline, TreeLine, lines_of
 from llm_audit.display import figures
+from llm_audit.display.traces import took_ms
 from llm_audit.queries.trace_tree import TraceTree
 
 SHORTEST_ID = 13  # of a UUIDv7: its millisecond
@@ -154,5 +155,4 @@ def _took(line: TreeLine, now: datetime) -> str:
         return f"{LONGER_THAN}{figures.duration(so_far)}"
     if line.branch is None:
         return ""
-    of_call = line.branch.call.latency_ms if not line.branch.children else None
-    return figures.duration(line.branch.duration_ms if of_call is None else of_call)
+    return figures.duration(took_ms(line.branch))

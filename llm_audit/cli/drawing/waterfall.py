@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rich.text import Text
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli.drawing import terminal
 from llm_audit.display import figures
+from llm_audit.display.traces import axis_of
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
 
 SIBLINGS = 10  # that are shown of a longer run
@@ -95,18 +96,16 @@ def _cut(guide: str) -> str:
 class Timeline:
     """A trace's time from its first to its last known moment, as wide as a column.
 
-    While a call runs, the last moment is now.
+    What still runs goes on to the edge.
     """
 
     def __init__(self, tree: TraceTree, now: datetime, width: int) -> None:
         self.width = width
-        self._start = tree.started_at
-        self._length = (tree.length_ms(now) or 0) * timedelta(milliseconds=1)
+        self._axis = axis_of(tree, now)
 
     def scale(self) -> str:
         """Return what stands above the bars: where they begin and end."""
-        length = figures.duration(self._length / timedelta(milliseconds=1))
-        return f"0{length:>{self.width - 1}}"
+        return f"0{figures.duration(self._axis.length_ms):>{self.width - 1}}"
 
     def bar(self, line: TreeLine, *, critical: bool = False) -> Text:
         """Return when the calls of a line ran: bold the call itself, thin those below it."""
@@ -134,9 +133,7 @@ class Timeline:
         halves[first:last] = [what] * (last - first)
 
     def _place(self, moment: datetime) -> int:
-        if not self._length or self._start is None:
-            return 0
-        return round((moment - self._start) / self._length * 2 * self.width)
+        return round(self._axis.place(moment) * 2 * self.width)
 
 
 def _style(status: str, *, critical: bool) -> str:

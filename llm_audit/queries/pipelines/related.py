@@ -4,7 +4,7 @@ from typing import Any
 
 from llm_audit.call import SAID
 from llm_audit.ids import Id, id_text
-from llm_audit.queries.filters import condition
+from llm_audit.queries.filters import checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline
 
 _IN_A_TREE = (
@@ -69,27 +69,30 @@ def workflow(workflow_id: Id) -> Pipeline:
     return [{"$match": condition({"workflow_id": wanted})}, {"$sort": {"_id": 1}}]
 
 
-def trace_tree(trace_id: Id) -> Pipeline:
+def trace_tree(trace_id: Id, *, limit: int | None = None) -> Pipeline:
     """Who called whom in this trace, and what did each call take?
 
     Args:
         trace_id: str, UUID or int.
+        limit: How many calls at the most, the oldest ones; None for all.
 
     Returns:
         Stages whose rows are calls without what was said, oldest first, for `build_trace_tree`
         (see `TraceCall`). Index: trace_id_newest.
 
     Raises:
-        UsageError: trace_id is something else.
+        UsageError: trace_id is something else, or limit is none.
     """
     shown: dict[str, Any] = {
         "_id": 0,
         "id": "$_id",
         "task_name": "$task.name",
-        "retries": "$task.retries",
+        **{name: f"$task.{name}" for name in ("retries", "redelivered", "attempt_id")},
         **dict.fromkeys(_IN_A_TREE, 1),
     }
-    return [*calls_by_trace(trace_id), {"$project": shown}]
+    checked_limit(limit)
+    oldest: Pipeline = [] if limit is None else [{"$limit": limit}]
+    return [*calls_by_trace(trace_id), *oldest, {"$project": shown}]
 
 
 def session(session_id: Id) -> Pipeline:

@@ -1,8 +1,7 @@
 """`llm-audit trace`: who called whom, when, and what each branch took."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,11 +14,11 @@ from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.options import AsJson
 from llm_audit.display import figures
-from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch, TraceTree
+from llm_audit.display.traces import trace_row
+from llm_audit.queries.trace_tree import Branch, TraceTree
 
 FAILURES_SHOWN = 10
 PARENTS_NAMED = 3
-_OF_A_BRANCH = (*SUMS, "started_at", "ended_at", "duration_ms")
 
 
 def trace(
@@ -38,7 +37,7 @@ def trace(
             raise questions.ask(not_found("trace_id", trace_id))
     critical = {call.id for call in tree.critical_path()}
     if as_json:
-        print_json_rows(_row(branch, critical) for branch in tree.walk())
+        print_json_rows(trace_row(branch, critical) for branch in tree.walk())
         return
     console = terminal.console()
     now = datetime.now(UTC)
@@ -46,17 +45,6 @@ def trace(
     console.print(trace_table(console.width, tree, now, critical, full=full))
     _print_legend(console, tree)
     _print_failures(console, tree, full=full)
-
-
-def _row(branch: TraceBranch, critical: Iterable[str]) -> dict[str, Any]:
-    """Return a call as a document, with the sums of its branch."""
-    return {
-        **branch.call.model_dump(exclude=None if branch.call.unreadable else {"unreadable"}),
-        "depth": branch.depth,
-        "orphan": branch.orphan,
-        "critical": branch.call.id in critical,
-        "branch": {name: getattr(branch, name) for name in _OF_A_BRANCH},
-    }
 
 
 def _print_totals(console: Console, trace_id: str, tree: TraceTree, now: datetime) -> None:

@@ -63,7 +63,7 @@ async def page(asked: Asked) -> Page:
     axis = Axis([at for task in tasks for at in (task.started_at, task.ended_at)], runs=runs)
     last = first + len(shown)
     view = {
-        "lines": [_line(asked, row, axis) for row in shown],
+        "lines": [_line(row, axis) for row in shown],
         "first": first,
         "rows": len(rows),
         "next": asked.same(row=last + 1) if last < len(rows) else None,
@@ -107,7 +107,7 @@ def _some(values: Sequence[str | None]) -> tuple[list[str], int]:
     return different[:_TRACES], max(0, len(different) - _TRACES)
 
 
-def _line(asked: Asked, row: Row, axis: Axis) -> Line:
+def _line(row: Row, axis: Axis) -> Line:
     attempts = [(task, attempt) for task in row.tasks for attempt in task.attempts]
     is_alone = len(row.tasks) == 1 and len(attempts) <= _BARS
     bars = [
@@ -115,10 +115,9 @@ def _line(asked: Asked, row: Row, axis: Axis) -> Line:
             str(attempt.end.status) if attempt.end else UNKNOWN,
             attempt.started_at,
             attempt.ended_at,
-            f"attempt of {task.name or task.task_id}" if is_alone else "",
-            asked.link("task", id=task.task_id) if is_alone else None,
+            str(attempt.end.ended_by or attempt.end.status) if attempt.end and is_alone else "",
         )
-        for task, attempt in attempts
+        for _, attempt in attempts
     ]
     starts = [task.started_at for task in row.tasks if task.started_at]
     started_at, ended_at = min(starts, default=None), last_moment(row.tasks)

@@ -254,10 +254,19 @@ class Asked:
 
 
 def in_zone(at: datetime, zone: str) -> datetime:
-    """Return a moment in a time zone, an IANA name or an offset."""
-    if zone[0] in "+-":
-        return at.astimezone(datetime.fromisoformat(f"2000-01-01T00:00{zone}").tzinfo)
-    return at.astimezone(ZoneInfo(zone))
+    """Return a moment in a time zone, an IANA name or an offset.
+
+    At the ends of time, where the zone's clock would show a year that there is not, it stays as it
+    is.
+    """
+    is_offset = zone[0] in "+-"
+    there = (
+        datetime.fromisoformat(f"2000-01-01T00:00{zone}").tzinfo if is_offset else ZoneInfo(zone)
+    )
+    try:
+        return at.astimezone(there)
+    except OverflowError:
+        return at
 
 
 def _pairs(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pymongo
 import pytest
+from bson.datetime_ms import DatetimeMS
 from made_up_calls import Call, call_id
 from pymongo.database import Database
 from starlette.testclient import TestClient
@@ -268,24 +269,23 @@ def test_strays_are_roots_and_say_so(opened: TestClient, calls: Calls) -> None:
 
 
 def test_thousands_of_levels(opened: TestClient, calls: Calls) -> None:
-    """A chain of 20,000 calls is a small page; from there one gets to the deepest, and back up."""
+    """A chain of 3,000 calls is a small page; from there one gets to the deepest, and back up."""
     made, above = Made("chain"), None
-    for number in range(20_000):
+    for number in range(3_000):
         above = made.call(number / 100, 0.005, above, status="SUCCESS")
     made.calls[-1] |= {"status": "ERROR", "error_type": "TooDeep"}
     calls.insert_many(made.calls)
     html = shown(opened, id="chain")
     assert len(html.encode()) <= 100_000
-    assert "20,000 calls" in html
-    assert 'title="19,920 calls below, 1 failed: this branch alone">+19,920' in html
+    assert "3,000 calls" in html
+    assert 'title="2,920 calls below, 1 failed: this branch alone">+2,920' in html
     deepest = shown(opened, str(led_to(html, "next")))
     assert calls_on(deepest) == [made.calls[-2]["_id"], made.calls[-1]["_id"]]
-    assert "19,994 levels" in deepest
-    for html in (deepest, shown(opened, id="chain", show="critical", **{"from": 19_990})):
+    assert "2,994 levels" in deepest
+    for html in (deepest, shown(opened, id="chain", show="critical", **{"from": 2_990})):
         assert len(html.encode()) <= 100_000
     assert (
-        len(opened.get("/trace", params={"id": "chain", "format": "json"}).json()["calls"])
-        == 20_000
+        len(opened.get("/trace", params={"id": "chain", "format": "json"}).json()["calls"]) == 3_000
     )
 
 
@@ -344,6 +344,32 @@ def test_whatever_is_recorded_is_text(opened: TestClient, calls: Calls) -> None:
     for link in Tags(lists[2]).links:
         if link.startswith("/trace?"):
             assert opened.get(link).status_code == 200, link
+
+
+def test_calls_of_any_time(opened: TestClient, calls: Calls) -> None:
+    """At both ends of time, ended before they began, or without a time at all, in every zone."""
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_000)  # noqa: DTZ001
+    times: dict[str, list[tuple[Any, Any]]] = {
+        "all time": [(first, last), (last, last)],
+        "late": [(last, last)],
+        "early and running": [(first, None)],
+        "backwards": [(NOW, NOW - timedelta(days=400)), (NOW, NOW)],
+        "none": [(None, None)],
+        "no dates": [("soon", 7), (DatetimeMS(10**15), DatetimeMS(-(10**15)))],
+    }
+    for trace_id, spans in times.items():
+        for number, (begun, ended) in enumerate(spans):
+            call = {"_id": f"{trace_id} {number}", "trace_id": trace_id, "status": "SUCCESS"}
+            call |= {} if begun is None else {"created_at": begun}
+            call |= {"status": "PENDING"} if ended is None else {"completed_at": ended}
+            calls.insert_one(call)
+    for zone in ("UTC", "Pacific/Kiritimati", "America/New_York", "+14:00", "-12:00"):
+        assert len(re.findall("<tr>", shown(opened, "/traces", tz=zone))) == len(times) + 1
+        for trace_id, spans in times.items():
+            for show in ("all", "critical", "failed", "tasks"):
+                html = shown(opened, id=trace_id, tz=zone, show=show)
+            assert len(calls_on(shown(opened, id=trace_id, tz=zone))) == len(spans), trace_id
+            assert "Traceback" not in html
 
 
 def test_what_cannot_be_asked(opened: TestClient, calls: Calls) -> None:

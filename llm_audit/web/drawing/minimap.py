@@ -19,7 +19,7 @@ class Bin(NamedTuple):
     Attributes:
         place: From 0.
         start: The first millisecond of it.
-        end: The one after the last.
+        end: The one after the last; None if there is none, at the end of all time.
         calls: How many there are.
         failures: Of these, how many failed.
         height: Of the bar.
@@ -28,7 +28,7 @@ class Bin(NamedTuple):
 
     place: int
     start: datetime
-    end: datetime
+    end: datetime | None
     calls: int
     failures: int
     height: int
@@ -73,7 +73,7 @@ def minimap(calls: Iterable[TraceCall], whole: Axis, window: Axis) -> Minimap | 
         Bin(
             place,
             first + place * bin_ms * _MS,
-            first + (place + 1) * bin_ms * _MS,
+            _after(first, (place + 1) * bin_ms),
             number,
             failures,
             _height(number, most),
@@ -86,6 +86,13 @@ def minimap(calls: Iterable[TraceCall], whole: Axis, window: Axis) -> Minimap | 
         return Minimap(bins, width, None)
     x = (window.start - first) / _MS / bin_ms
     return Minimap(bins, width, (round(x, 2), round(max(window.length_ms / bin_ms, 1), 2)))
+
+
+def _after(first: datetime, milliseconds: int) -> datetime | None:
+    try:
+        return first + milliseconds * _MS
+    except OverflowError:
+        return None
 
 
 def _height(count: int, most: int) -> int:

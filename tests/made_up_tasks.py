@@ -119,9 +119,9 @@ def every_kind(start: datetime) -> list[Call]:
         header = {"name": "shop.tasks.read", "root_id": "root", "parent_id": "root"}
         made.attempt(f"header {number}", *ends, group_id="headers", pause=-1, **header)
     made.attempt("header 1", "SUCCESS", retries=1, group_id="headers", **header)
-    made.attempt(
-        "body", "SUCCESS", name="shop.tasks.merge", root_id="root", parent_id="header 1", pause=1
-    )
+    of_chord = {"root_id": "root", "parent_id": "header 1", "group_id": "headers"}
+    made.attempt("body", "SUCCESS", name="shop.tasks.merge", pause=1, **of_chord)
+    made.attempt("after", "SUCCESS", root_id="root", parent_id="body", group_id="of one")
     for member in ("member 1", "member 2"):
         made.attempt(member, "SUCCESS", group_id="two")
         made.calls[-1]["trace_id"] = "trace of two"

@@ -181,11 +181,12 @@ def test_a_workflow_is_a_tree(tab: TestClient) -> None:
             (1, "group of 3 tasks headers"),
             (2, "read header 0"),
             (2, "read header 1"),
-            (3, "merge body"),
             (2, "read header 2"),
+            (1, "merge body of the chord body"),
+            (2, "answer after"),
         ]
     group = text_of(shown(tab, "/workflow?id=headers"))
-    assert "3 4 attempts, 1 retried or redelivered" in group
+    assert "4 5 attempts, 1 retried or redelivered" in group
     assert "made no call: silent parent" in text_of(shown(tab, "/workflow?id=silent+root"))
     alone = shown(tab, "/task?id=member+1")  # of a group that no task has started
     assert '<a href="/workflow?id=trace+of+two">its workflow</a>' in alone

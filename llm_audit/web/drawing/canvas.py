@@ -1,6 +1,7 @@
 """The tasks of a canvas as the rows of a tree: each below the task that started it.
 
 Members of a group that the same task started are together, in a row of their own that sums them up.
+The body of a chord is started by the last of them and has their group's id; it stands behind them.
 A parent that made no call is known by its id alone. Links between tasks may close a circle: every
 task is in the tree exactly once all the same. Nothing here is recursive, as a chain may be long.
 """
@@ -26,12 +27,14 @@ class Node:
         task: None for the others.
         group_id: Of a group.
         silent_id: Of a task that made no call.
+        is_body: Whether the task is the body of a chord.
         children: What is below it, in the order of time.
     """
 
     task: Task | None = None
     group_id: str | None = None
     silent_id: str | None = None
+    is_body: bool = False
     children: "list[Node]" = field(default_factory=list)
 
 
@@ -62,23 +65,32 @@ def tree_of(tasks: Sequence[Task]) -> list[Node]:
     _cut_circles(above)
     silent: dict[str, Node] = {}
     groups: dict[tuple[int, str], Node] = {}
+    places: dict[str, list[Node]] = {}  # of tasks, without their groups
     roots: list[Node] = []
     for task in tasks:
-        parent_id, place = above[task.task_id], roots
-        if parent_id is not None and parent_id in nodes:
-            place = nodes[parent_id].children
-        elif parent_id is not None:
+        node, parent_id = nodes[task.task_id], above[task.task_id]
+        parent = nodes.get(parent_id) if parent_id is not None else None
+        if parent is not None and _is_body(task, parent.task) and parent_id in places:
+            node.is_body = True
+            places[task.task_id] = places[parent_id]
+            places[parent_id].append(node)
+            continue
+        if parent_id is not None and parent is None:
             if parent_id not in silent:
                 silent[parent_id] = Node(silent_id=parent_id)
                 roots.append(silent[parent_id])
-            place = silent[parent_id].children
+            parent = silent[parent_id]
+        place = places[task.task_id] = roots if parent is None else parent.children
         if task.group_id is not None:
             key = (id(place), task.group_id)
             if key not in groups:
                 groups[key] = Node(group_id=task.group_id)
                 place.append(groups[key])
             place = groups[key].children
-        place.append(nodes[task.task_id])
+        place.append(node)
+    for group in groups.values():
+        if len(group.children) == 1:  # of a chain in it, only the last task is said to be a member
+            _become(group, group.children[0])
     return roots
 
 
@@ -116,6 +128,17 @@ def _parent_of(task: Task) -> str | None:
     """Return what started a task: the task that runs it in place, its parent, else its root."""
     parents = (task.outer_task_id, task.parent_id, task.root_id)
     return next((one for one in parents if one is not None and one != task.task_id), None)
+
+
+def _is_body(task: Task, parent: Task | None) -> bool:
+    """Tell whether a task is the body of the chord that its parent was a member of."""
+    return parent is not None and task.group_id is not None and task.group_id == parent.group_id
+
+
+def _become(group: Node, only: Node) -> None:
+    """Put the only member of a group in its place."""
+    group.task, group.group_id, group.is_body = only.task, None, only.is_body
+    group.children = only.children
 
 
 def _cut_circles(above: dict[str, str | None]) -> None:

@@ -54,6 +54,7 @@ from llm_audit.settings import get_settings
 SAMPLE_MAX_CHARACTERS = 500
 SEARCH_BATCH = 10
 _COUNTING_MS = 1_000
+_AROUND_MS = 1_000  # for the children of a task, which are looked for in all of its canvas
 _LONGEST_MS = 2**31 - 1  # that MongoDB takes
 
 WITHOUT_CONTENT: dict[str, Any] = {
@@ -303,10 +304,14 @@ class Questions:
             return None
         [task] = tasks_of(own)
         others = {task.parent_id, task.root_id, task.outer_task_id} - {None, task.task_id}
-        others_around = attempts_around(task.task_id, task.root_id, sorted(map(str, others)))
-        around = tasks_of((yield from rows(others_around, TaskAttempt.model_validate)))
-        around = [other for other in around if other.task_id != task.task_id]
-        return TaskAndAround(task=task, around=around)
+        found: list[TaskAttempt] = []
+        is_whole = yield Each(
+            attempts_around(task.task_id, task.root_id, sorted(map(str, others))),
+            lambda row: found.append(TaskAttempt.model_validate(row)),
+            patience_ms=_AROUND_MS,
+        )
+        around = [other for other in tasks_of(found) if other.task_id != task.task_id]
+        return TaskAndAround(task=task, around=around, is_whole=is_whole)
 
     @question
     def get_canvas(self, workflow_id: Id) -> Steps[Canvas]:

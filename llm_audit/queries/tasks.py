@@ -205,6 +205,7 @@ class TaskAndAround(BaseModel):
 
     task: Task
     around: list[Task] = Field(default_factory=list)
+    is_whole: bool = Field(default=True, description="false if these were not found in time")
 
 
 class Canvas(BaseModel):

@@ -178,8 +178,7 @@ def workflow_attempts(workflow_id: Id) -> Pipeline:
     Raises:
         UsageError: workflow_id is something else.
     """
-    in_task = {"task_id": {"$gt": ""}}
-    return _attempts(condition({"workflow_id": id_text("workflow_id", workflow_id)}) | in_task)
+    return _attempts(condition({"workflow_id": id_text("workflow_id", workflow_id)}))
 
 
 def attempts_around(task_id: str, root_id: str | None, others: Sequence[str]) -> Pipeline:
@@ -195,7 +194,7 @@ def attempts_around(task_id: str, root_id: str | None, others: Sequence[str]) ->
         related.append({"task_id": {"$in": list(others)}})
     if root_id is not None:
         related.append({"task.root_id": root_id, "task.parent_id": task_id})
-    return _attempts({"$or": related, "_id": {"$gt": ""}})
+    return _attempts({"$or": related})
 
 
 def _attempts(matched: Mapping[str, Any]) -> Pipeline:
@@ -236,6 +235,8 @@ def _attempts(matched: Mapping[str, Any]) -> Pipeline:
                 **kept,
             }
         },
+        # no condition of the first stage, for which MongoDB might take the index of all tasks
+        {"$match": {"$expr": {"$eq": [{"$type": "$_id.task_id"}, "string"]}}},
         {"$sort": {"_id": 1}},
         {
             "$group": {

@@ -71,6 +71,7 @@ async def page(asked: Asked) -> Page:
         "workflow": _workflow_of(task),
         "users": list(dict.fromkeys(call.user_id for call in own if call.user_id))[:_USERS],
         "later": _later(asked, task),
+        "is_whole": found.is_whole,
         "more_around": max(0, len(names) - _AROUND),
         "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),

@@ -251,6 +251,10 @@ def test_what_still_runs_does_not_ruin_the_axis(opened: TestClient, calls: Calls
     assert [fill for _, _, fill in widths] == ["url(#hatched)", "", ""]
     assert re.search(r"&gt;2h\d\dm", html)
     assert "Running for" in html
+    assert "hx-get" not in html
+    assert 'hx-trigger="every 5s"' in shown(opened, id="t", live=1)
+    calls.update_one({"_id": root["_id"]}, {"$set": {"status": "SUCCESS", "completed_at": NOW}})
+    assert "hx-get" not in shown(opened, id="t", live=1), "what has ended is looked at no more"
     html = shown(opened, id="alone")
     assert '<rect x="0%" width="100%" fill="url(#hatched)"/>' in html
 

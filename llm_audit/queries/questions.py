@@ -32,6 +32,7 @@ from llm_audit.queries.results import (
     LatencySummary,
     RetrySpend,
     ScoreSummary,
+    SessionSummary,
     ToolUsage,
     TraceSummary,
     Usage,
@@ -226,6 +227,29 @@ class Questions:
         for trace_id, summary in found.items():
             summary.first_id = places[trace_id]
         return [found[trace_id] for trace_id in places if trace_id in found]
+
+    @question
+    def list_sessions(
+        self, *, limit: int = 50, after: Id | None = None, **filters: Unpack[CallFilters]
+    ) -> Steps[list[SessionSummary]]:
+        """Return the sessions with calls that match, a line each, in pages like `list_traces`.
+
+        What is summed up is the whole session, whichever of its calls match.
+
+        Args:
+            limit: How many sessions at the most.
+            after: Only sessions whose first call that matches is older than the one with this id.
+            **filters: See `CallFilters`.
+        """
+        places = yield from newest("session_id", limit=limit, after=after, filters=filters)
+        found: dict[str, SessionSummary] = {}
+        if places:
+            pipeline = pipelines.session_summaries(list(places))
+            summaries = yield from rows(pipeline, SessionSummary.model_validate)
+            found = {summary.session_id: summary for summary in summaries}
+        for session_id, summary in found.items():
+            summary.first_id = places[session_id]
+        return [found[session_id] for session_id in places if session_id in found]
 
     @question
     def get_calls_by_trace(

@@ -111,6 +111,32 @@ class Facet(TolerantModel):
     calls: int
 
 
+class SessionSummary(TolerantModel):
+    """A session in a line: whose it is, what was said last, and what its calls used and cost."""
+
+    session_id: str
+    first_id: str | None = Field(
+        None, description="its first call that matches; to page, pass it as `after`"
+    )
+    last_id: str = Field(description="its last call; the next four are that call's")
+    user_id: str | None = None
+    company_id: str | None = None
+    asked: str | None = Field(None, description="the beginning of its last message")
+    answered: str | None = Field(None, description="the beginning of its response")
+    started_at: UTCDatetime | None = None
+    ended_at: UTCDatetime | None = Field(None, description="the last moment that is known")
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    abandoned: int = Field(description="of the failures, how many nobody ended")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    total_tokens: Tokens
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+
+
 class ToolUsage(TolerantModel):
     """How one tool was used."""
 

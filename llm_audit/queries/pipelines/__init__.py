@@ -13,7 +13,7 @@ from llm_audit.queries.pipelines.facets import facets
 from llm_audit.queries.pipelines.failures import error_messages, failure_summary, failures_over_time
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_heatmap, latency_summary
-from llm_audit.queries.pipelines.newest import trace_summaries
+from llm_audit.queries.pipelines.newest import session_summaries, trace_summaries
 from llm_audit.queries.pipelines.people import user_summary
 from llm_audit.queries.pipelines.previews import call_previews
 from llm_audit.queries.pipelines.related import (
@@ -50,6 +50,7 @@ __all__ = [
     "score_summary",
     "search",
     "session",
+    "session_summaries",
     "task_attempts",
     "task_summary",
     "tool_usage",

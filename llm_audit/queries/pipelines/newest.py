@@ -5,7 +5,7 @@ from typing import Any
 
 from llm_audit.ids import Id
 from llm_audit.queries.filters import checked_values, condition
-from llm_audit.queries.pipelines.previews import asked
+from llm_audit.queries.pipelines.previews import answered, asked
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
     costs,
@@ -124,6 +124,46 @@ def trace_summaries(trace_ids: Collection[str]) -> Pipeline:
         },
         {"$unset": ["_id", "root", "task_ids"]},
         {"$sort": {"trace_id": 1}},
+    ]
+
+
+def session_summaries(session_ids: Collection[str]) -> Pipeline:
+    """What was each of these sessions, whose, what was said last, and what did it cost?
+
+    Args:
+        session_ids: str.
+
+    Returns:
+        Stages whose rows are `{session_id, user_id, company_id, last_id, asked, answered,
+        started_at, ended_at, calls, successes, failures, abandoned, cancelled, incomplete, pending,
+        total_tokens, estimated_cost, calls_without_cost}` (see `SessionSummary`). The user, the
+        company and what was said are of its last call. Index: session_id_newest.
+
+    Raises:
+        UsageError: They are too many.
+    """
+    last = {
+        "last_id": "$_id",
+        **{name: f"${name}" for name in ("user_id", "company_id")},
+        "asked": asked(),
+        "answered": answered(),
+    }
+    return [
+        {"$match": {"session_id": {"$in": checked_values("session_ids", session_ids)}}},
+        {
+            "$group": {
+                "_id": "$session_id",
+                "last": {"$max": last},
+                "started_at": {"$min": _date("$created_at")},
+                "ended_at": {"$max": {"$max": [_date("$created_at"), _date("$completed_at")]}},
+                **outcomes(),
+                "total_tokens": total("total_tokens"),
+                **costs(),
+            }
+        },
+        {"$set": {"session_id": "$_id", **{name: f"$last.{name}" for name in last}}},
+        {"$unset": ["_id", "last"]},
+        {"$sort": {"session_id": 1}},
     ]
 
 

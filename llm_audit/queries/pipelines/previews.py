@@ -51,7 +51,7 @@ def _preview() -> dict[str, Any]:
         "attempt_id": "$task.attempt_id",
         **dict.fromkeys(_SHOWN, 1),
         "asked": asked(),
-        "answered": _message("$response_message"),
+        "answered": answered(),
         "error_message": _text("$error_message"),
     }
 
@@ -59,6 +59,11 @@ def _preview() -> dict[str, Any]:
 def asked() -> dict[str, Any]:
     """Return the expression for the beginning of what was asked, null where nothing was."""
     return {"$ifNull": [_last("$messages"), _last("$input"), _text("$system_prompt")]}
+
+
+def answered() -> dict[str, Any]:
+    """Return the expression for the beginning of what was answered, null where nothing was."""
+    return _message("$response_message")
 
 
 def _last(field: str) -> dict[str, Any]:

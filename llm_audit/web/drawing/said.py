@@ -62,10 +62,10 @@ def exchange_of(call: Document) -> Exchange:
     others = [one for one in request if one.part.role != SYSTEM]
     first = _first_new(others)
     return Exchange(
-        [_block(one) for one in system],
-        [_block(one) for one in others[:first]],
-        [_block(one) for one in others[first:]],
-        [[_block(one) for one in answer] for answer in answers],
+        [block_of(one) for one in system],
+        [block_of(one) for one in others[:first]],
+        [block_of(one) for one in others[first:]],
+        [[block_of(one) for one in answer] for answer in answers],
     )
 
 
@@ -77,7 +77,8 @@ def _first_new(said: Sequence[Paired]) -> int:
     return after
 
 
-def _block(paired: Paired) -> Block:
+def block_of(paired: Paired) -> Block:
+    """Return one thing that was said, ready to be shown."""
     part = paired.part
     responses = [_response(response) for response in paired.responses]
     if part.type == CALL:

@@ -259,6 +259,21 @@ def test_what_still_runs_does_not_ruin_the_axis(opened: TestClient, calls: Calls
     assert '<rect x="0%" width="100%" fill="url(#hatched)"/>' in html
 
 
+def test_the_axis_is_that_of_the_rows(opened: TestClient, calls: Calls) -> None:
+    """A page of many shows its own stretch of time, with all that is folded below its rows."""
+    made = Made("t")
+    for number in range(200):
+        call = made.call(number, 0.1)
+        if number % 2:
+            made.call(number + 29, 1, call)
+    calls.insert_many(made.calls)
+    for html, first in ((shown(opened, id="t"), 0), (shown(opened, id="t", **{"from": 81}), 80)):
+        places = [float(x) for x in re.findall(r'<rect x="([\d.]+)%"', html)]
+        assert places[0] == 0
+        assert places[-1] == pytest.approx(79 / 109 * 100, abs=0.1), first
+        assert 'class="window"' in html
+
+
 def test_strays_are_roots_and_say_so(opened: TestClient, calls: Calls) -> None:
     """A parent that was never recorded, and parents in a circle."""
     made = Made("t")

@@ -7,7 +7,8 @@ from llm_audit.call import FAILURE_STATUSES
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, alone
 from llm_audit.web.drawing.trace_rows import unfolded
 
-SHOWS = ("failed", "critical", "all", "tasks")
+LISTS = ("failed", "critical")  # of calls apart: their figures are without what is below them
+SHOWS = (*LISTS, "all", "tasks")
 
 
 class Focus(NamedTuple):
@@ -46,43 +47,36 @@ def chosen(top: Branch, show: str | None, depth: int | None) -> list[TraceBranch
 
     Args:
         top: What is looked at.
-        show: One of `SHOWS`; None for those that are not folded. A list of failures, or of the
-            critical path, is of the calls alone: their figures are without what is below them.
+        show: One of `SHOWS`; None for those that are not folded.
         depth: How many levels are unfolded; None for all.
     """
     if show == "critical":
-        return [_alone_in_place(branch) for branch in top.critical_branches()]
+        return top.critical_branches()
     if show == "failed":
-        return [_alone_in_place(branch) for branch in failed(top)]
+        return [one for one in unfolded(top, None) if one.call.status in FAILURE_STATUSES]
     return list(unfolded(top, depth))
 
 
-def failed(top: Branch) -> list[TraceBranch]:
-    """Return the calls that failed, from top to bottom."""
-    return [one for one in unfolded(top, None) if one.call.status in FAILURE_STATUSES]
-
-
 def next_failure(tree: TraceTree, marked: TraceBranch | None) -> tuple[int, TraceBranch] | None:
-    """Return the failure after a call, in the order of rows, and the how manieth it is, from 1.
+    """Return the failure that follows a call in the order of rows, and its number, from 1.
 
     Args:
         tree: The trace.
         marked: The call; None for the first failure. After the last one comes the first.
     """
-    passed, number, first = marked is None, 0, None
+    number, first, is_passed = 0, None, marked is None
     for branch in tree.walk():
-        if branch.call.status in FAILURE_STATUSES and branch is not marked:
+        if branch.call.status in FAILURE_STATUSES:
             number += 1
-            if passed:
-                return number, branch
             first = first or branch
-        elif branch is marked:
-            number += branch.call.status in FAILURE_STATUSES
-        passed = passed or branch is marked
-    return (1, first) if first else None
+            if is_passed:
+                return number, branch
+        is_passed = is_passed or branch is marked
+    return (1, first) if first is not None and first is not marked else None
 
 
-def _alone_in_place(branch: TraceBranch) -> TraceBranch:
+def alone_in_place(branch: TraceBranch) -> TraceBranch:
+    """Return a call where it is, as if there were nothing below it: what a list of some shows."""
     one = alone(branch.call)
     one.depth, one.orphan = branch.depth, branch.orphan
     return one

@@ -12,8 +12,10 @@ from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.web.asked import Asked, in_zone
 from llm_audit.web.drawing.minimap import minimap
 from llm_audit.web.drawing.trace_focus import (
+    LISTS,
     SHOWS,
     Focus,
+    alone_in_place,
     chosen,
     focus_of,
     next_failure,
@@ -91,7 +93,10 @@ def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict
     found: Sequence[Any] = attempts if show == "tasks" else chosen(top, show, depth)
     part = _part(asked, found, focus.marked)
     here = found[part.first - 1 : part.last]
-    axis = axis_of(_together(here, part, depth_of(top) + depth if depth else None), now)
+    if show in LISTS:
+        here = [alone_in_place(branch) for branch in here]
+    deepest = None if depth is None else depth_of(top) + depth
+    axis = axis_of(_together(here, part, deepest), now)
     lanes = here if show == "tasks" else attempts[:ATTEMPTS]
     return {
         "now": now,

@@ -11,7 +11,6 @@ from typing import NamedTuple
 WIDTH = 1000
 _GUTTER = 40
 _NARROWEST = 4
-_GAP = 8  # that is seen between bars of a kind that run into each other
 
 
 class Span(NamedTuple):
@@ -74,15 +73,19 @@ class Axis:
         return (at - self.start) / timedelta(milliseconds=1) / self.length_ms * self._width
 
 
-def merged(spans: Iterable[Span | None]) -> list[Span]:
+def merged(spans: Iterable[Span | None], gap: float) -> list[Span]:
     """Return bars of many stretches: those of a kind that are near each other are one.
 
     However many they were, they are few; what succeeded lies below everything else.
+
+    Args:
+        spans: In any order.
+        gap: How much has to be between two bars.
     """
     of_kind: dict[str, list[Span]] = {}
     for span in sorted((span for span in spans if span), key=lambda span: span.x):
         bars = of_kind.setdefault(span.kind, [])
-        if bars and span.x - (bars[-1].x + bars[-1].width) < _GAP:
+        if bars and span.x - (bars[-1].x + bars[-1].width) < gap:
             last = bars.pop()
             right = max(last.x + last.width, span.x + span.width)
             span = Span(span.kind, last.x, round(right - last.x, 1))  # noqa: PLW2901

@@ -20,7 +20,9 @@ from llm_audit.web.rendering import UNKNOWN
 
 _TABS = 12  # attempts that have one; all are in the picture above
 _BARS = 500  # attempts in that picture
-_CALLS = 200  # of an attempt, that have a row
+_CALLS = 150  # of an attempt, that have a row
+_CALLS_OF_BOTH = 300  # of two attempts, that are set side by side
+_PAIRS = 60  # of those, that have a row
 _COMPARED = {
     "queue": "Queue",
     "worker": "Worker",
@@ -50,7 +52,7 @@ async def page(asked: Asked) -> Page:
     other = task.attempts[beside] if beside >= 0 and beside != place else None
     own, compared, further = await _calls(asked, chosen, other)
     links = {number: asked.same(attempt=number, against=None) for number in known}
-    names = [each.name for each in found.around]
+    pairs = [] if other is None or not compared else _pairs(compared, own)
     view = {
         "numbers": known,
         "place": place,
@@ -66,13 +68,14 @@ async def page(asked: Asked) -> Page:
         "other": other,
         "beside": beside,
         "differences": [] if other is None else _differences(other, chosen),
-        "pairs": [] if other is None else _pairs(compared, own),
+        "pairs": pairs[:_PAIRS],
+        "more_pairs": len(pairs) - _PAIRS,
         "around": _around(task, found.around[:_AROUND]),
         "workflow": _workflow_of(task),
         "users": list(dict.fromkeys(call.user_id for call in own if call.user_id))[:_USERS],
         "later": _later(asked, task),
         "is_whole": found.is_whole,
-        "more_around": max(0, len(names) - _AROUND),
+        "more_around": max(0, len(found.around) - _AROUND),
         "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),
     }
@@ -108,26 +111,32 @@ def _place(asked: Asked, name: str, known: Sequence[int], usual: int) -> int:
 async def _calls(
     asked: Asked, chosen: TaskAttempt, other: TaskAttempt | None
 ) -> tuple[list[CallPreview], list[CallPreview], str | None]:
-    """Return the last calls of both attempts, oldest first, and the address of earlier ones."""
-    attempts = [chosen] if other is None else [chosen, other]
-    known = [attempt.attempt_id for attempt in attempts if attempt.attempt_id is not None]
+    """Return the last calls of an attempt, oldest first, and the address of earlier ones.
+
+    Those of the other attempt come along if all fit into one answer.
+    """
+    limit = _CALLS
+    attempts = [chosen]
+    if other is not None and chosen.calls + other.calls <= _CALLS_OF_BOTH:
+        attempts, limit = [chosen, other], _CALLS_OF_BOTH
+    named = [attempt.attempt_id for attempt in attempts if attempt.attempt_id is not None]
     filters: CallFilters = {"task_id": chosen.task_id}
-    if len(known) == len(attempts):
-        filters["attempt_id"] = known
+    if len(named) == len(attempts):
+        filters["attempt_id"] = named
     if after := asked.one("after"):
-        found = await asked.calls.preview_calls(limit=2 * _CALLS, after=after, **filters)
+        found = await asked.calls.preview_calls(limit=limit, after=after, **filters)
     else:
-        found = await asked.calls.preview_calls(limit=2 * _CALLS, **filters)
-    own, compared = ([call for call in found if _is_of(call, each)] for each in (chosen, other))
-    shown = own[:_CALLS]
-    is_all = len(shown) == len(own) and (len(found) < 2 * _CALLS or len(own) == chosen.calls)
-    further = None if is_all or not shown else asked.same(after=shown[-1].id)
-    return shown[::-1], compared[::-1], further
+        found = await asked.calls.preview_calls(limit=limit, **filters)
+    of_it = [call for call in found if _is_of(call, chosen)]
+    own = of_it[:_CALLS]
+    is_last = len(found) < limit and len(own) == len(of_it)
+    is_all = is_last if after else len(own) == chosen.calls
+    further = None if is_all or not found else asked.same(after=(own or found)[-1].id)
+    compared = [call for call in found if other is not None and _is_of(call, other)]
+    return own[::-1], compared[::-1], further
 
 
-def _is_of(call: CallPreview, attempt: TaskAttempt | None) -> bool:
-    if attempt is None:
-        return False
+def _is_of(call: CallPreview, attempt: TaskAttempt) -> bool:
     if attempt.attempt_id is None and call.attempt_id is None:
         return call.retries == attempt.retries
     return call.attempt_id == attempt.attempt_id
@@ -193,7 +202,7 @@ def _pairs(
         alike = waiting.get((call.call_type, call.model))
         pairs.append((alike.pop(0) if alike else None, call))
     pairs += [(call, None) for calls in waiting.values() for call in calls]
-    return pairs[:_CALLS]
+    return pairs
 
 
 def _around(task: Task, others: Sequence[Task]) -> list[tuple[str, str, Task | None]]:

@@ -12,9 +12,9 @@ from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 
 USUAL = "24h"
-_NAMES = 100  # of tasks, that have a row; all of them with ?all=1
+_NAMES = 100  # of tasks, on a page
 _PAGE_ROWS = 50
-_MOST_ROWS = 200
+_MOST_ROWS = 100
 _ROWS_OF_A_PART = 12
 _PLACES = 100  # queues or workers that have a row
 _SUMS = ("calls", "successes", "failures", "pending")
@@ -30,8 +30,14 @@ async def page(asked: Asked) -> Page:
     filters = asked.filters(since=USUAL)
     rows = await asked.calls.task_summary(**filters)
     retries = await asked.calls.retry_spend(**filters)
-    shown = rows if asked.one("all") else rows[:_NAMES]
-    view = {"again": {row.task_name: row for row in retries}, "rows": shown, **_view(asked)}
+    first = asked.whole("row", 1, max(len(rows), 1)) - 1
+    last = first + _NAMES
+    view = {
+        "again": {row.task_name: row for row in retries},
+        "rows": rows[first:last],
+        "further": asked.same(row=last + 1) if last < len(rows) else None,
+        **_view(asked),
+    }
     return Page("tasks", "Tasks", {"by_name": rows, "paid_again": retries}, view)
 
 

@@ -17,7 +17,8 @@ from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 
 _PAGE_ROWS = 150
-_BARS = 40  # attempts of a task that are drawn one by one; others may run into each other
+_BARS = 12  # attempts of a task that are drawn one by one; others may run into each other
+_GAPS = (40, 12)  # between those: of one task, and of several
 _TRACES = 8  # that are named
 
 
@@ -126,7 +127,7 @@ def _line(row: Row, axis: Axis) -> Line:
         took = (ended_at - started_at).total_seconds() * 1_000
     return Line(
         row,
-        bars if is_alone else merged(bars),
+        bars if is_alone else merged(bars, _GAPS[len(row.tasks) > 1]),
         _ends(row.tasks),
         _sums(row.tasks),
         started_at,

@@ -308,6 +308,21 @@ def test_thousands_of_levels(opened: TestClient, calls: Calls) -> None:
     )
 
 
+def test_of_too_many_calls_the_first_are_shown(
+    opened: TestClient, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the page says so, and where all of them are."""
+    monkeypatch.setattr("llm_audit.web.pages.trace.MOST_CALLS", 10)
+    made = Made("t")
+    for number in range(12):
+        made.call(number, 1)
+    calls.insert_many(made.calls)
+    html = shown(opened, id="t")
+    assert calls_on(html) == [call["_id"] for call in made.calls[:10]]
+    assert "first 10 calls" in html
+    assert opened.get("/trace?id=t&format=json").json()["is_cut"] is True
+
+
 def test_the_lane_tells_attempts_apart(opened: TestClient, calls: Calls) -> None:
     """Each attempt of a task has a line: which it is, what it paid, where its calls were."""
     made = Made("t")
@@ -407,7 +422,7 @@ def test_what_cannot_be_asked(opened: TestClient, calls: Calls) -> None:
         ({"id": "t", "show": "everything"}, 400),
         ({"id": "t", "depth": "-1"}, 400),
         ({"id": "t", "from": "x"}, 400),
-        ({"id": "t", "from": "20001"}, 200),
+        ({"id": "t", "from": "20000"}, 200),
         ({"id": "t", "depth": "1000000"}, 200),
         ({"id": "t", "at": call["_id"]}, 200),
     ):

@@ -56,14 +56,14 @@ async def page(asked: Asked) -> Page:
         raise UsageError("Which trace? Name it with ?id=.")
     if show is not None and show not in SHOWS:
         raise UsageError(f"show has to be one of {', '.join(SHOWS)}.")
-    tree = await asked.calls.get_trace_tree(trace_id, limit=MOST_CALLS + 1)
+    tree = await asked.calls.get_trace_tree(trace_id, limit=MOST_CALLS)
     if not tree.children:
         return missing_page(await asked.calls.ask(missing("trace_id", trace_id)))
     branches = by_id(tree)
     if at is not None and at not in branches:
         return missing_page(Missing("call", at))
     focus = focus_of(tree, branches, at)
-    data = {"trace_id": trace_id, "totals": sums_row(focus.top), "is_cut": tree.calls > MOST_CALLS}
+    data = {"trace_id": trace_id, "totals": sums_row(focus.top), "is_cut": tree.calls == MOST_CALLS}
     if asked.one("format") == "json":
         return Page("trace", f"Trace {trace_id}", data | _all_of_it(focus, show))
     return Page("trace", f"Trace {trace_id}", data, _view(asked, tree, focus, show))
@@ -127,7 +127,7 @@ def _part(asked: Asked, found: Sequence[Any], marked: TraceBranch | None) -> Par
     """Return which rows are on this page: those from the one in the address, or at the mark."""
     place = next((n for n, one in enumerate(found) if marked and _is(one, marked)), 0)
     usual = place // PAGE_ROWS * PAGE_ROWS + 1
-    first = min(asked.whole("from", usual, MOST_CALLS + 1), max(len(found), 1))
+    first = min(asked.whole("from", usual, MOST_CALLS), max(len(found), 1))
     return Part(first, min(first + PAGE_ROWS - 1, len(found)), len(found))
 
 

@@ -28,6 +28,10 @@ PIPELINES = {
     "search": pipelines.search("HELLO", end_date=START + timedelta(days=1)),
     "tool_usage": pipelines.tool_usage(start_date=START),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
+    "failures_over_time": pipelines.failures_over_time("hour", timezone="Asia/Kolkata"),
+    "facets": pipelines.facets(provider="openai"),
+    "user_summary": pipelines.user_summary("company_id", start_date=START),
+    "latency_heatmap": pipelines.latency_heatmap("day", model="gpt-4"),
     "error_messages": pipelines.error_messages([call["_id"] for call in CALLS]),
     "cost_summary": pipelines.cost_summary("tag"),
     "usage_over_time": pipelines.usage_over_time("hour", timezone="Asia/Kathmandu"),
@@ -43,6 +47,10 @@ COVERED: dict[str, Callable[..., pipelines.Pipeline]] = {
         pipelines.cost_summary, "day", status=["SUCCESS", "CANCELLED"]
     ),
     "failures": pipelines.failure_summary,
+    "failures over time": pipelines.failures_over_time,
+    "facets": pipelines.facets,
+    "users": pipelines.user_summary,
+    "latencies over time": pipelines.latency_heatmap,
     "tasks": pipelines.task_summary,
     "usage": partial(pipelines.usage_over_time, "week", timezone="Asia/Tokyo"),
     **{
@@ -116,8 +124,8 @@ def test_pipelines_are_plain_json(name: str) -> None:
         (pipelines.error_messages([CALLS[3]["_id"]]), "_id_"),
     ],
     ids=[
-        *("trace", "tree", "traces", "session", "attempts", "workers", "task", "tools"),
-        *("search", "of a user", "errors"),
+        *("trace", "tree", "traces", "sessions", "session", "attempts", "workers", "task"),
+        *("tools", "search", "of a user", "errors"),
     ],
 )
 def test_pipelines_use_their_index(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from llm_audit.call import FAILURE_STATUSES
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.ids import Id, id_text
 from llm_audit.queries import grouping
 from llm_audit.queries.filters import CallFilters, checked_values
@@ -102,22 +102,26 @@ def failures_over_time(
 
     Returns:
         Stages whose rows are `{bucket, status, error_type, ended_by, model, task_name, count}`,
-        oldest first (see `FailureCount`). Index: that of a filter's field, else status_newest.
+        oldest first (see `FailureCount`). Index: that of a filter's field, else summed_up,
+        which covers it.
 
     Raises:
         UsageError: An argument is wrong.
     """
     grouping.checked_bucket(bucket)
     key = {name: or_null(field) for name, field in _KIND.items()}
+    # of statuses that are named, MongoDB would take the index: see `matching`
+    others = [status.value for status in LLMCallStatusEnum if status not in FAILURE_STATUSES]
     return [
         *matching(filters),
-        {"$match": {"status": {"$in": [status.value for status in FAILURE_STATUSES]}}},
+        {"$match": {"status": {"$nin": others}}},
         {
             "$group": {
                 "_id": {**key, "at": grouping.key(bucket, timezone)},
                 "count": {"$sum": 1},
             }
         },
+        {"$match": {"_id.status": {"$in": [status.value for status in FAILURE_STATUSES]}}},
         {"$sort": {"_id.at": 1, "count": -1, **{f"_id.{name}": 1 for name in _KIND}}},
         {
             "$project": {

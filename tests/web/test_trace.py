@@ -460,3 +460,28 @@ def test_the_list_of_traces_leads_to_its_numbers(tab: TestClient) -> None:
         assert len(links) == 2
         for address, count in links:
             assert listed(tab, address) == int(count.replace(",", "")), address
+
+
+def test_the_list_is_small_and_pages_are_exact(
+    opened: TestClient, calls: Calls, database: Database[Call]
+) -> None:
+    """Three queries and 10 KB sent for fifty traces; page by page, each has a row, once."""
+    for number in range(120):
+        made = Made(f"trace {number:03}", hours_ago=200 - number)
+        root = made.call(0, 9, messages=[{"role": "user", "content": "?" * 500}], **task(number))
+        made.call(1, 2, root, status="ERROR" if number % 3 else "SUCCESS", **task(number, 1))
+        calls.insert_many([*made.calls, made.call(2, None, root)])
+    calls.create_index([("trace_id", 1), ("_id", 1)])
+    database.command({"profile": 2})
+    html = shown(opened, "/traces")
+    database.command({"profile": 0})
+    assert database["system.profile"].count_documents({"command.aggregate": "llm_calls"}) == 3
+    assert len(gzip.compress(html.encode(), 5)) <= 10_000
+    assert len(Tags(html).names) <= 3_000
+    seen: list[str] = []
+    further: str | None = "/traces"
+    while further:
+        html = shown(opened, further)
+        seen += re.findall(r'<tr>\s*<td class="fit"><a href="/trace\?id=([^"]*)"', html)
+        further = led_to(html, "next")
+    assert seen == [f"trace+{number:03}" for number in reversed(range(120))]

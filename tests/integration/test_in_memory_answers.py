@@ -39,6 +39,11 @@ ANSWERED: dict[str, Question] = {
     "tools": Repository.tool_usage,
     "failures": Repository.failure_summary,
     "retries": Repository.retry_spend,
+    "tasks by name": lambda: Repository.task_summary(provider=["openai", "anthropic"]),
+    "queues and workers": Repository.worker_summary,
+    "newest tasks": Repository.list_tasks,
+    "a task": lambda: Repository.get_task("task 7"),
+    "a canvas": lambda: Repository.get_canvas("group 1"),
     "one tool": lambda: Repository.tool_usage(tool="read"),
     "no call": lambda: Repository.cost_summary(model="none"),
     **{

@@ -25,9 +25,11 @@ ATTEMPTS_MAX = 5_000
 CALLS_OF_WORKERS_MAX = 50_000
 _NO_BUCKET = -1e9  # of a call without a latency: below every other
 _SUMS = ("total_tokens", "estimated_cost", "calls_without_cost", "unreadable_calls")
+_END = ("status", "ended_by")
+_PERCENTILES = (50, 95)
 _OF_TASK = (
-    *("root_id", "parent_id", "group_id", "retries", "queue", "worker", "pid", "eager"),
-    *("outer_task_id", "outer_attempt_id", "batch_size"),
+    *("attempt_id", "root_id", "parent_id", "group_id", "retries", "redelivered", "queue"),
+    *("worker", "pid", "eager", "outer_task_id", "outer_attempt_id", "batch_size"),
 )
 
 
@@ -47,40 +49,21 @@ def task_summary(**filters: Unpack[CallFilters]) -> Pipeline:
     Raises:
         UsageError: An argument is wrong.
     """
-    key = {"task": "$task.name", "status": "$status", "ended_by": "$ended_by"}
-    timed = {"$and": [{"$gte": ["$latency_ms", 0]}, {"$lt": ["$latency_ms", LONGEST_MS]}]}
-    bucket = if_(timed, latency_bucket(), _NO_BUCKET)
-    then_by = {
-        "task": text_or_null("$_id.task"),
-        "status": or_null("$_id.status"),
-        "ended_by": text_or_null("$_id.ended_by"),
-        "bucket": "$_id.bucket",
-    }
-    newest = {"last_seen": {"$max": "$created_at"}}
-    end = {"status": "$_id.status", "ended_by": "$_id.ended_by", "calls": "$calls"}
     sums: dict[str, Any] = {name: {"$sum": f"${name}"} for name in _SUMS}
-    percentiles = {"p50": {"$min": "$p50"}, "p95": {"$min": "$p95"}}
+    percentiles: dict[str, Any] = {f"p{p}": {"$min": f"$p{p}"} for p in _PERCENTILES}
+    end = {**{name: f"$_id.{name}" for name in _END}, "calls": "$calls"}
     return [
         *matching(filters),
-        *summed_up(
-            {**key, "bucket": bucket},
-            then_by,
-            {"latency_ms": {"$max": "$latency_ms"}, **newest},
-            latency_ms={"$max": "$latency_ms"},
-            last_seen={"$max": "$last_seen"},
-        ),
-        {"$match": {"_id.task": {"$type": "string"}}},
-        {"$set": {"timed": if_({"$eq": ["$_id.bucket", _NO_BUCKET]}, 0, "$calls")}},
-        *_with_shares(),
+        *_by_bucket(),
+        *_with_percentiles(),
+        {"$unwind": "$parts"},
         {
             "$group": {
-                "_id": {name: f"$_id.{name}" for name in ("task", "status", "ended_by")},
-                "calls": {"$sum": "$calls"},
-                "last_seen": {"$max": "$last_seen"},
-                **{
-                    f"p{p}": {"$min": if_(_is_percentile(p), "$latency_ms", None)} for p in (50, 95)
-                },
-                **sums,
+                "_id": {"task": "$_id.task", **{name: f"$parts.{name}" for name in _END}},
+                "calls": {"$sum": "$parts.calls"},
+                "last_seen": {"$max": "$parts.last_seen"},
+                **{name: {"$sum": f"$parts.{name}"} for name in _SUMS},
+                **percentiles,
             }
         },
         {"$sort": {"calls": -1, "_id": 1}},
@@ -206,12 +189,10 @@ def _attempts(matched: Mapping[str, Any]) -> Pipeline:
     attempt = {"$ifNull": ["$task.attempt_id", "$task.retries", None]}
     of_task = {"task_id": "$task_id", "attempt": attempt}
     last = {"$ifNull": ["$completed_at", "$created_at"]}
-    kept: dict[str, Any] = {
-        "task": {"$min": "$task"},
-        "redelivered": {"$max": "$redelivered"},
-        "trace_id": {"$min": "$trace_id"},
-        "process_nonce": {"$max": "$process_nonce"},
-        "host": {"$max": "$host"},
+    kept = {
+        "task_name": "$task.name",
+        **{name: f"$task.{name}" for name in _OF_TASK},
+        **{name: f"${name}" for name in ("trace_id", "process_nonce", "host")},
     }
     end = {
         **{name: f"$_id.{name}" for name in ("status", "ended_by")},
@@ -221,7 +202,6 @@ def _attempts(matched: Mapping[str, Any]) -> Pipeline:
     }
     return [
         {"$match": dict(matched)},
-        {"$set": {"redelivered": "$task.redelivered"}},
         {
             "$group": {
                 "_id": {**of_task, "status": "$status", "ended_by": or_null("$ended_by")},
@@ -232,12 +212,12 @@ def _attempts(matched: Mapping[str, Any]) -> Pipeline:
                 "ended_at": {"$max": last},
                 "first_call_id": {"$min": "$_id"},
                 "last_call_id": {"$max": "$_id"},
-                **kept,
+                **{name: {"$max": path} for name, path in kept.items()},
             }
         },
         # no condition of the first stage, for which MongoDB might take the index of all tasks
         {"$match": {"$expr": {"$eq": [{"$type": "$_id.task_id"}, "string"]}}},
-        {"$sort": {"_id": 1}},
+        {"$sort": {"first_call_id": 1}},
         {
             "$group": {
                 "_id": {name: f"$_id.{name}" for name in of_task},
@@ -247,39 +227,62 @@ def _attempts(matched: Mapping[str, Any]) -> Pipeline:
                 "ended_at": {"$max": "$ended_at"},
                 "first_call_id": {"$min": "$first_call_id"},
                 "last_call_id": {"$max": "$last_call_id"},
-                **{name: {next(iter(how)): f"${name}"} for name, how in kept.items()},
+                **{name: {"$max": f"${name}"} for name in kept},
                 "ends": {"$push": end},
             }
         },
         {"$sort": {"first_call_id": 1}},
         {"$limit": ATTEMPTS_MAX},
-        {
-            "$set": {
-                "task_id": "$_id.task_id",
-                "attempt_id": "$task.attempt_id",
-                "task_name": "$task.name",
-                **{name: f"$task.{name}" for name in _OF_TASK},
-            }
-        },
-        {"$unset": ["_id", "task"]},
+        {"$set": {"task_id": "$_id.task_id"}},
+        {"$unset": "_id"},
     ]
 
 
-def _with_shares() -> Pipeline:
-    """Return the stage that tells of each row how many timed calls are in its bucket and below."""
-    up_to_here = {"range": ["unbounded", "current"]}
+def _by_bucket() -> Pipeline:
+    """Return the stages that add up calls of each task's name by end and bucket of latency."""
+    timed = {"$and": [{"$gte": ["$latency_ms", 0]}, {"$lt": ["$latency_ms", LONGEST_MS]}]}
+    return summed_up(
+        {
+            "task": "$task.name",
+            "status": "$status",
+            "ended_by": "$ended_by",
+            "bucket": if_(timed, latency_bucket(), _NO_BUCKET),
+        },
+        {
+            "task": text_or_null("$_id.task"),
+            "status": or_null("$_id.status"),
+            "ended_by": text_or_null("$_id.ended_by"),
+            "bucket": "$_id.bucket",
+        },
+        {"latency_ms": {"$max": "$latency_ms"}, "last_seen": {"$max": "$created_at"}},
+        latency_ms={"$max": "$latency_ms"},
+        last_seen={"$max": "$last_seen"},
+    )
+
+
+def _with_percentiles() -> Pipeline:
+    """Return the stages that make one document of each bucket, with its parts by end."""
+    end = {name: f"$_id.{name}" for name in _END}
+    part = {**end, **{name: f"${name}" for name in ("calls", "last_seen", *_SUMS)}}
+    so_far: dict[str, Any] = {"$sum": "$timed", "window": {"documents": ["unbounded", "current"]}}
     return [
+        {"$match": {"_id.task": {"$type": "string"}}},
+        {
+            "$group": {
+                "_id": {name: f"$_id.{name}" for name in ("task", "bucket")},
+                "timed": {"$sum": if_({"$eq": ["$_id.bucket", _NO_BUCKET]}, 0, "$calls")},
+                "latency_ms": {"$max": "$latency_ms"},
+                "parts": {"$push": part},
+            }
+        },
         {
             "$setWindowFields": {
                 "partitionBy": "$_id.task",
                 "sortBy": {"_id.bucket": 1},
-                "output": {
-                    "so_far": {"$sum": "$timed", "window": up_to_here},
-                    "latency_ms": {"$max": "$latency_ms", "window": {"range": [0, 0]}},
-                    "total": {"$sum": "$timed"},
-                },
+                "output": {"so_far": so_far, "total": {"$sum": "$timed"}},
             }
-        }
+        },
+        {"$set": {f"p{p}": if_(_is_percentile(p), "$latency_ms", None) for p in _PERCENTILES}},
     ]
 
 

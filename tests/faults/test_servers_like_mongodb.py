@@ -32,7 +32,7 @@ SAID = [{"role": "user", "content": f"{SECRET} is my password"}]
 LARGE = [{"role": "user", "content": "QUJD" * 2_000}]  # it moves to GridFS
 QUESTIONS = sorted(name for name, value in vars(Questions).items() if isinstance(value, Question))
 OF_ONE = ("get", "search", "get_calls_by_trace", "get_trace_tree", "get_session", "score_summary")
-OF_ONE += ("get_calls_by_task", "get_workflow")
+OF_ONE += ("get_calls_by_task", "get_workflow", "get_task", "get_canvas")
 
 
 class Recorded(NamedTuple):
@@ -297,7 +297,7 @@ ASKED = [
             304,
             "Aggregation stage not supported: '$setWindowFields'",
         ),
-        ("`failure_summary`", "`latency_summary`"),
+        ("`failure_summary`", "`latency_summary`", "`task_summary`"),
     ),
     Asked(
         "`$setWindowFields`",
@@ -306,12 +306,12 @@ ASKED = [
             115,
             "Stage $setWindowFields is not supported yet in native pipeline",
         ),
-        ("`failure_summary`", "`latency_summary`"),
+        ("`failure_summary`", "`latency_summary`", "`task_summary`"),
     ),
     Asked(
         "`$dateTrunc`",
         Refusal(operator("$dateTrunc"), 168, "Unrecognized expression '$dateTrunc'"),
-        ("`usage_over_time`",),
+        ("`failures_over_time`", "`latency_heatmap`", "`usage_over_time`"),
     ),
     Asked(
         "`$lookup`",

@@ -55,6 +55,7 @@ class CallFilters(TypedDict, total=False):
     environment: OneOrMore[str]
     service: OneOrMore[str]
     captured_by: OneOrMore[str]
+    process_nonce: OneOrMore[str]
     error_type: OneOrMore[str]
     ended_by: OneOrMore[str]
     missing: OneOrMore[str]

@@ -98,7 +98,9 @@ async def _answer(
     try:
         calls = client_of_loop(settings)[settings.database][settings.collection]
         repository = LLMCallRepository(calls)
-        asked = Asked(request, repository if tenant is None else _bound(repository, tenant))
+        if tenant is not None:
+            repository = _bound(repository, tenant)
+        asked = Asked(request, repository, is_bound=tenant is not None)
     except LLMAuditError as error:  # where nothing can be asked, no page of ours can be drawn
         return PlainTextResponse(f"{error}\n", 503)
     try:

@@ -60,9 +60,13 @@ class Asked:
     Args:
         request: Starlette's.
         calls: Whom to ask, bound to a tenant if there is one.
+        is_bound: Whether there is one.
     """
 
-    def __init__(self, request: Request, calls: LLMCallRepository) -> None:
+    def __init__(
+        self, request: Request, calls: LLMCallRepository, *, is_bound: bool = False
+    ) -> None:
+        self.is_bound = is_bound
         self.came_ns = monotonic_ns()
         self.calls = calls
         self.request = request

@@ -1,0 +1,94 @@
+"""Whether everything that was recorded has arrived, readable by anyone; and one process."""
+
+import asyncio
+
+from llm_audit.diagnosis.doctor import doctor
+from llm_audit.diagnosis.results import Diagnosis
+from llm_audit.errors import UsageError
+from llm_audit.queries.lookup import Missing
+from llm_audit.web.asked import Asked
+from llm_audit.web.page import Page
+from llm_audit.web.pages.missing import missing_page
+
+_PROCESSES = 200  # that are shown, those seen last first
+_CALLS = 20
+
+ALL, NOT_ALL, NOT_KNOWN = "all arrived", "not all arrived", "on their way, or not known"
+
+
+async def page(asked: Asked) -> Page:
+    """Show the page; the report takes a moment, and comes after it."""
+    refuse_tenants(asked)
+    return Page("delivery", "Delivery", {})
+
+
+async def report(asked: Asked) -> Page:
+    """Show what the doctor says of every process, journal and call."""
+    refuse_tenants(asked)
+    diagnosis = await examined()
+    return Page(
+        "parts/delivery",
+        "Delivery",
+        {"diagnosis": diagnosis},
+        {
+            "sentence": sentence_of(diagnosis),
+            "processes": diagnosis.processes[:_PROCESSES],
+            "left_out": max(0, len(diagnosis.processes) - _PROCESSES),
+            "verdicts": {True: ALL, False: NOT_ALL, None: NOT_KNOWN},
+        },
+    )
+
+
+async def banner(asked: Asked) -> Page:
+    """Say on the first page that delivery has a gap, if it has."""
+    refuse_tenants(asked)
+    diagnosis = await examined()
+    return Page("parts/banner", "Delivery", {"problems": diagnosis.problems})
+
+
+async def process(asked: Asked) -> Page:
+    """Show one process: how far what it recorded has arrived, its open and its newest calls."""
+    refuse_tenants(asked)
+    wanted = asked.one("id")
+    if wanted is None:
+        raise UsageError("Which process? Name it with ?id=.")
+    diagnosis = await examined()
+    found = next((one for one in diagnosis.processes if one.nonce == wanted), None)
+    calls = await asked.calls.preview_calls(limit=_CALLS, process_nonce=wanted)
+    if found is None and not calls:
+        return missing_page(Missing("process", wanted))
+    open_calls = await asked.calls.preview_calls(
+        limit=_CALLS, process_nonce=wanted, status="PENDING"
+    )
+    return Page(
+        "process",
+        f"Process {wanted}",
+        {"process": found, "open_calls": open_calls, "calls": calls},
+        {"nonce": wanted, "verdicts": {True: ALL, False: NOT_ALL, None: NOT_KNOWN}},
+    )
+
+
+async def examined() -> Diagnosis:
+    """Have the doctor look, beside the event loop."""
+    return await asyncio.to_thread(doctor)
+
+
+def refuse_tenants(asked: Asked) -> None:
+    """Refuse a viewer that shows the calls of one tenant: processes are everybody's.
+
+    Raises:
+        UsageError: It is such a one.
+    """
+    if asked.is_bound:
+        raise UsageError("Delivery is about the calls of everybody, and not shown here.")
+
+
+def sentence_of(diagnosis: Diagnosis) -> str:
+    """Say in a sentence whether everything has arrived."""
+    if diagnosis.problems:
+        many = "one thing" if len(diagnosis.problems) == 1 else f"{len(diagnosis.problems)} things"
+        return f"There is {many} to look at."
+    recorded = sum(process.recorded for process in diagnosis.processes)
+    count = len(diagnosis.processes)
+    who = "the one process" if count == 1 else f"the {count:,} processes"
+    return f"Everything has arrived that {who} recorded: {recorded:,} operations."

@@ -18,6 +18,7 @@ from viewer_tabs import Viewer
 from llm_audit.display.attempts import CAUSES
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.queries.tasks import ENDS_OF_ATTEMPTS
+from llm_audit.web.pages import PAGES, PARTS
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PAGE_MAX_BYTES = 40_000  # gzipped
@@ -76,6 +77,20 @@ def test_a_number_leads_to_exactly_its_calls(
             assert len(found) == number, (address, link)
             counted += 1
     assert counted > 60
+
+
+def test_every_link_leads_somewhere(tab: TestClient) -> None:
+    """One of each kind, to each page that there is."""
+    kinds: dict[tuple[str, ...], str] = {}
+    for address in ("/tasks", "/tasks?show=newest", "/task?id=header+1", "/workflow?id=root"):
+        for link in re.findall(r'(?:href|hx-get)="(/[^"]*)"', shown(tab, address)):
+            path, _, query = unescape(link).partition("?")
+            kinds[(path, *re.findall(r"(?:^|&)([^=]+)=", query))] = unescape(link)
+    linked = {path for path, *_ in kinds}
+    assert {"/calls", "/call", "/trace", "/workflow", "/task", "/costs"} <= linked
+    for (path, *_), link in kinds.items():
+        if path in PAGES or path in PARTS:
+            assert tab.get(link).status_code == 200, link
 
 
 def test_tasks_by_name(tab: TestClient, stored: list[Call]) -> None:

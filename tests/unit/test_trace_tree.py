@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from properties import given, st
 
+from llm_audit.display.traces import axis_of
+from llm_audit.queries.attempts import task_attempts
 from llm_audit.queries.trace_tree import TraceBranch, build_trace_tree
 
 Row = dict[str, Any]
@@ -14,9 +16,13 @@ Row = dict[str, Any]
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
+def at(seconds: int) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
 def row(name: str, parent: str | None = None, span: tuple[int, int] = (0, 1), **more: Any) -> Row:
     """Make up a row; the span is in seconds after noon."""
-    start, end = (NOON + timedelta(seconds=seconds) for seconds in span)
+    start, end = map(at, span)
     return {
         "id": name,
         "parent_call_id": parent,
@@ -206,3 +212,31 @@ def test_any_links_make_a_tree(rows: list[Row]) -> None:
         assert (branch.orphan == "parent not in this trace") == (parent == "lost")
         for child in branch.children:
             assert (child.call.parent_call_id, child.depth) == (name, branch.depth + 1)
+
+
+def test_what_runs_does_not_make_the_axis_longer() -> None:
+    """It ends at the last known moment; where only a beginning is known, it is now."""
+    running = row("b", "a", span=(1, 1), status="PENDING")
+    del running["completed_at"]
+    tree = build_trace_tree([row("a", span=(0, 10)), running])
+    axis = axis_of(tree, at(600))
+    assert (axis.start, axis.length_ms, axis.is_open) == (at(0), 10_000, True)
+    assert [axis.place(at(moment)) for moment in (-5, 0, 5, 10, 600)] == [0, 0, 0.5, 1, 1]
+    alone = axis_of(build_trace_tree([running]), at(600))
+    assert alone.length_ms == 599_000
+    assert axis_of(build_trace_tree([{"id": "a", "status": "SUCCESS"}]), at(1)).length_ms == 0
+
+
+def test_attempts_add_up_their_own_calls() -> None:
+    """Wherever these are in the tree: what is below a call may be of another attempt."""
+    made = {"task_id": "t", "attempt_id": "1", "estimated_cost": 0.5}
+    rows = [
+        row("a", span=(0, 9)) | made,
+        row("b", "a", (1, 8)) | {"estimated_cost": 8.0},
+        row("c", "b", (2, 4)) | made | {"attempt_id": "2", "retries": 1, "status": "ERROR"},
+        row("d", "c", (3, 12)) | made,
+    ]
+    first, second = task_attempts(build_trace_tree(rows).walk())
+    assert (first.calls, first.failures, first.estimated_cost) == (2, 0, 1.0)
+    assert (first.started_at, first.ended_at) == (at(0), at(12))
+    assert (second.calls, second.failures, second.retries) == (1, 1, 1)

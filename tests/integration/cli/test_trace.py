@@ -109,7 +109,7 @@ def test_machines_get_a_line_for_each_call(shell: Shell) -> None:
 
 
 def test_a_running_call_is_shown_as_such(shell: Shell, calls: Calls) -> None:
-    """What has not ended has a bar up to the edge, which is now, and for how long it has run."""
+    """What has not ended has a bar up to the edge, and says for how long it has run."""
     now = datetime.now(UTC)
     running = made("b", 1, None) | {"created_at": now - timedelta(seconds=130)}
     calls.insert_many([running, made("c", 1, None) | {"created_at": now, "parent_call_id": "b"}])

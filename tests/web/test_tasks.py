@@ -156,6 +156,7 @@ def test_attempts_are_tabs(tab: TestClient, stored: list[Call]) -> None:
     pairs = re.findall(r'href="/diff\?a=([^&]+)&amp;b=([^"]+)"', chosen)
     of = {call["_id"]: call["task"]["retries"] for call in stored}
     assert [(of[a], of[b]) for a, b in pairs] == [(1, 3), (1, 3)]
+    assert "Attempt 1 Attempt 2" in text_of(shown(tab, "/task?id=five&attempt=1"))
     task = tab.get("/task?id=five&format=json").json()["task"]
     later = [call for call in stored if call["task_id"] == "five" and call["task"]["retries"]]
     assert task["paid_again"]["calls"] == len(later)

@@ -45,13 +45,11 @@ class Row(NamedTuple):
         level: How far it is moved to the right.
         node: What it is about; None for tasks that are folded.
         tasks: All that it sums up: itself, the members of a group, or what is folded.
-        below: How many tasks are below it.
     """
 
     level: int
     node: Node | None
     tasks: Sequence[Task]
-    below: int = 0
 
 
 def tree_of(tasks: Sequence[Task]) -> list[Node]:
@@ -101,7 +99,6 @@ def rows_of(roots: Sequence[Node], *, is_folded: bool = True) -> list[Row]:
         roots: As `tree_of` gives them.
         is_folded: Of many tasks next to each other, show some; those that are worth a look are.
     """
-    below = _counts(roots)
     found: list[Row] = []
     waiting: list[tuple[int, Node | None, Sequence[Node]]] = _runs(roots, 0, is_folded=is_folded)
     while waiting:
@@ -114,7 +111,7 @@ def rows_of(roots: Sequence[Node], *, is_folded: bool = True) -> list[Row]:
             tasks = [one.task for one in node.children if one.task]
         else:
             tasks = [node.task] if node.task else []
-        found.append(Row(min(level, INDENTED), node, tasks, below[id(node)]))
+        found.append(Row(min(level, INDENTED), node, tasks))
         waiting += _runs(node.children, level + 1, is_folded=is_folded)
     return found
 
@@ -175,16 +172,3 @@ def _is_notable(node: Node) -> bool:
     if task is None or node.children:
         return True
     return bool(task.failures or task.running or len(task.attempts) > 1)
-
-
-def _counts(roots: Sequence[Node]) -> dict[int, int]:
-    """Return how many tasks are below each node."""
-    in_order, waiting = [], list(roots)
-    while waiting:
-        node = waiting.pop()
-        in_order.append(node)
-        waiting += node.children
-    counts: dict[int, int] = {}
-    for node in reversed(in_order):
-        counts[id(node)] = sum(counts[id(one)] + (one.task is not None) for one in node.children)
-    return counts

@@ -52,7 +52,11 @@ async def page(asked: Asked) -> Page:
     other = task.attempts[beside] if beside >= 0 and beside != place else None
     own, compared, further = await _calls(asked, chosen, other)
     links = {number: asked.same(attempt=number, against=None) for number in known}
-    pairs = [] if other is None or not compared else _pairs(compared, own)
+    is_earlier = beside < place
+    pairs = []
+    if compared:
+        pairs = _pairs(compared, own) if is_earlier else _pairs(own, compared)
+    sides = [] if other is None else [(beside, other), (place, chosen)][:: 1 if is_earlier else -1]
     view = {
         "numbers": known,
         "place": place,
@@ -65,9 +69,9 @@ async def page(asked: Asked) -> Page:
         "calls": own,
         "further": further,
         "bars_of": _bars(own),
-        "other": other,
         "beside": beside,
-        "differences": [] if other is None else _differences(other, chosen),
+        "sides": [(known[at], attempt) for at, attempt in sides],
+        "differences": _differences(sides[0][1], sides[1][1]) if sides else [],
         "pairs": pairs[:_PAIRS],
         "more_pairs": len(pairs) - _PAIRS,
         "around": _around(task, found.around[:_AROUND]),

@@ -78,7 +78,7 @@ def facts_of(call: Document) -> Iterator[tuple[str, object]]:
         comment = f": {score['comment']}" if score["comment"] else ""
         yield "score", f"{score['name']} {score['value']}{source}{comment}"
     yield from _asked(call)
-    if offered := [_tool_name(tool) for tool in call.get("tools") or ()]:
+    if offered := [tool_name(tool) for tool in call.get("tools") or ()]:
         yield "tools offered", ", ".join(offered)
 
 
@@ -141,7 +141,8 @@ def _parts_of_the_cost(call: Document) -> str:
     return ", ".join(f"{name} {figures.money(usd)}" for name, usd in parts.items())
 
 
-def _tool_name(tool: Any) -> str:
+def tool_name(tool: Any) -> str:
+    """Return what a tool that was offered is called, in any provider's shape."""
     if not isinstance(tool, Mapping):
         return "?"
     inner = next((tool[n] for n in _NAMES_OF_TOOLS if isinstance(tool.get(n), Mapping)), tool)

@@ -34,6 +34,7 @@ PAGES: dict[str, Answering] = {
     "/": overview.page,
     "/calls": calls.page,
     "/call": call.page,
+    "/call/said": call.said,
     "/export": export,
     "/search": search.page,
     "/sessions": sessions.sessions,

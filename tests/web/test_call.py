@@ -1,0 +1,313 @@
+"""One call: its page, everything that was said, and that nothing recorded does anything."""
+
+import gzip
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from pymongo.database import Database
+from starlette.testclient import TestClient
+from viewer_tabs import Viewer
+
+import llm_audit.web
+from llm_audit.web.drawing.markup import markdown
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+PAGE_MAX_BYTES = 40_000  # gzipped
+PAGE_MAX_NODES = 10_000
+DEEP = "[" * 10_000 + "]" * 10_000
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def called(number: int | str, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": f"c{number}", "type": "function", "function": function}
+
+
+RICH: dict[str, Any] = {
+    "_id": "b-rich",
+    "created_at": NOW - timedelta(minutes=3),
+    "status": "SUCCESS",
+    "call_type": "CHAT",
+    "provider": "openai",
+    "model": "gpt-4o",
+    "endpoint": "https://api.openai.com/v1/chat/completions",
+    "messages": [
+        {"role": "system", "content": "You are helpful."},
+        {"role": "user", "content": "Hi there"},
+        {"role": "assistant", "content": "Hello, how can I help?"},
+        {"role": "user", "content": "Is it warm in Bern?"},
+        {
+            "role": "assistant",
+            "tool_calls": [
+                called(1, "weather", '{"city":"Bern"}'),
+                called(2, "news", '{"about":"Bern"}'),
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": '{"sky":"clear"}'},
+        {"role": "tool", "tool_call_id": "c2", "content": "no network", "is_error": True},
+    ],
+    "response_message": {
+        "role": "assistant",
+        "reasoning_content": "The tool says so.",
+        "content": "It is **warm**. [More](https://www.example.org/x)",
+        "annotations": [
+            {
+                "type": "url_citation",
+                "url_citation": {"url": "https://cited.example/", "title": "C"},
+            }
+        ],
+    },
+    "tools": [TOOL],
+    "temperature": 0.2,
+    "request_params": {"seed": 7},
+    "usage": {"prompt_tokens": 1200, "odd": {"kept": 1}},
+    "prompt_tokens": 1200,
+    "cached_tokens": 800,
+    "completion_tokens": 210,
+    "estimated_cost": 0.0041,
+    "cost_source": "the price list",
+    "cost_details": {"input": 0.002, "output": 0.0021},
+    "latency_ms": 2300.0,
+    "time_to_first_token_ms": 200.0,
+    "user_id": "u/1&x",
+    "trace_id": "t 1",
+    "session_id": "s/<1>",
+    "task_id": "task-1",
+    "task": {"name": "shop.answer", "retries": 1, "attempt_id": "a2", "queue": "slow"},
+    "attempts": [{"status": 503, "duration_ms": 120.0}, {"status": 200, "duration_ms": 900.0}],
+    "scores": [{"name": "helpful", "value": True, "source": "user", "comment": "thanks"}],
+    "a_later_version": {"knows": "more of it"},
+}
+LOST: dict[str, Any] = {
+    **{name: RICH[name] for name in ("created_at", "model", "messages", "task_id", "tools")},
+    "_id": "a-lost",
+    "status": "ABANDONED",
+    "ended_by": "worker_lost",
+    "error_type": "WorkerLostError",
+    "error_message": "signal 9 (SIGKILL)",
+    "error_traceback": "Traceback\n  File x",
+    "task": {"name": "shop.answer", "retries": 0, "attempt_id": "a1"},
+}
+
+
+@pytest.fixture
+def tab(viewer: Viewer, database: Database[Any]) -> TestClient:
+    database["llm_calls"].insert_many([RICH, LOST])
+    return viewer()
+
+
+def shown(tab: TestClient, address: str, status: int = 200) -> str:
+    answer = tab.get(address)
+    assert answer.status_code == status, (address, answer.text)
+    return answer.text
+
+
+def text_of(html: str) -> str:
+    """Return what is read of a page, in one line."""
+    main = html.partition('<main id="main">')[2] or html
+    return " ".join(unescape(re.sub("<[^>]*>", " ", main)).split())
+
+
+def links_in(html: str) -> list[str]:
+    return [unescape(link) for link in re.findall('(?:href|src)="([^"]*)"', html)]
+
+
+def test_it_says_what_the_call_was_and_how_it_ended(tab: TestClient) -> None:
+    rich, lost = text_of(shown(tab, "/call?id=b-rich")), text_of(shown(tab, "/call?id=a-lost"))
+    assert "To gpt-4o of openai, for user u/1&x , made in task answer (attempt 2 of 2)" in rich
+    assert "It succeeded after 2.3 s." in rich
+    assert "(attempt 1 of 2)" in lost
+    assert "Its process was killed (SIGKILL, out of memory)" in lost
+    for text in ("signal 9", "WorkerLostError", "Traceback"):
+        assert text in lost
+    for text in (
+        *("3 earlier messages", "Is it warm in Bern?"),
+        *("weather tool call", '{"sky": "clear"}', "failed no network", "Reasoning, 17 characters"),
+        *("C cited.example", "1 tool offered", "seed 7"),
+        *("800 cached", "100 tokens/s", "$0.004100 the price list", "input $0.002000", "HTTP"),
+        *("helpful True user", "thanks", '{"kept": 1}', "a_later_version", "queue slow"),
+    ):
+        assert text in rich, text
+    page = shown(tab, "/call?id=b-rich")
+    for page_name, value in (("user", "u/1&x"), ("session", "s/<1>"), ("task", "task-1")):
+        assert f"/{page_name}?id={quote(value, safe='').replace('%20', '+')}" in page
+    assert "/trace?id=t+1&amp;at=b-rich" in page
+    assert "<strong>" not in page
+    assert "<strong>warm</strong>" in shown(tab, "/call?id=b-rich&as=markdown")
+    assert shown(tab, "/call?id=b-rich&as=html", 400)
+
+
+def test_the_calls_beside_it_are_those_of_its_list(tab: TestClient) -> None:
+    """Newer and older go along the filters that the call was opened with; the last one says so."""
+    older = tab.get("/call?id=b-rich&go=older&task_id=task-1&tz=UTC")
+    assert older.status_code == 303
+    assert older.headers["location"] == "/call?task_id=task-1&tz=UTC&id=a-lost"
+    assert tab.get("/call?id=a-lost&go=newer").headers["location"] == "/call?id=b-rich"
+    end = tab.get("/call?id=b-rich&go=older&status=SUCCESS").headers["location"]
+    assert "This is the oldest of the list" in text_of(shown(tab, end))
+
+
+def test_everything_that_was_said_can_be_read_on(tab: TestClient, database: Database[Any]) -> None:
+    """However much it is: what a page leaves out is counted, and the next link leads to it."""
+    texts = [f"{n}:" + "wordy " * (20_000 if n == 3 else 300) for n in range(300)]
+    messages = [{"role": ("user", "assistant")[n % 2], "content": t} for n, t in enumerate(texts)]
+    database["llm_calls"].insert_one({"_id": "long", "status": "SUCCESS", "messages": messages})
+    page = shown(tab, "/call?id=long")
+    assert "more parts" in page
+    read, address = "", "/call/said?id=long"
+    for _ in range(40):
+        html = shown(tab, address)
+        read += "".join(
+            unescape(t) for t in re.findall('<div class="text">(.*?)</div>', html, re.DOTALL)
+        )
+        following = re.search('href="([^"]+)" rel="next"', html)
+        if not following:
+            break
+        address = unescape(following[1])
+    assert read == "".join(texts)
+
+
+def test_whatever_is_stored_is_inert_and_has_bounds(
+    tab: TestClient, database: Database[Any]
+) -> None:
+    """Markup, scripts, odd types, depth, thousands of tool calls, 16 megabytes."""
+    nested: dict[str, Any] = {}
+    for _ in range(90):
+        nested = {"x": nested}
+    many = [called(n, "f", f'{{"n":{n}}}') for n in range(3_000)]
+    results = [{"role": "tool", "tool_call_id": f"c{n}", "content": f"r{n}"} for n in range(3_000)]
+    documents: list[dict[str, Any]] = [
+        {
+            **dict.fromkeys(("call_type", "model", "provider", "user_id", "trace_id"), SCRIPT),
+            **dict.fromkeys(("error_type", "error_message", "error_traceback"), SCRIPT),
+            "_id": f"h/{SCRIPT}\n\u202e",
+            "status": SCRIPT,
+            "messages": [
+                {"role": SCRIPT, "content": f"{SCRIPT} [x](javascript:alert(1)) \U000e0068"},
+                {"role": "user", "content": DEEP},
+                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": SCRIPT}}]},
+            ],
+            "response_message": {
+                "role": "assistant",
+                "tool_calls": [called(1, SCRIPT, DEEP)],
+                "annotations": [{"url": "javascript:alert(1)", "title": SCRIPT}],
+            },
+            "tools": [SCRIPT, {"name": SCRIPT}, 7, None],
+            "metadata": {SCRIPT: SCRIPT},
+            "tags": [SCRIPT],
+            "usage": {SCRIPT: float("nan")},
+            "estimated_cost": float("nan"),
+            "prompt_tokens": "5",
+            "cost_details": {SCRIPT: 1.0},
+            "scores": [{"name": SCRIPT, "value": SCRIPT, "comment": SCRIPT}],
+            "attempts": [{"status": 1, "error": SCRIPT, "body": {SCRIPT: SCRIPT}}],
+            "encoding_notes": [SCRIPT],
+            "odd": {SCRIPT: SCRIPT},
+        },
+        {"_id": "bare", "status": "PENDING"},
+        {"_id": "none"},
+        {"_id": "nested", "status": "SUCCESS", "metadata": nested, "odd": nested},
+        {
+            "_id": "many",
+            "status": "SUCCESS",
+            "messages": [{"role": "assistant", "tool_calls": many}, *results],
+            "tools": [TOOL] * 3_000,
+            "tags": [f"tag {n}" for n in range(3_000)],
+            "odd": [*range(3_000)],
+            "scores": [{"name": f"n{n}", "value": n} for n in range(3_000)],
+        },
+        {
+            "_id": "huge",
+            "status": "ERROR",
+            "error_message": "m" * 2**20,
+            "error_traceback": "t" * 2**20,
+            "messages": [{"role": "user", "content": "word " * 2_700_000}],
+        },
+    ]
+    database["llm_calls"].insert_many(documents)
+    for document in documents:
+        wanted = quote(document["_id"], safe="")
+        for address in (
+            f"/call?id={wanted}",
+            f"/call?id={wanted}&as=markdown",
+            f"/call/said?id={wanted}",
+        ):
+            html = shown(tab, address)
+            assert not re.search(r"<(?!/)(?:script(?! [^>]*src=)|img|iframe|object|b>x)", html), (
+                address
+            )
+            assert all(re.match(r"/(?!/)|#|$", link) for link in links_in(html)), (
+                address,
+                links_in(html),
+            )
+            assert "\u202e" not in html
+            assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES, address
+            assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES, address
+    page = text_of(shown(tab, f"/call?id={quote(documents[0]['_id'], safe='')}"))
+    assert "2 invisible characters" in page
+
+
+def test_markdown_of_a_stranger_is_inert() -> None:
+    """Nothing asks another host, runs, or leads to a page of ours; what is left out is nothing."""
+    for text in (
+        *(
+            "![x](https://evil.test/?q=1)",
+            "<img src=https://evil.test/>",
+            f"{SCRIPT}",
+            "[a](//e.test)",
+        ),
+        *(
+            "[a](javascript:alert(1))",
+            "[a](data:text/html,x)",
+            "[a](/call?id=1)",
+            "[a](JAVASCRIPT:x)",
+        ),
+        *(
+            "<a href='javascript:x'>y</a>",
+            "[a]: javascript:x\n\n[a]",
+            "<javascript:alert(1)>",
+            "[a](vbscript:x)",
+        ),
+        *(
+            "```html\n<script>\n```",
+            "<svg onload=x>",
+            "[x](https://a.test 'onclick=1')",
+            "<div hx-get=/x>",
+        ),
+        *(
+            "[a](\x01javascript:alert(1))",
+            "[a](java\nscript:x)",
+            "[](https://a.test)",
+            "&lt;script&gt;",
+        ),
+    ):
+        made = str(markdown(text))
+        assert not re.search(
+            r"<(script|img|svg|div|iframe)|<[^>]*\s(on\w+|hx-\w+|style|title|id)=", made
+        ), made
+        for link in re.findall("<a ([^>]*)>", made):
+            assert re.fullmatch('(href="https?://[^"]+" )?rel="noopener noreferrer nofollow"', link)
+    assert "(a.test)" in str(markdown("[docs](https://a.test/x)"))
+    assert "&lt;U+202E&gt;" in str(markdown("a\u202eb"))
+    assert markdown("> " * 5_000 + "x") is None
+    assert markdown("x" * 70_000) is None
+
+
+def test_markup_is_made_in_one_place() -> None:
+    """Whoever else would call a text markup lets a stranger's through."""
+    root = Path(llm_audit.web.__file__).parent
+    makes = [
+        str(path.relative_to(root))
+        for path in sorted(root.rglob("*"))
+        if path.suffix in (".py", ".html")
+        and re.search(
+            r"Markup\(|\|\s*safe\b|autoescape (?!=True)|autoescape=False", path.read_text()
+        )
+    ]
+    assert makes == ["drawing/markup.py"]

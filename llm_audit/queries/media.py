@@ -52,6 +52,19 @@ def checked(call: Document, max_bytes: int) -> Steps[dict[str, str]]:
     return {sha256: str(problem) for sha256, problem in found if type(problem) is not TooMuch}
 
 
+def content_of(sha256: str, max_bytes: int) -> Steps[bytes | Problem]:
+    """Return a content from GridFS, or why it cannot be had.
+
+    Args:
+        sha256: Of the content, which a call has to name: this is not looked at here.
+        max_bytes: How much to fetch at the most.
+    """
+    found: bytes | int | Problem = yield Content(sha256, max_bytes)
+    if isinstance(found, int):
+        return TooMuch(f"its {found:,} bytes are too many")
+    return found
+
+
 class _Media:
     """What was fetched for one call, each content once.
 

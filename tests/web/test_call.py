@@ -1,19 +1,26 @@
 """One call: its page, everything that was said, and that nothing recorded does anything."""
 
+import ast
+import base64
 import gzip
+import json
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import gridfs
 import pytest
 from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_tabs import Viewer
 
 import llm_audit.web
+from llm_audit.encoding.moved import reference_to
 from llm_audit.web.drawing.markup import markdown
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -237,6 +244,7 @@ def test_whatever_is_stored_is_inert_and_has_bounds(
             f"/call?id={wanted}",
             f"/call?id={wanted}&as=markdown",
             f"/call/said?id={wanted}",
+            f"/call/raw?id={wanted}",
         ):
             html = shown(tab, address)
             assert not re.search(r"<(?!/)(?:script(?! [^>]*src=)|img|iframe|object|b>x)", html), (
@@ -251,6 +259,167 @@ def test_whatever_is_stored_is_inert_and_has_bounds(
             assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES, address
     page = text_of(shown(tab, f"/call?id={quote(documents[0]['_id'], safe='')}"))
     assert "2 invisible characters" in page
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+SVG = f"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'>{' ' * 80}</svg>".encode()
+
+
+def test_media_are_shown_by_what_their_bytes_are(tab: TestClient, database: Database[Any]) -> None:
+    """And only if the call names them; whatever may do something is a file to keep."""
+
+    def url(kind: str, content: bytes) -> dict[str, Any]:
+        text = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+        return {"type": "image_url", "image_url": {"url": text}}
+
+    contents = {
+        "image/png": PNG,
+        "image/jpeg": b"\xff\xd8\xff" + bytes(100),
+        "image/gif": b"GIF89a" + bytes(100),
+        "image/webp": b"RIFF____WEBP" + bytes(100),
+        "audio/wav": b"RIFF____WAVE" + bytes(100),
+    }
+    others = {"image/svg+xml": SVG, "text/html": SVG, "application/pdf": b"%PDF-1.7" + bytes(99)}
+    bucket = gridfs.GridFSBucket(database)
+    stored = base64.b64encode(PNG + b"stored")
+    for content in (SVG, PNG, stored, b"of another call"):
+        bucket.upload_from_stream_with_id(sha256(content).hexdigest(), "", content)
+    named = [sha256(content).hexdigest() for content in (SVG, PNG, stored)]
+    references = [
+        reference_to(named[0], len(SVG), "bytes", None),
+        reference_to(named[1], len(PNG), "bytes", None),
+        reference_to(named[2], len(stored), "str", stored[:80].decode()),
+    ]
+    lying = url("image/png", SVG)
+    embedded = [url(kind, content) for kind, content in {**contents, **others}.items()]
+    blocks = [*embedded, lying, *({"type": "image", "source": one} for one in references)]
+    database["llm_calls"].insert_one(
+        {
+            "_id": "m&1",
+            "schema_version": 2,
+            "status": "SUCCESS",
+            "messages": [{"role": "user", "content": blocks}],
+            "media": [*named, "f" * 64],
+        }
+    )
+    page = shown(tab, "/call?id=m%261")
+    links = {link for link in links_in(page) if link.startswith("/media?")}
+    answers = [tab.get(link) for link in links]
+    kinds: dict[str, set[bytes]] = {}
+    for answer in answers:
+        if answer.status_code == 404:  # the one that is named and is not there
+            continue
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        is_file = answer.headers["content-disposition"].startswith("attachment")
+        kind = answer.headers["content-type"]
+        assert is_file is (kind == "application/octet-stream")
+        kinds.setdefault(kind, set()).add(answer.content)
+    assert kinds.pop("application/octet-stream") == {*others.values()}
+    assert kinds.pop("image/png") == {PNG, PNG + b"stored"}
+    assert kinds == {kind: {content} for kind, content in contents.items() if content != PNG}
+    images = re.findall('<img src="([^"]+)"', page)
+    assert {tab.get(unescape(link)).headers["content-type"] for link in images} <= {
+        *contents,
+        "application/octet-stream",  # of what the document alone calls an image
+    }
+    for query, status in (
+        (f"call=m%261&sha256={sha256(b'of another call').hexdigest()}", 404),
+        (f"call=b-rich&sha256={named[1]}", 404),
+        (f"call=none&sha256={named[1]}", 404),
+        (f"call=m%261&sha256={'f' * 64}", 404),
+        *(("call=m%261&sha256=../x", 400), ("call=m%261", 400), (f"sha256={named[1]}", 400)),
+    ):
+        assert tab.get(f"/media?{query}").status_code == status, query
+    raw = text_of(shown(tab, "/call/raw?id=m%261"))
+    assert "In GridFS: 3 contents" in raw
+    assert "/messages/0/content/9/source bytes" in raw
+
+
+def test_a_document_is_shown_whole_piece_by_piece(tab: TestClient, database: Database[Any]) -> None:
+    """What is folded leads on, until every text of it has been seen; large or deep as it may be."""
+    deep: Any = "the innermost"
+    for number in range(60):
+        deep = {f"level/{number}~": deep, "number": number}
+    document = {
+        "_id": "d/1",
+        "status": "SUCCESS",
+        "metadata": deep,
+        "odd": [f"item {n}" for n in range(5_000)],
+        "messages": [{"role": "user", "content": "".join(f"word{n} " for n in range(20_000))}],
+        "encoding_notes": [f"note {n}" for n in range(300)],
+    }
+    database["llm_calls"].insert_one(document)
+    waiting, seen, read = ["/call/raw?id=d%2F1"], set[str](), ""
+    while waiting:
+        address = waiting.pop()
+        if address in seen:
+            continue
+        seen.add(address)
+        html = shown(tab, address)
+        assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES, address
+        assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES, address
+        stored = html.partition('<pre class="stored">')[2]
+        read += unescape(re.sub("<[^>]*>", "", stored.partition("</pre>")[0]))
+        waiting += [link for link in links_in(stored) if "at=" in link and "format=" not in link]
+    for text in (
+        *("the innermost", "item 0", "item 2500", "item 4999", "note 299", "word0 ", "word19999 "),
+        "level/59~",
+    ):
+        assert text in read, text
+    assert 20 < len(seen) < 80
+    assert shown(tab, "/call/raw?id=d%2F1&at=/nothing", 400)
+    whole = tab.get("/call/raw?id=d%2F1&format=extended")
+    assert whole.headers["content-disposition"].startswith("attachment")
+    assert whole.json() == document
+
+
+def test_a_call_can_be_copied_and_never_with_a_key(
+    tab: TestClient, database: Database[Any], tmp_path: Path
+) -> None:
+    """The shell and Python take what is copied as it is meant, whatever was recorded."""
+    odd = 'it\'s $(touch x) `y` "q" \n\u202e \\ é'
+    database["llm_calls"].insert_one(
+        {
+            "_id": odd,
+            "status": "SUCCESS",
+            "provider": "openai",
+            "endpoint": "https://api.example/v1/chat/completions?x='$(touch x)'",
+            "model": odd,
+            "messages": [{"role": "user", "content": odd}],
+            "request_params": {
+                "api_key": "sk-SECRET",
+                "extra_headers": {"Authorization": "SECRET"},
+            },
+            "redacted": {"email": 1},
+        }
+    )
+    page = shown(tab, f"/call/raw?id={quote(odd, safe='')}")
+    curl, python, mongosh = (
+        unescape(t) for t in re.findall('<pre class="copy">(.*?)</pre>', page, re.DOTALL)
+    )
+    assert "SECRET" not in curl
+    assert "What was redacted is not known" in page
+    fake = tmp_path / "curl"
+    fake.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    fake.chmod(0o755)
+    said = subprocess.run(
+        ["sh", "-c", curl],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "OPENAI_API_KEY": "k"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    assert said[0].startswith("https://api.example/v1/chat/completions?x=")
+    assert json.loads(said[-2])["messages"] == [{"role": "user", "content": odd}]
+    assert "authorization: Bearer k" in said
+    assert not (tmp_path / "x").exists()
+    asked = re.search(r"calls.get\((.*), with_media", python)
+    assert asked
+    assert ast.literal_eval(asked[1]) == odd
+    compile(python, "copied", "exec")
+    assert json.loads(mongosh.partition("{_id: ")[2].removesuffix("})")) == odd
 
 
 def test_markdown_of_a_stranger_is_inert() -> None:

@@ -44,6 +44,7 @@ NAVIGATION = (
 
 BELOW = {  # the page of NAVIGATION that leads to a page of one thing
     "call": "calls",
+    "diff": "calls",
     "trace": "traces",
     "session": "sessions",
     "task": "tasks",

@@ -422,6 +422,66 @@ def test_a_call_can_be_copied_and_never_with_a_key(
     assert json.loads(mongosh.partition("{_id: ")[2].removesuffix("})")) == odd
 
 
+def test_two_calls_beside_each_other(tab: TestClient, database: Database[Any]) -> None:
+    """What differs is marked on its side, in parameters, parts, words; the rest is counted."""
+    other = {
+        **RICH,
+        "_id": "c-other",
+        "temperature": 0.9,
+        "request_params": {},
+        "estimated_cost": 0.0051,
+        "latency_ms": 1_300.0,
+        "messages": [
+            *RICH["messages"][:3],
+            {"role": "user", "content": "Is it cold in Bern?"},
+            *RICH["messages"][4:],
+        ],
+        "response_message": {"role": "assistant", "content": "It is cold."},
+    }
+    many = [{"role": "user", "content": f"{n} {'x y ' * 2_000}"} for n in range(400)]
+    database["llm_calls"].insert_many(
+        [
+            other,
+            {"_id": "many1", "status": "SUCCESS", "messages": many},
+            {"_id": "many2", "status": "SUCCESS", "messages": [*many[::-1], *many]},
+            {
+                "_id": "odd",
+                "status": SCRIPT,
+                "messages": SCRIPT,
+                "tools": [SCRIPT],
+                "metadata": DEEP,
+            },
+        ]
+    )
+    html = shown(tab, "/diff?a=b-rich&b=c-other")
+    page = text_of(html)
+    for text in (
+        *("temperature 0.2 0.9", "request_params.seed 7 \u2013", "Took 2.3 s 1.3 s \u22121.0 s"),
+        *("Cost $0.004100 $0.005100 +$0.001000", "3 parts alike", "Is it warm in Bern?"),
+    ):
+        assert text in page, text
+    assert "Is it <del>warm</del> in Bern?" in html
+    assert "Is it <ins>cold</ins> in Bern?" in html
+    data = tab.get("/diff?a=b-rich&b=c-other&format=json").json()
+    assert {each["name"] for each in data["changed"]} == {"temperature", "request_params.seed"}
+    same = text_of(shown(tab, "/diff?a=b-rich&b=b-rich"))
+    assert "Parameters" in same
+    assert not re.search("<del>|<ins>", shown(tab, "/diff?a=b-rich&b=b-rich"))
+    for one, another in (("many1", "many2"), ("many2", "odd"), ("odd", "b-rich")):
+        html = shown(tab, f"/diff?a={one}&b={another}")
+        assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES
+        assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES
+        assert "<script>" not in html
+    assert "that differ and are not shown" in shown(tab, "/diff?a=many1&b=many2")
+    offered = shown(tab, "/diff?a=b-rich")
+    assert {link for link in links_in(offered) if "&b=" in link} == {
+        "/diff?a=b-rich&b=a-lost",
+        "/diff?a=b-rich&b=c-other",
+    }
+    for address, status in (("/diff", 400), ("/diff?a=none", 404), ("/diff?a=odd&b=none", 404)):
+        shown(tab, address, status)
+
+
 def test_markdown_of_a_stranger_is_inert() -> None:
     """Nothing asks another host, runs, or leads to a page of ours; what is left out is nothing."""
     for text in (

@@ -29,6 +29,7 @@ from llm_audit.web.guards.reading import OnlyReading
 from llm_audit.web.page import Page
 from llm_audit.web.pages import PAGES, PARTS, Answering
 from llm_audit.web.pages.login import login
+from llm_audit.web.pages.saying import SAY, say
 from llm_audit.web.rendering import rendered
 
 Tenant: TypeAlias = Mapping[str, str]
@@ -46,6 +47,7 @@ def create_app(
     hosts: Sequence[str] | None = None,
     sessions: Sessions | None = None,
     frames: Sequence[str] = (),
+    annotate: bool = False,
 ) -> ASGIApp:
     """Return the viewer, to be served, or mounted in an app of your own behind its login.
 
@@ -60,6 +62,8 @@ def create_app(
         hosts: The names that it answers to; None for any, as an app around it sees to that.
         sessions: Who is logged in; None where nobody has to.
         frames: Origins that may show pages in a frame.
+        annotate: Whether the page of a call takes scores and tags. They are recorded by this
+            process as `LLMLogger.score` does it, which needs the right to write.
 
     Raises:
         UsageError: A fixed scope names something else, or is empty.
@@ -67,10 +71,15 @@ def create_app(
     if scope is not None and not callable(scope):
         _bound(LLMCallRepository(), scope)
     sums = asyncio.Semaphore(SUMS_AT_ONCE)
+    answer = partial(_answer, scope=scope, sums=sums, annotate=annotate)
     routes = [
-        Route(path, partial(_answer, scope=scope, page=page, sums=sums), methods=["GET"])
+        Route(path, partial(answer, page=page), methods=["GET"])
         for path, page in {**PAGES, **PARTS}.items()
     ]
+    forms = [] if sessions is None else [LOGIN]
+    if annotate:
+        routes.append(Route(SAY, partial(answer, page=say), methods=["POST"]))
+        forms.append(SAY)
     routes += [
         Route("/static/{name}", asset, methods=["GET"]),
         Route("/health", _health, methods=["GET"]),
@@ -80,7 +89,7 @@ def create_app(
     app: ASGIApp = GZipMiddleware(Starlette(routes=routes), compresslevel=5)
     if sessions is not None:
         app = LoggedIn(app, sessions)
-    app = OnlyReading(app, forms=() if sessions is None else (LOGIN,))
+    app = OnlyReading(app, forms=forms)
     if hosts is not None:
         app = KnownHosts(app, hosts)
     return SafeHeaders(app, frames)
@@ -92,6 +101,7 @@ async def _answer(
     scope: Scope | None,
     page: Answering,
     sums: asyncio.Semaphore,
+    annotate: bool,
 ) -> Response:
     settings = get_settings()
     tenant = scope(request) if callable(scope) else scope
@@ -103,6 +113,7 @@ async def _answer(
         asked = Asked(request, repository, is_bound=tenant is not None)
     except LLMAuditError as error:  # where nothing can be asked, no page of ours can be drawn
         return PlainTextResponse(f"{error}\n", 503)
+    asked.annotates = annotate
     try:
         asked.check_zone()
         if request.scope["path"].startswith(f"{asked.root}/part/"):
@@ -138,7 +149,9 @@ def _response(asked: Asked, page: Page | Response) -> Response:
         return Response(json_line(said), page.status, media_type="application/json")
     took_ms = (monotonic_ns() - asked.came_ns) / 1_000_000
     values = {"asked": asked, "page": page, "took_ms": took_ms, **page.data, **page.view}
-    headers = {"retry-after": str(_RETRY_SECONDS)} if "retry_seconds" in values else None
+    headers = dict(page.headers)
+    if "retry_seconds" in values:
+        headers["retry-after"] = str(_RETRY_SECONDS)
     return HTMLResponse(rendered(page.template, values), page.status, headers)
 
 

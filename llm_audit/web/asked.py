@@ -70,6 +70,7 @@ class Asked:
         self.is_bound = is_bound
         self.came_ns = monotonic_ns()
         self.calls = calls
+        self.annotates = False  # whether what is said of a call here is recorded
         self.request = request
         self.root: str = request.scope.get("root_path", "")
         self.page: str = request.scope["path"].removeprefix(self.root).strip("/")

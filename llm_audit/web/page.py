@@ -15,6 +15,7 @@ class Page:
         data: What it says, by name: values that JSON knows, dates, and results of ours.
         view: What its template needs besides.
         status: Of HTTP.
+        headers: Further ones.
     """
 
     template: str
@@ -22,3 +23,4 @@ class Page:
     data: Mapping[str, Any]
     view: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -30,6 +30,7 @@ class Serving:
         allowed_hosts: Names that it answers to besides those of the loopback and `host`.
         behind_proxy: A proxy in front sees to who may ask, and says who that was and how.
         frames: Origins that may show pages in a frame.
+        annotate: Whether the page of a call takes scores and tags.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,7 @@ class Serving:
     allowed_hosts: Sequence[str] = ()
     behind_proxy: bool = False
     frames: Sequence[str] = ()
+    annotate: bool = False
 
 
 def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False) -> None:
@@ -64,6 +66,7 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
         hosts=[*LOOPBACK, *_named(serving.host), *serving.allowed_hosts],
         sessions=sessions,
         frames=serving.frames,
+        annotate=serving.annotate,
     )
     config = uvicorn.Config(
         app,

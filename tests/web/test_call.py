@@ -19,7 +19,9 @@ from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_tabs import Viewer
 
+import llm_audit
 import llm_audit.web
+from llm_audit import LLMLogger
 from llm_audit.encoding.moved import reference_to
 from llm_audit.web.drawing.markup import markdown
 
@@ -480,6 +482,59 @@ def test_two_calls_beside_each_other(tab: TestClient, database: Database[Any]) -
     }
     for address, status in (("/diff", 400), ("/diff?a=none", 404), ("/diff?a=odd&b=none", 404)):
         shown(tab, address, status)
+
+
+OURS = {"sec-fetch-site": "same-origin"}
+
+
+def test_what_is_said_of_a_call_is_recorded_if_the_viewer_may(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    """Only by a form of its page, in the browser that has it, of a call that it may see."""
+    call_ids = [LLMLogger.start(company_id=one, model="m", messages=[]) for one in ("c1", "c2")]
+    for call_id in call_ids:
+        LLMLogger.complete(call_id, response_message={"content": "ok"})
+    llm_audit.flush()
+    tab = viewer(scope={"company_id": "c1"}, annotate=True)
+    page, say = f"/call?id={call_ids[0]}", f"/call/say?id={call_ids[0]}"
+    token = re.search('name="token" value="([^"]+)"', shown(tab, page))
+    assert token
+    cookie = tab.get(page).headers["set-cookie"]
+    assert cookie == f"llm_audit_form={token[1]}; Path=/; HttpOnly; SameSite=Strict"
+    ours = {"token": token[1]}
+    score = {"name": "helpful", "value": "yes", "source": SCRIPT, "comment": "très bien"}
+
+    for given, headers, status in (
+        (score | ours, {}, 403),
+        (score | ours, {"sec-fetch-site": "cross-site"}, 403),
+        (score | ours, {"origin": "https://evil.test"}, 403),
+        (score, OURS, 400),
+        (score | {"token": "x" * 43}, OURS, 400),
+        (score | ours | {"value": " "}, OURS, 400),
+        (score | ours | {"comment": "x" * 40_000}, OURS, 400),
+        ({"tags": " , "} | ours, OURS, 400),
+    ):
+        assert tab.post(say, data=given, headers=headers).status_code == status, given
+    other = f"/call/say?id={call_ids[1]}"
+    assert tab.post(other, data=score | ours, headers=OURS).status_code == 404
+    assert viewer().post(say, data=score | ours, headers=OURS).status_code == 405
+    assert 'name="token"' not in shown(viewer(), page)
+    llm_audit.flush()
+    stored = database["llm_calls"]
+    assert not stored.find_one({"$or": [{"scores.0": {"$exists": True}}, {"tags": "golden"}]})
+
+    done = tab.post(say, data=score | ours, headers=OURS)
+    tab.post(say, data={"name": "tone", "value": "0.5"} | ours, headers=OURS)
+    tab.post(say, data={"tags": "golden, set"} | ours, headers=OURS)
+    llm_audit.flush()
+
+    assert (done.status_code, done.headers["location"]) == (303, f"{page}&said=1")
+    [call, untouched] = stored.find(sort=[("_id", 1)])
+    said = {one["name"]: (one["value"], one.get("source")) for one in call["scores"]}
+    assert said == {"helpful": (True, SCRIPT), "tone": (0.5, None)}
+    assert call["tags"] == ["golden", "set"]
+    assert not untouched.get("scores")
+    assert "très bien" in text_of(shown(tab, page))
 
 
 def test_markdown_of_a_stranger_is_inert() -> None:

@@ -24,6 +24,7 @@ from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.citations import CITED_MAX, citations_in
 from llm_audit.web.drawing.said import LONGEST, Room, exchange_of, reading
+from llm_audit.web.guards.forms import cookie_of, new_token, token_of
 from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 
@@ -97,7 +98,9 @@ async def page(asked: Asked) -> Page | Response:
         "in_list": bool(asked.given_filters or asked.one("since") or asked.one("until")),
         "edge": asked.one("edge"),
     }
-    return Page("call", _title(known), {"call": document}, view)
+    view["form"] = token = (token_of(asked.request) or new_token()) if asked.annotates else None
+    cookie = {"set-cookie": cookie_of(asked.request, token)} if token else {}
+    return Page("call", _title(known), {"call": document}, view, headers=cookie)
 
 
 def _made(document: Document, *, as_markdown: bool) -> dict[str, Any]:

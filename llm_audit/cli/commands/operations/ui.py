@@ -28,6 +28,9 @@ def ui(
     behind_proxy: Annotated[
         bool, typer.Option("--behind-proxy", help="A proxy in front asks who it is.")
     ] = False,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Take scores and tags; that writes to MongoDB.")
+    ] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Show calls, traces, tasks, costs and failures in a browser.
@@ -48,5 +51,6 @@ def ui(
         allowed_hosts=allowed_host or (),
         behind_proxy=behind_proxy,
         frames=allow_frame or (),
+        annotate=annotate,
     )
     serve(serving, lambda address: print(address, flush=True), browse=open_it)

@@ -218,7 +218,8 @@ class Asked:
 
     def call_link(self, call_id: str) -> str:
         """Return the address of a call; from a list, it knows the list that it came from."""
-        return self.link("call", id=call_id, **dict(self.given_filters))
+        kept = [pair for pair in self.given if pair[0] in (*FILTERS, ZONE)]
+        return self._address("call", [("id", call_id), *kept])
 
     def over_the_same_time(self, page: str) -> str:
         """Return the address of a page for the same stretch of time."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import gridfs
 import pytest
+from odd_values import FIELDS, ODD
 from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_tabs import Viewer
@@ -535,6 +536,20 @@ def test_what_is_said_of_a_call_is_recorded_if_the_viewer_may(
     assert call["tags"] == ["golden", "set"]
     assert not untouched.get("scores")
     assert "très bien" in text_of(shown(tab, page))
+
+
+def test_no_type_of_a_field_spoils_a_page(tab: TestClient, database: Database[Any]) -> None:
+    """Whatever an import, or somebody's own insert, has put into which field."""
+    names = [field for field in FIELDS if "." not in field]
+    documents: list[dict[str, Any]] = [
+        {"_id": f"mixed{n}"} | {name: ODD[(n + m) % len(ODD)] for m, name in enumerate(names)}
+        for n in range(len(ODD))
+    ]
+    documents += [{"_id": f"alone{field}", field: "x"} for field in names]
+    database["llm_calls"].insert_many(documents)
+    for document in documents:
+        for address in ("/call?id={}", "/call/raw?id={}", "/diff?a={}&b=b-rich"):
+            shown(tab, address.format(document["_id"]))
 
 
 def test_markdown_of_a_stranger_is_inert() -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import RedirectResponse, Response
 
-from llm_audit.call import SAID
+from llm_audit.call import SAID, TaskFields
 from llm_audit.display.attempts import numbers
 from llm_audit.display.endings import how_a_call_ended
 from llm_audit.display.facts import DRAWN, facts_of, tool_name
@@ -107,6 +107,7 @@ def _made(document: Document, *, as_markdown: bool) -> dict[str, Any]:
     """Return what the page says; of a call with thousands of messages, that takes a moment."""
     call = LLMCall.model_validate(document)
     known = call.model_dump(exclude=set(SAID))
+    known["task"] = dict.fromkeys(TaskFields.model_fields) | (known["task"] or {})
     exchange = exchange_of(document, as_markdown=as_markdown)
     answered = [document.get(name) for name in ("response_message", "other_choices")]
     cited, places = citations_in([*answered, document.get("response_extra")])
@@ -127,7 +128,7 @@ def _made(document: Document, *, as_markdown: bool) -> dict[str, Any]:
         "tools": _listed(((tool_name(tool), tool) for tool in tools), len(tools), room),
         "usage": _listed(known["usage"].items(), len(known["usage"]), room),
         "cost_parts": _cost_parts(known["cost_details"]),
-        "in_task": [(n, v) for n, v in (known["task"] or {}).items() if v is not None][:_ROWS],
+        "in_task": [(n, v) for n, v in known["task"].items() if v is not None][:_ROWS],
         "media": known["media"][:_ROWS],
         "error_details": _listed(known["error_details"].items(), len(known["error_details"]), room),
         "scores": known["scores"][-_ROWS:],
@@ -169,9 +170,9 @@ async def _beside(asked: Asked, way: str) -> Response:
 
 async def _attempt(asked: Asked, known: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return which attempt of its task made a call, and of how many."""
-    task = known.get("task") or {}
-    if not known.get("task_id"):
+    if not known["task_id"]:
         return None
+    task = known["task"]
     own = await asked.calls.ask(attempts(known["task_id"]))
     for number, attempt in zip(numbers(own), own, strict=True):
         if attempt.attempt_id == task.get("attempt_id") and attempt.retries == task.get("retries"):

@@ -35,8 +35,9 @@ def ui(
 ) -> None:
     """Show calls, traces, tasks, costs and failures in a browser.
 
-    The address that it prints holds a token, which whoever opens it needs once. It only reads, so a
-    MongoDB user with the role of the views, see `views role`, is enough.
+    The address that it prints holds a token, which whoever opens it needs once. It only reads
+    unless --annotate says otherwise, so a MongoDB user with the role of the views, see
+    `views role`, is enough.
     """
     try:
         from llm_audit.web.serving import Serving, serve

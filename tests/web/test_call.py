@@ -475,6 +475,7 @@ def test_two_calls_beside_each_other(tab: TestClient, database: Database[Any]) -
         assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES
         assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES
         assert "<script>" not in html
+    assert not re.search("<ins>|<del>", shown(tab, "/diff?a=odd&b=b-rich").partition("Request")[2])
     assert "that differ and are not shown" in shown(tab, "/diff?a=many1&b=many2")
     offered = shown(tab, "/diff?a=b-rich")
     assert {link for link in links_in(offered) if "&b=" in link} == {

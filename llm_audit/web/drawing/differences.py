@@ -21,7 +21,8 @@ PAIRS = 80  # that are shown
 VALUE = 300  # characters of a parameter
 _TEXT = 24_000  # characters of a text that are compared
 _WORDS = 1_500  # then lines are compared, and no words
-_SHOWN = 4_000  # characters of a text, on each side
+_SHOWN = 2_000  # characters of a text, on each side
+_LEAST_ALIKE = 0.2  # of the words of two texts, so that what differs is marked
 _PAGE = 48_000  # of all texts together
 _AROUND = 60  # characters that are shown before and after what differs
 _PARAMETERS = 60
@@ -150,6 +151,8 @@ def _pair(left: Part | None, right: Part | None) -> Pair:
         )
     runs = _runs(_text(left), _text(right))
     sides = [[run for run in runs if run.kind != kind] for kind in ("new", "old")]
+    if _alike(runs) < _LEAST_ALIKE:  # marks on every word of two texts say nothing
+        sides = [[Run("same", "".join(run.text for run in side))] for side in sides]
     (shown, rest), (shown_right, rest_right) = map(_cut, sides)
     over = max(0, len(_text(left)) - _TEXT) + max(0, len(_text(right)) - _TEXT)
     return Pair(some.role, what, shown, shown_right, rest + rest_right + over)
@@ -185,6 +188,15 @@ def _around(run: Run, number: int, count: int) -> Iterator[Run]:
     yield Run("gap", f" … {left_out:,} characters alike … ")
     if tail:
         yield Run("same", run.text[-tail:])
+
+
+def _alike(runs: Sequence[Run]) -> float:
+    """Return which share of two texts is in both: words, as both have the blanks between them."""
+    words = [(run.kind, len(run.text.split()) * (2 if run.kind == "same" else 1)) for run in runs]
+    if any(kind == "gap" for kind, _ in words):
+        return 1.0
+    whole = sum(count for _, count in words)
+    return sum(count for kind, count in words if kind == "same") / whole if whole else 1.0
 
 
 def _cut(runs: Sequence[Run]) -> tuple[list[Run], int]:

@@ -35,7 +35,9 @@ _LINKED = {  # facts that are ids, and the page of each
     "company": "company",
     "parent call": "call",
 }
-_APART = frozenset(("id", "task", "score", "parts", "tools offered", "took", "tokens", "cost"))
+_APART = frozenset(
+    ("id", "started", "task", "score", "parts", "tools offered", "took", "tokens", "cost")
+)
 _DRAWN_HERE = frozenset(
     {
         *("tools", "usage", "cost_details", "attempts", "scores", "annotations", "error_details"),

@@ -220,6 +220,12 @@ def test_whatever_is_stored_is_inert_and_has_bounds(
             "encoding_notes": [SCRIPT],
             "odd": {SCRIPT: SCRIPT},
         },
+        {
+            "_id": "lists",
+            "status": "SUCCESS",
+            "messages": [{"role": "user", "content": "- a\n" * 3_000} for _ in range(9)],
+            "response_message": {"role": "assistant", "content": "*a* " * 11_000},
+        },
         {"_id": "bare", "status": "PENDING"},
         {"_id": "none"},
         {"_id": "nested", "status": "SUCCESS", "metadata": nested, "odd": nested},
@@ -551,6 +557,19 @@ def test_no_type_of_a_field_spoils_a_page(tab: TestClient, database: Database[An
     for document in documents:
         for address in ("/call?id={}", "/call/raw?id={}", "/diff?a={}&b=b-rich"):
             shown(tab, address.format(document["_id"]))
+
+
+def test_a_long_answer_is_drawn_as_markdown_whole(tab: TestClient, database: Database[Any]) -> None:
+    """Where it is cut as a text, and where it is too long, as a text with the way to the rest."""
+    for size, is_drawn in ((30_000, True), (47_000, True), (60_000, False)):
+        text = "- *item* of a list\n" * (size // 19)
+        message = {"role": "assistant", "content": text}
+        document = {"_id": f"md{size}", "status": "SUCCESS", "response_message": message}
+        database["llm_calls"].insert_one(document)
+        html = shown(tab, f"/call?id=md{size}&as=markdown")
+        assert html.count("<em>item</em>") == (size // 19 if is_drawn else 0)
+        assert ("more characters" in html) is not is_drawn
+        assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES
 
 
 def test_markdown_of_a_stranger_is_inert() -> None:

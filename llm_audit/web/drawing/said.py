@@ -3,6 +3,7 @@
 A page has room for so much. What is over is counted, and leads to where all of it is read on.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
@@ -20,7 +21,12 @@ from llm_audit.web.drawing.media import Media, without_media
 
 LONGEST = 8_000  # characters that are shown of one thing at once
 READ_AT_ONCE = 40_000  # of what is read on
+MARKDOWN_BYTES = 48_000  # of answers, if they are drawn
+ELEMENTS = 6_000  # of all markdown of a page
 CHOICES = 8
+
+
+_TAG = re.compile("<[a-z]")
 
 
 class Room:
@@ -162,7 +168,8 @@ def exchange_of(call: Document, *, as_markdown: bool = False) -> Exchange:
     others = [one for one in request if one.part.role != SYSTEM]
     first = _first_new(others)
     draw = _Drawing(places, as_markdown=as_markdown)
-    answer_room = Room(160, 20_000)
+    drawn_whole = (MARKDOWN_BYTES, MARKDOWN_BYTES)  # half of a list is no list
+    answer_room = Room(160, *(drawn_whole if as_markdown else (20_000, LONGEST)))
     drawn = [draw.section(answer, answer_room) for answer in answers[:CHOICES]]
     return Exchange(
         draw.section(system, Room(20, 6_000, 4_000)),
@@ -212,7 +219,7 @@ class _Drawing:
 
     def __init__(self, places: dict[int, int], *, as_markdown: bool) -> None:
         self._places = places
-        self._as_markdown = as_markdown
+        self._elements = ELEMENTS if as_markdown else 0
 
     def section(self, said: Iterable[Paired], room: Room) -> Section:
         waiting = list(said)
@@ -233,9 +240,18 @@ class _Drawing:
                 shown.append(_bare(response, room, self._places.get(id(response))))
             left_out = len(paired.responses) - len(shown)
             return block._replace(responses=shown, left_out=left_out)
-        if self._as_markdown and block.kind == TEXT and not block.rest:
-            return block._replace(drawn=markdown(block.text))
+        if self._elements and block.kind == TEXT and not block.rest:
+            return block._replace(drawn=self._drawn(block.text))
         return block
+
+    def _drawn(self, text: str) -> Markup | None:
+        """Return a text as markup; None if it is better read as it is, or has too many elements."""
+        made = markdown(text)
+        elements = 0 if made is None else len(_TAG.findall(made))
+        if elements > self._elements:
+            return None
+        self._elements -= elements
+        return made
 
 
 def _bare(part: Part, room: Room, place: int | None, offset: int = 0) -> Block:

@@ -24,11 +24,13 @@ import llm_audit
 import llm_audit.web
 from llm_audit import LLMLogger
 from llm_audit.encoding.moved import reference_to
+from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.web.drawing.markup import markdown
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PAGE_MAX_BYTES = 40_000  # gzipped
 PAGE_MAX_NODES = 10_000
+QUERIES_MAX = 3
 DEEP = "[" * 10_000 + "]" * 10_000
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -557,6 +559,26 @@ def test_no_type_of_a_field_spoils_a_page(tab: TestClient, database: Database[An
     for document in documents:
         for address in ("/call?id={}", "/call/raw?id={}", "/diff?a={}&b=b-rich"):
             shown(tab, address.format(document["_id"]))
+
+
+def test_a_page_asks_three_questions_at_the_most(
+    tab: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    answer = LLMCallRepository._answer
+
+    async def counted(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return await answer(*arguments)
+
+    monkeypatch.setattr(LLMCallRepository, "_answer", counted)
+    for address in (
+        *("/call?id=b-rich", "/call/raw?id=b-rich", "/call/said?id=b-rich", "/diff?a=b-rich"),
+        *("/diff?a=b-rich&b=a-lost", "/call?id=a-lost&go=newer"),
+    ):
+        asked.clear()
+        assert tab.get(address).status_code in (200, 303)
+        assert 0 < len(asked) <= QUERIES_MAX, address
 
 
 def test_a_long_answer_is_drawn_as_markdown_whole(tab: TestClient, database: Database[Any]) -> None:

@@ -4,13 +4,20 @@ A value of a field is placed by its first call that matches. That never changes,
 follow, so pages of it are exact.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from llm_audit.ids import Id
 from llm_audit.queries.filters import checked_limit
 from llm_audit.queries.pipelines.newest import WALKED, first_calls, walked
 from llm_audit.queries.steps import Steps, rows
+
+
+class _Placed(Protocol):
+    first_id: Any
+
+
+Line = TypeVar("Line", bound=_Placed)
 
 
 def newest(
@@ -46,3 +53,19 @@ def newest(
             break
     began.sort(key=firsts.__getitem__, reverse=True)
     return {value: firsts[value] for value in began[:limit]}
+
+
+def in_their_places(
+    found: Iterable[Line], places: Mapping[str, str], value_of: Callable[[Line], str]
+) -> list[Line]:
+    """Return the lines of values in the order of `newest`, each told its place.
+
+    Args:
+        found: What was summed up of each value, in any order.
+        places: As `newest` returns them.
+        value_of: Returns the value that a line is about.
+    """
+    lines = {value_of(line): line for line in found}
+    for value, line in lines.items():
+        line.first_id = places[value]
+    return [lines[value] for value in places if value in lines]

@@ -12,7 +12,7 @@ from llm_audit.queries.conversation import Conversation, ConversationBuilder
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.grouping import UTC, Bucket, GroupBy
 from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
-from llm_audit.queries.newest import newest
+from llm_audit.queries.newest import in_their_places, newest
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.pipelines.people import Whose
@@ -219,14 +219,11 @@ class Questions:
                 is.
         """
         places = yield from newest("trace_id", limit=limit, after=after, filters=filters)
-        found: dict[str, TraceSummary] = {}
-        if places:
-            pipeline = pipelines.trace_summaries(list(places))
-            summaries = yield from rows(pipeline, TraceSummary.model_validate)
-            found = {summary.trace_id: summary for summary in summaries}
-        for trace_id, summary in found.items():
-            summary.first_id = places[trace_id]
-        return [found[trace_id] for trace_id in places if trace_id in found]
+        if not places:
+            return []
+        pipeline = pipelines.trace_summaries(list(places))
+        found = yield from rows(pipeline, TraceSummary.model_validate)
+        return in_their_places(found, places, attrgetter("trace_id"))
 
     @question
     def list_sessions(
@@ -242,14 +239,11 @@ class Questions:
             **filters: See `CallFilters`.
         """
         places = yield from newest("session_id", limit=limit, after=after, filters=filters)
-        found: dict[str, SessionSummary] = {}
-        if places:
-            pipeline = pipelines.session_summaries(list(places))
-            summaries = yield from rows(pipeline, SessionSummary.model_validate)
-            found = {summary.session_id: summary for summary in summaries}
-        for session_id, summary in found.items():
-            summary.first_id = places[session_id]
-        return [found[session_id] for session_id in places if session_id in found]
+        if not places:
+            return []
+        pipeline = pipelines.session_summaries(list(places))
+        found = yield from rows(pipeline, SessionSummary.model_validate)
+        return in_their_places(found, places, attrgetter("session_id"))
 
     @question
     def get_calls_by_trace(
@@ -367,11 +361,11 @@ class Questions:
             **filters: See `CallFilters`.
         """
         places = yield from newest("task_id", limit=limit, after=after, filters=filters)
+        if not places:
+            return []
         attempts = pipelines.task_attempts(list(places))
-        found = tasks_of((yield from rows(attempts, TaskAttempt.model_validate))) if places else []
-        for task in found:
-            task.first_id = places[task.task_id]
-        return sorted(found, key=attrgetter("first_id"), reverse=True)
+        found = tasks_of((yield from rows(attempts, TaskAttempt.model_validate)))
+        return in_their_places(found, places, attrgetter("task_id"))
 
     @question
     def task_summary(self, **filters: Unpack[CallFilters]) -> Steps[list[TaskSummary]]:

@@ -1,13 +1,14 @@
 """What the summaries return: one model for each kind of row."""
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum, UTCDatetime
+from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import TolerantModel
 
 T = TypeVar("T")
@@ -98,9 +99,7 @@ class TraceSummary(TolerantModel):
 
     def length_ms(self, now: datetime) -> float | None:
         """Return how long this took, or has taken until now if a call in it still runs."""
-        if not self.pending or self.started_at is None:
-            return self.duration_ms
-        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+        return so_far_ms(self.started_at, self.duration_ms, now, runs=bool(self.pending))
 
 
 class Facet(TolerantModel):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum, UTCDatetime
 from llm_audit.queries.results import Tokens
+from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import TolerantModel
 
 # What ended the attempt as a whole, and with it the calls that were open.
@@ -195,9 +196,7 @@ class Task(BaseModel):
 
     def length_ms(self, now: datetime) -> float | None:
         """Return how long it took, or has taken until now if a call of it still runs."""
-        if not self.running or self.started_at is None:
-            return self.duration_ms
-        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+        return so_far_ms(self.started_at, self.duration_ms, now, runs=bool(self.running))
 
 
 class TaskAndAround(BaseModel):

@@ -79,3 +79,19 @@ def local_timezone(localtime: Path = LOCALTIME) -> str:
         return name
     offset = f"{datetime.now().astimezone():%z}"
     return grouping.UTC if offset == "+0000" else f"{offset[:3]}:{offset[3:5]}"
+
+
+def so_far_ms(
+    started_at: datetime | None, duration_ms: float | None, now: datetime, *, runs: bool
+) -> float | None:
+    """Return how long something took, or has taken until now if it still runs.
+
+    Args:
+        started_at: None if that is not known.
+        duration_ms: From the first to the last moment that are known.
+        now: Until when it has run.
+        runs: Whether it does.
+    """
+    if not runs or started_at is None:
+        return duration_ms
+    return max((now - started_at) / timedelta(milliseconds=1), duration_ms or 0)

@@ -20,6 +20,7 @@ from llm_audit.call import (
     LLMCallTypeEnum,
     UTCDatetime,
 )
+from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import TolerantModel
 
 Orphan = Literal["parent not in this trace", "parents in a circle"]
@@ -90,9 +91,7 @@ class Branch:
 
     def length_ms(self, now: datetime) -> float | None:
         """Return how long this took, or has taken until now if something in it still runs."""
-        if not self.pending or self.started_at is None:
-            return self.duration_ms
-        return max((now - self.started_at) / timedelta(milliseconds=1), self.duration_ms or 0)
+        return so_far_ms(self.started_at, self.duration_ms, now, runs=bool(self.pending))
 
     def walk(self) -> "Iterator[TraceBranch]":
         """Yield every branch below, each before its own children, oldest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from copy import copy
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from time import monotonic_ns
 from typing import Any, cast
@@ -166,7 +166,7 @@ class Asked:
         """Return the same filters for a time that is as long and ends where theirs begins."""
         start = filters["start_date"]
         end = filters.get("end_date") or datetime.now(start.tzinfo)
-        return {**filters, "start_date": start - max(end - start, timedelta(1)), "end_date": start}
+        return {**filters, "start_date": start - (end - start), "end_date": start}
 
     @cached_property
     def given_filters(self) -> list[tuple[str, str]]:
@@ -190,6 +190,11 @@ class Asked:
     def among(self, name: str, value: object) -> str:
         """Return the address of the same calls, of those that have this value alone."""
         return self.same("calls", **{name: value, NOT + name: None})
+
+    def during(self, spans: Iterable[tuple[datetime, datetime]]) -> list[str]:
+        """Return the address of the same calls for each stretch of time."""
+        edges = [(start.isoformat(), end.isoformat()) for start, end in spans]
+        return [self.same("calls", since=start, until=end, by=None) for start, end in edges]
 
     def but(self, name: str, value: object) -> str:
         """Return the address of the same calls, without those that have this value."""

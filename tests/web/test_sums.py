@@ -96,6 +96,8 @@ def test_the_time_before_is_as_long_and_ends_where_this_begins(tab: TestClient) 
     first = numbers("since=2026-05-01T00:00Z&until=2026-05-02T00:00Z")
 
     assert second["before"] == first["now"]
+    hour = numbers("since=2026-05-01T05:00Z&until=2026-05-01T06:00Z")["before"]
+    assert hour == numbers("since=2026-05-01T04:00Z&until=2026-05-01T05:00Z")["now"]
     assert first["before"]["calls"] == 0
     judged = [call for call in CALLS if call["status"] in (*FAILURES, "SUCCESS")]
     whole = numbers(SINCE)["now"]

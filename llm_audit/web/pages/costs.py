@@ -69,8 +69,5 @@ def _columns(asked: Asked, by: Any, rows: Any, filters: CallFilters) -> dict[str
     course = Course(by, rows, named="group", timezone=asked.zone, filters=filters)
     chart = stacked([{"plain": row.estimated_cost if row else 0} for row in course.rows()])
     spans = course.spans()
-    links = [
-        asked.same("calls", since=start.isoformat(), until=end.isoformat(), by=None)
-        for start, end in spans
-    ]
-    return {"chart": chart, "names": [asked.written(start) for start, _ in spans], "links": links}
+    names = [asked.written(start) for start, _ in spans]
+    return {"chart": chart, "names": names, "links": asked.during(spans)}

@@ -38,10 +38,6 @@ async def heat(asked: Asked) -> Page:
     course = Course(bucket, cells, named="bucket", timezone=asked.zone, filters=filters)
     picture = heatmap(course, cells)
     spans = course.spans()
-    links = [
-        asked.same("calls", since=start.isoformat(), until=end.isoformat(), by=None)
-        for start, end in spans
-    ]
     names = [asked.written(start) for start, _ in spans]
-    view = {"picture": picture, "links": links, "names": names, "bucket": bucket}
+    view = {"picture": picture, "links": asked.during(spans), "names": names, "bucket": bucket}
     return Page("parts/heat", "Latency", {"cells": cells}, view)

@@ -92,7 +92,4 @@ def _columns(asked: Asked, course: Course) -> dict[str, Any]:
         f"{asked.written(start)}: {sum(each.values()):,} calls, {each['ERROR']:,} failed"
         for (start, _), each in zip(spans, parts, strict=True)
     ]
-    links = [
-        asked.same("calls", since=start.isoformat(), until=end.isoformat()) for start, end in spans
-    ]
-    return {"chart": stacked(parts), "names": names, "links": links}
+    return {"chart": stacked(parts), "names": names, "links": asked.during(spans)}

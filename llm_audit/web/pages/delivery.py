@@ -6,12 +6,17 @@ from llm_audit.diagnosis.doctor import doctor
 from llm_audit.diagnosis.results import Diagnosis
 from llm_audit.errors import UsageError
 from llm_audit.queries.lookup import Missing
+from llm_audit.runtime import clock
+from llm_audit.runtime.forks import OwnLock
+from llm_audit.runtime.kept import kept
+from llm_audit.settings import get_settings
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 
 _PROCESSES = 200  # that are shown, those seen last first
 _CALLS = 20
+_HOLDS_SECONDS = 5.0
 
 ALL, NOT_ALL, NOT_KNOWN = "all arrived", "not all arrived", "on their way, or not known"
 
@@ -68,9 +73,28 @@ async def process(asked: Asked) -> Page:
     )
 
 
+@kept
+class _Last:
+    """What the doctor has said last, and of which database: he reads media, and pages are many."""
+
+    lock = OwnLock()
+    of = ""
+    diagnosis = Diagnosis()
+    at = 0.0
+
+
 async def examined() -> Diagnosis:
-    """Have the doctor look, beside the event loop."""
-    return await asyncio.to_thread(doctor)
+    """Have the doctor look, beside the event loop; what he said moments ago holds."""
+    return await asyncio.to_thread(_examine)
+
+
+def _examine() -> Diagnosis:
+    target = get_settings().target()
+    with _Last.lock:
+        if _Last.of != target or clock.monotonic() - _Last.at > _HOLDS_SECONDS:
+            _Last.diagnosis, _Last.of = doctor(), target
+            _Last.at = clock.monotonic()
+        return _Last.diagnosis
 
 
 def refuse_tenants(asked: Asked) -> None:

@@ -58,9 +58,9 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
             f"--host {serving.host} lets other machines in: give them a token with --token-file, "
             "or put a proxy with a login in front and say --behind-proxy."
         )
+    token = None if serving.behind_proxy else _token(serving.token_file)
     listening = _listening(serving)
     port = listening.getsockname()[1]
-    token = None if serving.behind_proxy else _token(serving.token_file)
     sessions = None if token is None else Sessions(token, f"llm_audit_{port}")
     app = create_app(
         hosts=[*LOOPBACK, *_named(serving.host), *serving.allowed_hosts],

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -53,16 +54,22 @@ def ask() -> None:
         client.post(URL, json=BODY)
 
 
+def past_this_millisecond() -> None:
+    """Wait until ids begin with another time."""
+    now = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == now:
+        pass
+
+
 def test_a_model_is_recorded_by_the_wire_or_by_its_framework(
     llm_audit_records: RecordedCalls,
 ) -> None:
     """Never by both; also where models ask models, or ask twice: then it is one trace."""
     asking = hooked(lambda _, __: Local())
     hooked_ask, hooked_local = asking(ask), asking(lambda: "here")
-    hooked_ask()
-    hooked_local()
-    asking(hooked_local)()
-    asking(lambda: [ask(), ask()])()
+    for work in (hooked_ask, hooked_local, asking(hooked_local), asking(lambda: [ask(), ask()])):
+        work()
+        past_this_millisecond()  # in one, what is told afterwards has no order
     calls = [*llm_audit_records]
     assert [call.captured_by for call in calls] == ["httpx2", NAME, NAME, "httpx2", "httpx2"]
     assert {tuple(call.tags) for call in calls} == {("beta",)}

@@ -9,7 +9,8 @@ from llm_audit.documents import LLMCall
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
 from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.questions import SEARCH_BATCH, WITHOUT_CONTENT, searched
+from llm_audit.queries.questions.calls import WITHOUT_CONTENT
+from llm_audit.queries.questions.finding import SEARCH_BATCH, searched
 from llm_audit.queries.steps import Document, Steps
 from llm_audit.settings import get_settings
 

@@ -18,8 +18,17 @@ from llm_audit.documents import LLMCall
 from llm_audit.encoding.moved import Problem
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
-from llm_audit.queries.questions import Questions, query_limit_ms
-from llm_audit.queries.steps import Content, Document, Each, Question, ServerTime, Step, Steps
+from llm_audit.queries.questions import Questions
+from llm_audit.queries.steps import (
+    Content,
+    Document,
+    Each,
+    Question,
+    ServerTime,
+    Step,
+    Steps,
+    query_limit_ms,
+)
 from llm_audit.settings import get_settings
 from llm_audit.store.answers.codes import only_this_is_refused
 from llm_audit.store.answers.plain_errors import plain_errors

@@ -21,6 +21,7 @@ from typing import (
 )
 
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
     from llm_audit.queries.repository import LLMCallRepository, SyncLLMCallRepository
@@ -30,6 +31,8 @@ Document: TypeAlias = dict[str, Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+_LONGEST_MS = 2**31 - 1  # that MongoDB takes
 
 
 class Each(NamedTuple):
@@ -87,6 +90,12 @@ def each(
         batch_size: How many MongoDB sends at once.
     """
     yield Each(pipeline, take, batch_size, takes_long=True)
+
+
+def query_limit_ms() -> int | None:
+    """Return how long MongoDB may work on a question; None for as long as it takes."""
+    seconds = get_settings().query_timeout_seconds
+    return None if seconds is None else min(max(1, round(seconds * 1000)), _LONGEST_MS)
 
 
 class Question(Generic[P, R]):

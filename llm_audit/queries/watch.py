@@ -9,7 +9,7 @@ from llm_audit.documents import LLMCall
 from llm_audit.ids import EPOCH, created_at
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.pipelines import Pipeline
-from llm_audit.queries.questions import calls
+from llm_audit.queries.questions.calls import calls
 from llm_audit.queries.steps import ServerTime, Steps, rows
 
 LATE = timedelta(minutes=1)  # a call's id is made when it starts, its document when it is shipped

@@ -22,15 +22,13 @@ import llm_audit
 from llm_audit import LLMAuditError, LLMLogger, SyncLLMCallRepository, embedded
 from llm_audit.cli import main
 from llm_audit.errors import forget_logged
-from llm_audit.queries.questions import Questions
-from llm_audit.queries.steps import Question
+from llm_audit.queries.questions import QUESTIONS
 from llm_audit.recorder.retry import RetryResult
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "servers-like-mongodb.md"
 SECRET = "hunter2"
 SAID = [{"role": "user", "content": f"{SECRET} is my password"}]
 LARGE = [{"role": "user", "content": "QUJD" * 2_000}]  # it moves to GridFS
-QUESTIONS = sorted(name for name, value in vars(Questions).items() if isinstance(value, Question))
 OF_ONE = ("get", "search", "get_calls_by_trace", "get_trace_tree", "get_session", "score_summary")
 OF_ONE += ("get_calls_by_task", "get_workflow", "get_task", "get_canvas")
 

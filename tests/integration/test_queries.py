@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from llm_audit import LLMCall, LLMCallRepository, LLMCallTypeEnum, UsageError, embedded, pipelines
-from llm_audit.queries.questions import Questions
+from llm_audit.queries.questions import QUESTIONS
 from llm_audit.references import CallReference
 from llm_audit.store.indexes import LOOKED_UP
 
@@ -411,20 +411,19 @@ def test_queries_before_init_say_what_to_do() -> None:
         import asyncio
         from llm_audit import LLMCallRepository, NotInitializedError
 
-        from llm_audit.queries.questions import Questions
+        from llm_audit.queries.questions import QUESTIONS
 
-        for name in sorted(vars(Questions)):
-            if not name.startswith("_"):
-                try:
-                    arguments = ["x"] if name.startswith(("get", "s")) else []
-                    asyncio.run(getattr(LLMCallRepository, name)(*arguments))
-                except NotInitializedError as error:
-                    assert "await llm_audit.init()" in str(error)
-                    print(name)
+        for name in QUESTIONS:
+            try:
+                arguments = ["x"] if name.startswith(("get", "s")) else []
+                asyncio.run(getattr(LLMCallRepository, name)(*arguments))
+            except NotInitializedError as error:
+                assert "await llm_audit.init()" in str(error)
+                print(name)
     """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
 
     assert done.stderr == ""
-    assert done.stdout.split() == sorted(name for name in vars(Questions) if name[0] != "_")
+    assert done.stdout.split() == list(QUESTIONS)

@@ -31,14 +31,12 @@ from llm_audit import (
     UsageError,
     embedded,
 )
-from llm_audit.queries.questions import Questions
-from llm_audit.queries.steps import Question
+from llm_audit.queries.questions import QUESTIONS
 from llm_audit.queries.trace_tree import TraceTree
 from llm_audit.settings import Settings
 from llm_audit.store.answers.plain_errors import plain_errors
 
 CALL = next(call for call in CALLS if call.get("task_id") and call.get("session_id"))
-QUESTIONS = sorted(name for name, value in vars(Questions).items() if isinstance(value, Question))
 # Of each question some arguments that have an answer.
 ASKED: dict[str, tuple[Any, ...]] = {
     "get": (CALL["_id"],),

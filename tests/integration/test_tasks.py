@@ -13,8 +13,8 @@ from pymongo.database import Database
 from waiting import Recording
 
 from llm_audit import SyncLLMCallRepository
-from llm_audit.queries import questions as asked
 from llm_audit.queries.pipelines import tasks as pipelines
+from llm_audit.queries.questions import tasks as asked
 from llm_audit.queries.tasks import Task
 
 SECOND_DAY = {"start_date": START + timedelta(days=1), "end_date": START + timedelta(days=2)}

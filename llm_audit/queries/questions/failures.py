@@ -1,0 +1,51 @@
+"""How calls end, and what failures have in common."""
+
+from typing import Unpack
+
+from llm_audit.queries import pipelines
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.grouping import UTC, Bucket
+from llm_audit.queries.results import FailureCount, FailureSummary
+from llm_audit.queries.steps import Steps, question, rows
+
+SAMPLE_MAX_CHARACTERS = 500
+
+
+class FailureQuestions:
+    """Sums up how calls ended."""
+
+    @question
+    def failure_summary(self, **filters: Unpack[CallFilters]) -> Steps[FailureSummary]:
+        """Return how calls ended, and the failures by kind, cause, model and task.
+
+        Failures are ERROR, TIMEOUT and ABANDONED. CANCELLED, INCOMPLETE and PENDING calls are
+        counted apart and are no part of any rate: a rate is failures / (successes + failures).
+
+        Args:
+            **filters: See `CallFilters`; `status` would take away what rates are measured against.
+        """
+        pipeline = pipelines.failure_summary(**filters)
+        summaries = yield from rows(pipeline, FailureSummary.model_validate)
+        if not summaries:
+            return FailureSummary()
+        [summary] = summaries
+        samples = [group.sample_id for group in summary.groups]
+        found = yield from rows(pipelines.error_messages(samples), dict)
+        messages = {row["id"]: row["error_message"][:SAMPLE_MAX_CHARACTERS] for row in found}
+        for group in summary.groups:
+            group.sample_message = messages.get(group.sample_id)
+        return summary
+
+    @question
+    def failures_over_time(
+        self, bucket: Bucket = "day", *, timezone: str = UTC, **filters: Unpack[CallFilters]
+    ) -> Steps[list[FailureCount]]:
+        """Return how often each kind of failure came over time, oldest first.
+
+        Args:
+            bucket: `hour`, `day`, `week` (from Monday) or `month`.
+            timezone: Whose hours and days: an IANA name, or an offset such as "+05:30".
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.failures_over_time(bucket, timezone=timezone, **filters)
+        return (yield from rows(pipeline, FailureCount.model_validate))

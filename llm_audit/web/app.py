@@ -27,10 +27,10 @@ from llm_audit.web.guards.hosts import KnownHosts
 from llm_audit.web.guards.login import LOGIN, LoggedIn, Sessions
 from llm_audit.web.guards.reading import OnlyReading
 from llm_audit.web.page import Page
-from llm_audit.web.pages import PAGES, PARTS, Answering
+from llm_audit.web.pages.calls.saying import SAY, say
 from llm_audit.web.pages.login import login
-from llm_audit.web.pages.saying import SAY, say
 from llm_audit.web.rendering import rendered
+from llm_audit.web.routes import PAGES, PARTS, Answering
 
 Tenant: TypeAlias = Mapping[str, str]
 Scope: TypeAlias = Tenant | Callable[[Request], Tenant]

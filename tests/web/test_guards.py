@@ -11,7 +11,7 @@ from llm_audit.web import create_app
 from llm_audit.web.assets import asset_name
 from llm_audit.web.guards.hosts import LOOPBACK
 from llm_audit.web.guards.login import SESSIONS_MAX, Sessions
-from llm_audit.web.pages import PAGES, PARTS
+from llm_audit.web.routes import PAGES, PARTS
 
 TOKEN = "t" * 43
 STYLE = f"/static/{asset_name('style.css')}"

@@ -18,7 +18,7 @@ from viewer_tabs import Viewer
 from llm_audit.display.attempts import CAUSES
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.queries.tasks import ENDS_OF_ATTEMPTS
-from llm_audit.web.pages import PAGES, PARTS
+from llm_audit.web.routes import PAGES, PARTS
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PAGE_MAX_BYTES = 40_000  # gzipped

@@ -312,7 +312,7 @@ def test_of_too_many_calls_the_first_are_shown(
     opened: TestClient, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the page says so, and where all of them are."""
-    monkeypatch.setattr("llm_audit.web.pages.trace.MOST_CALLS", 10)
+    monkeypatch.setattr("llm_audit.web.pages.traces.trace.MOST_CALLS", 10)
     made = Made("t")
     for number in range(12):
         made.call(number, 1)

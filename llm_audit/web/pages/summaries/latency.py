@@ -7,8 +7,8 @@ from llm_audit.queries.grouping import Bucket
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.heatmap import heatmap
 from llm_audit.web.page import Page
-from llm_audit.web.pages.costs import BY, SHOWN, calls_of, grouping_of
-from llm_audit.web.pages.overview import USUAL, bucket_for
+from llm_audit.web.pages.summaries.costs import BY, SHOWN, calls_of, grouping_of
+from llm_audit.web.pages.summaries.overview import USUAL, bucket_for
 
 
 async def page(asked: Asked) -> Page:
@@ -16,7 +16,7 @@ async def page(asked: Asked) -> Page:
     by = grouping_of(asked)
     rows = await asked.calls.latency_summary(by, timezone=asked.zone, **asked.filters(since=USUAL))
     return Page(
-        "latency",
+        "summaries/latency",
         "Latency",
         {"rows": rows, "by": by},
         {

@@ -9,7 +9,7 @@ from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import stacked
 from llm_audit.web.page import Page
-from llm_audit.web.pages.overview import USUAL
+from llm_audit.web.pages.summaries.overview import USUAL
 
 SHOWN = 200
 BY: tuple[GroupBy, ...] = (
@@ -25,7 +25,7 @@ async def page(asked: Asked) -> Page:
     rows = await asked.calls.cost_summary(by, timezone=asked.zone, **filters)
     known = [row for row in rows if row.calls > row.calls_without_cost]
     return Page(
-        "costs",
+        "summaries/costs",
         "Costs",
         {"rows": rows, "by": by},
         {

@@ -2,7 +2,7 @@
 
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
-from llm_audit.web.pages.overview import USUAL
+from llm_audit.web.pages.summaries.overview import USUAL
 
 _SHOWN = 200
 
@@ -14,6 +14,5 @@ async def page(asked: Asked) -> Page:
         row.tool: asked.same("calls", tool=row.tool, since=asked.one("since") or USUAL)
         for row in rows[:_SHOWN]
     }
-    return Page(
-        "tools", "Tools", {"rows": rows}, {"usual": USUAL, "shown": rows[:_SHOWN], "links": links}
-    )
+    view = {"usual": USUAL, "shown": rows[:_SHOWN], "links": links}
+    return Page("summaries/tools", "Tools", {"rows": rows}, view)

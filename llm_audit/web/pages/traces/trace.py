@@ -65,8 +65,8 @@ async def page(asked: Asked) -> Page:
     focus = focus_of(tree, branches, at)
     data = {"trace_id": trace_id, "totals": sums_row(focus.top), "is_cut": tree.calls == MOST_CALLS}
     if asked.one("format") == "json":
-        return Page("trace", f"Trace {trace_id}", data | _all_of_it(focus, show))
-    return Page("trace", f"Trace {trace_id}", data, _view(asked, tree, focus, show))
+        return Page("traces/trace", f"Trace {trace_id}", data | _all_of_it(focus, show))
+    return Page("traces/trace", f"Trace {trace_id}", data, _view(asked, tree, focus, show))
 
 
 def _all_of_it(focus: Focus, show: str | None) -> dict[str, Any]:

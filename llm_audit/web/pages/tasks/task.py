@@ -84,7 +84,7 @@ async def page(asked: Asked) -> Page:
         "failed": sorted(FAILURE_STATUSES),
     }
     title = f"Task {(task.name or task.task_id).rpartition('.')[2]}"
-    return Page("task", title, {"task": task, "around": found.around, "calls": own}, view)
+    return Page("tasks/task", title, {"task": task, "around": found.around, "calls": own}, view)
 
 
 def _workflow_of(task: Task) -> str | None:

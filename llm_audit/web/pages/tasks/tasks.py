@@ -38,7 +38,7 @@ async def page(asked: Asked) -> Page:
         "further": asked.same(row=last + 1) if last < len(rows) else None,
         **_view(asked),
     }
-    return Page("tasks", "Tasks", {"by_name": rows, "paid_again": retries}, view)
+    return Page("tasks/tasks", "Tasks", {"by_name": rows, "paid_again": retries}, view)
 
 
 async def newest(asked: Asked) -> Page:
@@ -51,14 +51,14 @@ async def workers(asked: Asked) -> Page:
     return await _workers(asked, _ROWS_OF_A_PART, template="parts/workers")
 
 
-async def _newest(asked: Asked, limit: int, *, template: str = "tasks") -> Page:
-    after = asked.one("after") if template == "tasks" else None
+async def _newest(asked: Asked, limit: int, *, template: str = "tasks/tasks") -> Page:
+    after = asked.one("after") if template == "tasks/tasks" else None
     tasks = await asked.calls.list_tasks(limit=limit, after=after, **asked.filters(since=USUAL))
     older = asked.same(after=tasks[-1].first_id) if len(tasks) == limit else None
     return Page(template, "Newest tasks", {"tasks": tasks, "next": older}, _view(asked))
 
 
-async def _workers(asked: Asked, rows: int, *, template: str = "tasks") -> Page:
+async def _workers(asked: Asked, rows: int, *, template: str = "tasks/tasks") -> Page:
     summary = await asked.calls.worker_summary(**asked.filters(since=USUAL))
     kinds: tuple[Literal["queue", "worker"], ...] = ("queue", "worker")
     places = {kind: places_of(summary.pairs, kind) for kind in kinds}

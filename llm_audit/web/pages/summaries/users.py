@@ -3,8 +3,8 @@
 from llm_audit.errors import UsageError
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
-from llm_audit.web.pages import overview
-from llm_audit.web.pages.overview import USUAL
+from llm_audit.web.pages.summaries import overview
+from llm_audit.web.pages.summaries.overview import USUAL
 
 _SHOWN = 200
 
@@ -34,7 +34,7 @@ async def _all(asked: Asked, kind: str) -> Page:
     rows = await asked.calls.user_summary(field, **asked.filters(since=USUAL))  # type: ignore[arg-type]
     view = {"usual": USUAL, "kind": kind, "field": field, "shown": rows[:_SHOWN]}
     title = "Companies" if kind == "company" else "Users"
-    return Page("users", title, {"rows": rows}, view)
+    return Page("summaries/users", title, {"rows": rows}, view)
 
 
 async def _one(asked: Asked, kind: str) -> Page:

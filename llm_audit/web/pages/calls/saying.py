@@ -16,7 +16,7 @@ from llm_audit.queries.lookup import Missing
 from llm_audit.web.asked import Asked
 from llm_audit.web.guards.forms import sent_by
 from llm_audit.web.page import Page
-from llm_audit.web.pages.call import found_call
+from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page
 
 SAY = "/call/say"

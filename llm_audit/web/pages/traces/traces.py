@@ -16,7 +16,7 @@ async def page(asked: Asked) -> Page:
     found = await asked.calls.list_traces(limit=limit, after=asked.one("after"), **asked.filters())
     older = asked.same(after=found[-1].first_id) if len(found) == limit else None
     return Page(
-        "traces",
+        "traces/traces",
         "Traces",
         {"traces": found, "next": older},
         {"now": datetime.now(UTC), "failure_statuses": sorted(FAILURE_STATUSES)},

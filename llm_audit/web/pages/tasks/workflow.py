@@ -81,7 +81,7 @@ async def page(asked: Asked) -> Page:
         "name": _name(tasks, workflow_id),
         "failed": sorted(FAILURE_STATUSES),
     }
-    return Page("workflow", "Workflow", {"id": workflow_id, "canvas": canvas}, view)
+    return Page("tasks/workflow", "Workflow", {"id": workflow_id, "canvas": canvas}, view)
 
 
 async def _root_of(asked: Asked, task_id: str) -> str | None:

@@ -12,7 +12,7 @@ from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.differences import Pair, changed_fields, compared
 from llm_audit.web.page import Page
-from llm_audit.web.pages.call import found_call
+from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page
 
 _OFFERED = 15  # calls to compare with
@@ -40,7 +40,7 @@ async def page(asked: Asked) -> Page:
     if isinstance(right, Missing):
         return missing_page(right)
     data, view = await asyncio.to_thread(_made, left, right)
-    return Page("diff", "What changed", data, {"choice": None, **view})
+    return Page("calls/diff", "What changed", data, {"choice": None, **view})
 
 
 async def _choice(asked: Asked, left: Document) -> Page:
@@ -54,7 +54,7 @@ async def _choice(asked: Asked, left: Document) -> Page:
         if offered:
             break
     data = {"a": left["_id"], "offered": offered}
-    return Page("diff", "Compare", data, {"choice": what if offered else ""})
+    return Page("calls/diff", "Compare", data, {"choice": what if offered else ""})
 
 
 def _made(left: Document, right: Document) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -22,7 +22,7 @@ async def page(asked: Asked) -> Page | Response:
         kind = await asked.calls.ask(kind_of(text))
         if kind is not None:
             return RedirectResponse(asked.link(kind, id=text), 303)
-    return Page("search", "Search", {"text": text}, {"usual": USUAL, "begins": EPOCH})
+    return Page("calls/search", "Search", {"text": text}, {"usual": USUAL, "begins": EPOCH})
 
 
 async def found(asked: Asked) -> Page:

@@ -14,7 +14,7 @@ from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.media import INLINE, decoded, digest, media_type, texts_with_media
 from llm_audit.web.page import Page
-from llm_audit.web.pages.call import found_call
+from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page
 
 _HASH = re.compile("[0-9a-f]{64}")

@@ -19,7 +19,7 @@ from llm_audit.web.drawing.stored import (
     value_at,
 )
 from llm_audit.web.page import Page
-from llm_audit.web.pages.call import found_call
+from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page
 
 _ROWS = 100
@@ -39,7 +39,8 @@ async def page(asked: Asked) -> Page | Response:
     value = value_at(document, at)
     view = await asyncio.to_thread(_view, document, value, at, start)
     data = {"call": document} if not at else {"at": at, "value": value}
-    return Page("raw", f"Document {document['_id']}", data, {"call_id": document["_id"], **view})
+    call_id = document["_id"]
+    return Page("calls/raw", f"Document {call_id}", data, {"call_id": call_id, **view})
 
 
 def _view(document: Document, value: Any, at: str, start: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ async def page(asked: Asked) -> Page:
     )
     older = asked.same(after=found[-1].id) if len(found) == limit else None
     return Page(
-        "calls",
+        "calls/calls",
         "Calls",
         {"calls": found, "next": older},
         {

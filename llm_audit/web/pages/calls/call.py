@@ -102,7 +102,7 @@ async def page(asked: Asked) -> Page | Response:
     }
     view["form"] = token = (token_of(asked.request) or new_token()) if asked.annotates else None
     cookie = {"set-cookie": cookie_of(asked.request, token)} if token else {}
-    return Page("call", _title(known), {"call": document}, view, headers=cookie)
+    return Page("calls/call", _title(known), {"call": document}, view, headers=cookie)
 
 
 def _made(document: Document, *, as_markdown: bool) -> dict[str, Any]:
@@ -153,7 +153,7 @@ async def said(asked: Asked) -> Page:
     read = reading(parts, place, asked.count("from"))
     shown = [block._asdict() | {"media": list(block.media)} for block in read.blocks]
     return Page(
-        "call_said",
+        "calls/call_said",
         f"Said in {document['_id']}",
         {"call_id": document["_id"], "parts": len(parts), "at": place, "said": shown},
         {"read": read},

@@ -8,7 +8,7 @@ from llm_audit.queries.results import FailureCount, FailureGroup
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import line, round_top
 from llm_audit.web.page import Page
-from llm_audit.web.pages.overview import USUAL, bucket_for
+from llm_audit.web.pages.summaries.overview import USUAL, bucket_for
 
 _SHOWN = 100
 _KIND = ("status", "error_type", "ended_by", "model", "task_name")
@@ -24,7 +24,7 @@ async def page(asked: Asked) -> Page:
     course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
     groups = summary.groups[:_SHOWN]
     return Page(
-        "failures",
+        "summaries/failures",
         "Failures",
         {"summary": summary, "over_time": counts},
         {

@@ -26,7 +26,7 @@ async def page(asked: Asked) -> Page:
     before = await asked.calls.usage_over_time(bucket, timezone=asked.zone, **asked.before(filters))
     course = Course(bucket, rows, named="bucket", timezone=asked.zone, filters=filters)
     return Page(
-        "overview",
+        "summaries/overview",
         "Overview",
         {"now": total(rows), "before": total(before), "over_time": rows},
         {"usual": USUAL, "bucket": bucket, "columns": _columns(asked, course)},

@@ -1,0 +1,1 @@
+"""Pages that add calls up."""

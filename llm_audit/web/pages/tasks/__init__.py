@@ -1,0 +1,1 @@
+"""Pages of Celery's tasks and canvases."""

@@ -1,6 +1,6 @@
 """What a trace looks like, wherever it is shown: its axis of time, how long a branch took, rows."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ _MS = timedelta(milliseconds=1)
 
 
 class Axis(NamedTuple):
-    """Time from the first to the last moment that is known of a branch or a whole trace.
+    """Time from the first to the last moment that is known of what is drawn along it.
 
     A call that still runs does not make it longer: where the others ended would be too small to
     see. It is drawn beyond the end.
@@ -49,6 +49,19 @@ def axis_of(branch: Branch, now: datetime) -> Axis:
     """
     length_ms = branch.duration_ms or branch.length_ms(now) or 0
     return Axis(branch.started_at, length_ms, bool(branch.pending))
+
+
+def axis_over(moments: Iterable[datetime | None], *, is_open: bool) -> Axis:
+    """Return the axis of whatever began and ended.
+
+    Args:
+        moments: Beginnings and ends; what is not known of them is None.
+        is_open: Whether something still runs.
+    """
+    known = [moment for moment in moments if moment is not None]
+    if not known:
+        return Axis(None, 0, is_open)
+    return Axis(min(known), (max(known) - min(known)) / _MS, is_open)
 
 
 def took_ms(branch: TraceBranch) -> float | None:

@@ -10,8 +10,8 @@ Key: TypeAlias = tuple[str, str | int | None]
 
 
 @dataclass(kw_only=True, eq=False)
-class TaskAttempt(Branch):
-    """One attempt of a task, as far as its calls in a trace tell: they are `children`, each alone.
+class AttemptBranch(Branch):
+    """What an attempt of a task did in a trace: its calls there are `children`, each alone.
 
     Its time is that from its first call to the end of its last one.
     """
@@ -30,19 +30,19 @@ def attempt_of(call: TraceCall) -> Key | None:
     return call.task_id, call.retries if call.attempt_id is None else call.attempt_id
 
 
-def task_attempts(branches: Iterable[TraceBranch]) -> list[TaskAttempt]:
+def attempt_branches(branches: Iterable[TraceBranch]) -> list[AttemptBranch]:
     """Return the attempts that made these calls, in the order in which their first calls began.
 
     Args:
         branches: Of the calls; what is below them is not looked at.
     """
-    attempts: dict[Key, TaskAttempt] = {}
+    attempts: dict[Key, AttemptBranch] = {}
     for call in sorted((branch.call for branch in branches), key=lambda call: call.id):
         key = attempt_of(call)
         if key is None:
             continue
         if key not in attempts:
-            attempts[key] = TaskAttempt(
+            attempts[key] = AttemptBranch(
                 task_id=key[0],
                 task_name=call.task_name,
                 attempt_id=call.attempt_id,

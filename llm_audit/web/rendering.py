@@ -39,6 +39,7 @@ def templates() -> Environment:
         "money": figures.money,
         "duration": figures.duration,
         "share": figures.share,
+        "percent": lambda of_the_width: f"{of_the_width:.4g}%",
         "size": figures.size,
         "line": lambda value: " ".join(str(value).split()),
         "iso": lambda at: iso_utc(at) if isinstance(at, datetime) else "",

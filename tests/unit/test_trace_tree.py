@@ -8,7 +8,7 @@ import pytest
 from properties import given, st
 
 from llm_audit.display.traces import axis_of
-from llm_audit.queries.attempts import task_attempts
+from llm_audit.queries.attempts import attempt_branches
 from llm_audit.queries.trace_tree import TraceBranch, build_trace_tree
 
 Row = dict[str, Any]
@@ -236,7 +236,7 @@ def test_attempts_add_up_their_own_calls() -> None:
         row("c", "b", (2, 4)) | made | {"attempt_id": "2", "retries": 1, "status": "ERROR"},
         row("d", "c", (3, 12)) | made,
     ]
-    first, second = task_attempts(build_trace_tree(rows).walk())
+    first, second = attempt_branches(build_trace_tree(rows).walk())
     assert (first.calls, first.failures, first.estimated_cost) == (2, 0, 1.0)
     assert (first.started_at, first.ended_at) == (at(0), at(12))
     assert (second.calls, second.failures, second.retries) == (1, 1, 1)

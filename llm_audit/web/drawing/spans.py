@@ -1,94 +1,110 @@
-"""Stretches of time as bars beside rows: all on one axis, as wide as its place.
+"""Stretches of time as bars: all that are seen together are on one axis, in per cent of the width.
 
-The axis ends at the last moment that is known. What still runs goes on into a gutter to the right,
-as its length would make slivers of everything else.
+What still runs goes on into a gutter to the right, as its length would make slivers of all else.
 """
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
-WIDTH = 1000
-_GUTTER = 40
-_NARROWEST = 4
+from llm_audit.call import LLMCallStatusEnum
+from llm_audit.display.traces import Axis
+
+GUTTER = 4
+_NARROWEST = 0.3
 
 
 class Span(NamedTuple):
-    """A bar.
+    """A stretch of time as it is drawn.
 
     Attributes:
-        kind: The outcome that it stands for.
-        x: Its left edge.
-        width: How wide it is.
+        x: Its left edge, in per cent.
+        width: How wide it is, in per cent.
+    """
+
+    x: float
+    width: float
+
+    @property
+    def right(self) -> float:
+        """Its right edge."""
+        return self.x + self.width
+
+
+class Bar(NamedTuple):
+    """A stretch of time that stands for an outcome.
+
+    Attributes:
+        kind: The outcome.
+        span: Where it is.
         title: What it is, in words.
         link: Where a click leads.
     """
 
     kind: str
-    x: float
-    width: float
+    span: Span
     title: str = ""
     link: str | None = None
 
 
-class Axis:
-    """The time from the first to the last known moment of all that is drawn.
+def room(axis: Axis) -> float:
+    """Return how much of the width an axis takes: the rest is the gutter."""
+    return 100 - GUTTER * axis.is_open
+
+
+def span(start: datetime | None, end: datetime | None, axis: Axis) -> Span | None:
+    """Return a stretch of time as it is drawn; without an end, it goes on to the edge.
+
+    It is None if it is not known, or not within the axis.
+    """
+    if start is None or not axis.meets(start, end):
+        return None
+    left = axis.place(start) * room(axis)
+    right = 100.0 if end is None else axis.place(end) * room(axis)
+    width = max(right - left, _NARROWEST)
+    return Span(min(left, 100 - width), width)
+
+
+def bar(
+    kind: str,
+    start: datetime | None,
+    end: datetime | None,
+    axis: Axis,
+    *,
+    title: str = "",
+    link: str | None = None,
+) -> Bar | None:
+    """Return the bar of something that ended, or runs; None if it is not known when it began.
 
     Args:
-        moments: Beginnings and ends; what is not known of them is None.
-        runs: Whether something still runs, so that there is a gutter.
+        kind: Its outcome.
+        start: When it began.
+        end: When it ended, if that is known.
+        axis: Of all that is seen together.
+        title: What it is, in words.
+        link: Where a click leads.
     """
-
-    def __init__(self, moments: Iterable[datetime | None], *, runs: bool) -> None:
-        known = [moment for moment in moments if moment is not None]
-        self.start = min(known, default=None)
-        self.end = max(known, default=None)
-        self._width = WIDTH - (_GUTTER if runs else 0)
-
-    @property
-    def length_ms(self) -> float | None:
-        """How long it is."""
-        if self.start is None or self.end is None:
-            return None
-        return (self.end - self.start) / timedelta(milliseconds=1)
-
-    def span(
-        self,
-        kind: str,
-        start: datetime | None,
-        end: datetime | None,
-        title: str = "",
-        link: str | None = None,
-    ) -> Span | None:
-        """Return a bar from start to end, or into the gutter; None if no start is known."""
-        if start is None:
-            return None
-        left = min(self._place(start), WIDTH - _NARROWEST)
-        right = WIDTH if kind == "PENDING" else self._place(end or start)
-        return Span(kind, round(left, 1), round(max(right - left, _NARROWEST), 1), title, link)
-
-    def _place(self, at: datetime) -> float:
-        if not self.length_ms or self.start is None:
-            return 0.0
-        return (at - self.start) / timedelta(milliseconds=1) / self.length_ms * self._width
+    last = None if kind == LLMCallStatusEnum.PENDING else end or start
+    place = span(start, last, axis)
+    return None if place is None else Bar(kind, place, title, link)
 
 
-def merged(spans: Iterable[Span | None], gap: float) -> list[Span]:
+def merged(bars: Iterable[Bar | None], gap: float) -> list[Bar]:
     """Return bars of many stretches: those of a kind that are near each other are one.
 
     However many they were, they are few; what succeeded lies below everything else.
 
     Args:
-        spans: In any order.
-        gap: How much has to be between two bars.
+        bars: In any order.
+        gap: How much has to be between two of them, in per cent.
     """
     of_kind: dict[str, list[Span]] = {}
-    for span in sorted((span for span in spans if span), key=lambda span: span.x):
-        bars = of_kind.setdefault(span.kind, [])
-        if bars and span.x - (bars[-1].x + bars[-1].width) < gap:
-            last = bars.pop()
-            right = max(last.x + last.width, span.x + span.width)
-            span = Span(span.kind, last.x, round(right - last.x, 1))  # noqa: PLW2901
-        bars.append(Span(span.kind, span.x, span.width))
-    kinds = sorted(of_kind, key=lambda kind: (kind != "SUCCESS", kind))
-    return [span for kind in kinds for span in of_kind[kind]]
+    for kind, place, *_ in sorted((one for one in bars if one), key=lambda one: one.span.x):
+        spans = of_kind.setdefault(kind, [])
+        if spans and place.x - spans[-1].right < gap:
+            last = spans.pop()
+            spans.append(Span(last.x, max(last.right, place.right) - last.x))
+        else:
+            spans.append(place)
+    kinds = sorted(of_kind, key=lambda kind: (kind != LLMCallStatusEnum.SUCCESS, kind))
+    return [Bar(kind, place) for kind in kinds for place in of_kind[kind]]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -10,11 +9,10 @@ from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.display.traces import Axis
 from llm_audit.queries.attempts import attempt_of
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
+from llm_audit.web.drawing.spans import Span, room, span
 
 PAGE_ROWS = 80
 INDENTED = 12  # levels: deeper down, rows no longer move to the right
-GUTTER = 4  # per cent of the width, where what still runs goes on
-_NARROWEST = 0.3  # per cent
 _TICKS = 5
 _LAST_TICK = 0.93  # of the length: further to the right, there is no room for its words
 _STEPS_MS = (
@@ -22,13 +20,6 @@ _STEPS_MS = (
     *(step * unit for unit in (1_000, 60_000) for step in (10, 15, 30, 60, 120, 300)),
     *(step * 3_600_000 for step in (1, 2, 3, 6, 12, 24)),
 )
-
-
-class Span(NamedTuple):
-    """A stretch of time as it is drawn, in per cent of the width."""
-
-    x: str
-    width: str
 
 
 class Drawn(NamedTuple):
@@ -165,24 +156,9 @@ def drawn(branch: TraceBranch, axis: Axis) -> Drawn:
     return Drawn(span(start, end, axis), below, runs)
 
 
-def span(start: datetime | None, end: datetime | None, axis: Axis) -> Span | None:
-    """Return a stretch of time as it is drawn; without an end, it goes on to the edge.
-
-    It is None if it is not known, or not within the axis.
-    """
-    if start is None or not axis.meets(start, end):
-        return None
-    room = 100 - GUTTER * axis.is_open
-    left = axis.place(start) * room
-    right = 100.0 if end is None else axis.place(end) * room
-    width = max(right - left, _NARROWEST)
-    return Span(f"{min(left, 100 - width):.4g}%", f"{width:.4g}%")
-
-
-def ticks(axis: Axis) -> list[tuple[str, float]]:
+def ticks(axis: Axis) -> list[tuple[float, float]]:
     """Return the marks of an axis: where each is, and how many milliseconds after the start."""
     steps = (step for step in sorted(_STEPS_MS) if axis.length_ms / step <= _TICKS)
     step = next(steps, axis.length_ms / _TICKS) or 1
-    room = 100 - GUTTER * axis.is_open
     marks = [n * step for n in range(_TICKS + 1) if n * step <= axis.length_ms * _LAST_TICK]
-    return [(f"{mark / (axis.length_ms or 1) * room:.4g}%", mark) for mark in marks]
+    return [(mark / (axis.length_ms or 1) * room(axis), mark) for mark in marks]

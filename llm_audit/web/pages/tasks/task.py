@@ -6,6 +6,7 @@ from typing import Any
 
 from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.attempts import how_it_ended, numbers, what_came_next
+from llm_audit.display.traces import axis_over
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.lookup import missing
@@ -13,7 +14,7 @@ from llm_audit.queries.results import CallPreview
 from llm_audit.queries.tasks import Task, TaskAttempt
 from llm_audit.tolerant import UNKNOWN as NO_STATUS
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.spans import Axis, Span
+from llm_audit.web.drawing.spans import Bar, bar
 from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 from llm_audit.web.rendering import UNKNOWN
@@ -152,29 +153,31 @@ def _window(place: int, count: int) -> range:
     return range(first, min(count, first + _TABS))
 
 
-def _picture(task: Task, known: Sequence[int], links: dict[int, str]) -> list[Span | None]:
+def _picture(task: Task, known: Sequence[int], links: dict[int, str]) -> list[Bar | None]:
     """Return the attempts over time."""
     attempts = list(zip(known, task.attempts, strict=True))[-_BARS:]
     moments = [at for _, each in attempts for at in (each.started_at, each.ended_at)]
-    axis = Axis(moments, runs=bool(task.running))
+    axis = axis_over(moments, is_open=bool(task.running))
     return [
-        axis.span(
+        bar(
             str(each.end.status) if each.end else NO_STATUS,
             each.started_at,
             each.ended_at,
-            f"attempt {number}: {how_it_ended(each)}",
-            links[number],
+            axis,
+            title=f"attempt {number}: {how_it_ended(each)}",
+            link=links[number],
         )
         for number, each in attempts
     ]
 
 
-def _bars(calls: Sequence[CallPreview]) -> list[Span | None]:
+def _bars(calls: Sequence[CallPreview]) -> list[Bar | None]:
     """Return the bar of each call."""
     runs = any(call.status == "PENDING" for call in calls)
-    axis = Axis([at for call in calls for at in (call.created_at, call.completed_at)], runs=runs)
+    moments = [at for call in calls for at in (call.created_at, call.completed_at)]
+    axis = axis_over(moments, is_open=runs)
     return [
-        axis.span(str(call.status), call.created_at, call.completed_at, str(call.status))
+        bar(str(call.status), call.created_at, call.completed_at, axis, title=str(call.status))
         for call in calls
     ]
 

@@ -6,19 +6,20 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from llm_audit.call import FAILURE_STATUSES
+from llm_audit.display.traces import Axis, axis_over
 from llm_audit.errors import UsageError
 from llm_audit.queries.lookup import missing
 from llm_audit.queries.tasks import Task
 from llm_audit.tolerant import UNKNOWN
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.canvas import Row, last_moment, rows_of, tree_of
-from llm_audit.web.drawing.spans import Axis, Span, merged
+from llm_audit.web.drawing.spans import Bar, bar, merged
 from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 
 _PAGE_ROWS = 150
 _BARS = 12  # attempts of a task that are drawn one by one; others may run into each other
-_GAPS = (40, 12)  # between those: of one task, and of several
+_GAPS = (4, 1.2)  # between those, in per cent: of one task, and of several
 _TRACES = 8  # that are named
 
 
@@ -35,7 +36,7 @@ class Line(NamedTuple):
     """
 
     row: Row
-    bars: Sequence[Span | None]
+    bars: Sequence[Bar | None]
     ends: Sequence[tuple[str, str | None, int]]
     sums: dict[str, Any]
     started_at: datetime | None
@@ -61,7 +62,10 @@ async def page(asked: Asked) -> Page:
     first = asked.whole("row", 1, len(rows)) - 1
     shown = rows[first : first + _PAGE_ROWS]
     runs = any(task.running for task in tasks)
-    axis = Axis([at for task in tasks for at in (task.started_at, task.ended_at)], runs=runs)
+    attempts = (attempt for task in tasks for attempt in task.attempts)
+    axis = axis_over(
+        (at for each in attempts for at in (each.started_at, each.ended_at)), is_open=runs
+    )
     last = first + len(shown)
     view = {
         "lines": [_line(row, axis) for row in shown],
@@ -92,9 +96,11 @@ async def _root_of(asked: Asked, task_id: str) -> str | None:
 
 def _length_ms(axis: Axis, now: datetime | None) -> float | None:
     """Return how long a canvas took, or has taken until now."""
-    if now is None or axis.start is None:
+    if axis.start is None:
+        return None
+    if now is None:
         return axis.length_ms
-    return max((now - axis.start).total_seconds() * 1_000, axis.length_ms or 0)
+    return max((now - axis.start).total_seconds() * 1_000, axis.length_ms)
 
 
 def _name(tasks: Sequence[Task], workflow_id: str) -> str | None:
@@ -112,11 +118,14 @@ def _line(row: Row, axis: Axis) -> Line:
     attempts = [(task, attempt) for task in row.tasks for attempt in task.attempts]
     is_alone = len(row.tasks) == 1 and len(attempts) <= _BARS
     bars = [
-        axis.span(
+        bar(
             str(attempt.end.status) if attempt.end else UNKNOWN,
             attempt.started_at,
             attempt.ended_at,
-            str(attempt.end.ended_by or attempt.end.status) if attempt.end and is_alone else "",
+            axis,
+            title=str(attempt.end.ended_by or attempt.end.status)
+            if attempt.end and is_alone
+            else "",
         )
         for _, attempt in attempts
     ]

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from llm_audit.display.traces import axis_of, sums_row, trace_row
 from llm_audit.errors import UsageError
-from llm_audit.queries.attempts import TaskAttempt, task_attempts
+from llm_audit.queries.attempts import AttemptBranch, attempt_branches
 from llm_audit.queries.lookup import Missing, missing
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.web.asked import Asked, in_zone
 from llm_audit.web.drawing.minimap import minimap
+from llm_audit.web.drawing.spans import span
 from llm_audit.web.drawing.trace_focus import (
     LISTS,
     SHOWS,
@@ -26,7 +27,6 @@ from llm_audit.web.drawing.trace_rows import (
     depth_of,
     rows_by_depth,
     rows_of,
-    span,
     ticks,
     unfolded,
     usual_depth,
@@ -72,7 +72,7 @@ async def page(asked: Asked) -> Page:
 def _all_of_it(focus: Focus, show: str | None) -> dict[str, Any]:
     """Return what machines get: every call and every attempt, nothing folded."""
     critical = {branch.call.id for branch in focus.top.critical_branches()}
-    attempts = task_attempts(unfolded(focus.top, None))
+    attempts = attempt_branches(unfolded(focus.top, None))
     names = ("task_id", "task_name", "attempt_id", "retries", "redelivered")
     return {
         "attempts": [
@@ -89,7 +89,7 @@ def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict
     counts = rows_by_depth(top)
     depth = None if show else asked.whole("depth", usual_depth(counts), DEEPEST)
     critical = {branch.call.id for branch in top.critical_branches()}
-    attempts = task_attempts(unfolded(top, None))
+    attempts = attempt_branches(unfolded(top, None))
     found: Sequence[Any] = attempts if show == "tasks" else chosen(top, show, depth)
     part = _part(asked, found, focus.marked)
     here = found[part.first - 1 : part.last]
@@ -144,11 +144,11 @@ def _together(shown: Sequence[Any], part: Part, deepest: int | None) -> Branch:
     return together
 
 
-def _is(one: TraceBranch | TaskAttempt, marked: TraceBranch) -> bool:
+def _is(one: TraceBranch | AttemptBranch, marked: TraceBranch) -> bool:
     return isinstance(one, TraceBranch) and one.call is marked.call
 
 
-def _end(attempt: TaskAttempt) -> datetime | None:
+def _end(attempt: AttemptBranch) -> datetime | None:
     return None if attempt.pending else attempt.ended_at
 
 

@@ -81,6 +81,7 @@ class Asked:
         theme = request.cookies.get("theme")
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
+        self._opens_with: str | None = None  # since when, where nothing says so
 
     def one(self, name: str) -> str | None:
         """Return the value of a parameter, the last one; None if it is not given, or empty."""
@@ -160,6 +161,7 @@ class Asked:
             raise UsageError("since is not before until.")
         if since and not start and (span := parse_span(since)):
             filters["start_date"] = beginning(span, end)
+            self._opens_with = filters["start_date"].isoformat() if end else since
         return cast("CallFilters", filters)
 
     def before(self, filters: CallFilters) -> CallFilters:
@@ -188,13 +190,17 @@ class Asked:
         return f"{there:%m-%d %H:%M}" if there.year == now.year else f"{there:%Y-%m-%d}"
 
     def among(self, name: str, value: object) -> str:
-        """Return the address of the same calls, of those that have this value alone."""
+        """Return the address of the same calls, of those that have this value, or none, alone."""
+        if value is None:
+            return self.same("calls", missing=list(dict.fromkeys([*self.all("missing"), name])))
+        if name == "tags":  # of which a call has to carry all that are given
+            value = list(dict.fromkeys([*self.all(name), value]))
         return self.same("calls", **{name: value, NOT + name: None})
 
-    def during(self, spans: Iterable[tuple[datetime, datetime]]) -> list[str]:
-        """Return the address of the same calls for each stretch of time."""
+    def during(self, spans: Iterable[tuple[datetime, datetime]], **changes: Any) -> list[str]:
+        """Return the address of the same calls, but for changes, for each stretch of time."""
         edges = [(start.isoformat(), end.isoformat()) for start, end in spans]
-        return [self.same("calls", since=start, until=end, by=None) for start, end in edges]
+        return [self.same("calls", since=start, until=end, **changes) for start, end in edges]
 
     def but(self, name: str, value: object) -> str:
         """Return the address of the same calls, without those that have this value."""
@@ -252,12 +258,16 @@ class Asked:
     def same(self, page: str | None = None, **changes: Any) -> str:
         """Return the address of this page, or another one, for the same calls, but for changes.
 
+        Another page may open with another stretch of time: it is told which one these are of.
+
         Args:
             page: Its name; None for this one.
             **changes: New values of parameters; None takes one away.
         """
         kept = self.given if page is None else [p for p in self.given if p[0] in (*FILTERS, ZONE)]
         rest = [(name, value) for name, value in kept if name not in changes and name != "after"]
+        if page not in (None, self.page) and self._opens_with and "since" not in changes:
+            rest.append(("since", self._opens_with))
         return self._address(self.page if page is None else page, [*rest, *_pairs(changes)])
 
     def _address(self, page: str, parameters: Iterable[tuple[str, str]]) -> str:

@@ -56,6 +56,7 @@ PARTS: dict[str, Answering] = {
     "/part/overview/failures": overview.failures,
     "/part/overview/models": overview.models,
     "/part/overview/tasks": overview.tasks,
+    "/part/overview/retries": overview.retries,
     "/part/overview/latency": overview.latency,
     "/part/latency/heat": latency.heat,
     "/part/tasks/newest": tasks.newest,

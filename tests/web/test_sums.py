@@ -29,30 +29,40 @@ def led_to(tab: TestClient, link: str) -> list[dict[str, Any]]:
     return list(answer.json()["calls"])
 
 
-def rows_of(tab: TestClient, address: str) -> Iterator[tuple[str, str]]:
-    """Yield each row of the tables of a page: where it leads, and its text."""
-    answer = tab.get(address)
-    assert answer.status_code == 200, address
-    for row in re.findall(r"<tr>\n(.+?)(?=<tr>\n|</tbody>)", answer.text, re.DOTALL):
-        for link, text in re.findall(r'<a href="(/calls[^"]*)">([\d,]+)</a>', row):
-            yield link, text.replace(",", "")
+def numbers_of(tab: TestClient, address: str) -> Iterator[tuple[str, int]]:
+    """Yield each number of a page, and of its parts, that is a link to calls, with the link."""
+    page = tab.get(address)
+    assert page.status_code == 200, address
+    parts = [unescape(part) for part in re.findall('hx-get="([^"]+)"', page.text)]
+    answers = [page, *(tab.get(part) for part in parts if "news" not in part)]
+    for answer in answers:
+        assert answer.status_code == 200, answer.url
+        found = r'<a [^>]*href="(/calls\?[^"]*)"[^>]*>(?:<svg.*?</svg>)?\s*([\d,]+)[^<]*</a>'
+        for link, text in re.findall(found, answer.text, re.DOTALL):
+            yield link, int(text.replace(",", ""))
 
 
 def test_each_number_leads_to_the_calls_that_it_counts(tab: TestClient) -> None:
-    """Of kinds of failures, tools, users and companies, those that have none of these, too."""
+    """On every page of sums and in its parts, with filters and without, for groups of none too."""
+    some = "&provider=openai&not.model=claude&missing=review_id"
     for address, least in (
-        ("/failures", 30),
-        ("/failures?provider=openai&not.model=claude", 8),
-        ("/tools", 2),
-        ("/users", 4),
-        ("/companies", 3),
+        *((f"/?{SINCE}", 25), (f"/?{SINCE}{some}", 20), ("/?until=2026-05-02T12:00", 20)),
+        *((f"/failures?{SINCE}", 30), (f"/failures?{SINCE}{some}&not.status=ERROR", 8)),
+        *((f"/tools?{SINCE}", 2), ("/tools?until=2026-05-02", 2)),
+        *((f"/users?{SINCE}", 4), (f"/companies?{SINCE}", 3), ("/users?until=2026-05-02", 4)),
+        *((f"/costs?{SINCE}", 3), (f"/costs?{SINCE}&by=tag&tags=rag", 2)),
+        *((f"/tasks?{SINCE}", 4), ("/tasks?until=2026-05-02", 4)),
+        *((f"/{page}?by=day&{SINCE}&tz=Asia/Kolkata", 3) for page in ("costs", "latency")),
+        ("/costs?by=hour&until=2026-05-01T12:00", 8),
     ):
-        sign = "&" if "?" in address else "?"
         seen = 0
-        for link, count in rows_of(tab, f"{address}{sign}{SINCE}"):
-            assert len(led_to(tab, link)) == int(count), (address, link)
+        for link, count in numbers_of(tab, address):
+            calls = led_to(tab, link)
+            if address.startswith("/latency"):
+                calls = [call for call in calls if call.get("latency_ms") is not None]
+            assert len(calls) == count, (address, link)
             seen += 1
-        assert seen >= least, address
+        assert seen >= least, (address, seen)
 
 
 def test_each_group_of_costs_and_latencies_leads_to_its_calls(tab: TestClient) -> None:
@@ -60,7 +70,7 @@ def test_each_group_of_costs_and_latencies_leads_to_its_calls(tab: TestClient) -
         for by in ("model", "provider", "user_id", "company_id", "task_name", "call_type", "tag"):
             answer = tab.get(f"/{page}?by={by}&{SINCE}&format=json").json()
             links = re.findall(
-                r'<td class="wide"><a href="(/calls[^"]+)">',
+                r'<td class="wide">\s*<a href="(/calls[^"]+)"',
                 tab.get(f"/{page}?by={by}&{SINCE}").text,
             )
             assert len(links) == len(answer["rows"])

@@ -79,14 +79,29 @@ def line(values: Sequence[float | None], top: float) -> list[str]:
         top: The value at the upper edge.
     """
     place = WIDTH / max(len(values), 1)
-    runs: list[list[str]] = [[]]
+    runs: list[list[tuple[float, float]]] = [[]]
     for index, value in enumerate(values):
         if value is None:
             runs.append([])
         else:
             y = HEIGHT - min(value / top, 1) * HEIGHT if top else HEIGHT
-            runs[-1].append(f"{index * place + place / 2:.1f},{y:.1f}")
-    return [" ".join(run) for run in runs if run]
+            runs[-1].append((index * place + place / 2, y))
+    return [_points(run if len(run) > 1 else _dash(*run[0], place)) for run in runs if run]
+
+
+def _dash(x: float, y: float, place: float) -> list[tuple[float, float]]:
+    """Return what is seen of a line that is one point."""
+    return [(x - place / 4, y), (x + place / 4, y)]
+
+
+def _points(run: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
+
+
+def places(count: int) -> list[Column]:
+    """Return the places of a chart without bars, each to be a link over all of it."""
+    place = WIDTH / max(count, 1)
+    return [Column(n, round(n * place, 2), round(place, 2), ()) for n in range(count)]
 
 
 def round_top(largest: float) -> float:

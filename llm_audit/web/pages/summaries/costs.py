@@ -1,5 +1,6 @@
 """What calls cost and used, by model, user, task, day ..."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from llm_audit.display.courses import Course, group_name
@@ -23,6 +24,7 @@ async def page(asked: Asked) -> Page:
     by = grouping_of(asked)
     filters = asked.filters(since=USUAL)
     rows = await asked.calls.cost_summary(by, timezone=asked.zone, **filters)
+    is_time = by in get_args(Bucket)
     known = [row for row in rows if row.calls > row.calls_without_cost]
     return Page(
         "summaries/costs",
@@ -31,12 +33,12 @@ async def page(asked: Asked) -> Page:
         {
             "usual": USUAL,
             "choices": BY,
-            "is_time": by in get_args(Bucket),
+            "is_time": is_time,
             "shown": rows[:SHOWN],
             "total": sum(row.estimated_cost for row in known),
-            "columns": _columns(asked, by, rows, filters) if by in get_args(Bucket) else None,
+            "columns": _columns(asked, by, rows, filters) if is_time else None,
             "name": lambda name: group_name(by, name),
-            "calls_of": lambda group: calls_of(asked, by, group),
+            "links": links_of(asked, by, rows if is_time else rows[:SHOWN], filters),
         },
     )
 
@@ -53,15 +55,16 @@ def grouping_of(asked: Asked) -> GroupBy:
     return by  # type: ignore[no-any-return]
 
 
-def calls_of(asked: Asked, by: GroupBy, group: str | None) -> str | None:
-    """Return the address of exactly the calls of a group; None for those of an hour, day ..."""
-    if by in get_args(Bucket):
-        return None
-    field = "tags" if by == "tag" else by
-    since = asked.one("since") or USUAL
-    if group is None:
-        return asked.same("calls", missing=[*asked.all("missing"), field], since=since, by=None)
-    return asked.same("calls", **{field: group}, since=since, by=None)
+def links_of(
+    asked: Asked, by: GroupBy, rows: Sequence[Any], filters: CallFilters
+) -> dict[str | None, str]:
+    """Return the address of exactly the calls of each group."""
+    bucket: Any = by
+    if by not in get_args(Bucket):
+        return {row.group: asked.among("tags" if by == "tag" else by, row.group) for row in rows}
+    course = Course(bucket, rows, named="group", timezone=asked.zone, filters=filters)
+    links = zip(course.rows(), asked.during(course.spans()), strict=True)
+    return {row.group: link for row, link in links if row is not None}
 
 
 def _columns(asked: Asked, by: Any, rows: Any, filters: CallFilters) -> dict[str, Any]:

@@ -3,15 +3,16 @@
 from collections import Counter
 from typing import Any
 
+from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.courses import Course
+from llm_audit.display.figures import share
 from llm_audit.queries.results import FailureCount, FailureGroup
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.charts import line, round_top
+from llm_audit.web.drawing.charts import line, places, round_top
 from llm_audit.web.page import Page
-from llm_audit.web.pages.summaries.overview import USUAL, bucket_for
+from llm_audit.web.pages.summaries.overview import KIND, USUAL, bucket_for, calls_of_kind, shares
 
 _SHOWN = 100
-_KIND = ("status", "error_type", "ended_by", "model", "task_name")
 
 
 async def page(asked: Asked) -> Page:
@@ -30,36 +31,35 @@ async def page(asked: Asked) -> Page:
         {
             "usual": USUAL,
             "bucket": bucket,
-            "groups": [(group, _calls(asked, group)) for group in groups],
+            "groups": [(group, calls_of_kind(asked, group)) for group in groups],
             "left_out": summary.kinds - len(groups),
             "trends": _trends(course, counts),
-            "rates": _rates(course),
+            "rates": _rates(asked, course),
+            "failed": sorted(FAILURE_STATUSES),
         },
     )
 
 
 def key_of(kind: FailureGroup | FailureCount) -> tuple[str | None, ...]:
     """Return what tells one kind of failure from another."""
-    return tuple(getattr(kind, name) for name in _KIND)
+    return tuple(getattr(kind, name) for name in KIND)
 
 
-def _calls(asked: Asked, group: FailureGroup) -> str:
-    """Return the address of exactly the calls of a kind."""
-    values = {name: getattr(group, name) for name in _KIND}
-    missing = [name for name, value in values.items() if value is None]
-    return asked.same("calls", **values, missing=missing or None, since=asked.one("since") or USUAL)
-
-
-def _rates(course: Course) -> dict[str, Any]:
+def _rates(asked: Asked, course: Course) -> dict[str, Any]:
     """Return the line of the share of failures."""
-    shares = [
-        row.failures / (row.successes + row.failures)
-        if row is not None and row.successes + row.failures
-        else None
-        for row in course.rows()
-    ]
-    top = round_top(max((share for share in shares if share is not None), default=0))
-    return {"series": {"ERROR": line(shares, top)}, "top": top}
+    rates = shares(course)
+    top = round_top(max((rate for rate in rates if rate is not None), default=0))
+    spans = course.spans()
+    return {
+        "series": {"ERROR": line(rates, top)},
+        "top": top,
+        "columns": places(len(spans)),
+        "names": [
+            f"{asked.written(start)}: {share(rate)} failed"
+            for (start, _), rate in zip(spans, rates, strict=True)
+        ],
+        "links": asked.during(spans, status=sorted(FAILURE_STATUSES), **{"not.status": None}),
+    }
 
 
 def _trends(course: Course, counts: list[FailureCount]) -> dict[tuple[str | None, ...], list[str]]:

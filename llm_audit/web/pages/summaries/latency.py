@@ -7,14 +7,16 @@ from llm_audit.queries.grouping import Bucket
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.heatmap import heatmap
 from llm_audit.web.page import Page
-from llm_audit.web.pages.summaries.costs import BY, SHOWN, calls_of, grouping_of
+from llm_audit.web.pages.summaries.costs import BY, SHOWN, grouping_of, links_of
 from llm_audit.web.pages.summaries.overview import USUAL, bucket_for
 
 
 async def page(asked: Asked) -> Page:
     """Show the percentiles of each group, the slowest first; hours, days ... oldest first."""
     by = grouping_of(asked)
-    rows = await asked.calls.latency_summary(by, timezone=asked.zone, **asked.filters(since=USUAL))
+    filters = asked.filters(since=USUAL)
+    rows = await asked.calls.latency_summary(by, timezone=asked.zone, **filters)
+    is_time = by in get_args(Bucket)
     return Page(
         "summaries/latency",
         "Latency",
@@ -22,10 +24,10 @@ async def page(asked: Asked) -> Page:
         {
             "usual": USUAL,
             "choices": BY,
-            "is_time": by in get_args(Bucket),
+            "is_time": is_time,
             "shown": rows[:SHOWN],
             "name": lambda name: group_name(by, name),
-            "calls_of": lambda group: calls_of(asked, by, group),
+            "links": links_of(asked, by, rows if is_time else rows[:SHOWN], filters),
         },
     )
 

@@ -10,9 +10,6 @@ _SHOWN = 200
 async def page(asked: Asked) -> Page:
     """Show each tool, the one asked for most often first."""
     rows = await asked.calls.tool_usage(**asked.filters(since=USUAL))
-    links = {
-        row.tool: asked.same("calls", tool=row.tool, since=asked.one("since") or USUAL)
-        for row in rows[:_SHOWN]
-    }
+    links = {row.tool: asked.among("tool", row.tool) for row in rows[:_SHOWN]}
     view = {"usual": USUAL, "shown": rows[:_SHOWN], "links": links}
     return Page("summaries/tools", "Tools", {"rows": rows}, view)

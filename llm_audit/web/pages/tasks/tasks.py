@@ -97,15 +97,11 @@ def places_of(
 
 
 def _view(asked: Asked) -> dict[str, Any]:
-    """Return what every page of tasks needs, with links to calls of the time of its numbers."""
-    of_time = {}
-    if not asked.one("since"):
-        start = asked.filters(since=USUAL)["start_date"]
-        of_time["since"] = start.isoformat() if asked.one("until") else USUAL
+    """Return what every page of tasks needs."""
     return {
         "show": asked.one("show"),
         "usual": USUAL,
-        "calls": partial(asked.same, "calls", **of_time),
+        "calls": partial(asked.same, "calls"),
         "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),
     }

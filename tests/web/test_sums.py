@@ -37,7 +37,8 @@ def numbers_of(tab: TestClient, address: str) -> Iterator[tuple[str, int]]:
     answers = [page, *(tab.get(part) for part in parts if "news" not in part)]
     for answer in answers:
         assert answer.status_code == 200, answer.url
-        found = r'<a [^>]*href="(/calls\?[^"]*)"[^>]*>(?:<svg.*?</svg>)?\s*([\d,]+)(?: [a-z ]+)?</a>'
+        number = r">(?:<svg.*?</svg>)?\s*([\d,]+)(?: [a-z ]+)?</a>"
+        found = rf'<a [^>]*href="(/calls\?[^"]*)"[^>]*{number}'
         for link, text in re.findall(found, answer.text, re.DOTALL):
             yield link, int(text.replace(",", ""))
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from llm_audit.runtime.interruption import from_outside
+from llm_audit.runtime.transient import is_transient
 
 logger = logging.getLogger("llm_audit")
 
@@ -117,6 +118,19 @@ def let_through(error: BaseException) -> None:
     struck = from_outside(error)
     if struck is not None:
         raise struck
+
+
+def let_through_what_passes(error: BaseException) -> None:
+    """Raise again what a later try may be spared, so that nothing is given up for it.
+
+    That is what `let_through` raises, and that there is no memory or descriptor to spare, just now.
+
+    Args:
+        error: What was caught where anything may be raised.
+    """
+    let_through(error)
+    if is_transient(error):
+        raise error
 
 
 def is_soft_time_limit(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from llm_audit.redaction.folding import folded
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.redaction.rule import Rule
 from llm_audit.redaction.secrets import look, raw
-from llm_audit.redaction.walk import LARGE, MEDIA_MIN_CHARACTERS, Walk, is_media
+from llm_audit.redaction.walk import LARGE, MEDIA_MIN_CHARACTERS, Walk, has_no_words
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 
@@ -273,7 +273,7 @@ def _that_may_match(rules: Sequence[Rule], doc: bytes) -> list[Rule]:
         return []
     text = doc.decode("utf-8", "ignore")
     if len(text) > MEDIA_MIN_CHARACTERS:  # as in the walk: there is no text in pictures
-        text = "\0".join(piece for piece in text.split("\0") if not is_media(piece))
+        text = "\0".join(piece for piece in text.split("\0") if not has_no_words(piece))
     text = "\0".join((folded(text)[0], *_large_numbers(doc)))
     return [rule for rule in rules if _ESCAPE in text or _may_hold(rule, text)]
 

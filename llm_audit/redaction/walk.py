@@ -112,7 +112,7 @@ class Walk:
         if self._for_secrets and not is_read and _may_hold_secrets(text):
             for start, end, name in patterns.find(text):
                 yield start, end, name, "remove"
-        if not self._rules or is_media(text):
+        if not self._rules or has_no_words(text):
             return
         for rule in self._rules:
             for start, end in rule.find(text):
@@ -266,7 +266,7 @@ def _with_all_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: each if len(each) > 1 else each[0] for name, each in values.items()}
 
 
-def is_media(text: str) -> bool:
+def has_no_words(text: str) -> bool:
     """Tell whether a text is long and nothing but base64, in which no words are looked for."""
     if len(text) <= MEDIA_MIN_CHARACTERS:
         return False

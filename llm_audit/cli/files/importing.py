@@ -66,6 +66,23 @@ class Imported:
             self.only_of_lists = call.is_of_a_list and (number == 0 or self.only_of_lists)
             yield call
 
+    def report(self, *, as_json: bool) -> None:
+        """Say how many calls are there now, and why others are not."""
+        if as_json:
+            print_json(asdict(self))
+        else:
+            imported = figures.counted(self.imported, "call")
+            left_out = f"{self.already_there:,} there already, {self.refused:,} refused"
+            say(f"{imported} imported, {left_out}.")
+            if self.only_of_lists:
+                lists = "lists such as `calls --json` leave it out, `export` does not"
+                say(f"None of them holds anything that was said: {lists}.")
+        for reason in self.reasons:
+            say(f"refused: {reason}")
+        if self.refused > SHOWN_REASONS and not as_json:
+            for kind, count in self.refused_by_reason.items():
+                say(f"refused {'once' if count == 1 else f'{count:,} times'}: {kind}")
+
 
 def import_calls(
     files: Annotated[
@@ -127,20 +144,7 @@ def import_calls(
                         _import(settings, connection, file, result)
     finally:
         connection.close()
-    if as_json:
-        print_json(asdict(result))
-    else:
-        imported = figures.counted(result.imported, "call")
-        left_out = f"{result.already_there:,} there already, {result.refused:,} refused"
-        say(f"{imported} imported, {left_out}.")
-        if result.only_of_lists:
-            lists = "lists such as `calls --json` leave it out, `export` does not"
-            say(f"None of them holds anything that was said: {lists}.")
-    for reason in result.reasons:
-        say(f"refused: {reason}")
-    if result.refused > SHOWN_REASONS and not as_json:
-        for kind, count in result.refused_by_reason.items():
-            say(f"refused {'once' if count == 1 else f'{count:,} times'}: {kind}")
+    result.report(as_json=as_json)
     if result.refused:
         raise typer.Exit(FAILED)
 

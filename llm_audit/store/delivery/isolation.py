@@ -15,11 +15,10 @@ from pathlib import Path
 from bson.errors import BSONError
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
-from llm_audit.errors import LLMAuditError, UnavailableError, let_through, log_fault
+from llm_audit.errors import LLMAuditError, UnavailableError, let_through_what_passes, log_fault
 from llm_audit.journal.losses import internal
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.runtime import clock
-from llm_audit.runtime.transient import is_transient
 from llm_audit.store.answers.codes import describe
 from llm_audit.store.answers.server_words import told
 from llm_audit.store.delivery.groups import Group
@@ -116,10 +115,8 @@ class Isolation:
             self._deliver(some)
         except UnavailableError:
             raise
-        except BaseException as fault:
-            let_through(fault)
-            if is_transient(fault):
-                raise
+        except BaseException as fault:  # noqa: BLE001  (what passes goes through)
+            let_through_what_passes(fault)
             self._works()
             return fault
         return None

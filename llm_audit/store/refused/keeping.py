@@ -14,8 +14,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from llm_audit.errors import UnavailableError, let_through, log_fault
-from llm_audit.runtime.transient import is_transient
+from llm_audit.errors import UnavailableError, let_through_what_passes, log_fault
 from llm_audit.settings.names import REJECTED
 from llm_audit.store import gridfs
 from llm_audit.store.answers.codes import code_of_content, is_duplicate_id, only_this_is_refused
@@ -87,9 +86,7 @@ def _refer(
         return False
     except PyMongoError:
         raise
-    except BaseException as fault:
-        let_through(fault)
-        if is_transient(fault):
-            raise
+    except BaseException as fault:  # noqa: BLE001  (what passes goes through)
+        let_through_what_passes(fault)
         log_fault(fault)
     return True

@@ -5,6 +5,7 @@ LLMAuditError
 ├── ConfigurationError    a setting is wrong
 ├── NotInitializedError   a query before `await llm_audit.init()`
 ├── UnavailableError      MongoDB cannot be reached, or does not let us do what was asked
+├── TookTooLongError      MongoDB ended its work on a question when the time for it was over
 └── EmbeddedUnavailableError   (llm_audit.embedded) no server binary for this machine
 """
 
@@ -51,6 +52,10 @@ class NotInitializedError(LLMAuditError, RuntimeError):
 
 class UnavailableError(LLMAuditError):
     """MongoDB cannot be reached or does not let us in; the text holds no content."""
+
+
+class TookTooLongError(LLMAuditError, TimeoutError):
+    """MongoDB ended its work on a question when the time for it was over."""
 
 
 class _Held(threading.local):

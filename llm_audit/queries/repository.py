@@ -1,9 +1,11 @@
 """The two repositories, which ask every question there is: one in async code, one in sync code."""
 
+import asyncio
 import copy
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -23,10 +25,12 @@ from llm_audit.queries.steps import (
     Content,
     Document,
     Each,
+    Enough,
     Question,
     ServerTime,
     Step,
     Steps,
+    Work,
     query_limit_ms,
 )
 from llm_audit.settings import get_settings
@@ -45,6 +49,7 @@ from llm_audit.store.loops import AsyncDocuments, in_this_loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_TURN_SECONDS = 0.01  # then others in the event loop have theirs
 # The last are what GridFS raises for an entry with a length, say, that is no number.
 _NOT_WHOLE = (
     *(gridfs.errors.NoFile, gridfs.errors.CorruptGridFile, InvalidBSON),
@@ -53,10 +58,11 @@ _NOT_WHOLE = (
 
 
 class _Repository(Questions):
-    """What both have in common: the tenant that every question is bound to."""
+    """What both have in common: the tenant that every question is bound to, and its time."""
 
     def __init__(self) -> None:
         self._tenant: dict[str, str] = {}
+        self._limit_ms: int | None = None
 
     def for_company(self, company_id: Id) -> Self:
         """Return a repository that knows the calls of one company only, whatever it is asked.
@@ -80,6 +86,16 @@ class _Repository(Questions):
         """
         return self._bound("user_id", user_id)
 
+    def within(self, seconds: float) -> Self:
+        """Return a repository whose questions MongoDB works on for so long at the most.
+
+        Args:
+            seconds: More than 0. If the setting `query_timeout_seconds` is less, that holds.
+        """
+        limited = copy.copy(self)
+        limited._limit_ms = max(1, round(seconds * 1_000))  # noqa: SLF001  (it is one of these)
+        return limited
+
     def _bound(self, field: str, value: Id) -> Self:
         text = id_text(field, value)
         if not text.strip():
@@ -95,8 +111,11 @@ class _Repository(Questions):
         first, *others = step.pipeline
         if self._tenant:
             first = {"$match": {"$and": [self._tenant, first["$match"]]}}
-        limit_ms = step.patience_ms or (None if step.takes_long else query_limit_ms())
-        options = {"batchSize": step.batch_size, "maxTimeMS": limit_ms}
+        limits = [step.patience_ms, self._limit_ms]
+        if step.patience_ms is None:
+            limits.append(query_limit_ms())
+        known = [] if step.takes_long else [limit for limit in limits if limit is not None]
+        options = {"batchSize": step.batch_size, "maxTimeMS": min(known, default=None)}
         given = {name: value for name, value in options.items() if value is not None}
         return {"pipeline": [first, *others], **given}
 
@@ -155,10 +174,16 @@ class LLMCallRepository(_Repository):
             return await _content_async(collection, step)
         if isinstance(step, ServerTime):
             return await server_time_async(collection.database)
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.compute)
         with _patiently(step):
-            found = await readable_only(collection).aggregate(**self._command(step))
-            async for document in found:
-                step.take(document)
+            turn = monotonic()
+            async with await readable_only(collection).aggregate(**self._command(step)) as found:
+                async for document in found:
+                    step.take(document)
+                    if monotonic() - turn > _TURN_SECONDS:
+                        await asyncio.sleep(0)
+                        turn = monotonic()
             return True
         return False
 
@@ -265,18 +290,23 @@ class SyncLLMCallRepository(_Repository):
             return _content(collection, step)
         if isinstance(step, ServerTime):
             return server_time(collection.database)
+        if isinstance(step, Work):
+            return step.compute()
         with _patiently(step):
-            for document in readable_only(collection).aggregate(**self._command(step)):
-                step.take(document)
+            with readable_only(collection).aggregate(**self._command(step)) as found:
+                for document in found:
+                    step.take(document)
             return True
         return False
 
 
 @contextmanager
 def _patiently(step: Each) -> Iterator[None]:
-    """Be content with what has come when a step's time is over."""
+    """Be content with what has come when that is enough, or a step's time is over."""
     try:
         yield
+    except Enough:
+        return
     except ExecutionTimeout:
         if step.patience_ms is None:
             raise

@@ -35,11 +35,15 @@ T = TypeVar("T")
 _LONGEST_MS = 2**31 - 1  # that MongoDB takes
 
 
+class Enough(Exception):  # noqa: N818  (no error: nothing is wrong)
+    """Raised by who takes documents one by one, and wants no more."""
+
+
 class Each(NamedTuple):
     """The step that takes every document of a pipeline as it comes.
 
-    Its first stage has to be a `$match`. The answer tells whether it came to its end, which a step
-    without patience always does, or raises.
+    Its first stage has to be a `$match`. The answer tells whether it came to its end: before that,
+    it ends where `take` has `Enough`, and one with patience when its time is over.
     """
 
     pipeline: Pipeline
@@ -63,7 +67,16 @@ class ServerTime(NamedTuple):
     """The step that asks for the time by the server's clock, UTC."""
 
 
-Step: TypeAlias = Each | Content | ServerTime
+class Work(NamedTuple):
+    """The step that computes what takes a moment: in async code, beside the event loop.
+
+    The answer is what it returns.
+    """
+
+    compute: Callable[[], object]
+
+
+Step: TypeAlias = Each | Content | ServerTime | Work
 Steps: TypeAlias = Generator[Step, Any, R]
 
 

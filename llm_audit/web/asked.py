@@ -74,7 +74,8 @@ class Asked:
         self.request = request
         self.root: str = request.scope.get("root_path", "")
         self.page: str = request.scope["path"].removeprefix(self.root).strip("/")
-        if self.page.startswith("part/"):
+        self.is_part = self.page.startswith("part/")
+        if self.is_part:
             self.page = self.page.split("/")[1]
         self.pages = NAVIGATION
         self.below = BELOW.get(self.page.partition("/")[0], self.page)
@@ -222,10 +223,16 @@ class Asked:
         kept = [pair for pair in self.given if pair[0] not in more]
         return self._address(f"part/{self.page or 'overview'}/{name}", [*kept, *_pairs(more)])
 
-    def page_again(self, page: str) -> str:
-        """Return the address of the page that this is a part of, as it was asked for."""
-        own = ("from", "shown", "after")
-        return self._address(page, [pair for pair in self.given if pair[0] not in own])
+    def page_again(self, **changes: Any) -> str:
+        """Return the address of the page that this is a part of, as it was asked for.
+
+        Args:
+            **changes: New values of parameters; None takes one away.
+        """
+        own = ("from", "shown", "after", *changes)
+        kept = [pair for pair in self.given if pair[0] not in own]
+        page = "" if self.page == "overview" else self.page
+        return self._address(page, [*kept, *_pairs(changes)])
 
     def call_link(self, call_id: str) -> str:
         """Return the address of a call; from a list, it knows the list that it came from."""

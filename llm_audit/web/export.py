@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from starlette.responses import Response, StreamingResponse
 
 from llm_audit.errors import UsageError
-from llm_audit.exports.batches import BATCH, batch_of, lines_of
+from llm_audit.exports.batches import Batch, batch_of
 from llm_audit.exports.columns import PLAIN_COLUMNS, checked_columns
 from llm_audit.exports.line_formats import (
     LineFormat,
@@ -50,12 +50,12 @@ async def export(asked: Asked) -> Response:
 
 
 async def _lines(
-    asked: Asked, form: LineFormat, filters: CallFilters, batch: list[dict[str, object]]
+    asked: Asked, form: LineFormat, filters: CallFilters, batch: Batch
 ) -> AsyncIterator[str]:
     if form.header:
         yield f"{form.header}\n"
     while True:
-        yield lines_of(form, batch)
-        if len(batch) < BATCH:
+        yield batch.text
+        if batch.is_last:
             return
-        batch = await asked.calls.ask(batch_of(form, filters, str(batch[-1]["_id"])))
+        batch = await asked.calls.ask(batch_of(form, filters, batch.last_id))

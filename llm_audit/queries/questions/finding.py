@@ -74,8 +74,8 @@ def searched(
     reasons = []
     if not (yield Each(pipeline, take, batch_size, query_limit_ms())):
         reasons.append(
-            f"The search was stopped after {get_settings().query_timeout_seconds:g} s "
-            "(query_timeout_seconds): older calls may say it, too."
+            "The search was stopped when its time was over (query_timeout_seconds): older calls may "
+            "say it, too."
         )
     counted: list[int] = []
     in_gridfs = not_searched(pipeline)

@@ -1,5 +1,6 @@
 """What belongs to a trace."""
 
+from functools import partial
 from operator import attrgetter
 from typing import Unpack
 
@@ -10,7 +11,7 @@ from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.newest import in_their_places, newest
 from llm_audit.queries.questions.calls import calls
 from llm_audit.queries.results import TraceSummary
-from llm_audit.queries.steps import Steps, question, rows
+from llm_audit.queries.steps import Steps, Work, question, rows
 from llm_audit.queries.trace_tree import TraceTree, build_trace_tree
 
 
@@ -63,6 +64,6 @@ class TraceQuestions:
         Returns:
             The tree, without what was said; without roots if there is no such trace.
         """
-        return build_trace_tree(
-            (yield from rows(pipelines.trace_tree(trace_id, limit=limit), dict))
-        )
+        found = yield from rows(pipelines.trace_tree(trace_id, limit=limit), dict)
+        tree: TraceTree = yield Work(partial(build_trace_tree, found))
+        return tree

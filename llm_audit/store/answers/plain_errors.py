@@ -13,7 +13,13 @@ from pymongo import errors as driver
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.collection import Collection
 
-from llm_audit.errors import ConfigurationError, LLMAuditError, UnavailableError, UsageError
+from llm_audit.errors import (
+    ConfigurationError,
+    LLMAuditError,
+    TookTooLongError,
+    UnavailableError,
+    UsageError,
+)
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import MONGO_URL_SHAPE
 from llm_audit.store.answers.codes import (
@@ -57,6 +63,7 @@ def plain_errors(asked: Asked) -> Iterator[None]:
     Raises:
         UnavailableError: MongoDB cannot be reached, or does not let us do what was asked.
         ConfigurationError: A setting names what cannot be: mongo_url, database or collection.
+        TookTooLongError: The time for it was over.
         LLMAuditError: MongoDB refuses what was asked of it.
     """
     try:
@@ -86,7 +93,7 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
                 f"{place} does not let us in: {describe(error)}. Fix {place.url}."
             )
         case driver.ExecutionTimeout():
-            plain = LLMAuditError(
+            plain = TookTooLongError(
                 f"{place} stopped working on it when its time was over: ask about fewer calls, by "
                 "a filter or a shorter time range, or raise query_timeout_seconds."
             )

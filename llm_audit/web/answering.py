@@ -1,9 +1,8 @@
-"""How a request becomes an answer: asked for, drawn beside the event loop, given up with its tab."""
+"""How a request becomes an answer: made beside the event loop, and given up with its tab."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from time import monotonic_ns
 from typing import Any, TypeAlias
@@ -108,10 +107,9 @@ async def _unless_left(request: Request, make: Callable[[], Awaitable[Response]]
             return making.result()
         return Response(status_code=_LEFT)
     finally:
-        for task in (making, leaving):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        making.cancel()
+        leaving.cancel()
+        await asyncio.wait((making, leaving))
 
 
 async def _left(request: Request) -> None:

@@ -74,8 +74,8 @@ def searched(
     reasons = []
     if not (yield Each(pipeline, take, batch_size, query_limit_ms())):
         reasons.append(
-            "The search was stopped when its time was over (query_timeout_seconds): older calls may "
-            "say it, too."
+            "The search was stopped when its time was over (query_timeout_seconds): older calls "
+            "may say it, too."
         )
     counted: list[int] = []
     in_gridfs = not_searched(pipeline)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from llm_audit.queries.steps import Document
-from llm_audit.web.pages import PAGES, PARTS
+from llm_audit.web.routes import PAGES, PARTS
 
 
 class Address(NamedTuple):

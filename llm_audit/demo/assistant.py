@@ -4,6 +4,7 @@ Its calls are recorded by themselves; what is said here is what they are for.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
@@ -83,6 +84,26 @@ async def _ask(llm_client: AsyncOpenAI, model: str, system_prompt: str, question
         ],
     )
     return response.choices[0].message.content or ""
+
+
+async def conversation(llm_client: AsyncOpenAI, questions: Sequence[str]) -> None:
+    """Ask one question after the other, each with all that was said before; answers are streamed.
+
+    Args:
+        llm_client: Asks the provider.
+        questions: What the user asks.
+    """
+    messages: list[Any] = [{"role": "system", "content": "You are a product analyst. Be brief."}]
+    for question in questions:
+        messages = [*messages, {"role": "user", "content": question}]
+        stream = await llm_client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=messages,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices]
+        messages = [*messages, {"role": "assistant", "content": "".join(pieces)}]
 
 
 @audited(call_type=LLMCallTypeEnum.AGENT)

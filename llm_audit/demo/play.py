@@ -39,8 +39,10 @@ async def play(console: Console, worker: Worker) -> None:
         await _scenes(console, worker)
     finally:
         await database.client.close()
-    for command in ("failures", "tools", "costs", "latency"):
+    for command in ("failures", "retries", "tools", "costs", "latency"):
         _show(console, command)
+    console.print("KEEP=1 leaves it all up, with `llm-audit ui`, which shows it in a browser.")
+    console.print()
     console.print("In your own app", style="bold")
     console.print(YOUR_APP)
 
@@ -53,10 +55,11 @@ async def _scenes(console: Console, worker: Worker) -> None:
     async with AsyncOpenAI() as llm_client:
         done(await scenes.rag_pipeline(llm_client))
         done(await scenes.tool_call(llm_client))
+        done(await scenes.conversation(llm_client))
     await scenes.worker_ready(worker)
     console.print("The worker is ready.")
     done(await scenes.chain_of_tasks(worker))
-    done(await scenes.group_of_tasks(worker))
+    done(await scenes.chord_of_tasks(worker))
     done(await scenes.failing_task(worker))
     call = await scenes.task_in_mid_call(worker)
     console.print("A task waits for its answer.", style="bold")

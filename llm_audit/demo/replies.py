@@ -3,10 +3,12 @@
 | the request                                      | the answer                                |
 | ------------------------------------------------ | ----------------------------------------- |
 | the last message contains `[429]` or `[500]`     | that HTTP status, with OpenAI's error body |
+| the same with `[429 gpt-4]`                      | that status, if that is the model         |
 | the last message contains `[hang]`               | none, until the client goes away          |
 | tools, no tool result yet, tool_choice not none  | a call of the first tool, or the named one |
 | a system message about sentiment                 | positive, negative or neutral             |
 | a system message "Classify into: a, b, c"        | the first of these                        |
+| a question that is one of `ANSWERS`              | its answer                                |
 | anything else                                    | a sentence that repeats the question's top |
 
 `"stream": true` sends the same answer in pieces. A token is four characters.
@@ -27,6 +29,18 @@ QUOTED_CHARACTERS = 60
 SENTIMENT_WORDS = {
     "positive": ("love", "great", "fast", "easy"),
     "negative": ("slow", "broken", "missing", "expensive"),
+}
+ANSWERS = {  # by what the question contains
+    "What is missing from our reports?": "One customer says that reports are missing everything "
+    "they need, another that the voice channel is missing. Both are worth a call.",
+    "Compare Gorgias with": "Zendesk has voice and reports, which Gorgias lacks. Freshdesk has "
+    "field service. Gorgias is easier to set up.",
+    "What do customers like?": "Macros, support and setup: three of five reviews praise them.",
+    "And what do they miss?": "Reports and the voice channel. One of them also finds it expensive.",
+    "What should we do first?": "**Reports.** They are missed most, and rivals have them.",
+    "Outline a report": "1. Mood\n2. What is liked: macros, support, setup\n3. What is missing",
+    "Write the report": "# Reviews of this week\n\nMore like it than not. *Macros* and *support* "
+    "are praised; **reports** and the **voice channel** are missed.",
 }
 ARGUMENTS = {"company_name": "Gorgias", "competitors": ["Zendesk", "Freshdesk"]}
 ARGUMENT_BY_TYPE: dict[str, Any] = {
@@ -71,7 +85,7 @@ def refusal(request: Mapping[str, Any]) -> Refusal | None:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         return Refusal(400, "invalid_request_error", "'messages' has to be a non-empty array.")
-    last = _text(messages[-1])
+    last = _text(messages[-1]).replace(f"[429 {request.get('model')}]", "[429]")
     return next((answer for mark, answer in REFUSALS.items() if mark in last), None)
 
 
@@ -193,6 +207,9 @@ def _reply(system: str, messages: Sequence[Any]) -> str:
         return "neutral"
     if "classify into:" in system.lower():
         return system.partition(":")[2].partition(",")[0].strip()
+    for part, answer in ANSWERS.items():
+        if part in question:
+            return answer
     return f"An answer to: {question.splitlines()[0][:QUOTED_CHARACTERS]}" if question else "Hello."
 
 

@@ -8,16 +8,21 @@ import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from pymongo.errors import PyMongoError
 from rich.console import Console
 
+import llm_audit
+from llm_audit.demo import viewer
+from llm_audit.demo.days_before import record_the_days_before
 from llm_audit.demo.stage import Stage, stage
 from llm_audit.demo.worker import CHILDREN
 from llm_audit.errors import LLMAuditError
 from llm_audit.settings.mongo_url import hosts_in
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+POLL_SECONDS = 0.05
 SIGNAL_EXIT = 128  # and the signal's number, as shells do
 
 
@@ -73,11 +78,30 @@ async def _demo(console: Console, *, keep: bool) -> None:
         try:
             await play(console, running.worker)
             if keep:
-                _tell_where_everything_is(console, running)
                 with suppress(asyncio.CancelledError):
-                    await asyncio.Event().wait()
+                    await _keep(console, running)
         finally:
             console.print("Stopping the worker and the servers.", style="dim")
+
+
+async def _keep(console: Console, running: Stage) -> None:
+    """Leave everything up, with the viewer, until somebody ends it."""
+    if not viewer.is_installed():
+        console.print("`llm-audit ui` shows it in a browser: pip install 'llm-audit[web]'")
+        _tell_where_everything_is(console, running)
+        await asyncio.Event().wait()
+    record_the_days_before(datetime.now(UTC))
+    with viewer.Viewer(running.folder) as pages:
+        while True:
+            if address := pages.address():
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        llm_audit.flush()
+        _tell_where_everything_is(console, running)
+        console.print("Or in a browser", style="bold")
+        console.print(f"    {address}", soft_wrap=True)
+        console.print("    What is older than this demo is made up, and tagged so.", style="dim")
+        await asyncio.Event().wait()
 
 
 def _introduce(console: Console, running: Stage) -> None:

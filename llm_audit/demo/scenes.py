@@ -4,20 +4,27 @@ import asyncio
 import os
 import signal
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import uuid4
 
-from celery import chain, group
+from celery import chain, chord, group
 from openai import AsyncOpenAI
 
 import llm_audit
 from llm_audit import LLMCall, LLMCallRepository, LLMCallStatusEnum, audit_context
 from llm_audit.demo import assistant
-from llm_audit.demo.tasks import analyze_review_sentiment, app, summarize_reviews
+from llm_audit.demo.tasks import (
+    analyze_review_sentiment,
+    app,
+    summarize_reviews,
+    write_report,
+)
 from llm_audit.demo.worker import NAME, Worker
 from llm_audit.errors import LLMAuditError
 
 PATIENCE_SECONDS = 60.0
 POLL_SECONDS = 0.05
+QUESTIONS = ("What do customers like?", "And what do they miss?", "What should we do first?")
 PING_SECONDS = 0.25
 
 
@@ -49,6 +56,15 @@ async def tool_call(llm_client: AsyncOpenAI) -> Scene:
     return Scene("Tool call and its synthesis, async code", ("trace", str(context.trace_id)))
 
 
+async def conversation(llm_client: AsyncOpenAI) -> Scene:
+    """Talk with a user, in async code."""
+    session_id = f"user-7, {datetime.now():%A}"  # noqa: DTZ005  (as the user's calendar says)
+    with audit_context(session_id=session_id, company_id="gorgias", user_id="user-7"):
+        await assistant.conversation(llm_client, QUESTIONS)
+    llm_audit.flush()
+    return Scene("Conversation of three turns, streamed", ("session", session_id))
+
+
 async def worker_ready(worker: Worker) -> None:
     """Wait until the worker takes tasks.
 
@@ -67,11 +83,13 @@ async def chain_of_tasks(worker: Worker) -> Scene:
     return _trace("Chain of two tasks", calls)
 
 
-async def group_of_tasks(worker: Worker) -> Scene:
-    """Analyse reviews at the same time."""
-    members = group(analyze_review_sentiment.s(f"review-{n}") for n in (3, 4, 5))()
-    calls = await _ended_calls(worker, 3, *(member.id for member in members))
-    return _trace("Group of three tasks", calls)
+async def chord_of_tasks(worker: Worker) -> Scene:
+    """Analyse reviews at the same time, then write a report, at its second attempt."""
+    members = group(analyze_review_sentiment.s(f"review-{n}") for n in (3, 4, 5))
+    report = chord(members)(write_report.s())
+    tasks = (report.id, *(member.id for member in report.parent))
+    calls = await _ended_calls(worker, 7, *tasks)
+    return _trace("Chord: three tasks, then a report that is retried", calls)
 
 
 async def failing_task(worker: Worker) -> Scene:

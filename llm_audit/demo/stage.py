@@ -23,6 +23,7 @@ class Stage:
     mongod: embedded.Mongod | embedded.External
     redis: embedded.Redis
     worker: Worker
+    folder: Path
     environment: dict[str, str]
 
 
@@ -46,6 +47,7 @@ def stage() -> Iterator[Stage]:
             "LLM_AUDIT_DATABASE": DATABASE,
             "LLM_AUDIT_SPOOL_DIR": str(folder / "spool"),
             "CELERY_BROKER_URL": redis.url,
+            "CELERY_RESULT_BACKEND": redis.url,
             "OPENAI_BASE_URL": provider_url,
             "OPENAI_API_KEY": "demo",
         }
@@ -53,4 +55,4 @@ def stage() -> Iterator[Stage]:
         llm_audit.configure()  # whoever started the demo may have read the settings already
         stack.callback(llm_audit.shutdown)
         worker = stack.enter_context(Worker(folder))
-        yield Stage(mongod, redis, worker, environment)
+        yield Stage(mongod, redis, worker, folder, environment)

@@ -1,10 +1,12 @@
 """The demo, as a user runs it: what it prints, and that it leaves nothing behind."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pymongo
@@ -84,7 +86,7 @@ def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
     shown = answers(printed)
 
     assert len(set(re.findall(rf"\$ llm-audit trace ({UUID})", printed))) == 4
-    rag, tool, chain, group = shown["trace"]
+    rag, tool, chain, chord = shown["trace"]
     for agent in (rag, tool):
         asked, tool_run, answered = (
             "├ RAG_QUERY gpt.*",
@@ -93,8 +95,17 @@ def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
         )
         steps = rf"\* AGENT .*\n\* {asked}\n\* {tool_run}\n\* {answered} \$0\."
         assert re.search(steps, agent)
-    for tasks, count in ((chain, 2), (group, 3)):
-        assert f"{count} calls; " in tasks
+    [session] = shown["session"]
+    assert session.count("── ") == 6  # two in the rule of each turn, before its number and id
+    assert "**Reports.** They are missed most" in session
+    assert "2 calls; " in chain
+    assert "7 calls, 1 failed; " in chord
+    assert re.search(
+        r"SUMMARIZATION gpt-4 .* \$0.*\n\* ERROR SUMMARIZATION gpt-4 .* - +-\n"
+        r"\* SUMMARIZATION gpt-4 .* \$0.*\n\* SUMMARIZATION gpt-4o-mini .* \$0",
+        chord,
+    )
+    for tasks, count in ((chain, 2), (chord, 3)):
         assert (
             len(re.findall(r"SENTIMENT_ANALYSIS gpt-3\.5.* \$0\.0000\d+$", tasks, re.MULTILINE))
             == count
@@ -115,14 +126,16 @@ def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
     assert f"attempt 1  demo@localhost, pid {pid[1]}\n" in killed
 
     [failures] = shown["failures"]
-    assert "3 of 16 calls failed" in failures
+    assert "4 of 23 calls failed" in failures
     assert re.search(r" 2 +66\.7 % ERROR +requests +response ", failures)
+    assert re.search(r" 1 +33\.3 % ERROR +requests +response .*write_report ", failures)
     assert re.search(r" 1 +33\.3 % ABANDONED +WorkerLost.* worker_lost ", failures)
     assert re.search(r"get_competitor_data +1 █+ +1 +0\.0 % \$0\.00[1-9]", shown["tools"][0])
-    costs = re.findall(r"^(\S+) +6 +\d+ +0 +\$0\.\d*[1-9]", shown["costs"][0], re.MULTILINE)
-    assert costs == ["gpt-4", "gpt-3.5-turbo"]
+    assert re.search(r"write_report +1 +1 +2 +\d+ \$0\.00[1-9]", shown["retries"][0])
+    costs = re.findall(r"^(\S+) +(\d) +\d+ +0 +\$0\.\d*[1-9]", shown["costs"][0], re.MULTILINE)
+    assert costs == [("gpt-4", "9"), ("gpt-3.5-turbo", "6"), ("gpt-4o-mini", "4")]
     latencies = re.findall(r"^(\S+) +(\d)(?: +[\d.]+ m?s){4} ", shown["latency"][0], re.MULTILINE)
-    assert {("gpt-3.5-turbo", "6"), ("gpt-4", "5"), ("search_reviews", "1")} <= {*latencies}
+    assert {("gpt-3.5-turbo", "6"), ("gpt-4", "8"), ("search_reviews", "1")} <= {*latencies}
     assert "celery_hooks.install(app)" in printed
     assert "llm_audit.instrument()" in printed
 
@@ -151,13 +164,23 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
 
 
 def test_keep_leaves_the_servers_up_until_ctrl_c(tmp_path: Path) -> None:
-    """Kept, the printed URL leads to the calls, until Ctrl-C ends everything."""
+    """Kept, the printed URLs lead to the calls, in a browser and else, until Ctrl-C ends it all."""
     demo = start_demo(tmp_path, "demo", "--keep", module="llm_audit.cli")
-    printed = read_until(demo, "LLM_AUDIT_DATABASE=")
+    printed = read_until(demo, "What is older than this demo is made up")
     exports = dict(re.findall(r"export (\w+)='?([^\s']+)", printed))
     with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:
         calls = client[exports["LLM_AUDIT_DATABASE"]]["llm_calls"]
-        assert calls.count_documents({"status": {"$ne": "PENDING"}}) == 16
+        assert (
+            calls.count_documents({"status": {"$ne": "PENDING"}, "tags": {"$ne": "made-up"}}) == 23
+        )
+        assert calls.count_documents({"tags": "made-up"}) > 300
+    [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", printed)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
+    )
+    assert "<h1>Overview</h1>" in opener.open(address).read().decode()
+    page = opener.open(f"{address.partition('?')[0]}delivery?format=json").read().decode()
+    assert len(json.loads(page)["diagnosis"]["processes"]) == 4
     demo.send_signal(signal.SIGINT)
     _, complaints = demo.communicate(timeout=PATIENCE)
 

@@ -85,3 +85,11 @@ def test_a_process_that_nobody_knows_is_told(viewer: Viewer) -> None:
     assert tab.get("/process?id=nobody").status_code == 404
     assert tab.get("/process").status_code == 400
     assert tab.get("/help").status_code == 200
+
+
+def test_machines_get_the_report_at_once(viewer: Viewer, database: Database[Any]) -> None:
+    """The page as JSON is what the doctor says, not a page that waits for it."""
+    record()
+    until(lambda: database["llm_audit_processes"].count_documents({"recorded": {"$gte": 5}}))
+    diagnosis = viewer().get("/delivery?format=json").json()["diagnosis"]
+    assert [process["recorded"] for process in diagnosis["processes"]] == [5]

@@ -109,3 +109,13 @@ def test_one_that_is_not_there_is_told_with_what_is_near(
     assert other.status_code == 404
     assert 'href="/trace?id=trace-x"' in other.text
     assert tab.get(f"/{kind}").status_code == 400
+
+
+def test_calls_without_a_session_are_not_said_to_be_missing(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    """Where calls name no session the page says how they would, not that there are none."""
+    database["llm_calls"].insert_many(conversation("", 1, session_id=None))
+    page = viewer().get("/sessions").text
+    assert "No call says to which session it belongs" in page
+    assert "No call has been recorded" not in page

@@ -24,6 +24,8 @@ ALL, NOT_ALL, NOT_KNOWN = "all arrived", "not all arrived", "on their way, or no
 async def page(asked: Asked) -> Page:
     """Show the page; the report takes a moment, and comes after it."""
     refuse_tenants(asked)
+    if asked.one("format") == "json":  # what a machine asks for is the report
+        return await report(asked)
     return Page("delivery", "Delivery", {})
 
 

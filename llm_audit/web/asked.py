@@ -82,6 +82,7 @@ class Asked:
         theme = request.cookies.get("theme")
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
+        self.usual: str | None = None  # how far back the page goes, where nothing says so
         self._opens_with: str | None = None  # since when, where nothing says so
 
     def one(self, name: str) -> str | None:
@@ -143,6 +144,7 @@ class Asked:
         Raises:
             UsageError: One of them has no such value.
         """
+        self.usual = since
         filters: dict[str, Any] = {}
         excluded: dict[str, list[str]] = {}
         for name in FILTERS:

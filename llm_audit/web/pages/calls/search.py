@@ -4,12 +4,11 @@ from starlette.responses import RedirectResponse, Response
 
 from llm_audit.display.finding import Hit, find
 from llm_audit.errors import UsageError
-from llm_audit.ids import EPOCH
 from llm_audit.queries.lookup import kind_of
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 
-USUAL = "7d"
+_USUAL = "7d"
 _AROUND = 160  # characters before and after what is found
 _HITS = 20
 _LONGEST_ID = 512
@@ -22,7 +21,8 @@ async def page(asked: Asked) -> Page | Response:
         kind = await asked.calls.ask(kind_of(text))
         if kind is not None:
             return RedirectResponse(asked.link(kind, id=text), 303)
-    return Page("calls/search", "Search", {"text": text}, {"usual": USUAL, "begins": EPOCH})
+    asked.filters(since=_USUAL)  # the page says what it opens with, and what is wrong with them
+    return Page("calls/search", "Search", {"text": text})
 
 
 async def found(asked: Asked) -> Page:
@@ -37,7 +37,7 @@ async def found(asked: Asked) -> Page:
         around=_AROUND,
         limit=_HITS,
         after=asked.one("after"),
-        **asked.filters(since=USUAL),
+        **asked.filters(since=_USUAL),
     )
     not_searched = await asked.calls.ask(steps)
     rows = [

@@ -10,9 +10,11 @@ from llm_audit.queries.results import FailureCount, FailureGroup
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import line, places, round_top
 from llm_audit.web.page import Page
-from llm_audit.web.pages.summaries.overview import KIND, USUAL, bucket_for, calls_of_kind, shares
+from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named
 
 _SHOWN = 100
+_ROWS_OF_A_PART = 8
+_KIND = ("status", "error_type", "ended_by", "model", "task_name")  # what tells them apart
 
 
 async def page(asked: Asked) -> Page:
@@ -29,9 +31,8 @@ async def page(asked: Asked) -> Page:
         "Failures",
         {"summary": summary, "over_time": counts},
         {
-            "usual": USUAL,
             "bucket": bucket,
-            "groups": [(group, calls_of_kind(asked, group)) for group in groups],
+            "groups": [(group, _calls(asked, group)) for group in groups],
             "left_out": summary.kinds - len(groups),
             "trends": _trends(course, counts),
             "rates": _rates(asked, course),
@@ -40,25 +41,51 @@ async def page(asked: Asked) -> Page:
     )
 
 
-def key_of(kind: FailureGroup | FailureCount) -> tuple[str | None, ...]:
+async def most_frequent(asked: Asked) -> Page:
+    """Show what failed most often."""
+    summary = await asked.calls.failure_summary(**asked.filters(since=USUAL))
+    groups = summary.groups[:_ROWS_OF_A_PART]
+    return Page(
+        "parts/failures",
+        "Failures",
+        {"groups": groups, "kinds": summary.kinds},
+        {"groups": [(group, _calls(asked, group)) for group in groups]},
+    )
+
+
+def shares(course: Course) -> list[float | None]:
+    """Return the share of failures in each hour, day ...; None where nothing was judged."""
+    return [
+        row.failures / (row.successes + row.failures)
+        if row is not None and row.successes + row.failures
+        else None
+        for row in course.rows()
+    ]
+
+
+def _calls(asked: Asked, group: FailureGroup) -> str:
+    """Return the address of exactly the calls of a kind of failure."""
+    values = {name: getattr(group, name) for name in _KIND}
+    missing = [*asked.all("missing"), *(name for name in _KIND if values[name] is None)]
+    changes = {**values, "missing": list(dict.fromkeys(missing)), "not.status": None}
+    return asked.same("calls", **changes)
+
+
+def _key(kind: FailureGroup | FailureCount) -> tuple[str | None, ...]:
     """Return what tells one kind of failure from another."""
-    return tuple(getattr(kind, name) for name in KIND)
+    return tuple(getattr(kind, name) for name in _KIND)
 
 
 def _rates(asked: Asked, course: Course) -> dict[str, Any]:
     """Return the line of the share of failures."""
     rates = shares(course)
     top = round_top(max((rate for rate in rates if rate is not None), default=0))
-    spans = course.spans()
+    said = [f"{share(rate)} failed" for rate in rates]
     return {
         "series": {"ERROR": line(rates, top)},
         "top": top,
-        "columns": places(len(spans)),
-        "names": [
-            f"{asked.written(start)}: {share(rate)} failed"
-            for (start, _), rate in zip(spans, rates, strict=True)
-        ],
-        "links": asked.during(spans, status=sorted(FAILURE_STATUSES), **{"not.status": None}),
+        "columns": places(len(rates)),
+        **named(asked, course, said, status=sorted(FAILURE_STATUSES), **{"not.status": None}),
     }
 
 
@@ -66,7 +93,7 @@ def _trends(course: Course, counts: list[FailureCount]) -> dict[tuple[str | None
     """Return a small line for each kind: how often it came in each hour, day ..."""
     found: dict[tuple[str | None, ...], Counter[str | None]] = {}
     for count in counts:
-        found.setdefault(key_of(count), Counter())[count.bucket] += count.count
+        found.setdefault(_key(count), Counter())[count.bucket] += count.count
     places = [row.bucket if row is not None else None for row in course.rows()]
     return {
         kind: line([own[place] if place else 0 for place in places], max(own.values()))

@@ -1,14 +1,13 @@
 """How long calls take: percentiles by model, task, day ..., and all of them over time."""
 
-from typing import get_args
-
-from llm_audit.display.courses import Course, group_name
-from llm_audit.queries.grouping import Bucket
+from llm_audit.display.courses import Course
+from llm_audit.display.figures import duration
 from llm_audit.web.asked import Asked
+from llm_audit.web.drawing.charts import line, places, round_top
 from llm_audit.web.drawing.heatmap import heatmap
 from llm_audit.web.page import Page
-from llm_audit.web.pages.summaries.costs import BY, SHOWN, grouping_of, links_of
-from llm_audit.web.pages.summaries.overview import USUAL, bucket_for
+from llm_audit.web.pages.summaries.groups import grouping_of, view_of
+from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named
 
 
 async def page(asked: Asked) -> Page:
@@ -16,20 +15,28 @@ async def page(asked: Asked) -> Page:
     by = grouping_of(asked)
     filters = asked.filters(since=USUAL)
     rows = await asked.calls.latency_summary(by, timezone=asked.zone, **filters)
-    is_time = by in get_args(Bucket)
-    return Page(
-        "summaries/latency",
-        "Latency",
-        {"rows": rows, "by": by},
-        {
-            "usual": USUAL,
-            "choices": BY,
-            "is_time": is_time,
-            "shown": rows[:SHOWN],
-            "name": lambda name: group_name(by, name),
-            "links": links_of(asked, by, rows if is_time else rows[:SHOWN], filters),
-        },
-    )
+    view = view_of(asked, by, rows, filters)
+    return Page("summaries/latency", "Latency", {"rows": rows, "by": by}, view)
+
+
+async def over_time(asked: Asked) -> Page:
+    """Show two percentiles over time."""
+    filters = asked.filters(since=USUAL)
+    bucket = bucket_for(filters)
+    rows = await asked.calls.latency_summary(bucket, timezone=asked.zone, **filters)
+    course = Course(bucket, rows, named="group", timezone=asked.zone, filters=filters)
+    top = round_top(max((row.p95 for row in rows), default=0))
+    said = [
+        f"p50 {duration(row.p50)}, p95 {duration(row.p95)}" if row else "no calls"
+        for row in course.rows()
+    ]
+    view = {
+        "series": {name: line(course.values(name), top) for name in ("p50", "p95")},
+        "top": top,
+        "columns": places(len(said)),
+        **named(asked, course, said),
+    }
+    return Page("parts/latency", "Latency", {"over_time": rows}, view)
 
 
 async def heat(asked: Asked) -> Page:
@@ -38,8 +45,6 @@ async def heat(asked: Asked) -> Page:
     bucket = bucket_for(filters)
     cells = await asked.calls.latency_heatmap(bucket, timezone=asked.zone, **filters)
     course = Course(bucket, cells, named="bucket", timezone=asked.zone, filters=filters)
-    picture = heatmap(course, cells)
-    spans = course.spans()
-    names = [asked.written(start) for start, _ in spans]
-    view = {"picture": picture, "links": asked.during(spans), "names": names, "bucket": bucket}
+    times = named(asked, course, ("" for _ in course.rows()))
+    view = {"picture": heatmap(course, cells), "bucket": bucket, **times}
     return Page("parts/heat", "Latency", {"cells": cells}, view)

@@ -4,7 +4,7 @@ from llm_audit.errors import UsageError
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries import overview
-from llm_audit.web.pages.summaries.overview import USUAL
+from llm_audit.web.pages.summaries.over_time import USUAL
 
 _SHOWN = 200
 
@@ -32,7 +32,7 @@ async def company(asked: Asked) -> Page:
 async def _all(asked: Asked, kind: str) -> Page:
     field = "company_id" if kind == "company" else "user_id"
     rows = await asked.calls.user_summary(field, **asked.filters(since=USUAL))  # type: ignore[arg-type]
-    view = {"usual": USUAL, "kind": kind, "field": field, "shown": rows[:_SHOWN]}
+    view = {"kind": kind, "field": field, "shown": rows[:_SHOWN]}
     title = "Companies" if kind == "company" else "Users"
     return Page("summaries/users", title, {"rows": rows}, view)
 

@@ -10,8 +10,8 @@ from llm_audit.call import FAILURE_STATUSES
 from llm_audit.queries.tasks import QueueAndWorker
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
+from llm_audit.web.pages.summaries.over_time import USUAL
 
-USUAL = "24h"
 _NAMES = 100  # of tasks, on a page
 _PAGE_ROWS = 50
 _MOST_ROWS = 100
@@ -100,7 +100,6 @@ def _view(asked: Asked) -> dict[str, Any]:
     """Return what every page of tasks needs."""
     return {
         "show": asked.one("show"),
-        "usual": USUAL,
         "calls": partial(asked.same, "calls"),
         "now": datetime.now(UTC),
         "failed": sorted(FAILURE_STATUSES),

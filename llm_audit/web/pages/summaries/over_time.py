@@ -1,0 +1,36 @@
+"""What pages of sums share: the time that they open with, and how it is divided and named."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llm_audit.display.courses import Course
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.grouping import Bucket
+from llm_audit.web.asked import Asked
+
+USUAL = "24h"
+_LONGEST_BY_HOUR = timedelta(days=3)
+
+
+def bucket_for(filters: CallFilters) -> Bucket:
+    """Return by what a stretch of time is divided: hours, or days where that were too many."""
+    length = (filters.get("end_date") or datetime.now(UTC)) - filters["start_date"]
+    return "hour" if length <= _LONGEST_BY_HOUR else "day"
+
+
+def named(asked: Asked, course: Course, said: Iterable[str], **changes: Any) -> dict[str, Any]:
+    """Return what is said of each hour, day ..., and the addresses of exactly its calls.
+
+    Args:
+        asked: Which calls they are.
+        course: The hours, days ...
+        said: Of each of them; empty where its time says it all.
+        **changes: Of the filters, for the addresses.
+    """
+    spans = course.spans()
+    names = [
+        asked.written(start) + (f": {words}" if words else "")
+        for (start, _), words in zip(spans, said, strict=True)
+    ]
+    return {"names": names, "links": asked.during(spans, **changes)}

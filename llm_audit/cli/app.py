@@ -19,7 +19,7 @@ from llm_audit.cli.commands.operations import (
     ui,
     views,
 )
-from llm_audit.cli.commands.summaries import groups, pipeline, retries, scores, usage
+from llm_audit.cli.commands.summaries import groups, pipeline, prompts, retries, scores, usage
 from llm_audit.cli.exits import NAME
 from llm_audit.cli.files import exporting, importing
 from llm_audit.errors import ConfigurationError
@@ -41,6 +41,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "tools": groups.tools,
         "costs": groups.costs,
         "latency": groups.latency,
+        "prompts": prompts.prompts,
         "usage": usage.usage,
         "retries": retries.retries,
         "scores": scores.scores,

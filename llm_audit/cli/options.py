@@ -11,7 +11,7 @@ import typer
 
 from llm_audit.call import LLMCallStatusEnum, LLMCallTypeEnum
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import LIMIT_MAX, CallFilters, beginning
+from llm_audit.queries.filters import LATENCIES, LIMIT_MAX, CallFilters, beginning
 from llm_audit.queries.times import parse_span, parse_time
 
 FILTERS = "Filters"  # the part of the help that shows them
@@ -36,6 +36,7 @@ Timezone = Annotated[
 
 _EXCLUDING = "excluding"
 FILTER_NAMES = tuple(name for name in CallFilters.__annotations__ if name != _EXCLUDING)
+_NEVER_EXCLUDED = ("start_date", "end_date", "missing", "prompt_of", *LATENCIES)
 _FLAGS = {"start_date": "since", "end_date": "until", "call_type": "type", "tags": "tag"}
 _HELP = {
     "start_date": "From then on: 30m, 2h, 7d, 2026-11-01 or 2026-11-01T10:00 (local time).",
@@ -45,7 +46,10 @@ _HELP = {
     "tags": "Calls that carry all of these tags.",
     "tool": "Calls that asked for this tool.",
     "score": "Calls that have a score of this name.",
-    "missing": "Calls that have nothing of this, say task_name.",
+    "missing": "Calls that have nothing of this, say task_name or cost.",
+    "prompt_of": "Calls with the same system prompt as this one.",
+    "min_latency_ms": "Calls that took as long, or longer.",
+    "max_latency_ms": "Calls that took less.",
     "task_id": "Celery's.",
     "attempt_id": "Of a task: one run of its body.",
     "workflow_id": "Of a Celery canvas: its root task's, a group's, or its trace's.",
@@ -130,20 +134,32 @@ def _option(name: str, since: str | None) -> inspect.Parameter:
     information = typer.Option(
         f"--{flag(name)}",
         help=_HELP.get(name),
-        metavar="TIME" if is_date else "ID" if name.endswith("_id") else "NAME",
+        metavar=_metavar(name),
         rich_help_panel=FILTERS,
         case_sensitive=False,
         show_default=since if name == "start_date" and since else True,
         autocompletion=_call_types if name == "call_type" else None,
     )
     choice = list[LLMCallStatusEnum] if name == "status" else list[str]
-    kind: Any = str if is_date else choice
+    kind: Any = choice
+    if name in LATENCIES:
+        kind = float
+    elif is_date or name == "prompt_of":
+        kind = str
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, information],
     )
+
+
+def _metavar(name: str) -> str:
+    if name in ("start_date", "end_date"):
+        return "TIME"
+    if name in LATENCIES:
+        return "NUMBER"
+    return "ID" if name.endswith(("_id", "_of")) else "NAME"
 
 
 def _call_types(incomplete: str) -> list[str]:
@@ -174,7 +190,7 @@ def _filters(given: dict[str, Any], since: str | None) -> CallFilters:
 
 def _excluded(given: list[str]) -> dict[str, list[str]]:
     """Return what `--not` leaves out, by filter."""
-    names = {flag(name): name for name in FILTER_NAMES if name not in ("start_date", "end_date")}
+    names = {flag(name): name for name in FILTER_NAMES if name not in _NEVER_EXCLUDED}
     excluded: dict[str, list[str]] = {}
     for one in given:
         name, equals, value = one.partition("=")

@@ -14,6 +14,7 @@ from llm_audit.errors import UsageError
 from llm_audit.gate import shortened
 from llm_audit.ids import EPOCH, LAST_ID, Id, checked_text, first_id_from, id_text
 from llm_audit.open_enum import NAME_MAX_CHARACTERS, OpenEnum
+from llm_audit.queries.instructions import Instructions, told
 from llm_audit.settings import report_mistake
 
 T = TypeVar("T")
@@ -27,10 +28,12 @@ class CallFilters(TypedDict, total=False):
     once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
     may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
     is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
-    a UUIDv7. `missing` has names of filters: a call has nothing in their fields. `excluding` has
-    filters by the same names, but no dates: a call that has one of their values is left out. Of
-    calls that something else stored, those with ids of another kind seem to be of any time, and
-    most sums leave out those with ids that are no text.
+    a UUIDv7. `missing` has names of filters, or `cost`: a call has nothing in their fields.
+    `prompt_of` names a call: others have the same system prompt. `min_latency_ms` is included and
+    `max_latency_ms` is not. `excluding` has filters by the same names, but neither dates nor the
+    last three: a call that has one of their values is left out. Of calls that something else
+    stored, those with ids of another kind seem to be of any time, and most sums leave out those
+    with ids that are no text.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]
@@ -59,6 +62,9 @@ class CallFilters(TypedDict, total=False):
     error_type: OneOrMore[str]
     ended_by: OneOrMore[str]
     missing: OneOrMore[str]
+    prompt_of: Id | Instructions
+    min_latency_ms: float
+    max_latency_ms: float
     start_date: datetime
     end_date: datetime
     excluding: "CallFilters"
@@ -73,11 +79,16 @@ STORED_AS = {
     "tool": "tools_called",
     "score": "scores.name",
     "tag": "tags",
+    "cost": "estimated_cost",
 }
 WORKFLOW = ("task.root_id", "task.group_id", "trace_id")  # any of them may be a canvas' id
 _DATES = ("start_date", "end_date")
 _EXCLUDING = "excluding"
 _MISSING = "missing"
+_PROMPT = "prompt_of"
+LATENCIES = {"min_latency_ms": "$gte", "max_latency_ms": "$lt"}
+_APART = (*_DATES, _EXCLUDING, _MISSING, _PROMPT, *LATENCIES)  # not about a field with a value
+LATENCY_MAX_MS = 10**15
 LIMIT_MAX = 1_000_000_000  # MongoDB takes 64 bits
 VALUES_MAX = 100_000
 VALUES_MAX_BYTES = 8 * 2**20  # MongoDB takes 16 MB, of which the lengths and numbers take a part
@@ -103,7 +114,7 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
         given = filters.get(name)
         if name in filters:
             _check_given(name, given)
-        if given is not None and name not in (*_DATES, _EXCLUDING, _MISSING):
+        if given is not None and name not in _APART:
             matched |= _field_condition(name, given)
     for field in _fields_of(filters.get(_MISSING)):
         wanted = matched.get(field)
@@ -112,6 +123,7 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
         wanted = matched.get(field, {})
         wanted = wanted if isinstance(wanted, dict) else {"$eq": wanted}
         matched[field] = wanted | {"$nin": values}
+    matched |= _latencies(filters) | _told(filters.get(_PROMPT))
     ids = _id_range(filters.get("start_date"), filters.get("end_date"), after)
     return matched | ({"_id": ids} if ids else {})
 
@@ -124,8 +136,7 @@ def _check_names(given: Mapping[str, Any], known: Collection[str]) -> None:
 
 def _of_one_field() -> set[str]:
     """Return the names of the filters that are about the value of one field."""
-    others = {*_DATES, _EXCLUDING, _MISSING, "workflow_id"}
-    return CallFilters.__annotations__.keys() - others
+    return CallFilters.__annotations__.keys() - {*_APART, "workflow_id"}
 
 
 def _fields_of(missing: object) -> list[str]:
@@ -135,7 +146,7 @@ def _fields_of(missing: object) -> list[str]:
     names = list(missing) if isinstance(missing, list | tuple | AbstractSet) else [missing]
     if not all(isinstance(name, str) for name in names):
         raise UsageError("missing has to be the name of a filter, or a list of names.")
-    _check_names(dict.fromkeys(map(str, names)), sorted(_of_one_field()))
+    _check_names(dict.fromkeys(map(str, names)), sorted(_of_one_field() | {"cost"}))
     return [str(STORED_AS.get(str(name), name)) for name in names]
 
 
@@ -157,6 +168,34 @@ def _excluded(excluding: object) -> dict[str, list[str]]:
         for field in fields:
             excluded.setdefault(field, []).extend(map(shortened, asked))
     return excluded
+
+
+def _latencies(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition on how long calls took."""
+    bounds = {}
+    for name, operator in LATENCIES.items():
+        given = filters.get(name)
+        if given is None:
+            continue
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        if not is_number or not 0 <= given <= LATENCY_MAX_MS:
+            raise UsageError(
+                f"{name} has to be from 0 to {LATENCY_MAX_MS:,} milliseconds, not {_shown(given)}."
+            )
+        bounds[operator] = float(given)
+    return {"latency_ms": bounds} if bounds else {}
+
+
+def _told(given: object) -> dict[str, Any]:
+    """Return the condition on the system prompt."""
+    if given is None:
+        return {}
+    if not isinstance(given, Instructions):
+        raise UsageError(
+            "prompt_of has to be looked up: ask a repository, which does that with a call's id, or "
+            "give Instructions(...) with the prompt itself."
+        )
+    return told(given)
 
 
 def beginning(span: timedelta, end: datetime | None) -> datetime:

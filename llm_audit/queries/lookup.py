@@ -1,8 +1,12 @@
 """Ids as people give them: what has one, and where nothing has it, what else does or is near."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from llm_audit.errors import UsageError
+from llm_audit.ids import id_text
+from llm_audit.queries.instructions import Instructions, instructions
 from llm_audit.queries.steps import Document, Each, Steps, rows
 
 NEAR = 5
@@ -46,6 +50,22 @@ def kind_of(given: str) -> Steps[str | None]:
         if (yield from _some({field: given}, {"_id": 1})):
             return kind
     return None
+
+
+def with_instructions(filters: Mapping[str, Any]) -> Steps[dict[str, Any]]:
+    """Return filters with what the call was told that `prompt_of` names, in place of its id.
+
+    Raises:
+        UsageError: There is no such call.
+    """
+    given = filters.get("prompt_of")
+    if given is None or isinstance(given, Instructions):
+        return dict(filters)
+    wanted = {"_id": id_text("prompt_of", given)}
+    found = yield from _some(wanted, {"_id": 0, "told": instructions()})
+    if not found:
+        raise UsageError("prompt_of names a call that there is not.")
+    return {**filters, "prompt_of": Instructions(found[0]["told"])}
 
 
 def find_call(given: str) -> Steps[Document | Missing]:

@@ -20,6 +20,7 @@ from llm_audit.documents import LLMCall
 from llm_audit.encoding.moved import Problem
 from llm_audit.errors import NotInitializedError, UsageError
 from llm_audit.ids import Id, id_text
+from llm_audit.queries.lookup import with_instructions
 from llm_audit.queries.questions import Questions
 from llm_audit.queries.steps import (
     Content,
@@ -150,7 +151,7 @@ class LLMCallRepository(_Repository):
         answers = cls() if repository is None else repository
 
         async def ask(*args: P.args, **kwargs: P.kwargs) -> R:
-            return await answers.ask(question.steps(answers, *args, **kwargs))
+            return await answers.ask(_asked(question, answers, *args, **kwargs))
 
         return question.described(ask)
 
@@ -231,7 +232,7 @@ class SyncLLMCallRepository(_Repository):
             return question.steps  # type: ignore[return-value]  # for help(), which asks nothing
 
         def ask(*args: P.args, **kwargs: P.kwargs) -> R:
-            return repository.ask(question.steps(repository, *args, **kwargs))
+            return repository.ask(_asked(question, repository, *args, **kwargs))
 
         return question.described(ask)
 
@@ -298,6 +299,16 @@ class SyncLLMCallRepository(_Repository):
                     step.take(document)
             return True
         return False
+
+
+def _asked(
+    question: Question[P, R], repository: Questions, *args: P.args, **kwargs: P.kwargs
+) -> Steps[R]:
+    """Return the steps of a question, with what a filter names looked up before."""
+    given: dict[str, Any] = kwargs
+    if "prompt_of" in given:
+        given = yield from with_instructions(given)
+    return (yield from question.steps(repository, *args, **given))
 
 
 @contextmanager

@@ -293,6 +293,32 @@ class UserSummary(TolerantModel):
     last_seen: UTCDatetime | None
 
 
+class PromptSummary(TolerantModel):
+    """How the calls of one system prompt went."""
+
+    beginning: str | None = Field(
+        description="at most 120 characters; None where there is no text, or no prompt"
+    )
+    characters: int | None = Field(description="of all of it; None if it is no single text")
+    calls: int
+    successes: int
+    failures: int = Field(description="ERROR, TIMEOUT and ABANDONED")
+    failure_rate: float | None = Field(description="failures / (successes + failures)")
+    abandoned: int = Field(description="of the failures, how many nobody ended")
+    cancelled: int = Field(description="neither success nor failure, like the next two")
+    incomplete: int
+    pending: int
+    total_tokens: Tokens
+    estimated_cost: float = Field(description="USD, the sum of the costs that are known")
+    calls_without_cost: int = Field(description="how many calls the sum knows nothing of")
+    p50: float | None = Field(description="of the latencies that are known, in milliseconds")
+    p95: float | None
+    first_seen: UTCDatetime | None
+    last_seen: UTCDatetime | None
+    first_id: str = Field(description="of its calls")
+    last_id: str = Field(description="of its calls; the filter `prompt_of` takes it")
+
+
 class LatencyCell(TolerantModel):
     """How many calls of one hour, day ... took about as long."""
 

@@ -70,6 +70,7 @@ class Answers:
     async def _made(self, asked: Asked, page: Answering) -> Response:
         try:
             asked.check_zone()
+            await asked.look_up()
             if asked.is_part:
                 async with self._sums:  # many tabs at once do not starve an app around this one
                     return await _drawn(asked, await page(asked))

@@ -13,8 +13,10 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters, beginning
+from llm_audit.queries.filters import LATENCIES, CallFilters, beginning
 from llm_audit.queries.grouping import checked_timezone
+from llm_audit.queries.instructions import Instructions
+from llm_audit.queries.lookup import with_instructions
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.queries.times import local_timezone, parse_span, parse_time
 
@@ -24,7 +26,9 @@ NOT = "not."  # before the name of a filter, for calls that do not have the valu
 FIELDS = tuple(
     name for name in CallFilters.__annotations__ if name not in (*DATES.values(), "excluding")
 )
-FILTERS = (*FIELDS, *(NOT + name for name in FIELDS), *DATES)
+PROMPT = "prompt_of"
+EXCLUDABLE = tuple(name for name in FIELDS if name not in ("missing", PROMPT, *LATENCIES))
+FILTERS = (*FIELDS, *(NOT + name for name in EXCLUDABLE), *DATES)
 
 
 THEMES = ("light", "dark")
@@ -37,6 +41,7 @@ NAVIGATION = (
     ("failures", "Failures"),
     ("costs", "Costs"),
     ("latency", "Latency"),
+    ("prompts", "Prompts"),
     ("tools", "Tools"),
     ("users", "Users"),
     ("delivery", "Delivery"),
@@ -83,6 +88,7 @@ class Asked:
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
         self.usual: str | None = None  # how far back the page goes, where nothing says so
+        self._told: Instructions | None = None  # that `prompt_of` stands for
         self._opens_with: str | None = None  # since when, where nothing says so
 
     def one(self, name: str) -> str | None:
@@ -134,6 +140,15 @@ class Asked:
         if (given := self.one(ZONE)) is not None:
             checked_timezone(given)
 
+    async def look_up(self) -> None:
+        """Look up what filters name: every question of the page is asked with what was found.
+
+        Raises:
+            UsageError: There is no such call.
+        """
+        if given := self.one(PROMPT):
+            self._told = (await self.calls.ask(with_instructions({PROMPT: given})))[PROMPT]
+
     def filters(self, since: str | None = None, *, leave_out: Iterable[str] = ()) -> CallFilters:
         """Return the filters that are given.
 
@@ -153,6 +168,10 @@ class Asked:
                 continue
             if name in DATES:
                 filters[DATES[name]] = parse_time(name, values[-1])
+            elif name in LATENCIES:
+                filters[name] = _number(name, values[-1])
+            elif name == PROMPT:
+                filters[name] = values[-1] if self._told is None else self._told
             elif name.startswith(NOT):
                 excluded[name.removeprefix(NOT)] = values
             else:
@@ -298,6 +317,13 @@ def in_zone(at: datetime, zone: str) -> datetime:
         return at.astimezone(there)
     except OverflowError:
         return at
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name} has to be a number of milliseconds.") from None
 
 
 def _pairs(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from llm_audit.web.export import export
 from llm_audit.web.page import Page
 from llm_audit.web.pages import delivery, filters, sessions
 from llm_audit.web.pages.calls import call, calls, diff, media, raw, search
-from llm_audit.web.pages.summaries import costs, failures, latency, overview, tools, users
+from llm_audit.web.pages.summaries import costs, failures, latency, overview, prompts, tools, users
 from llm_audit.web.pages.tasks import task, tasks, workflow
 from llm_audit.web.pages.traces import trace, traces
 
@@ -34,6 +34,7 @@ PAGES: dict[str, Answering] = {
     "/failures": failures.page,
     "/costs": costs.page,
     "/latency": latency.page,
+    "/prompts": prompts.page,
     "/tools": tools.page,
     "/users": users.users,
     "/companies": users.companies,

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from whole_documents import OPENAI
 
 from llm_audit import LLMAuditError, SyncLLMCallRepository, UsageError
-from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.filters import LATENCIES, CallFilters
 
 Call = dict[str, Any]
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -80,7 +80,7 @@ def test_no_argument_is_an_operator(questions: SyncLLMCallRepository) -> None:
     """It is refused, or looked for as it is, and then nothing is found."""
     for value in OPERATORS:
         for name in NAMES:
-            if not (name == "tags" and value == []):
+            if not (name == "tags" and value == []) and not (name in LATENCIES and value == 1.5):
                 found = refused_or(None, questions.list_by_filters, **{name: value})
                 assert found, (name, value)
                 assert refused_or(0, questions.count_by_filters, **{name: value}), (name, value)

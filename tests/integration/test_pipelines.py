@@ -33,6 +33,7 @@ PIPELINES = {
     "user_summary": pipelines.user_summary("company_id", start_date=START),
     "latency_heatmap": pipelines.latency_heatmap("day", model="gpt-4"),
     "error_messages": pipelines.error_messages([call["_id"] for call in CALLS]),
+    "prompt_summary": pipelines.prompt_summary(start_date=START, min_latency_ms=1),
     "cost_summary": pipelines.cost_summary("tag"),
     "usage_over_time": pipelines.usage_over_time("hour", timezone="Asia/Kathmandu"),
     "retry_spend": pipelines.retry_spend(environment="test"),

@@ -12,6 +12,7 @@ from local_time import local_time
 from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import GroupBy
+from llm_audit.queries.instructions import Instructions, instructions
 from llm_audit.queries.pipelines.finding import not_searched
 from llm_audit.queries.views import VIEWS
 from llm_audit.references import CallReference
@@ -46,6 +47,9 @@ EVERY_FILTER: dict[str, Any] = {
     "ended_by": ["worker_lost", "exception"],
     "start_date": NOON - timedelta(days=1),
     "end_date": NOON,
+    "prompt_of": Instructions([{"type": "text", "text": "$literal"}]),
+    "min_latency_ms": 5,
+    "max_latency_ms": 1e4,
 }
 SUMMARIES = [
     pipelines.tool_usage,
@@ -56,6 +60,7 @@ SUMMARIES = [
     pipelines.retry_spend,
     pipelines.task_summary,
     pipelines.worker_summary,
+    pipelines.prompt_summary,
     partial(pipelines.score_summary, "helpful"),
 ]
 
@@ -120,6 +125,8 @@ def test_every_filter_becomes_a_condition() -> None:
         "error_type": "RateLimitError",
         "ended_by": {"$in": ["worker_lost", "exception"]},
         "_id": {"$gte": "019dde42-9a00", "$lt": "019de368-f600"},
+        "latency_ms": {"$gte": 5.0, "$lt": 10_000.0},
+        "$expr": {"$eq": [instructions(), {"$literal": [{"type": "text", "text": "$literal"}]}]},
     }
     assert {*EVERY_FILTER, "excluding", "missing"} == CallFilters.__annotations__.keys()
 

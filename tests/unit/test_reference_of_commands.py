@@ -61,7 +61,7 @@ def section(name: str, command: Any) -> list[str]:
         since = f"; `--since` is `{since}` if it is not given" if since is not True else ""
         missing = "".join(
             f", without `{name}`"
-            for name in ("--status",)
+            for name in ("--status", "--prompt-of")
             if not any(name in o.opts for o in filters)
         )
         lines += ["", f"And the [filters](#filters){missing}{since}."]

@@ -138,7 +138,27 @@ def test_the_heatmap_counts_every_latency_once(tab: TestClient) -> None:
 
     assert sum(cell["calls"] for cell in cells) == sum(row["calls"] for row in known) > 100
     picture = tab.get(f"/part/latency/heat?{SINCE}").text
-    assert len(re.findall("<rect", picture)) == len(cells)
+    squares = re.findall(r'<a href="([^"]+)" tabindex="-1"><title>[^<]*: ([\d,]+) call', picture)
+    assert len(squares) == len(cells)
+    for link, calls in squares:
+        assert len(led_to(tab, link)) == int(calls), link
+
+
+def test_a_percentile_leads_to_the_calls_that_took_as_long(tab: TestClient) -> None:
+    for by in ("provider", "day"):
+        page = tab.get(f"/latency?by={by}&{SINCE}").text
+        rows = tab.get(f"/latency?by={by}&{SINCE}&format=json").json()["rows"]
+        links = re.findall(r'<a href="([^"]+&amp;min_latency_ms=[^"]+)"', page)
+        assert len(links) == 3 * len(rows)
+        for link, (row, name) in zip(
+            links, [(row, name) for row in rows for name in ("p90", "p95", "p99")], strict=True
+        ):
+            latencies = [call["latency_ms"] for call in led_to(tab, link)]
+            assert min(latencies) == row[name]
+            share = 100 * (1 - len(latencies) / row["calls"])
+            assert (
+                share < int(name[1:]) <= share + 100 * latencies.count(row[name]) / row["calls"] + 1
+            )
 
 
 def test_empty_and_wrong(tab: TestClient) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.progress import Progress
@@ -31,6 +31,7 @@ from llm_audit.exports.line_formats import (
 )
 from llm_audit.exports.openai_messages import NoExampleError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters, condition
+from llm_audit.queries.lookup import with_instructions
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.steps import Document
 
@@ -108,9 +109,10 @@ def export(
     lines = _lines(form, names, extended_json=extended_json)
     _check_files(lines, output, resume)
     place = place_to_go_on(resume, lines) if resume and lines else None
-    wanted = _wanted(filters, form, place, limit)
     done = _Done()
     with repository() as questions:
+        filters = cast("CallFilters", questions.ask(with_instructions(filters)))
+        wanted = _wanted(filters, form, place, limit)
         if form is Format.OPENAI and not limit:
             done.left_out[_FAILED] = _failed(questions, filters)
         # most of what fails does so here, before a file is touched

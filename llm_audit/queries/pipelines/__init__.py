@@ -16,6 +16,7 @@ from llm_audit.queries.pipelines.latencies import latency_heatmap, latency_summa
 from llm_audit.queries.pipelines.newest import session_summaries, trace_summaries
 from llm_audit.queries.pipelines.people import user_summary
 from llm_audit.queries.pipelines.previews import call_previews
+from llm_audit.queries.pipelines.prompts import prompt_summary
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
     calls_by_trace,
@@ -46,6 +47,7 @@ __all__ = [
     "failures_over_time",
     "latency_heatmap",
     "latency_summary",
+    "prompt_summary",
     "retry_spend",
     "score_summary",
     "search",

@@ -66,6 +66,11 @@ def answered() -> dict[str, Any]:
     return _message("$response_message")
 
 
+def beginning_of(value: str) -> dict[str, Any]:
+    """Return the expression for the beginning of a text, or of the first one in blocks."""
+    return _message(value)
+
+
 def _last(field: str) -> dict[str, Any]:
     """Return the expression for the text of the last message in a field, or of the field itself."""
     of_last = {"$let": {"vars": {"last": {"$last": list_in(field)}}, "in": _message("$$last")}}

@@ -30,7 +30,9 @@ def matching(filters: Mapping[str, Any], more: dict[str, Any] | None = None) -> 
         wanted = set(_named(statuses)) - set(statuses.get("$nin", ()))
         others = [status.value for status in LLMCallStatusEnum if status not in wanted]
         matched["status"] = {"$nin": others}
-    return [{"$match": matched | (more or {})}]
+    more = more or {}
+    together = {"$and": [matched, more]} if matched.keys() & more.keys() else matched | more
+    return [{"$match": together}]
 
 
 def _named(statuses: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ from llm_audit.queries.questions.failures import FailureQuestions
 from llm_audit.queries.questions.finding import FindingQuestions
 from llm_audit.queries.questions.latencies import LatencyQuestions
 from llm_audit.queries.questions.people import PeopleQuestions
+from llm_audit.queries.questions.prompts import PromptQuestions
 from llm_audit.queries.questions.scores import ScoreQuestions
 from llm_audit.queries.questions.sessions import SessionQuestions
 from llm_audit.queries.questions.spending import SpendingQuestions
@@ -27,6 +28,7 @@ class Questions(
     LatencyQuestions,
     PeopleQuestions,
     ToolQuestions,
+    PromptQuestions,
     ScoreQuestions,
 ):
     """Finds and sums up recorded calls.

@@ -4,23 +4,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llm_audit.display.courses import Course
+from llm_audit.queries.pipelines.latencies import STEPS_PER_DECADE
 from llm_audit.queries.results import LatencyCell
 
 WIDTH, STEP = 600, 10
 _FAINTEST = 0.12
-_STEPS_OF_A_DECADE = 4
 
 
 class Square(NamedTuple):
-    """One square: its place, how dark it is, and what it stands for."""
+    """One square: where it is, how dark, how many calls it stands for, and how long they took."""
 
     place: int
     x: float
     y: float
     width: float
     opacity: float
-    step: int
     calls: int
+    min_latency_ms: float
+    max_latency_ms: float
 
 
 class Heatmap(NamedTuple):
@@ -59,15 +60,16 @@ def heatmap(course: Course, cells: Sequence[LatencyCell]) -> Heatmap:
             height - (cell.step - lowest + 1) * STEP,
             round(width, 2),
             round(max(_FAINTEST, (cell.calls / most) ** 0.5), 2),
-            cell.step,
             cell.calls,
+            0 if cell.step <= 0 else 10 ** (cell.step / STEPS_PER_DECADE),
+            10 ** ((cell.step + 1) / STEPS_PER_DECADE),
         )
         for cell in cells
         if cell.bucket in places
     ]
     labels = [
-        (height - (step - lowest) * STEP, 10 ** (step / _STEPS_OF_A_DECADE))
+        (height - (step - lowest) * STEP, 10 ** (step / STEPS_PER_DECADE))
         for step in range(lowest, highest + 1)
-        if step % _STEPS_OF_A_DECADE == 0
+        if step % STEPS_PER_DECADE == 0
     ]
     return Heatmap(squares, height, labels)

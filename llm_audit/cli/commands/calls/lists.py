@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from llm_audit.cli.options import AsJson, described, filtered
 from llm_audit.display import figures
 from llm_audit.errors import UnavailableError, UsageError
 from llm_audit.queries.filters import LIMIT_MAX, CallFilters
+from llm_audit.queries.lookup import with_instructions
 from llm_audit.queries.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -103,9 +104,12 @@ def print_next_page(console: Console, call_id: str) -> None:
 def with_whole_parents(filters: CallFilters) -> "Steps[CallFilters]":
     """Return filters with the whole id of each parent of which the beginning was given.
 
+    What `prompt_of` names is looked up as well.
+
     Raises:
         NotFoundError: No call names such a parent, and there is none, or there are several.
     """
+    filters = cast("CallFilters", (yield from with_instructions(filters)))
     given = filters.get("parent_call_id")
     if not given:
         return filters
@@ -156,6 +160,7 @@ def _watch(
 ) -> None:
     from llm_audit.queries.watch import Watch
 
+    filters = questions.ask(with_whole_parents(filters))
     watch = questions.ask(Watch.begin(filters))
     before = questions.list_by_filters(limit=limit or 1, with_content=False, **filters)[::-1]
     before = before if limit else []

@@ -84,7 +84,7 @@ class _Done:
         return sorted(rows, key=lambda row: -abs(row["change"]))
 
 
-@filtered()
+@filtered(leave_out=("prompt_of",))
 def reprice(
     *,
     filters: CallFilters,

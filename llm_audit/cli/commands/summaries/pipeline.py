@@ -60,7 +60,7 @@ def _names(incomplete: str) -> list[str]:
     return [name for name in published() if name.startswith(incomplete)]
 
 
-@filtered()
+@filtered(leave_out=("prompt_of",))
 def pipeline(
     name: Annotated[
         str,

@@ -9,7 +9,7 @@ from operator import attrgetter
 from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.results import CallPreview, Facet
-from llm_audit.web.asked import DATES, FIELDS, NOT, Asked
+from llm_audit.web.asked import DATES, EXCLUDABLE, FIELDS, NOT, Asked
 from llm_audit.web.page import Page
 
 _PAGE_ROWS = 100
@@ -38,7 +38,7 @@ async def page(asked: Asked) -> Page:
         {
             "columns": _columns(asked),
             "all_columns": COLUMNS,
-            "filter_names": [*FIELDS, *(NOT + name for name in FIELDS)],
+            "filter_names": [*FIELDS, *(NOT + name for name in EXCLUDABLE)],
             "command": _command(asked),
             "live": asked.part("news", **_shown(found)) if _is_live(asked) else None,
         },
@@ -120,6 +120,6 @@ def _command(asked: Asked) -> str:
             words += [f"--{name}", value]
         elif name in FIELDS:
             words += [f"--{flag}", value]
-        elif plain in FIELDS:
+        elif plain in EXCLUDABLE:
             words += ["--not", f"{flag}={value}"]
     return shlex.join(words)

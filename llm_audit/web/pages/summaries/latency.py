@@ -45,6 +45,16 @@ async def heat(asked: Asked) -> Page:
     bucket = bucket_for(filters)
     cells = await asked.calls.latency_heatmap(bucket, timezone=asked.zone, **filters)
     course = Course(bucket, cells, named="bucket", timezone=asked.zone, filters=filters)
-    times = named(asked, course, ("" for _ in course.rows()))
-    view = {"picture": heatmap(course, cells), "bucket": bucket, **times}
+    picture = heatmap(course, cells)
+    times = course.spans()
+    links = [
+        asked.during(
+            [times[one.place]],
+            min_latency_ms=one.min_latency_ms or None,
+            max_latency_ms=one.max_latency_ms,
+        )[0]
+        for one in picture.squares
+    ]
+    names = [asked.written(start) for start, _ in times]
+    view = {"picture": picture, "bucket": bucket, "names": names, "links": links}
     return Page("parts/heat", "Latency", {"cells": cells}, view)

@@ -67,6 +67,11 @@ class CallPreview(TolerantModel):
     )
     answered: str | None = Field(None, description="the response, at most 120 characters")
 
+    def length_ms(self, now: datetime) -> float | None:
+        """Return how long it took, or has taken until now if it still runs."""
+        runs = self.status == LLMCallStatusEnum.PENDING
+        return so_far_ms(self.created_at, self.latency_ms, now, runs=runs)
+
 
 class TraceSummary(TolerantModel):
     """A trace in a line: what began it, how its calls ended, and what they used and cost."""

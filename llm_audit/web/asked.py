@@ -1,9 +1,9 @@
 """One request: which calls it is about, in whose time zone, and how links go on from it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from time import monotonic_ns
 from typing import Any, cast
@@ -74,6 +74,7 @@ class Asked:
     ) -> None:
         self.is_bound = is_bound
         self.came_ns = monotonic_ns()
+        self.now = datetime.now(UTC)  # until then what runs has taken so long
         self.calls = calls
         self.annotates = False  # whether what is said of a call here is recorded
         self.request = request
@@ -94,6 +95,21 @@ class Asked:
     def one(self, name: str) -> str | None:
         """Return the value of a parameter, the last one; None if it is not given, or empty."""
         return dict(self.given).get(name)
+
+    def required(self, name: str, what: str) -> str:
+        """Return the value of a parameter without which there is nothing to show.
+
+        Args:
+            name: Of the parameter.
+            what: What it names, in a word.
+
+        Raises:
+            UsageError: It is not given.
+        """
+        given = self.one(name)
+        if given is None:
+            raise UsageError(f"Which {what}? Name it with ?{name}=.")
+        return given
 
     def all(self, name: str) -> list[str]:
         """Return every value of a parameter."""
@@ -228,6 +244,15 @@ class Asked:
         """Return the address of the same calls, without those that have this value."""
         excluded = [*self.all(NOT + name), value]
         return self.same("calls", **{NOT + name: list(dict.fromkeys(excluded))})
+
+    def older(self, ids: Sequence[str | None], limit: int) -> str | None:
+        """Return the address of the lines that follow some, if there may be any.
+
+        Args:
+            ids: Of these lines, by which they are ordered.
+            limit: How many were asked for.
+        """
+        return self.same(after=ids[-1]) if len(ids) == limit else None
 
     def without(self, name: str, value: object) -> str:
         """Return the address of this page without one value of a filter."""

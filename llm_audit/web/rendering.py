@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from llm_audit.call import LLMCallStatusEnum
+from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.display import figures
 from llm_audit.display.hidden import visible
 from llm_audit.display.json_lines import iso_utc
@@ -51,6 +51,7 @@ def templates() -> Environment:
         "asset_name": asset_name,
         "counted": figures.counted,
         "STATUSES": frozenset(LLMCallStatusEnum),
+        "FAILED": sorted(FAILURE_STATUSES),
     }
     return made
 

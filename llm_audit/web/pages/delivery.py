@@ -56,9 +56,7 @@ async def banner(asked: Asked) -> Page:
 async def process(asked: Asked) -> Page:
     """Show one process: how far what it recorded has arrived, its open and its newest calls."""
     refuse_tenants(asked)
-    wanted = asked.one("id")
-    if wanted is None:
-        raise UsageError("Which process? Name it with ?id=.")
+    wanted = asked.required("id", "process")
     diagnosis = await examined()
     found = next((one for one in diagnosis.processes if one.nonce == wanted), None)
     calls = await asked.calls.preview_calls(limit=_CALLS, process_nonce=wanted)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
-from llm_audit.errors import UsageError
 from llm_audit.queries.conversation import Turn
 from llm_audit.queries.lookup import missing
 from llm_audit.queries.pairing import pair
@@ -35,7 +34,7 @@ async def sessions(asked: Asked) -> Page:
     found = await asked.calls.list_sessions(
         limit=limit, after=asked.one("after"), **asked.filters()
     )
-    older = asked.same(after=found[-1].first_id) if len(found) == limit else None
+    older = asked.older([session.first_id for session in found], limit)
     return Page("sessions", "Sessions", {"sessions": found, "next": older})
 
 
@@ -44,9 +43,7 @@ async def session(asked: Asked) -> Page:
 
     Of a long one a page shows some turns, and leads to those before and after.
     """
-    wanted = asked.one("id")
-    if wanted is None:
-        raise UsageError("Which session? Name it with ?id=.")
+    wanted = asked.required("id", "session")
     conversation = await asked.calls.get_session(wanted)
     if not conversation.turns:
         return missing_page(await asked.calls.ask(missing("session_id", wanted)))

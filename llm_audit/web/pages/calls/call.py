@@ -78,10 +78,7 @@ async def found_call(asked: Asked, name: str = "id") -> Document | Missing:
     Raises:
         UsageError: It names none.
     """
-    wanted = asked.one(name)
-    if wanted is None:
-        raise UsageError(f"Which call? Name it with ?{name}=.")
-    found = await asked.calls.ask(find_call(wanted))
+    found = await asked.calls.ask(find_call(asked.required(name, "call")))
     return found if isinstance(found, Missing) else without_strangers(found)
 
 

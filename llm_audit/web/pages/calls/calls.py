@@ -30,7 +30,7 @@ async def page(asked: Asked) -> Page:
     found = await asked.calls.preview_calls(
         limit=limit, after=asked.one("after"), **asked.filters()
     )
-    older = asked.same(after=found[-1].id) if len(found) == limit else None
+    older = asked.older([call.id for call in found], limit)
     return Page(
         "calls/calls",
         "Calls",

@@ -36,7 +36,6 @@ async def page(asked: Asked) -> Page:
             "left_out": summary.kinds - len(groups),
             "trends": _trends(course, counts),
             "rates": _rates(asked, course),
-            "failed": sorted(FAILURE_STATUSES),
         },
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.courses import Course
 from llm_audit.queries.results import Usage
 from llm_audit.web.asked import Asked
@@ -33,7 +32,6 @@ async def page(asked: Asked) -> Page:
             "bucket": bucket,
             "columns": _columns(asked, course),
             "trends": _trends(course),
-            "failed": sorted(FAILURE_STATUSES),
         },
     )
 

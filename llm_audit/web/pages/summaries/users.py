@@ -1,6 +1,5 @@
 """Whose calls these are: users and companies, and one of them."""
 
-from llm_audit.errors import UsageError
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries import overview
@@ -38,9 +37,7 @@ async def _all(asked: Asked, kind: str) -> Page:
 
 
 async def _one(asked: Asked, kind: str) -> Page:
-    identity = asked.one("id")
-    if identity is None:
-        raise UsageError(f"Which {kind}? Name it with ?id=.")
+    identity = asked.required("id", kind)
     narrowed = asked.narrowed(**{f"{kind}_id": identity})
     page = await overview.page(narrowed)
     page.title = f"{kind.capitalize()} {identity}"

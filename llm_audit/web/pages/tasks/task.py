@@ -1,10 +1,8 @@
 """One task: its attempts side by side, how each ended and why, and what was paid again."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.attempts import how_it_ended, numbers, what_came_next
 from llm_audit.display.traces import axis_over
 from llm_audit.errors import UsageError
@@ -39,9 +37,7 @@ _AROUND = 20  # tasks that are named
 
 async def page(asked: Asked) -> Page:
     """Show a task, and of its attempts the one that is asked for, or the last one."""
-    task_id = asked.one("id")
-    if task_id is None:
-        raise UsageError("Which task? Name it with ?id=.")
+    task_id = asked.required("id", "task")
     found = await asked.calls.get_task(task_id)
     if found is None:
         return missing_page(await asked.calls.ask(missing("task_id", task_id)))
@@ -81,8 +77,6 @@ async def page(asked: Asked) -> Page:
         "later": _later(asked, task),
         "is_whole": found.is_whole,
         "more_around": max(0, len(found.around) - _AROUND),
-        "now": datetime.now(UTC),
-        "failed": sorted(FAILURE_STATUSES),
     }
     title = f"Task {(task.name or task.task_id).rpartition('.')[2]}"
     return Page("tasks/task", title, {"task": task, "around": found.around, "calls": own}, view)

@@ -2,11 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal
 
-from llm_audit.call import FAILURE_STATUSES
 from llm_audit.queries.tasks import QueueAndWorker
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
@@ -54,7 +52,7 @@ async def workers(asked: Asked) -> Page:
 async def _newest(asked: Asked, limit: int, *, template: str = "tasks/tasks") -> Page:
     after = asked.one("after") if template == "tasks/tasks" else None
     tasks = await asked.calls.list_tasks(limit=limit, after=after, **asked.filters(since=USUAL))
-    older = asked.same(after=tasks[-1].first_id) if len(tasks) == limit else None
+    older = asked.older([task.first_id for task in tasks], limit)
     return Page(template, "Newest tasks", {"tasks": tasks, "next": older}, _view(asked))
 
 
@@ -101,6 +99,4 @@ def _view(asked: Asked) -> dict[str, Any]:
     return {
         "show": asked.one("show"),
         "calls": partial(asked.same, "calls"),
-        "now": datetime.now(UTC),
-        "failed": sorted(FAILURE_STATUSES),
     }

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
-from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.traces import Axis, axis_over
-from llm_audit.errors import UsageError
 from llm_audit.queries.lookup import missing
 from llm_audit.queries.tasks import Task
+from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import UNKNOWN
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.canvas import Row, last_moment, rows_of, tree_of
@@ -45,11 +44,7 @@ class Line(NamedTuple):
 
 async def page(asked: Asked) -> Page:
     """Show a canvas by the id of its root, of a group in it, or of its trace."""
-    workflow_id = asked.one("id")
-    if workflow_id is None:
-        raise UsageError(
-            "Which workflow? Name it with ?id=: its root task's, a group's, a trace's."
-        )
+    workflow_id = asked.required("id", "workflow")
     canvas = await asked.calls.get_canvas(workflow_id)
     if not canvas.tasks and (root_id := await _root_of(asked, workflow_id)):
         workflow_id = root_id
@@ -66,6 +61,7 @@ async def page(asked: Asked) -> Page:
     axis = axis_over(
         (at for each in attempts for at in (each.started_at, each.ended_at)), is_open=runs
     )
+    known_ms = None if axis.start is None else axis.length_ms
     last = first + len(shown)
     view = {
         "lines": [_line(row, axis) for row in shown],
@@ -79,11 +75,10 @@ async def page(asked: Asked) -> Page:
         "ends": _ends(tasks),
         "axis": axis,
         "runs": runs,
-        "length_ms": _length_ms(axis, now=datetime.now(UTC) if runs else None),
+        "length_ms": so_far_ms(axis.start, known_ms, asked.now, runs=runs),
         "retried": sum(len(task.attempts) > 1 for task in tasks),
         "traces": _some([task.trace_id for task in tasks]),
         "name": _name(tasks, workflow_id),
-        "failed": sorted(FAILURE_STATUSES),
     }
     return Page("tasks/workflow", "Workflow", {"id": workflow_id, "canvas": canvas}, view)
 
@@ -92,15 +87,6 @@ async def _root_of(asked: Asked, task_id: str) -> str | None:
     """Return the root of a task that is none itself."""
     calls = await asked.calls.list_by_filters(task_id=task_id, limit=1, with_content=False)
     return calls[0].task.root_id if calls and calls[0].task else None
-
-
-def _length_ms(axis: Axis, now: datetime | None) -> float | None:
-    """Return how long a canvas took, or has taken until now."""
-    if axis.start is None:
-        return None
-    if now is None:
-        return axis.length_ms
-    return max((now - axis.start).total_seconds() * 1_000, axis.length_ms)
 
 
 def _name(tasks: Sequence[Task], workflow_id: str) -> str | None:

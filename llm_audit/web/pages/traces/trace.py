@@ -1,7 +1,7 @@
 """One trace: tree and waterfall in one, with the tasks that made its calls."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from llm_audit.display.traces import axis_of, sums_row, trace_row
@@ -51,9 +51,7 @@ class Part(NamedTuple):
 
 async def page(asked: Asked) -> Page:
     """Show a trace, or a branch of it."""
-    trace_id, show, at = asked.one("id"), asked.one("show"), asked.one("at")
-    if trace_id is None:
-        raise UsageError("Which trace? Name it with ?id=.")
+    trace_id, show, at = asked.required("id", "trace"), asked.one("show"), asked.one("at")
     if show is not None and show not in SHOWS:
         raise UsageError(f"show has to be one of {', '.join(SHOWS)}.")
     tree = await asked.calls.get_trace_tree(trace_id, limit=MOST_CALLS)
@@ -85,7 +83,7 @@ def _all_of_it(focus: Focus, show: str | None) -> dict[str, Any]:
 
 def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict[str, Any]:
     """Return what the template draws."""
-    now, top = datetime.now(UTC), focus.top
+    top = focus.top
     counts = rows_by_depth(top)
     depth = None if show else asked.whole("depth", usual_depth(counts), DEEPEST)
     critical = {branch.call.id for branch in top.critical_branches()}
@@ -96,17 +94,16 @@ def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict
     if show in LISTS:
         here = [alone_in_place(branch) for branch in here]
     deepest = None if depth is None else depth_of(top) + depth
-    axis = axis_of(_together(here, part, deepest), now)
+    axis = axis_of(_together(here, part, deepest), asked.now)
     lanes = here if show == "tasks" else attempts[:ATTEMPTS]
     return {
-        "now": now,
         "tree": tree,
         **focus._asdict(),
         "ancestors": [*focus.way[:1], *focus.way[1:][-_ANCESTORS:]],
         "left_out": max(len(focus.way) - 1 - _ANCESTORS, 0),
         "ticks": ticks(axis),
         "begins": f"{in_zone(axis.start, asked.zone):%H:%M:%S}" if axis.start else "0",
-        "map": minimap((one.call for one in tree.walk()), axis_of(tree, now), axis),
+        "map": minimap((one.call for one in tree.walk()), axis_of(tree, asked.now), axis),
         "show": show,
         "depth": depth,
         "depths": _depths(counts, depth),

@@ -1,8 +1,5 @@
 """The traces, those that began last first, a line each."""
 
-from datetime import UTC, datetime
-
-from llm_audit.call import FAILURE_STATUSES
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 
@@ -14,10 +11,5 @@ async def page(asked: Asked) -> Page:
     """Show the newest traces with calls that match, and lead to older ones."""
     limit = asked.whole("limit", _PAGE_ROWS, _MOST_ROWS)
     found = await asked.calls.list_traces(limit=limit, after=asked.one("after"), **asked.filters())
-    older = asked.same(after=found[-1].first_id) if len(found) == limit else None
-    return Page(
-        "traces/traces",
-        "Traces",
-        {"traces": found, "next": older},
-        {"now": datetime.now(UTC), "failure_statuses": sorted(FAILURE_STATUSES)},
-    )
+    older = asked.older([trace.first_id for trace in found], limit)
+    return Page("traces/traces", "Traces", {"traces": found, "next": older})

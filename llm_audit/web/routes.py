@@ -6,10 +6,9 @@ from typing import TypeAlias
 from starlette.responses import Response
 
 from llm_audit.web.asked import Asked
-from llm_audit.web.export import export
 from llm_audit.web.page import Page
 from llm_audit.web.pages import delivery, filters, sessions
-from llm_audit.web.pages.calls import call, calls, diff, media, raw, search
+from llm_audit.web.pages.calls import call, calls, diff, export, media, raw, search
 from llm_audit.web.pages.summaries import costs, failures, latency, overview, prompts, tools, users
 from llm_audit.web.pages.tasks import task, tasks, workflow
 from llm_audit.web.pages.traces import trace, traces
@@ -24,7 +23,7 @@ PAGES: dict[str, Answering] = {
     "/call/raw": raw.page,
     "/media": media.media,
     "/diff": diff.page,
-    "/export": export,
+    "/export": export.export,
     "/search": search.page,
     "/sessions": sessions.sessions,
     "/session": sessions.session,

@@ -3,15 +3,6 @@
 from llm_audit.queries.lookup import Missing
 from llm_audit.web.page import Page
 
-PAGES_OF = {
-    "call": ("call", "id"),
-    "trace": ("trace", "id"),
-    "session": ("session", "id"),
-    "task": ("task", "id"),
-    "user": ("user", "id"),
-    "company": ("company", "id"),
-}
-
 
 def missing_page(missing: Missing) -> Page:
     """Return the page that says what else has the id, or what is near it."""

@@ -5,9 +5,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PROCESSES ?= 4 # that run tests at a time; each imports all of them, and has servers of its own
 STAMP := .venv/.setup-$(notdir $(PYTHON))
-GROUPS := --group tests --group beside --group around --group carriers --group clients --group lint --group docs --group bench --group build
+GROUPS := --group tests --group beside --group around --group carriers --group clients --group browser --group lint --group docs --group bench --group build
 
-.PHONY: help setup demo unit test coverage faults celery-suite compat neighbours frameworks replay lint \
+.PHONY: help setup demo unit test browser coverage faults celery-suite compat neighbours frameworks replay lint \
 	types bench figures docs wheel-test constraints pins image-requirements audit
 .DEFAULT_GOAL := help
 
@@ -33,6 +33,9 @@ unit: setup ## Run the tests that need no server
 TESTS := tests
 test: setup ## Run every test, against a real mongod and redis-server; TESTS=tests/faults some
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(TESTS)
+
+browser: setup ## Open every page of the viewer in Chromium, which it installs where it may
+	@.ci/browser
 
 coverage: setup ## Run every test, and measure which lines are run; there is a floor
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov

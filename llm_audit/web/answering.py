@@ -135,7 +135,9 @@ def _response(asked: Asked, page: Page) -> Response:
     headers = dict(page.headers)
     if "retry_seconds" in values:
         headers["retry-after"] = str(_RETRY_SECONDS)
-    return HTMLResponse(rendered(page.template, values), page.status, headers)
+    is_alone = asked.is_part and not asked.is_fragment
+    template = "part" if is_alone else page.template
+    return HTMLResponse(rendered(template, values), page.status, headers)
 
 
 def _in_pieces(text: str) -> Iterator[str]:

@@ -20,7 +20,8 @@ from llm_audit.queries.lookup import with_instructions
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.queries.times import local_timezone, parse_span, parse_time
 
-ZONE = "tz"  # the parameter, and the cookie
+ZONE = "tz"  # the parameter
+ZONE_COOKIE, THEME_COOKIE = "llm_audit_tz", "llm_audit_theme"  # viewer.js sets them
 DATES = {"since": "start_date", "until": "end_date"}  # as links say it, and as filters do
 NOT = "not."  # before the name of a filter, for calls that do not have the value
 FIELDS = tuple(
@@ -46,6 +47,10 @@ NAVIGATION = (
     ("users", "Users"),
     ("delivery", "Delivery"),
 )
+KEYS = {  # what is pressed after g for a page of NAVIGATION
+    **{"": "o", "calls": "c", "traces": "t", "sessions": "s", "tasks": "k", "failures": "f"},
+    **{"costs": "m", "latency": "l", "tools": "x", "users": "u", "delivery": "d"},
+}
 
 BELOW = {  # the page of NAVIGATION that leads to a page of one thing
     "call": "calls",
@@ -83,9 +88,11 @@ class Asked:
         self.is_part = self.page.startswith("part/")
         if self.is_part:
             self.page = self.page.split("/")[1]
-        self.pages = NAVIGATION
+        # what comes into a page that is there: an address that is opened gives a whole one
+        self.is_fragment = self.is_part and "hx-request" in request.headers
+        self.pages = [(name, text, KEYS.get(name)) for name, text in NAVIGATION]
         self.below = BELOW.get(self.page.partition("/")[0], self.page)
-        theme = request.cookies.get("theme")
+        theme = request.cookies.get(THEME_COOKIE)
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
         self.usual: str | None = None  # how far back the page goes, where nothing says so
@@ -142,7 +149,7 @@ class Asked:
     @cached_property
     def zone(self) -> str:
         """The time zone: of the parameter, else of the browser as its cookie says, else ours."""
-        for given in (self.one(ZONE), unquote(self.request.cookies.get(ZONE, ""))):
+        for given in (self.one(ZONE), unquote(self.request.cookies.get(ZONE_COOKIE, ""))):
             with suppress(UsageError):
                 return checked_timezone(given)
         return local_timezone()

@@ -20,6 +20,7 @@ def viewer(recording: Recording) -> Iterator[Viewer]:
 
         def opened(**options: Any) -> TestClient:
             tab = TestClient(create_app(**options), base_url=ADDRESS, follow_redirects=False)
+            tab.headers["hx-request"] = "true"  # a part is asked for by the page that it belongs to
             return stack.enter_context(tab)
 
         yield opened

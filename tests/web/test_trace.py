@@ -133,7 +133,7 @@ def shown(tab: TestClient, address: str = "/trace", **parameters: Any) -> str:
 
 
 def led_to(html: str, rel: str) -> str | None:
-    found = re.search(rf'<a [^>]*href="([^"]*)"[^>]* rel="{rel}"', html)
+    found = re.search(rf'<a [^>]*href="([^"]*)"[^>]* (?:rel|data-key)="{rel}"', html)
     return found and unescape(found[1])
 
 
@@ -225,7 +225,7 @@ def test_failures_lead_to_one_another(tab: TestClient, stored: Database[Call]) -
         {"trace_id": "middling", "status": {"$in": FAILED}}
     )
     for number in range(failures + 1):
-        further = led_to(html, "next")
+        further = led_to(html, "n")
         assert further is not None
         assert further.endswith("#here")
         html = shown(tab, further)
@@ -298,7 +298,7 @@ def test_thousands_of_levels(opened: TestClient, calls: Calls) -> None:
     assert len(html.encode()) <= 100_000
     assert "3,000 calls" in html
     assert 'title="2,920 calls below, 1 failed: this branch alone">+2,920' in html
-    deepest = shown(opened, str(led_to(html, "next")))
+    deepest = shown(opened, str(led_to(html, "n")))
     assert calls_on(deepest) == [made.calls[-2]["_id"], made.calls[-1]["_id"]]
     assert "2,994 levels" in deepest
     for html in (deepest, shown(opened, id="chain", show="critical", **{"from": 2_990})):

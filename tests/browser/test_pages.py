@@ -1,0 +1,87 @@
+"""Every page, in a real browser: quiet, whole, in light, in dark, on a phone, and for everybody."""
+
+from importlib import import_module
+from typing import Any
+from urllib.parse import urlencode
+
+from browser_tabs import Opened, Tab
+from viewer_scenes import COMPANY, LOST, RICH, SESSION, TRACE, USER
+
+from llm_audit.web.pages import PAGES
+
+ADDRESSES: dict[str, dict[str, str]] = {  # of the pages that need parameters to show something
+    "/call": {"id": RICH},
+    "/call/raw": {"id": RICH},
+    "/call/said": {"id": RICH},
+    "/company": {"id": COMPANY},
+    "/diff": {"a": LOST, "b": RICH},
+    "/process": {"id": "process 4000"},
+    "/search": {"q": "parcel"},
+    "/session": {"id": SESSION},
+    "/task": {"id": "five"},
+    "/trace": {"id": TRACE},
+    "/user": {"id": USER},
+    "/workflow": {"id": "root"},
+}
+MORE = (
+    f"/call?id={LOST}",
+    f"/call?id={RICH}&as=markdown",
+    f"/diff?a={LOST}",
+    f"/trace?id={TRACE}&show=tasks",
+    "/calls?columns=time,session,trace,tags,user,company&density=roomy",
+    "/calls?model=nothing",
+    "/costs?by=hour",
+    "/tasks?show=newest",
+    "/tasks?show=workers",
+)
+NO_PAGES = ("/export", "/media")  # they answer with files
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1_400, "height": 900}
+TOO_WIDE = """() => [...document.querySelectorAll("body *")].filter(one =>
+    one.getBoundingClientRect().right > innerWidth + 1 && one.checkVisibility()
+    && !one.closest(".scroll, .bar, .switch, .skip, svg, pre, .markdown")
+  ).slice(0, 3).map(one => one.outerHTML.slice(0, 90))"""
+SPREADS = "() => document.documentElement.scrollWidth > innerWidth"
+AXE = """async rules => (await axe.run(document, {resultTypes: ["violations"], ...rules}))
+  .violations
+  .map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(" | ")}`
+  )"""
+CONTRAST = {"runOnly": ["color-contrast"]}
+
+
+def pages() -> list[str]:
+    """Return the address of every page, in the state in which it shows most."""
+    shown = [path for path in PAGES if path not in NO_PAGES]
+    own = [path + (f"?{urlencode(ADDRESSES[path])}" if path in ADDRESSES else "") for path in shown]
+    return [*own, *MORE]
+
+
+def what_is_wrong(tab: Tab, axe: str) -> list[str]:
+    """Return what is wrong with the page that is open, in light, dark and narrow."""
+    page: Any = tab.page
+    wrong = tab.taken()
+    page.evaluate(axe)
+    wrong += page.evaluate(AXE, {})
+    page.emulate_media(color_scheme="dark")
+    wrong += [f"dark: {one}" for one in page.evaluate(AXE, CONTRAST)]
+    page.set_viewport_size(PHONE)
+    if page.evaluate(SPREADS):
+        wrong.append(f"390 px: {page.evaluate(TOO_WIDE)}")
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(DESK)
+    return wrong + tab.taken()
+
+
+def test_every_page_is_quiet_whole_and_for_everybody(opened: Opened) -> None:
+    """All parts come, nothing spreads out of a phone, and axe finds nothing serious.
+
+    No error or warning is in the console, no violation of the policy, no request that fails.
+    """
+    axe_core = import_module("axe_playwright_python.base").AXE_SCRIPT
+    tab = opened(viewport=DESK, color_scheme="light")
+    wrong = []
+    for address in pages():
+        assert tab.goto(address).status == 200, address
+        wrong += [f"{address}  {each}" for each in what_is_wrong(tab, axe_core)]
+
+    assert not wrong, "\n".join(wrong)

@@ -48,8 +48,17 @@ NAVIGATION = (
     ("delivery", "Delivery"),
 )
 KEYS = {  # what is pressed after g for a page of NAVIGATION
-    **{"": "o", "calls": "c", "traces": "t", "sessions": "s", "tasks": "k", "failures": "f"},
-    **{"costs": "m", "latency": "l", "tools": "x", "users": "u", "delivery": "d"},
+    "": "o",
+    "calls": "c",
+    "traces": "t",
+    "sessions": "s",
+    "tasks": "k",
+    "failures": "f",
+    "costs": "m",
+    "latency": "l",
+    "tools": "x",
+    "users": "u",
+    "delivery": "d",
 }
 
 BELOW = {  # the page of NAVIGATION that leads to a page of one thing

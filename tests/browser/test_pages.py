@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from browser_tabs import Opened, Tab
 from viewer_scenes import COMPANY, LOST, RICH, SESSION, TRACE, USER
 
-from llm_audit.web.pages import PAGES
+from llm_audit.web.routes import PAGES
 
 ADDRESSES: dict[str, dict[str, str]] = {  # of the pages that need parameters to show something
     "/call": {"id": RICH},

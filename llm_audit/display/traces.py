@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch
 
 _OF_A_BRANCH = (*SUMS, "started_at", "ended_at", "duration_ms")
-_MS = timedelta(milliseconds=1)
+BREAK_WIDTH = 0.03  # of what is drawn in full
+MS = timedelta(milliseconds=1)
 
 
 class Axis(NamedTuple):
@@ -20,23 +21,44 @@ class Axis(NamedTuple):
         start: The first moment; None if none is known.
         length_ms: From there to the last one.
         is_open: Whether something still runs.
+        breaks: From where to where it is drawn short, in milliseconds after the start.
     """
 
     start: datetime | None
     length_ms: float
     is_open: bool
+    breaks: tuple[tuple[float, float], ...] = ()
 
     def place(self, moment: datetime) -> float:
         """Return where a moment is: 0 at the start, 1 at the end."""
-        if self.start is None or not self.length_ms:
+        return 0 if self.start is None else self.place_ms((moment - self.start) / MS)
+
+    def place_ms(self, after_ms: float) -> float:
+        """Return where the moment is that so many milliseconds after the start is."""
+        if not self.length_ms:
             return 0
-        return min(max((moment - self.start) / _MS / self.length_ms, 0), 1)
+        within = min(max(after_ms, 0), self.length_ms)
+        return self._drawn_ms(within) / self._drawn_ms(self.length_ms)
+
+    @property
+    def shown_ms(self) -> float:
+        """How much of the time is drawn in full."""
+        return self.length_ms - sum(end - start for start, end in self.breaks)
+
+    def _drawn_ms(self, after_ms: float) -> float:
+        """Return how long the way is to a moment, as it is drawn."""
+        each = max(self.shown_ms, 1) * BREAK_WIDTH
+        drawn = after_ms
+        for start, end in self.breaks:
+            through = min(max(after_ms - start, 0), end - start)
+            drawn -= through * (1 - each / (end - start))
+        return drawn
 
     def meets(self, start: datetime, end: datetime | None) -> bool:
         """Tell whether a stretch of time, which may not have ended, is on the axis in part."""
         if self.start is None:
             return False
-        last = self.start + self.length_ms * _MS
+        last = self.start + self.length_ms * MS
         return start <= last and (end is None or end >= self.start)
 
 
@@ -61,7 +83,7 @@ def axis_over(moments: Iterable[datetime | None], *, is_open: bool) -> Axis:
     known = [moment for moment in moments if moment is not None]
     if not known:
         return Axis(None, 0, is_open)
-    return Axis(min(known), (max(known) - min(known)) / _MS, is_open)
+    return Axis(min(known), (max(known) - min(known)) / MS, is_open)
 
 
 def took_ms(branch: TraceBranch) -> float | None:

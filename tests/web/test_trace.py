@@ -485,3 +485,40 @@ def test_the_list_is_small_and_pages_are_exact(
         seen += re.findall(r'<tr>\s*<td class="fit"><a href="/trace\?id=([^"]*)"', html)
         further = led_to(html, "next")
     assert seen == [f"trace+{number:03}" for number in reversed(range(120))]
+
+
+def test_idle_time_is_left_out_where_that_is_asked_for_and_the_axis_says_so(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    """Three short calls of ten minutes are seen; what a call spans that has others below counts."""
+    made = Made("mostly idle")
+    root = made.call(0, 600)
+    for start in (0.01, 300, 599.9):
+        made.call(start, 0.04, root)
+    database["llm_calls"].insert_many(made.calls)
+    tab = viewer()
+    whole = tab.get("/trace?id=mostly+idle").text
+    (offered,) = [link for link in Tags(whole).links if "gaps=short" in link]
+
+    def widths(page: str) -> list[float]:
+        rows = re.findall(r'<td class="time"><svg.*?</svg>', page)
+        bars = [re.findall(r'<rect x="([\d.]+)%" width="([\d.]+)%"', row) for row in rows]
+        return [float(bar[-1][1]) for bar in bars]
+
+    assert max(widths(whole)[1:]) < 0.5
+    short = tab.get(unescape(offered)).text
+    assert min(widths(short)[1:]) > 10
+    assert "10m00s left out" in short
+    assert len(re.findall("<title>5m00s left out: no call ran", short)) == 2
+    assert [link for link in Tags(short).links if "show=all" in link and "gaps=short" in link]
+    ticks = re.findall(r'<text x="([\d.]+)%" y="12">', short)
+    assert [float(x) for x in ticks] == sorted({float(x) for x in ticks})
+
+    busy = Made("busy")
+    for start in range(10):
+        busy.call(start, 1)
+    database["llm_calls"].insert_many(busy.calls)
+    assert "gaps=" not in tab.get("/trace?id=busy").text
+    assert "left out" not in tab.get("/trace?id=busy&gaps=short").text
+    for odd in ("none", "x" * 999):
+        assert tab.get(f"/trace?id=busy&gaps={odd}").status_code == 200

@@ -15,6 +15,7 @@ PAGE_ROWS = 80
 INDENTED = 12  # levels: deeper down, rows no longer move to the right
 _TICKS = 5
 _LAST_TICK = 0.93  # of the length: further to the right, there is no room for its words
+_APART = 0.1  # of the width, that the words of two ticks need
 _STEPS_MS = (
     *(step * unit for unit in (1, 10, 100, 1_000) for step in (1, 2, 5)),
     *(step * unit for unit in (1_000, 60_000) for step in (10, 15, 30, 60, 120, 300)),
@@ -157,8 +158,23 @@ def drawn(branch: TraceBranch, axis: Axis) -> Drawn:
 
 
 def ticks(axis: Axis) -> list[tuple[float, float]]:
-    """Return the marks of an axis: where each is, and how many milliseconds after the start."""
-    steps = (step for step in sorted(_STEPS_MS) if axis.length_ms / step <= _TICKS)
-    step = next(steps, axis.length_ms / _TICKS) or 1
-    marks = [n * step for n in range(_TICKS + 1) if n * step <= axis.length_ms * _LAST_TICK]
-    return [(mark / (axis.length_ms or 1) * room(axis), mark) for mark in marks]
+    """Return the marks of an axis: where each is, and how many milliseconds after the start.
+
+    Where time is left out, what comes after it begins with one.
+    """
+    steps = (step for step in sorted(_STEPS_MS) if axis.shown_ms / step <= _TICKS)
+    step = next(steps, axis.shown_ms / _TICKS) or 1
+    begun = [0.0, *(end for _, end in axis.breaks)]
+    ended = [*(start for start, _ in axis.breaks), axis.length_ms]
+    marks: list[float] = []
+    for first, last in zip(begun, ended, strict=True):
+        number = int(first // step) + 1
+        marks += [first, *(n * step for n in range(number, number + _TICKS + 1) if n * step < last)]
+    whole = room(axis)
+    shown, right = [], -_LAST_TICK
+    for mark in marks:
+        place = axis.place_ms(mark)
+        if place <= _LAST_TICK and place - right >= _APART:
+            shown.append((place * whole, mark))
+            right = place
+    return shown

@@ -10,6 +10,7 @@ from llm_audit.queries.attempts import AttemptBranch, attempt_branches
 from llm_audit.queries.lookup import Missing, missing
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.web.asked import Asked, in_zone
+from llm_audit.web.drawing.idle import SHORT, idle_in, signs
 from llm_audit.web.drawing.minimap import minimap
 from llm_audit.web.drawing.spans import span
 from llm_audit.web.drawing.trace_focus import (
@@ -95,6 +96,9 @@ def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict
         here = [alone_in_place(branch) for branch in here]
     deepest = None if depth is None else depth_of(top) + depth
     axis = axis_of(_together(here, part, deepest), asked.now)
+    idle = idle_in(unfolded(top, None), axis)
+    if asked.one("gaps") == SHORT:
+        axis = axis._replace(breaks=idle)
     lanes = here if show == "tasks" else attempts[:ATTEMPTS]
     return {
         "tree": tree,
@@ -102,6 +106,8 @@ def _view(asked: Asked, tree: TraceTree, focus: Focus, show: str | None) -> dict
         "ancestors": [*focus.way[:1], *focus.way[1:][-_ANCESTORS:]],
         "left_out": max(len(focus.way) - 1 - _ANCESTORS, 0),
         "ticks": ticks(axis),
+        "idle": signs(axis),
+        "idle_ms": sum(end - start for start, end in idle),
         "begins": f"{in_zone(axis.start, asked.zone):%H:%M:%S}" if axis.start else "0",
         "map": minimap((one.call for one in tree.walk()), axis_of(tree, asked.now), axis),
         "show": show,

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Literal
 
 from llm_audit.queries.tasks import QueueAndWorker
@@ -22,9 +21,10 @@ async def page(asked: Asked) -> Page:
     """Show tasks by name; or only the newest ones, or only queues and workers."""
     show = asked.one("show")
     if show == "newest":
-        return await _newest(asked, asked.whole("limit", _PAGE_ROWS, _MOST_ROWS))
+        limit = asked.whole("limit", _PAGE_ROWS, _MOST_ROWS)
+        return await _newest(asked, "tasks/tasks", limit, asked.one("after"))
     if show == "workers":
-        return await _workers(asked, _PLACES)
+        return await _workers(asked, "tasks/tasks", _PLACES)
     filters = asked.filters(since=USUAL)
     rows = await asked.calls.task_summary(**filters)
     retries = await asked.calls.retry_spend(**filters)
@@ -34,37 +34,35 @@ async def page(asked: Asked) -> Page:
         "again": {row.task_name: row for row in retries},
         "rows": rows[first:last],
         "further": asked.same(row=last + 1) if last < len(rows) else None,
-        **_view(asked),
     }
     return Page("tasks/tasks", "Tasks", {"by_name": rows, "paid_again": retries}, view)
 
 
 async def newest(asked: Asked) -> Page:
     """Show the newest tasks."""
-    return await _newest(asked, _ROWS_OF_A_PART, template="parts/newest_tasks")
+    return await _newest(asked, "parts/newest_tasks", _ROWS_OF_A_PART)
 
 
 async def workers(asked: Asked) -> Page:
     """Show queues and workers."""
-    return await _workers(asked, _ROWS_OF_A_PART, template="parts/workers")
+    return await _workers(asked, "parts/workers", _ROWS_OF_A_PART)
 
 
-async def _newest(asked: Asked, limit: int, *, template: str = "tasks/tasks") -> Page:
-    after = asked.one("after") if template == "tasks/tasks" else None
+async def _newest(asked: Asked, template: str, limit: int, after: str | None = None) -> Page:
     tasks = await asked.calls.list_tasks(limit=limit, after=after, **asked.filters(since=USUAL))
     older = asked.older([task.first_id for task in tasks], limit)
-    return Page(template, "Newest tasks", {"tasks": tasks, "next": older}, _view(asked))
+    return Page(template, "Newest tasks", {"tasks": tasks, "next": older})
 
 
-async def _workers(asked: Asked, rows: int, *, template: str = "tasks/tasks") -> Page:
+async def _workers(asked: Asked, template: str, rows: int) -> Page:
     summary = await asked.calls.worker_summary(**asked.filters(since=USUAL))
     kinds: tuple[Literal["queue", "worker"], ...] = ("queue", "worker")
-    places = {kind: places_of(summary.pairs, kind) for kind in kinds}
-    view = {"places": places, "most": rows, **_view(asked)}
+    places = {kind: _places_of(summary.pairs, kind) for kind in kinds}
+    view = {"places": places, "most": rows}
     return Page(template, "Queues and workers", {"summary": summary}, view)
 
 
-def places_of(
+def _places_of(
     pairs: Iterable[QueueAndWorker], kind: Literal["queue", "worker"]
 ) -> list[dict[str, Any]]:
     """Return what queues, or workers, add up to, most calls first.
@@ -92,11 +90,3 @@ def places_of(
             }
         )
     return sorted(places, key=lambda place: (-place["calls"], str(place["name"])))
-
-
-def _view(asked: Asked) -> dict[str, Any]:
-    """Return what every page of tasks needs."""
-    return {
-        "show": asked.one("show"),
-        "calls": partial(asked.same, "calls"),
-    }

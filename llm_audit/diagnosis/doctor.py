@@ -23,7 +23,7 @@ from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.answers.server_words import told
 from llm_audit.store.answers.shortfalls import INDEX, noted
 from llm_audit.store.connection import Connection, Documents, readable_only, server_time
-from llm_audit.store.ensure import IndexState, state_of
+from llm_audit.store.index_states import IndexState, state_of
 from llm_audit.store.indexes import PROCESS_INDEX, declared_indexes, media_indexes
 from llm_audit.store.processes import ProcessState
 from llm_audit.store.refused.rejected import DETAIL_MAX

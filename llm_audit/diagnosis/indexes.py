@@ -15,7 +15,7 @@ from llm_audit.call import UTCDatetime
 from llm_audit.settings import get_settings
 from llm_audit.store.answers.codes import INDEX_NOT_FOUND, NAMESPACE_NOT_FOUND, UNAUTHORIZED
 from llm_audit.store.answers.shortfalls import is_unsupported
-from llm_audit.store.ensure import IndexDocument, IndexState, state_of
+from llm_audit.store.index_states import IndexDocument, IndexState, state_of
 from llm_audit.store.indexes import declared_indexes, media_indexes, purpose_of, view_indexes
 
 _ID_INDEX = "_id_"

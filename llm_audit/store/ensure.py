@@ -8,12 +8,11 @@ condition of an index, the index.
 """
 
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from pymongo import TEXT, IndexModel
+from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
@@ -32,6 +31,7 @@ from llm_audit.store.answers.codes import (
 )
 from llm_audit.store.answers.server_words import told
 from llm_audit.store.answers.shortfalls import going_on, note_indexes
+from llm_audit.store.index_states import IndexDocument, IndexState, state_of, unconditional
 
 # zstd halves what the default takes for conversations, which repeat their history every turn.
 _STORAGE_ENGINE = {"wiredTiger": {"configString": "block_compressor=zstd"}}
@@ -44,11 +44,6 @@ _CHANGED = BUSY | {
     NAMESPACE_NOT_FOUND,
 }
 _TRIES = 10  # until what others do at the same time counts as an answer
-
-# What an index can do without, for a server that refuses it: the index then is larger.
-_CONDITIONS = ("partialFilterExpression", "sparse")
-
-IndexDocument: TypeAlias = Mapping[str, Any]
 
 
 class Conflict(NamedTuple):
@@ -196,7 +191,7 @@ def _build_one_by_one(
     reasons: dict[int | None, str] = {}
     for index in missing:
         refusal = yield from _build(collection, [index])
-        plain = _unconditional(index)
+        plain = unconditional(index)
         if refusal is not None and plain != index and _is_for_good(refusal):
             condition, refusal = refusal, (yield from _build(collection, [plain]))
             if refusal is None:
@@ -254,67 +249,3 @@ def going_on_without(collection: str) -> Iterator[list[Conflict]]:
             f'existing {existing}: drop that one (db.{collection}.dropIndex("{existing}")) and run '
             "`llm-audit indexes --create`."
         )
-
-
-class IndexState(StrEnum):
-    """How an index in the database stands to those that this library declares."""
-
-    THERE = "there"
-    MISSING = "missing"
-    CONFLICTING = "conflicting"  # another one has its name, or has its keys under another name
-    EXTRA = "extra"  # not ours
-
-
-def state_of(
-    index: IndexModel, existing: Iterable[IndexDocument]
-) -> tuple[IndexState, IndexDocument | None]:
-    """Do what `compare` does, but let pass what was made without a condition: it serves as well."""
-    state, document = compare(index, existing)
-    wanted = index.document
-    if document is not None and document["name"] == wanted["name"]:
-        plain = _described(_unconditional(wanted), _OPTIONS)
-        if _described(document, _OPTIONS) == plain:
-            state = IndexState.THERE
-    return state, document
-
-
-# Two indexes that agree in these cannot be in one collection, whatever they are called; nor can
-# two of text.
-_SIGNATURE = ("unique", "sparse", "partialFilterExpression")
-_OPTIONS = (*_SIGNATURE, "expireAfterSeconds", "hidden")
-
-
-def compare(
-    index: IndexModel, existing: Iterable[IndexDocument]
-) -> tuple[IndexState, IndexDocument | None]:
-    """Return the state of an index that is declared, and the existing one that decides it.
-
-    Args:
-        index: As declared here.
-        existing: What `list_indexes` gives. A collation makes no difference: it may be inherited
-            from the collection.
-    """
-    wanted = index.document
-    found = {document["name"]: document for document in existing}
-    same_name = found.get(wanted["name"])
-    if same_name is not None:
-        is_it = _described(same_name, _OPTIONS) == _described(wanted, _OPTIONS)
-        return IndexState.THERE if is_it else IndexState.CONFLICTING, same_name
-    for document in found.values():
-        both_text = "_fts" in document["key"] and TEXT in wanted["key"].values()
-        if both_text or _described(document, _SIGNATURE) == _described(wanted, _SIGNATURE):
-            return IndexState.CONFLICTING, document
-    return IndexState.MISSING, None
-
-
-def _unconditional(index: IndexDocument) -> IndexDocument:
-    return {name: value for name, value in index.items() if name not in _CONDITIONS}
-
-
-def _described(index: IndexDocument, options: Iterable[str]) -> list[Any]:
-    # a flag that is false is as good as none, but 0 seconds to live are not
-    values = (index.get(name) for name in options)
-    keys = list(index["key"].items())
-    if "_fts" in index["key"]:  # as MongoDB lists an index of text
-        keys = [(field, TEXT) for field in index["weights"]]
-    return [keys, *(None if value is False else value for value in values)]

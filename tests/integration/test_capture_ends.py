@@ -17,7 +17,7 @@ from waiting import PATIENCE, Calls, Recording, ended_calls, until
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.capture import calls as captured_calls
-from llm_audit.diagnosis.problems import _of_capture
+from llm_audit.diagnosis.problems_of_processes import of_capture
 from llm_audit.recorder import process
 from llm_audit.recorder.captured import Captured
 
@@ -155,7 +155,7 @@ def test_the_doctor_knows_a_process_that_captured_none_of_the_calls_that_were_ma
     finally:
         llm_audit.uninstrument()
     diagnosis = llm_audit.doctor()
-    (report,), (problem,) = diagnosis.processes, _of_capture(diagnosis)
+    (report,), (problem,) = diagnosis.processes, of_capture(diagnosis)
 
     assert (report.instrumented, report.passed_by, report.recorded) == (["mistralai"], 2, 0)
     assert "records the calls of mistralai and saw none, while other clients made 2" in problem
@@ -173,7 +173,7 @@ def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: C
     LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
     llm_audit.shutdown(PATIENCE)
     assert [llm_audit.stats()[name] for name in COUNTS] == [1, 2, 3]
-    assert [problem for problem in _of_capture(llm_audit.doctor()) if "failed 3 times" in problem]
+    assert [problem for problem in of_capture(llm_audit.doctor()) if "failed 3 times" in problem]
     calls.database["llm_audit_processes"].drop()
     calls.drop()
     llm_audit.instrument()
@@ -181,8 +181,8 @@ def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: C
         LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
         assert llm_audit.flush(PATIENCE)
         process.recorder().shipper.life.soon()
-        until(lambda: any(_of_capture(llm_audit.doctor())))
-        (problem,) = _of_capture(llm_audit.doctor())
+        until(lambda: any(of_capture(llm_audit.doctor())))
+        (problem,) = of_capture(llm_audit.doctor())
         assert "captured nothing, while 1 calls were recorded by hand" in problem
         with scripted_provider() as provider:
             body = {"model": "m", "messages": []}

@@ -21,7 +21,7 @@ from llm_audit import LLMLogger, embedded
 from llm_audit import database as binding
 from llm_audit.diagnosis.indexes import IndexReport, examine_indexes
 from llm_audit.queries.publishing import create_views
-from llm_audit.store.ensure import IndexState, compare
+from llm_audit.store.index_states import IndexState, compare
 from llm_audit.store.indexes import (
     VIEWS_INDEX,
     call_indexes,

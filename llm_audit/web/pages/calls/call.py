@@ -22,7 +22,7 @@ from llm_audit.queries.around import attempts, neighbour
 from llm_audit.queries.lookup import Missing, find_call
 from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.citations import CITED_MAX, citations_in
+from llm_audit.web.drawing.calls.citations import CITED_MAX, citations_in
 from llm_audit.web.drawing.said import LONGEST, Room, exchange_of, reading
 from llm_audit.web.guards.forms import cookie_of, new_token, token_of
 from llm_audit.web.page import Page

@@ -10,7 +10,7 @@ from llm_audit.queries.lookup import Missing
 from llm_audit.queries.results import CallPreview
 from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.differences import Pair, changed_fields, compared
+from llm_audit.web.drawing.calls.differences import Pair, changed_fields, compared
 from llm_audit.web.page import Page
 from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page

@@ -10,8 +10,8 @@ from llm_audit.queries.lookup import Missing
 from llm_audit.queries.steps import Document
 from llm_audit.settings import get_settings
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.commands import commands
-from llm_audit.web.drawing.stored import (
+from llm_audit.web.drawing.calls.commands import commands
+from llm_audit.web.drawing.calls.stored import (
     TEXT_AT_ONCE,
     lines_of,
     moved_in,

@@ -10,10 +10,8 @@ from llm_audit.queries.attempts import AttemptBranch, attempt_branches
 from llm_audit.queries.lookup import Missing, missing
 from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.web.asked import Asked, in_zone
-from llm_audit.web.drawing.idle import SHORT, idle_in, signs
-from llm_audit.web.drawing.minimap import minimap
 from llm_audit.web.drawing.spans import span
-from llm_audit.web.drawing.trace_focus import (
+from llm_audit.web.drawing.traces.focus import (
     LISTS,
     SHOWS,
     Focus,
@@ -22,7 +20,9 @@ from llm_audit.web.drawing.trace_focus import (
     focus_of,
     next_failure,
 )
-from llm_audit.web.drawing.trace_rows import (
+from llm_audit.web.drawing.traces.idle import SHORT, idle_in, signs
+from llm_audit.web.drawing.traces.minimap import minimap
+from llm_audit.web.drawing.traces.rows import (
     PAGE_ROWS,
     by_id,
     depth_of,

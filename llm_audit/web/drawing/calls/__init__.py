@@ -1,0 +1,1 @@
+"""What pages of one call draw beside what was said in it."""

@@ -22,6 +22,15 @@ KINDS = {  # of ids, by the field that holds them
     "company_id": "company",
 }
 
+_ALSO = {  # what has an id that a call has only by the way, each with an index
+    "task.root_id": "workflow",
+    "task.group_id": "workflow",
+    "process_nonce": "process",
+}
+_BEGINNING = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{4,27}"
+)  # as lists and logs shorten the id of a call
+
 
 class Missing(NamedTuple):
     """An id that nothing of its kind has.
@@ -45,10 +54,12 @@ class Missing(NamedTuple):
 
 
 def kind_of(given: str) -> Steps[str | None]:
-    """Return what has an id, in a word; None if nothing has."""
-    for field, kind in KINDS.items():
+    """Return what has an id, in a word; None if nothing has. Of a call, its beginning will do."""
+    for field, kind in (KINDS | _ALSO).items():
         if (yield from _some({field: given}, {"_id": 1})):
             return kind
+    if _BEGINNING.fullmatch(given) and (yield from _some(_begins("_id", given), {"_id": 1})):
+        return "call"
     return None
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 from llm_audit.web.pages import delivery, filters, sessions
-from llm_audit.web.pages.calls import call, calls, diff, export, media, raw, search
+from llm_audit.web.pages.calls import call, calls, diff, export, media, raw, search, without
 from llm_audit.web.pages.summaries import costs, failures, latency, overview, prompts, tools, users
 from llm_audit.web.pages.tasks import task, tasks, workflow
 from llm_audit.web.pages.traces import trace, traces
@@ -50,6 +50,7 @@ PAGES: dict[str, Answering] = {
 PARTS: dict[str, Answering] = {
     "/part/calls/facets": calls.facets,
     "/part/calls/news": calls.news,
+    "/part/calls/without": without.page,
     "/part/search/found": search.found,
     "/part/delivery/report": delivery.report,
     "/part/overview/banner": delivery.banner,

@@ -19,7 +19,7 @@ async def page(asked: Asked) -> Page | Response:
     text = (asked.one("q") or "").strip()
     if text and len(text) <= _LONGEST_ID:
         kind = await asked.calls.ask(kind_of(text))
-        if kind is not None:
+        if kind is not None and not (kind == "process" and asked.is_bound):
             return RedirectResponse(asked.link(kind, id=text), 303)
     asked.filters(since=_USUAL)  # the page says what it opens with, and what is wrong with them
     return Page("calls/search", "Search", {"text": text})

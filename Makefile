@@ -8,7 +8,7 @@ STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group carriers --group clients --group browser --group lint --group docs --group bench --group build
 
 .PHONY: help setup demo unit test browser coverage faults celery-suite compat neighbours frameworks replay lint \
-	types bench figures docs wheel-test constraints pins image-requirements audit
+	types bench figures docs screenshots wheel-test constraints pins image-requirements audit
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -80,6 +80,9 @@ figures: setup ## Measure everything that the docs show, for an hour or more, an
 docs: setup ## Build the documentation into site/; a broken link is an error
 	@$(BIN)/properdocs build --strict
 
+screenshots: setup ## Take the pictures of README and docs, with Chromium, over the demo's data
+	@$(BIN)/python .ci/screenshots.py
+
 wheel-test: setup ## Check what is built: the sdist is whole, the wheel passes the tour
 	@.ci/wheel-test
 
@@ -101,7 +104,7 @@ pins:
 # ask for one of the checkout itself, which is installed as it is.
 IMAGE := $(COMPILE) --python-version 3.13 --generate-hashes --constraint constraints.txt
 image-requirements:
-	@$(IMAGE) --extra celery --extra openai --output-file docker/worker.txt pyproject.toml
+	@$(IMAGE) --extra celery --extra cli --extra openai --extra web --output-file docker/worker.txt pyproject.toml
 	@echo hatchling | $(IMAGE) --output-file docker/build.txt -
 
 audit: setup ## Ask the advisory database about every version in constraints.txt; needs the internet

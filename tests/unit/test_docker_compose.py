@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from pymongo.uri_parser import parse_uri
 
+from llm_audit.cli.app import app
 from llm_audit.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 BY_DIGEST = re.compile(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}")
+BUILT = ("worker", "viewer")  # from the Dockerfile
 PASSWORD = re.compile(r"\$\{(\w+):\?is missing, see \.env\.example\}")
 
 
@@ -36,7 +39,7 @@ def services(passwords: dict[str, str]) -> dict[str, Any]:
     compose = yaml.safe_load(text)
     assert "$" not in json.dumps(compose).replace("$$", "")  # nothing else is filled in
     for service in compose["services"].values():
-        service["volumes"] = dict(volume.split(":") for volume in service["volumes"])
+        service["volumes"] = dict(volume.split(":") for volume in service.get("volumes", ()))
         assert service["volumes"].keys() <= compose["volumes"].keys()
     return dict(compose["services"])
 
@@ -55,8 +58,9 @@ def test_each_service_is_checked_keeps_its_data_and_is_out_of_reach(
     """A service says whether it works, has a volume, and publishes ports on loopback only."""
     for name, service in services.items():
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
-        assert service["volumes"], name
+        assert service["volumes"] or name == "viewer", name  # which keeps nothing
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert services["viewer"]["depends_on"] == {"mongo": {"condition": "service_healthy"}}
     waits_for = services["worker"]["depends_on"]
     assert {name: wait["condition"] for name, wait in waits_for.items()} == {
         "mongo": "service_healthy",
@@ -68,7 +72,7 @@ def test_no_service_may_do_more_than_it_needs(
     services: dict[str, Any], image: list[tuple[str, str]]
 ) -> None:
     """Each runs as a user without rights, may gain none, and writes to its volume and memory."""
-    users = {"worker": [rest for name, rest in image if name == "USER"][-1]}
+    users = dict.fromkeys(BUILT, [rest for name, rest in image if name == "USER"][-1])
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -86,7 +90,7 @@ def test_images_are_named_by_what_is_in_them(
     """A tag means something else tomorrow; a digest does not. Packages have hashes, too."""
     bases = [rest.split()[0] for name, rest in image if name == "FROM"]
     stages = {rest.split()[-1] for name, rest in image if name == "FROM" and " AS " in rest}
-    images = [service["image"] for name, service in services.items() if name != "worker"]
+    images = [service["image"] for name, service in services.items() if name not in BUILT]
     for name in [*images, *(base for base in bases if base not in stages)]:
         assert BY_DIGEST.fullmatch(name), name
 
@@ -116,6 +120,13 @@ def test_passwords_are_asked_for_and_in_no_command_line(
         assert f"redis://:{passwords['REDIS_PASSWORD']}@redis:6379/" in worker["environment"][name]
     assert redis["environment"]["REDISCLI_AUTH"] == passwords["REDIS_PASSWORD"]
 
+    viewer = parse_uri(services["viewer"]["environment"]["LLM_AUDIT_MONGO_URL"])
+    assert (viewer["username"], viewer["password"]) == (
+        "viewer",
+        passwords["MONGO_VIEWER_PASSWORD"],
+    )
+    assert mongo["environment"]["VIEWER_PASSWORD"] == passwords["MONGO_VIEWER_PASSWORD"]
+
     for name, service in services.items():
         said = json.dumps([service["command"], service["healthcheck"]["test"]])
         assert not any(password in said for password in passwords.values()), name
@@ -123,6 +134,27 @@ def test_passwords_are_asked_for_and_in_no_command_line(
     assert "requirepass $$REDISCLI_AUTH" in redis["command"][-1]
     assert redis["healthcheck"]["test"] == ["CMD", "redis-cli", "-e", "ping"]  # -e: else it exits 0
     assert "/.env" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_the_viewer_may_only_read_and_asks_for_a_token(services: dict[str, Any]) -> None:
+    """Its user has one role, `read`; its options are some that it has; its token is a secret."""
+    viewer, compose = services["viewer"], yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    check = services["mongo"]["healthcheck"]["test"][-1]
+    (roles,) = re.findall(r'user: "viewer", pwd: VIEWER_PASSWORD, roles: (\[.*?\])', check)
+    assert json.loads(roles) == ["read"]
+
+    program, command, *options = viewer["command"].split()
+    assert (program, command) == ("llm-audit", "ui")
+    told = typer.main.get_command(app).commands[command].make_context(command, options).params
+    (secret,) = viewer["secrets"]
+    assert str(told["token_file"]) == f"/run/secrets/{secret}"
+    file = compose["secrets"][secret]["file"]
+    assert f"/{file}" in (ROOT / ".gitignore").read_text().split()
+    assert f"> {file}\n" in (ROOT / "docker-compose.yml").read_text()  # how it is made
+    assert viewer["ports"] == [f"127.0.0.1:{told['port']}:{told['port']}"]
+    *_, script = viewer["healthcheck"]["test"]
+    assert f"http://127.0.0.1:{told['port']}/health" in script
+    compile(script, "healthcheck", "exec")
 
 
 def test_the_scripts_of_the_servers_are_scripts(services: dict[str, Any]) -> None:
@@ -179,6 +211,6 @@ def test_the_image_is_made_of_what_is_there(image: list[tuple[str, str]]) -> Non
     assert copied <= allowed
     assert [name for name in allowed if not (ROOT / name).exists()] == []
     extras = re.findall(r"--extra (\w+)", compiled)
-    assert extras == ["celery", "openai"]
+    assert extras == ["celery", "cli", "openai", "web"]
     assert set(extras) <= project["optional-dependencies"].keys()
     assert [rest for name, rest in image if name == "USER"][-1] not in {"root", "0"}

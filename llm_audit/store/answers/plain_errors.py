@@ -34,6 +34,7 @@ from llm_audit.store.answers.shortfalls import fix_of, is_unsupported, refuses_r
 from llm_audit.store.loops import LoopClient
 
 # MongoDB's texts go on with the whole command, which may hold content.
+_READING = ("aggregate", "count", "distinct", "find", "getMore", "listCollections", "listIndexes")
 _FORBIDDEN = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
 _URL = "LLM_AUDIT_MONGO_URL, --mongo-url or llm_audit.configure(mongo_url=...)"
 
@@ -167,9 +168,10 @@ def _missing_right(place: _Place, error: driver.OperationFailure) -> str:
     found = _FORBIDDEN.search(str((error.details or {}).get("errmsg", "")))
     if found is None:
         return f"it wants a user who has the right. Fix {place.url}."
+    role = "read" if found[2] in _READING else "readWrite"
     return (
         f"the user has no right to {found[2]} in the database {found[1]}. Let an "
-        "administrator grant a role that has it, such as readWrite there."
+        f"administrator grant a role that has it, such as {role} there."
     )
 
 

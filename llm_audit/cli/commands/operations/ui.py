@@ -36,8 +36,7 @@ def ui(
     """Show calls, traces, tasks, costs and failures in a browser.
 
     The address that it prints holds a token, which whoever opens it needs once. It only reads
-    unless --annotate says otherwise, so a MongoDB user with the role of the views, see
-    `views role`, is enough.
+    unless --annotate says otherwise: a MongoDB user with the role `read` on the database will do.
     """
     try:
         from llm_audit.web.serving import Serving, serve

@@ -28,6 +28,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.journal.losses import CONTENT, Account, Losses, find_left, leave
 from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.recorder import process
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipping.chores import Every
 from llm_audit.recorder.shipping.heartbeat import Heartbeat
@@ -111,6 +112,16 @@ def test_the_document_says_what_stats_says(calls: Calls, processes: Calls) -> No
     assert stats["ended_twice"] == 3
     stored = document(processes, nonce)
     assert stats == {name: stored[name] for name in stats} | {"backlog_age_seconds": None}
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_first_record_of_an_old_process_has_not_waited_as_long(processes: Calls) -> None:
+    """How long a record waits counts from when it was made, not from when the process began."""
+    shipper = process.recorder().shipper
+    shipper.backlog._nothing_waited_at -= 3_600
+    LLMLogger.start(model="m", messages=[])
+    until(lambda: processes.count_documents({"recorded": 1}))
+    assert processes.find_one()["backlog_age_seconds"] < 3_600
 
 
 def test_a_clean_end_is_soon_forgotten(settings: Settings, processes: Calls) -> None:

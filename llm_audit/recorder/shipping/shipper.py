@@ -200,6 +200,7 @@ class Shipper:
     def _work_once(self) -> bool:
         """Do what is due, and send one batch of our own journal and one of a dead process's."""
         recorded = self._journal.last_seq > 0
+        self.backlog.note(self._journal.last_seq, self.acknowledged.through)
         if recorded and not self.heartbeat.shown:
             self.life.soon()
         for chore in self._chores:
@@ -220,7 +221,6 @@ class Shipper:
     def _ship(self) -> bool:
         """Send one batch of our own journal; return whether there was any."""
         recorded = self._journal.last_seq
-        self.backlog.note(recorded, self.acknowledged.through)
         sent = self.own.step(everything=self.acknowledged.is_awaited)
         if sent:
             self._mongodb.came_back()

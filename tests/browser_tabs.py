@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from patience import PATIENCE
 
+OURS = ("127.0.0.1", "shop.test", "evil.test")
 _NOTES = """
 document.addEventListener("htmx:finally:swap", event => { event.target.dataset.swapped = ""; });
 addEventListener("securitypolicyviolation", event =>
@@ -72,7 +73,7 @@ class Tab:
             self.noticed.append(f"console: {message.text}")
 
     def _asked(self, request: Any) -> None:
-        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+        if urlsplit(request.url).hostname not in OURS:
             self.noticed.append(f"elsewhere: {request.url}")
 
     def _answered(self, response: Any) -> None:

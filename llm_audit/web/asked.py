@@ -56,6 +56,7 @@ KEYS = {  # what is pressed after g for a page of NAVIGATION
     "failures": "f",
     "costs": "m",
     "latency": "l",
+    "prompts": "p",
     "tools": "x",
     "users": "u",
     "delivery": "d",

@@ -35,8 +35,8 @@ def chromium() -> Iterator[Any]:
         pytest.skip("no Chromium: apt-get install chromium, or CHROMIUM=/path/to/one")
     from playwright.sync_api import sync_playwright
 
-    # it answers to this name here, as to one that another site's page has resolve to us
-    flags = ["--no-sandbox", "--host-resolver-rules=MAP evil.test 127.0.0.1"]
+    # names that other sites' pages could have resolve to us, of which the viewer knows one
+    flags = ["--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1"]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=flags)
         browser.new_context().close()  # the first one takes a while
@@ -67,6 +67,7 @@ def address(
         "TZ": "UTC",
     }
     command = [str(Path(sys.executable).with_name("llm-audit")), "ui", "--port", "0", "--annotate"]
+    command += ["--allowed-host", "shop.test"]
     with subprocess.Popen(
         command, env={**os.environ, **ours}, stdout=subprocess.PIPE, text=True
     ) as viewer:

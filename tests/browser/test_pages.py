@@ -85,3 +85,24 @@ def test_every_page_is_quiet_whole_and_for_everybody(opened: Opened) -> None:
         wrong += [f"{address}  {each}" for each in what_is_wrong(tab, axe_core)]
 
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_page_shows_all_it_has_without_javascript(opened: Opened) -> None:
+    """What comes as a part is behind a link there, to a page of ours."""
+    tab = opened(java_script_enabled=False)
+    without = set()
+    for address in pages():
+        answer = tab.page.goto(address)
+        assert answer.status == 200, address
+        parts = tab.page.locator('[hx-trigger="load"]')
+        for place in range(parts.count()):
+            link = parts.nth(place).locator("a")
+            if link.count() == 0:
+                without.add(parts.nth(place).get_attribute("hx-get").partition("?")[0])
+                continue
+            shown = tab.page.request.get(link.first.get_attribute("href"))
+            assert shown.status == 200, (address, link.first.get_attribute("href"))
+            assert '<nav aria-label="Pages">' in shown.text()
+
+    assert without == {"/part/overview/banner", "/part/calls/facets"}
+    assert not [one for one in tab.taken() if one.startswith("elsewhere")]

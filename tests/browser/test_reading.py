@@ -39,7 +39,7 @@ def rows(tab: Tab, of: str = "main table.rows") -> int:
 
 def links(tab: Tab) -> list[str]:
     found: list[str] = tab.page.eval_on_selector_all(
-        "main tbody tr a:first-child", "all => all.map(one => one.href)"
+        "main tbody td:first-child a", "all => all.map(one => one.href)"
     )
     return found
 

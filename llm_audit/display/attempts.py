@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.display.figures import counted
-from llm_audit.queries.tasks import Task, TaskAttempt
+from llm_audit.queries.answers.tasks import Task, TaskAttempt
 
 # See docs/reference/endings.md.
 CAUSES = {

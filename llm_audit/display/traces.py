@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from llm_audit.queries.trace_tree import SUMS, Branch, TraceBranch
+from llm_audit.queries.answers.trace_tree import SUMS, Branch, TraceBranch
 
 _OF_A_BRANCH = (*SUMS, "started_at", "ended_at", "duration_ms")
 BREAK_WIDTH = 0.03  # of what is drawn in full

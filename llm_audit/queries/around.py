@@ -2,9 +2,9 @@
 
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
+from llm_audit.queries.answers.tasks import TaskAttempt, tasks_of
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.steps import Steps, rows
-from llm_audit.queries.tasks import TaskAttempt, tasks_of
 
 
 def neighbour(call_id: str, filters: CallFilters, *, newer: bool) -> Steps[str | None]:

@@ -13,8 +13,8 @@ from properties import given, st
 from pymongo.collection import Collection
 
 from llm_audit import LLMCallStatusEnum, pipelines
+from llm_audit.queries.answers.trace_tree import build_trace_tree
 from llm_audit.queries.grouping import Bucket, GroupBy
-from llm_audit.queries.trace_tree import build_trace_tree
 
 TOOLS = st.lists(st.sampled_from(["read", "search"]), max_size=3)
 TEXTS = st.text(alphabet="aÄ.*$(\\ ", max_size=4)

@@ -13,8 +13,8 @@ from waiting import Recording
 
 from llm_audit import SyncLLMCallRepository, UsageError
 from llm_audit.queries import newest
+from llm_audit.queries.answers.results import TraceSummary
 from llm_audit.queries.pipelines import newest as pipelines
-from llm_audit.queries.results import TraceSummary
 
 
 @pytest.fixture(scope="module")

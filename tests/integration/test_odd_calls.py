@@ -11,10 +11,10 @@ from odd_values import FIELDS, IDS, ODD, USUAL, with_odd
 from pymongo.collection import Collection
 
 from llm_audit import LLMCall, SyncLLMCallRepository, embedded
+from llm_audit.queries.answers.trace_tree import TraceCall
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.pipelines.latencies import LONGEST_MS
 from llm_audit.queries.pipelines.stages import TOKENS
-from llm_audit.queries.trace_tree import TraceCall
 from llm_audit.queries.views import VIEWS
 from llm_audit.store.connection import readable
 

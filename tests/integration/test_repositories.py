@@ -31,8 +31,8 @@ from llm_audit import (
     UsageError,
     embedded,
 )
+from llm_audit.queries.answers.trace_tree import TraceTree
 from llm_audit.queries.questions import QUESTIONS
-from llm_audit.queries.trace_tree import TraceTree
 from llm_audit.settings import Settings
 from llm_audit.store.answers.plain_errors import plain_errors
 

@@ -13,8 +13,8 @@ from made_up_calls import CALLS, START, Call, bound, instant, store
 from pymongo.database import Database
 
 from llm_audit import LLMCallRepository, embedded, pipelines
+from llm_audit.queries.answers.results import FailureSummary
 from llm_audit.queries.grouping import Bucket, GroupBy
-from llm_audit.queries.results import FailureSummary
 
 GROUPINGS = get_args(GroupBy)
 SECOND_DAY = {"start_date": START + timedelta(days=1), "end_date": START + timedelta(days=2)}

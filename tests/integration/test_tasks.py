@@ -13,9 +13,9 @@ from pymongo.database import Database
 from waiting import Recording
 
 from llm_audit import SyncLLMCallRepository
+from llm_audit.queries.answers.tasks import Task
 from llm_audit.queries.pipelines import tasks as pipelines
 from llm_audit.queries.questions import tasks as asked
-from llm_audit.queries.tasks import Task
 
 SECOND_DAY = {"start_date": START + timedelta(days=1), "end_date": START + timedelta(days=2)}
 OF_TASKS = [call for call in CALLS[::-1] if "task_id" in call]  # oldest first

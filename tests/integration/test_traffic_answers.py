@@ -24,8 +24,8 @@ from llm_audit.exports.fine_tuning import fine_tuning_example
 from llm_audit.exports.openai_messages import NoExampleError
 from llm_audit.providers.blocks import CALL, RESPONSE, TEXT
 from llm_audit.providers.messages import Part, read_answers, read_messages, read_request
-from llm_audit.queries.conversation import build_conversation
-from llm_audit.queries.trace_tree import build_trace_tree
+from llm_audit.queries.answers.conversation import build_conversation
+from llm_audit.queries.answers.trace_tree import build_trace_tree
 
 DATABASE = "test_traffic_answers"
 AGENT_TRACES = TRAFFIC / "agent_traces_openai_agents.jsonl"

@@ -42,8 +42,8 @@ from llm_audit import (
     response_of,
 )
 from llm_audit.context import CallContext
-from llm_audit.queries.conversation import Conversation
-from llm_audit.queries.results import (
+from llm_audit.queries.answers.conversation import Conversation
+from llm_audit.queries.answers.results import (
     CostSummary,
     FailureSummary,
     Found,
@@ -53,8 +53,8 @@ from llm_audit.queries.results import (
     ToolUsage,
     Usage,
 )
-from llm_audit.queries.tasks import Task, TaskAndAround, TaskSummary
-from llm_audit.queries.trace_tree import TraceTree
+from llm_audit.queries.answers.tasks import Task, TaskAndAround, TaskSummary
+from llm_audit.queries.answers.trace_tree import TraceTree
 from llm_audit.references import CallReference
 
 MESSAGES = [{"role": "user", "content": "Hello"}]

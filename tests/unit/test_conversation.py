@@ -6,7 +6,7 @@ from typing import Any
 from properties import given, st
 
 from llm_audit.providers.messages import Part, read_messages
-from llm_audit.queries.conversation import Conversation, build_conversation
+from llm_audit.queries.answers.conversation import Conversation, build_conversation
 
 Row = dict[str, Any]
 

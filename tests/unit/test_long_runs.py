@@ -15,9 +15,9 @@ from llm_audit.cli.commands.calls.show import print_call
 from llm_audit.cli.drawing.trace_table import trace_table
 from llm_audit.display.left_over import left_over
 from llm_audit.providers.messages import Part, read_messages, read_request
-from llm_audit.queries.conversation import build_conversation
-from llm_audit.queries.pairing import Paired, pair
-from llm_audit.queries.trace_tree import build_trace_tree
+from llm_audit.queries.answers.conversation import build_conversation
+from llm_audit.queries.answers.pairing import Paired, pair
+from llm_audit.queries.answers.trace_tree import build_trace_tree
 
 Call = dict[str, Any]
 

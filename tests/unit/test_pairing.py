@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llm_audit.providers.messages import Part, read_answers, read_request
-from llm_audit.queries.pairing import pair
+from llm_audit.queries.answers.pairing import pair
 
 Told = tuple[Any, ...]
 

@@ -11,7 +11,7 @@ import pytest
 from llm_audit.providers.messages import read_answers, read_request
 from llm_audit.providers.response import read_response
 from llm_audit.providers.tool_calls import tools_asked_for
-from llm_audit.queries.pairing import pair
+from llm_audit.queries.answers.pairing import pair
 
 TRAFFIC = Path(__file__).parents[3] / "shared" / "traffic"
 FILES = ["openllmetry", "pydantic-ai", "logfire"]

@@ -12,8 +12,8 @@ from pydantic import VERSION
 
 from llm_audit import LLMLogger
 from llm_audit.documents import LLMCall
-from llm_audit.queries.conversation import Turn
-from llm_audit.queries.trace_tree import TraceCall
+from llm_audit.queries.answers.conversation import Turn
+from llm_audit.queries.answers.trace_tree import TraceCall
 from llm_audit.tolerant import TolerantModel
 
 USUAL = {"_id": "1", "id": "1", "status": "SUCCESS", "new": [], "answer": [], "continues": None}

@@ -8,8 +8,8 @@ import pytest
 from properties import given, st
 
 from llm_audit.display.traces import axis_of
-from llm_audit.queries.attempts import attempt_branches
-from llm_audit.queries.trace_tree import TraceBranch, build_trace_tree
+from llm_audit.queries.answers.attempts import attempt_branches
+from llm_audit.queries.answers.trace_tree import TraceBranch, build_trace_tree
 
 Row = dict[str, Any]
 

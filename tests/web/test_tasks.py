@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 from viewer_tabs import Viewer
 
 from llm_audit.display.attempts import CAUSES
+from llm_audit.queries.answers.tasks import ENDS_OF_ATTEMPTS
 from llm_audit.queries.repository import LLMCallRepository
-from llm_audit.queries.tasks import ENDS_OF_ATTEMPTS
 from llm_audit.web.routes import PAGES, PARTS
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -24,7 +24,7 @@ from llm_audit.providers.blocks import (
     TEXT,
 )
 from llm_audit.providers.messages import Part
-from llm_audit.queries.pairing import Paired
+from llm_audit.queries.answers.pairing import Paired
 from llm_audit.queries.steps import Document
 
 FOLDED_CHARACTERS = 800

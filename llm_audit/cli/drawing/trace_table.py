@@ -14,7 +14,7 @@ from llm_audit.cli.drawing.call_table import distinct_width
 from llm_audit.cli.drawing.waterfall import Timeline, TreeLine, lines_of
 from llm_audit.display import figures
 from llm_audit.display.traces import took_ms
-from llm_audit.queries.trace_tree import TraceTree
+from llm_audit.queries.answers.trace_tree import TraceTree
 
 SHORTEST_ID = 13  # of a UUIDv7: its millisecond
 WITH_SHORT_IDS = 100  # columns of a terminal that has room for ids as other lists have them

@@ -10,7 +10,7 @@ from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.cli.drawing import terminal
 from llm_audit.display import figures
 from llm_audit.display.traces import axis_of
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
+from llm_audit.queries.answers.trace_tree import Branch, TraceBranch, TraceTree
 
 SIBLINGS = 10  # that are shown of a longer run
 FAILING_SIBLINGS = 3  # that are shown of the others

@@ -3,9 +3,9 @@
 from typing import Unpack
 
 from llm_audit.queries import pipelines
+from llm_audit.queries.answers.results import FailureCount, FailureSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import UTC, Bucket
-from llm_audit.queries.results import FailureCount, FailureSummary
 from llm_audit.queries.steps import Steps, question, rows
 
 SAMPLE_MAX_CHARACTERS = 500

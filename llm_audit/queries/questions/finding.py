@@ -6,11 +6,11 @@ from typing import Unpack
 from llm_audit.documents import LLMCall
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
+from llm_audit.queries.answers.results import Found
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.questions.calls import WITHOUT_CONTENT
-from llm_audit.queries.results import Found
 from llm_audit.queries.steps import Document, Each, Steps, query_limit_ms, question
 from llm_audit.settings import get_settings
 

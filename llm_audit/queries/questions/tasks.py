@@ -6,12 +6,7 @@ from typing import Unpack
 from llm_audit.documents import LLMCall
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
-from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.newest import in_their_places, newest
-from llm_audit.queries.pipelines.tasks import ATTEMPTS_MAX, CALLS_OF_WORKERS_MAX, attempts_around
-from llm_audit.queries.questions.calls import calls
-from llm_audit.queries.steps import Each, Steps, question, rows
-from llm_audit.queries.tasks import (
+from llm_audit.queries.answers.tasks import (
     Canvas,
     QueueAndWorker,
     Task,
@@ -21,6 +16,11 @@ from llm_audit.queries.tasks import (
     WorkerSummary,
     tasks_of,
 )
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.newest import in_their_places, newest
+from llm_audit.queries.pipelines.tasks import ATTEMPTS_MAX, CALLS_OF_WORKERS_MAX, attempts_around
+from llm_audit.queries.questions.calls import calls
+from llm_audit.queries.steps import Each, Steps, question, rows
 
 _AROUND_MS = 1_000  # for the children of a task, which are looked for in all of its canvas
 

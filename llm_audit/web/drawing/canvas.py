@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from llm_audit.queries.tasks import Task
+from llm_audit.queries.answers.tasks import Task
 
 INDENTED = 12  # levels: deeper down, rows no longer move to the right
 SHOWN = 10  # tasks next to each other that have a row

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llm_audit.display.courses import Course
+from llm_audit.queries.answers.results import LatencyCell
 from llm_audit.queries.pipelines.latencies import STEPS_PER_DECADE
-from llm_audit.queries.results import LatencyCell
 
 WIDTH, STEP = 600, 10
 _FAINTEST = 0.12

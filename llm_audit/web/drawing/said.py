@@ -14,7 +14,7 @@ from llm_audit.display.pretty import pretty
 from llm_audit.display.said import answers_in, request_in
 from llm_audit.providers.blocks import ASSISTANT, CALL, REASONING, RESPONSE, SYSTEM, TEXT, USER
 from llm_audit.providers.messages import Part
-from llm_audit.queries.pairing import Paired, pair
+from llm_audit.queries.answers.pairing import Paired, pair
 from llm_audit.queries.steps import Document
 from llm_audit.web.drawing.markup import markdown
 from llm_audit.web.drawing.media import Media, without_media

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
-from llm_audit.queries.conversation import Turn
+from llm_audit.queries.answers.conversation import Turn
+from llm_audit.queries.answers.pairing import pair
 from llm_audit.queries.lookup import missing
-from llm_audit.queries.pairing import pair
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.said import Block, block_of
 from llm_audit.web.page import Page

@@ -14,7 +14,7 @@ from waiting import Calls
 from llm_audit.call import SAID
 from llm_audit.providers.response import read_response
 from llm_audit.queries import pipelines
-from llm_audit.queries.conversation import build_conversation
+from llm_audit.queries.answers.conversation import build_conversation
 
 Shell = Callable[..., Any]
 

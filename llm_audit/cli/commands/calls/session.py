@@ -19,8 +19,8 @@ from llm_audit.cli.options import AsJson
 from llm_audit.display import figures
 from llm_audit.providers.blocks import ASSISTANT, TEXT
 from llm_audit.providers.messages import Part
-from llm_audit.queries.conversation import Turn
-from llm_audit.queries.pairing import pair
+from llm_audit.queries.answers.conversation import Turn
+from llm_audit.queries.answers.pairing import pair
 
 WITH_WHOLE_IDS = 80  # columns of a terminal that has room for them beside a model's name
 

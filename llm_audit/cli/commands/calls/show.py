@@ -28,7 +28,7 @@ from llm_audit.display.json_lines import extended_json
 from llm_audit.display.left_over import left_over
 from llm_audit.display.said import answers_in, request_in
 from llm_audit.errors import UsageError
-from llm_audit.queries.pairing import pair
+from llm_audit.queries.answers.pairing import pair
 from llm_audit.queries.steps import Document
 
 WHOLE_CONTENT = "what is in GridFS comes with LLMCallRepository.get(call_id, with_media=True)"

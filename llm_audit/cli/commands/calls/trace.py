@@ -15,7 +15,7 @@ from llm_audit.cli.drawing.trace_table import CRITICAL, ORPHANS, trace_table
 from llm_audit.cli.options import AsJson
 from llm_audit.display import figures
 from llm_audit.display.traces import trace_row
-from llm_audit.queries.trace_tree import Branch, TraceTree
+from llm_audit.queries.answers.trace_tree import Branch, TraceTree
 
 FAILURES_SHOWN = 10
 PARENTS_NAMED = 3

@@ -26,15 +26,15 @@ from llm_audit.cli.options import AsJson, Limit, Timezone, filtered
 from llm_audit.display import figures
 from llm_audit.display.courses import Course, group_name
 from llm_audit.errors import UsageError
-from llm_audit.queries.filters import CallFilters
-from llm_audit.queries.grouping import Bucket, GroupBy
-from llm_audit.queries.results import (
+from llm_audit.queries.answers.results import (
     CostSummary,
     FailureGroup,
     FailureSummary,
     LatencySummary,
     ToolUsage,
 )
+from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.queries.times import chosen_timezone
 
 By = Annotated[

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from llm_audit.call import FAILURE_STATUSES
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, alone
+from llm_audit.queries.answers.trace_tree import Branch, TraceBranch, TraceTree, alone
 from llm_audit.web.drawing.traces.rows import unfolded
 
 LISTS = ("failed", "critical")  # of calls apart: their figures are without what is below them

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.display.traces import MS, Axis
-from llm_audit.queries.trace_tree import TraceBranch
+from llm_audit.queries.answers.trace_tree import TraceBranch
 from llm_audit.web.drawing.spans import room
 
 SHORT = "short"  # what the parameter says

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.traces import Axis
-from llm_audit.queries.trace_tree import TraceCall
+from llm_audit.queries.answers.trace_tree import TraceCall
 
 BINS = 120
 HEIGHT = 30

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.display.traces import Axis
-from llm_audit.queries.attempts import attempt_of
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree
+from llm_audit.queries.answers.attempts import attempt_of
+from llm_audit.queries.answers.trace_tree import Branch, TraceBranch, TraceTree
 from llm_audit.web.drawing.spans import Span, room, span
 
 PAGE_ROWS = 80

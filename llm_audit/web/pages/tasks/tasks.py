@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from llm_audit.queries.tasks import QueueAndWorker
+from llm_audit.queries.answers.tasks import QueueAndWorker
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries.over_time import USUAL

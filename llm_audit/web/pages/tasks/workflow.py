@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from llm_audit.display.traces import Axis, axis_over
+from llm_audit.queries.answers.tasks import Task
 from llm_audit.queries.lookup import missing
-from llm_audit.queries.tasks import Task
 from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import UNKNOWN
 from llm_audit.web.asked import Asked

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from llm_audit.display.traces import axis_of, sums_row, trace_row
 from llm_audit.errors import UsageError
-from llm_audit.queries.attempts import AttemptBranch, attempt_branches
+from llm_audit.queries.answers.attempts import AttemptBranch, attempt_branches
+from llm_audit.queries.answers.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.queries.lookup import Missing, missing
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceTree, add_up
 from llm_audit.web.asked import Asked, in_zone
 from llm_audit.web.drawing.spans import span
 from llm_audit.web.drawing.traces.focus import (

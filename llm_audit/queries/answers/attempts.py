@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llm_audit.queries.trace_tree import Branch, TraceBranch, TraceCall, add_up, alone
+from llm_audit.queries.answers.trace_tree import Branch, TraceBranch, TraceCall, add_up, alone
 
 Key: TypeAlias = tuple[str, str | int | None]
 

@@ -92,6 +92,8 @@ def _set_aside(model: type[BaseModel], row: dict[str, Any], location: tuple[int 
 
 
 def _stand_in(annotation: Any, value: object) -> object:
+    if type(None) in get_args(annotation):
+        return None
     if not (isinstance(annotation, type) and issubclass(annotation, str)):
         return 0
     return UNKNOWN if value is None or issubclass(annotation, OpenEnum) else str(value)

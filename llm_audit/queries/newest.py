@@ -42,11 +42,12 @@ def newest(
     until = after
     while True:
         seen = yield from rows(walked(field, firsts, until, filters), dict)
-        values = [row["_id"] for row in seen]
-        if values:
+        if seen:
             until = min(row["oldest"] for row in seen)
+        # a list that a stranger stored is found by what is in it, and is no value
+        if values := [row["_id"] for row in seen if type(row["_id"]) is str]:
             found = yield from rows(first_calls(field, values, filters), dict)
-            firsts |= {row["_id"]: row["first"] for row in found}
+            firsts |= {row["_id"]: row["first"] for row in found if type(row["_id"]) is str}
         is_all = sum(row["calls"] for row in seen) < WALKED
         began = [value for value, first in firsts.items() if is_all or first >= str(until)]
         if is_all or len(began) >= limit:
@@ -65,7 +66,7 @@ def in_their_places(
         places: As `newest` returns them.
         value_of: Returns the value that a line is about.
     """
-    lines = {value_of(line): line for line in found}
+    lines = {value: line for line in found if (value := value_of(line)) in places}
     for value, line in lines.items():
         line.first_id = places[value]
     return [lines[value] for value in places if value in lines]

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from llm_audit.ids import EPOCH
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import FORMATS, Bucket
 
@@ -32,7 +33,8 @@ class Course:
             rows: Oldest first; what has no time is left out.
             named: Their field with the name of the hour, day ...
             timezone: Whose hours and days.
-            filters: Their dates say where it begins and ends, if not with the rows; it ends now.
+            filters: Their dates say where it begins and ends, if not with the rows; it ends now,
+                and begins in 1970, before which no call can be.
         """
         self.bucket = bucket
         self.timezone = timezone
@@ -42,13 +44,20 @@ class Course:
         start, end = filters.get("start_date"), filters.get("end_date")
         self._start, self._end = start, end
         if self._rows and start:
-            last = end - timedelta(milliseconds=1) if end else datetime.now(UTC)
-            edges += [_ordinal(bucket, _name_at(bucket, at, timezone)) for at in (start, last)]
+            now = datetime.now(UTC)
+            last = min(end - timedelta(milliseconds=1), now) if end else now
+            first = max(start, EPOCH)
+            edges += [_ordinal(bucket, _name_at(bucket, at, timezone)) for at in (first, last)]
         self._places = range(min(edges), max(edges) + 1) if edges else range(0)
 
     def __len__(self) -> int:
         """How many hours, days ... have a row."""
         return len(self._rows)
+
+    @property
+    def length(self) -> int:
+        """How many hours, days ... there are, with and without a row."""
+        return len(self._places)
 
     def values(self, field: str) -> list[float | None]:
         """Return a number of each hour, day ...; None where there is no row."""
@@ -62,7 +71,18 @@ class Course:
         """Return from when to when each hour, day ... is, as far as it belongs to the stretch."""
         places = [*self._places, self._places.stop] if self._places else []
         edges = pairwise(_beginning(self.bucket, place, self.timezone) for place in places)
-        return [(max(a, self._start or a), min(b, self._end or b)) for a, b in edges]
+        return [self._within(*edge) for edge in edges]
+
+    def spans_of_rows(self) -> list[tuple[Any, tuple[datetime, datetime]]]:
+        """Return each row, and from when to when its hour, day ... is."""
+        edges = {
+            place: [_beginning(self.bucket, at, self.timezone) for at in (place, place + 1)]
+            for place in sorted(self._rows)
+        }
+        return [(self._rows[place], self._within(*edge)) for place, edge in edges.items()]
+
+    def _within(self, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+        return max(start, self._start or start), min(end, self._end or end)
 
     def gap_between(self, earlier: str, later: str) -> int:
         """Return how many hours, days ... lie between two rows, given by their names."""

@@ -1,11 +1,13 @@
 """How a request becomes an answer: made beside the event loop, and given up with its tab."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from time import monotonic_ns
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -22,7 +24,7 @@ from llm_audit.web.rendering import rendered
 from llm_audit.web.routes import Answering
 
 Tenant: TypeAlias = Mapping[str, str]
-Scope: TypeAlias = Tenant | Callable[[Request], Tenant]
+Scope: TypeAlias = Tenant | Callable[[Request], Tenant | Awaitable[Tenant]]
 
 LONGEST_SECONDS = 30  # that MongoDB works on one question of a page
 SUMS_AT_ONCE = 4
@@ -45,7 +47,8 @@ class Answers:
     def __init__(self, scope: Scope | None, *, annotate: bool) -> None:
         self._scope = scope
         self._annotate = annotate
-        self._sums = asyncio.Semaphore(SUMS_AT_ONCE)
+        # of each event loop, as one app may serve several
+        self._sums = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]()
 
     async def answer(self, request: Request, *, page: Answering) -> Response:
         """Answer a request for a page.
@@ -56,12 +59,17 @@ class Answers:
         """
         settings = get_settings()
         tenant = self._scope(request) if callable(self._scope) else self._scope
+        if inspect.isawaitable(tenant):
+            tenant = await tenant
         try:
             calls = client_of_loop(settings)[settings.database][settings.collection]
             repository = LLMCallRepository(calls).within(LONGEST_SECONDS)
-            if tenant is not None:
+            if self._scope is not None:
                 repository = bound(repository, tenant)
-            asked = Asked(request, repository, is_bound=tenant is not None)
+            asked = Asked(request, repository, is_bound=self._scope is not None)
+        except UsageError as error:
+            _LOG.error("Nobody's calls are shown: %s", error)
+            return PlainTextResponse("It is not known whose calls these would be.\n", 403)
         except LLMAuditError as error:  # where nothing can be asked, no page of ours can be drawn
             return PlainTextResponse(f"{error}\n", 503)
         asked.annotates = self._annotate
@@ -72,7 +80,9 @@ class Answers:
             asked.check_zone()
             await asked.look_up()
             if asked.is_part:
-                async with self._sums:  # many tabs at once do not starve an app around this one
+                # many tabs at once do not starve an app around this one
+                loop = asyncio.get_running_loop()
+                async with self._sums.setdefault(loop, asyncio.Semaphore(SUMS_AT_ONCE)):
                     return await _drawn(asked, await page(asked))
             return await _drawn(asked, await page(asked))
         except LLMAuditError as error:
@@ -82,14 +92,13 @@ class Answers:
             return await _drawn(asked, _error(asked, "This page could not be made", _OURS, 500))
 
 
-def bound(calls: LLMCallRepository, tenant: Tenant) -> LLMCallRepository:
+def bound(calls: LLMCallRepository, tenant: Any) -> LLMCallRepository:
     """Return whom to ask about the calls of a tenant.
 
     Raises:
         UsageError: What is given is none.
     """
-    unknown = set(tenant) - {"company_id", "user_id"}
-    if unknown or not tenant:
+    if not isinstance(tenant, Mapping) or not tenant or set(tenant) - {"company_id", "user_id"}:
         raise UsageError("scope has to name a company_id, a user_id or both.")
     if "company_id" in tenant:
         calls = calls.for_company(tenant["company_id"])

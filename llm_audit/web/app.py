@@ -16,9 +16,11 @@ from llm_audit.web.assets import asset
 from llm_audit.web.guards.headers import SafeHeaders
 from llm_audit.web.guards.hosts import KnownHosts
 from llm_audit.web.guards.login import LOGIN, LoggedIn, Sessions
+from llm_audit.web.guards.placed import Placed
 from llm_audit.web.guards.reading import OnlyReading
 from llm_audit.web.pages.calls.saying import SAY, say
 from llm_audit.web.pages.login import login
+from llm_audit.web.pages.nowhere import nowhere
 from llm_audit.web.routes import PAGES, PARTS
 
 
@@ -39,7 +41,8 @@ def create_app(
 
     Args:
         scope: Whose calls are seen, whatever is asked for: `company_id` or `user_id` or both, or a
-            function of the request that returns them; None for everybody's.
+            function of the request, sync or async, that returns them, or raises an HTTPException of
+            Starlette's or FastAPI's. None for everybody's; a function that returns None is refused.
         hosts: The names that it answers to; None for any, as an app around it sees to that.
         sessions: Who is logged in; None where nobody has to.
         frames: Origins that may show pages in a frame.
@@ -66,13 +69,14 @@ def create_app(
     ]
     if sessions is not None:
         routes.append(Route(LOGIN, partial(login, sessions=sessions), methods=["GET", "POST"]))
+    routes.append(Route("/{path:path}", partial(answer, page=nowhere), methods=["GET"]))
     app: ASGIApp = GZipMiddleware(Starlette(routes=routes), compresslevel=5)
     if sessions is not None:
         app = LoggedIn(app, sessions)
     app = OnlyReading(app, forms=forms)
     if hosts is not None:
         app = KnownHosts(app, hosts)
-    return SafeHeaders(app, frames)
+    return Placed(SafeHeaders(app, frames))
 
 
 async def _health(_: Request) -> Response:

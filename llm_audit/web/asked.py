@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from time import monotonic_ns
 from typing import Any, cast
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
 from llm_audit.errors import UsageError
+from llm_audit.ids import EPOCH
 from llm_audit.queries.filters import LATENCIES, CallFilters, beginning
 from llm_audit.queries.grouping import checked_timezone
 from llm_audit.queries.instructions import Instructions
@@ -32,6 +33,7 @@ EXCLUDABLE = tuple(name for name in FIELDS if name not in ("missing", PROMPT, *L
 FILTERS = (*FIELDS, *(NOT + name for name in EXCLUDABLE), *DATES)
 
 
+_SHORTEST = timedelta(milliseconds=1)  # of a stretch of time
 THEMES = ("light", "dark")
 NAVIGATION = (
     ("", "Overview"),
@@ -93,8 +95,10 @@ class Asked:
         self.calls = calls
         self.annotates = False  # whether what is said of a call here is recorded
         self.request = request
-        self.root: str = request.scope.get("root_path", "")
-        self.page: str = request.scope["path"].removeprefix(self.root).strip("/")
+        root: str = request.scope["root_path"]
+        self.root = quote(root, safe="/")
+        self.path: str = request.scope["path"].removeprefix(root)
+        self.page = self.path.strip("/")
         self.is_part = self.page.startswith("part/")
         if self.is_part:
             self.page = self.page.split("/")[1]
@@ -223,7 +227,8 @@ class Asked:
         """Return the same filters for a time that is as long and ends where theirs begins."""
         start = filters["start_date"]
         end = filters.get("end_date") or datetime.now(start.tzinfo)
-        return {**filters, "start_date": start - (end - start), "end_date": start}
+        length = min(max(end - start, _SHORTEST), max(start - EPOCH, _SHORTEST))
+        return {**filters, "start_date": start - length, "end_date": start}
 
     @cached_property
     def given_filters(self) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """`llm-audit ui`: the viewer as a server of its own, on this machine unless somebody says so."""
 
+import re
 import secrets
 import socket
 import webbrowser
@@ -14,7 +15,9 @@ from llm_audit.errors import UsageError
 from llm_audit.web.app import create_app
 from llm_audit.web.guards.hosts import LOOPBACK
 from llm_audit.web.guards.login import TOKEN_BYTES, Sessions
+from llm_audit.web.guards.placed import Placed
 
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 SHORTEST_TOKEN = 16  # characters
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  (what they mean is refused without a token)
 
@@ -28,7 +31,9 @@ class Serving:
         port: 0 for any that is free.
         token_file: Holds the token that opens it; None for a new one, which is printed.
         allowed_hosts: Names that it answers to besides those of the loopback and `host`.
-        behind_proxy: A proxy in front sees to who may ask, and says who that was and how.
+        behind_proxy: A proxy in front says how it was asked, and sees to who may ask: there is a
+            token only with `token_file`.
+        root_path: The path under which the proxy has it, `/llm` say; taken away by it or not.
         frames: Origins that may show pages in a frame.
         annotate: Whether the page of a call takes scores and tags.
     """
@@ -38,6 +43,7 @@ class Serving:
     token_file: Path | None = None
     allowed_hosts: Sequence[str] = ()
     behind_proxy: bool = False
+    root_path: str = ""
     frames: Sequence[str] = ()
     annotate: bool = False
 
@@ -53,23 +59,40 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
     Raises:
         UsageError: It would be open to others without a token, or the port is taken.
     """
+    server, listening, address = server_of(serving)
+    say(address)
+    if browse:
+        webbrowser.open(address)
+    server.run(sockets=[listening])
+
+
+def server_of(serving: Serving) -> tuple[uvicorn.Server, socket.socket, str]:
+    """Return the server, the socket that it is to be run with, and the address that opens it.
+
+    Args:
+        serving: Where and how.
+
+    Raises:
+        UsageError: It would be open to others without a token, or the port is taken.
+    """
     if not is_loopback(serving.host) and not serving.token_file and not serving.behind_proxy:
         raise UsageError(
             f"--host {serving.host} lets other machines in: give them a token with --token-file, "
             "or put a proxy with a login in front and say --behind-proxy."
         )
-    token = None if serving.behind_proxy else _token(serving.token_file)
+    prefix = _prefix(serving.root_path)
+    has_token = bool(serving.token_file) or not serving.behind_proxy
+    token = _token(serving.token_file) if has_token else None
     listening = _listening(serving)
     port = listening.getsockname()[1]
-    sessions = None if token is None else Sessions(token, f"llm_audit_{port}")
     app = create_app(
         hosts=[*LOOPBACK, *_named(serving.host), *serving.allowed_hosts],
-        sessions=sessions,
+        sessions=None if token is None else Sessions(token, f"llm_audit_{port}"),
         frames=serving.frames,
         annotate=serving.annotate,
     )
     config = uvicorn.Config(
-        app,
+        Placed(app, prefix),
         lifespan="off",
         access_log=False,  # which would hold the token
         log_level="warning",
@@ -77,13 +100,10 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
         proxy_headers=serving.behind_proxy,
     )
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
-    address = f"http://{'127.0.0.1' if serving.host in _WILDCARDS else host}:{port}/"
+    address = f"http://{'127.0.0.1' if serving.host in _WILDCARDS else host}:{port}{prefix}/"
     if token is not None and serving.token_file is None:
         address += f"?token={token}"
-    say(address)
-    if browse:
-        webbrowser.open(address)
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config), listening, address
 
 
 def is_loopback(host: str) -> bool:
@@ -92,6 +112,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _prefix(root_path: str) -> str:
+    prefix = root_path.rstrip("/")
+    if prefix and not _PREFIX.fullmatch(prefix):
+        raise UsageError(f"--root-path {root_path!r:.50}: it is a path such as /llm or /tools/llm.")
+    return prefix
 
 
 def _named(host: str) -> list[str]:

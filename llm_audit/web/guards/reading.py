@@ -47,8 +47,7 @@ class OnlyReading:
 
 def path_of(scope: Scope) -> str:
     """Return the path of a request below what the app is mounted under."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+    return str(scope["path"]).removeprefix(str(scope["root_path"]))
 
 
 def _is_cross_site(scope: Scope) -> bool:

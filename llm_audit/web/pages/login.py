@@ -1,6 +1,6 @@
 """Where whoever is not logged in gives the token; and where it is exchanged for a session."""
 
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -19,7 +19,7 @@ async def login(request: Request, sessions: Sessions) -> Response:
         sessions: Who is logged in.
     """
     to = request.query_params.get("to", "/")
-    root: str = request.scope.get("root_path", "")
+    root = quote(request.scope["root_path"], safe="/")
     if request.method != "POST":
         return HTMLResponse(rendered("login", {"root": root, "to": to, "is_wrong": False}))
     body = b""

@@ -26,8 +26,12 @@ def ui(
     ] = None,
     *,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A proxy in front asks who it is.")
+        bool,
+        typer.Option("--behind-proxy", help="A proxy in front asks who it is; or --token-file."),
     ] = False,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where a proxy in front has it: /llm, say.")
+    ] = None,
     annotate: Annotated[
         bool, typer.Option("--annotate", help="Take scores and tags; that writes to MongoDB.")
     ] = False,
@@ -50,6 +54,7 @@ def ui(
         token_file=token_file,
         allowed_hosts=allowed_host or (),
         behind_proxy=behind_proxy,
+        root_path=root_path or "",
         frames=allow_frame or (),
         annotate=annotate,
     )

@@ -9,7 +9,7 @@ from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import stacked
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries.groups import grouping_of, view_of
-from llm_audit.web.pages.summaries.over_time import USUAL, named
+from llm_audit.web.pages.summaries.over_time import MOST_COLUMNS, USUAL, named
 
 _ROWS_OF_A_PART = 8
 
@@ -50,9 +50,11 @@ async def _most_expensive(asked: Asked, by: GroupBy, title: str) -> Page:
     return Page("parts/costs", title, {"rows": shown}, {"by": by, "of": len(rows)})
 
 
-def _columns(asked: Asked, by: Any, rows: Any, filters: CallFilters) -> dict[str, Any]:
-    """Return the picture of costs over time."""
+def _columns(asked: Asked, by: Any, rows: Any, filters: CallFilters) -> dict[str, Any] | None:
+    """Return the picture of costs over time; None where it had too many columns to be one."""
     course = Course(by, rows, named="group", timezone=asked.zone, filters=filters)
+    if course.length > MOST_COLUMNS:
+        return None
     costs = [row.estimated_cost if row else 0 for row in course.rows()]
     chart = stacked([{"plain": cost} for cost in costs])
     return {"chart": chart, **named(asked, course, ("" for _ in costs))}

@@ -59,5 +59,6 @@ def _links_of_times(
 ) -> dict[str | None, str]:
     """Return the address of exactly the calls of each hour, day ..."""
     course = Course(by, rows, named="group", timezone=asked.zone, filters=filters)
-    links = zip(course.rows(), asked.during(course.spans()), strict=True)
-    return {row.group: link for row, link in links if row is not None}
+    rows_in_time = course.spans_of_rows()
+    links = asked.during(span for _, span in rows_in_time)
+    return {row.group: link for (row, _), link in zip(rows_in_time, links, strict=True)}

@@ -10,13 +10,18 @@ from llm_audit.queries.grouping import Bucket
 from llm_audit.web.asked import Asked
 
 USUAL = "24h"
-_LONGEST_BY_HOUR = timedelta(days=3)
+_BY: tuple[tuple[timedelta, Bucket], ...] = (  # how long a stretch may be that is divided so
+    (timedelta(days=3), "hour"),
+    (timedelta(days=100), "day"),
+    (timedelta(days=750), "week"),
+)
+MOST_COLUMNS = 750  # of a picture: the hours of a month
 
 
 def bucket_for(filters: CallFilters) -> Bucket:
-    """Return by what a stretch of time is divided: hours, or days where that were too many."""
+    """Return by what a stretch of time is divided: hours, or days, weeks, months where too many."""
     length = (filters.get("end_date") or datetime.now(UTC)) - filters["start_date"]
-    return "hour" if length <= _LONGEST_BY_HOUR else "day"
+    return next((bucket for longest, bucket in _BY if length <= longest), "month")
 
 
 def named(asked: Asked, course: Course, said: Iterable[str], **changes: Any) -> dict[str, Any]:

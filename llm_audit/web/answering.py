@@ -124,8 +124,11 @@ async def _unless_left(request: Request, make: Callable[[], Awaitable[Response]]
 
 async def _left(request: Request) -> None:
     """Return when nobody waits for the answer any more."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    has_ended = False
+    while (message := await request.receive())["type"] != "http.disconnect":
+        if has_ended:  # what stands in front says the same for ever, and never tells of the end
+            await asyncio.Event().wait()
+        has_ended = not message.get("more_body", False)
 
 
 async def _drawn(asked: Asked, page: Page | Response) -> Response:

@@ -92,18 +92,19 @@ class Markup(HTMLParser):
             self.wrong.append(f"{tag}: an attribute of a strange name, {name!r:.60}")
         if name.startswith("on") or name in {"style", "srcdoc", "ping", "http-equiv"}:
             self.wrong.append(f"{tag} {name}={value!r:.60}")
-        if name in _LINKS_OF_PARTS and not value.startswith(f"{self.root}/part/"):
+        if name in _LINKS_OF_PARTS and not OURS_ALONE.fullmatch(value):
             self.wrong.append(f"{tag} {name}={value!r:.60}")
         if value.startswith("/") and name in {"href", "src", "hx-get"}:
             self.links.append(value)
+        is_path = value.startswith("/") and name in _LINKS | _LINKS_OF_PARTS
+        if is_path and not value.startswith(f"{self.root}/"):
+            self.wrong.append(f"{tag} {name} leads out of the prefix: {value!r:.60}")
         if name in _LINKS:
             leads_away = tag == "a" and re.match(r"https?://", value)
             if leads_away and not set((given.get("rel") or "").split()) >= _AWAY:
                 self.wrong.append(f"{tag}: leads away with its name, {value!r:.60}")
             if not leads_away and not OURS_ALONE.fullmatch(value):
                 self.wrong.append(f"{tag} {name}={value!r:.60}")
-            if value.startswith("/") and not value.startswith(f"{self.root}/"):
-                self.wrong.append(f"{tag} {name} leads out of the prefix: {value!r:.60}")
 
 
 def read(html: str, root: str = "") -> Markup:

@@ -101,7 +101,8 @@ class Asked:
         self.page = self.path.strip("/")
         self.is_part = self.page.startswith("part/")
         if self.is_part:
-            self.page = self.page.split("/")[1]
+            page = self.page.split("/")[1]
+            self.page = "" if page == "overview" else page
         # what comes into a page that is there: an address that is opened gives a whole one
         self.is_fragment = self.is_part and "hx-request" in request.headers
         self.pages = [(name, text, KEYS.get(name)) for name, text in NAVIGATION]
@@ -299,8 +300,7 @@ class Asked:
         """
         own = ("from", "shown", "after", *changes)
         kept = [pair for pair in self.given if pair[0] not in own]
-        page = "" if self.page == "overview" else self.page
-        return self._address(page, [*kept, *_pairs(changes)])
+        return self._address(self.page, [*kept, *_pairs(changes)])
 
     def call_link(self, call_id: str) -> str:
         """Return the address of a call; from a list, it knows the list that it came from."""

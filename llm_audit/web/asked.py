@@ -112,7 +112,7 @@ class Asked:
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
         self.usual: str | None = None  # how far back the page goes, where nothing says so
         self._told: Instructions | None = None  # that `prompt_of` stands for
-        self._opens_with: str | None = None  # since when, where nothing says so
+        self.opens_with: str | None = None  # since when, where nothing says so
 
     def one(self, name: str) -> str | None:
         """Return the value of a parameter, the last one; None if it is not given, or empty."""
@@ -221,7 +221,7 @@ class Asked:
             raise UsageError("since is not before until.")
         if since and not start and (span := parse_span(since)):
             filters["start_date"] = beginning(span, end)
-            self._opens_with = filters["start_date"].isoformat() if end else since
+            self.opens_with = filters["start_date"].isoformat() if end else since
         return cast("CallFilters", filters)
 
     def before(self, filters: CallFilters) -> CallFilters:
@@ -341,8 +341,8 @@ class Asked:
         """
         kept = self.given if page is None else [p for p in self.given if p[0] in (*FILTERS, ZONE)]
         rest = [(name, value) for name, value in kept if name not in changes and name != "after"]
-        if page not in (None, self.page) and self._opens_with and "since" not in changes:
-            rest.append(("since", self._opens_with))
+        if page not in (None, self.page) and self.opens_with and "since" not in changes:
+            rest.append(("since", self.opens_with))
         return self._address(self.page if page is None else page, [*rest, *_pairs(changes)])
 
     def _address(self, page: str, parameters: Iterable[tuple[str, str]]) -> str:

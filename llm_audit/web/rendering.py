@@ -19,6 +19,7 @@ from llm_audit.display import figures
 from llm_audit.display.hidden import visible
 from llm_audit.display.json_lines import iso_utc
 from llm_audit.web.assets import asset_name
+from llm_audit.web.in_a_shell import in_a_shell
 
 UNKNOWN = "–"  # noqa: RUF001  (of a figure)
 
@@ -50,6 +51,7 @@ def templates() -> Environment:
     made.globals |= {
         "asset_name": asset_name,
         "counted": figures.counted,
+        "in_a_shell": in_a_shell,
         "STATUSES": frozenset(LLMCallStatusEnum),
         "FAILED": sorted(FAILURE_STATUSES),
     }

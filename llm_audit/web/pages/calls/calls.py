@@ -1,6 +1,5 @@
 """The calls, newest first, a line each; and beside them what narrows them down, and what is new."""
 
-import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -9,7 +8,7 @@ from operator import attrgetter
 from llm_audit.errors import UsageError
 from llm_audit.queries.answers.results import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters
-from llm_audit.web.asked import DATES, EXCLUDABLE, FIELDS, NOT, Asked
+from llm_audit.web.asked import EXCLUDABLE, FIELDS, NOT, Asked
 from llm_audit.web.page import Page
 
 _PAGE_ROWS = 100
@@ -21,7 +20,6 @@ COLUMNS = (
     *("provider", "user", "company", "session", "trace", "service", "tags"),
 )
 _USUAL_COLUMNS = COLUMNS[:10]
-_FLAGS = {"call_type": "type", "tags": "tag"}
 
 
 async def page(asked: Asked) -> Page:
@@ -39,7 +37,6 @@ async def page(asked: Asked) -> Page:
             "columns": _columns(asked),
             "all_columns": COLUMNS,
             "filter_names": [*FIELDS, *(NOT + name for name in EXCLUDABLE)],
-            "command": _command(asked),
             "live": asked.part("news", **_shown(found)) if _is_live(asked) else None,
         },
     )
@@ -108,18 +105,3 @@ def _columns(asked: Asked) -> tuple[str, ...]:
             f"columns: there is no {unknown[0]!r:.40}; there are {', '.join(COLUMNS)}."
         )
     return tuple(name for name in COLUMNS if name in given)
-
-
-def _command(asked: Asked) -> str:
-    """Return the command that lists the same calls in a shell."""
-    words = ["llm-audit", "calls", "--limit", "100"]
-    for name, value in asked.given:
-        plain = name.removeprefix(NOT)
-        flag = _FLAGS.get(plain, plain.removesuffix("_id").replace("_", "-"))
-        if name in DATES:
-            words += [f"--{name}", value]
-        elif name in FIELDS:
-            words += [f"--{flag}", value]
-        elif plain in EXCLUDABLE:
-            words += ["--not", f"{flag}={value}"]
-    return shlex.join(words)

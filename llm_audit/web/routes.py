@@ -59,6 +59,7 @@ PARTS: dict[str, Answering] = {
     "/part/overview/tasks": costs.tasks,
     "/part/overview/retries": costs.retries,
     "/part/overview/latency": latency.over_time,
+    "/part/tools/arguments": tools.arguments,
     "/part/latency/heat": latency.heat,
     "/part/tasks/newest": tasks.newest,
     "/part/tasks/workers": tasks.workers,

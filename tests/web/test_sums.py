@@ -1,12 +1,14 @@
 """Pages of sums: every number leads to exactly the calls that it counts."""
 
+import random
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
 import pytest
-from made_up_calls import CALLS, FAILURES, store
+from made_up_calls import CALLS, FAILURES, call_id, store
 from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_tabs import Viewer
@@ -167,3 +169,54 @@ def test_empty_and_wrong(tab: TestClient) -> None:
         assert tab.get(f"{address}?since=x").status_code == 400
     for address in ("/costs?by=nothing", "/latency?by=_id", "/costs?by=model&tz=Mars"):
         assert tab.get(address).status_code == 400
+
+
+def test_a_tool_shows_with_which_arguments_it_was_asked_for(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    """In any provider's shape, malformed ones too; a long one says how much more there is."""
+    at = datetime.now(UTC)
+    function = {"name": "search", "arguments": '{"q": "<b>café</b>"}'}
+    openai = {
+        "role": "assistant",
+        "tool_calls": [{"type": "function", "id": "1", "function": function}],
+    }
+    broken = {"name": "search", "arguments": '{"q": ' + "x" * 5_000}
+    anthropic = [
+        {"type": "tool_use", "id": "2", "name": "search", "input": {"q": "two", "n": 3}},
+        {"type": "tool_use", "id": "3", "name": "other", "input": {"q": "not this one"}},
+    ]
+    answers = (
+        openai,
+        {"role": "assistant", "tool_calls": [{"type": "function", "function": broken}]},
+        {"role": "assistant", "content": anthropic},
+        None,
+    )
+    lot = random.Random(1)
+    calls = [
+        {
+            "_id": call_id(at - timedelta(minutes=place), lot),
+            "created_at": at - timedelta(minutes=place),
+            "status": "SUCCESS",
+            "tools_called": ["search"],
+            "response_message": answer,
+            **({"malformed_tool_calls": ["search"]} if answer and place == 1 else {}),
+        }
+        for place, answer in enumerate(answers)
+    ]
+    database["llm_calls"].insert_many(calls)
+    tab = viewer()
+    (part,) = re.findall(
+        'hx-get="(/part/tools/arguments[^"]+)"', tab.get("/tools?tool=search").text
+    )
+    html = tab.get(unescape(part)).text
+
+    for words in ("&lt;b&gt;café&lt;/b&gt;", "two", "no JSON object", "4,606 more characters"):
+        assert words in html, words
+    assert "not this one" not in html
+    assert html.count("no JSON object") == 1
+    found = tab.get("/part/tools/arguments?tool=search&format=json").json()["arguments"]
+    assert [one["call_id"] for one in found] == [call["_id"] for call in calls[:3]]
+    assert found[0]["arguments"] == {"q": "<b>café</b>"}
+    assert tab.get("/part/tools/arguments").status_code == 400
+    assert "arguments?" not in tab.get("/tools").text

@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -154,6 +154,16 @@ class ToolUsage(TolerantModel):
     failure_rate: float | None = Field(description="failures / (successes + failures)")
     estimated_cost: float = Field(description="USD, of these LLM calls as a whole")
     calls_without_cost: int = Field(description="of these LLM calls, how many have no cost")
+
+
+class ToolArguments(TolerantModel):
+    """A tool as a model asked for it once."""
+
+    call_id: str
+    created_at: UTCDatetime | None
+    status: str = Field(description="of the call whose answer asked for it")
+    arguments: Any = Field(description="an object or list also where sent as JSON, else as sent")
+    is_malformed: bool = Field(description="whether they are no JSON object")
 
 
 class FailureGroup(TolerantModel):

@@ -33,7 +33,7 @@ from llm_audit.queries.pipelines.tasks import (
     worker_summary,
     workflow_attempts,
 )
-from llm_audit.queries.pipelines.tools import tool_usage
+from llm_audit.queries.pipelines.tools import tool_arguments, tool_usage
 
 __all__ = [
     "Pipeline",
@@ -55,6 +55,7 @@ __all__ = [
     "session_summaries",
     "task_attempts",
     "task_summary",
+    "tool_arguments",
     "tool_usage",
     "trace_summaries",
     "trace_tree",

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from llm_audit.queries.filters import CallFilters, condition
+from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
     costs,
@@ -72,4 +72,30 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
         },
         {"$unset": ["_id", "judged"]},
         {"$sort": {"calls": -1, "tool": 1}},
+    ]
+
+
+def tool_arguments(name: str, limit: int = 20, **filters: Unpack[CallFilters]) -> Pipeline:
+    """With which arguments do models ask for a tool?
+
+    Args:
+        name: The tool's.
+        limit: How many calls at the most, the newest ones.
+        **filters: See `CallFilters`.
+
+    Returns:
+        Stages whose rows are `{id, created_at, status, malformed_tool_calls, response_message,
+        other_choices}`: the arguments are in the last two, as the API speaks. Index:
+        tools_called_newest.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    checked_limit(limit)
+    shown = ("created_at", "status", "malformed_tool_calls", "response_message", "other_choices")
+    return [
+        {"$match": {"$and": [condition({"tool": name}), condition(filters)]}},
+        {"$sort": {"_id": -1}},
+        {"$limit": limit},
+        {"$project": {"_id": 0, "id": "$_id", **dict.fromkeys(shown, 1)}},
     ]

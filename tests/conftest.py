@@ -25,7 +25,7 @@ from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.settings import Settings, get_settings, reset_settings
 
 MEASURED = {"unit", "integration"}  # folders
-pytest_plugins = ["faults.table"]  # prints in the process that the run was started in
+pytest_plugins = ["faults.table", "forked"]  # for the process that the run was started in
 
 # Whoever is started in the background by a shell ignores Ctrl-C, and so do all its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,11 +40,12 @@ for name in [name for name in os.environ if name.startswith("LLM_AUDIT_")]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for no garbage while tests are collected: what they are made of stays."""
+    """Look for no garbage while tests are collected, nor later among what they are made of."""
     gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
         gc.enable()
 
 

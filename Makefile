@@ -3,7 +3,7 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-PROCESSES ?= 4 # that run tests at a time; each imports all of them, and has servers of its own
+PROCESSES ?= 4 # that run tests at a time; each has servers of its own
 STAMP := .venv/.setup-$(notdir $(PYTHON))
 GROUPS := --group tests --group beside --group around --group carriers --group clients --group browser --group lint --group docs --group bench --group build
 
@@ -28,11 +28,11 @@ demo: setup ## See it work: servers, a worker, a provider; KEEP=1 leaves them up
 	@KEEP=$(KEEP) $(BIN)/python -m llm_audit.demo
 
 unit: setup ## Run the tests that need no server
-	@$(BIN)/python -m pytest -n auto tests/unit
+	@$(BIN)/python -m pytest --forks 2 tests/unit
 
 TESTS := tests
 test: setup ## Run every test, against a real mongod and redis-server; TESTS=tests/faults some
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(TESTS)
+	@$(BIN)/python -m pytest --forks $(PROCESSES) $(TESTS)
 
 browser: setup ## Open every page of the viewer in Chromium, which it installs where it may
 	@.ci/browser

@@ -5,12 +5,15 @@ process has fixtures of its own, as with pytest-xdist, and takes the next tests 
 its last.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
 import struct
 import sys
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from itertools import groupby
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -40,6 +43,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     os.close(doing)
     session.config._tmp_path_factory.getbasetemp()  # theirs lie within
     _flush(session.config)
+    if find_spec("hypothesis"):
+        import_module("hypothesis")  # it looks at what garbage collection has in view
+    gc.freeze()  # nobody looks for garbage among what is shared, nor copies it by that
     running: dict[Connection, _Running] = {}
     for number in range(count):
         told, telling = multiprocessing.Pipe(duplex=False)
@@ -122,7 +128,7 @@ def _report(session: pytest.Session, running: dict[Connection, _Running]) -> Non
 
 
 def _become_a_process_of_tests(config: pytest.Config, number: int, telling: Connection) -> None:
-    """Have in this child a folder and output of its own, and nothing printed but through its parent."""
+    """Give this child a folder and output of its own; what it says goes to its parent."""
     name = f"gw{number}"
     config.workerinput = {"workerid": name}  # as pytest-xdist says to plugins
     os.environ["PYTEST_XDIST_WORKER"] = name

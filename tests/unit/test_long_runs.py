@@ -106,7 +106,7 @@ def test_work_grows_with_what_there_is() -> None:
     """Twice as many tool calls, messages, texts or choices take about twice the work."""
     for shape in SHAPES:
         for work in (lambda call: pair(read_request(call)), shown, session_of):
-            once, twice = (lines_run(lambda: work(shape(n))) for n in (100, 200))  # noqa: B023
+            once, twice = (lines_run(lambda: work(shape(n))) for n in (50, 100))  # noqa: B023
             assert twice < LINEAR * once, (shape.__name__, once, twice)
 
 

@@ -10,6 +10,7 @@ from llm_audit.queries.instructions import Instructions, instructions
 from llm_audit.queries.steps import Document, Each, Steps, rows
 
 NEAR = 5
+_HAVE_IT = 20  # calls that are looked at for what it is in them
 _NEAR_MS = 1_000  # for what no index serves
 _FIRST_CHARACTERS = (13, 8, 4)  # of a UUIDv7: one millisecond, one minute, half a decade
 _LAST_CHARACTERS = 8
@@ -55,12 +56,22 @@ class Missing(NamedTuple):
 
 def kind_of(given: str) -> Steps[str | None]:
     """Return what has an id, in a word; None if nothing has. Of a call, its beginning will do."""
-    for field, kind in (KINDS | _ALSO).items():
-        if (yield from _some({field: given}, {"_id": 1})):
+    kinds = KINDS | _ALSO
+    anywhere = {"$or": [{field: given} for field in kinds]}
+    found = yield from _some(anywhere, dict.fromkeys(kinds, 1), _HAVE_IT)
+    for field, kind in kinds.items():
+        if any(_value_at(call, field) == given for call in found):
             return kind
     if _BEGINNING.fullmatch(given) and (yield from _some(_begins("_id", given), {"_id": 1})):
         return "call"
     return None
+
+
+def _value_at(call: Document, path: str) -> Any:
+    value: Any = call
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def with_instructions(filters: Mapping[str, Any]) -> Steps[dict[str, Any]]:

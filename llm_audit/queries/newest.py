@@ -9,8 +9,11 @@ from typing import Any, Protocol, TypeVar
 
 from llm_audit.ids import Id
 from llm_audit.queries.filters import checked_limit
-from llm_audit.queries.pipelines.newest import WALKED, first_calls, walked
+from llm_audit.queries.pipelines.newest import began_last, first_calls, walked
 from llm_audit.queries.steps import Steps, rows
+
+WALKS = (2_000, 20_000)  # calls that are looked at at once, before all are
+_MORE = 1.5  # times as many values as are wanted have to be seen
 
 
 class _Placed(Protocol):
@@ -26,7 +29,8 @@ def newest(
     """Return the values of a field that began last, each with the id of its first call.
 
     The newest calls are walked back until there are enough values that began among them: what began
-    earlier may have to stand behind what has not been seen yet.
+    earlier may have to stand behind what has not been seen yet. Where some values have most of the
+    calls, or come again and again, a longer walk follows; in the end, all calls are looked at.
 
     Args:
         field: `trace_id` or another one with an index.
@@ -39,21 +43,26 @@ def newest(
     """
     checked_limit(limit)
     firsts: dict[str, str] = {}
+    known: list[str] = []
     until = after
-    while True:
-        seen = yield from rows(walked(field, firsts, until, filters), dict)
+    for walk in WALKS if set(filters) <= _DATES else WALKS_WITH_FILTERS:
+        seen = yield from rows(walked(field, known, until, filters, walk), dict)
         if seen:
             until = min(row["oldest"] for row in seen)
         # a list that a stranger stored is found by what is in it, and is no value
-        if values := [row["_id"] for row in seen if type(row["_id"]) is str]:
-            found = yield from rows(first_calls(field, values, filters), dict)
+        known += [row["_id"] for row in seen if type(row["_id"]) is str]
+        is_all = sum(row["calls"] for row in seen) < walk
+        if not is_all and len(known) < _MORE * limit:  # some of them began earlier
+            continue
+        if new := [value for value in known if value not in firsts]:
+            found = yield from rows(first_calls(field, new, filters), dict)
             firsts |= {row["_id"]: row["first"] for row in found if type(row["_id"]) is str}
-        is_all = sum(row["calls"] for row in seen) < WALKED
         began = [value for value, first in firsts.items() if is_all or first >= str(until)]
         if is_all or len(began) >= limit:
-            break
-    began.sort(key=firsts.__getitem__, reverse=True)
-    return {value: firsts[value] for value in began[:limit]}
+            began.sort(key=firsts.__getitem__, reverse=True)
+            return {value: firsts[value] for value in began[:limit]}
+    last = yield from rows(began_last(field, limit, after, filters), dict)
+    return {row["_id"]: row["first"] for row in last}
 
 
 def in_their_places(

@@ -14,7 +14,6 @@ from waiting import Recording
 from llm_audit import SyncLLMCallRepository, UsageError
 from llm_audit.queries import newest
 from llm_audit.queries.answers.results import TraceSummary
-from llm_audit.queries.pipelines import newest as pipelines
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +47,12 @@ FILTERS: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("walked", [3, 1_000])
+@pytest.mark.parametrize("walks", [(3,), (3, 30), (20, 400), (1_000,)])
 def test_pages_of_traces_are_exact(
-    walked: int, questions: SyncLLMCallRepository, monkeypatch: pytest.MonkeyPatch
+    walks: tuple[int, ...], questions: SyncLLMCallRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each trace with a call that matches is on one page, placed by the first such call."""
-    for module in (newest, pipelines):
-        monkeypatch.setattr(module, "WALKED", walked)
+    monkeypatch.setattr(newest, "WALKS", walks)
     for filters, matches in FILTERS:
         firsts: dict[str, str] = {}
         for call in CALLS:  # newest first

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from llm_audit.ids import Id
+from llm_audit.ids import Id, id_text
 from llm_audit.queries.filters import checked_values, condition
 from llm_audit.queries.pipelines.previews import answered, asked
 from llm_audit.queries.pipelines.stages import (
@@ -15,7 +15,6 @@ from llm_audit.queries.pipelines.stages import (
     total,
 )
 
-WALKED = 1_000  # calls that are looked at at once
 NAMES_MAX = 20  # of tasks, that are named
 
 # What else is of any time has no place in an order of time.
@@ -23,7 +22,7 @@ _OURS: dict[str, Any] = {"_id": {"$gt": ""}}
 
 
 def walked(
-    field: str, known: Collection[str], after: Id | None, filters: Mapping[str, Any]
+    field: str, known: Collection[str], after: Id | None, filters: Mapping[str, Any], count: int
 ) -> Pipeline:
     """Which values has this field in the newest calls that match?
 
@@ -32,10 +31,11 @@ def walked(
         known: Values that are no news.
         after: Only calls older than this one.
         filters: A `CallFilters`.
+        count: How many of them are looked at, if there are so many.
 
     Returns:
         Stages whose rows are `{_id, oldest, calls}`: a value, the oldest of these calls that has
-        it, and how many do; of `WALKED` calls altogether if there are so many. Index: _id_.
+        it, and how many do. Index: _id_.
 
     Raises:
         UsageError: An argument is wrong.
@@ -44,7 +44,7 @@ def walked(
     return [
         {"$match": {"$and": [condition(filters, after=after), news, _OURS]}},
         {"$sort": {"_id": -1}},
-        {"$limit": WALKED},
+        {"$limit": count},
         {"$group": {"_id": f"${field}", "oldest": {"$min": "$_id"}, "calls": {"$sum": 1}}},
     ]
 
@@ -69,6 +69,40 @@ def first_calls(field: str, values: Collection[str], filters: Mapping[str, Any])
         {"$match": {"$and": [condition(filters), these, _OURS]}},
         {"$group": {"_id": f"${field}", "first": {"$min": "$_id"}}},
     ]
+
+
+def began_last(field: str, limit: int, after: Id | None, filters: Mapping[str, Any]) -> Pipeline:
+    """Which values of this field began last, of all calls that match?
+
+    Args:
+        field: `trace_id`, say.
+        limit: How many values.
+        after: Only values whose first call that matches is older than this one.
+        filters: A `CallFilters`.
+
+    Returns:
+        Stages whose rows are `{_id, first}`, those that began last first. Index: that of the field;
+        without a filter, of each value only its first entry is read.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    wanted = condition(filters)
+    older = [] if after is None else [{"$match": {"first": {"$lt": id_text("after", after)}}}]
+    group: Pipeline = [
+        {"$match": {"$and": [wanted, {field: {"$gt": ""}}, _OURS]}},
+        {"$group": {"_id": f"${field}", "first": {"$min": "$_id"}}},
+    ]
+    if not wanted:  # what else is of any time stands before ids that are texts, or after them
+        group = [
+            {"$match": {field: {"$gt": ""}}},
+            {"$sort": {field: 1, "_id": 1}},
+            {"$group": {"_id": f"${field}", "first": {"$first": "$_id"}}},
+            {"$match": {"first": {"$gt": ""}}},
+        ]
+    # a list that a stranger stored is no value
+    is_value = {"$match": {"$expr": {"$eq": [{"$type": "$_id"}, "string"]}}}
+    return [*group, is_value, *older, {"$sort": {"first": -1}}, {"$limit": limit}]
 
 
 def trace_summaries(trace_ids: Collection[str]) -> Pipeline:

@@ -3,7 +3,7 @@
 import asyncio
 
 from llm_audit.diagnosis.doctor import doctor
-from llm_audit.diagnosis.results import Diagnosis
+from llm_audit.diagnosis.results import Diagnosis, ProcessReport
 from llm_audit.errors import UsageError
 from llm_audit.queries.lookup import Missing
 from llm_audit.runtime import clock
@@ -17,6 +17,7 @@ from llm_audit.web.pages.missing import missing_page
 _PROCESSES = 200  # that are shown, those seen last first
 _CALLS = 20
 _HOLDS_SECONDS = 5.0
+_HOLDS_TIMES = 10  # as long as it took, if that is longer: of many calls, he has much to count
 
 ALL, NOT_ALL, NOT_KNOWN = "all arrived", "not all arrived", "on their way, or not known"
 
@@ -54,23 +55,32 @@ async def banner(asked: Asked) -> Page:
 
 
 async def process(asked: Asked) -> Page:
-    """Show one process: how far what it recorded has arrived, its open and its newest calls."""
+    """Show one process: its open and its newest calls; what the doctor says of it comes after."""
     refuse_tenants(asked)
     wanted = asked.required("id", "process")
-    diagnosis = await examined()
-    found = next((one for one in diagnosis.processes if one.nonce == wanted), None)
     calls = await asked.calls.preview_calls(limit=_CALLS, process_nonce=wanted)
-    if found is None and not calls:
-        return missing_page(Missing("process", wanted))
+    data: dict[str, object] = {}
+    if not calls or asked.one("format") == "json":
+        data["process"] = found = await _process(wanted)
+        if found is None and not calls:
+            return missing_page(Missing("process", wanted))
     open_calls = await asked.calls.preview_calls(
         limit=_CALLS, process_nonce=wanted, status="PENDING"
     )
-    return Page(
-        "process",
-        f"Process {wanted}",
-        {"process": found, "open_calls": open_calls, "calls": calls},
-        {"nonce": wanted, "verdicts": {True: ALL, False: NOT_ALL, None: NOT_KNOWN}},
-    )
+    data |= {"open_calls": open_calls, "calls": calls}
+    return Page("process", f"Process {wanted}", data, {"nonce": wanted})
+
+
+async def arrived(asked: Asked) -> Page:
+    """Show how far what a process recorded has arrived."""
+    refuse_tenants(asked)
+    wanted = asked.required("id", "process")
+    view = {"verdicts": {True: ALL, False: NOT_ALL, None: NOT_KNOWN}}
+    return Page("parts/process", "Process", {"process": await _process(wanted)}, view)
+
+
+async def _process(nonce: str) -> ProcessReport | None:
+    return next((one for one in (await examined()).processes if one.nonce == nonce), None)
 
 
 @kept
@@ -80,7 +90,7 @@ class _Last:
     lock = OwnLock()
     of = ""
     diagnosis = Diagnosis()
-    at = 0.0
+    holds_until = 0.0
 
 
 async def examined() -> Diagnosis:
@@ -91,9 +101,11 @@ async def examined() -> Diagnosis:
 def _examine() -> Diagnosis:
     target = get_settings().target()
     with _Last.lock:
-        if _Last.of != target or clock.monotonic() - _Last.at > _HOLDS_SECONDS:
+        began = clock.monotonic()
+        if _Last.of != target or began > _Last.holds_until:
             _Last.diagnosis, _Last.of = doctor(), target
-            _Last.at = clock.monotonic()
+            ended = clock.monotonic()
+            _Last.holds_until = ended + max(_HOLDS_SECONDS, _HOLDS_TIMES * (ended - began))
         return _Last.diagnosis
 
 

@@ -22,22 +22,29 @@ async def page(asked: Asked) -> Page:
     filters = asked.filters(since=USUAL, leave_out=("status", "not.status"))
     bucket = bucket_for(filters)
     summary = await asked.calls.failure_summary(**filters)
-    usage = await asked.calls.usage_over_time(bucket, timezone=asked.zone, **filters)
     counts = await asked.calls.failures_over_time(bucket, timezone=asked.zone, **filters)
-    course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
+    course = Course(bucket, counts, named="bucket", timezone=asked.zone, filters=filters)
     groups = summary.groups[:_SHOWN]
     return Page(
         "summaries/failures",
         "Failures",
         {"summary": summary, "over_time": counts},
         {
-            "bucket": bucket,
             "groups": [(group, _calls(asked, group)) for group in groups],
             "left_out": summary.kinds - len(groups),
             "trends": _trends(course, counts),
-            "rates": _rates(asked, course),
         },
     )
+
+
+async def rate(asked: Asked) -> Page:
+    """Show the share of calls that failed, over time."""
+    filters = asked.filters(since=USUAL, leave_out=("status", "not.status"))
+    bucket = bucket_for(filters)
+    usage = await asked.calls.usage_over_time(bucket, timezone=asked.zone, **filters)
+    course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
+    view = {"bucket": bucket, "rates": _rates(asked, course)}
+    return Page("parts/failure_rate", "Failure rate", {"over_time": usage}, view)
 
 
 async def most_frequent(asked: Asked) -> Page:

@@ -1,0 +1,216 @@
+"""What pages cost at the most, whatever was stored, and that none of them stands in others' way.
+
+Times depend on the machine, and are measured by `benchmarks/viewer.py`; bytes, elements and
+questions do not.
+"""
+
+import asyncio
+import gzip
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from html import unescape
+from random import Random
+from typing import Any
+
+import pymongo
+import pytest
+from bson import encode
+from made_up_calls import Call, call_id
+from patience import PATIENCE
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+from starlette.testclient import TestClient
+from viewer_tabs import Viewer
+from waiting import Recording, until
+
+from benchmarks.viewer_pages import addresses
+from llm_audit.exports import batches
+from llm_audit.store import loops
+from llm_audit.store.indexes import call_indexes
+from llm_audit.web import answering, create_app
+from llm_audit.web.routes import PAGES, PARTS
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+CALLS = 10_000
+PAGE_MAX_BYTES = 40_000  # gzipped
+PAGE_MAX_NODES = 10_000
+QUERIES_MAX = 3
+IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgAB"
+WORDS = "many words of a text that goes on and on "
+SLOW = {"body": "function(id) { sleep(50); return true; }", "args": ["$_id"], "lang": "js"}
+
+
+def extreme() -> Iterator[Call]:
+    """Make up calls: each of its own user and process, in what has very many of them.
+
+    A trace of 5,000 calls, a canvas of 3,000 tasks, a task of 500 attempts, a session of 2,000
+    turns, 1,000 kinds of failures, and a call of 16 MB.
+    """
+    lot = Random(1)  # noqa: S311  (the same calls in every run)
+    ids: list[str] = []
+    for number in range(CALLS):
+        at = NOW - timedelta(hours=23) + timedelta(seconds=8 * number)
+        ids.append(call_id(at, lot))
+        call: Call = {
+            "_id": ids[-1],
+            "status": "ERROR" if number % 10 == 0 else "SUCCESS",
+            "call_type": "CHAT",
+            "model": f"model-{number % 300}",
+            "created_at": at,
+            "completed_at": at + timedelta(seconds=5),
+            "latency_ms": 5_000.0 + number,
+            "total_tokens": number,
+            "estimated_cost": 0.01,
+            "user_id": f"user-{number}",
+            "company_id": f"company-{number}",
+            "process_nonce": f"{number // 1_000:032x}",
+            "tools_called": [f"tool-{number % 500}"],
+            "messages": [{"role": "user", "content": f"Question {number}"}],
+            "response_message": {"role": "assistant", "content": f"Answer {number}: {WORDS * 4}"},
+        }
+        if number % 10 == 0:
+            call |= {"error_type": f"Error{number // 10}", "error_message": WORDS * 20}
+        if number < 5_000:
+            call |= {"trace_id": "large"}
+            call |= {"parent_call_id": ids[number - 1 - lot.randrange(40)]} if number > 40 else {}
+        if number < 3_000:
+            call |= of_task(f"task-{number}", 0, root_id="task-0")
+        elif number < 3_500:
+            call |= of_task("retried", number - 3_000)
+        elif number >= 7_000:
+            call |= of_task(f"late-{number}", 0)
+        if 4_000 <= number < 6_000:
+            call |= {"session_id": "long"}
+            said = [{"role": "user", "content": f"Question {n}"} for n in (number - 1, number)]
+            call["messages"] = [said[0], {"role": "assistant", "content": WORDS}, said[1]]
+        yield call
+
+
+def of_task(task_id: str, retries: int, **more: str) -> Call:
+    task = {"name": f"app.tasks.t{hash(task_id) % 50}", "retries": retries, "worker": task_id}
+    return {"task_id": task_id, "task": task | {"attempt_id": f"{task_id} {retries}"} | more}
+
+
+def largest() -> Call:
+    """Make up a call of nearly 16 MB: 20,000 messages, some of them long."""
+    said = [
+        {"role": "user" if n % 2 else "assistant", "content": f"{n} {WORDS * (n % 30)}", "odd": n}
+        for n in range(20_000)
+    ]
+    image = {"type": "image_url", "image_url": {"url": IMAGE}}
+    call = next(extreme()) | of_task("task-0", 0, root_id="task-0")
+    said.append({"role": "user", "content": [image]})
+    call |= {"_id": call_id(NOW, Random(2)), "messages": said, "created_at": NOW}  # noqa: S311
+    call |= {"session_id": "long", "input": WORDS * 50_000}
+    call["request_params"] = {"rest": "x" * (16_700_000 - len(encode(call)))}
+    return call
+
+
+class Asked(CommandListener):
+    """Counts what the viewer asks MongoDB."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
+        """Take note of a question."""
+        if event.command_name in ("aggregate", "find", "count", "distinct"):
+            self.names.append(event.command_name)
+
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None:
+        """Nothing is to be done."""
+
+    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None:
+        """Nothing is to be done."""
+
+
+@pytest.fixture(scope="module")
+def stored(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
+    database = mongo_client["test_web_speed"]
+    mongo_client.drop_database(database)
+    database["llm_calls"].insert_many([*extreme(), largest()])
+    database["llm_calls"].create_indexes(call_indexes())
+    yield database
+    mongo_client.drop_database(database)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    counting, options = Asked(), loops.client_options
+    with_it = {"event_listeners": [counting]}
+    monkeypatch.setattr(loops, "client_options", lambda settings: options(settings) | with_it)
+    return counting
+
+
+@pytest.fixture
+def tab(
+    asked: Asked,  # noqa: ARG001  (it counts)
+    stored: Database[Call],
+    viewer: Viewer,
+    recording: Recording,
+) -> TestClient:
+    recording(database=stored.name)
+    return viewer()
+
+
+def nodes(html: str) -> int:
+    return len(re.findall("<[a-z]", html))
+
+
+def test_each_page_is_small_and_asks_little(
+    tab: TestClient, asked: Asked, stored: Database[Call]
+) -> None:
+    """Of very many calls, and of one that is as large as can be, and of 90 days of them."""
+    call = stored["llm_calls"].find_one({"_id": largest()["_id"]}, {"messages": 0})
+    other = stored["llm_calls"].find_one({"_id": {"$lt": largest()["_id"]}}, sort=[("_id", -1)])
+    assert call
+    assert other
+    hashed = sha256(IMAGE.encode()).hexdigest()
+    pages = addresses(call, other, text="Question 9990", sha256=hashed)
+    assert {page.path for page in pages} == {*PAGES, *PARTS}
+    more = ["/task?id=retried", "/workflow?id=task-0&all=1", "/trace?id=large", "/tasks?row=2"]
+    more += ["/trace?id=large&show=all", "/calls?limit=500", "/session?id=long&limit=500"]
+    more += [f"/diff?a={call['_id']}", "/costs?by=trace_id", "/latency?by=user_id&since=90d"]
+    over: list[object] = []
+    for address in [*(page.of(None) for page in pages), *more]:
+        asked.names.clear()
+        answer = tab.get(address)
+        if answer.status_code != 200:
+            over.append((address, answer.status_code, answer.text[-500:]))
+        if "html" in answer.headers["content-type"]:
+            sent = len(gzip.compress(answer.content, 5))
+            if sent > PAGE_MAX_BYTES or nodes(answer.text) > PAGE_MAX_NODES:
+                over.append((address, sent, nodes(answer.text)))
+        if len(asked.names) > QUERIES_MAX and not address.startswith("/export"):
+            over.append((address, asked.names.copy()))
+    assert not over
+
+
+def test_what_is_left_out_is_said(tab: TestClient, stored: Database[Call]) -> None:
+    """How much of it there is, or where it goes on."""
+    call = f"id={largest()['_id']}"
+    unsaid: list[object] = []
+    for address, said in (
+        ("/users", r"9,\d00 more|of 10,000"),
+        ("/companies", r"9,\d00 more|of 10,000"),
+        ("/costs?by=user_id", r"9,\d00 more|of 10,000"),
+        ("/latency?by=user_id", r"9,\d00 more|of 10,000"),
+        ("/tools", r"300 more|of 500"),
+        ("/failures", "900 further kinds"),
+        ("/calls", 'rel="next"'),
+        ("/traces", "5,000"),
+        ("/trace?id=large", r"5,000"),
+        ("/session?id=long", "arlier"),
+        ("/task?id=retried", "500 attempts"),
+        ("/workflow?id=task-0&all=1", 'rel="next"'),
+        (f"/call?{call}", "19,99[0-9]|20,00[0-9]"),
+        (f"/call/said?{call}", 'rel="next"'),
+    ):
+        text = " ".join(re.sub("<[^>]+>", " ", tab.get(address).text).split())
+        if not re.search(said, text) and not re.search(said, tab.get(address).text):
+            unsaid.append((address, text[-300:]))
+    assert not unsaid

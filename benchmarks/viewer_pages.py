@@ -56,6 +56,7 @@ def addresses(call: Document, other: Document, *, text: str, sha256: str) -> lis
         "/part/search/found": {"q": text},
         "/session": {"id": call["session_id"]},
         "/process": {"id": call["process_nonce"]},
+        "/part/process/arrived": {"id": call["process_nonce"]},
         "/user": {"id": call["user_id"]},
         "/company": {"id": call["company_id"]},
         "/trace": {"id": call["trace_id"]},

@@ -12,7 +12,11 @@ from llm_audit.queries.filters import checked_limit
 from llm_audit.queries.pipelines.newest import began_last, first_calls, walked
 from llm_audit.queries.steps import Steps, rows
 
-WALKS = (2_000, 20_000)  # calls that are looked at at once, before all are
+# Calls that are looked at at once, before all are: as many as a large trace may have, or first
+# fewer where a filter may have MongoDB read many more.
+WALKS = (10_000,)
+WALKS_WITH_FILTERS = (2_000, 20_000)
+_DATES = {"start_date", "end_date"}
 _MORE = 1.5  # times as many values as are wanted have to be seen
 
 

@@ -32,7 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-_LONGEST_MS = 2**31 - 1  # that MongoDB takes
+LONGEST_MS = 2**31 - 1  # that MongoDB takes
 
 
 class Enough(Exception):  # noqa: N818  (no error: nothing is wrong)
@@ -108,7 +108,7 @@ def each(
 def query_limit_ms() -> int | None:
     """Return how long MongoDB may work on a question; None for as long as it takes."""
     seconds = get_settings().query_timeout_seconds
-    return None if seconds is None else min(max(1, round(seconds * 1000)), _LONGEST_MS)
+    return None if seconds is None else min(max(1, round(seconds * 1000)), LONGEST_MS)
 
 
 class Question(Generic[P, R]):

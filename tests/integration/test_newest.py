@@ -53,6 +53,7 @@ def test_pages_of_traces_are_exact(
 ) -> None:
     """Each trace with a call that matches is on one page, placed by the first such call."""
     monkeypatch.setattr(newest, "WALKS", walks)
+    monkeypatch.setattr(newest, "WALKS_WITH_FILTERS", walks)
     for filters, matches in FILTERS:
         firsts: dict[str, str] = {}
         for call in CALLS:  # newest first

@@ -11,7 +11,7 @@ from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched
 from llm_audit.queries.questions.calls import WITHOUT_CONTENT
-from llm_audit.queries.steps import Document, Each, Steps, query_limit_ms, question
+from llm_audit.queries.steps import LONGEST_MS, Document, Each, Steps, query_limit_ms, question
 from llm_audit.settings import get_settings
 
 SEARCH_BATCH = 10
@@ -72,7 +72,7 @@ def searched(
         What may hold the text as well, each in a sentence.
     """
     reasons = []
-    if not (yield Each(pipeline, take, batch_size, query_limit_ms())):
+    if not (yield Each(pipeline, take, batch_size, query_limit_ms() or LONGEST_MS)):
         reasons.append(
             "The search was stopped when its time was over (query_timeout_seconds): older calls "
             "may say it, too."

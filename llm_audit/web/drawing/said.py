@@ -51,9 +51,17 @@ class Room:
     def cut(self, text: str) -> tuple[str, int]:
         """Return what there is room for of a text, and how many characters more it has."""
         shown = text[: max(min(self._longest, self.size), 0)]
-        self.blocks -= 1
-        self.size -= len(shown.encode(errors="replace"))
+        self.take(1, len(shown.encode(errors="replace")))
         return shown, len(text) - len(shown)
+
+    def take(self, blocks: int, size: int) -> None:
+        """Take note of what is used."""
+        self.blocks -= blocks
+        self.size -= size
+
+    def part(self, blocks: int, size: int, longest: int) -> "Room":
+        """Return as much of what is left as is wanted; its use has to be noted here."""
+        return Room(max(min(blocks, self.blocks), 0), max(min(size, self.size), 0), longest)
 
 
 class Block(NamedTuple):
@@ -204,9 +212,9 @@ def reading(parts: Sequence[Part], place: int, offset: int) -> Reading:
     return Reading(blocks, place + 1, len(parts), offset, None)
 
 
-def block_of(paired: Paired) -> Block:
-    """Return one thing that was said, ready to be shown."""
-    return _Drawing({}, as_markdown=False).block(paired, Room())
+def section_of(said: Iterable[Paired], room: Room) -> Section:
+    """Return what was said, as much as there is room for."""
+    return _Drawing({}, as_markdown=False).section(said, room)
 
 
 class _Drawing:

@@ -1,5 +1,6 @@
 """The sessions, those that began last first; and one as a conversation."""
 
+import asyncio
 from collections.abc import Sequence
 from itertools import chain, islice
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from llm_audit.queries.answers.conversation import Turn
 from llm_audit.queries.answers.pairing import pair
 from llm_audit.queries.lookup import missing
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.said import Block, block_of
+from llm_audit.web.drawing.said import Room, Section, section_of
 from llm_audit.web.page import Page
 from llm_audit.web.pages.missing import missing_page
 
@@ -16,6 +17,8 @@ _PAGE_ROWS = 50
 _MOST_ROWS = 200
 _TURNS = 50  # of a page
 _MOST_TURNS = 500
+_BLOCKS, _BYTES = 600, 60_000  # of what was said, on a page
+_OF_A_TURN = (60, 12_000, 4_000)  # things that were said, bytes, and characters of one of them
 
 
 class Shown(NamedTuple):
@@ -23,8 +26,8 @@ class Shown(NamedTuple):
 
     number: int
     turn: Turn
-    new: Sequence[Block]
-    answers: Sequence[Sequence[Block]]
+    new: Section
+    answers: Sequence[Section]
     continues: int | None
 
 
@@ -47,16 +50,17 @@ async def session(asked: Asked) -> Page:
     conversation = await asked.calls.get_session(wanted)
     if not conversation.turns:
         return missing_page(await asked.calls.ask(missing("session_id", wanted)))
-    turns = _shown(conversation.turns)
+    turns = conversation.turns
     limit = asked.whole("limit", _TURNS, _MOST_TURNS)
     last = min(asked.whole("until_turn", len(turns), 10**9), len(turns))
     first = max(0, last - limit)
+    shown = await asyncio.to_thread(_shown, turns, first, last)
     return Page(
         "session",
         f"Session {wanted}",
-        {"session_id": wanted, "turns": conversation.turns},
+        {"session_id": wanted, "turns": turns},
         {
-            "shown": turns[first:last],
+            "shown": shown,
             "earlier": asked.same(until_turn=first) if first else None,
             "later": asked.same(until_turn=last + limit) if last < len(turns) else None,
             "first": first + 1,
@@ -65,16 +69,26 @@ async def session(asked: Asked) -> Page:
     )
 
 
-def _shown(turns: Sequence[Turn]) -> list[Shown]:
-    """Return turns with what was said in them, each tool call beside what it gave back."""
+def _shown(turns: Sequence[Turn], first: int, last: int) -> list[Shown]:
+    """Return some turns with what was said in them, each tool call beside what it gave back.
+
+    Of one that says very much, a part is shown; on a page that is full, of early ones nothing.
+    """
     lists = [[turn.new, turn.answer, *turn.other_answers] for turn in turns]
     said = iter(pair(*chain.from_iterable(lists)))
+    paired = [list(islice(said, len(own))) for own in lists]
     numbers = {turn.id: number for number, turn in enumerate(turns, start=1)}
+    page = Room(_BLOCKS, _BYTES)
     found = []
-    for turn, own in zip(turns, lists, strict=True):
-        new, *answers = ([block_of(one) for one in part] for part in islice(said, len(own)))
-        number = numbers[turn.id]
+    for place in range(last - 1, first - 1, -1):  # the newest ones first
+        turn, number = turns[place], place + 1
+        sections = []
+        for part in paired[place]:
+            room = page.part(*_OF_A_TURN)
+            blocks, size = room.blocks, room.size
+            sections.append(section_of(part, room))
+            page.take(blocks - room.blocks, size - room.size)
         before = numbers.get(turn.continues or "")
         branches_off = before if before is not None and before != number - 1 else None
-        found.append(Shown(number, turn, new, answers, branches_off))
-    return found
+        found.append(Shown(number, turn, sections[0], sections[1:], branches_off))
+    return found[::-1]

@@ -12,7 +12,8 @@ from llm_audit.web.asked import EXCLUDABLE, FIELDS, NOT, Asked
 from llm_audit.web.page import Page
 
 _PAGE_ROWS = 100
-_MOST_ROWS = 500
+_MOST_ROWS = 200
+_MOST_IN_JSON = 500
 _VALUES_OF_A_FACET = 12
 _LATE = timedelta(minutes=1)  # a call's id is made when it starts, its document when it is shipped
 COLUMNS = (
@@ -24,7 +25,8 @@ _USUAL_COLUMNS = COLUMNS[:10]
 
 async def page(asked: Asked) -> Page:
     """Show the newest calls that match, and lead to older ones."""
-    limit = asked.whole("limit", _PAGE_ROWS, _MOST_ROWS)
+    most = _MOST_IN_JSON if asked.one("format") == "json" else _MOST_ROWS
+    limit = asked.whole("limit", _PAGE_ROWS, most)
     found = await asked.calls.preview_calls(
         limit=limit, after=asked.one("after"), **asked.filters()
     )

@@ -43,7 +43,8 @@ PAGE_MAX_NODES = 10_000
 QUERIES_MAX = 3
 IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgAB"
 WORDS = "many words of a text that goes on and on "
-SLOW = {"body": "function(id) { sleep(50); return true; }", "args": ["$_id"], "lang": "js"}
+TO_COUNT = {"$range": [0, {"$add": [100_000, {"$strLenCP": "$_id"}]}]}
+SLOW = {"$reduce": {"input": TO_COUNT, "initialValue": 0, "in": {"$add": ["$$value", 1]}}}
 
 
 def extreme() -> Iterator[Call]:
@@ -203,13 +204,13 @@ def test_what_is_left_out_is_said(tab: TestClient) -> None:
     for address, said in (
         ("/users", "9,800 further users"),
         ("/companies", "9,800 further compan"),
-        ("/costs?by=user_id", r"9,\d00 more|of 10,000"),
-        ("/latency?by=user_id", r"9,\d00 more|of 10,000"),
-        ("/tools", r"300 more|of 500"),
+        ("/costs?by=user_id", r"9,\d+ (further|more)"),
+        ("/latency?by=user_id", r"9,\d+ (further|more)"),
+        ("/tools", "300 (further|more)"),
         ("/failures", "900 further kinds"),
         ("/calls", 'rel="next"'),
-        ("/traces", "5,000"),
-        ("/trace?id=large", r"5,000"),
+        ("/traces", "5,001"),
+        ("/trace?id=large", "5,001"),
         ("/session?id=long", "arlier"),
         ("/task?id=retried", "500 attempts"),
         ("/workflow?id=task-0&all=1", 'rel="next"'),
@@ -249,8 +250,8 @@ def test_a_heavy_page_leaves_others_their_turn(
 
 @pytest.fixture
 def slow(stored: Database[Call]) -> Iterator[str]:
-    """Give the name of a collection that takes 50 ms for each call that is looked at."""
-    stages = [{"$match": {"$expr": {"$function": SLOW}}}]
+    """Give the name of a collection that takes a moment for each call that is looked at."""
+    stages = [{"$match": {"$expr": {"$gt": [SLOW, 0]}}}]
     stored.create_collection("slow", viewOn="llm_calls", pipeline=stages)
     yield "slow"
     stored.drop_collection("slow")
@@ -274,7 +275,8 @@ def test_what_takes_too_long_says_so_and_what_would_help(
     ):
         answer = tab.get(address)
         assert answer.status_code == 503, address
-        assert "not done with this one. Ask about" in answer.text, (address, answer.text)
+        text = " ".join(re.sub("<[^>]+>", " ", answer.text).split())
+        assert "not done with this one. Ask about" in text, (address, text[300:])
         assert again in [unescape(one) for one in re.findall('href="([^"]+)"', answer.text)]
         assert ("<html" in answer.text) is not address.startswith("/part/")
         sign = "&" if "?" in address else "?"

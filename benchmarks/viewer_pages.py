@@ -56,6 +56,7 @@ def addresses(call: Document, other: Document, *, text: str, sha256: str) -> lis
         "/part/search/found": {"q": text},
         "/session": {"id": call["session_id"]},
         "/process": {"id": call["process_nonce"]},
+        "/part/tools/arguments": {"tool": "tool_1"},
         "/part/process/arrived": {"id": call["process_nonce"]},
         "/user": {"id": call["user_id"]},
         "/company": {"id": call["company_id"]},
@@ -66,7 +67,7 @@ def addresses(call: Document, other: Document, *, text: str, sha256: str) -> lis
         "/part/calls/news": {"from": call["created_at"].isoformat(), "shown": "1"},
     }
     timeless = {*ids, "/help", "/delivery", "/part/delivery/report", "/part/overview/banner"}
-    timeless -= {"/user", "/company", "/part/search/found"}
+    timeless -= {"/user", "/company", "/part/search/found", "/part/tools/arguments"}
     found = [
         Address(path, ids.get(path, {}), has_time=path not in timeless) for path in (*PAGES, *PARTS)
     ]

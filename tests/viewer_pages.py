@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from llm_audit.web.asked import FILTERS, Asked
+from llm_audit.web.asked import Asked
+from llm_audit.web.parameters import FILTERS
 from llm_audit.web.routes import PAGES, PARTS
 
 ALL = (*PAGES, *PARTS)

@@ -4,8 +4,9 @@ import shlex
 from typing import get_args
 
 from llm_audit.queries.grouping import Bucket
-from llm_audit.web.asked import DATES, EXCLUDABLE, FIELDS, NOT, PROMPT, Asked
+from llm_audit.web.asked import Asked
 from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for
+from llm_audit.web.parameters import DATES, EXCLUDABLE, FIELDS, NOT, PROMPT
 
 _FLAGS = {"call_type": "type", "tags": "tag"}
 _OF_ONE = {  # pages of one thing, and the command that shows it by its id

@@ -8,8 +8,9 @@ from operator import attrgetter
 from llm_audit.errors import UsageError
 from llm_audit.queries.answers.results import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters
-from llm_audit.web.asked import EXCLUDABLE, FIELDS, NOT, Asked
+from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
+from llm_audit.web.parameters import EXCLUDABLE, FIELDS, NOT
 
 _PAGE_ROWS = 100
 _MOST_ROWS = 200

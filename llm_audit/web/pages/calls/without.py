@@ -2,8 +2,9 @@
 
 from copy import copy
 
-from llm_audit.web.asked import DATES, Asked
+from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
+from llm_audit.web.parameters import DATES
 
 _TRIED = 10  # filters, each of which is a question
 

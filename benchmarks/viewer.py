@@ -5,12 +5,14 @@
 A mongod of its own, large enough to hold everything in its cache, is filled with `history.py`, and
 `llm-audit ui` serves it from another process. Every page and every part is asked for in turn, with
 the time that it opens with and with 90 days; printed are medians of the rounds: milliseconds until
-the first byte of the page is there, and until all of it is; bytes as they are and as they are sent;
-elements; and what MongoDB was asked.
+the first byte of the page is there, and until all of it is; milliseconds of the processor for it,
+of the viewer and of mongod, which a busy machine changes little; bytes as they are and as they are
+sent; elements; and how often MongoDB was asked.
 """
 
 import argparse
 import gzip
+import os
 import re
 import socket
 import statistics
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -83,6 +86,7 @@ class Measured:
     since: str | None
     first_ms: float
     whole_ms: float
+    cpu_ms: float
     size: int
     sent: int
     nodes: int
@@ -95,10 +99,21 @@ class Viewer:
 
     Args:
         port: On 127.0.0.1.
+        processes: That work for it, by their ids.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, processes: Sequence[int]) -> None:
+        self._processes = processes
         self.connection = HTTPConnection("127.0.0.1", port, timeout=120)
+
+    def cpu_ms(self) -> float:
+        """Return how long processors have worked for it so far; where there is no /proc, 0."""
+        ticks = 0
+        for process in self._processes:
+            stat = Path(f"/proc/{process}/stat")
+            fields = stat.read_text().rpartition(")")[2].split() if stat.exists() else ["0"] * 13
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK") * 1_000
 
     def get(self, path: str) -> Answer:
         """Ask for something."""
@@ -113,7 +128,7 @@ class Viewer:
             (first - began) * 1_000,
             (whole - began) * 1_000,
             body,
-            int(answer.headers["x-asked"]),
+            int(answer.headers.get("x-asked", 0)),
             answer.status,
             answer.headers.get_content_type() == "text/html",
         )
@@ -132,7 +147,9 @@ def served(url: str, database: str = DATABASE) -> Iterator[Viewer]:
     command = [sys.executable, "-c", SERVER, str(port), url, database]
     with subprocess.Popen(command) as process:
         try:
-            viewer = Viewer(port)
+            with pymongo.MongoClient(url) as client:
+                mongod = client.admin.command("serverStatus")["pid"]
+            viewer = Viewer(port, (process.pid, mongod))
             _wait_for(viewer)
             yield viewer
         finally:
@@ -149,7 +166,9 @@ def measured(viewer: Viewer, asked: Sequence[Address], rounds: int) -> Iterator[
     """
     for address in asked:
         for since in (None, LONGEST_SPAN) if address.has_time else (None,):
+            before = viewer.cpu_ms()
             answers = [viewer.get(address.of(since)) for _ in range(rounds)]
+            cpu_ms = (viewer.cpu_ms() - before) / rounds
             last = answers[-1]
             if last.status not in (200, 303):
                 print(f"{address.of(since)}: {last.status}", file=sys.stderr)
@@ -158,6 +177,7 @@ def measured(viewer: Viewer, asked: Sequence[Address], rounds: int) -> Iterator[
                 since,
                 statistics.median(answer.first_ms for answer in answers),
                 statistics.median(answer.whole_ms for answer in answers),
+                cpu_ms,
                 len(last.body),
                 len(gzip.compress(last.body, 5)),
                 len(re.findall(rb"<[a-z]", last.body)) if last.is_html else 0,
@@ -172,10 +192,11 @@ def tables(viewer: Viewer, asked: Sequence[Address], rounds: int) -> Iterator[Ta
     known = list(measured(viewer, asked, rounds))
     for one in known:
         usual = "" if not one.address.has_time else one.since or "as it opens"
-        times = (f"{one.first_ms:,.0f}", f"{one.whole_ms:,.0f}")
+        times = (f"{one.first_ms:,.0f}", f"{one.whole_ms:,.0f}", f"{one.cpu_ms:,.0f}")
         sizes = (f"{one.size / 1_000:,.1f}", f"{one.sent / 1_000:,.1f}", f"{one.nodes:,}")
         rows.append((one.address.name, usual, *times, *sizes, str(one.queries)))
-    titles = ("page", "time", "first byte, ms", "whole, ms", "KB", "KB sent", "elements", "queries")
+    titles = ("page", "time", "first byte, ms", "whole, ms", "CPU, ms")
+    titles += ("KB", "KB sent", "elements", "queries")
     yield Table("pages", titles, rows)
     pages = [one for one in known if one.is_html and not one.address.path.startswith("/part/")]
     opened = [one for one in pages if one.since is None]

@@ -8,7 +8,8 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
 
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.web.answering import Answers, Scope, bound
@@ -17,7 +18,7 @@ from llm_audit.web.guards.headers import SafeHeaders
 from llm_audit.web.guards.hosts import KnownHosts
 from llm_audit.web.guards.login import LOGIN, LoggedIn, Sessions
 from llm_audit.web.guards.placed import Placed
-from llm_audit.web.guards.reading import OnlyReading
+from llm_audit.web.guards.reading import OnlyReading, path_of
 from llm_audit.web.pages.calls.saying import SAY, say
 from llm_audit.web.pages.login import login
 from llm_audit.web.pages.nowhere import nowhere
@@ -70,13 +71,24 @@ def create_app(
     if sessions is not None:
         routes.append(Route(LOGIN, partial(login, sessions=sessions), methods=["GET", "POST"]))
     routes.append(Route("/{path:path}", partial(answer, page=nowhere), methods=["GET"]))
-    app: ASGIApp = GZipMiddleware(Starlette(routes=routes), compresslevel=5)
+    app = _compressed(Starlette(routes=routes))
     if sessions is not None:
         app = LoggedIn(app, sessions)
     app = OnlyReading(app, forms=forms)
     if hosts is not None:
         app = KnownHosts(app, hosts)
     return Placed(SafeHeaders(app, frames))
+
+
+def _compressed(pages: ASGIApp) -> ASGIApp:
+    """Compress all answers but media: they are compressed already, and asked for in ranges."""
+    compressed = GZipMiddleware(pages, compresslevel=5)
+
+    async def app(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        is_media = scope["type"] == "http" and path_of(scope) == "/media"
+        await (pages if is_media else compressed)(scope, receive, send)
+
+    return app
 
 
 async def _health(_: Request) -> Response:

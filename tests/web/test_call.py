@@ -653,3 +653,37 @@ def test_markup_is_made_in_one_place() -> None:
         )
     ]
     assert makes == ["drawing/markup.py"]
+
+
+def test_a_player_gets_the_range_that_it_asks_for(tab: TestClient, database: Database[Any]) -> None:
+    """One at a time, uncompressed; what is no range of it is told how long it is."""
+    sound = b"RIFF____WAVE" + bytes(range(256)) * 400
+    hashed = sha256(sound).hexdigest()
+    gridfs.GridFSBucket(database).upload_from_stream_with_id(hashed, "", sound)
+    block = {"type": "input_audio", "source": reference_to(hashed, len(sound), "bytes", None)}
+    said = {"schema_version": 2, "messages": [{"role": "user", "content": [block]}]}
+    database["llm_calls"].insert_one({"_id": "w", "status": "SUCCESS", "media": [hashed], **said})
+    address, whole = f"/media?call=w&sha256={hashed}", len(sound)
+    for wanted, start, end in (
+        ("bytes=0-", 0, whole),
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-199", 100, 200),
+        (f"bytes={whole - 1}-", whole - 1, whole),
+        (f"bytes=5-{10**17}", 5, whole),
+        ("bytes=-7", whole - 7, whole),
+        (f"bytes=-{10**17}", 0, whole),
+    ):
+        answer = tab.get(address, headers={"range": wanted, "accept-encoding": "gzip"})
+        assert answer.status_code == 206, wanted
+        assert answer.content == sound[start:end], wanted
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{whole}"
+        assert answer.headers["content-length"] == str(end - start)
+        assert "content-encoding" not in answer.headers
+    for wanted in (f"bytes={whole}-", "bytes=9-8", "bytes=-0"):
+        answer = tab.get(address, headers={"range": wanted})
+        assert (answer.status_code, answer.content) == (416, b""), wanted
+        assert answer.headers["content-range"] == f"bytes */{whole}"
+    for wanted in ("bytes=0-1,5-6", "bytes=-", "lines=0-1", "bytes=a-b", "", f"bytes=0-{10**18}"):
+        answer = tab.get(address, headers={"range": wanted})
+        assert (answer.status_code, answer.content) == (200, sound), wanted
+        assert answer.headers["accept-ranges"] == "bytes"

@@ -18,6 +18,7 @@ from llm_audit.web.pages.calls.call import found_call
 from llm_audit.web.pages.missing import missing_page
 
 _HASH = re.compile("[0-9a-f]{64}")
+_RANGE = re.compile("bytes=([0-9]{0,18})-([0-9]{0,18})")
 _POLICY = "default-src 'none'; sandbox"
 
 
@@ -45,7 +46,24 @@ async def media(asked: Asked) -> Page | Response:
         headers["content-disposition"] = f'attachment; filename="{wanted[:16]}.bin"'
         return Response(content, headers=headers, media_type="application/octet-stream")
     headers["content-disposition"] = "inline"
-    return Response(content, headers=headers, media_type=kind)
+    return _part_of(content, asked.request.headers.get("range"), headers, kind)
+
+
+def _part_of(content: bytes, wanted: str | None, headers: dict[str, str], kind: str) -> Response:
+    """Answer with the range that is asked for, as players do to go to a place; else with all."""
+    headers["accept-ranges"] = "bytes"
+    found = _RANGE.fullmatch(wanted or "")
+    if found is None or found[0] == "bytes=-":  # several ranges, or other units: all is an answer
+        return Response(content, headers=headers, media_type=kind)
+    whole = len(content)
+    first, last = (int(number) if number else None for number in found.groups())
+    start = max(0, whole - (last or 0)) if first is None else first
+    end = whole if first is None or last is None else min(last + 1, whole)
+    if start >= end:
+        headers["content-range"] = f"bytes */{whole}"
+        return Response(status_code=416, headers=headers)
+    headers["content-range"] = f"bytes {start}-{end - 1}/{whole}"
+    return Response(content[start:end], 206, headers=headers, media_type=kind)
 
 
 async def _content(asked: Asked, document: Document, wanted: str) -> bytes | Problem | None:

@@ -60,6 +60,7 @@ PARTS: dict[str, Answering] = {
     "/part/overview/tasks": costs.tasks,
     "/part/overview/retries": costs.retries,
     "/part/overview/latency": latency.over_time,
+    "/part/failures/messages": failures.messages,
     "/part/tools/arguments": tools.arguments,
     "/part/failures/rate": failures.rate,
     "/part/latency/heat": latency.heat,

@@ -28,6 +28,7 @@ PIPELINES = {
     "search": pipelines.search("HELLO", end_date=START + timedelta(days=1)),
     "tool_arguments": pipelines.tool_arguments("read", 5, start_date=START),
     "tool_usage": pipelines.tool_usage(start_date=START),
+    "failure_messages": pipelines.failure_messages(model="gpt-4"),
     "failure_summary": pipelines.failure_summary(model=["gpt-4", "claude"]),
     "failures_over_time": pipelines.failures_over_time("hour", timezone="Asia/Kolkata"),
     "facets": pipelines.facets(provider="openai"),

@@ -220,3 +220,30 @@ def test_a_tool_shows_with_which_arguments_it_was_asked_for(
     assert found[0]["arguments"] == {"q": "<b>café</b>"}
     assert tab.get("/part/tools/arguments").status_code == 400
     assert "arguments?" not in tab.get("/tools").text
+
+
+def test_failures_that_say_the_same_but_for_numbers_and_ids_are_one(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    lot, now = random.Random(2), datetime.now(UTC)
+    said = [
+        *(f"Rate limit reached: {n} of 100 (request req_{n}ab34cd99ef)" for n in range(5)),
+        *(f"<b>No host</b> 10.0.0.{n}:443 at 0x7f{n}a" for n in range(3)),
+        "Rate limit reached",
+        None,
+    ]
+    for place, message in enumerate(said):
+        at = now - timedelta(minutes=place)
+        call = {"_id": call_id(at, lot), "created_at": at, "status": "ERROR", "error_type": "E"}
+        database["llm_calls"].insert_one(call | ({"error_message": message} if message else {}))
+    tab = viewer()
+    (part,) = re.findall('hx-get="(/part/failures/messages[^"]*)"', tab.get("/failures").text)
+    rows = tab.get(f"{unescape(part)}?format=json").json()["messages"]
+
+    assert [(row["message"], row["count"]) for row in rows] == [
+        ("Rate limit reached: # of # (request #)", 5),
+        ("<b>No host</b> # at #", 3),
+        ("Rate limit reached", 1),
+    ]
+    assert rows[0]["first_seen"] < rows[0]["last_seen"]
+    assert "&lt;b&gt;No host&lt;/b&gt; #" in tab.get(unescape(part)).text

@@ -201,6 +201,17 @@ class FailureSummary(TolerantModel):
     )
 
 
+class FailureMessage(TolerantModel):
+    """What failures say that say the same."""
+
+    message: str = Field(description="its first 300 characters, # where numbers and ids differ")
+    count: int
+    error_types: list[str] = Field(description="those that come with it")
+    first_seen: UTCDatetime | None
+    last_seen: UTCDatetime | None
+    sample_id: str = Field(description="the newest of these calls")
+
+
 class FailureCount(TolerantModel):
     """How often one kind of failure came in one hour, day ..."""
 

@@ -10,7 +10,12 @@ failures): CANCELLED, INCOMPLETE and PENDING calls are on neither side.
 """
 
 from llm_audit.queries.pipelines.facets import facets
-from llm_audit.queries.pipelines.failures import error_messages, failure_summary, failures_over_time
+from llm_audit.queries.pipelines.failures import (
+    error_messages,
+    failure_messages,
+    failure_summary,
+    failures_over_time,
+)
 from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_heatmap, latency_summary
 from llm_audit.queries.pipelines.newest import session_summaries, trace_summaries
@@ -43,6 +48,7 @@ __all__ = [
     "cost_summary",
     "error_messages",
     "facets",
+    "failure_messages",
     "failure_summary",
     "failures_over_time",
     "latency_heatmap",

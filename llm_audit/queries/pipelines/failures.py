@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
 from llm_audit.ids import Id, id_text
 from llm_audit.queries import grouping
-from llm_audit.queries.filters import CallFilters, checked_values
+from llm_audit.queries.filters import CallFilters, checked_values, condition
 from llm_audit.queries.grouping import Bucket, or_null
 from llm_audit.queries.pipelines.stages import (
     Pipeline,
@@ -21,6 +21,8 @@ from llm_audit.queries.pipelines.stages import (
     share,
 )
 
+NEWEST_FAILURES = 5_000  # of which messages are read
+MESSAGE_CHARACTERS = 300
 MOST_GROUPS = 1000  # a document has 16 MB
 
 _KIND = {
@@ -129,6 +131,45 @@ def failures_over_time(
                 "count": 1,
                 "bucket": grouping.label("$_id.at", bucket, timezone),
                 **{name: f"$_id.{name}" for name in _KIND},
+            }
+        },
+    ]
+
+
+def failure_messages(**filters: Unpack[CallFilters]) -> Pipeline:
+    """What do failures say?
+
+    Args:
+        **filters: See `CallFilters`.
+
+    Returns:
+        Stages whose rows are `{id, created_at, error_type, error_message}`, of the newest 5,000
+        failures with a message, newest first; of a message at most 300 characters. Index: that of a
+        filter's field, else status_newest.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    failed_ones = [status.value for status in FAILURE_STATUSES]
+    beginning = {"$substrCP": ["$error_message", 0, MESSAGE_CHARACTERS]}
+    return [
+        {
+            "$match": {
+                "$and": [
+                    condition(filters),
+                    {"status": {"$in": sorted(failed_ones)}, "error_message": {"$type": "string"}},
+                ]
+            }
+        },
+        {"$sort": {"_id": -1}},
+        {"$limit": NEWEST_FAILURES},
+        {
+            "$project": {
+                "_id": 0,
+                "id": "$_id",
+                "created_at": 1,
+                "error_type": 1,
+                "error_message": beginning,
             }
         },
     ]

@@ -3,7 +3,8 @@
 from typing import Unpack
 
 from llm_audit.queries import pipelines
-from llm_audit.queries.answers.results import FailureCount, FailureSummary
+from llm_audit.queries.answers.failure_messages import messages_in
+from llm_audit.queries.answers.results import FailureCount, FailureMessage, FailureSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import UTC, Bucket
 from llm_audit.queries.steps import Steps, question, rows
@@ -49,3 +50,14 @@ class FailureQuestions:
         """
         pipeline = pipelines.failures_over_time(bucket, timezone=timezone, **filters)
         return (yield from rows(pipeline, FailureCount.model_validate))
+
+    @question
+    def failure_messages(self, **filters: Unpack[CallFilters]) -> Steps[list[FailureMessage]]:
+        """Return what the newest 5,000 failures say, what most of them say first.
+
+        Messages that differ in numbers and ids alone are one, with # in their places.
+
+        Args:
+            **filters: See `CallFilters`.
+        """
+        return messages_in((yield from rows(pipelines.failure_messages(**filters), dict)))

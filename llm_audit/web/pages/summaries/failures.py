@@ -7,12 +7,14 @@ from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.courses import Course
 from llm_audit.display.figures import share
 from llm_audit.queries.answers.results import FailureCount, FailureGroup
+from llm_audit.queries.pipelines.failures import NEWEST_FAILURES
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import line, places, round_top
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named
 
 _SHOWN = 100
+_MESSAGES = 20
 _ROWS_OF_A_PART = 8
 _KIND = ("status", "error_type", "ended_by", "model", "task_name")  # what tells them apart
 
@@ -45,6 +47,14 @@ async def rate(asked: Asked) -> Page:
     course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
     view = {"bucket": bucket, "rates": _rates(asked, course)}
     return Page("parts/failure_rate", "Failure rate", {"over_time": usage}, view)
+
+
+async def messages(asked: Asked) -> Page:
+    """Show what failures say, whatever their kind."""
+    rows = await asked.calls.failure_messages(**asked.filters(since=USUAL))
+    read = sum(row.count for row in rows)
+    view = {"shown": rows[:_MESSAGES], "is_cut": read >= NEWEST_FAILURES, "most": NEWEST_FAILURES}
+    return Page("parts/messages", "What failures say", {"messages": rows}, view)
 
 
 async def most_frequent(asked: Asked) -> Page:

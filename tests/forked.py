@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import pytest
+from _pytest.scope import Scope
 
 AT_A_TIME = 8  # tests of one module, which share its fixtures
 NUMBER = struct.Struct("=i")
@@ -72,10 +73,19 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 def _shares(items: list[pytest.Item]) -> Iterator[list[pytest.Item]]:
     """Cut tests into what one process takes at a time."""
-    for _, of_module in groupby(items, lambda item: item.path):
-        tests = list(of_module)
-        for at in range(0, len(tests), AT_A_TIME):
-            yield tests[at : at + AT_A_TIME]
+    for have, alike in groupby(items, lambda item: _session_parameters(item) or item.path):
+        tests = list(alike)
+        at_a_time = len(tests) if isinstance(have, list) else AT_A_TIME
+        for at in range(0, len(tests), at_a_time):
+            yield tests[at : at + at_a_time]
+
+
+def _session_parameters(item: pytest.Item) -> list[object]:
+    """Return values each of which is set up anew, as a worker is for its pool: once is enough."""
+    spec: Any = getattr(item, "callspec", None)
+    if spec is None:
+        return []
+    return [spec.params[name] for name, scope in spec._arg2scope.items() if scope is Scope.Session]
 
 
 class _Running:

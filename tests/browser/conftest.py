@@ -27,6 +27,11 @@ if find_spec("playwright") is None or "PYTEST_XDIST_WORKER" in os.environ:
     collect_ignore_glob = ["test_*.py"]  # each process would start a browser of its own
 
 
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave them out where tests run in several processes, for the same reason."""
+    return True if config.getoption("forks") else None
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Run a browser."""

@@ -1,13 +1,17 @@
 """`llm-audit ui`: the viewer as a server of its own, on this machine unless somebody says so."""
 
+import errno
+import os
 import re
 import secrets
 import socket
+import threading
 import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -19,6 +23,8 @@ from llm_audit.web.guards.placed import Placed
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 SHORTEST_TOKEN = 16  # characters
+STOP_SECONDS = 2.0  # that pages under way have at the end
+SIGNALLED = 128  # and the signal's number, as shells do
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  (what they mean is refused without a token)
 
 
@@ -61,8 +67,8 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
     """
     server, listening, address = server_of(serving)
     say(address)
-    if browse:
-        webbrowser.open(address)
+    if browse:  # beside the server: one that runs in the terminal waits for the page
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     server.run(sockets=[listening])
 
 
@@ -103,7 +109,18 @@ def server_of(serving: Serving) -> tuple[uvicorn.Server, socket.socket, str]:
     address = f"http://{'127.0.0.1' if serving.host in _WILDCARDS else host}:{port}{prefix}/"
     if token is not None and serving.token_file is None:
         address += f"?token={token}"
-    return uvicorn.Server(config), listening, address
+    return _Server(config), listening, address
+
+
+class _Server(uvicorn.Server):
+    """Ends when it is told to, also where MongoDB lets a page or the doctor wait."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Let pages under way end for a while; nothing is lost if they do not."""
+        super().handle_exit(sig, frame)
+        end = threading.Timer(STOP_SECONDS, os._exit, [SIGNALLED + sig])
+        end.daemon = True
+        end.start()
 
 
 def is_loopback(host: str) -> bool:
@@ -142,7 +159,10 @@ def _listening(serving: Serving) -> socket.socket:
         family = socket.AF_INET6 if ":" in serving.host else socket.AF_INET
         return socket.create_server((serving.host, serving.port), family=family, backlog=128)
     except OSError as error:
-        raise UsageError(
-            f"--host {serving.host} --port {serving.port}: {error.strerror}. --port 0 takes any "
-            "port that is free."
-        ) from None
+        # create_server puts the address into strerror, too
+        why = (
+            error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        )
+        fix = " --port 0 takes any port that is free." if error.errno == errno.EADDRINUSE else ""
+        where = f"--host {serving.host} --port {serving.port}"
+        raise UsageError(f"{where}: {why}.{fix}") from None

@@ -67,6 +67,7 @@ class Answers:
             if self._scope is not None:
                 repository = bound(repository, tenant)
             asked = Asked(request, repository, is_bound=self._scope is not None)
+            asked.target = settings.target_name()
         except UsageError as error:
             _LOG.error("Nobody's calls are shown: %s", error)
             return PlainTextResponse("It is not known whose calls these would be.\n", 403)

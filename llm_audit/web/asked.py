@@ -42,6 +42,7 @@ class Asked(Links):
         self, request: Request, calls: LLMCallRepository, *, is_bound: bool = False
     ) -> None:
         self.is_bound = is_bound
+        self.target = ""  # where it is that is asked, for people
         self.came_ns = monotonic_ns()
         self.now = datetime.now(UTC)  # until then what runs has taken so long
         self.calls = calls

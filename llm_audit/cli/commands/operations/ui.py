@@ -1,11 +1,14 @@
 """`llm-audit ui`: the calls in a browser."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from llm_audit.cli.exits import say
 from llm_audit.errors import UsageError
+from llm_audit.settings import get_settings
 
 
 def ui(
@@ -58,4 +61,10 @@ def ui(
         frames=allow_frame or (),
         annotate=annotate,
     )
-    serve(serving, lambda address: print(address, flush=True), browse=open_it)
+
+    def tell(address: str) -> None:
+        print(address, flush=True)
+        if sys.stderr.isatty():
+            say(f"shows {get_settings().target_name()}. Ctrl-C ends it.")
+
+    serve(serving, tell, browse=open_it)

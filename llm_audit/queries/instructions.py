@@ -28,7 +28,13 @@ def instructions() -> dict[str, Any]:
     return {
         "$let": {
             "vars": {"first": {"$first": messages}},
-            "in": {"$ifNull": ["$system_prompt", of_first, None]},
+            "in": {
+                "$cond": [
+                    {"$in": [{"$ifNull": ["$system_prompt", None]}, [None, "", []]]},
+                    {"$ifNull": [of_first, None]},
+                    "$system_prompt",
+                ]
+            },
         }
     }
 

@@ -27,6 +27,10 @@ TOLD: dict[str, dict[str, Any]] = {
     "blocks": {"system_prompt": BLOCKS},
     "a first message": {"messages": [{"role": "system", "content": "You are kind."}]},
     "a developer's": {"messages": [{"role": "developer", "content": LONG}]},
+    "an empty one, then a message": {
+        "system_prompt": [],
+        "messages": [{"role": "system", "content": "You are kind."}],
+    },
     "nothing": {"messages": [{"role": "user", "content": "You are kind."}]},
     "no messages at all": {"messages": "You are kind."},
 }
@@ -99,7 +103,7 @@ def test_each_prompt_has_its_calls_and_leads_to_exactly_these(
 
 
 def told(call: dict[str, Any]) -> Any:
-    if call.get("system_prompt") is not None:
+    if call.get("system_prompt"):
         return call["system_prompt"]
     first = call["messages"][0] if isinstance(call["messages"], list) else {}
     return first.get("content") if first.get("role") in ("system", "developer") else None

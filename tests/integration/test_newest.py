@@ -13,7 +13,7 @@ from waiting import Recording
 
 from llm_audit import SyncLLMCallRepository, UsageError
 from llm_audit.queries import newest
-from llm_audit.queries.answers.results import TraceSummary
+from llm_audit.queries.answers.lines import TraceSummary
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from made_up_calls import CALLS, START, Call, bound, instant, store
 from pymongo.database import Database
 
 from llm_audit import LLMCallRepository, embedded, pipelines
-from llm_audit.queries.answers.results import FailureSummary
+from llm_audit.queries.answers.summaries import FailureSummary
 from llm_audit.queries.grouping import Bucket, GroupBy
 
 GROUPINGS = get_args(GroupBy)

@@ -43,10 +43,10 @@ from llm_audit import (
 )
 from llm_audit.context import CallContext
 from llm_audit.queries.answers.conversation import Conversation
-from llm_audit.queries.answers.results import (
+from llm_audit.queries.answers.lines import Found
+from llm_audit.queries.answers.summaries import (
     CostSummary,
     FailureSummary,
-    Found,
     LatencySummary,
     RetrySpend,
     ScoreSummary,

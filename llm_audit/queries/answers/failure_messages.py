@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from llm_audit.queries.answers.results import FailureMessage
+from llm_audit.queries.answers.summaries import FailureMessage
 
 LONGEST = 300  # characters of a message that tell it from others
 MOST = 100

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import BaseModel, Field
 
 from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum, UTCDatetime
-from llm_audit.queries.answers.results import Tokens
+from llm_audit.queries.answers.tokens import Tokens
 from llm_audit.queries.times import so_far_ms
 from llm_audit.tolerant import TolerantModel
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from llm_audit.providers.blocks import CALL
 from llm_audit.providers.messages import read_answers
-from llm_audit.queries.answers.results import ToolArguments
+from llm_audit.queries.answers.summaries import ToolArguments
 
 
 def arguments_in(call: dict[str, Any], tool: str) -> Iterator[ToolArguments]:

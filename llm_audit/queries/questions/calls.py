@@ -6,7 +6,7 @@ from llm_audit.call import Kind, columns
 from llm_audit.documents import LLMCall
 from llm_audit.ids import Id, id_text
 from llm_audit.queries import pipelines
-from llm_audit.queries.answers.results import CallPreview, Facet
+from llm_audit.queries.answers.lines import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.pipelines import Pipeline

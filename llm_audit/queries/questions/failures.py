@@ -4,7 +4,7 @@ from typing import Unpack
 
 from llm_audit.queries import pipelines
 from llm_audit.queries.answers.failure_messages import messages_in
-from llm_audit.queries.answers.results import FailureCount, FailureMessage, FailureSummary
+from llm_audit.queries.answers.summaries import FailureCount, FailureMessage, FailureSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import UTC, Bucket
 from llm_audit.queries.steps import Steps, question, rows

@@ -6,7 +6,7 @@ from typing import Unpack
 from llm_audit.documents import LLMCall
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
-from llm_audit.queries.answers.results import Found
+from llm_audit.queries.answers.lines import Found
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.pipelines import Pipeline
 from llm_audit.queries.pipelines.finding import COUNTED_MAX, not_searched

@@ -3,7 +3,7 @@
 from typing import Unpack
 
 from llm_audit.queries import pipelines
-from llm_audit.queries.answers.results import PromptSummary
+from llm_audit.queries.answers.summaries import PromptSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.steps import Steps, question, rows
 

@@ -6,7 +6,7 @@ from typing import Unpack
 from llm_audit.ids import Id, id_text
 from llm_audit.queries import pipelines
 from llm_audit.queries.answers.conversation import Conversation, ConversationBuilder
-from llm_audit.queries.answers.results import SessionSummary
+from llm_audit.queries.answers.lines import SessionSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.newest import in_their_places, newest
 from llm_audit.queries.steps import Each, Steps, question, rows

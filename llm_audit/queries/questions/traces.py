@@ -7,7 +7,7 @@ from typing import Unpack
 from llm_audit.documents import LLMCall
 from llm_audit.ids import Id
 from llm_audit.queries import pipelines
-from llm_audit.queries.answers.results import TraceSummary
+from llm_audit.queries.answers.lines import TraceSummary
 from llm_audit.queries.answers.trace_tree import TraceTree, build_trace_tree
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.newest import in_their_places, newest

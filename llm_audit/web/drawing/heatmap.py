@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from llm_audit.display.courses import Course
-from llm_audit.queries.answers.results import LatencyCell
+from llm_audit.queries.answers.summaries import LatencyCell
 from llm_audit.queries.pipelines.latencies import STEPS_PER_DECADE
 
 WIDTH, STEP = 600, 10

@@ -26,7 +26,7 @@ from llm_audit.cli.options import AsJson, Limit, Timezone, filtered
 from llm_audit.display import figures
 from llm_audit.display.courses import Course, group_name
 from llm_audit.errors import UsageError
-from llm_audit.queries.answers.results import (
+from llm_audit.queries.answers.summaries import (
     CostSummary,
     FailureGroup,
     FailureSummary,

@@ -11,7 +11,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import FIRST_ROWS, WEEK, LimitOfRows, cost_of, print_rows
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.display import figures
-from llm_audit.queries.answers.results import PromptSummary
+from llm_audit.queries.answers.summaries import PromptSummary
 from llm_audit.queries.filters import CallFilters
 
 

@@ -12,7 +12,7 @@ from llm_audit.cli.drawing.json_rows import print_json_rows
 from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cost
 from llm_audit.cli.options import AsJson, filtered
 from llm_audit.display import figures
-from llm_audit.queries.answers.results import RetrySpend
+from llm_audit.queries.answers.summaries import RetrySpend
 from llm_audit.queries.filters import CallFilters
 
 _SUMMED = ("tasks", "attempts", "calls", "total_tokens", "estimated_cost", "calls_without_cost")

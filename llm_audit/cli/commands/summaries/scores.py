@@ -12,7 +12,7 @@ from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.rows import WEEK, LimitOfRows, print_rows
 from llm_audit.cli.options import AsJson, Timezone, filtered
 from llm_audit.display import figures
-from llm_audit.queries.answers.results import ScoreSummary
+from llm_audit.queries.answers.summaries import ScoreSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.times import chosen_timezone
 

@@ -17,7 +17,7 @@ from llm_audit.cli.drawing.rows import WEEK, cost_of, print_heading, without_cos
 from llm_audit.cli.options import AsJson, Timezone, filtered
 from llm_audit.display import figures
 from llm_audit.display.courses import Course, group_name
-from llm_audit.queries.answers.results import Usage
+from llm_audit.queries.answers.summaries import Usage
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
 from llm_audit.queries.times import chosen_timezone

@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from llm_audit.errors import UsageError
-from llm_audit.queries.answers.results import CallPreview, Facet
+from llm_audit.queries.answers.lines import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page

@@ -6,7 +6,7 @@ from typing import Any
 from llm_audit.call import SAID
 from llm_audit.display.said import answers_in, request_in
 from llm_audit.documents import LLMCall
-from llm_audit.queries.answers.results import CallPreview
+from llm_audit.queries.answers.lines import CallPreview
 from llm_audit.queries.lookup import Missing
 from llm_audit.queries.steps import Document
 from llm_audit.web.asked import Asked

@@ -6,7 +6,7 @@ from typing import Any
 from llm_audit.call import FAILURE_STATUSES
 from llm_audit.display.courses import Course
 from llm_audit.display.figures import share
-from llm_audit.queries.answers.results import FailureCount, FailureGroup
+from llm_audit.queries.answers.summaries import FailureCount, FailureGroup
 from llm_audit.queries.pipelines.failures import NEWEST_FAILURES
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import line, places, round_top

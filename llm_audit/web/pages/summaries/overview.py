@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llm_audit.display.courses import Course
-from llm_audit.queries.answers.results import Usage
+from llm_audit.queries.answers.summaries import Usage
 from llm_audit.web.asked import Asked
 from llm_audit.web.drawing.charts import line, stacked
 from llm_audit.web.page import Page

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from llm_audit.queries.answers.results import PromptSummary
+from llm_audit.queries.answers.summaries import PromptSummary
 from llm_audit.queries.pipelines.prompts import MOST_PROMPTS, NEWEST
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page

@@ -6,7 +6,7 @@ from typing import Any
 from llm_audit.display.attempts import how_it_ended, numbers, what_came_next
 from llm_audit.display.traces import axis_over
 from llm_audit.errors import UsageError
-from llm_audit.queries.answers.results import CallPreview
+from llm_audit.queries.answers.lines import CallPreview
 from llm_audit.queries.answers.tasks import Task, TaskAttempt
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.lookup import missing

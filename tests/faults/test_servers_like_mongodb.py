@@ -30,7 +30,7 @@ SECRET = "hunter2"
 SAID = [{"role": "user", "content": f"{SECRET} is my password"}]
 LARGE = [{"role": "user", "content": "QUJD" * 2_000}]  # it moves to GridFS
 OF_ONE = ("get", "search", "get_calls_by_trace", "get_trace_tree", "get_session", "score_summary")
-OF_ONE += ("get_calls_by_task", "get_workflow", "get_task", "get_canvas")
+OF_ONE += ("get_calls_by_task", "get_workflow", "get_task", "get_canvas", "tool_arguments")
 
 
 class Recorded(NamedTuple):

@@ -415,7 +415,7 @@ def test_queries_before_init_say_what_to_do() -> None:
 
         for name in QUESTIONS:
             try:
-                arguments = ["x"] if name.startswith(("get", "s")) else []
+                arguments = ["x"] if name.startswith(("get", "s", "tool_a")) else []
                 asyncio.run(getattr(LLMCallRepository, name)(*arguments))
             except NotInitializedError as error:
                 assert "await llm_audit.init()" in str(error)

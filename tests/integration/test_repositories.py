@@ -49,7 +49,9 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "get_task": (CALL["task_id"],),
     "get_canvas": ("group 1",),
     "score_summary": ("helpful",),
+    "tool_arguments": ("read",),
 }
+WITHOUT_ANSWER = {"tool_arguments"}  # the made-up calls were answered nothing
 MORE = {"search": {"end_date": CALL["created_at"]}}
 
 
@@ -111,7 +113,7 @@ async def test_both_repositories_answer_alike(
 
     arguments, filters = ASKED.get(name, ()), MORE.get(name, {})
     answer = comparable(ask_sync(*arguments, **filters))
-    assert answer
+    assert answer or name in WITHOUT_ANSWER
     assert comparable(await ask_async(*arguments, **filters)) == answer
     database = await llm_audit.init()
     assert comparable(await getattr(LLMCallRepository, name)(*arguments, **filters)) == answer

@@ -56,7 +56,7 @@ TEXTS = (
 _TOOL = {"id": "c", "type": "function"}
 
 
-def _of_text(number: int, text: str) -> Call:
+def call_of_text(number: int, text: str) -> Call:
     """Return a call in which everything that may be a text is this one."""
     who = (
         "provider",
@@ -167,7 +167,7 @@ def _of_text(number: int, text: str) -> Call:
     }
 
 
-HOSTILE: list[Call] = [_of_text(number, text) for number, text in enumerate(TEXTS)]
+HOSTILE: list[Call] = [call_of_text(number, text) for number, text in enumerate(TEXTS)]
 KEYS = {"trace_id": "t", "session_id": "s", "user_id": "u", "company_id": "c", "task_id": "task"}
 """By which those of odd types are found."""
 

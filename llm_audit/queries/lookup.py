@@ -129,8 +129,9 @@ def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> Steps[li
 def _near(field: str, given: str) -> Steps[list[Document]]:
     lengths = (length for length in _FIRST_CHARACTERS if length <= len(given))
     tries = [_begins(field, given[:length]) for length in lengths]
-    if len(given) >= _LAST_CHARACTERS:
-        tries.append({field: {"$regex": f"{re.escape(given[-_LAST_CHARACTERS:])}$"}})
+    end = given[-_LAST_CHARACTERS:]
+    if len(end) == _LAST_CHARACTERS and "\0" not in end:  # which no pattern of MongoDB's may hold
+        tries.append({field: {"$regex": f"{re.escape(end)}$"}})
     distinct: list[dict[str, Any]] = [{"$group": {"_id": f"${field}"}}, {"$limit": NEAR}]
     found: list[Document] = []
     for condition in tries:

@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 from llm_audit.web.parameters import FILTERS, NOT, ZONE, Parameters
 
+_LONGEST_VALUE = 1_024  # characters: twice what is recorded; servers refuse addresses of 8 to 64 KB
+
 
 class Links(Parameters):
     """The addresses that a page leads to.
@@ -108,7 +110,10 @@ class Links(Parameters):
         return self.link(page, since=self.one("since"), until=self.one("until"))
 
     def _address(self, page: str, parameters: Iterable[tuple[str, str]]) -> str:
-        query = urlencode(list(parameters))
+        pairs = list(parameters)
+        if any(len(value) > _LONGEST_VALUE and (n, value) not in self.given for n, value in pairs):
+            page, pairs = "help", []  # which says so
+        query = urlencode(pairs)
         return f"{self.root}/{page}" + (f"?{query}" if query else "")
 
 

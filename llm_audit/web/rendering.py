@@ -14,13 +14,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from llm_audit.call import FAILURE_STATUSES, LLMCallStatusEnum
+from llm_audit.call import FAILURE_STATUSES, AtMost, LLMCallStatusEnum
 from llm_audit.display import figures
 from llm_audit.display.hidden import visible
 from llm_audit.display.json_lines import iso_utc
 from llm_audit.web.assets import asset_name
 from llm_audit.web.in_a_shell import in_a_shell
 
+NAME_MAX_CHARACTERS = AtMost().characters
+_NAME = 60  # characters of one that is longer
 UNKNOWN = "–"  # noqa: RUF001  (of a figure)
 
 
@@ -46,6 +48,7 @@ def templates() -> Environment:
         "iso": lambda at: iso_utc(at) if isinstance(at, datetime) else "",
         "groupby_runs": _runs,
         "brief": _brief,
+        "name": _name,
         "tail": lambda name: str(name).rpartition(".")[2],
     }
     made.globals |= {
@@ -72,6 +75,14 @@ def _brief(text: Any, longest: int = 60) -> str:
     """Return the beginning of a text that has its place elsewhere, in a line."""
     line = " ".join(str(text)[: 4 * longest].split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def _name(value: Any) -> str:
+    """Return an id or a name whole, unless it is longer than any that is recorded."""
+    text = str(value)
+    if len(text) <= NAME_MAX_CHARACTERS:
+        return text
+    return f"{text[:_NAME]}… ({len(text):,} characters)"
 
 
 def _runs(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:

@@ -32,7 +32,8 @@ class FailureQuestions:
         [summary] = summaries
         samples = [group.sample_id for group in summary.groups]
         found = yield from rows(pipelines.error_messages(samples), dict)
-        messages = {row["id"]: row["error_message"][:SAMPLE_MAX_CHARACTERS] for row in found}
+        texts = [(row["id"], row["error_message"]) for row in found]  # a list of some matches, too
+        messages = {i: text[:SAMPLE_MAX_CHARACTERS] for i, text in texts if type(text) is str}
         for group in summary.groups:
             group.sample_message = messages.get(group.sample_id)
         return summary

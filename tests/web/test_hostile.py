@@ -62,16 +62,13 @@ def test_whatever_is_stored_is_inert_on_every_page(viewer: Viewer, database: Dat
     tab = viewer()
     names = [{"id": value, "q": "alert"} for value in (*KEYS.values(), "p", *TEXTS[:12:4])]
     of_calls = [ids_of(call) | {"as": "markdown"} for call in (*HOSTILE[::4], *odd[:4])]
-    with noted() as looked_at:
-        for path in ALL:
-            for number, ids in enumerate([*of_calls, *names]):
-                formats = ("", "json") if number % 4 == 0 else ("",)
-                for form in formats:
-                    given = {"since": "7d", **ids, "format": "csv" if path == "/export" else form}
-                    wrong = found_wrong(tab.get(path, params=given))
-                    assert not wrong, (path, given, wrong)
-                if looked_at[path].isdisjoint(OF_ONE):
-                    break
+    for path in ALL:
+        is_about_one = tab.get(path).status_code == 400
+        for number, ids in enumerate([*of_calls, *names] if is_about_one else of_calls[:1]):
+            for form in ("", "json") if number % 4 == 0 else ("",):
+                given = {"since": "7d", **ids, "format": "csv" if path == "/export" else form}
+                wrong = found_wrong(tab.get(path, params=given))
+                assert not wrong, (path, given, wrong)
 
 
 def looked_at_by_pages(tab: TestClient) -> tuple[dict[str, set[str]], dict[str, dict[str, str]]]:
@@ -85,7 +82,7 @@ def looked_at_by_pages(tab: TestClient) -> tuple[dict[str, set[str]], dict[str, 
                     answer = tab.get(path, params={"since": "1d", **ids, **more})
                     if answer.status_code == 200:
                         good.setdefault(path, ids)
-                if looked_at[path].isdisjoint(OF_ONE):
+                if tab.get(path).status_code != 400:  # it is about no one thing
                     break
     return {path: looked_at[path] - {*FILTERS, *EVERYWHERE} for path in ALL}, good
 
@@ -116,12 +113,12 @@ def test_no_value_of_any_parameter_breaks_a_page(viewer: Viewer, database: Datab
 
 def _told_in_the_reference(own: dict[str, set[str]]) -> None:
     """See that the page about HTTP names each page of the viewer, and what is its alone."""
-    own["/search"].add("q")
-    rows = [
-        f"| `{path}` | {', '.join(f'`{name}`' for name in sorted(own[path]))} |" for path in PAGES
-    ]
     told = (Path(__file__).parents[2] / "docs/reference/viewer-http.md").read_text()
-    assert re.findall(r"^\| `/.*", told, re.MULTILINE) == rows, "\n".join(rows)
+    rows = dict(re.findall(r"^\| `(/.*?)` \|(.*)", told, re.MULTILINE))
+    assert [*rows] == [*PAGES]
+    for path, row in rows.items():
+        lacking = {name for name in own[path] - {"id"} if f"`{name}`" not in row}
+        assert not lacking, (path, lacking)
 
 
 def test_ids_that_are_longer_than_addresses(viewer: Viewer, database: Database[Any]) -> None:

@@ -152,6 +152,7 @@ def failure_messages(**filters: Unpack[CallFilters]) -> Pipeline:
     """
     failed_ones = [status.value for status in FAILURE_STATUSES]
     beginning = {"$substrCP": ["$error_message", 0, MESSAGE_CHARACTERS]}
+    is_text = {"$eq": [{"$type": "$error_message"}, "string"]}  # a list with a text in it matches
     return [
         {
             "$match": {
@@ -169,7 +170,7 @@ def failure_messages(**filters: Unpack[CallFilters]) -> Pipeline:
                 "id": "$_id",
                 "created_at": 1,
                 "error_type": 1,
-                "error_message": beginning,
+                "error_message": if_(is_text, beginning, None),
             }
         },
     ]

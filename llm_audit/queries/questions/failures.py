@@ -61,4 +61,5 @@ class FailureQuestions:
         Args:
             **filters: See `CallFilters`.
         """
-        return messages_in((yield from rows(pipelines.failure_messages(**filters), dict)))
+        found = yield from rows(pipelines.failure_messages(**filters), dict)
+        return messages_in([row for row in found if row["error_message"] is not None])

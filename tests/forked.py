@@ -52,8 +52,8 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         told, telling = multiprocessing.Pipe(duplex=False)
         pid = os.fork()
         if pid == 0:
-            for of_another in running:
-                of_another.close()  # whose parent's end would be seen by nobody
+            for end in (told, *running):
+                end.close()  # else nobody would notice that the parent is gone
             _become_a_process_of_tests(session.config, number, telling)
             _run(session, shares, to_do)
             telling.send(None)
@@ -67,6 +67,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
         for told, process in running.items():  # where the run ends early
             told.close()
             os.kill(process.pid, signal.SIGINT)
+        for process in running.values():
             os.waitpid(process.pid, 0)
     return True
 
@@ -100,6 +101,7 @@ class _Running:
         self.test = "no test"
         self.failed = False
         self.said_all = False
+        self.is_done = False
 
     def ended(self) -> int | None:
         """Return its exit status if it has ended."""
@@ -115,6 +117,7 @@ def _report(session: pytest.Session, running: dict[Connection, _Running]) -> Non
             process = running[told]
             try:
                 said = told.recv() if told.poll() else ...
+                process.is_done |= said is None
             except EOFError:
                 said = None
             if said is ...:  # nothing
@@ -131,7 +134,8 @@ def _report(session: pytest.Session, running: dict[Connection, _Running]) -> Non
             if (said is None or said is ...) and (status := process.ended()) is not None:
                 del running[told]
                 told.close()
-                if status != (pytest.ExitCode.TESTS_FAILED if process.failed else 0):
+                expected = pytest.ExitCode.TESTS_FAILED if process.failed else 0
+                if status != expected or not process.is_done:
                     session.shouldfail = f"a process ended with {status} in {process.test}"
         if stop := session.shouldfail or session.shouldstop:
             raise session.Failed(stop)

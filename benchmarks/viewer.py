@@ -38,6 +38,7 @@ from llm_audit.web.assets import asset_name
 
 DATABASE = "viewer"
 LONGEST_SPAN = "90d"
+LONG_MS = 10_000  # what takes longer is asked for once
 IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgAB"
 SERVER = """
 import sys, uvicorn, pymongo.monitoring, llm_audit
@@ -167,8 +168,10 @@ def measured(viewer: Viewer, asked: Sequence[Address], rounds: int) -> Iterator[
     for address in asked:
         for since in (None, LONGEST_SPAN) if address.has_time else (None,):
             before = viewer.cpu_ms()
-            answers = [viewer.get(address.of(since)) for _ in range(rounds)]
-            cpu_ms = (viewer.cpu_ms() - before) / rounds
+            answers: list[Answer] = []
+            while len(answers) < rounds and (not answers or answers[-1].whole_ms < LONG_MS):
+                answers.append(viewer.get(address.of(since)))
+            cpu_ms = (viewer.cpu_ms() - before) / len(answers)
             last = answers[-1]
             if last.status not in (200, 303):
                 print(f"{address.of(since)}: {last.status}", file=sys.stderr)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         LLMAuditError,
         NotInitializedError,
+        TookTooLongError,
         UnavailableError,
         UsageError,
     )
@@ -66,6 +67,7 @@ __all__ = [
     "LLMLogger",
     "NotInitializedError",
     "SyncLLMCallRepository",
+    "TookTooLongError",
     "UnavailableError",
     "UsageError",
     "audit_context",
@@ -114,6 +116,7 @@ _HOMES = {
         "ConfigurationError",
         "LLMAuditError",
         "NotInitializedError",
+        "TookTooLongError",
         "UnavailableError",
         "UsageError",
     ),

@@ -54,7 +54,7 @@ class UnavailableError(LLMAuditError):
     """MongoDB cannot be reached or does not let us in; the text holds no content."""
 
 
-class TookTooLongError(LLMAuditError, TimeoutError):
+class TookTooLongError(LLMAuditError):
     """MongoDB ended its work on a question when the time for it was over."""
 
 

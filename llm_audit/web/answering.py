@@ -5,7 +5,6 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from time import monotonic_ns
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -143,8 +142,7 @@ def _response(asked: Asked, page: Page) -> Response:
         if len(text) > _PIECE:
             return StreamingResponse(_in_pieces(text), page.status, media_type="application/json")
         return Response(text, page.status, media_type="application/json")
-    took_ms = (monotonic_ns() - asked.came_ns) / 1_000_000
-    values = {"asked": asked, "page": page, "took_ms": took_ms, **page.data, **page.view}
+    values = {"asked": asked, "page": page, "took_ms": asked.took_ms, **page.data, **page.view}
     headers = dict(page.headers)
     if "retry_seconds" in values:
         headers["retry-after"] = str(_RETRY_SECONDS)

@@ -67,6 +67,11 @@ class Asked(Links):
         self._told: Instructions | None = None  # that `prompt_of` stands for
         self.opens_with: str | None = None  # since when, where nothing says so
 
+    @property
+    def took_ms(self) -> float:
+        """How long the answer has taken so far."""
+        return (monotonic_ns() - self.came_ns) / 1_000_000
+
     @cached_property
     def zone(self) -> str:
         """The time zone: of the parameter, else of the browser as its cookie says, else ours."""

@@ -16,6 +16,7 @@ from made_up_tasks import every_kind
 from pymongo.database import Database
 
 from llm_audit.encoding.moved import reference_to
+from llm_audit.gate import shortened
 
 TRACE = "01a0b7c2-review"
 SESSION = "chat-4711"
@@ -27,6 +28,7 @@ PICTURE = base64.b64decode(  # a pixel
 PICTURE_SHA = sha256(PICTURE).hexdigest()
 LONG_WORD = "Donaudampfschifffahrtsgesellschaft" * 12
 HOSTILE = "</title><img src=x onerror=alert(1)>\u202e\u200b\U000e0041\"'&<script>alert(1)</script>"
+STRANGE = (HOSTILE, LONG_WORD, "\n" * 300, "x" * 300_000, "🦜" * 5_000)
 QUESTIONS = (
     "Where is my parcel? It should have been here on Monday.",
     "Summarize these 40 reviews in three sentences.",
@@ -42,9 +44,9 @@ ANSWERS = (
 
 
 def fill(database: Database[Any], now: datetime) -> None:
-    """Store the ordinary calls, and what they have in GridFS."""
+    """Store the calls, of which the extreme ones are older, and what they have in GridFS."""
     gridfs.GridFSBucket(database).upload_from_stream_with_id(PICTURE_SHA, "", PICTURE)
-    database["llm_calls"].insert_many(ordinary(now))
+    database["llm_calls"].insert_many([*ordinary(now), *extreme(now - timedelta(hours=30))])
 
 
 def ordinary(now: datetime) -> list[Call]:
@@ -264,29 +266,34 @@ def extreme(now: datetime) -> list[Call]:
     """Return calls with values that are as long, as odd and as hostile as recorded ones get."""
     lot = random.Random(16)
     calls = []
-    for number, text in enumerate((HOSTILE, LONG_WORD, "\n" * 300, "x" * 300_000, "🦜" * 5_000)):
-        at = now - timedelta(minutes=2, seconds=number)
-        task = {"name": f"shop.{text[:900]}", "attempt_id": text[:900], "queue": text[:900]}
+    for number, text in enumerate(STRANGE):
+        at, name = now - timedelta(minutes=2, seconds=number), shortened(text)
+        task = {
+            "name": f"shop.{name}",
+            "attempt_id": name,
+            "queue": name,
+        }
         calls.append(
             {
                 **_plain(at, number, lot),
-                "model": text[:900],
-                "user_id": text[:900],
-                "company_id": text[:900],
-                "trace_id": text[:900],
-                "session_id": text[:900],
-                "task_id": text[:900],
-                "task": task | {"root_id": text[:900], "worker": text[:900]},
+                "model": name,
+                "service": "extreme",
+                "user_id": name,
+                "company_id": name,
+                "trace_id": name,
+                "session_id": name,
+                "task_id": name,
+                "task": task | {"root_id": name, "worker": name},
                 "status": "ERROR",
-                "error_type": text[:900],
+                "error_type": name,
                 "error_message": text,
-                "tags": [text[:900]] * 3,
+                "tags": [name] * 3,
                 "messages": [{"role": "user", "content": text}] * 3,
-                "tools_called": [text[:900]],
+                "tools_called": [name],
                 "estimated_cost": 1e12,
                 "latency_ms": 4e9,
                 "total_tokens": 10**12,
-                "metadata": {text[:900].replace("\0", ""): Binary(b"x" * 9_999)},
+                "metadata": {name.replace("\0", ""): Binary(b"x" * 9_999)},
             }
         )
     return calls

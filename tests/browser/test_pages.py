@@ -5,8 +5,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from browser_tabs import Opened, Tab
-from viewer_scenes import COMPANY, LOST, RICH, SESSION, TRACE, USER
+from viewer_scenes import COMPANY, LOST, RICH, SESSION, STRANGE, TRACE, USER
 
+from llm_audit.gate import shortened
 from llm_audit.web.routes import PAGES
 
 ADDRESSES: dict[str, dict[str, str]] = {  # of the pages that need parameters to show something
@@ -83,6 +84,32 @@ def test_every_page_is_quiet_whole_and_for_everybody(opened: Opened) -> None:
     for address in pages():
         assert tab.goto(address).status == 200, address
         wrong += [f"{address}  {each}" for each in what_is_wrong(tab, axe_core)]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_that_was_recorded_breaks_a_page(opened: Opened) -> None:
+    """However long, odd or hostile it is: on a phone too, nothing acts and nothing spreads."""
+    tab = opened(viewport=PHONE)
+    lists = ("", "calls", "costs", "failures", "latency", "sessions", "tasks", "tools", "traces")
+    views = ("tasks?show=newest", "tasks?show=workers", "users", "companies", "search?q=x")
+    addresses = [
+        f"/{page}{'&' if '?' in page else '?'}since=7d&service=extreme" for page in (*lists, *views)
+    ]
+    for text in STRANGE:
+        one = ("company", "session", "task", "trace", "user", "workflow")
+        addresses += [f"/{page}?{urlencode({'id': shortened(text)})}" for page in one]
+    calls = tab.page.request.get("/calls?service=extreme&format=json").json()["calls"]
+    assert len(calls) == len(STRANGE)
+    addresses += [f"/call?id={call['id']}" for call in calls]
+    addresses += [f"/call/raw?id={calls[0]['id']}", f"/diff?a={calls[0]['id']}&b={calls[1]['id']}"]
+    wrong = []
+    for address in addresses:
+        if tab.goto(address).status != 200:
+            wrong.append(f"{address[:90]}  {tab.main()[:200]}")
+        if tab.page.evaluate(SPREADS):
+            wrong.append(f"{address[:90]}  spreads: {tab.page.evaluate(TOO_WIDE)}")
+        wrong += [f"{address[:90]}  {each}" for each in tab.taken()]
 
     assert not wrong, "\n".join(wrong)
 

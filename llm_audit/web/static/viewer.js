@@ -64,6 +64,8 @@ function offer_copy(what) {
   what.matches("pre") ? what.before(button) : what.after(" ", button);
 }
 
+one("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // of a phone
+
 // What has come into the page, at first or as a part of it.
 function dress() {
   for (const time of all("time[datetime]:not([data-dressed])")) {

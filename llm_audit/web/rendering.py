@@ -23,6 +23,7 @@ from llm_audit.web.in_a_shell import in_a_shell
 
 NAME_MAX_CHARACTERS = AtMost().characters
 _NAME = 60  # characters of one that is longer
+BLANK = "(blank)"
 UNKNOWN = "–"  # noqa: RUF001  (of a figure)
 
 
@@ -44,7 +45,7 @@ def templates() -> Environment:
         "share": figures.share,
         "percent": lambda of_the_width: f"{of_the_width:.4g}%",
         "size": figures.size,
-        "line": lambda value: " ".join(str(value).split()),
+        "line": _line,
         "iso": lambda at: iso_utc(at) if isinstance(at, datetime) else "",
         "groupby_runs": _runs,
         "brief": _brief,
@@ -73,7 +74,7 @@ def rendered(name: str, values: Mapping[str, Any]) -> str:
 
 def _brief(text: Any, longest: int = 60) -> str:
     """Return the beginning of a text that has its place elsewhere, in a line."""
-    line = " ".join(str(text)[: 4 * longest].split())
+    line = _line(str(text)[: 4 * longest])
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
@@ -83,6 +84,11 @@ def _name(value: Any) -> str:
     if len(text) <= NAME_MAX_CHARACTERS:
         return text
     return f"{text[:_NAME]}… ({len(text):,} characters)"
+
+
+def _line(text: Any) -> str:
+    """Return a text in a line; of one that is blank, that it is, so that it can be clicked on."""
+    return " ".join(str(text).split()) or (BLANK if text else "")
 
 
 def _runs(items: Iterable[Any], name: str) -> list[tuple[Any, list[Any]]]:

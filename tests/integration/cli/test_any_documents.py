@@ -37,7 +37,14 @@ COMMANDS = [
     *("search o --since 2000-01-01", "search hello --since 2000-01-01 --json"),
     *("failures --since 2000-01-01", "tools", "costs --since 2000-01-01", "costs --by tag --json"),
     *("latency", "latency --by hour --json", "usage --since 2026-04-30 --until 2026-05-03"),
-    *("retries", "scores good", "export", "export --format csv", "export --format openai"),
+    *(
+        "retries",
+        "prompts",
+        "scores good",
+        "export",
+        "export --format csv",
+        "export --format openai",
+    ),
     *("doctor", "doctor --json", "indexes", "views role", "spool retry", "spool status"),
 ]
 

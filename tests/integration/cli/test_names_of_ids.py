@@ -21,6 +21,7 @@ WORDS = {
     "task": ["{task}"],
     "search": ["hello", *ALL_TIMES],
     **dict.fromkeys(("failures", "tools", "costs", "latency", "usage", "retries"), ALL_TIMES),
+    "prompts": ALL_TIMES,
     "scores": ["thumbs", *ALL_TIMES],
     "pipeline": ["cost-summary", "--explain"],
     "import": ["{file}"],

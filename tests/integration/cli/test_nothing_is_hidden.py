@@ -140,6 +140,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "latency": [[], ["--json"], ["--by", "user_id"]],
     "usage": [[], ["--json"], ["--time-zone", NASTY]],
     "retries": [[], ["--json"]],
+    "prompts": [[], ["--json"], ["--prompt-of", NASTY]],
     "scores": [[], ["--json"], [NASTY], [f"n{NASTY}"]],
     "pipeline": [["search", f"text={NASTY}"], ["search", f"text={NASTY}", "--mongosh"], [NASTY]],
     "export": [

@@ -48,4 +48,6 @@ def prompts(*, filters: CallFilters, limit: LimitOfRows = None, as_json: AsJson 
     console.print(Text("\nThe newest call of each", "bold"))
     for number, row in enumerate(rows[: limit or FIRST_ROWS], start=1):
         last = f"  {figures.moment(row.last_seen)}"
-        console.print(Text.assemble(f"{number:>2} ", (row.last_id, "cyan"), (last, "dim")))
+        console.print(
+            Text.assemble(f"{number:>2} ", (figures.cell(row.last_id), "cyan"), (last, "dim"))
+        )

@@ -100,9 +100,10 @@ def began_last(field: str, limit: int, after: Id | None, filters: Mapping[str, A
             {"$group": {"_id": f"${field}", "first": {"$first": "$_id"}}},
             {"$match": {"first": {"$gt": ""}}},
         ]
-    # a list that a stranger stored is no value
-    is_value = {"$match": {"$expr": {"$eq": [{"$type": "$_id"}, "string"]}}}
-    return [*group, is_value, *older, {"$sort": {"first": -1}}, {"$limit": limit}]
+    # A list that a stranger stored is no value. A test of `_id` alone would be made of each call,
+    # which has to be read for it.
+    is_value: Pipeline = [{"$set": {"type": {"$type": "$_id"}}}, {"$match": {"type": "string"}}]
+    return [*group, *is_value, *older, {"$sort": {"first": -1}}, {"$limit": limit}]
 
 
 def trace_summaries(trace_ids: Collection[str]) -> Pipeline:

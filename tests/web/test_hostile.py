@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import gridfs
+import pytest
 from hostile_calls import HOSTILE, KEYS, TEXTS, call_of_text, odd_calls
 from made_up_calls import Call
 from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_pages import ALL, PAGES, noted, read
 from viewer_tabs import Viewer
+from waiting import Recording
 from whole_documents import DEAD, REFUSED
 
+from llm_audit import embedded
+from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.web.parameters import FILTERS
 
 PAGE_MAX_BYTES = 40_000  # gzipped
@@ -230,3 +234,34 @@ def _says_nothing_of(tab: TestClient, their_id: str, our_id: str) -> None:
     for wanted in (their_id, their_id[:30], MARK):
         answer = tab.post("/call/say", params={"id": wanted}, data=form, headers=same)
         assert answer.status_code == 404, wanted
+
+
+def test_a_user_who_may_only_read_sees_every_page(
+    recording: Recording,
+    viewer: Viewer,
+    database: Database[Any],
+    mongod: embedded.Mongod,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No question goes without a limit of time, and the password is on no page."""
+    database["llm_calls"].insert_many(HOSTILE[:3])
+    database.command("createUser", "reader", pwd="s3cr3t-pass", roles=["read"])
+    source = f"authSource={database.name}"
+    tab = viewer()
+    recording(mongo_url=f"mongodb://reader:s3cr3t-pass@{mongod.address}/?{source}")
+    commands: list[dict[str, Any]] = []
+    command = LLMCallRepository._command
+
+    def noting(self: LLMCallRepository, step: Any) -> dict[str, Any]:
+        commands.append(command(self, step))
+        return commands[-1]
+
+    monkeypatch.setattr(LLMCallRepository, "_command", noting)
+    for path in ALL:
+        answer = tab.get(path, params={"since": "1d", **ids_of(HOSTILE[0])})
+        assert answer.status_code < 500, (path, answer.text[-400:])
+        assert "s3cr3t-pass" not in answer.text, path
+        assert "not authorized" not in answer.text, path
+    assert commands
+    assert not [one for one in commands if not 0 < one.get("maxTimeMS", 0) <= 30_000]
+    database.command("dropAllUsersFromDatabase")

@@ -285,3 +285,13 @@ def test_a_dbref_stays_a_document(value: Any, expected: dict[str, Any]) -> None:
     assert encoded.notes == ("value.0.deep.$id: key stored as \uff04id, not to make a DBRef",)
     original = value if isinstance(value, dict) else dict(value.as_doc())
     assert restore(stored(encoded), fetch_from(encoded)) == [{"deep": original}]
+
+
+def test_a_dbref_is_found_behind_any_number_of_dollars() -> None:
+    """However many dollar signs stand before or behind a DBRef, its `$id` is renamed."""
+    dbref, renamed = {"$ref": "users", "$id": 7}, {"$ref": "users", "\uff04id": 7}
+    for dollars in range(20):
+        price = "$" * dollars
+        for value in ([price, dbref], [dbref, price], [{price: price}, "$ref", dbref]):
+            kept = [renamed if one is dbref else one for one in value]
+            assert stored(encode_value(value)) == kept, (dollars, value)

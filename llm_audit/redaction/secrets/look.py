@@ -110,13 +110,15 @@ holds_secret = looks_for(*LOOKS)
 _holds_any = looks_for(*LOOKS, _DISGUISED)
 
 
-def may_be_in(raw: bytes) -> bool:
-    """Tell quickly whether bytes, a document as BSON or a text, may hold a secret or its name."""
-    return may_be_in_plain(plain(raw), raw)
+def may_be_in(raw: bytes, text: str | None = None) -> bool:
+    """Tell quickly whether bytes, a document as BSON or a text, may hold a secret or its name.
 
-
-def may_be_in_plain(text: str, raw: bytes) -> bool:
-    """Tell the same of bytes that `plain` has made a text of."""
+    Args:
+        raw: The bytes.
+        text: What `plain` has made of them; None to make it.
+    """
+    if text is None:
+        text = raw.translate(_TO_PLAIN).decode("ascii")
     if len(raw) > _SHORT_BYTES and not (_has_signs(text) or _has_words(text) or _has_others(text)):
         return False
     return _holds_any(text) and (holds_secret(text) or _is_disguised(raw))

@@ -50,7 +50,7 @@ def _may_be_lines(body: bytes) -> bool:
 def _may_hold(body: bytes, text: str) -> bool:
     """Tell whether JSON may hold a secret or its name, as it is or once it is read."""
     if not _is_escaped(text):
-        return look.may_be_in_plain(text, body)
+        return look.may_be_in(body, text)
     unescaped = _unescaped(body)
     return unescaped is None or look.may_be_in(unescaped)
 

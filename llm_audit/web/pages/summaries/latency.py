@@ -7,7 +7,7 @@ from llm_audit.web.drawing.charts import line, places, round_top
 from llm_audit.web.drawing.heatmap import heatmap
 from llm_audit.web.page import Page
 from llm_audit.web.pages.summaries.groups import grouping_of, view_of
-from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named
+from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named, ticks_of
 
 
 async def page(asked: Asked) -> Page:
@@ -56,5 +56,11 @@ async def heat(asked: Asked) -> Page:
         for one in picture.squares
     ]
     names = [asked.written(start) for start, _ in times]
-    view = {"picture": picture, "bucket": bucket, "names": names, "links": links}
+    view = {
+        "picture": picture,
+        "bucket": bucket,
+        "names": names,
+        "links": links,
+        "ticks": ticks_of(asked, course),
+    }
     return Page("parts/heat", "Latency", {"cells": cells}, view)

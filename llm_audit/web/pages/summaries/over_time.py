@@ -7,7 +7,8 @@ from typing import Any
 from llm_audit.display.courses import Course
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket
-from llm_audit.web.asked import Asked
+from llm_audit.web.asked import Asked, in_zone
+from llm_audit.web.drawing.ticks import Tick, ticks
 
 USUAL = "24h"
 _BY: tuple[tuple[timedelta, Bucket], ...] = (  # how long a stretch may be that is divided so
@@ -25,7 +26,7 @@ def bucket_for(filters: CallFilters) -> Bucket:
 
 
 def named(asked: Asked, course: Course, said: Iterable[str], **changes: Any) -> dict[str, Any]:
-    """Return what is said of each hour, day ..., and the addresses of exactly its calls.
+    """Return what is said of each hour, day ..., the addresses of exactly its calls, and ticks.
 
     Args:
         asked: Which calls they are.
@@ -38,4 +39,14 @@ def named(asked: Asked, course: Course, said: Iterable[str], **changes: Any) -> 
         asked.written(start) + (f": {words}" if words else "")
         for (start, _), words in zip(spans, said, strict=True)
     ]
-    return {"names": names, "links": asked.during(spans, **changes)}
+    return {
+        "names": names,
+        "links": asked.during(spans, **changes),
+        "ticks": ticks_of(asked, course),
+    }
+
+
+def ticks_of(asked: Asked, course: Course) -> list[Tick]:
+    """Return the times that are named below a picture of hours, days ..."""
+    starts = [in_zone(start, asked.zone) for start, _ in course.spans()]
+    return ticks(course.bucket, starts, in_zone(asked.now, asked.zone))

@@ -28,8 +28,8 @@ class CallFilters(TypedDict, total=False):
     once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
     may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
     is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
-    a UUIDv7. `missing` has names of filters, or `cost`: a call has nothing in their fields.
-    `prompt_of` names a call: others have the same system prompt. `min_latency_ms` is included and
+    a UUIDv7. `missing` has names of filters, or `cost`: a call has nothing in their fields,
+    or an empty list. `prompt_of` names a call: others have the same system prompt. `min_latency_ms` is included and
     `max_latency_ms` is not. `excluding` has filters by the same names, but neither dates nor the
     last three: a call that has one of their values is left out. Of calls that something else
     stored, those with ids of another kind seem to be of any time, and most sums leave out those
@@ -81,6 +81,7 @@ STORED_AS = {
     "tag": "tags",
     "cost": "estimated_cost",
 }
+_LISTS = ("tags", "tools_called")  # an empty one is as good as none
 WORKFLOW = ("task.root_id", "task.group_id", "trace_id")  # any of them may be a canvas' id
 _DATES = ("start_date", "end_date")
 _EXCLUDING = "excluding"
@@ -118,7 +119,8 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
             matched |= _field_condition(name, given)
     for field in _fields_of(filters.get(_MISSING)):
         wanted = matched.get(field)
-        matched[field] = None if wanted is None else {"$in": []}  # nothing has both
+        nothing = {"$in": [None, []]} if field in _LISTS else None
+        matched[field] = nothing if wanted is None else {"$in": []}  # nothing has both
     for field, values in _excluded(filters.get(_EXCLUDING)).items():
         wanted = matched.get(field, {})
         wanted = wanted if isinstance(wanted, dict) else {"$eq": wanted}

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+from llm_audit.call import FAILURE_STATUSES
 from llm_audit.web.parameters import FILTERS, NOT, ZONE, Parameters
 
 _LONGEST_VALUE = 1_024  # characters: twice what is recorded; servers refuse addresses of 8 to 64 KB
@@ -55,6 +56,12 @@ class Links(Parameters):
         if name == "tags":  # of which a call has to carry all that are given
             value = list(dict.fromkeys([*self.all(name), value]))
         return self.same("calls", **{name: value, NOT + name: None})
+
+    @property
+    def failed(self) -> list[str]:
+        """The statuses of failures; where some statuses are asked for, those among them."""
+        asked_for = {status.upper() for status in self.all("status")}
+        return [one for one in sorted(FAILURE_STATUSES) if not asked_for or one in asked_for]
 
     def during(self, spans: Iterable[tuple[datetime, datetime]], **changes: Any) -> list[str]:
         """Return the address of the same calls, but for changes, for each stretch of time."""

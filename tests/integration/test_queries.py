@@ -128,6 +128,11 @@ SELECTIONS: list[tuple[dict[str, Any], Selects]] = [
     ({"workflow_id": ["task 3", "group 2"]}, in_workflow("task 3", "group 2")),
     ({"workflow_id": "trace 3"}, in_workflow("trace 3")),
     ({"missing": ["model"]}, lambda call: call.get("model") is None),
+    ({"missing": "tags"}, lambda call: not call.get("tags")),
+    (
+        {"missing": ["tool"], "excluding": {"tool": "read"}},
+        lambda call: not call.get("tools_called"),
+    ),
     (
         {"missing": ["task_name", "company_id"], "excluding": {"company_id": 2}},
         lambda call: call.get("company_id") is None and not call.get("task", {}).get("name"),

@@ -137,6 +137,7 @@ def test_what_is_missing_is_null_or_not_there() -> None:
         "task.name": None,
         "company_id": None,
     }
+    assert condition({"missing": ["tags"]}) == {"tags": {"$in": [None, []]}}  # or empty
     assert condition({"missing": "model", "model": "m"}) == {"model": {"$in": []}}
     for wrong in ("workflow_id", "start_date", "task.name", "missing", 5, [5], ["model", "modle"]):
         with pytest.raises(UsageError):

@@ -40,7 +40,7 @@ def tool_usage(**filters: Unpack[CallFilters]) -> Pipeline:
     summed_costs = ("estimated_cost", "calls_without_cost")
     well_formed = {"$subtract": ["$calls", "$malformed_calls"]}
     return [
-        *per_tool(wanted if tools else wanted | {"tools_called": {"$exists": True}}),
+        *per_tool({"tools_called": {"$exists": True}} | wanted),
         *([{"$match": {"tool": tools}}] if tools else []),
         {
             "$group": {

@@ -16,12 +16,13 @@ from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for, named
 _SHOWN = 100
 _MESSAGES = 20
 _ROWS_OF_A_PART = 8
+_OF_ITS_OWN = ("status", "not.status")  # filters: whatever failed is shown, against what did not
 _KIND = ("status", "error_type", "ended_by", "model", "task_name")  # what tells them apart
 
 
 async def page(asked: Asked) -> Page:
     """Show the kinds of failures, the most frequent first."""
-    filters = asked.filters(since=USUAL, leave_out=("status", "not.status"))
+    filters = asked.filters(since=USUAL, leave_out=_OF_ITS_OWN)
     bucket = bucket_for(filters)
     summary = await asked.calls.failure_summary(**filters)
     counts = await asked.calls.failures_over_time(bucket, timezone=asked.zone, **filters)
@@ -41,7 +42,7 @@ async def page(asked: Asked) -> Page:
 
 async def rate(asked: Asked) -> Page:
     """Show the share of calls that failed, over time."""
-    filters = asked.filters(since=USUAL, leave_out=("status", "not.status"))
+    filters = asked.filters(since=USUAL, leave_out=_OF_ITS_OWN)
     bucket = bucket_for(filters)
     usage = await asked.calls.usage_over_time(bucket, timezone=asked.zone, **filters)
     course = Course(bucket, usage, named="bucket", timezone=asked.zone, filters=filters)
@@ -51,7 +52,7 @@ async def rate(asked: Asked) -> Page:
 
 async def messages(asked: Asked) -> Page:
     """Show what failures say, whatever their kind."""
-    rows = await asked.calls.failure_messages(**asked.filters(since=USUAL))
+    rows = await asked.calls.failure_messages(**asked.filters(since=USUAL, leave_out=_OF_ITS_OWN))
     read = sum(row.count for row in rows)
     view = {"shown": rows[:_MESSAGES], "is_cut": read >= NEWEST_FAILURES, "most": NEWEST_FAILURES}
     return Page("parts/messages", "What failures say", {"messages": rows}, view)

@@ -1,5 +1,7 @@
 """How long calls take: percentiles by model, task, day ..., and all of them over time."""
 
+from math import inf
+
 from llm_audit.display.courses import Course
 from llm_audit.display.figures import duration
 from llm_audit.web.asked import Asked
@@ -50,8 +52,8 @@ async def heat(asked: Asked) -> Page:
     links = [
         asked.during(
             [times[one.place]],
-            min_latency_ms=one.min_latency_ms or None,
-            max_latency_ms=one.max_latency_ms,
+            min_latency_ms=max(one.min_latency_ms, filters.get("min_latency_ms", 0)) or None,
+            max_latency_ms=min(one.max_latency_ms, filters.get("max_latency_ms", inf)),
         )[0]
         for one in picture.squares
     ]

@@ -24,8 +24,10 @@ import llm_audit
 import llm_audit.web
 from llm_audit import LLMLogger
 from llm_audit.encoding.moved import reference_to
+from llm_audit.providers import whole
 from llm_audit.queries.repository import LLMCallRepository
 from llm_audit.web.drawing.markup import markdown
+from llm_audit.wire.requests import TEXT
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PAGE_MAX_BYTES = 40_000  # gzipped
@@ -432,6 +434,29 @@ def test_a_call_can_be_copied_and_never_with_a_key(
     assert ast.literal_eval(asked[1]) == odd
     compile(python, "copied", "exec")
     assert json.loads(mongosh.partition("{_id: ")[2].removesuffix("})")) == odd
+
+    text = "caf\xe9 \\xe9 'q' \u202e\n$(touch x)"  # sent as a body that is no JSON
+    database["llm_calls"].insert_one(
+        {
+            "_id": "text",
+            "status": "SUCCESS",
+            "endpoint": "https://api.example/v1/chat/completions",
+            "request_params": {whole.OURS: {TEXT: text}},
+        }
+    )
+    page = shown(tab, "/call/raw?id=text")
+    curl = unescape(re.findall('<pre class="copy">(.*?)</pre>', page, re.DOTALL)[0])
+    path = f"{tmp_path}:/usr/bin:/bin"
+    said = subprocess.run(
+        ["bash", "-c", curl],
+        cwd=tmp_path,
+        env={"PATH": path, "LC_ALL": "C.UTF-8"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    assert said[-2] == text
+    assert not (tmp_path / "x").exists()
 
 
 def test_two_calls_beside_each_other(tab: TestClient, database: Database[Any]) -> None:

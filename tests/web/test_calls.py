@@ -129,7 +129,9 @@ def test_an_export_is_what_the_list_shows(tab: TestClient) -> None:
         assert [row["id"] for row in table] == shown
         two = tab.get(f"/export?format=jsonl&fields=model,status&{filters}").text.splitlines()
         assert [list(json.loads(line)) for line in two] == [["model", "status"]] * len(shown)
-    assert tab.get("/export?format=xml").status_code == 400
+    assert tab.get("/export?format=openai&status=success").status_code == 200
+    for wrong in ("xml", "openai&status=ERROR", "openai&status=SUCCESS&status=TIMEOUT"):
+        assert tab.get(f"/export?format={wrong}").status_code == 400
     assert tab.get("/export?fields=nothing").status_code == 400
 
 

@@ -328,7 +328,7 @@ def test_nothing_works_for_a_tab_that_was_closed(
 
 
 def test_an_export_holds_a_batch_at_a_time(
-    tab: TestClient, stored: Database[Call], monkeypatch: pytest.MonkeyPatch
+    tab: TestClient, asked: Asked, stored: Database[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many calls there are, and however large: one is sent before others are read."""
     largest_batch = 0
@@ -345,3 +345,7 @@ def test_an_export_holds_a_batch_at_a_time(
     assert answer.text.count("\n") == stored["llm_calls"].count_documents({}) == CALLS + 1
     largest_line = max(map(len, answer.text.split("\n")))
     assert largest_line < largest_batch <= 50_000 + largest_line + 1
+    asked.names.clear()
+    head = tab.head("/export?since=7d")  # of which nobody reads more than how it begins
+    assert (head.text, head.headers["content-type"]) == ("", answer.headers["content-type"])
+    assert len(asked.names) == 1

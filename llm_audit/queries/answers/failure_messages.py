@@ -11,7 +11,7 @@ MOST = 100
 
 _CHANGING = re.compile(
     r"(?<![A-Za-z])0x[0-9a-fA-F]+"
-    r"|\b(?=[\w-]*\d)[\w-]{12,}\b"  # ids
+    r"|(?<![\w-])(?=[\w-]*\d)[\w-]{12,}"  # ids: looked for at the beginning of a word alone
     r"|\d+(?:[.,:]\d+)*"
 )
 

@@ -1,5 +1,6 @@
 """How calls end, and what failures have in common."""
 
+from functools import partial
 from typing import Unpack
 
 from llm_audit.queries import pipelines
@@ -7,7 +8,7 @@ from llm_audit.queries.answers.failure_messages import messages_in
 from llm_audit.queries.answers.summaries import FailureCount, FailureMessage, FailureSummary
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import UTC, Bucket
-from llm_audit.queries.steps import Steps, question, rows
+from llm_audit.queries.steps import Steps, Work, question, rows
 
 SAMPLE_MAX_CHARACTERS = 500
 
@@ -62,4 +63,6 @@ class FailureQuestions:
             **filters: See `CallFilters`.
         """
         found = yield from rows(pipelines.failure_messages(**filters), dict)
-        return messages_in([row for row in found if row["error_message"] is not None])
+        kept = [row for row in found if row["error_message"] is not None]
+        messages: list[FailureMessage] = yield Work(partial(messages_in, kept))
+        return messages

@@ -142,7 +142,12 @@ def _quoted(data: str) -> str:
     """Return a text for a shell, so that it is ASCII and in one line."""
     if data.isascii() and data.isprintable():
         return shlex.quote(data)
-    return "$'" + data.encode("unicode_escape").decode().replace("'", "\\'") + "'"
+    # \x and a byte are not of UTF-8
+    escaped = (
+        f"\\u{ord(one):04x}" if "\x80" <= one <= "\xff" else one.encode("unicode_escape").decode()
+        for one in data
+    )
+    return "$'" + "".join(escaped).replace("'", "\\'") + "'"
 
 
 def _in_double_quotes(header: str) -> str:

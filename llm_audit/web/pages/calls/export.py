@@ -30,7 +30,7 @@ async def export(asked: Asked) -> Response:
     """Answer with every call that matches, newest first, a line each.
 
     Raises:
-        UsageError: There is no such format, or no such column.
+        UsageError: There is no such format, or no such column; or failures are to be examples.
     """
     name = asked.one("format") or "jsonl"
     if name not in _FORMS:
@@ -39,11 +39,15 @@ async def export(asked: Asked) -> Response:
     form = _FORMS[name](None if fields is None else checked_columns(fields))
     filters = asked.filters()
     if name == "openai":  # of what failed there is no example
+        if any(status.upper() != "SUCCESS" for status in asked.all("status")):
+            raise UsageError("format openai takes successful calls only: leave out status.")
         filters = {**filters, "status": "SUCCESS"}
     # most of what is wrong shows itself here, before the answer has begun
     first = await asked.calls.ask(batch_of(form, filters, None))
     suffix = "csv" if name == "csv" else "jsonl"
     headers = {"content-disposition": f'attachment; filename="llm-calls.{suffix}"'}
+    if asked.request.method == "HEAD":  # nobody would read it
+        first = Batch("", None, is_last=True)
     body = _lines(asked, form, filters, first)
     media_type = _TYPES.get(name, "application/x-ndjson")
     return StreamingResponse(body, headers=headers, media_type=media_type)

@@ -72,9 +72,7 @@ async def _content(asked: Asked, document: Document, wanted: str) -> bytes | Pro
     found = await asked.calls.ask(content_of(wanted, MEDIA_MAX_BYTES))
     if isinstance(found, Problem):
         return found
-    if sha256(found).hexdigest() != wanted:
-        return Problem("it was altered: what is in GridFS has another sha256")
-    return await asyncio.to_thread(_unpacked, found)
+    return await asyncio.to_thread(_unpacked, found, wanted)
 
 
 def _embedded(document: Document, wanted: str) -> bytes | None:
@@ -85,8 +83,10 @@ def _embedded(document: Document, wanted: str) -> bytes | None:
     return None
 
 
-def _unpacked(content: bytes) -> bytes:
+def _unpacked(content: bytes, wanted: str) -> bytes | Problem:
     """Return what a content holds that was a text of base64; itself otherwise."""
+    if sha256(content).hexdigest() != wanted:
+        return Problem("it was altered: what is in GridFS has another sha256")
     if media_type(content) is not None:
         return content
     try:

@@ -28,12 +28,12 @@ class CallFilters(TypedDict, total=False):
     once. Several values in a list mean any of them, except for `tags`: a call has to carry all. Ids
     may be UUID or int. A date without a zone is local time. `start_date` is included and `end_date`
     is not, both in whole milliseconds; they are compared with the instant in a call's id, which is
-    a UUIDv7. `missing` has names of filters, or `cost`: a call has nothing in their fields,
-    or an empty list. `prompt_of` names a call: others have the same system prompt. `min_latency_ms` is included and
-    `max_latency_ms` is not. `excluding` has filters by the same names, but neither dates nor the
-    last three: a call that has one of their values is left out. Of calls that something else
-    stored, those with ids of another kind seem to be of any time, and most sums leave out those
-    with ids that are no text.
+    a UUIDv7. `missing` has names of filters, or `cost`: a call has nothing in their fields, or an
+    empty list. `prompt_of` names a call: others have the same system prompt. `min_latency_ms` is
+    included and `max_latency_ms` is not. `excluding` has filters by the same names, but neither
+    dates nor the last three: a call that has one of their values is left out. Of calls that
+    something else stored, those with ids of another kind seem to be of any time, and most sums
+    leave out those with ids that are no text.
     """
 
     call_type: OneOrMore[LLMCallTypeEnum | str]

@@ -119,7 +119,7 @@ def condition(filters: Mapping[str, Any], *, after: Id | None = None) -> dict[st
             matched |= _field_condition(name, given)
     for field in _fields_of(filters.get(_MISSING)):
         wanted = matched.get(field)
-        nothing = {"$in": [None, []]} if field in _LISTS else None
+        nothing: Any = {"$in": [None, []]} if field in _LISTS else None
         matched[field] = nothing if wanted is None else {"$in": []}  # nothing has both
     for field, values in _excluded(filters.get(_EXCLUDING)).items():
         wanted = matched.get(field, {})

@@ -63,6 +63,11 @@ class Asked(Links):
         theme = request.cookies.get(THEME_COOKIE)
         self.theme = theme if theme in THEMES else None
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
+        # a date is one of the page's zone, and means the same in each link that goes on from here
+        self.given = [
+            (name, _exact(value, self.zone) if name in DATES else value)
+            for name, value in self.given
+        ]
         self.usual: str | None = None  # how far back the page goes, where nothing says so
         self._told: Instructions | None = None  # that `prompt_of` stands for
         self.opens_with: str | None = None  # since when, where nothing says so
@@ -156,6 +161,32 @@ class Asked(Links):
             return f"{there:%H:%M:%S}"
         return f"{there:%m-%d %H:%M}" if there.year == now.year else f"{there:%Y-%m-%d}"
 
+    def day(self, ago: int) -> dict[str, str | None]:
+        """Return `since` and `until` of a day in the page's zone; today has no end yet.
+
+        Args:
+            ago: How many days ago it was.
+        """
+        today = in_zone(self.now, self.zone)
+        first = (today.replace(tzinfo=None) - timedelta(days=ago)).date()
+        dates = (first, first + timedelta(days=1) if ago else None)
+        since, until = (at and _exact(at.isoformat(), self.zone) for at in dates)
+        return {"since": since, "until": until}
+
+    @property
+    def stretch(self) -> str:
+        """The stretch of time that is asked for, in words; empty where nothing says it."""
+        since, until = self.one("since"), self.one("until")
+        words = []
+        for word, given in (("from", since or self.opens_with), ("to", until)):
+            with suppress(UsageError):
+                at = given and parse_time(word, given)
+                if at:
+                    there = in_zone(at, self.zone)
+                    year = "" if there.year == self.now.year else f"{there.year}-"
+                    words.append(f"{word} {year}{there:%m-%d %H:%M}")
+        return " ".join(words) if until or (since and not parse_span(since)) else ""
+
     def narrowed(self, **filters: str) -> "Asked":
         """Return the same request for the overview of the calls that have these values, too."""
         narrowed = copy(self)
@@ -180,6 +211,15 @@ def in_zone(at: datetime, zone: str) -> datetime:
         return at.astimezone(there)
     except OverflowError:
         return at
+
+
+def _exact(text: str, zone: str) -> str:
+    """Return a date that says no zone as a moment in one; whatever else it is, as it is."""
+    with suppress(ValueError, OverflowError):
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            return at.replace(tzinfo=in_zone(datetime.now(UTC), zone).tzinfo).isoformat()
+    return text
 
 
 def _number(name: str, text: str) -> float:

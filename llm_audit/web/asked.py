@@ -169,9 +169,8 @@ class Asked(Links):
         """
         today = in_zone(self.now, self.zone)
         first = (today.replace(tzinfo=None) - timedelta(days=ago)).date()
-        dates = (first, first + timedelta(days=1) if ago else None)
-        since, until = (at and _exact(at.isoformat(), self.zone) for at in dates)
-        return {"since": since, "until": until}
+        after = _exact(f"{first + timedelta(days=1)}", self.zone)
+        return {"since": _exact(f"{first}", self.zone), "until": after if ago else None}
 
     @property
     def stretch(self) -> str:

@@ -5,6 +5,7 @@ from typing import get_args
 
 from llm_audit.queries.grouping import Bucket
 from llm_audit.web.asked import Asked
+from llm_audit.web.pages.calls.calls import ORDERS
 from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for
 from llm_audit.web.parameters import DATES, EXCLUDABLE, FIELDS, NOT, PROMPT
 
@@ -58,6 +59,8 @@ def _of_many(asked: Asked) -> list[str]:
             _joined(asked.page, ["--by", by, *(zone if by in get_args(Bucket) else []), *filters])
         ]
         pipeline = [f"{asked.page.removesuffix('s')}-summary", by, asked.zone]
+    elif asked.page == "calls" and (order := asked.one("order")) in ORDERS:
+        return [_pipeline(["largest-calls", ORDERS[order][0]], filters)]
     elif asked.page in _SUMMED:
         command, named = _SUMMED[asked.page]
         both, pipeline = [_joined(command, filters)], named.split()

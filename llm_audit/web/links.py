@@ -49,13 +49,21 @@ class Links(Parameters):
             rest.append(("since", self.opens_with))
         return self._address(self.page if page is None else page, [*rest, *_pairs(changes)])
 
-    def among(self, name: str, value: object) -> str:
-        """Return the address of the same calls, of those that have this value, or none, alone."""
+    def among(self, name: str, value: object, page: str = "calls", **changes: Any) -> str:
+        """Return the address of the same calls, of those that have this value, or none, alone.
+
+        Args:
+            name: Of the filter.
+            value: That calls have; None for those that have none.
+            page: Which page is to show them.
+            **changes: New values of parameters.
+        """
         if value is None:
-            return self.same("calls", missing=list(dict.fromkeys([*self.all("missing"), name])))
+            missing = list(dict.fromkeys([*self.all("missing"), name]))
+            return self.same(page, missing=missing, **changes)
         if name == "tags":  # of which a call has to carry all that are given
             value = list(dict.fromkeys([*self.all(name), value]))
-        return self.same("calls", **{name: value, NOT + name: None})
+        return self.same(page, **{name: value, NOT + name: None}, **changes)
 
     @property
     def failed(self) -> list[str]:

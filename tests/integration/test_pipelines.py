@@ -14,6 +14,7 @@ from llm_audit.queries.grouping import GroupBy
 
 PIPELINES = {
     "call_previews": pipelines.call_previews(limit=20),
+    "largest_calls": pipelines.largest_calls("latency_ms", 20, model="gpt-4"),
     "calls_by_trace": pipelines.calls_by_trace("trace 3"),
     "trace_tree": pipelines.trace_tree("trace 3"),
     "session_summaries": pipelines.session_summaries(["3", "5"]),

@@ -50,6 +50,7 @@ ASKED: dict[str, tuple[Any, ...]] = {
     "get_canvas": ("group 1",),
     "score_summary": ("helpful",),
     "tool_arguments": ("read",),
+    "largest_calls": ("latency_ms",),
 }
 WITHOUT_ANSWER = {"tool_arguments"}  # the made-up calls were answered nothing
 MORE = {"search": {"end_date": CALL["created_at"]}}

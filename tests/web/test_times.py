@@ -61,3 +61,27 @@ def test_filters_go_on_to_every_page(viewer: Viewer, database: Database[Any]) ->
     text = unescape(viewer().get("/user?id=user-1").text)
     for page in ("calls", "traces", "sessions", "tasks", "failures", "costs", "latency", "tools"):
         assert re.search(rf'<a href="/{page}\?user_id=user-1[^"]*">{page.title()}</a>', text), page
+
+
+def test_the_largest_calls_come_first(viewer: Viewer, database: Database[Any]) -> None:
+    """A figure that is no number is not the largest."""
+    store(database)
+    database["llm_calls"].update_one({}, {"$set": {"estimated_cost": "a lot", "latency_ms": []}})
+    tab = viewer()
+    fields = {"cost": "estimated_cost", "took": "latency_ms", "tokens": "total_tokens"}
+    for order, field in fields.items():
+        query = f"since=2026-05-01&order={order}"
+        calls = tab.get(f"/calls?{query}&format=json&limit=500").json()["calls"]
+        figures = [call[field] for call in calls]
+        stored = database["llm_calls"].find({field: {"$type": "number"}})
+        assert figures == sorted((one[field] for one in stored), reverse=True)[:500] != [], order
+        page = tab.get(f"/calls?{query}").text
+        assert f"largest-calls {field}" in page
+        assert f"{order.title()} ↓</a>" in page
+        assert "Older calls" not in page
+    assert tab.get("/calls?order=name").status_code == 400
+    assert "order=cost" in tab.get("/costs").text
+    course = re.search('<a href="([^"]+)">over time</a>', tab.get("/latency?since=2026-05-01").text)
+    assert course is not None
+    rows = tab.get(f"{unescape(course[1])}&format=json").json()
+    assert (rows["by"], bool(rows["rows"])) == ("week", True)

@@ -20,7 +20,7 @@ from llm_audit.queries.pipelines.finding import search
 from llm_audit.queries.pipelines.latencies import latency_heatmap, latency_summary
 from llm_audit.queries.pipelines.newest import session_summaries, trace_summaries
 from llm_audit.queries.pipelines.people import user_summary
-from llm_audit.queries.pipelines.previews import call_previews
+from llm_audit.queries.pipelines.previews import call_previews, largest_calls
 from llm_audit.queries.pipelines.prompts import prompt_summary
 from llm_audit.queries.pipelines.related import (
     calls_by_task,
@@ -51,6 +51,7 @@ __all__ = [
     "failure_messages",
     "failure_summary",
     "failures_over_time",
+    "largest_calls",
     "latency_heatmap",
     "latency_summary",
     "prompt_summary",

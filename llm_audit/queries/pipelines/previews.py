@@ -1,12 +1,14 @@
 """Calls in a line each: what they were, and the beginning of what was asked and answered."""
 
-from typing import Any, Unpack
+from typing import Any, Literal, TypeAlias, Unpack, get_args
 
+from llm_audit.errors import UsageError
 from llm_audit.ids import Id
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.pipelines.stages import Pipeline, if_, list_in
 
 PREVIEW_CHARACTERS = 120
+Largest: TypeAlias = Literal["estimated_cost", "latency_ms", "total_tokens"]
 _BLOCKS_MAX = 20  # of a message, that are looked at
 _SHOWN = (
     *("created_at", "completed_at", "status", "call_type", "provider", "model", "trace_id"),
@@ -37,6 +39,34 @@ def call_previews(
         {"$match": condition(filters, after=after)},
         {"$sort": {"_id": -1}},
         *([] if limit is None else [{"$limit": limit}]),
+        {"$project": _preview()},
+    ]
+
+
+def largest_calls(
+    largest: Largest = "estimated_cost", limit: int = 100, **filters: Unpack[CallFilters]
+) -> Pipeline:
+    """Which calls cost most, took longest or have the most tokens, and what was said in them?
+
+    Args:
+        largest: Of which figure; calls without it are left out.
+        limit: How many calls at the most.
+        **filters: See `CallFilters`.
+
+    Returns:
+        Stages whose rows are those of `CallPreview`, the largest first. Indexes: those of the
+        filters; MongoDB looks at every call that matches.
+
+    Raises:
+        UsageError: An argument is wrong.
+    """
+    if largest not in get_args(Largest):
+        raise UsageError(f"largest {largest!r:.40}: there are {', '.join(get_args(Largest))}.")
+    checked_limit(limit)
+    return [
+        {"$match": {"$and": [condition(filters), {largest: {"$type": "number"}}]}},
+        {"$sort": {largest: -1, "_id": -1}},
+        {"$limit": limit},
         {"$project": _preview()},
     ]
 

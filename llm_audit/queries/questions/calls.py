@@ -10,6 +10,7 @@ from llm_audit.queries.answers.lines import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters, checked_limit, condition
 from llm_audit.queries.media import MEDIA_MAX_BYTES, restored
 from llm_audit.queries.pipelines import Pipeline
+from llm_audit.queries.pipelines.previews import Largest
 from llm_audit.queries.steps import Steps, question, rows
 
 WITHOUT_CONTENT: dict[str, Any] = {
@@ -89,6 +90,24 @@ class CallQuestions:
             **filters: See `CallFilters`.
         """
         pipeline = pipelines.call_previews(limit=limit, after=after, **filters)
+        return (yield from rows(pipeline, CallPreview.model_validate))
+
+    @question
+    def largest_calls(
+        self,
+        largest: Largest = "estimated_cost",
+        *,
+        limit: int = 100,
+        **filters: Unpack[CallFilters],
+    ) -> Steps[list[CallPreview]]:
+        """Return the calls that cost most, took longest or have the most tokens, a line each.
+
+        Args:
+            largest: Of which figure; calls without it are left out.
+            limit: How many calls at the most.
+            **filters: See `CallFilters`.
+        """
+        pipeline = pipelines.largest_calls(largest, limit, **filters)
         return (yield from rows(pipeline, CallPreview.model_validate))
 
     @question

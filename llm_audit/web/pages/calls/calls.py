@@ -8,8 +8,10 @@ from operator import attrgetter
 from llm_audit.errors import UsageError
 from llm_audit.queries.answers.lines import CallPreview, Facet
 from llm_audit.queries.filters import CallFilters
+from llm_audit.queries.pipelines.previews import Largest
 from llm_audit.web.asked import Asked
 from llm_audit.web.page import Page
+from llm_audit.web.pages.summaries.over_time import USUAL
 from llm_audit.web.parameters import EXCLUDABLE, FIELDS, NOT
 
 _PAGE_ROWS = 100
@@ -22,16 +24,33 @@ COLUMNS = (
     *("provider", "user", "company", "session", "trace", "service", "tags"),
 )
 _USUAL_COLUMNS = COLUMNS[:10]
+ORDERS: dict[str, tuple[Largest, str]] = {  # columns, by what they order, and what is first then
+    "took": ("latency_ms", "slowest"),
+    "tokens": ("total_tokens", "most tokens"),
+    "cost": ("estimated_cost", "most expensive"),
+}
 
 
 async def page(asked: Asked) -> Page:
-    """Show the newest calls that match, and lead to older ones."""
+    """Show the newest calls that match, and lead to older ones; or those that cost most ...
+
+    Raises:
+        UsageError: There is no such order.
+    """
     most = _MOST_IN_JSON if asked.one("format") == "json" else _MOST_ROWS
     limit = asked.whole("limit", _PAGE_ROWS, most)
-    found = await asked.calls.preview_calls(
-        limit=limit, after=asked.one("after"), **asked.filters()
-    )
-    older = asked.older([call.id for call in found], limit)
+    order = asked.one("order")
+    if order is None:
+        found = await asked.calls.preview_calls(
+            limit=limit, after=asked.one("after"), **asked.filters()
+        )
+        older = asked.older([call.id for call in found], limit)
+    elif order in ORDERS:
+        figure, _ = ORDERS[order]
+        found = await asked.calls.largest_calls(figure, limit=limit, **asked.filters(since=USUAL))
+        older = None
+    else:
+        raise UsageError(f"order {order!r:.40}: there are {', '.join(ORDERS)}.")
     return Page(
         "calls/calls",
         "Calls",
@@ -39,6 +58,8 @@ async def page(asked: Asked) -> Page:
         {
             "columns": _columns(asked),
             "all_columns": COLUMNS,
+            "orders": ORDERS,
+            "order": order,
             "filter_names": [*FIELDS, *(NOT + name for name in EXCLUDABLE)],
             "live": asked.part("news", **_shown(found)) if _is_live(asked) else None,
         },
@@ -74,7 +95,8 @@ def _most_frequent(values: Sequence[Facet]) -> tuple[Sequence[Facet], int]:
 
 
 def _is_live(asked: Asked) -> bool:
-    return asked.one("live") is not None and not asked.one("after") and not asked.one("until")
+    others = ("after", "until", "order")
+    return asked.one("live") is not None and not any(asked.one(name) for name in others)
 
 
 def _shown(found: Sequence[CallPreview]) -> dict[str, object]:

@@ -8,6 +8,7 @@ from llm_audit.errors import UsageError
 from llm_audit.queries.filters import CallFilters
 from llm_audit.queries.grouping import Bucket, GroupBy
 from llm_audit.web.asked import Asked
+from llm_audit.web.pages.summaries.over_time import bucket_for
 
 _SHOWN = 200
 _BY: tuple[GroupBy, ...] = (
@@ -39,19 +40,28 @@ def view_of(asked: Asked, by: GroupBy, rows: Sequence[Any], filters: CallFilters
     """
     is_time = by in get_args(Bucket)
     shown = rows[:_SHOWN]
-    links = _links_of_times(asked, by, rows, filters) if is_time else _links_of(asked, by, shown)
+    courses: dict[str | None, str] = {}
+    if is_time:
+        links = _links_of_times(asked, by, rows, filters)
+    else:
+        links = _links_of(asked, by, shown)
+        courses = _links_of(asked, by, shown, page=asked.page, by=bucket_for(filters))
     return {
         "choices": _BY,
         "is_time": is_time,
         "shown": shown,
         "name": lambda name: group_name(by, name),
         "links": links,
+        "courses": courses,
     }
 
 
-def _links_of(asked: Asked, by: GroupBy, rows: Sequence[Any]) -> dict[str | None, str]:
+def _links_of(
+    asked: Asked, of: GroupBy, rows: Sequence[Any], **changes: Any
+) -> dict[str | None, str]:
     """Return the address of exactly the calls of each group."""
-    return {row.group: asked.among("tags" if by == "tag" else by, row.group) for row in rows}
+    name = "tags" if of == "tag" else of
+    return {row.group: asked.among(name, row.group, **changes) for row in rows}
 
 
 def _links_of_times(

@@ -119,3 +119,24 @@ def test_calls_without_a_session_are_not_said_to_be_missing(
     page = viewer().get("/sessions").text
     assert "No call says to which session it belongs" in page
     assert "No call has been recorded" not in page
+
+
+def test_the_turns_that_failed_are_a_click_away(viewer: Viewer, database: Database[Any]) -> None:
+    """On a page of the session that shows them, wherever they are in it."""
+    calls = conversation("s-1", 120)
+    failed = {3: "ERROR", 70: "TIMEOUT", 119: "ABANDONED", 120: "CANCELLED"}
+    for number, status in failed.items():
+        calls[number - 1]["status"] = status
+    database["llm_calls"].insert_many(calls)
+    tab = viewer()
+
+    text = tab.get("/session?id=s-1").text
+
+    links = {int(number): unescape(link) for link, number in re.findall(LINK, text)}
+    assert list(links) == [3, 70, 119]
+    for number, link in links.items():
+        assert f'id="turn-{number}"' in tab.get(link).text, link
+        assert link.endswith(f"#turn-{number}")
+
+
+LINK = r'<a href="([^"]+)">turn (\d+)</a>'

@@ -122,8 +122,8 @@ def refuse_tenants(asked: Asked) -> None:
 def sentence_of(diagnosis: Diagnosis) -> str:
     """Say in a sentence whether everything has arrived."""
     if diagnosis.problems:
-        many = "one thing" if len(diagnosis.problems) == 1 else f"{len(diagnosis.problems)} things"
-        return f"There is {many} to look at."
+        many = len(diagnosis.problems)
+        return f"There {'is one thing' if many == 1 else f'are {many:,} things'} to look at."
     recorded = sum(process.recorded for process in diagnosis.processes)
     count = len(diagnosis.processes)
     who = "the one process" if count == 1 else f"the {count:,} processes"

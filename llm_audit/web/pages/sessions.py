@@ -1,10 +1,11 @@
-"""The sessions, those that began last first; and one as a conversation."""
+"""The sessions, newest first by when they began; and one as a conversation."""
 
 import asyncio
 from collections.abc import Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
+from llm_audit.call import FAILURE_STATUSES
 from llm_audit.queries.answers.conversation import Turn
 from llm_audit.queries.answers.pairing import pair
 from llm_audit.queries.lookup import missing
@@ -17,6 +18,7 @@ _PAGE_ROWS = 50
 _MOST_ROWS = 200
 _TURNS = 50  # of a page
 _MOST_TURNS = 500
+_FAILED = 20  # turns that are named above the others
 _BLOCKS, _BYTES = 600, 60_000  # of what was said, on a page
 _OF_A_TURN = (60, 12_000, 4_000)  # things that were said, bytes, and characters of one of them
 
@@ -65,8 +67,18 @@ async def session(asked: Asked) -> Page:
             "later": asked.same(until_turn=last + limit) if last < len(turns) else None,
             "first": first + 1,
             "last": last,
+            "failed": _failed(asked, turns, first, last),
+            "most_failed": _FAILED,
         },
     )
+
+
+def _failed(asked: Asked, turns: Sequence[Turn], first: int, last: int) -> list[tuple[int, str]]:
+    """Return the number of each turn that failed, and the address of a page that shows it."""
+    numbers = [at for at, turn in enumerate(turns, start=1) if turn.status in FAILURE_STATUSES]
+    return [
+        (at, asked.same() if first < at <= last else asked.same(until_turn=at)) for at in numbers
+    ]
 
 
 def _shown(turns: Sequence[Turn], first: int, last: int) -> list[Shown]:

@@ -73,8 +73,12 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 
 
 def _shares(items: list[pytest.Item]) -> Iterator[list[pytest.Item]]:
-    """Cut tests into what one process takes at a time."""
-    for have, alike in groupby(items, lambda item: _session_parameters(item) or item.path):
+    """Cut tests into what one process takes at a time, the quick ones last.
+
+    So all processes end at about the same time.
+    """
+    ordered = sorted(items, key=lambda item: "unit" in item.path.parts)
+    for have, alike in groupby(ordered, lambda item: _session_parameters(item) or item.path):
         tests = list(alike)
         at_a_time = len(tests) if isinstance(have, list) else AT_A_TIME
         for at in range(0, len(tests), at_a_time):

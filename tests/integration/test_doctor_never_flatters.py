@@ -17,7 +17,7 @@ from waiting import PATIENCE, Calls, Recording, until
 
 import llm_audit
 from llm_audit import LLMLogger, embedded
-from llm_audit.diagnosis import problems
+from llm_audit.diagnosis import problems_of_processes
 from llm_audit.recorder import process
 from llm_audit.settings import get_settings
 
@@ -61,7 +61,7 @@ def server(mongod: embedded.Mongod, recording: Recording) -> Iterator[Refusing]:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no record be so young that it need not have arrived."""
-    monkeypatch.setattr(problems, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(problems_of_processes, "LATE_SECONDS", 0.0)
 
 
 def until_it_says(text: str) -> None:

@@ -19,6 +19,7 @@ from llm_audit import (
     LLMLogger,
     NotInitializedError,
     SyncLLMCallRepository,
+    TookTooLongError,
     UnavailableError,
     UsageError,
     audit_context,
@@ -224,7 +225,9 @@ def where_it_goes_wrong(error: LLMAuditError) -> str:
     if isinstance(error, NotInitializedError):
         too_soon: RuntimeError = error
         return str(too_soon)
-    return "away" if isinstance(error, UnavailableError) else str(error)
+    if isinstance(error, TookTooLongError | UnavailableError):
+        return "later"
+    return str(error)
 
 
 async def what_is_misspelt() -> None:

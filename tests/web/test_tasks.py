@@ -174,7 +174,7 @@ def test_a_redelivery_a_running_task_and_one_whose_first_attempts_are_not_known(
     running = text_of(shown(tab, "/task?id=running"))
     assert "It runs: 1 call of it still open." in running
     assert " now " in running
-    assert re.search(r"From first to last call > ?2\dm", running)
+    assert re.search(r"From first to last call > ?[2-5]\dm", running)  # as long as tests have run
     late = text_of(shown(tab, "/task?id=late"))
     assert "Attempt 3 of 3, retry 2." in late
     assert "some attempts made no call: nothing is known of them" in late

@@ -71,13 +71,14 @@ class Answers:
             _LOG.error("Nobody's calls are shown: %s", error)
             return PlainTextResponse("It is not known whose calls these would be.\n", 403)
         except LLMAuditError as error:  # where nothing can be asked, no page of ours can be drawn
-            return PlainTextResponse(f"{error}\n", 503)
+            why = str(error) if self._scope is None else _told_to_a_tenant(error)
+            return PlainTextResponse(f"{why}\n", 503)
         asked.annotates = self._annotate
         return await _unless_left(request, partial(self._made, asked, page))
 
     async def _made(self, asked: Asked, page: Answering) -> Response:
         try:
-            asked.check_zone()
+            asked.check()
             await asked.look_up()
             if asked.is_part:
                 # many tabs at once do not starve an app around this one
@@ -165,7 +166,7 @@ def _in_json(value: Any) -> Any:
 
 def _wrong(asked: Asked, error: LLMAuditError) -> Page:
     """Return the page of an error, which names the fix."""
-    said: dict[str, Any] = {"error": str(error)}
+    said: dict[str, Any] = {"error": _told_to_a_tenant(error) if asked.is_bound else str(error)}
     if isinstance(error, UnavailableError):
         view = {} if asked.is_part else {"retry_seconds": _RETRY_SECONDS}
         return _error(asked, "MongoDB cannot be asked", said, 503, view)
@@ -182,6 +183,14 @@ def _wrong(asked: Asked, error: LLMAuditError) -> Page:
     if isinstance(error, UsageError):
         return _error(asked, "This cannot be asked", said, 400)
     return _error(asked, "Something is set wrongly", said, 500)
+
+
+def _told_to_a_tenant(error: LLMAuditError) -> str:
+    """Return what is said to whom the database is none of his business: not where it is, say."""
+    if isinstance(error, UsageError):  # of what was asked
+        return str(error)
+    _LOG.error("A tenant's page could not be made: %s", error)
+    return "The calls cannot be read at present. Whoever runs this viewer finds why in its log."
 
 
 def _error(

@@ -26,6 +26,8 @@ from llm_audit.web.parameters import DATES, FILTERS, NOT, PROMPT, ZONE
 
 ZONE_COOKIE, THEME_COOKIE = "llm_audit_tz", "llm_audit_theme"  # viewer.js sets them
 THEMES = ("light", "dark")
+ADDRESS_MAX = 8_192  # characters after the question mark: the links of a page repeat them
+PARAMETERS_MAX = 100
 _SHORTEST = timedelta(milliseconds=1)  # of a stretch of time
 
 
@@ -62,7 +64,11 @@ class Asked(Links):
         self.below = place_of(self.page)
         theme = request.cookies.get(THEME_COOKIE)
         self.theme = theme if theme in THEMES else None
+        query: bytes = request.scope["query_string"]
+        self._is_too_long = len(query) > ADDRESS_MAX or query.count(b"&") >= PARAMETERS_MAX
         self.given = [(name, value) for name, value in request.query_params.multi_items() if value]
+        if self._is_too_long:  # what is said of that repeats nothing of it
+            self.given = [("format", "json")] if ("format", "json") in self.given else []
         # a date is one of the page's zone, and means the same in each link that goes on from here
         self.given = [
             (name, _exact(value, self.zone) if name in DATES else value)
@@ -85,12 +91,17 @@ class Asked(Links):
                 return checked_timezone(given)
         return local_timezone()
 
-    def check_zone(self) -> None:
-        """Refuse a time zone that is none.
+    def check(self) -> None:
+        """Refuse an address that is too long, and a time zone that is none.
 
         Raises:
-            UsageError: The parameter is none; a cookie may be.
+            UsageError: The address is; or the parameter is none, as a cookie may be.
         """
+        if self._is_too_long:
+            raise UsageError(
+                f"This address is too long: it may have {PARAMETERS_MAX} parameters, and "
+                f"{ADDRESS_MAX:,} characters after the question mark."
+            )
         if (given := self.one(ZONE)) is not None:
             checked_timezone(given)
 

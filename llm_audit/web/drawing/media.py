@@ -11,7 +11,7 @@ from llm_audit.encoding.moved import reference_in
 _HEAD = 64  # characters of base64 that say what it is
 _SHORTEST = 64  # characters: what is shorter is shown as the text it is
 _MEDIA_MAX = 200  # that are looked for in one thing that was said
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200};base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:([\w.+-]{1,100}/[\w.+-]{1,100})?[^,]{0,200};base64,", re.ASCII)
 _TYPE = re.compile(r"(image|audio|video)\b")
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 PLAYED = ("audio/wav", "audio/mpeg", "audio/ogg", "video/mp4")

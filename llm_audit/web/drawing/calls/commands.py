@@ -13,9 +13,10 @@ from llm_audit.wire.requests import request_of
 
 CURL_MAX = 16_384  # characters
 _UNKNOWN = "https://ADDRESS-OF-THE-API"
+# Searched for, as it says where it begins and ends: names may be long, and made to take for ever.
 _SECRET = re.compile(
-    r"(x[-_])?(.*api[-_]?key|.*authorization|.*secret.*|pass(word|wd)|(access|auth|bearer)[-_]?token"
-    r"|token|cookie|credentials?)",
+    r"secret|(api[-_]?key|authorization)\Z"
+    r"|\A(x[-_])?(pass(word|wd)|(access|auth|bearer)[-_]?token|token|cookie|credentials?)\Z",
     re.IGNORECASE,
 )
 _HEADERS = {  # how each asks who it is, with a name for the key in the environment
@@ -107,7 +108,7 @@ def _without_secrets(value: Any, left_out: set[str], level: int) -> Any:
         return value
     kept = {}
     for name, item in value.items():
-        if _SECRET.fullmatch(str(name)):
+        if _SECRET.search(str(name)):
             left_out.add(ascii(str(name))[1:-1])
         else:
             kept[name] = _without_secrets(item, left_out, level + 1)
@@ -142,12 +143,15 @@ def _quoted(data: str) -> str:
     """Return a text for a shell, so that it is ASCII and in one line."""
     if data.isascii() and data.isprintable():
         return shlex.quote(data)
-    # \x and a byte are not of UTF-8
-    escaped = (
-        f"\\u{ord(one):04x}" if "\x80" <= one <= "\xff" else one.encode("unicode_escape").decode()
-        for one in data
-    )
-    return "$'" + "".join(escaped).replace("'", "\\'") + "'"
+    # shells that do not know $'...' see quotes without any quote between them, so one word
+    signs = "".join(map(_sign, data.encode(errors="replace")))
+    return f"$'{signs}'"
+
+
+def _sign(byte: int) -> str:
+    sign = chr(byte)
+    is_plain = sign.isascii() and sign.isprintable() and sign not in "'\\!"
+    return sign if is_plain else f"\\x{byte:02x}"
 
 
 def _in_double_quotes(header: str) -> str:

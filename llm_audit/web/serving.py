@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import uvicorn
 
@@ -54,6 +55,22 @@ class Serving:
     annotate: bool = False
 
 
+class Opened(NamedTuple):
+    """A server that is about to begin.
+
+    Attributes:
+        server: To be run with the socket.
+        listening: The socket.
+        address: What is told to who started it: it opens the viewer.
+        address_once: What opens it once.
+    """
+
+    server: uvicorn.Server
+    listening: socket.socket
+    address: str
+    address_once: str
+
+
 def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False) -> None:
     """Serve the viewer until Ctrl-C.
 
@@ -65,15 +82,16 @@ def serve(serving: Serving, say: Callable[[str], None], *, browse: bool = False)
     Raises:
         UsageError: It would be open to others without a token, or the port is taken.
     """
-    server, listening, address = server_of(serving)
-    say(address)
+    opened = server_of(serving)
+    say(opened.address)
     if browse:  # beside the server: one that runs in the terminal waits for the page
-        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-    server.run(sockets=[listening])
+        given = (opened.address_once,)
+        threading.Thread(target=webbrowser.open, args=given, daemon=True).start()
+    opened.server.run(sockets=[opened.listening])
 
 
-def server_of(serving: Serving) -> tuple[uvicorn.Server, socket.socket, str]:
-    """Return the server, the socket that it is to be run with, and the address that opens it.
+def server_of(serving: Serving) -> Opened:
+    """Return the server, the socket that it is to be run with, and the addresses that open it.
 
     Args:
         serving: Where and how.
@@ -91,9 +109,10 @@ def server_of(serving: Serving) -> tuple[uvicorn.Server, socket.socket, str]:
     token = _token(serving.token_file) if has_token else None
     listening = _listening(serving)
     port = listening.getsockname()[1]
+    sessions = None if token is None else Sessions(token, f"llm_audit_{port}")
     app = create_app(
         hosts=[*LOOPBACK, *_named(serving.host), *serving.allowed_hosts],
-        sessions=None if token is None else Sessions(token, f"llm_audit_{port}"),
+        sessions=sessions,
         frames=serving.frames,
         annotate=serving.annotate,
     )
@@ -107,9 +126,10 @@ def server_of(serving: Serving) -> tuple[uvicorn.Server, socket.socket, str]:
     )
     host = f"[{serving.host}]" if ":" in serving.host else serving.host
     address = f"http://{'127.0.0.1' if serving.host in _WILDCARDS else host}:{port}{prefix}/"
-    if token is not None and serving.token_file is None:
-        address += f"?token={token}"
-    return _Server(config), listening, address
+    if sessions is None or serving.token_file is not None:
+        return Opened(_Server(config), listening, address, address)
+    once = f"{address}?token={sessions.ticket()}"
+    return Opened(_Server(config), listening, f"{address}?token={token}", once)
 
 
 class _Server(uvicorn.Server):
@@ -145,7 +165,7 @@ def _named(host: str) -> list[str]:
 def _token(file: Path | None) -> str:
     if file is None:
         return secrets.token_urlsafe(TOKEN_BYTES)
-    token = file.read_text().strip()
+    token = file.read_bytes().decode("latin-1").strip()
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
             f"--token-file {file}: a token has at least {SHORTEST_TOKEN} characters, all of them "

@@ -12,6 +12,7 @@ from llm_audit.web.assets import asset_name
 from llm_audit.web.guards.hosts import LOOPBACK
 from llm_audit.web.guards.login import SESSIONS_MAX, Sessions
 from llm_audit.web.routes import PAGES, PARTS
+from llm_audit.web.serving import Serving, server_of
 
 TOKEN = "t" * 43
 STYLE = f"/static/{asset_name('style.css')}"
@@ -103,6 +104,40 @@ def test_a_token_opens_it_once_and_leaves_the_address(viewer: Viewer) -> None:
     assert tab.get("/calls", headers={"cookie": f"llm_audit_8765={TOKEN}"}).is_redirect
     for path in ("/health", "/login", STYLE):
         assert tab.get(path).status_code == 200
+
+
+def test_what_a_browser_is_started_with_opens_it_once(viewer: Viewer) -> None:
+    """Every user of the machine sees that, in the list of processes, while the browser runs."""
+    opened = server_of(Serving(port=0))
+    opened.listening.close()
+    token = opened.address.partition("?token=")[2]
+    once = opened.address_once.partition("?token=")[2]
+    assert len(once) >= 43
+    assert token not in opened.address_once
+    sessions = Sessions(TOKEN, "c")
+    tab = viewer(sessions=sessions)
+    ticket = sessions.ticket()
+    asked = {"token": ticket}
+    assert tab.get("/calls", headers={"authorization": f"Bearer {ticket}"}).status_code == 303
+    assert tab.post("/login", data=asked, headers={"sec-fetch-site": "none"}).status_code == 403
+    assert tab.get("/calls", params=asked).headers["location"] == "/calls"
+    assert tab.get("/calls").status_code == 200
+    tab.cookies.clear()
+    again = tab.get("/calls", params=asked)
+    assert again.headers["location"].startswith("/login")
+    assert "set-cookie" not in again.headers
+
+
+def test_very_many_cookies_cost_little(viewer: Viewer) -> None:
+    sessions = Sessions(TOKEN, "c")
+    good = sessions.begin({"scheme": "http", "root_path": "", "headers": []}).split(b";")[0]
+    tab = viewer(sessions=sessions)
+    looked_at = sessions._numbers({"headers": [(b"cookie", b"c=x;" * 10_000)]})
+    assert len(looked_at) <= 10
+    for cookie in (good, b'a; =; b="\\; ' + good, b"c=x; " * 9 + good):
+        assert tab.get("/calls", headers=[(b"cookie", cookie)]).status_code == 200, cookie
+    for cookie in (good + b"x", good.upper(), b"x" + good, b'c="' + good[2:] + b'"', b"c="):
+        assert tab.get("/calls", headers=[(b"cookie", cookie)]).is_redirect, cookie
 
 
 def test_sessions_do_not_pile_up() -> None:

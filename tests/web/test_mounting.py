@@ -342,7 +342,7 @@ def test_it_needs_no_lifespan_and_serves_every_loop(stored: None) -> None:
 @contextmanager
 def served(**options: Any) -> Iterator[tuple[str, httpx.Client]]:
     """Serve as `llm-audit ui` does, and give the address that it says."""
-    server, listening, address = server_of(Serving(port=0, **options))
+    server, listening, address, _ = server_of(Serving(port=0, **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -387,9 +387,13 @@ def test_it_listens_on_this_machine_alone_unless_it_has_a_login(
     assert token not in " ".join(of_ours)
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
-    _, listening, address = server_of(Serving(host="0.0.0.0", port=0, token_file=file))
-    listening.close()
-    assert TOKEN not in address
+    opened = server_of(Serving(host="0.0.0.0", port=0, token_file=file))
+    opened.listening.close()
+    assert TOKEN not in opened.address + opened.address_once
+    for wrong in (b"\xff" * 40, b"short", "ё".encode() * 40, b"x\0" * 40):
+        file.write_bytes(wrong)
+        with pytest.raises(UsageError, match="at least 16 characters"):
+            server_of(Serving(port=0, token_file=file))
 
 
 def test_behind_a_proxy_it_believes_what_that_says_and_no_more(

@@ -7,7 +7,6 @@ number of its own, as every server on 127.0.0.1 is sent the cookies of all other
 import hmac
 import secrets
 from collections import deque
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -18,6 +17,7 @@ from llm_audit.web.guards.reading import path_of
 
 TOKEN_BYTES = 32
 SESSIONS_MAX = 1_000  # then the oldest has to log in again
+_COOKIES_MAX = 10  # of one name: of several paths
 LOGIN = "/login"
 PUBLIC: Final = ("/health", LOGIN)
 _BEARER = b"bearer "
@@ -34,11 +34,28 @@ class Sessions:
     def __init__(self, token: str, cookie: str) -> None:
         self._token = token.encode()
         self._open: deque[str] = deque(maxlen=SESSIONS_MAX)
+        self._ticket: bytes | None = None
         self.cookie = cookie
 
     def is_token(self, given: bytes) -> bool:
         """Tell whether this is the token, in a time that does not tell how much of it is right."""
         return hmac.compare_digest(given, self._token)
+
+    def ticket(self) -> str:
+        """Return what opens a session once.
+
+        Every user of a machine sees what a browser is started with, and that as long as it runs.
+        """
+        ticket = secrets.token_urlsafe(TOKEN_BYTES)
+        self._ticket = ticket.encode()
+        return ticket
+
+    def takes(self, given: bytes) -> bool:
+        """Tell whether this opens a session; a ticket is used up."""
+        if self._ticket is not None and hmac.compare_digest(given, self._ticket):
+            self._ticket = None
+            return True
+        return self.is_token(given)
 
     def begin(self, scope: Scope) -> bytes:
         """Open a session, and return the value of `Set-Cookie` for it."""
@@ -57,15 +74,11 @@ class Sessions:
         return any(number in self._open for number in self._numbers(scope))
 
     def _numbers(self, scope: Scope) -> list[str]:
-        numbers = []
-        for header in values_of(scope, b"cookie"):
-            for part in header.decode("latin-1").split(";"):
-                try:
-                    cookie = SimpleCookie(part.strip())
-                except CookieError:  # of another server on this machine
-                    continue
-                numbers += [one.value for name, one in cookie.items() if name == self.cookie]
-        return numbers
+        """Return what the cookies of ours hold: the first ones, as others can send very many."""
+        headers = (header.decode("latin-1") for header in values_of(scope, b"cookie"))
+        parts = (part.strip() for header in headers for part in header.split(";"))
+        name = f"{self.cookie}="
+        return [part.removeprefix(name) for part in parts if part.startswith(name)][:_COOKIES_MAX]
 
 
 class LoggedIn:
@@ -88,7 +101,7 @@ class LoggedIn:
         path = path_of(scope)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tokens = [value for name, value in query if name == "token"]
-        if any(self._sessions.is_token(token.encode()) for token in tokens):
+        if any(self._sessions.takes(token.encode()) for token in tokens):
             rest = urlencode([(name, value) for name, value in query if name != "token"])
             cookie = self._sessions.begin(scope)
             await _redirect(scope, send, path, rest, [(b"set-cookie", cookie)])

@@ -68,8 +68,18 @@ def test_other_sites_may_lead_here_and_fetch_nothing(viewer: Viewer) -> None:
             framed = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
             assert tab.get(path, headers={"sec-fetch-site": site, **framed}).status_code == 403
             assert tab.get(path, headers={"sec-fetch-site": site, **led}).status_code == 200
+        for path in (
+            "/export",
+            "/export?since=1h&format=csv",
+            "/media?call=1",
+            "/export?format=no",
+        ):
+            refused = tab.get(path, headers={"sec-fetch-site": site, **led})
+            assert refused.status_code == 403, path
+            assert "content-disposition" not in refused.headers
     for site in ("same-origin", "none"):
-        assert tab.get("/calls", headers={"sec-fetch-site": site}).status_code == 200
+        for path in ("/calls", "/export"):
+            assert tab.get(path, headers={"sec-fetch-site": site, **led}).status_code == 200
     assert not [name for name in tab.get("/calls").headers if name.startswith("access-control")]
 
 

@@ -8,6 +8,7 @@ from llm_audit.web.guards.answers import refuse, values_of
 from llm_audit.web.guards.hosts import host_of
 
 _READING = ("GET", "HEAD")
+_FILES = ("/export", "/media")  # a browser saves them, and shows nothing that says so
 _OURS = (b"same-origin", b"none")  # "none": typed, from a bookmark, or from another program
 
 
@@ -15,7 +16,7 @@ class OnlyReading:
     """Lets GET and HEAD through, and POST to the forms, from our own pages only.
 
     A page of another site may lead here, but cannot fetch: what it takes to answer would tell it
-    something.
+    something. Nor may it have files saved, again and again.
 
     Args:
         app: What is guarded.
@@ -32,7 +33,8 @@ class OnlyReading:
             await self._app(scope, receive, send)
             return
         if scope["method"] in _READING:
-            allowed = _is_navigation(scope) or not _is_cross_site(scope)
+            is_led = _is_navigation(scope) and path_of(scope) not in _FILES
+            allowed = is_led or not _is_cross_site(scope)
         elif scope["method"] == "POST" and path_of(scope) in self._forms:
             allowed = _is_from_our_page(scope)
         else:

@@ -114,8 +114,9 @@ def _beginning(bucket: Bucket, place: int, timezone: str) -> datetime:
     """Return when the hour, day ... with a number begins."""
     zone = _zone(timezone)
     if bucket == "hour":
-        at = datetime.fromtimestamp(place * _SECONDS_IN_AN_HOUR, zone)
-        return at + timedelta(minutes=-at.minute % 60)  # where hours begin at half past of UTC's
+        at = place * _SECONDS_IN_AN_HOUR
+        minute = datetime.fromtimestamp(at, zone).minute  # where hours begin at half past of UTC's
+        return datetime.fromtimestamp(at + -minute % 60 * 60, zone)  # when clocks go back, too
     if bucket == "month":
         year, month = divmod(place - 1, 12)
         return datetime(year, month + 1, 1, tzinfo=zone)

@@ -1,10 +1,10 @@
 """What a page shows, as commands: of `llm-audit`, and as the aggregation behind it, for mongosh."""
 
-import shlex
 from typing import get_args
 
 from llm_audit.queries.grouping import Bucket
 from llm_audit.web.asked import Asked
+from llm_audit.web.drawing.shell import joined
 from llm_audit.web.pages.calls.calls import ORDERS
 from llm_audit.web.pages.summaries.over_time import USUAL, bucket_for
 from llm_audit.web.parameters import DATES, EXCLUDABLE, FIELDS, NOT, PROMPT
@@ -34,7 +34,7 @@ def in_a_shell(asked: Asked) -> list[str]:
     page, identity = asked.page, asked.one("id")
     if page in _OF_ONE and identity is not None:
         dashes = ["--"] if identity.startswith("-") else []
-        return [shlex.join(["llm-audit", _OF_ONE[page], *dashes, identity])]
+        return [joined(["llm-audit", _OF_ONE[page], *dashes, identity])]
     if page == "workflow" and identity is not None:
         return [_joined("calls", ["--workflow", identity]), _pipeline(["workflow", identity], [])]
     if page == "process" and identity is not None:
@@ -72,11 +72,11 @@ def _of_many(asked: Asked) -> list[str]:
 
 
 def _joined(command: str, words: list[str]) -> str:
-    return shlex.join(["llm-audit", *command.split(), *words])
+    return joined(["llm-audit", *command.split(), *words])
 
 
 def _pipeline(named: list[str], filters: list[str]) -> str:
-    return shlex.join(["llm-audit", "pipeline", "--mongosh", *filters, "--", *named])
+    return joined(["llm-audit", "pipeline", "--mongosh", *filters, "--", *named])
 
 
 def _filters(asked: Asked) -> list[str]:

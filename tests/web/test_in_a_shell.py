@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 from html import unescape
 from typing import Any
 
@@ -88,6 +89,13 @@ def test_each_page_of_one_thing_names_its_command(viewer: Viewer, database: Data
         html = tab.get(f"/{page}", params={"id": identity}).text
         (command,) = commands_of(html)
         assert shlex.split(command) == ["llm-audit", *words]
+    # which pages make visible
+    for hidden in ("\x1b[31mred \xe9'", "\u202eabc\\", "a\rb", "\U000e0041"):
+        (command,) = commands_of(tab.get("/search", params={"q": hidden}).text)
+        said = ["bash", "-c", f'llm-audit() {{ printf %s "$5"; }}; {command}']
+        env = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+        copied = subprocess.run(said, check=True, capture_output=True, env=env).stdout
+        assert copied.decode() == hidden
     search = tab.get("/search", params={"q": "-say"}).text
     assert "llm-audit search --since 7d -- -say" in search
     for page in ("help", "call?id=none", "calls?since=x", "costs?by=nothing"):

@@ -169,6 +169,20 @@ def test_a_percentile_leads_to_the_calls_that_took_as_long(tab: TestClient) -> N
             )
 
 
+def test_what_has_an_empty_name_is_counted_and_is_no_link(
+    viewer: Viewer, database: Database[Any]
+) -> None:
+    """No filter is an empty text: one would lead to all calls."""
+    store(database)
+    at = datetime.now(UTC)
+    call = {"_id": call_id(at, random.Random(3)), "created_at": at, "status": "SUCCESS"}
+    database["llm_calls"].insert_one(call | {"tags": [""], "tools_called": [""], "latency_ms": 1.0})
+    tab = viewer()
+    for address in ("/costs?by=tag", "/latency?by=tag", "/tools"):
+        assert list(numbers_of(tab, f"{address}{'&' if '?' in address else '?'}since=1h")) == []
+        assert "(empty)" in tab.get(address).text
+
+
 def test_what_counts_twice_is_not_added_up(tab: TestClient) -> None:
     """A call with two tags is in two rows."""
     assert "<dt>Cost</dt>" in tab.get(f"/costs?{SINCE}").text

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from llm_audit.display.figures import counted
 from llm_audit.queries.steps import Document
+from llm_audit.web.drawing.shell import escaped
 from llm_audit.wire.requests import request_of
 
 CURL_MAX = 16_384  # characters
@@ -143,15 +144,7 @@ def _quoted(data: str) -> str:
     """Return a text for a shell, so that it is ASCII and in one line."""
     if data.isascii() and data.isprintable():
         return shlex.quote(data)
-    # shells that do not know $'...' see quotes without any quote between them, so one word
-    signs = "".join(map(_sign, data.encode(errors="replace")))
-    return f"$'{signs}'"
-
-
-def _sign(byte: int) -> str:
-    sign = chr(byte)
-    is_plain = sign.isascii() and sign.isprintable() and sign not in "'\\!"
-    return sign if is_plain else f"\\x{byte:02x}"
+    return escaped(data)
 
 
 def _in_double_quotes(header: str) -> str:

@@ -59,9 +59,9 @@ def view_of(asked: Asked, by: GroupBy, rows: Sequence[Any], filters: CallFilters
 def _links_of(
     asked: Asked, of: GroupBy, rows: Sequence[Any], **changes: Any
 ) -> dict[str | None, str]:
-    """Return the address of exactly the calls of each group."""
+    """Return the address of exactly the calls of each group; no filter is an empty text."""
     name = "tags" if of == "tag" else of
-    return {row.group: asked.among(name, row.group, **changes) for row in rows}
+    return {row.group: asked.among(name, row.group, **changes) for row in rows if row.group != ""}
 
 
 def _links_of_times(

@@ -14,7 +14,7 @@ _LONGEST = 400  # characters of one
 async def page(asked: Asked) -> Page:
     """Show each tool, the one asked for most often first."""
     rows = await asked.calls.tool_usage(**asked.filters(since=USUAL))
-    links = {row.tool: asked.among("tool", row.tool) for row in rows[:_SHOWN]}
+    links = {row.tool: asked.among("tool", row.tool) for row in rows[:_SHOWN] if row.tool}
     one = len(asked.all("tool")) == 1
     view = {"shown": rows[:_SHOWN], "links": links, "has_arguments": one and bool(rows)}
     return Page("summaries/tools", "Tools", {"rows": rows}, view)

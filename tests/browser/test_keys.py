@@ -143,6 +143,16 @@ def test_times_say_those_of_the_browser_too(opened: Opened) -> None:
     assert "tz=UTC" in str(tab.page.locator("nav a >> nth=2").get_attribute("href"))
 
 
+def test_the_first_page_of_a_browser_is_in_its_zone(opened: Opened) -> None:
+    tab = opened(timezone_id="Asia/Tokyo")
+    tab.goto("/calls")
+    tab.page.wait_for_selector("footer input[value='Asia/Tokyo']")
+    assert "Asia/Tokyo" in str(tab.page.locator("main time").first.get_attribute("title"))
+    assert tab.page.evaluate("performance.getEntriesByType('navigation')[0].type") == "reload"
+    tab.goto("/costs")
+    assert tab.page.evaluate("performance.getEntriesByType('navigation')[0].type") == "navigate"
+
+
 def test_colours_are_those_of_the_system_until_somebody_chooses(opened: Opened) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     tab = opened(color_scheme="dark")

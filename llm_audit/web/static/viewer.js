@@ -8,7 +8,12 @@ const remember = (name, value, seconds = 31536000) => {
 
 // The server writes times in this zone from now on, and the page in the scheme that is chosen.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const told = () => document.cookie.includes("llm_audit_tz=");
+const isFirst = !told();
 if (zone) remember("llm_audit_tz", zone);
+// The first page of a browser is written again, unless its address names a zone.
+const written = one("footer input[name=tz]")?.value ?? zone;
+if (isFirst && told() && written !== zone && !new URLSearchParams(location.search).has("tz")) location.reload();
 const scheme = one("#scheme");
 if (scheme) {
   scheme.hidden = false;

@@ -39,8 +39,16 @@ def test_an_address_may_be_so_long(viewer: Viewer, database: Database[Any]) -> N
         assert tab.get(f"/calls?{allowed}").status_code == 200
 
 
-def test_a_tenant_is_told_nothing_of_the_database(viewer: Viewer, recording: Recording) -> None:
+def test_a_tenant_is_told_nothing_of_the_database(
+    viewer: Viewer, recording: Recording, database: Database[Any]
+) -> None:
     """Where it is, what it is called, who asks it: that is for who runs the viewer."""
+    database["llm_calls"].insert_one({"_id": "1", "status": "SUCCESS", "company_id": "c"})
+    tab = viewer(scope={"company_id": "c"})
+    for path in ALL:
+        for given in ({"id": "1", "a": "1", "call": "1", "q": "x"}, {"id": "c", "company_id": "z"}):
+            assert database.name not in tab.get(path, params=given).text, path
+    assert database.name in viewer().get("/call/raw?id=1").text
     house = "inner-host.example"
     url = f"mongodb://{house}:1/?serverSelectionTimeoutMS=50"
     recording(mongo_url=url, database="inner_name")

@@ -13,6 +13,7 @@ from llm_audit.web.drawing.shell import escaped
 from llm_audit.wire.requests import request_of
 
 CURL_MAX = 16_384  # characters
+MONGOSH = "mongosh"
 _UNKNOWN = "https://ADDRESS-OF-THE-API"
 # Searched for, as it says where it begins and ends: names may be long, and made to take for ever.
 _SECRET = re.compile(
@@ -54,7 +55,7 @@ def commands(call: Document, references: int, database: str, collection: str) ->
     return [
         _curl(call, references),
         Command("Python, to read it and ask again", _python(call)),
-        Command("mongosh", _mongosh(call, database, collection)),
+        Command(MONGOSH, _mongosh(call, database, collection)),
     ]
 
 

@@ -10,7 +10,7 @@ from llm_audit.queries.lookup import Missing
 from llm_audit.queries.steps import Document
 from llm_audit.settings import get_settings
 from llm_audit.web.asked import Asked
-from llm_audit.web.drawing.calls.commands import commands
+from llm_audit.web.drawing.calls.commands import MONGOSH, commands
 from llm_audit.web.drawing.calls.stored import (
     TEXT_AT_ONCE,
     lines_of,
@@ -38,6 +38,8 @@ async def page(asked: Asked) -> Page | Response:
     at, start = asked.one("at") or "", asked.count("from")
     value = value_at(document, at)
     view = await asyncio.to_thread(_view, document, value, at, start)
+    if asked.is_bound:  # a tenant asks no MongoDB, and is not told what is in it
+        view["commands"] = [one for one in view.get("commands", ()) if one.name != MONGOSH]
     data = {"call": document} if not at else {"at": at, "value": value}
     call_id = document["_id"]
     return Page("calls/raw", f"Document {call_id}", data, {"call_id": call_id, **view})

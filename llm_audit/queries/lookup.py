@@ -111,8 +111,11 @@ def missing(field: str, given: str) -> Steps[Missing]:
         given: The id.
     """
     kind = KINDS[field]
-    for other, name in KINDS.items():
-        calls = (yield from _some({other: given}, {field: 1})) if other != field else []
+    others = {other: name for other, name in KINDS.items() if other != field}
+    anywhere = {"$or": [{other: given} for other in others]}
+    found = yield from _some(anywhere, dict.fromkeys(KINDS, 1), _HAVE_IT)
+    for other, name in others.items():
+        calls = [call for call in found if call.get(other) == given]
         if calls and other == "_id" and calls[0].get(field):
             return Missing(kind, given, (kind, str(calls[0][field])), of_call=True)
         if calls:
@@ -127,18 +130,25 @@ def _some(wanted: dict[str, Any], shown: Any = None, limit: int = 1) -> Steps[li
 
 
 def _near(field: str, given: str) -> Steps[list[Document]]:
-    lengths = (length for length in _FIRST_CHARACTERS if length <= len(given))
-    tries = [_begins(field, given[:length]) for length in lengths]
+    """Return what looks most like an id: of what begins so, else of what hardly does or ends so."""
+    nearest, near, least = _FIRST_CHARACTERS
     end = given[-_LAST_CHARACTERS:]
+    tries = [[_begins(field, given[:length])] for length in (near, least) if length <= len(given)]
     if len(end) == _LAST_CHARACTERS and "\0" not in end:  # which no pattern of MongoDB's may hold
-        tries.append({field: {"$regex": f"{re.escape(end)}$"}})
-    distinct: list[dict[str, Any]] = [{"$group": {"_id": f"${field}"}}, {"$limit": NEAR}]
+        tries[-1].append({field: {"$regex": f"{re.escape(end)}$"}})
+    limits = _begins("_id", given[:nearest])["_id"].items()
+    is_nearest = {"$and": [{name: ["$_id", {"$literal": text}]} for name, text in limits]}
+    stages: list[dict[str, Any]] = [
+        {"$group": {"_id": f"${field}"}},
+        {"$project": {"is_nearest": is_nearest}},
+        {"$sort": {"is_nearest": -1}},
+        {"$limit": NEAR},
+    ]
     found: list[Document] = []
-    for condition in tries:
-        yield Each([{"$match": condition}, *distinct], found.append, patience_ms=_NEAR_MS)
-        if found:
-            break
-    return found
+    for wanted in tries:
+        if not found:
+            yield Each([{"$match": {"$or": wanted}}, *stages], found.append, patience_ms=_NEAR_MS)
+    return [one for one in found if one["is_nearest"]] or found
 
 
 def _begins(field: str, text: str) -> dict[str, Any]:

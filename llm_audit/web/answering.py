@@ -161,6 +161,8 @@ def _in_pieces(text: str) -> Iterator[str]:
 def _in_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return json_row(value)
+    if isinstance(value, dict):
+        return {name: _in_json(one) for name, one in value.items()}
     return [_in_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 

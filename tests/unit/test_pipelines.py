@@ -13,7 +13,7 @@ from llm_audit import LLMCallStatusEnum, LLMCallTypeEnum, UsageError, pipelines
 from llm_audit.queries.filters import CallFilters, condition
 from llm_audit.queries.grouping import GroupBy
 from llm_audit.queries.instructions import Instructions, instructions
-from llm_audit.queries.pipelines.finding import not_searched
+from llm_audit.queries.pipelines.finding import not_searched, read_back
 from llm_audit.queries.views import VIEWS
 from llm_audit.references import CallReference
 from llm_audit.settings import changed_settings
@@ -355,6 +355,7 @@ def test_no_pipeline_takes_work_out_of_proportion() -> None:
         },
         "search": pipelines.search("x"),
         "not searched": not_searched(pipelines.search("x")),
+        "read back": read_back(pipelines.search("x"), 10, ["messages"]),
     }
     for name, stages in written.items():
         text = json.dumps(stages, default=str)

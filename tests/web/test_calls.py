@@ -17,6 +17,7 @@ from viewer_tabs import Viewer
 from waiting import Recording
 
 from llm_audit.cli import main
+from llm_audit.web.pages.calls import search
 
 
 @pytest.fixture
@@ -177,6 +178,38 @@ def test_an_id_leads_to_its_page_and_a_text_to_where_it_was_said(tab: TestClient
     assert "hello" in tab.get(older).text
     assert "No call says so" in tab.get("/part/search/found?q=nobody+says+this").text
     assert tab.get("/part/search/found").status_code == 400
+
+
+def test_a_search_reads_back_in_steps_and_says_how_far(
+    tab: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each goes on where the one before ended, and together they find what one finds."""
+    every = {"q": "hello", "since": "2026-05-01", "format": "json"}
+    monkeypatch.setattr(search, "_HITS", 1_000)
+    whole = tab.get("/part/search/found", params=every).json()
+    assert whole["is_whole"]
+    assert whole["after"] is None
+    monkeypatch.setattr(search, "READ_MOST", 7)
+    address = "/part/search/found?q=hello&since=2026-05-01"
+    found: list[str] = []
+    calls, steps = 0, 0
+    while True:
+        step = tab.get(f"{address}&format=json").json()
+        found += [hit["call"]["id"] for hit in step["found"]]
+        calls, steps = calls + step["calls"], steps + 1
+        text = tab.get(address).text
+        if step["is_whole"]:
+            break
+        assert step["calls"] == 7
+        assert f'7 calls read, back to <time datetime="{step["oldest_at"][:19]}' in text
+        (go_on,) = [link for link in links(text) if "after=" in link]
+        (part,) = re.findall('hx-get="([^"]+)"', tab.get(go_on).text)
+        address = unescape(part)
+    assert "to the end of this time" in text
+    assert not [link for link in links(text) if "after=" in link]
+    assert found == [hit["call"]["id"] for hit in whole["found"]]
+    assert calls == whole["calls"]
+    assert steps == calls // 7 + 1 > 2
 
 
 def test_what_cannot_be_asked_is_said(tab: TestClient) -> None:

@@ -197,6 +197,17 @@ def test_each_page_is_small_and_asks_little(
     assert not over
 
 
+def test_of_an_id_that_nothing_has_little_is_asked(tab: TestClient, asked: Asked) -> None:
+    """Whether something else has it is one question, and what is near it at most two."""
+    known = largest()["_id"]
+    for identifier in ("nothing", f"{known[:-1]}-", f"ffffffff-{known[9:]}x", "12345678" * 4):
+        for page, own in (("call", 2), ("trace", 1), ("session", 1), ("task", 1), ("workflow", 2)):
+            asked.names.clear()
+            answer = tab.get(f"/{page}?id={identifier}")
+            assert answer.status_code == 404, (page, identifier)
+            assert len(asked.names) <= own + 3, (page, identifier, len(asked.names))
+
+
 def test_what_is_left_out_is_said(tab: TestClient) -> None:
     """How much of it there is, or where it goes on."""
     call = f"id={largest()['_id']}"
@@ -286,7 +297,9 @@ def test_what_takes_too_long_says_so_and_what_would_help(
     recording(database=stored.name, collection=slow, query_timeout_seconds=None)
     monkeypatch.setattr(answering, "LONGEST_SECONDS", 0.3)
     assert tab.get("/costs").status_code == 503
-    assert "older calls may say it, too" in tab.get("/part/search/found?q=nobody").text
+    text = tab.get("/part/search/found?q=nobody").text
+    assert "older calls may say it, too" in text
+    assert "Go on further back" in text or "ask about a shorter time" in text
 
 
 def test_nothing_works_for_a_tab_that_was_closed(

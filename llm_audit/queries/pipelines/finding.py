@@ -1,6 +1,7 @@
 """Where something was said."""
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Unpack
 
@@ -59,19 +60,45 @@ def search(
     ]
 
 
-def not_searched(search: Pipeline) -> Pipeline:
+def read_back(search: Pipeline, most: int, shown: Iterable[str]) -> Pipeline:
+    """Which are the newest calls that a search looks at, and which of them say it?
+
+    Args:
+        search: What `search` returned.
+        most: How many calls are read.
+        shown: The fields that are shown of those that say it.
+
+    Returns:
+        Stages whose rows are `{_id, created_at, says}` of every call that was read, with `shown` of
+        those that say it. Index: that of `search`.
+    """
+    matching, newest_first, saying = search[:3]
+    says = {"says": saying["$match"]["$expr"]}
+    told = {name: if_("$says", f"${name}", "$$REMOVE") for name in shown if name != "_id"}
+    return [
+        matching,
+        newest_first,
+        {"$limit": most},
+        {"$set": says},
+        {"$project": {**told, "created_at": 1, "says": 1}},
+    ]
+
+
+def not_searched(search: Pipeline, since: Id | None = None) -> Pipeline:
     """How many of the calls that a search looks at have content in GridFS, which it does not see?
 
     Args:
         search: What `search` returned.
+        since: The oldest call that was looked at; None if all were.
 
     Returns:
         Stages that give one document, none if there is no such call: `{calls}`, at most one more
         than `COUNTED_MAX`. Index: media_newest.
     """
     looked_at = {name: wanted for name, wanted in search[0]["$match"].items() if name != "$text"}
+    bound = [] if since is None else [{"_id": {"$gte": since}}]
     return [
-        {"$match": {"$and": [{"media": {"$exists": True}}, looked_at]}},
+        {"$match": {"$and": [{"media": {"$exists": True}}, looked_at, *bound]}},
         {"$limit": COUNTED_MAX + 1},
         {"$count": "calls"},
     ]

@@ -77,14 +77,23 @@ def searched(
             "The search was stopped when its time was over (query_timeout_seconds): older calls "
             "may say it, too."
         )
+    return (*reasons, *(yield from in_gridfs(pipeline)))
+
+
+def in_gridfs(pipeline: Pipeline, since: Id | None = None) -> Steps[tuple[str, ...]]:
+    """Return what a search does not see, in a sentence if there is any.
+
+    Args:
+        pipeline: Begins with `pipelines.search`.
+        since: The oldest call that was looked at; None if all were.
+    """
     counted: list[int] = []
-    in_gridfs = not_searched(pipeline)
-    yield Each(in_gridfs, lambda row: counted.append(row["calls"]), patience_ms=_COUNTING_MS)
-    if counts := sum(counted):
-        many = "more than " if counts > COUNTED_MAX else ""
-        calls_are = "call has" if counts == 1 else "calls have"
-        reasons.append(
-            f"{many}{min(counts, COUNTED_MAX):,} {calls_are} content in GridFS, "
-            "which is not searched."
-        )
-    return tuple(reasons)
+    stages = not_searched(pipeline, since)
+    yield Each(stages, lambda row: counted.append(row["calls"]), patience_ms=_COUNTING_MS)
+    counts = sum(counted)
+    if not counts:
+        return ()
+    many = "more than " if counts > COUNTED_MAX else ""
+    calls_are = "call has" if counts == 1 else "calls have"
+    count = f"{many}{min(counts, COUNTED_MAX):,}"
+    return (f"{count} {calls_are} content in GridFS, which is not searched.",)

@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from llm_audit.display.finding import Hit, find
+from llm_audit.display.finding import Hit, find_back
 from llm_audit.errors import UsageError
 from llm_audit.queries.lookup import kind_of
 from llm_audit.web.asked import Asked
@@ -11,6 +11,8 @@ from llm_audit.web.page import Page
 _USUAL = "7d"
 _AROUND = 160  # characters before and after what is found
 _HITS = 20
+READ_MOST = 20_000  # calls at once, if there is time for so many
+READ_MS = 5_000
 _LONGEST_ID = 512
 
 
@@ -26,28 +28,29 @@ async def page(asked: Asked) -> Page | Response:
 
 
 async def found(asked: Asked) -> Page:
-    """Show the calls that say it, with the places where they do."""
+    """Show the calls that say it, with the places where they do.
+
+    Calls are read back from the newest one, some of them at a time.
+    """
     text = (asked.one("q") or "").strip()
     if not text:
         raise UsageError("Search for what?")
     hits: list[Hit] = []
-    steps = find(
+    steps = find_back(
         text,
         hits.append,
         around=_AROUND,
         limit=_HITS,
+        most=READ_MOST,
+        patience_ms=READ_MS,
         after=asked.one("after"),
         **asked.filters(since=_USUAL),
     )
-    not_searched = await asked.calls.ask(steps)
+    read = await asked.calls.ask(steps)
     rows = [
         {"call": hit.call, "passages": [passage.__dict__ for passage in hit.passages]}
         for hit in hits
     ]
-    further = hits[-1].call.id if len(hits) == _HITS else None
     return Page(
-        "parts/found",
-        "Search",
-        {"found": rows, "not_searched": not_searched, "after": further},
-        {"hits": hits},
+        "parts/found", "Search", {"found": rows, **read._asdict()}, {"hits": hits, "read": read}
     )

@@ -87,13 +87,16 @@ def main() -> None:
     given = parser.parse_args()
     _make_venv()
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # which take minutes to start, and do it meanwhile
+        phoenix = stack.enter_context(_phoenix(folder))
+        mlflow = stack.enter_context(_mlflow(folder))
         mongod = stack.enter_context(LargeMongod())
         client = stack.enter_context(pymongo.MongoClient[Any](mongod.url, tz_aware=True))
         calls: Calls = client[DATABASE]["llm_calls"]
         fill(calls, given.calls, datetime.now(UTC), recorded_bodies(mongod.url))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        phoenix = stack.enter_context(_phoenix(folder))
-        mlflow = stack.enter_context(_mlflow(folder))
+        for address in (phoenix, mlflow):
+            _wait_for(address)
         # an id of nothing but zeros is none in OpenTelemetry
         calls.update_many({"trace_id": "0" * 32}, {"$set": {"trace_id": "f" * 32}})
         _send(calls, folder, [f"{phoenix}/v1/traces", f"{mlflow}/v1/traces"])
@@ -167,6 +170,7 @@ def _mlflow(folder: Path) -> Iterator[str]:
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
     more = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    more |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of which nothing is measured
     with _server(command, more, port) as address:
         yield address
 
@@ -183,14 +187,13 @@ def _server(command: list[str], more: dict[str, str], port: int) -> Iterator[str
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            _wait_for(address)
             yield address
         finally:
             process.terminate()
 
 
 def _wait_for(address: str) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while True:
         try:
             _get(address)

@@ -112,6 +112,7 @@ def main() -> None:
         ]
         for trace in (ordinary["trace_id"], "f" * 32):
             count = calls.count_documents({"trace_id": trace})
+            _wait_for_spans(phoenix, project, trace, count)
             asked[f"a trace of {count:,} calls"] = _of_trace(
                 viewer, phoenix, mlflow, project, trace
             )
@@ -271,6 +272,20 @@ def _project(phoenix: str) -> str:
         found = [edge["node"]["id"] for edge in edges if edge["node"]["name"] == "bench"]
         if found or time.monotonic() > deadline:
             return str(found[0])
+        time.sleep(0.5)
+
+
+def _wait_for_spans(phoenix: str, project: str, trace: str, count: int) -> None:
+    """Return once all spans of a trace are stored, which is after they were taken."""
+    asked = {"query": TRACE, "variables": {"id": project, "trace": trace}}
+    deadline = time.monotonic() + 240
+    while True:
+        answer = _answer(f"{phoenix}/graphql", asked)
+        found = json.loads(answer)["data"]["node"]["trace"]
+        if found and len(found["spans"]["edges"]) == count:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"Phoenix has not all of {count} spans: {answer[:500]!r}")
         time.sleep(0.5)
 
 

@@ -58,12 +58,14 @@ def of_capture(diagnosis: Diagnosis) -> Iterator[str]:
             )
         seen = process.captured + process.captured_by_hand
         loaded = ", ".join(process.clients_loaded)
-        if process.instrumented and loaded and not seen and process.begun:
+        # who died said last what it had captured before its last calls began
+        told = process.state in (ProcessState.ALIVE, ProcessState.ENDED)
+        if told and process.instrumented and loaded and not seen and process.begun:
+            by_hand = "1 call was" if process.begun == 1 else f"{process.begun:,} calls were"
             yield (
-                f"{name_of(process)} has loaded {loaded} and captured nothing, while "
-                f"{process.begun} calls were recorded by hand: look whether its clients send "
-                "through an HTTP library of their own, or over WebSockets, see "
-                "docs/how-to/capture.md."
+                f"{name_of(process)} has loaded {loaded} and captured nothing, while {by_hand} "
+                "recorded by hand: look whether its clients send through an HTTP library of their "
+                "own, or over WebSockets, see docs/how-to/capture.md."
             )
         if process.instrumented and process.passed_by and not seen:
             yield (

@@ -76,9 +76,9 @@ def _judge(report: ProcessReport, not_journaled: object) -> tuple[bool | None, s
     if report.state == ProcessState.RECOVERED and not_journaled:
         return None, "what the disk had refused was in its memory only, and may be lost"
     if report.state in (ProcessState.ENDED, ProcessState.RECOVERED) and not waiting:
-        return True, f"all {report.recorded} operations arrived"
+        return True, f"{_all_of(report)} arrived"
     if report.state == ProcessState.ALIVE and not waiting:
-        return None, f"all {report.recorded} operations up to its last heartbeat, {beat}, arrived"
+        return None, f"{_all_of(report)} up to its last heartbeat, {beat}, arrived"
     if report.state not in (SILENT, ProcessState.LOST):
         return None, on_their_way
     before = f", and {waiting} operations from before it" if waiting else ""
@@ -86,6 +86,11 @@ def _judge(report: ProcessReport, not_journaled: object) -> tuple[bool | None, s
         f"what it recorded after its last sign of life, {beat}{before}, is in its journal, "
         "if that still exists"
     )
+
+
+def _all_of(report: ProcessReport) -> str:
+    one = report.recorded == 1
+    return "its one operation" if one else f"all {report.recorded} operations"
 
 
 def connect(diagnosis: Diagnosis) -> None:

@@ -18,6 +18,7 @@ import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.capture import calls as captured_calls
 from llm_audit.diagnosis.problems_of_processes import of_capture
+from llm_audit.diagnosis.results import Diagnosis, ProcessReport
 from llm_audit.recorder import process
 from llm_audit.recorder.captured import Captured
 
@@ -163,6 +164,14 @@ def test_the_doctor_knows_a_process_that_captured_none_of_the_calls_that_were_ma
     assert calls.count_documents({}) == 0
 
 
+def test_who_died_need_not_have_said_what_it_captured() -> None:
+    """Its calls are counted by whoever ships its journal, after its own last word."""
+    said = {"instrumented": ["all"], "clients_loaded": ["openai"], "begun": 3, "captured": 0}
+    for state, count in (("alive", 1), ("ended", 1), ("recovered", 0), ("lost", 0)):
+        process = ProcessReport(nonce="n", state=state, summary="", **said)
+        assert len(list(of_capture(Diagnosis(processes=[process])))) == count, state
+
+
 def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: Calls) -> None:
     """And that there is none, where clients are loaded and the app records by hand.
 
@@ -183,7 +192,7 @@ def test_the_doctor_says_whose_calls_are_captured(recording: Recording, calls: C
         process.recorder().shipper.life.soon()
         until(lambda: any(of_capture(llm_audit.doctor())))
         (problem,) = of_capture(llm_audit.doctor())
-        assert "captured nothing, while 1 calls were recorded by hand" in problem
+        assert "captured nothing, while 1 call was recorded by hand" in problem
         with scripted_provider() as provider:
             body = {"model": "m", "messages": []}
             httpx2.post(f"{provider.url}/v1/chat/completions", json=body)

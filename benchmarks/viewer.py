@@ -63,7 +63,7 @@ async def app(scope, receive, send):
         await send(message)
     await viewer(scope, receive, counting)
 
-uvicorn.run(app, port=int(sys.argv[1]), lifespan="off", log_level="warning")
+uvicorn.run(app, port=int(sys.argv[1]), lifespan="off", log_level="warning", timeout_keep_alive=600)
 """
 
 

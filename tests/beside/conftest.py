@@ -1,5 +1,6 @@
 """A server to ask, and a look at what the app sees of it, with capture and without."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,8 +11,29 @@ from replay.server import ReplayServer
 
 import llm_audit
 from llm_audit.capture.calls import last_begun
+from llm_audit.capture.instrument import _HOOKS
+from llm_audit.capture.patches import _Patches
 from llm_audit.recorder.captured import Captured
 from llm_audit.testing import RecordedCalls
+
+
+@pytest.fixture(autouse=True)
+def classes_as_they_were() -> Iterator[None]:
+    """Leave no hook on, nor what others have put on the same methods, whoever came first.
+
+    What others wrap stays with `uninstrument`, and so it would stay for the tests that follow.
+    """
+    hooked = [
+        (getattr(sys.modules[hook.module], hook.owner), hook.name)
+        for hook in _HOOKS
+        if hook.owner and hook.module in sys.modules
+    ]
+    before = [(owner, name, vars(owner)[name]) for owner, name in hooked if name in vars(owner)]
+    yield
+    llm_audit.uninstrument()
+    for owner, name, method in before:
+        setattr(owner, name, method)
+    _Patches.put.clear()
 
 
 @pytest.fixture(scope="session")

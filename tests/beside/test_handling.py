@@ -9,7 +9,7 @@ import pickle
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -23,23 +23,8 @@ from replay.bodies import CHAT, CHAT_STREAM
 from replay.server import ReplayServer
 
 import llm_audit
-from llm_audit.capture import patches
 from llm_audit.recorder.captured import Captured
 from llm_audit.testing import RecordedCalls
-
-
-@pytest.fixture(autouse=True)
-def _classes_as_they_were() -> Iterator[None]:
-    """Leave the classes as they were, whatever a test has put on them."""
-    owners = [httpx.Client, httpx.AsyncClient, httpx.Response]
-    before = [(owner, dict(vars(owner))) for owner in owners]
-    yield
-    llm_audit.uninstrument()
-    for owner, found in before:
-        for name in ("send", "close"):
-            if name in found:
-                setattr(owner, name, found[name])
-    patches._Patches.put.clear()
 
 
 def chat(server: ReplayServer) -> Any:

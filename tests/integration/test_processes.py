@@ -115,11 +115,23 @@ def test_the_document_says_what_stats_says(calls: Calls, processes: Calls) -> No
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_first_record_of_an_old_process_has_not_waited_as_long(processes: Calls) -> None:
-    """How long a record waits counts from when it was made, not from when the process began."""
-    shipper = process.recorder().shipper
-    shipper.backlog._nothing_waited_at -= 3_600
-    LLMLogger.start(model="m", messages=[])
+def test_the_first_record_of_an_old_process_has_not_waited_as_long(
+    processes: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a record waits counts from when it was made, not from when the process began.
+
+    Also where it is made just before the process shows life, after it has last been looked at.
+    """
+    recorder = process.recorder()
+    backlog = recorder.shipper.backlog
+
+    def make_the_first() -> None:
+        if not recorder.journal.last_seq:
+            backlog._nothing_waited_at -= 3_600
+            LLMLogger.start(model="m", messages=[])
+
+    monkeypatch.setattr(recorder.shipper._folder, "touch", make_the_first)
+    recorder.shipper.life.soon()
     until(lambda: processes.count_documents({"recorded": 1}))
     assert processes.find_one()["backlog_age_seconds"] < 3_600
 

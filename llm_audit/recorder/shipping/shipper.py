@@ -200,7 +200,7 @@ class Shipper:
     def _work_once(self) -> bool:
         """Do what is due, and send one batch of our own journal and one of a dead process's."""
         recorded = self._journal.last_seq > 0
-        self.backlog.note(self._journal.last_seq, self.acknowledged.through)
+        self._note_backlog()
         if recorded and not self.heartbeat.shown:
             self.life.soon()
         for chore in self._chores:
@@ -227,7 +227,7 @@ class Shipper:
         empty = self.own.empty
         # numbers without a record, dropped ones, are behind us once everything else is
         self.acknowledged.advance(recorded if empty else self.own.reader.acknowledged_through)
-        self.backlog.note(self._journal.last_seq, self.acknowledged.through)
+        self._note_backlog()
         if empty and not sent:
             full = self._journal.full  # then its room is wanted
             self._journal.close_segment(older_than_seconds=0 if full else IDLE_SEGMENT_SECONDS)
@@ -263,9 +263,13 @@ class Shipper:
         beside = used_bytes(self._settings.spool_dir, beside=self._folder.path)
         self._journal.measured(beside, reserved, free_bytes(self._settings.spool_dir))
 
+    def _note_backlog(self) -> None:
+        self.backlog.note(self._journal.last_seq, self.acknowledged.through)
+
     def _show_life(self) -> None:
         """Show other kernels, and in MongoDB, that this process lives."""
         self._folder.touch()
+        self._note_backlog()  # or a record since the last look would seem as old as that
         self.heartbeat.show()
 
     def _close_calls_of_the_silent(self) -> None:

@@ -3,6 +3,7 @@
 A list may be in another one many times: small as it is in memory, written out it has no end.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import is_dataclass
 from gc import get_referents, is_tracked
@@ -31,7 +32,10 @@ MAX_SECONDS = 2.0
 
 _CONTAINERS = (dict, list, tuple)
 _USUAL = frozenset(_CONTAINERS)
-_RAW, _WITH_DOCUMENTS = 101, frozenset({13, 100})  # how the driver marks it, Code and DBRef
+# how the driver marks it, a Binary, Code and DBRef
+_RAW, _BINARY, _WITH_DOCUMENTS = 101, 5, frozenset({13, 100})
+_UUIDS, _UUID_BYTES = frozenset({3, 4}), 16  # subtypes
+_MAY_BE_NO_UUID = re.compile(rb"\x05[^\0]*\0(?!\x10\0\0\0)....[\3\4]", re.DOTALL)
 _bases_of, _names_in = (vars(type)[name].__get__ for name in ("__mro__", "__dict__"))
 _UNTRACKED = frozenset({dict, tuple})  # at times, where they hold no container
 _HOLDERS = (*_CONTAINERS, set, frozenset, MappingProxyType, BaseModel, BaseException)
@@ -50,7 +54,8 @@ class TooMuchError(Exception):
 def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
     """Tell quickly whether there are so few values, each counted as often as it is there.
 
-    And no more than `MAX_LEVELS` containers in each other.
+    And no more than `MAX_LEVELS` containers in each other, and nothing that is to be looked at
+    one by one: what may hold more than it seems to, or `is_no_uuid`.
 
     Args:
         values: Dicts, lists and tuples; anything else in them counts as one.
@@ -65,7 +70,7 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
             if kind in _USUAL or issubclass(kind, _CONTAINERS):
                 found.append(one)
                 most -= len(one)
-            elif _may_hold(one, MAX_LEVELS - level):
+            elif _wants_a_look(one, MAX_LEVELS - level):
                 return False
         if not found or most < 0:
             return most >= 0
@@ -75,8 +80,24 @@ def are_within(values: Mapping[str, Any], most: int = MAX_VALUES) -> bool:
     return False
 
 
-def _may_hold(one: Any, levels: int) -> bool:
+def is_no_uuid(value: Any) -> bool:
+    """Tell whether bytes of BSON's say that they are a UUID, but are not as long as one.
+
+    Whoever reads a document as the driver's "standard" cannot read any of it then, nor can any
+    reader with a driver of before 4.20.
+
+    Args:
+        value: Anything.
+    """
+    return (
+        _mark_of(type(value)) == _BINARY and value.subtype in _UUIDS and len(value) != _UUID_BYTES
+    )
+
+
+def _wants_a_look(one: Any, levels: int) -> bool:
     """Tell whether what is no container of Python's may hold more than it seems to, when written.
+
+    Or may keep its document from being read.
 
     Args:
         one: Anything.
@@ -86,8 +107,9 @@ def _may_hold(one: Any, levels: int) -> bool:
     if mark is None:
         return issubclass(type(one), Mapping)  # which may make up its items, without end
     if mark == _RAW:  # it is as long as it is
-        return bool(one.raw.count(b"\3") + one.raw.count(b"\4") >= levels)
-    return mark in _WITH_DOCUMENTS
+        deep = one.raw.count(b"\3") + one.raw.count(b"\4") >= levels
+        return deep or _MAY_BE_NO_UUID.search(one.raw) is not None
+    return mark in _WITH_DOCUMENTS or (mark == _BINARY and is_no_uuid(one))
 
 
 def _mark_of(kind: type) -> int | None:

@@ -9,7 +9,7 @@ from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 
 from llm_audit.encoding import moved
-from llm_audit.encoding.bounds import MAX_BYTES, Room
+from llm_audit.encoding.bounds import MAX_BYTES, Room, is_no_uuid
 from llm_audit.encoding.notes import BIG_INTEGER, Notes
 from llm_audit.encoding.safe_text import escape_surrogates, safe_repr, type_name
 from llm_audit.errors import let_through
@@ -44,6 +44,9 @@ class SingleValues:
         """Return a value of BSON's own, or its repr if that cannot be read back."""
         if moved.is_mark(value):
             self._note(f"32 bytes of subtype {moved.SUBTYPE}, which are ours, stored as bytes")
+            return bytes(value)
+        if is_no_uuid(value):
+            self._note(f"{len(value)} bytes of subtype {value.subtype}, no UUID, stored as bytes")
             return bytes(value)
         try:
             raw = bson.encode({"": value}, codec_options=CODEC_OPTIONS)

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from itertools import product
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import bson
 import pytest
 import uuid_utils
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pydantic import BaseModel, ConfigDict
 
 from llm_audit.encoding.encode import Encoded, encode
@@ -210,6 +214,33 @@ def test_uuids_are_binary_of_the_standard_subtype() -> None:
 
         assert stored(encoded) == bson.Binary.from_uuid(value)
         assert encoded.notes == ()
+
+
+def test_what_only_says_that_it_is_a_uuid_is_bytes() -> None:
+    """Else nothing of its call could be read, nor of the calls around it, by who reads UUIDs."""
+    uuids = CodecOptions[dict[str, Any]](uuid_representation=UuidRepresentation.STANDARD)
+    beside = bson.Binary.from_uuid(uuid.uuid4())
+    for subtype, size in product((3, 4), (0, 1, 15, 17, 300, 70_000)):
+        bad = bson.Binary(b"\xff" * size, subtype)
+        for place in (
+            lambda value: value,
+            lambda value: {"a": [1, {"b": value}]},
+            lambda value: [(value,)],
+            lambda value: {"a": beside, "b": RawBSONDocument(bson.encode({"raw": value}))},
+            lambda value: bson.SON(a=value),
+            lambda value: bson.Code("x", {"a": value}),
+            lambda value: type("Mine", (bson.Binary,), {})(value, value.subtype),
+        ):
+            raw = encode_value(place(bad)).raw
+            assert repr(bad) not in repr(bson.decode(raw)), (subtype, size)
+            assert bson.decode(raw, uuids)["before"] == "kept"
+        assert (stored(encode_value({"a": bad})), encode_value(bad).notes) == (
+            {"a": bytes(bad)},
+            (f"value: {size} bytes of subtype {subtype}, no UUID, stored as bytes",),
+        )
+    for good in (bson.Binary(bytes(16), 3), bson.Binary(bytes(16), 4), bson.Binary(b"x", 5)):
+        for value in (good, RawBSONDocument(bson.encode({"raw": good}))):
+            assert encode_value(value).notes == ()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ from llm_audit.store.patched import see_patches
 from llm_audit.store.server_clock import ServerClock
 
 CLIENT_OPTIONS: dict[str, Any] = {"tz_aware": True, "uuidRepresentation": "standard"}
+# A port that is no number, a certificate that is not there; and, where an app has warnings raised,
+# an option that the driver would ignore.
+UNUSABLE = (ValueError, OSError, UserWarning)
 UNLESS_IN_THE_URL: dict[str, Any] = {"appname": "llm-audit", "serverSelectionTimeoutMS": 3000}
 
 Documents = Collection[dict[str, Any]]
@@ -125,7 +128,7 @@ def client_of(settings: Settings, **options: Any) -> MongoClient[dict[str, Any]]
     see_patches()
     try:
         return MongoClient(settings.mongo_url.get_secret_value(), **ours, **options)
-    except (ValueError, OSError) as error:  # a port that is no number, a certificate not there
+    except UNUSABLE as error:
         raise UnavailableError(f"mongo_url: {error}") from None
 
 

@@ -15,7 +15,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 
 from llm_audit.errors import NotInitializedError, UnavailableError
 from llm_audit.settings import Settings
-from llm_audit.store.connection import client_options
+from llm_audit.store.connection import UNUSABLE, client_options
 
 AsyncDocuments: TypeAlias = AsyncCollection[dict[str, Any]]
 
@@ -63,7 +63,7 @@ def client_of_loop(settings: Settings) -> LoopClient:
             _clients.pop(key, None)
         try:
             client = LoopClient(settings)
-        except (ValueError, OSError) as error:  # a port that is no number, a missing certificate
+        except UNUSABLE as error:
             raise UnavailableError(f"mongo_url: {error}") from None
         _clients[client.key] = client
         with suppress(StopIteration):

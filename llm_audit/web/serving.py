@@ -119,6 +119,7 @@ def server_of(serving: Serving) -> Opened:
     config = uvicorn.Config(
         Placed(app, prefix),
         lifespan="off",
+        ws="none",  # which would import what is installed for them
         access_log=False,  # which would hold the token
         log_level="warning",
         server_header=False,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from anything import TEXTS, VALUES, Hostile, no_hang
-from properties import given, st
+from properties import example, given, st
 from recordable import VALUES as RECORDABLE
 
 from llm_audit import ConfigurationError, UnavailableError, configure
@@ -95,6 +95,7 @@ def test_any_environment(variables: dict[str, str], strict: bool) -> None:
     reset_settings()
 
 
+@example(url="mongodb://127.0.0.1:1/?proxyPassword=hunter2Secret")  # unknown to the driver
 @given(url=URLS)
 def test_any_url(url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its password is in nothing that is said of it; what is shown is in it, but for stars."""

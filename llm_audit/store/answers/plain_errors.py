@@ -31,6 +31,7 @@ from llm_audit.store.answers.codes import (
 )
 from llm_audit.store.answers.server_words import told
 from llm_audit.store.answers.shortfalls import fix_of, is_unsupported, refuses_retries
+from llm_audit.store.connection import UNUSABLE
 from llm_audit.store.loops import LoopClient
 
 # MongoDB's texts go on with the whole command, which may hold content.
@@ -74,7 +75,7 @@ def plain_errors(asked: Asked) -> Iterator[None]:
     except UnavailableError as error:
         # where recording takes part, the driver's own error is behind that
         cause = error.__context__
-        if isinstance(cause, driver.PyMongoError | ValueError | OSError):
+        if isinstance(cause, (driver.PyMongoError, *UNUSABLE)):
             raise explained(asked, cause) from None
         raise _unavailable(_place(asked), str(error)) from None
 
@@ -105,7 +106,7 @@ def explained(asked: Asked, error: Exception) -> LLMAuditError:
             plain = ConfigurationError(
                 f"The setting {name} is wrong ({error}): fix LLM_AUDIT_{name.upper()} or --{name}."
             )
-        case driver.ConfigurationError() | ValueError() | OSError() if not _is_dns(place, error):
+        case _ if _is_of_the_url(place, error):
             # of a URL that it cannot take apart, the driver may quote a part of the password
             reason = error if place.hosts else MONGO_URL_SHAPE
             plain = ConfigurationError(
@@ -175,7 +176,8 @@ def _missing_right(place: _Place, error: driver.OperationFailure) -> str:
     )
 
 
-def _is_dns(place: _Place, error: Exception) -> bool:
-    """Tell whether a name was not found, which the driver reports as a wrong URL."""
-    is_url = isinstance(error, driver.InvalidURI)
-    return place.is_srv and isinstance(error, driver.ConfigurationError) and not is_url
+def _is_of_the_url(place: _Place, error: Exception) -> bool:
+    """Tell whether mongo_url is wrong; a name that was not found is reported so, too."""
+    if isinstance(error, driver.ConfigurationError):
+        return not place.is_srv or isinstance(error, driver.InvalidURI)
+    return isinstance(error, UNUSABLE)

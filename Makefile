@@ -42,7 +42,7 @@ coverage: setup ## Run every test, and measure which lines are run; there is a f
 
 faults: setup ## Bring about every fault, for long, and try many inputs where any must do
 	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal tests/faults
-	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis tests/unit tests/integration
+	@FAULTS=long $(BIN)/python -m pytest -n 2 --dist worksteal -m "hypothesis or many" tests/unit tests/integration tests/web
 
 celery-suite: setup ## Run Celery's own tests with and without the hooks, and print what differs
 	@$(BIN)/python .ci/celery_suite.py

@@ -107,6 +107,7 @@ def room_of_file(path: Path) -> str:
     return room_of(path.with_suffix("").parts)
 
 
+@cache
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").is_file()

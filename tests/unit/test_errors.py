@@ -49,7 +49,7 @@ def test_what_comes_from_outside_makes_no_log(caplog: pytest.LogCaptureFixture) 
     """Of many call types, names and classes a few are told, in a line each and without them."""
     forget_logged()
     with changed_settings(strict=False):
-        for number in range(300):
+        for number in range(100):
             secret = f"secret {number}\nCRITICAL forged \x1b[31m\u202e"
             kind: Any = type(f"Kind{number}\nforged", (), {"__slots__": ()})
             LLMLogger.start(
@@ -94,7 +94,10 @@ def test_keys_of_what_is_said_once_are_constant() -> None:
         "place",  # a hook of ours
     }
     for path in sorted(Path(llm_audit.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        source = path.read_text()
+        if not any(name in source for name in SAID_ONCE):
+            continue
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in SAID_ONCE:
                 keys = [given.value for given in node.keywords if given.arg == "key"]
                 parts = [part for key in keys for part in ast.walk(key)]

@@ -26,8 +26,9 @@ TESTS = """
 
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, last: str) -> pytest.RunResult:
     monkeypatch.setenv("PYTHONPATH", str(Path(forked.__file__).parent))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take most of the time
     pytester.makepyfile(TESTS.replace("{last}", last))
-    return pytester.runpytest_subprocess("-pforked", "--forks=2", "-pno:respx", "-pno:pytest_httpx")
+    return pytester.runpytest_subprocess("-pforked", "--forks=2")
 
 
 def test_all_is_told(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

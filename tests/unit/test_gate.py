@@ -7,6 +7,7 @@ import bson
 import pytest
 from bson.raw_bson import RawBSONDocument
 from odd_values import ODD
+from patience import share
 
 from llm_audit import gate
 from llm_audit.call import SCORES, TAGS, AtMost, CallFields, LLMCallStatusEnum
@@ -60,9 +61,10 @@ def given() -> Iterator[tuple[str, Any]]:
             yield "scores", [{"name": "n", "value": 1, name: value}]
 
 
+@pytest.mark.many
 def test_whatever_is_given_for_a_field_it_holds_its_own_type() -> None:
     """What passed the gate is read whole, is small where it names, and passes again as it is."""
-    for name, value in given():
+    for name, value in share(given(), 3):
         document, notes = fitted(**{name: value})
         where = f"{name}={value!r:.80}"
         call = LLMCall.model_validate({"_id": "1", "status": "SUCCESS", **document})

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 from unittest.mock import MagicMock
 
 import pytest
+from patience import share
 from recordable import VALUES, assert_json, record
 
 from llm_audit import LLMLogger
@@ -91,13 +92,14 @@ def ends(value: Any) -> list[Callable[[str], object]]:
     ]
 
 
+@pytest.mark.many
 def test_no_value_keeps_a_call_from_ending(recorded: RecordedCalls) -> None:
     """Its code may raise, and it may hold itself."""
     ways: list[Callable[[str], object]] = []
     for number, value in enumerate(values()):
         # what holds itself is gone through as far as the bounds let it: each somewhere else
         takes_long = type(value) in {list, dict}
-        ways += ends(value)[number % 4 :: 4] if takes_long else ends(value)
+        ways += share(ends(value), 12, number) if takes_long else ends(value)
     for end in ways:
         end(LLMLogger.start(provider="openai", model="gpt-4o"))
     assert len(recorded) == len(ways)

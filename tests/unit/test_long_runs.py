@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lines_run import lines_run
+from patience import share
 from rich.console import Console
 
 from llm_audit.cli.commands.calls import session as session_command
@@ -102,10 +104,12 @@ def session_of(call: Call) -> None:
     session_command._print_turns(console(), turns, full=False)
 
 
+@pytest.mark.many
 def test_work_grows_with_what_there_is() -> None:
     """Twice as many tool calls, messages, texts or choices take about twice the work."""
-    for shape in SHAPES:
-        for work in (lambda call: pair(read_request(call)), shown, session_of):
+    works = [lambda call: pair(read_request(call)), shown, session_of]
+    for number, shape in enumerate(SHAPES):
+        for work in share(works, 2, number):
             once, twice = (lines_run(lambda: work(shape(n))) for n in (50, 100))  # noqa: B023
             assert twice < LINEAR * once, (shape.__name__, once, twice)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from outcome_fields import response_fields
+from patience import LONG, share
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from rich.console import Console
 
@@ -53,12 +54,13 @@ def is_in(leaf: Any, shown: str) -> bool:
     return isinstance(meant, dict | list) and all(is_in(one, shown) for one in leaves_of(meant))
 
 
+@pytest.mark.many
 @pytest.mark.skipif(not TRAFFIC.is_dir(), reason=f"no recorded traffic in {TRAFFIC}")
 def test_nothing_of_a_recorded_call_is_missing() -> None:
     """Whatever real requests and responses hold, beside the text as well, is printed."""
     compared = 0
-    for number, call in enumerate(recorded_calls()):
-        if not isinstance(call["response"], dict) or len(str(call)) > 50_000 or number % 3:
+    for call in share(recorded_calls(), 8):
+        if not isinstance(call["response"], dict) or len(str(call)) > 50_000:
             continue
         start, request_params = split(call)
         outcome = response_fields(call["response"], {}, None, None, (None, None))
@@ -68,7 +70,7 @@ def test_nothing_of_a_recorded_call_is_missing() -> None:
         missing = [leaf for leaf in leaves_of(said) if not is_in(leaf, shown)]
         assert missing == [], call["id"]
         compared += 1
-    assert compared > 200
+    assert compared > (600 if LONG else 75)
 
 
 MESSAGE = {

@@ -187,43 +187,16 @@ def test_everything_that_was_said_can_be_read_on(tab: TestClient, database: Data
     assert read == "".join(texts)
 
 
-def test_whatever_is_stored_is_inert_and_has_bounds(
+def test_however_much_is_in_a_call_its_pages_have_bounds(
     tab: TestClient, database: Database[Any]
 ) -> None:
-    """Markup, scripts, odd types, depth, thousands of tool calls, 16 megabytes."""
+    """Depth, thousands of tool calls, lists in Markdown, 16 megabytes, and next to nothing."""
     nested: dict[str, Any] = {}
     for _ in range(90):
         nested = {"x": nested}
     many = [called(n, "f", f'{{"n":{n}}}') for n in range(3_000)]
     results = [{"role": "tool", "tool_call_id": f"c{n}", "content": f"r{n}"} for n in range(3_000)]
     documents: list[dict[str, Any]] = [
-        {
-            **dict.fromkeys(("call_type", "model", "provider", "user_id", "trace_id"), SCRIPT),
-            **dict.fromkeys(("error_type", "error_message", "error_traceback"), SCRIPT),
-            "_id": f"h/{SCRIPT}\n\u202e",
-            "status": SCRIPT,
-            "messages": [
-                {"role": SCRIPT, "content": f"{SCRIPT} [x](javascript:alert(1)) \U000e0068"},
-                {"role": "user", "content": DEEP},
-                {"role": "user", "content": [{"type": "image_url", "image_url": {"url": SCRIPT}}]},
-            ],
-            "response_message": {
-                "role": "assistant",
-                "tool_calls": [called(1, SCRIPT, DEEP)],
-                "annotations": [{"url": "javascript:alert(1)", "title": SCRIPT}],
-            },
-            "tools": [SCRIPT, {"name": SCRIPT}, 7, None],
-            "metadata": {SCRIPT: SCRIPT},
-            "tags": [SCRIPT],
-            "usage": {SCRIPT: float("nan")},
-            "estimated_cost": float("nan"),
-            "prompt_tokens": "5",
-            "cost_details": {SCRIPT: 1.0},
-            "scores": [{"name": SCRIPT, "value": SCRIPT, "comment": SCRIPT}],
-            "attempts": [{"status": 1, "error": SCRIPT, "body": {SCRIPT: SCRIPT}}],
-            "encoding_notes": [SCRIPT],
-            "odd": {SCRIPT: SCRIPT},
-        },
         {
             "_id": "lists",
             "status": "SUCCESS",
@@ -232,7 +205,13 @@ def test_whatever_is_stored_is_inert_and_has_bounds(
         },
         {"_id": "bare", "status": "PENDING"},
         {"_id": "none"},
-        {"_id": "nested", "status": "SUCCESS", "metadata": nested, "odd": nested},
+        {
+            "_id": "nested",
+            "status": "SUCCESS",
+            "messages": [{"role": "user", "content": f"{DEEP} \U000e0068\u202e"}],
+            "metadata": nested,
+            "odd": nested,
+        },
         {
             "_id": "many",
             "status": "SUCCESS",
@@ -252,26 +231,16 @@ def test_whatever_is_stored_is_inert_and_has_bounds(
     ]
     database["llm_calls"].insert_many(documents)
     for document in documents:
-        wanted = quote(document["_id"], safe="")
+        wanted = document["_id"]
         for address in (
-            f"/call?id={wanted}",
-            f"/call?id={wanted}&as=markdown",
+            f"/call?id={wanted}{'&as=markdown' if wanted == 'lists' else ''}",
             f"/call/said?id={wanted}",
             f"/call/raw?id={wanted}",
         ):
             html = shown(tab, address)
-            assert not re.search(r"<(?!/)(?:script(?! [^>]*src=)|img|iframe|object|b>x)", html), (
-                address
-            )
-            assert all(re.match(r"/(?!/)|#|$", link) for link in links_in(html)), (
-                address,
-                links_in(html),
-            )
-            assert "\u202e" not in html
             assert len(gzip.compress(html.encode(), 5)) <= PAGE_MAX_BYTES, address
             assert len(re.findall("<[a-z]", html)) <= PAGE_MAX_NODES, address
-    page = text_of(shown(tab, f"/call?id={quote(documents[0]['_id'], safe='')}"))
-    assert "2 invisible characters" in page
+    assert "2 invisible characters" in text_of(shown(tab, "/call?id=nested"))
 
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)

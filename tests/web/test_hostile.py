@@ -11,6 +11,7 @@ import gridfs
 import pytest
 from hostile_calls import HOSTILE, KEYS, TEXTS, call_of_text, odd_calls
 from made_up_calls import Call
+from patience import share
 from pymongo.database import Database
 from starlette.testclient import TestClient
 from viewer_pages import ALL, PAGES, noted, read
@@ -57,6 +58,7 @@ def found_wrong(answer: Any) -> list[str]:
     return wrong
 
 
+@pytest.mark.many
 def test_whatever_is_stored_is_inert_on_every_page(viewer: Viewer, database: Database[Any]) -> None:
     """Markup, addresses, templates, bidi; any type in any field; in HTML, JSON and files."""
     odd = odd_calls()
@@ -66,9 +68,10 @@ def test_whatever_is_stored_is_inert_on_every_page(viewer: Viewer, database: Dat
     tab = viewer()
     names = [{"id": value, "q": "alert"} for value in (*KEYS.values(), "p", *TEXTS[:12:4])]
     of_calls = [ids_of(call) | {"as": "markdown"} for call in (*HOSTILE[::4], *odd[:4])]
-    for path in ALL:
+    for at, path in enumerate(ALL):
         is_about_one = tab.get(path).status_code == 400
-        for number, ids in enumerate([*of_calls, *names] if is_about_one else of_calls[:1]):
+        some = share([*of_calls, *names], 3, at) if is_about_one else of_calls[:1]
+        for number, ids in enumerate(some):
             for form in ("", "json") if number % 4 == 0 else ("",):
                 given = {"since": "7d", **ids, "format": "csv" if path == "/export" else form}
                 wrong = found_wrong(tab.get(path, params=given))
@@ -81,16 +84,16 @@ def looked_at_by_pages(tab: TestClient) -> tuple[dict[str, set[str]], dict[str, 
     good: dict[str, dict[str, str]] = {}
     with noted() as looked_at:
         for path in ALL:
-            for ids in sets:
-                for more in ({}, {"show": "newest"}, {"format": "json"}):
-                    answer = tab.get(path, params={"since": "1d", **ids, **more})
-                    if answer.status_code == 200:
-                        good.setdefault(path, ids)
-                if tab.get(path).status_code != 400:  # it is about no one thing
-                    break
+            is_about_one = tab.get(path).status_code == 400
+            for ids in sets if is_about_one else sets[:1]:
+                if tab.get(path, params={"since": "1d", **ids}).status_code == 200:
+                    good.setdefault(path, ids)
+            for more in ({"show": "newest"}, {"format": "json"}):
+                tab.get(path, params={"since": "1d", **good.get(path, {}), **more})
     return {path: looked_at[path] - {*FILTERS, *EVERYWHERE} for path in ALL}, good
 
 
+@pytest.mark.many
 def test_no_value_of_any_parameter_breaks_a_page(viewer: Viewer, database: Database[Any]) -> None:
     """Each that a page looks at, found by asking it; the filters, too."""
     database["llm_calls"].insert_many([*HOSTILE[:3], {**odd_calls()[4], **KEYS}])
@@ -99,8 +102,8 @@ def test_no_value_of_any_parameter_breaks_a_page(viewer: Viewer, database: Datab
     own, good = looked_at_by_pages(tab)
     for number, path in enumerate(ALL):
         some = {FILTERS[number % len(FILTERS)], FILTERS[-number % len(FILTERS)], "since", "until"}
-        for name in sorted(own[path] | some | {*EVERYWHERE[number:]}):
-            for value in VALUES[number % 3 :: 3]:
+        for at, name in enumerate(sorted(own[path] | some | {*EVERYWHERE[number:]})):
+            for value in share(VALUES, 6, number + at):
                 answer = tab.get(path, params={"since": "1d", **good.get(path, {}), name: value})
                 assert answer.status_code < 500, (path, name, value[:80], answer.text[-500:])
                 if "zz" in value or value.startswith("9999"):
@@ -162,6 +165,7 @@ def theirs_and_ours(number: int) -> tuple[Call, Call]:
     return theirs, ours | shared
 
 
+@pytest.mark.many
 def test_nothing_of_another_tenant_is_on_any_page(viewer: Viewer, database: Database[Any]) -> None:
     """Whatever is asked for, in every format: calls, media, processes, sums, what is near."""
     pairs = [theirs_and_ours(number) for number in range(6)]
@@ -207,8 +211,10 @@ def test_nothing_of_another_tenant_is_on_any_page(viewer: Viewer, database: Data
     their_ids = {str(call["_id"]) for call in theirs}
     seen = set()
     forms = ("", "json", "extended", "csv")
-    for path in ALL:
-        for number, given in enumerate([*ids, *narrowing]):
+    for at, path in enumerate(ALL):
+        is_about_one = tab.get(path).status_code == 400  # it looks at no filters, others at no ids
+        looked_at, else_given = (ids, narrowing) if is_about_one else (narrowing, ids)
+        for number, given in enumerate([*looked_at, *share(else_given, 6, at)]):
             for form in forms if path in {"/export", "/call/raw"} else [forms[number % 2]]:
                 asked = {"since": "7d", **given, "format": form}
                 answer = tab.get(path, params=asked)

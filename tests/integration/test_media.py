@@ -340,19 +340,19 @@ def test_an_index_finds_the_calls_of_a_content(calls: Calls) -> None:
 
 
 def test_a_shared_image_is_in_the_spool_once(recording: Recording) -> None:
-    """A thousand calls with one image take its disk space once while MongoDB is away."""
+    """Hundreds of calls with one image take its disk space once while MongoDB is away."""
     settings = recording(mongo_url=NOWHERE, exit_timeout_seconds=0)
-    for _ in range(1_000):
+    for _ in range(300):
         start()
     files = {path.stat().st_ino: path.stat() for path in settings.spool_dir.rglob("*.blob")}
 
-    assert [(file.st_size, file.st_nlink) for file in files.values()] == [(len(IMAGE), 1_000)]
+    assert [(file.st_size, file.st_nlink) for file in files.values()] == [(len(IMAGE), 300)]
 
 
 def test_a_shared_image_is_sent_once(calls: Calls) -> None:
-    """A thousand calls with one image send it once, and little else besides the calls."""
+    """Hundreds of calls with one image send it once, and little else besides the calls."""
     calls.database.command("profile", 2)
-    ids = [start() for _ in range(1_000)]
+    ids = [start() for _ in range(500)]
     assert llm_audit.flush(PATIENCE)
     calls.database.command("profile", 0)
 

@@ -66,29 +66,37 @@ COVERED: dict[str, Callable[..., pipelines.Pipeline]] = {
 }
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.fixture(scope="module")
+def made_up(mongo_client: pymongo.MongoClient[Call]) -> Iterator[Database[Call]]:
+    """Store the made-up calls once: they are only read."""
+    database = mongo_client["test_pipelines"]
+    mongo_client.drop_database(database)
+    store(database, indexed=True)
+    yield database
+    mongo_client.drop_database(database)
+
+
 async def test_every_driver_runs_the_pipelines(
-    name: str, mongod: embedded.Mongod, database: Database[Call]
+    mongod: embedded.Mongod, made_up: Database[Call]
 ) -> None:
     """Beanie, PyMongo, PyMongo Async and Motor take the same stages and give the same rows."""
     motor = pytest.importorskip("motor.motor_asyncio")
-    stages = PIPELINES[name]
-    store(database, indexed=True)
-    rows = list(database["llm_calls"].aggregate(stages))
-    client: pymongo.AsyncMongoClient[Call]
-    async with pymongo.AsyncMongoClient(mongod.url, tz_aware=True) as client:
-        cursor = await client[database.name]["llm_calls"].aggregate(stages)
-        from_async = await cursor.to_list()
     guest = motor.AsyncIOMotorClient(mongod.url, tz_aware=True)
-    from_motor = await guest[database.name]["llm_calls"].aggregate(stages).to_list(None)
-    guest.close()
-    async with bound(mongod.url, database):
-        from_beanie = await LLMCall.aggregate(stages).to_list()
+    client: pymongo.AsyncMongoClient[Call]
+    async with (
+        pymongo.AsyncMongoClient(mongod.url, tz_aware=True) as client,
+        bound(mongod.url, made_up),
+    ):
+        for name, stages in PIPELINES.items():
+            rows = rounded(list(made_up["llm_calls"].aggregate(stages)))
+            cursor = await client[made_up.name]["llm_calls"].aggregate(stages)
+            from_motor = guest[made_up.name]["llm_calls"].aggregate(stages).to_list(None)
 
-    assert rows
-    assert rounded(from_async) == rounded(rows)
-    assert rounded(from_motor) == rounded(rows)
-    assert rounded(from_beanie) == rounded(rows)
+            assert rows, name
+            assert rounded(await cursor.to_list()) == rows, name
+            assert rounded(await from_motor) == rows, name
+            assert rounded(await LLMCall.aggregate(stages).to_list()) == rows, name
+    guest.close()
 
 
 def rounded(value: Any) -> Any:
@@ -133,23 +141,21 @@ def test_pipelines_are_plain_json(name: str) -> None:
     ],
 )
 def test_pipelines_use_their_index(
-    pipeline: pipelines.Pipeline, index: str, database: Database[Call]
+    pipeline: pipelines.Pipeline, index: str, made_up: Database[Call]
 ) -> None:
     """The index that a pipeline's docstring names serves it, the order of time included."""
-    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipeline, "cursor": {}}
-    plan = database.command("explain", sent)
+    plan = made_up.command("explain", sent)
     winning = str((plan.get("stages") or [{"$cursor": plan}])[0]["$cursor"]["queryPlanner"])
 
     assert f"'indexName': '{index}'" in winning
     assert "'stage': 'SORT'" not in winning
 
 
-def test_a_workflow_merges_its_indexes(database: Database[Call]) -> None:
+def test_a_workflow_merges_its_indexes(made_up: Database[Call]) -> None:
     """Root, group and trace are looked up in an index each; nothing is sorted."""
-    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipelines.workflow("group 1"), "cursor": {}}
-    winning = str(database.command("explain", sent)["queryPlanner"]["winningPlan"])
+    winning = str(made_up.command("explain", sent)["queryPlanner"]["winningPlan"])
 
     for field in ("task.root_id", "task.group_id", "trace_id"):
         assert f"'indexName': '{field}_newest'" in winning
@@ -159,10 +165,9 @@ def test_a_workflow_merges_its_indexes(database: Database[Call]) -> None:
 
 @pytest.mark.parametrize("dates", [{}, {"start_date": START + timedelta(days=1)}], ids=str)
 @pytest.mark.parametrize("name", COVERED)
-def test_summaries_read_no_call(name: str, dates: dict[str, Any], database: Database[Call]) -> None:
+def test_summaries_read_no_call(name: str, dates: dict[str, Any], made_up: Database[Call]) -> None:
     """What is summed up over time comes from an index alone, all of it or between dates."""
-    store(database, indexed=True)
-    explained = database.command(
+    explained = made_up.command(
         "explain",
         {"aggregate": "llm_calls", "pipeline": COVERED[name](**dates), "cursor": {}},
         verbosity="executionStats",
@@ -173,11 +178,10 @@ def test_summaries_read_no_call(name: str, dates: dict[str, Any], database: Data
     assert executed["totalKeysExamined"] > 0
 
 
-def test_later_attempts_are_looked_up(database: Database[Call]) -> None:
+def test_later_attempts_are_looked_up(made_up: Database[Call]) -> None:
     """What retries paid is found without a look at first attempts."""
-    store(database, indexed=True)
     sent = {"aggregate": "llm_calls", "pipeline": pipelines.retry_spend(), "cursor": {}}
-    explained = str(database.command("explain", sent))
+    explained = str(made_up.command("explain", sent))
 
     for field in ("task.retries", "task.redelivered"):
         assert f"'indexName': '{field}_newest'" in explained

@@ -12,7 +12,7 @@ import pymongo
 import pytest
 from beanie import init_beanie
 from made_up_calls import Call
-from patience import LONG, PATIENCE
+from patience import LONG, PATIENCE, share
 from pymongo.collection import Collection
 from pymongo.database import Database
 from recordable import VALUES, assert_json, no_json, record
@@ -85,6 +85,7 @@ def without(line: str) -> str:
     return json.dumps({name: item for name, item in json.loads(line).items() if name not in own})
 
 
+@pytest.mark.many
 def test_all_of_it_is_shown(calls: Collection[Call], shell: Shell, tmp_path: Path) -> None:
     """By every command; what one exports, import brings in again as it was."""
     for command in (*AS_JSON, *AS_TEXT):
@@ -96,7 +97,7 @@ def test_all_of_it_is_shown(calls: Collection[Call], shell: Shell, tmp_path: Pat
                 json.loads(line, parse_constant=no_json)
     ids = [call["_id"] for call in calls.find({}, {"_id": 1})]
     how = cycle(HOWS)
-    for call_id in ids if LONG else ids[::3]:
+    for call_id in share(ids, 8):
         for _ in range(len(HOWS) if LONG else 1):
             assert shell("show", call_id, *next(how)).code == 0, call_id
 

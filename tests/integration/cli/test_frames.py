@@ -176,19 +176,19 @@ def test_a_file_that_cannot_go_on_is_there_when_it_is_whole(
 @pytest.mark.usefixtures("shell")  # its settings
 def test_parquet_takes_the_same_memory_for_any_number_of_calls(calls: Calls, file: Path) -> None:
     """What is in memory is written as a row group when it is some megabytes."""
-    for batch in range(10):
+    for batch in range(6):
         calls.insert_many(
             {"_id": f"{batch}{n:03}", "status": "SUCCESS", "system_prompt": f"{n}" * 20_000}
             for n in range(200)
         )
     peaks = []
-    for limit in (600, 2000):
+    for limit in (400, 1200):
         command = [sys.executable, "-c", MEASURE, f"{file} {limit}", str(limit)]
         code, peak_bytes = map(int, subprocess.check_output(command).split())
         assert code == 0
         peaks.append(peak_bytes)
 
-    groups = [parquet.ParquetFile(f"{file} {n}").num_row_groups for n in (600, 2000)]
+    groups = [parquet.ParquetFile(f"{file} {n}").num_row_groups for n in (400, 1200)]
     assert groups[1] > 2 * groups[0]
     assert peaks[1] < 1.2 * peaks[0]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from made_up_calls import Call
 from odd_values import FIELDS, IDS, ODD, USUAL, with_odd
-from patience import LONG
+from patience import share
 from pymongo.database import Database
 
-pytestmark = pytest.mark.no_cover  # a thousand rows through the same lines
+pytestmark = [pytest.mark.no_cover, pytest.mark.many]  # a thousand rows through the same lines
 Shell = Callable[..., Any]
 LISTS = [
     *("calls --limit 9999", "calls --limit 9999 --json", "task task", "task task --json"),
@@ -32,10 +32,10 @@ AFTER = [
 
 @pytest.fixture
 def odd(database: Database[Call]) -> list[Call]:
-    """Store calls with an odd value in a field each: every field, and every value or a fifth."""
+    """Store calls with an odd value in a field each: every field, and every value or an eighth."""
     calls = [USUAL]
     for number, field in enumerate(FIELDS):
-        some = with_odd(field) if LONG else with_odd(field)[number % 5 :: 5]
+        some = share(with_odd(field), 8, number)
         calls += [call | {"_id": f"{call['_id']}{number:03}"} for call in some]
     database["llm_calls"].insert_many(calls)
     return calls
@@ -79,8 +79,8 @@ def test_one_call(database: Database[Call], shell: Shell) -> None:
                 call[field] = copy.deepcopy(odd[field])
     database["llm_calls"].insert_many(everything)
 
-    for call_id in IDS:
-        for how in ([], ["--full"], ["--json"], ["--raw"]):
+    for number, call_id in enumerate(IDS):
+        for how in share(([], ["--full"], ["--json"], ["--raw"]), 2, number):
             ended = shell("show", call_id, *how)
             assert ended.code == 0, ended.errors
             assert call_id in ended.output

@@ -11,7 +11,8 @@ from replay.table import lines
 
 def main() -> int:
     """Print the table, and what is wrong; return 1 if anything is."""
-    both = [(recording, is_async) for recording in recordings() for is_async in (False, True)]
+    # one after the other: what is fetched ends the call that was answered last with its id
+    both = [(recording, is_async) for is_async in (False, True) for recording in recordings()]
     if not both:
         print("the recorded traffic is not beside the project")
         return 0

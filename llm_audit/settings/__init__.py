@@ -4,6 +4,7 @@
 connection strings.
 """
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,10 @@ class _InForce:
 @begin_anew
 def _begin_anew() -> None:
     _InForce.frozen = False
+
+
+# A child forked while a thread has pydantic check the settings may wait for that thread for ever.
+os.register_at_fork(before=_InForce.lock.acquire, after_in_parent=_InForce.lock.release)
 
 
 def get_settings() -> Settings:

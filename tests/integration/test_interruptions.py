@@ -81,7 +81,7 @@ def test_a_child_forked_while_prices_load_can_record(
 ) -> None:
     """A fork right after the first start leaves a child that completes calls."""
     script = """
-        import os
+        import os, sys
         from llm_audit import LLMLogger
 
         LLMLogger.start(model="gpt-4o", provider="openai", messages=[])
@@ -90,7 +90,7 @@ def test_a_child_forked_while_prices_load_can_record(
             call_id = LLMLogger.start(model="gpt-4o", provider="openai", messages=[])
             LLMLogger.complete(call_id, tokens={"prompt_tokens": 1, "completion_tokens": 1})
             os._exit(0)
-        raise SystemExit(os.waitpid(pid, 0)[1])
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         """
     environment = {
         **os.environ,
@@ -126,7 +126,37 @@ def test_a_child_forked_while_a_call_loads_prices_can_record() -> None:
                 os._exit(0)
             thread.join()
             status = os.waitpid(pid, 0)[1]
-        raise SystemExit(status)
+        sys.exit(os.waitstatus_to_exitcode(status))
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(command, check=True, timeout=PATIENCE)
+
+
+def test_no_child_is_forked_while_settings_are_read() -> None:
+    """A fork waits for the thread that reads them: the child would find pydantic's locks held."""
+    script = """
+        import os, sys, threading, time
+        from llm_audit.settings import Settings, get_settings, reading
+
+        begun, inside = threading.Event(), threading.Event()
+
+        class Slow(Settings):
+            def __init__(self, **values):
+                inside.set()
+                begun.set()
+                time.sleep(0.2)  # until the fork is asked for, most likely
+                super().__init__(**values)
+                inside.clear()
+
+        reading.Settings = Slow
+        thread = threading.Thread(target=get_settings)
+        thread.start()
+        begun.wait()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int(inside.is_set() or get_settings() is None))
+        thread.join()
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     subprocess.run(command, check=True, timeout=PATIENCE)

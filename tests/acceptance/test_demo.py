@@ -75,15 +75,26 @@ def answers(printed: str) -> dict[str, list[str]]:
     return found
 
 
-def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
-    """The demo ends well, shows in 80 columns what became of each call, and cleans up."""
-    demo = start_demo(tmp_path)
-    printed, complaints = demo.communicate(timeout=PATIENCE)
+def test_the_demo_shows_every_scene_and_stays_up_until_ctrl_c(tmp_path: Path) -> None:
+    """It shows in 80 columns what became of each call; kept, its URLs lead to them; it cleans up.
+
+    Without `--keep` it does the same, and ends itself where Ctrl-C ends it here.
+    """
+    demo = start_demo(tmp_path, "demo", "--keep", module="llm_audit.cli")
+    printed = read_until(demo, "Everything stays up until Ctrl-C")
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "\x1b" not in printed
+    assert_every_scene(printed)
+
+    assert_all_stays_up(read_until(demo, "What is older than this demo is made up"))
+    demo.send_signal(signal.SIGINT)
+    _, complaints = demo.communicate(timeout=PATIENCE)
 
     assert (demo.returncode, complaints) == (0, "")
     assert_nothing_is_left(tmp_path)
-    assert max(map(len, printed.splitlines())) <= 80
-    assert "\x1b" not in printed
+
+
+def assert_every_scene(printed: str) -> None:
     shown = answers(printed)
 
     assert len(set(re.findall(rf"\$ llm-audit trace ({UUID})", printed))) == 4
@@ -141,6 +152,24 @@ def test_the_demo_shows_every_scene(tmp_path: Path) -> None:
     assert "llm_audit.instrument()" in printed
 
 
+def assert_all_stays_up(printed: str) -> None:
+    """Follow the URLs that the demo has printed, as a client of MongoDB and as a browser."""
+    exports = dict(re.findall(r"export (\w+)='?([^\s']+)", printed))
+    with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:
+        calls = client[exports["LLM_AUDIT_DATABASE"]]["llm_calls"]
+        assert (
+            calls.count_documents({"status": {"$ne": "PENDING"}, "tags": {"$ne": "made-up"}}) == 23
+        )
+        assert calls.count_documents({"tags": "made-up"}) > 300
+    [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", printed)
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
+    )
+    assert "<h1>Overview</h1>" in opener.open(address).read().decode()
+    page = opener.open(f"{address.partition('?')[0]}delivery?format=json").read().decode()
+    assert len(json.loads(page)["diagnosis"]["processes"]) == 4
+
+
 @pytest.mark.parametrize(
     ("number", "line"),
     [
@@ -161,31 +190,6 @@ def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, 
 
     assert (demo.returncode, complaints, rest) == (128 + number, "", "")
     assert "failures" not in answers(printed)
-    assert_nothing_is_left(tmp_path)
-
-
-def test_keep_leaves_the_servers_up_until_ctrl_c(tmp_path: Path) -> None:
-    """Kept, the printed URLs lead to the calls, in a browser and else, until Ctrl-C ends it all."""
-    demo = start_demo(tmp_path, "demo", "--keep", module="llm_audit.cli")
-    printed = read_until(demo, "What is older than this demo is made up")
-    exports = dict(re.findall(r"export (\w+)='?([^\s']+)", printed))
-    with pymongo.MongoClient(exports["LLM_AUDIT_MONGO_URL"]) as client:
-        calls = client[exports["LLM_AUDIT_DATABASE"]]["llm_calls"]
-        assert (
-            calls.count_documents({"status": {"$ne": "PENDING"}, "tags": {"$ne": "made-up"}}) == 23
-        )
-        assert calls.count_documents({"tags": "made-up"}) > 300
-    [address] = re.findall(r"http://127\.0\.0\.1:\d+/\?token=\S+", printed)
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
-    )
-    assert "<h1>Overview</h1>" in opener.open(address).read().decode()
-    page = opener.open(f"{address.partition('?')[0]}delivery?format=json").read().decode()
-    assert len(json.loads(page)["diagnosis"]["processes"]) == 4
-    demo.send_signal(signal.SIGINT)
-    _, complaints = demo.communicate(timeout=PATIENCE)
-
-    assert (demo.returncode, complaints) == (0, "")
     assert_nothing_is_left(tmp_path)
 
 

@@ -16,6 +16,7 @@ from llm_audit.exports.csv_lines import as_recorded, no_formula
 HIDDEN_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Co", "Cs"}
 # What Unicode calls default ignorable besides, and blanks that are no spaces.
 FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180f\u2800\u3164\ufe00\ufe0f\uffa0\U0001d159"
+FILLERS += "\U00013441\U00013442"  # blank hieroglyphs, in Unicode since 15
 FILLERS += "\u2065\ufff0\U00016fe4\U000e0000\U000e0100\U000e01ef\U000e0fff"
 LEGITIMATE = (
     *("\U0001f469\u200d\U0001f4bb", "\U0001f3f3\ufe0f\u200d\U0001f308", "\u2764\ufe0f"),

@@ -193,9 +193,14 @@ def run(pytester: pytest.Pytester) -> Run:
 
 
 def test_what_programs_record_is_seen(run: Run) -> None:
-    """Sync and async code, tasks and other processes: a test sees what was recorded in it."""
+    """Sync and async code, tasks and other processes: a test sees what was recorded in it.
+
+    The Python blocks of the page about testing are a file of such tests, too.
+    """
     pytest.importorskip("celery")
-    run(**WHAT_WORKS).assert_outcomes(passed=10)
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    run(**WHAT_WORKS, page="".join(blocks)).assert_outcomes(passed=18)
 
 
 def test_what_is_wrong_fails(run: Run) -> None:
@@ -278,14 +283,6 @@ def test_a_run_that_another_plugin_ends_at_once(
     pytester.makeconftest("import os\ndef pytest_sessionfinish():\n    os._exit(0)")
     run(once="from app import answer\ndef test_once():\n    answer('hi')")
     assert [call["status"] for call in calls.find()] == ["SUCCESS"]
-
-
-def test_the_page_about_testing(run: Run) -> None:
-    """The Python blocks of the page are a file of tests that passes."""
-    page = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    result = run(page="".join(blocks))
-    result.assert_outcomes(passed=8)
 
 
 def test_a_project_without_the_fixtures(run: Run) -> None:

@@ -109,7 +109,7 @@ def test_work_grows_with_what_there_is() -> None:
     """Twice as many tool calls, messages, texts or choices take about twice the work."""
     works = [lambda call: pair(read_request(call)), shown, session_of]
     for number, shape in enumerate(SHAPES):
-        for work in share(works, 2, number):
+        for work in share(works, 3, number):
             once, twice = (lines_run(lambda: work(shape(n))) for n in (50, 100))  # noqa: B023
             assert twice < LINEAR * once, (shape.__name__, once, twice)
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+from patience import share
 from recorded_traffic import TRAFFIC, recorded_calls, split
 from spans_played import INSTRUMENTATIONS, spans_of
 
@@ -338,10 +340,11 @@ def vars_of(seen: Span) -> dict[str, Any]:
     return {name: getattr(seen, name) for name in Span.__slots__}
 
 
+@pytest.mark.many
 def test_what_is_said_in_spans_of_records_is_what_the_records_say() -> None:
     """Read back by the same table: who, how much, and every part of what was said."""
     wrong = {}
-    for document in (*made_up(), *of_traffic()):
+    for document in (*made_up(), *share(of_traffic(), 4)):
         call_id = document["_id"]
         start = emitted.started(call_id, document, content=True)
         end = emitted.ended(document, content=True)

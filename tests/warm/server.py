@@ -3,6 +3,7 @@
 import builtins
 import gc
 import importlib
+import linecache
 import os
 import pickle
 import runpy
@@ -81,6 +82,9 @@ def become(request: dict[str, Any], streams: list[int]) -> Callable[[], None]:
 
 def run(script: str, names: dict[str, Any]) -> None:
     """Run a script, and end as an interpreter does whose script has failed."""
+    if sys.version_info >= (3, 13):  # whose tracebacks show its lines
+        lines = script.splitlines(keepends=True)
+        linecache.cache["<string>"] = len(script), None, lines, "<string>"
     try:
         exec(compile(script, "<string>", "exec", dont_inherit=True), names)
     except Exception as error:  # noqa: BLE001  (the interpreter prints any)

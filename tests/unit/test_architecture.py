@@ -24,6 +24,7 @@ LAYERS = [
     {"journal"},
     {"store"},
     {"recorder"},
+    {"agent"},
     {"references"},
     {"exchange", "recording"},
     {"batches"},

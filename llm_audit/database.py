@@ -76,7 +76,7 @@ class _WithoutServer:
 
 async def _begin_to_create(client: LoopClient, settings: Settings) -> None:
     """Have what is missing created, and wait for it only so long as the start of an app can."""
-    key = (asyncio.get_running_loop(), settings.target())
+    key = (asyncio.get_running_loop(), settings.target("thread"))
     if key in _builds:
         return  # begun by an init() before this one
     tried = asyncio.Event()

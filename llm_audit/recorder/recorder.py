@@ -59,7 +59,8 @@ class Recorder:
         nonce = str(uuid4())
         self.origin = Origin(settings, nonce)
         self.path = settings.spool_dir / settings.target() / nonce
-        self._folder = ProcessFolder(self.path, target_name=settings.target_name())
+        said = {name: getattr(settings, name) for name in ("shipper", "service", "environment")}
+        self._folder = ProcessFolder(self.path, target_name=settings.target_name(), said=said)
         _make(self._folder, settings)
         self.journal = Journal(
             self.path,

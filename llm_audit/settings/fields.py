@@ -39,6 +39,9 @@ LARGEST_REPLICA_SET = 50  # members that MongoDB allows
 LARGEST_BYTES = 2**60  # beyond 64 bits nothing can be measured
 Bytes = Annotated[int, Field(gt=0, le=LARGEST_BYTES)]
 WITH_STAGE = ", with redact_in_shipper"
+ShippedBy = Literal["thread", "agent"]
+AGENT: ShippedBy = "agent"
+_NO_HOST = "@agent"  # no host has an @
 SHORTEST_KEY = 16  # characters: who can guess the key can guess who stands behind a pseudonym
 Redact = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -143,6 +146,11 @@ class Settings(BaseModel):
         default=False, description="also store the vectors that embedding calls return"
     )
 
+    shipper: ShippedBy = Field(
+        "thread",
+        description="what brings the journal to MongoDB: a thread of this process, or `llm-audit "
+        "agent`, one for all processes of this machine: then this one connects to nothing",
+    )
     spool_dir: Path = Field(
         default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
     )
@@ -265,18 +273,24 @@ class Settings(BaseModel):
         """Return the hosts in mongo_url, see `hosts_in`."""
         return hosts_in(self.mongo_url.get_secret_value())
 
-    def target(self) -> str:
+    def target(self, shipper: ShippedBy | None = None) -> str:
         """Name the way that calls go: a short hash of hosts, database, collection, and the stage.
 
-        So nobody ships a journal who does not redact it on its way.
+        So nobody ships a journal who does not redact it on its way. On the way through an agent it
+        knows no hosts: only the agent has to know where MongoDB is.
+
+        Args:
+            shipper: Who ships; by default as these settings say.
         """
-        name = f"{self.hosts()}\n{self.database}\n{self.collection}"
+        by_agent = (shipper or self.shipper) == AGENT
+        name = f"{_NO_HOST if by_agent else self.hosts()}\n{self.database}\n{self.collection}"
         if self.redact_in_shipper:
             name += "\nredact_in_shipper"
         return hashlib.sha256(name.encode()).hexdigest()[:16]
 
-    def target_name(self) -> str:
+    def target_name(self, shipper: ShippedBy | None = None) -> str:
         """Name the same for people."""
         hosts = self.hosts() or "a mongo_url that cannot be read"
+        where = "an agent" if (shipper or self.shipper) == AGENT else hosts
         stage = WITH_STAGE if self.redact_in_shipper else ""
-        return f"{hosts}, database {self.database}, collection {self.collection}{stage}"
+        return f"{where}, database {self.database}, collection {self.collection}{stage}"

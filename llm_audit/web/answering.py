@@ -66,7 +66,7 @@ class Answers:
             if self._scope is not None:
                 repository = bound(repository, tenant)
             asked = Asked(request, repository, is_bound=self._scope is not None)
-            asked.target = settings.target_name()
+            asked.target = settings.target_name("thread")
         except UsageError as error:
             _LOG.error("Nobody's calls are shown: %s", error)
             return PlainTextResponse("It is not known whose calls these would be.\n", 403)

@@ -88,6 +88,21 @@ def test_another_collection_is_another_target(other: dict[str, str]) -> None:
     assert Settings(**usual | other).target() != Settings(**usual).target()
 
 
+def test_the_way_through_an_agent_knows_no_hosts() -> None:
+    """Whoever leaves shipping to an agent need not know where MongoDB is; all else tells them."""
+    usual = {"mongo_url": "mongodb://a", "shipper": "agent"}
+    ours = Settings(**usual)
+
+    assert ours.target() == ours.target("agent") == Settings(shipper="agent").target()
+    assert ours.target("agent") == Settings(mongo_url="mongodb://c").target("agent")
+    assert ours.target("thread") == Settings(mongo_url="mongodb://a").target()
+    assert ours.target_name() == "an agent, database llm_audit, collection llm_calls"
+    assert ours.target_name("thread") == "a, database llm_audit, collection llm_calls"
+    others = [{"database": "other"}, {"collection": "other"}, {"redact_in_shipper": "email"}]
+    for other in [{"shipper": "thread", "mongo_url": "mongodb://agent"}, *others]:
+        assert Settings(**usual | other).target() != ours.target(), other
+
+
 @pytest.mark.parametrize("url", ["mongodb://[::1", "mongodb://u:pass/word@host", "nonsense"])
 def test_every_url_has_a_target(url: str) -> None:
     """Even a broken mongo_url has a folder in the spool, where calls wait for a better one."""

@@ -4,6 +4,8 @@
     <spool_dir>/<target>/<nonce>/00000001.bson    its journal segments
     <spool_dir>/<target>/<nonce>/ended            if it ended in order, but not all had arrived
     <spool_dir>/<target>/<nonce>/adopted          if it has died, and another process took over
+    <spool_dir>/<target>/<nonce>/acknowledged, awaited, stats    where an agent ships: `progress`
+    <spool_dir>/<target>/agent/<boot_id>.lock     held with lockf by the agent of this kernel
     <spool_dir>/<target>/rejected/<nonce>.<hash>.bson    what MongoDB refused in every way
     <spool_dir>/<target>/rejected/<nonce>-00000001.damaged    from a segment, what cannot be read
 
@@ -18,6 +20,7 @@ import fcntl
 import json
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -31,6 +34,7 @@ from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
 
 REJECTED_FOLDER = "rejected"
+AGENT_FOLDER = "agent"
 SUFFIX = ".bson"  # of what holds records
 BLOB_SUFFIX = ".blob"
 LOCK = "lock"
@@ -45,11 +49,13 @@ class Held:
 
     lock = OwnLock()
     owners: ClassVar[dict[str, dict[str, Any]]] = {}  # by nonce: who recorded there
+    agents: ClassVar[dict[str, dict[str, Any]]] = {}  # by target's folder: an agent in this process
 
 
 @begin_anew
 def _begin_anew() -> None:
     Held.owners.clear()
+    Held.agents.clear()
 
 
 class ProcessFolder:
@@ -59,13 +65,19 @@ class ProcessFolder:
         path: The folder; its name is the process's nonce.
         lock_descriptor: The lock file, if it is held; else `ensure` makes folder and lock.
         target_name: Where the calls in it go, for whoever finds it.
+        said: What else its lock file says, see `owners.this_process`.
     """
 
     def __init__(
-        self, path: Path, lock_descriptor: int | None = None, target_name: str | None = None
+        self,
+        path: Path,
+        lock_descriptor: int | None = None,
+        target_name: str | None = None,
+        said: Mapping[str, str | None] | None = None,
     ) -> None:
         self.path = path
         self._target_name = target_name
+        self._said = said
         self._descriptor = lock_descriptor
         self._moved: list[int] = []
 
@@ -102,7 +114,9 @@ class ProcessFolder:
     def _make(self, new: str, target: int) -> int:
         """Give a folder that is being made its lock, and its name; return the lock."""
         with Held.lock:  # so that nobody here opens and closes the lock before it is held
-            owner = Held.owners[self.nonce] = this_process(self.nonce, self._target_name)
+            owner = Held.owners[self.nonce] = this_process(
+                self.nonce, self._target_name, self._said
+            )
             with trusted.folder(self.path.parent / new, make=True) as made:
                 descriptor = _locked_file(made, owner)
             try:

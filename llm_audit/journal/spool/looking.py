@@ -12,6 +12,7 @@ from typing import Any
 from llm_audit.errors import let_through
 from llm_audit.journal.spool.folder import (
     ADOPTED,
+    AGENT_FOLDER,
     BLOB_SUFFIX,
     ENTRIES_MAX,
     LOCK,
@@ -110,7 +111,9 @@ def _names_in(number: int) -> list[str]:
     return [
         name
         for name in trusted.names_in(number)
-        if name != REJECTED_FOLDER and not name.startswith(NEW) and _NAME.fullmatch(name)
+        if name not in {REJECTED_FOLDER, AGENT_FOLDER}
+        and not name.startswith(NEW)
+        and _NAME.fullmatch(name)
     ]
 
 

@@ -18,6 +18,9 @@ from llm_audit.errors import let_through
 OWNER_MAX_BYTES = 2**16
 _TEXT_MAX = 2**14
 _TEXTS = frozenset({"host", "pid_namespace", "boot_id", "target", "nonce"})
+# What it says besides, cut to what can be shown in a line.
+_SHORT_TEXTS = frozenset({"shipper", "service", "environment", "version"})
+SHORT_MAX = 256
 _NUMBERS = frozenset({"pid", "parent"})
 
 
@@ -32,6 +35,10 @@ class Owner(NamedTuple):
     parent: int | None = None
     pid_namespace: str | None = None
     adopted: bool | None = None
+    shipper: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    version: str | None = None
 
     @classmethod
     def known(cls, owner: Mapping[str, Any], *, lives: bool) -> "Owner":
@@ -52,13 +59,17 @@ class Owner(NamedTuple):
         return self.boot_id == boot_id() and bool(self.adopted or not self.lives)
 
 
-def this_process(nonce: str, target_name: str | None) -> dict[str, Any]:
+def this_process(
+    nonce: str, target_name: str | None, said: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
     """Return what this process says of itself in the lock file of its folder.
 
     Args:
         nonce: The folder's name.
         target_name: Where the calls in it go.
+        said: What else it says, of the names in `_SHORT_TEXTS`.
     """
+    besides = {name: short(text) for name, text in (said or {}).items() if text}
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -67,7 +78,15 @@ def this_process(nonce: str, target_name: str | None) -> dict[str, Any]:
         "boot_id": boot_id(),
         "nonce": nonce,
         "target": target_name,
+        **besides,
     }
+
+
+def short(text: str) -> str:
+    """Return a text as it can be shown in a line."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)[
+        :SHORT_MAX
+    ]
 
 
 def read_owner(lock_descriptor: int) -> dict[str, Any]:
@@ -82,8 +101,9 @@ def read_owner(lock_descriptor: int) -> dict[str, Any]:
 
 
 def _is_said(name: str, value: object) -> bool:
-    if name in _TEXTS:
-        return type(value) is str and len(value) <= _TEXT_MAX and value.isprintable()
+    if name in _TEXTS or name in _SHORT_TEXTS:
+        at_most = _TEXT_MAX if name in _TEXTS else SHORT_MAX
+        return type(value) is str and len(value) <= at_most and value.isprintable()
     return name in _NUMBERS and type(value) is int and 0 <= value < 2**31
 
 

@@ -65,6 +65,6 @@ def ui(
     def tell(address: str) -> None:
         print(address, flush=True)
         if sys.stderr.isatty():
-            say(f"shows {get_settings().target_name()}. Ctrl-C ends it.")
+            say(f"shows {get_settings().target_name('thread')}. Ctrl-C ends it.")
 
     serve(serving, tell, browse=open_it)

@@ -1,0 +1,70 @@
+"""Whether an agent runs on this machine, and where it ships to."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.agents import agent_of, lock_name
+from llm_audit.journal.spool.owners import this_process
+
+HOLD = (
+    "import fcntl, sys\n"
+    "file = open(sys.argv[1], 'r+')\n"
+    "fcntl.lockf(file, fcntl.LOCK_EX)\n"
+    "print('held', flush=True)\n"
+    "sys.stdin.read()\n"
+)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have another process hold a lock."""
+    command = [sys.executable, "-c", HOLD, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        yield
+        holder.communicate()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Give a target's folder."""
+    path = tmp_path / "target"
+    path.mkdir(mode=0o700)
+    return path
+
+
+def test_an_agent_is_known_by_its_lock(target: Path) -> None:
+    """It runs as long as that is held, and tells where it ships to, also when it is gone."""
+    assert agent_of(target) is None
+    (target / "agent").mkdir(mode=0o700)
+    lock = target / "agent" / lock_name()
+    os.close(os.open(lock, os.O_CREAT | os.O_WRONLY, 0o600))
+    said = this_process("agent", "host, database a, collection b", {"version": "1.2\n"})
+    lock.write_text(json.dumps(said))
+
+    with held(lock):
+        found = agent_of(target)
+        assert found is not None
+        assert found.lives
+    found = agent_of(target)
+    assert found is not None
+    assert not found.lives
+    assert found.target == "host, database a, collection b"
+    assert found.version == "1.2\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_agents_folder_is_no_process_s(target: Path) -> None:
+    """Whoever looks for the dead passes it by."""
+    for name in ("agent", "rejected", "nonce"):
+        (target / name).mkdir(mode=0o700)
+
+    assert [path.name for path in looking.folders_in(target)] == ["nonce"]

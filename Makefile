@@ -104,7 +104,7 @@ pins:
 # ask for one of the checkout itself, which is installed as it is.
 IMAGE := $(COMPILE) --python-version 3.13 --generate-hashes --constraint constraints.txt
 image-requirements:
-	@$(IMAGE) --extra celery --extra cli --extra openai --extra web --output-file docker/worker.txt pyproject.toml
+	@$(IMAGE) --extra celery --extra cli --extra metrics --extra openai --extra web --output-file docker/worker.txt pyproject.toml
 	@echo hatchling | $(IMAGE) --output-file docker/build.txt -
 
 audit: setup ## Ask the advisory database about every version in constraints.txt; needs the internet

@@ -31,7 +31,10 @@ LAYERS = [
     {"logger"},
     {"decorators", "otel"},
     {"capture"},
-    {"background", "configuring", "diagnosis", "documents", "helpers", "lifecycle", "middleware"},
+    {
+        *("background", "configuring", "diagnosis", "documents", "helpers", "lifecycle"),
+        *("metrics", "middleware"),
+    },
     {"database", "queries"},
     {"display"},
     {"exports"},
@@ -58,6 +61,7 @@ FOREIGN = {
     "mongomock_ng": {"testing"},
     "openai": {"demo", "integrations"},
     "opentelemetry": {"otel"},
+    "prometheus_client": {"metrics"},
     "pytest": {"testing"},
     "redis": {"demo"},
     "rich": {"cli", "demo"},
@@ -85,8 +89,8 @@ READ_OBJECTS = {
 }
 
 HEAVY = [
-    *("anthropic", "beanie", "celery", "fastapi", "gridfs", "jinja2", "openai", "pymongo", "rich"),
-    *("starlette", "typer", "uvicorn"),
+    *("anthropic", "beanie", "celery", "fastapi", "gridfs", "jinja2", "openai"),
+    *("prometheus_client", "pymongo", "rich", "starlette", "typer", "uvicorn"),
 ]
 
 FILES = sorted(

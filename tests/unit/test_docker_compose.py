@@ -211,6 +211,6 @@ def test_the_image_is_made_of_what_is_there(image: list[tuple[str, str]]) -> Non
     assert copied <= allowed
     assert [name for name in allowed if not (ROOT / name).exists()] == []
     extras = re.findall(r"--extra (\w+)", compiled)
-    assert extras == ["celery", "cli", "openai", "web"]
+    assert extras == ["celery", "cli", "metrics", "openai", "web"]
     assert set(extras) <= project["optional-dependencies"].keys()
     assert [rest for name, rest in image if name == "USER"][-1] not in {"root", "0"}

@@ -71,7 +71,7 @@ def open_blob(path: Path, *, own: int = 2) -> BufferedReader:
         OSError: It cannot be opened.
     """
     with trusted.folder(path.parent, own=own) as here:
-        number = trusted.open_file(path.name, here, linked=True)
+        number = trusted.open_file(path.name, here, blob=True)
     if os.fstat(number).st_size > MAX_BYTES:
         os.close(number)
         raise DoubtfulError(path, "is larger than any content")

@@ -1,20 +1,16 @@
-"""Folders and files that are ours alone: what others may have put in their place is not opened.
+"""Folders and files are opened only if nobody but `whose` says can have written them.
 
 Whoever may write into a folder may put anything there: a link to another file of ours, a pipe on
 which a reader waits for ever, a journal that nobody recorded. So the whole way to a folder is
-looked at, as OpenSSH does under its StrictModes: each folder above belongs to root or to us, and
-nobody else may write into it. Two kinds of such folders are taken all the same:
+looked at, as OpenSSH does under its StrictModes. A link above what is ours is followed if root or
+we have made it. Every folder is opened from the one above it, so nothing can be exchanged between
+the look and the use.
 
-- with the sticky bit, as /tmp has it: others may add to it, and not touch what is ours;
-- a volume, root's and mounted by whoever runs the machine, as Kubernetes gives them to pods: there
-  others may take our folders away, and put there none that pass for ours.
-
-A link above is followed if root or we have made it. Every folder is opened from the one above it,
-so nothing can be exchanged between the look and the use.
+Where a group shares a spool, what is made in it is for the group as well: it may add to folders and
+remove from them, and read files.
 """
 
 import errno
-import grp
 import os
 import pwd
 import stat
@@ -22,9 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ROOT = 0
+from llm_audit.runtime import whose
+from llm_audit.runtime.whose import ROOT, user_name
+
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+GROUPS_FOLDER_MODE, GROUPS_FILE_MODE = 0o2770, 0o640
+DEEPEST = 8  # folders below one that is removed; we make two
 _LINKS_MAX = 40
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -49,9 +48,11 @@ def folder(path: Path, *, own: int = 2, make: bool = False) -> Iterator[int]:
     """Open a folder for the length of the block, to be given as `dir_fd`.
 
     Args:
-        path: Its absolute path.
-        own: How many of the last folders have to be ours alone, and no links.
-        make: Make what is missing of the way, each folder for us alone, whatever the umask.
+        path: Its absolute path; it says where a group shares it, see `whose`.
+        own: How many of the last folders have to be ours alone, and no links; what a group shares
+            has to be the group's instead.
+        make: Make what is missing of the way, whatever the umask: each folder for us alone, or for
+            the group. Above what a group shares nothing is made.
 
     Raises:
         DoubtfulError: Somebody else may have a hand in it.
@@ -85,14 +86,22 @@ def entries(folder_number: int) -> Iterator[tuple[str, os.stat_result]]:
         os.close(number)
 
 
-def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, *, linked: bool = False) -> int:
-    """Open a file that only we can have written; nothing else is opened at all, nothing waits.
+def open_file(
+    name: str,
+    dir_fd: int,
+    flags: int = os.O_RDONLY,
+    *,
+    blob: bool = False,
+    of_any_member: bool = False,
+) -> int:
+    """Open a file that is surely its folder's; nothing else is opened at all, nothing waits.
 
     Args:
         name: Its name in the folder.
         dir_fd: The open folder.
         flags: As of `os.open`.
-        linked: Whether it may have several names.
+        blob: As of `whose.doubt_of_file`.
+        of_any_member: As well.
 
     Raises:
         DoubtfulError: It is something else.
@@ -100,7 +109,7 @@ def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, *, linked: bool 
     """
     _check_name(name)
     before = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    refuse(name, doubt_of_file(before, linked=linked))
+    refuse(name, doubt_of_file(before, dir_fd, blob=blob, of_any_member=of_any_member))
     number = os.open(name, flags | _LOOK, dir_fd=dir_fd)
     opened = os.fstat(number)
     if not os.path.samestat(before, opened):
@@ -109,30 +118,28 @@ def open_file(name: str, dir_fd: int, flags: int = os.O_RDONLY, *, linked: bool 
     return number
 
 
-def doubt_of_file(status: os.stat_result, *, linked: bool = False) -> str | None:
-    """Return why something is not surely a file of ours; None if it is."""
-    if not stat.S_ISREG(status.st_mode):
-        return "is no file"
-    if status.st_uid != os.geteuid():
-        return f"belongs to {user_name(status.st_uid)}"
-    if status.st_mode & _OTHERS_WRITE:
-        return "may be written by others"
-    if status.st_nlink != 1 and not linked:
-        return "has more names than one"
-    return None
+def doubt_of_file(
+    status: os.stat_result, dir_fd: int, *, blob: bool = False, of_any_member: bool = False
+) -> str | None:
+    """Return why something in an open folder is not surely a file of it; None if it is.
+
+    The parameters are those of `open_file`.
+    """
+    return whose.doubt_of_file(status, os.fstat(dir_fd), blob=blob, of_any_member=of_any_member)
 
 
-def doubt_of_folder(status: os.stat_result) -> str | None:
-    """Return why something is not surely a folder of ours; None if it is."""
-    if stat.S_ISLNK(status.st_mode):
-        return "is a link"
-    if not stat.S_ISDIR(status.st_mode):
-        return "is no folder"
-    if status.st_uid != os.geteuid():
-        return f"belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())}"
-    if status.st_mode & _OTHERS_WRITE:
-        return "may be written by others (chmod go-w)"
-    return None
+def doubt_of_folder(name: str, status: os.stat_result, parent: Path) -> str | None:
+    """Return why something in a folder is not surely a folder as `folder` opens them.
+
+    Args:
+        name: Its name.
+        status: What it is.
+        parent: The folder, of which the path says whether a group shares it.
+    """
+    group = whose.group_of(parent)
+    if group is None:
+        return whose.doubt_of_folder(status)
+    return whose.doubt_of_groups_folder(status, group) or whose.doubt_of_name(name, status)
 
 
 def refuse(path: object, why: str | None) -> None:
@@ -141,16 +148,27 @@ def refuse(path: object, why: str | None) -> None:
         raise DoubtfulError(path, why)
 
 
-def create(name: str, dir_fd: int, flags: int = os.O_RDWR) -> int:
-    """Make a file that was not there, for us alone, whatever the umask, and open it.
+def create(name: str, dir_fd: int, flags: int = os.O_RDWR, *, told: bool = False) -> int:
+    """Make a file that was not there, whatever the umask, and open it.
+
+    It is for us alone; where a group shares the folder and that is ours, for the group to read.
+
+    Args:
+        name: Its name in the folder.
+        dir_fd: The open folder.
+        flags: As of `os.open`.
+        told: Whether another member, whose folder it is, shall read it.
 
     Raises:
         OSError: It is there, or cannot be made.
     """
     _check_name(name)
+    folder_status = os.fstat(dir_fd)
+    is_read = whose.group_in(folder_status) is not None
+    is_read = is_read and (told or folder_status.st_uid == os.geteuid())
     number = os.open(name, flags | _NEW, FILE_MODE, dir_fd=dir_fd)
     try:
-        os.fchmod(number, FILE_MODE)
+        os.fchmod(number, GROUPS_FILE_MODE if is_read else FILE_MODE)
     except BaseException:
         os.close(number)
         raise
@@ -158,17 +176,50 @@ def create(name: str, dir_fd: int, flags: int = os.O_RDWR) -> int:
 
 
 def make_folder(name: str, dir_fd: int) -> None:
-    """Make a folder for us alone, whatever the umask; it may be there.
+    """Make a folder for us alone, or for the group of the one it is in; it may be there.
 
     Raises:
         OSError: It cannot be made.
     """
     _check_name(name)
+    _make_folder(name, dir_fd, whose.group_in(os.fstat(dir_fd)))
+
+
+def _make_folder(name: str, dir_fd: int, group: int | None) -> None:
     with suppress(FileExistsError):  # another process has made it
         os.mkdir(name, FOLDER_MODE, dir_fd=dir_fd)
+        if group is not None:
+            _give(name, dir_fd, group)
+            return
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if status.st_mode & FOLDER_MODE != FOLDER_MODE:  # the umask takes rights from us, too
             os.chmod(name, FOLDER_MODE, dir_fd=dir_fd)
+
+
+def _give(name: str, dir_fd: int, group: int) -> None:
+    """Let a group have a folder that we have just made, where a member may have exchanged it.
+
+    Raises:
+        DoubtfulError: The file system takes us for another user.
+        OSError: We are no member of the group.
+    """
+    number = os.open(
+        name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd
+    )
+    try:
+        made = os.fstat(number)
+        if made.st_uid != os.geteuid():
+            raise DoubtfulError(
+                name,
+                f"belongs to {user_name(made.st_uid)} as soon as {user_name(os.geteuid())} has "
+                "made it: the file system takes one user for another, as NFS does with root "
+                "(root_squash). Run as a user that it knows",
+            )
+        if made.st_gid != group:
+            os.fchown(number, -1, group)
+        os.fchmod(number, GROUPS_FOLDER_MODE)
+    finally:
+        os.close(number)
 
 
 def put(name: str, dir_fd: int, data: bytes | bytearray) -> None:
@@ -187,7 +238,7 @@ def aside(name: str, dir_fd: int) -> Iterator[int]:
     new = f"{name}.new"
     with suppress(FileNotFoundError):  # of somebody who was killed at it
         os.unlink(new, dir_fd=dir_fd)
-    number = create(new, dir_fd)
+    number = create(new, dir_fd, told=True)
     try:
         yield number
         os.rename(new, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
@@ -206,7 +257,7 @@ def remove_file(name: str, dir_fd: int) -> None:
         os.unlink(name, dir_fd=dir_fd)
 
 
-def remove_folder(name: str, dir_fd: int) -> None:
+def remove_folder(name: str, dir_fd: int, *, deep: int = DEEPEST) -> None:
     """Remove a folder and all that is in it, as far as that can be; links are not followed.
 
     By hand: beside a patched `os` (eventlet's) `shutil.rmtree` takes no `dir_fd`.
@@ -220,7 +271,8 @@ def remove_folder(name: str, dir_fd: int) -> None:
             for inner in os.listdir(here):  # noqa: PTH208  (a Path is no descriptor)
                 status = os.stat(inner, dir_fd=here, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
-                    remove_folder(inner, here)
+                    if deep > 0:
+                        remove_folder(inner, here, deep=deep - 1)
                 else:
                     remove_file(inner, here)
         finally:
@@ -239,14 +291,6 @@ def owner_of(path: str) -> str | None:
         return f"'#{uid}'"
 
 
-def user_name(uid: int) -> str:
-    """Name a user for people."""
-    try:
-        return f"user {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"user {uid}"
-
-
 def _check_name(name: str) -> None:
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
         raise DoubtfulError(ascii(name), "is no name of a file")
@@ -254,6 +298,9 @@ def _check_name(name: str) -> None:
 
 def _walk(path: Path, own: int, *, make: bool) -> int:
     """Open one folder after the other, and close that above; return the last."""
+    group, shared = whose.group_of(path), whose.shared_of(path)
+    if group is not None:
+        refuse(path, whose.doubt_of_membership(group))
     names = list(path.parts[:0:-1])  # the first is the last
     links = 0
     number, way = os.open("/", _ENTER), Path("/")
@@ -261,13 +308,10 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
         above = os.fstat(number)
         while names:
             name = names.pop()
+            groups = group if len(names) in shared else None
+            makes = make and (group is None or len(names) < shared.stop)
             try:
-                below = os.open(name, _ENTER, dir_fd=number)
-            except FileNotFoundError:
-                if not make:
-                    raise
-                make_folder(name, number)
-                below = os.open(name, _ENTER, dir_fd=number)
+                below = _enter(name, number, groups, make=makes)
             except OSError as error:
                 if error.errno not in {errno.ENOTDIR, errno.ELOOP}:
                     raise
@@ -281,10 +325,14 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
             os.close(left)
             way /= name
             status = os.fstat(number)
-            if len(names) < own:
-                refuse(way, doubt_of_folder(status))
+            is_volume = status.st_dev != above.st_dev
+            if groups is not None:
+                refuse(way, whose.doubt_of_groups_folder(status, groups))
+                refuse(way, whose.doubt_of_name(name, status))
+            elif len(names) < own:
+                refuse(way, whose.doubt_of_folder(status))
             else:
-                refuse(way, _doubt_above(status, is_volume=status.st_dev != above.st_dev))
+                refuse(way, whose.doubt_above(status, is_volume=is_volume))
             above = status
     except BaseException:
         os.close(number)
@@ -292,31 +340,15 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
     return number
 
 
-def _doubt_above(status: os.stat_result, *, is_volume: bool) -> str | None:
-    """Return why others may exchange what is in a folder on the way; None if they may not."""
-    if status.st_uid not in {ROOT, os.geteuid()}:
-        return f"belongs to {user_name(status.st_uid)}, not to {user_name(os.geteuid())}"
-    if not status.st_mode & _OTHERS_WRITE or status.st_mode & stat.S_ISVTX:
-        return None
-    if is_volume and status.st_uid == ROOT:
-        return None
-    if not status.st_mode & stat.S_IWOTH and _is_group_of_ours_alone(status.st_gid):
-        return None
-    return "may be written by others (chmod go-w)"
-
-
-def _is_group_of_ours_alone(gid: int) -> bool:
-    """Tell whether a group is the one that many systems make for each user, and nobody is in it.
-
-    These systems also have users make folders that their group may write. Root's group is often
-    that of others as well: of every container's user on OpenShift.
-    """
+def _enter(name: str, dir_fd: int, group: int | None, *, make: bool) -> int:
+    """Open a folder that is in another one, made if it is missing."""
     try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    private = gid != ROOT and gid == user.pw_gid and group.gr_name == user.pw_name
-    return private and {*group.gr_mem} <= {user.pw_name}
+        return os.open(name, _ENTER, dir_fd=dir_fd)
+    except FileNotFoundError:
+        if not make:
+            raise
+    _make_folder(name, dir_fd, group)
+    return os.open(name, _ENTER, dir_fd=dir_fd)
 
 
 def _followed(name: str, dir_fd: int, way: Path, *, follow: bool, links: int) -> Path:

@@ -69,11 +69,17 @@ class FileSegment(Segment):
         return segment
 
     @classmethod
-    def found(cls, path: Path, status: os.stat_result) -> "FileSegment":
-        """Return the file that a dead process left, or what is in the place of one."""
+    def found(cls, path: Path, here: int) -> "FileSegment":
+        """Return the file that a dead process left, or what is in the place of one.
+
+        Args:
+            path: Where it is.
+            here: Its folder, which is open.
+        """
+        status = os.stat(path.name, dir_fd=here, follow_symlinks=False)
         segment = cls(path)
         segment.end, segment.open = status.st_size, False
-        if trusted.doubt_of_file(status):
+        if trusted.doubt_of_file(status, here):
             segment.end = max(1, segment.end)  # there is something to be read, which is refused
         segment.began -= max(0.0, time.time() - status.st_mtime)
         return segment
@@ -203,8 +209,7 @@ def find_segments(folder: Path, check: Callable[[Record], Record] = as_it_is) ->
     segments: deque[Segment] = deque()
     with suppress(FileNotFoundError), trusted.folder(folder) as here:
         for name in sorted(name for name in trusted.names_in(here) if name.endswith(SUFFIX)):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)
-            segment = FileSegment.found(folder / name, status)
+            segment = FileSegment.found(folder / name, here)
             segment.check = check
             segments.append(segment)
     return segments

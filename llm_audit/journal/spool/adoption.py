@@ -154,7 +154,8 @@ def _remove_unfinished(target_folder: Path) -> None:
         new = (name for name in trusted.names_in(target) if name.startswith(NEW))
         for name in islice(new, looking.FOLDERS_MAX):
             status = os.stat(name, dir_fd=target, follow_symlinks=False)
-            if status.st_mtime < before and trusted.doubt_of_folder(status) is None:
+            doubt = trusted.doubt_of_folder(name, status, target_folder)
+            if status.st_mtime < before and doubt is None:
                 owner = looking.look_at(target_folder / name)
                 if owner is None or not owner.lives:
                     trusted.remove_folder(name, target)

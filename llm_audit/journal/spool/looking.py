@@ -72,7 +72,7 @@ def doubts_among_files(folder: Path) -> dict[Path, str]:
                 folder / name: why
                 for name, status in islice(trusted.entries(here), ENTRIES_MAX)
                 if name == LOCK or name.endswith((SUFFIX, BLOB_SUFFIX))
-                if (why := trusted.doubt_of_file(status, linked=name.endswith(BLOB_SUFFIX)))
+                if (why := trusted.doubt_of_file(status, here, blob=name.endswith(BLOB_SUFFIX)))
             }
             if not doubts and folder.name != REJECTED_FOLDER:
                 _look_at(folder.name, here)
@@ -104,7 +104,7 @@ def _looked_at(
         for name in sorted(names):
             with suppress(FileNotFoundError):  # removed a moment ago
                 status = os.stat(name, dir_fd=number, follow_symlinks=False)
-                yield name, trusted.doubt_of_folder(status)
+                yield name, trusted.doubt_of_folder(name, status, parent)
 
 
 def _names_in(number: int) -> list[str]:

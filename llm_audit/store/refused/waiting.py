@@ -36,7 +36,7 @@ def files(target_folder: Path) -> list[Path]:
             found = [
                 name
                 for name, status in islice(trusted.entries(rejected), ENTRIES_MAX)
-                if name.endswith(SUFFIX) and trusted.doubt_of_file(status) is None
+                if name.endswith(SUFFIX) and trusted.doubt_of_file(status, rejected) is None
             ]
     except (FileNotFoundError, NotADirectoryError, DoubtfulError):
         return []

@@ -13,11 +13,16 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from llm_audit.errors import UsageError, in_a_line, log_fault
+from llm_audit.journal.spool.agent_state import (
+    NOTHING,
+    OTHER_SERVICES,
+    AgentState,
+    Figures,
+)
 from llm_audit.lifecycle import stats
 from llm_audit.settings import get_settings
 
@@ -33,28 +38,7 @@ except ModuleNotFoundError as error:
 
 SERVICES_MAX = 100
 SERVICE_MAX_CHARACTERS = 64
-OTHER_SERVICES = "other services"
 REQUEST_SECONDS = 5.0  # that whoever asks may be silent
-
-
-# What became of the operations of a service, by the name of the figure:
-Figures = Mapping[str, float]
-
-
-class State(TypedDict):
-    """What an agent says of itself.
-
-    Attributes:
-        at: When it last looked, UTC.
-        unavailable: Why MongoDB cannot be reached; None if it can.
-        processes: How many processes it ships for.
-        services: What became of what they recorded, by service.
-    """
-
-    at: datetime
-    unavailable: str | None
-    processes: int
-    services: Mapping[str, Figures]
 
 
 _COUNTERS = {
@@ -65,7 +49,7 @@ _COUNTERS = {
 }
 _GAUGES = {
     "backlog_bytes": "Bytes of journals that are not shipped yet.",
-    "backlog_age_seconds": "For how long the oldest operation has been waiting; 0 if none is.",
+    "oldest_seconds": "For how long the oldest operation has been waiting; 0 if none is.",
 }
 
 
@@ -86,7 +70,7 @@ class _ByService(Collector):
             for name, text in texts.items():
                 metric = family(f"llm_audit_{name}", text, labels=["service"])
                 for service, its in figures.items():
-                    metric.add_metric([service], its[name])
+                    metric.add_metric([service], getattr(its, name))
                 yield metric
 
     def _named(self, services: Mapping[str, Figures]) -> dict[str, Figures]:
@@ -94,8 +78,7 @@ class _ByService(Collector):
         named: dict[str, Figures] = {}
         for service, figures in services.items():
             name = self._name(service)
-            before = named.get(name)
-            named[name] = figures if before is None else _together(before, figures)
+            named[name] = named.get(name, NOTHING).together(figures)
         return named
 
     def _name(self, service: str) -> str:
@@ -115,14 +98,14 @@ class RecordingCollector(_ByService):
         its = stats()
         if not its:
             return self._families({})
-        figures = {
-            "recorded": its["recorded"],
-            "shipped": its["acked_through"],
-            "refused": _counted(its["rejected"]),
-            "dropped": _counted(its["dropped"]),
-            "backlog_bytes": its["backlog_bytes"],
-            "backlog_age_seconds": its["backlog_age_seconds"],
-        }
+        figures = Figures(
+            recorded=its["recorded"],
+            shipped=its["acked_through"],
+            refused=_counted(its["rejected"]),
+            dropped=_counted(its["dropped"]),
+            backlog_bytes=its["backlog_bytes"],
+            oldest_seconds=its["backlog_age_seconds"],
+        )
         return self._families({get_settings().service or "": figures})
 
 
@@ -130,33 +113,25 @@ class AgentCollector(_ByService):
     """What became of what all the processes recorded that an agent ships for.
 
     Args:
-        state: Returns what the agent says of itself.
+        state: Returns what the agent says of itself; None where it has not said anything yet.
     """
 
-    def __init__(self, state: Callable[[], State]) -> None:
+    def __init__(self, state: Callable[[], AgentState | None]) -> None:
         super().__init__()
         self._state = state
 
     def collect(self) -> Iterable[Metric]:
         """Return the figures of now."""
         state = self._state()
-        yield from self._families(state["services"])
+        if state is None:
+            return
+        yield from self._families(state.services)
         for name, text, value in (
-            ("processes", "Processes that the agent ships for.", state["processes"]),
-            ("mongodb_available", "1 if MongoDB can be reached.", state["unavailable"] is None),
-            (
-                "looked_at_seconds",
-                "When the agent last looked, Unix time.",
-                state["at"].timestamp(),
-            ),
+            ("processes", "Processes that the agent ships for.", state.processes),
+            ("mongodb_available", "1 if MongoDB can be reached.", state.unavailable is None),
+            ("looked_at_seconds", "When the agent last looked, Unix time.", state.at.timestamp()),
         ):
             yield GaugeMetricFamily(f"llm_audit_agent_{name}", text, value=value)
-
-
-def _together(one: Figures, other: Figures) -> Figures:
-    sums = {name: one[name] + other[name] for name in one}
-    age = "backlog_age_seconds"
-    return sums | {age: max(one[age], other[age])}
 
 
 def _counted(entries: list[dict[str, Any]]) -> int:

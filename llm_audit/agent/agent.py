@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llm_audit.errors import LLMAuditError
+from llm_audit.journal.spool.agent_state import AgentState
 from llm_audit.settings import Settings
 
 
@@ -48,6 +49,13 @@ class Agent:
 
     def stop(self) -> None:
         """Have `run` end after the batches it is at; a signal handler may call it."""
+        raise NotImplementedError
+
+    def state(self) -> AgentState | None:
+        """Return what it last wrote of itself with `agent_state.write_state`; from any thread.
+
+        None before it has looked, and while it stands by.
+        """
         raise NotImplementedError
 
     def once(self, timeout_seconds: float) -> Shipped:

@@ -42,5 +42,5 @@ def test_a_process_that_records_offers_its_own_figures(recording: Recording, cal
         "shipped_total": 4,
         "dropped_total": 0,
         "backlog_bytes": llm_audit.stats()["backlog_bytes"],
-        "backlog_age_seconds": 0,
+        "oldest_seconds": 0,
     }

@@ -14,30 +14,23 @@ prometheus = pytest.importorskip("prometheus_client")
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
 from llm_audit.errors import UsageError  # noqa: E402
+from llm_audit.journal.spool.agent_state import OTHER_SERVICES, AgentState, Figures  # noqa: E402
 from llm_audit.metrics import (  # noqa: E402
-    OTHER_SERVICES,
     SERVICE_MAX_CHARACTERS,
     SERVICES_MAX,
     AgentCollector,
     RecordingCollector,
     Served,
-    State,
 )
 
-NAMES = ("recorded", "shipped", "refused", "dropped", "backlog_bytes", "backlog_age_seconds")
 HOSTILE = (
     'a"b', "a\\", "a\nb", 'a"} 1\nllm_audit_recorded_total{service="forged', "\r\n# TYPE x gauge\n",
     "\ud800", "\x00\x1b[2J", "\u202e", "é中\U0001f600", "", " ", "{}", "x" * 100_000,
 )  # fmt: skip
 
 
-def said(services: Mapping[str, Mapping[str, float]]) -> State:
-    now = datetime.now(UTC)
-    return State(at=now, unavailable=None, processes=len(services), services=services)
-
-
-def figures(**given: float) -> dict[str, float]:
-    return dict.fromkeys(NAMES, 0.0) | given
+def said(services: Mapping[str, Figures]) -> AgentState:
+    return AgentState(datetime.now(UTC), processes=len(services), services=services)
 
 
 def scraped(collector: Any) -> dict[tuple[str, str], float]:
@@ -56,31 +49,28 @@ def scraped(collector: Any) -> dict[tuple[str, str], float]:
 
 def test_every_figure_of_every_service() -> None:
     """Counters are called so, ages are no sum, and what the agent says of itself is there."""
-    services = {"web": figures(recorded=5, backlog_age_seconds=2.5), "mail": figures(shipped=7)}
+    services = {"web": Figures(recorded=5, oldest_seconds=2.5), "mail": Figures(shipped=7)}
     state = said(services)
 
     found = scraped(AgentCollector(lambda: state))
 
     assert found["recorded_total", "web"] == 5
-    assert found["backlog_age_seconds", "web"] == 2.5
+    assert found["oldest_seconds", "web"] == 2.5
     assert found["shipped_total", "mail"] == 7
     assert found["agent_processes", ""] == 2
     assert found["agent_mongodb_available", ""] == 1
-    assert found["agent_looked_at_seconds", ""] == pytest.approx(state["at"].timestamp())
-    assert {name.removesuffix("_total") for name, service in found if service == "web"} == set(
-        NAMES
-    )
+    assert found["agent_looked_at_seconds", ""] == pytest.approx(state.at.timestamp())
+    of_web = {name.removesuffix("_total") for name, service in found if service == "web"}
+    assert of_web == set(Figures._fields)
 
 
 def test_names_are_no_more_than_prometheus_can_bear() -> None:
     """The first that came keep their names; all others are one, with nothing of theirs lost."""
     collector = AgentCollector(lambda: said(services))
-    services = {f"early {number}": figures(recorded=1) for number in range(SERVICES_MAX - 1)}
+    services = {f"early {number}": Figures(recorded=1) for number in range(SERVICES_MAX - 1)}
     scraped(collector)
-    services = {
-        f"{number}": figures(recorded=2, backlog_age_seconds=number) for number in range(500)
-    }
-    services |= {"early 3": figures(recorded=9)}
+    services = {f"{number}": Figures(recorded=2, oldest_seconds=number) for number in range(500)}
+    services |= {"early 3": Figures(recorded=9)}
 
     found = scraped(collector)
 
@@ -89,13 +79,13 @@ def test_names_are_no_more_than_prometheus_can_bear() -> None:
     }
     assert len(counted) == 3
     assert counted == {"0": 2, "early 3": 9, OTHER_SERVICES: 2 * 499}
-    assert found["backlog_age_seconds", OTHER_SERVICES] == 499
+    assert found["oldest_seconds", OTHER_SERVICES] == 499
 
 
 def test_no_name_of_a_service_breaks_what_prometheus_reads() -> None:
     """What would end a label, a line or a scrape is escaped; names too long become equal."""
-    services = {name: figures(recorded=1) for name in HOSTILE}
-    services["x" * 200_000] = figures(recorded=1, backlog_age_seconds=3)
+    services = {name: Figures(recorded=1) for name in HOSTILE}
+    services["x" * 200_000] = Figures(recorded=1, oldest_seconds=3)
 
     found = scraped(AgentCollector(lambda: said(services)))
 
@@ -118,7 +108,7 @@ def test_a_process_that_recorded_nothing_has_no_figures() -> None:
 
 def test_they_are_served_on_this_machine() -> None:
     """Any free port of the loopback, with memory and CPU of this process; and not for ever."""
-    served = Served(AgentCollector(lambda: said({"web": figures(recorded=5)})), host="::1", port=0)
+    served = Served(AgentCollector(lambda: said({"web": Figures(recorded=5)})), host="::1", port=0)
     port = urlsplit(served.address).port or 0
     for host, taken, why in (
         ("::1", port, r"Address already in use\. --metrics-port 0 takes"),

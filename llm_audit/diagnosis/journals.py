@@ -24,7 +24,7 @@ from llm_audit.journal.spool import folder as spool
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.folder import SUFFIX
 from llm_audit.journal.spool.owners import boot_id
-from llm_audit.runtime import trusted
+from llm_audit.runtime import trusted, whose
 from llm_audit.settings import Settings
 from llm_audit.store.refused import waiting
 
@@ -66,7 +66,7 @@ def doubtful_in(settings: Settings) -> dict[str, str]:
     targets = looking.folders_in(spool_dir, own=0)
     for target in targets:
         doubts |= looking.doubts_in(target)
-    rejected_folders = (target / spool.REJECTED_FOLDER for target in targets)
+    rejected_folders = (spool.rejected_in(target) for target in targets)
     for folder in chain(rejected_folders, looking.folders_of_all(spool_dir)):
         doubts |= looking.doubts_among_files(folder)
     return {str(path): why for path, why in doubts.items()}
@@ -95,7 +95,8 @@ def check_spool(settings: Settings) -> None:
 
 def _may_look(folder: Path) -> bool:
     """Tell whether this user may look into a folder and at its lock, or there is none."""
-    for path, rights in ((folder, os.R_OK | os.X_OK), (folder / spool.LOCK, os.R_OK | os.W_OK)):
+    of_lock = os.R_OK | (os.W_OK if whose.group_of(folder) is None else 0)
+    for path, rights in ((folder, os.R_OK | os.X_OK), (folder / spool.LOCK, of_lock)):
         try:
             path.stat()
         except PermissionError:
@@ -110,7 +111,7 @@ def _may_look(folder: Path) -> bool:
 def kept_aside(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the files of what MongoDB refused, and of what could not be read."""
     target_folder = settings.spool_dir / settings.target()
-    rejected_folder = target_folder / spool.REJECTED_FOLDER
+    rejected_folder = spool.rejected_in(target_folder)
     try:
         with trusted.folder(rejected_folder) as here:
             names = sorted(name for name, _ in islice(trusted.entries(here), spool.ENTRIES_MAX))

@@ -29,7 +29,7 @@ from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.recorder.shipping.shipper import POLL_SECONDS, Shipper
 from llm_audit.recorder.uwsgi import WORKERS_DELIVER
 from llm_audit.redaction.apply import Redaction
-from llm_audit.runtime import clock
+from llm_audit.runtime import clock, whose
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 from llm_audit.store.answers.shortfalls import noted
@@ -56,7 +56,7 @@ class Recorder:
     ) -> None:
         self.settings = settings
         self._successor = successor
-        nonce = str(uuid4())
+        nonce = whose.named(str(uuid4()), settings.spool_dir)
         self.origin = Origin(settings, nonce)
         self.path = settings.spool_dir / settings.target() / nonce
         said = {name: getattr(settings, name) for name in ("shipper", "service", "environment")}
@@ -204,6 +204,11 @@ def _make(folder: ProcessFolder, settings: Settings) -> None:
             f"spool_dir {settings.spool_dir} {why}. Give this process a folder of its own on a "
             "local disk through llm_audit.configure(spool_dir=...) or LLM_AUDIT_SPOOL_DIR."
         )
+        if settings.spool_group is not None:
+            message = (
+                f"spool_dir {settings.spool_dir} {why}. To share it in spool_group: "
+                f"install -d -m 2770 -g {settings.spool_group} {settings.spool_dir} as root."
+            )
         if settings.strict:
             raise ConfigurationError(message) from None
         log_once(

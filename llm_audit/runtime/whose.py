@@ -109,9 +109,9 @@ def named(name: str, path: Path) -> str:
     return name if group_of(path) is None else f"{name}-u{os.geteuid()}"
 
 
-def is_named(name: str) -> bool:
-    """Tell whether a name says whose it is."""
-    return _NAMED.fullmatch(name) is not None
+def names_its_owner(name: str, path: Path) -> bool:
+    """Tell whether a name says whose it is, as it has to in a folder that a group shares."""
+    return group_of(path) is None or _NAMED.fullmatch(name) is not None
 
 
 def doubt_of_file(

@@ -21,7 +21,9 @@ from pydantic import (
 from llm_audit.errors import let_through
 from llm_audit.redaction.given import read_rules, read_slow_rules
 from llm_audit.redaction.rule import Rule
+from llm_audit.runtime import whose
 from llm_audit.settings.content import Content, read_by_call_type
+from llm_audit.settings.groups import read_group
 from llm_audit.settings.mongo_url import hosts_in
 from llm_audit.settings.names import legal_collection, legal_database
 from llm_audit.settings.own_prices import OwnPrices, PriceFunction, read_prices
@@ -151,6 +153,11 @@ class Settings(BaseModel):
         description="what brings the journal to MongoDB: a thread of this process, or `llm-audit "
         "agent`, one for all processes of this machine: then this one connects to nothing",
     )
+    spool_group: Annotated[int | None, BeforeValidator(read_group)] = Field(
+        None,
+        description="the group, by name or number, in which the users are that record into one "
+        "spool, and the agent's user; none is for one user alone",
+    )
     spool_dir: Path = Field(
         default_factory=_default_spool_dir, description="where the journal lives, on a local disk"
     )
@@ -235,10 +242,22 @@ class Settings(BaseModel):
                     )
         return redact
 
+    @field_validator("spool_group")
+    @classmethod
+    def _is_for_an_agent(cls, group: int | None, info: ValidationInfo) -> int | None:
+        """Return the group.
+
+        Raises:
+            ValueError: Each process ships what it records itself.
+        """
+        if group is not None and info.data.get("shipper", AGENT) != AGENT:
+            raise ValueError("it is for shipper=agent: set that, too")
+        return group
+
     @field_validator("spool_dir")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        """Return the folder as it is for the whole life of the process.
+    def _absolute(cls, folder: Path, info: ValidationInfo) -> Path:
+        """Return the folder as it is for the whole life of the process; it says who shares it.
 
         Raises:
             ValueError: It can be none; anything else would get through pydantic.
@@ -259,7 +278,8 @@ class Settings(BaseModel):
             let_through(error)
             if error.errno == errno.ENAMETOOLONG:
                 raise ValueError("the path is too long") from None
-        return absolute
+        group = info.data.get("spool_group")
+        return absolute if group is None else whose.shared(absolute, group)
 
     def content_is_full(self) -> bool:
         """Tell whether the content of all calls is recorded."""

@@ -108,7 +108,7 @@ def numbers() -> list[str]:
     return [
         name
         for name, field in Settings.model_fields.items()
-        if re.search(r"\b(int|float)\b", str(field.annotation))
+        if name != "spool_group" and re.search(r"\b(int|float)\b", str(field.annotation))
     ]
 
 

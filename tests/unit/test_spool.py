@@ -259,7 +259,8 @@ def test_blobs_that_damaged_segments_may_name_are_kept(tmp_path: Path) -> None:
     """Beside the damaged rest of a segment lie the blobs whose records nobody can read."""
     folder = create_process_folder(tmp_path)
     (folder.path / "1.blob").touch()
-    damaged = spool.rejected_folder(tmp_path) / f"{folder.nonce}-00000001.damaged"
+    damaged = spool.rejected_in(tmp_path) / f"{folder.nonce}-00000001.damaged"
+    damaged.parent.mkdir(mode=0o700)
     damaged.touch()
     folder.remove()
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}

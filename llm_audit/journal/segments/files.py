@@ -24,7 +24,7 @@ from llm_audit.journal.records import (
     unpack,
 )
 from llm_audit.journal.segments.segment import Segment, as_it_is
-from llm_audit.journal.spool.folder import REJECTED_FOLDER, SUFFIX
+from llm_audit.journal.spool.folder import SUFFIX, rejected_in
 from llm_audit.runtime import trusted
 
 DAMAGED = ".damaged"
@@ -191,7 +191,7 @@ class FileSegment(Segment):
 
     @property
     def _rejected(self) -> Path:
-        return self.path.parent.parent / REJECTED_FOLDER
+        return rejected_in(self.path.parent.parent)
 
 
 def _created(path: Path) -> _Descriptor:

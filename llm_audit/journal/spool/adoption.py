@@ -1,6 +1,5 @@
 """Taking over the folders of dead processes, and of nobody else."""
 
-import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -10,7 +9,15 @@ from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.spool import looking, owners
-from llm_audit.journal.spool.folder import LOCK, NEW, SUFFIX, Held, ProcessFolder
+from llm_audit.journal.spool.folder import (
+    LOCK,
+    NEW,
+    SUFFIX,
+    Held,
+    ProcessFolder,
+    open_lock,
+    take_lock,
+)
 from llm_audit.journal.spool.sightings import Sightings
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
@@ -100,7 +107,7 @@ def _adopted(paths: Iterable[Path], other_kernels: OtherKernels) -> Iterator[Pro
 def _try_adopt(path: Path, other_kernels: OtherKernels) -> ProcessFolder | None:
     try:
         with trusted.folder(path) as here:
-            descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
+            descriptor = open_lock(here)
             try:
                 if _is_free_of_the_dead(path, here, descriptor, other_kernels):
                     folder = ProcessFolder(path, descriptor)
@@ -124,7 +131,7 @@ def _is_free_of_the_dead(
     Raises:
         OSError: Somebody else holds it, or has just removed it.
     """
-    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    take_lock(descriptor)
     status = os.fstat(descriptor)
     if not os.path.samestat(os.stat(LOCK, dir_fd=here, follow_symlinks=False), status):
         return False

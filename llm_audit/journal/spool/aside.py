@@ -5,7 +5,6 @@ In `rejected/` lies what MongoDB does not take in any way, and what cannot be re
 
 import errno
 import logging
-import os
 import stat
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.spool.folder import ENTRIES_MAX, REJECTED_FOLDER, room_bytes
+from llm_audit.journal.spool.folder import ENTRIES_MAX, rejected_in, room_bytes
 from llm_audit.runtime import trusted
 
 SHARE = 1 / 8  # of spool_max_bytes
@@ -40,7 +39,7 @@ def remove_old(target_folder: Path, spool_max_bytes: int) -> None:
         if not is_old and held <= spool_max_bytes * SHARE:
             return
         try:
-            with trusted.folder(target_folder / REJECTED_FOLDER) as folder:
+            with trusted.folder(rejected_in(target_folder)) as folder:
                 remove = trusted.remove_folder if name.endswith("/") else trusted.remove_file
                 remove(name.rstrip("/"), folder)
         except OSError as error:
@@ -49,7 +48,7 @@ def remove_old(target_folder: Path, spool_max_bytes: int) -> None:
         held -= size
         why = "it has waited for 90 days" if is_old else "it takes more than its eighth"
         log_once(
-            f"What is kept aside in {target_folder / REJECTED_FOLDER} is removed, oldest first: "
+            f"What is kept aside in {rejected_in(target_folder)} is removed, oldest first: "
             f"{why}. What was in it is lost.",
             level=logging.ERROR,
         )
@@ -57,7 +56,7 @@ def remove_old(target_folder: Path, spool_max_bytes: int) -> None:
 
 def _found(target_folder: Path) -> Iterator[tuple[str, int, float]]:
     """Yield everything that is kept aside, folders with a slash, with its size and its age."""
-    folder = target_folder / REJECTED_FOLDER
+    folder = rejected_in(target_folder)
     try:
         with trusted.folder(folder) as here:
             entries = list(islice(trusted.entries(here), ENTRIES_MAX))
@@ -65,8 +64,6 @@ def _found(target_folder: Path) -> Iterator[tuple[str, int, float]]:
         let_through(error)
         return
     for name, status in entries:
-        if status.st_uid != os.geteuid():
-            continue
         if stat.S_ISDIR(status.st_mode):
             yield f"{name}/", _size_of(folder / name), status.st_mtime
         else:

@@ -13,7 +13,8 @@ POSIX record locks, not `flock`: a forked child inherits none of them, so it can
 parent's lock nor free a living one's. The price is that closing any descriptor on a lock file
 frees the lock, so a process must never open a lock file of its own: `Held` knows them.
 
-Everything here is opened as `trusted` does it: what may be somebody else's is left alone.
+Everything here is opened as `trusted` does it: what may be somebody else's is left alone. Where a
+group shares the spool, a nonce ends with the number of the user whose process it is.
 """
 
 import fcntl
@@ -29,7 +30,7 @@ from uuid import uuid4
 
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.spool.owners import read_owner, this_process
-from llm_audit.runtime import trusted
+from llm_audit.runtime import trusted, whose
 from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
 
@@ -156,7 +157,8 @@ class ProcessFolder:
         """Whether the owner has noted its end."""
         try:
             with trusted.folder(self.path) as here:
-                return stat.S_ISREG(os.stat(ENDED, dir_fd=here, follow_symlinks=False).st_mode)
+                status = os.stat(ENDED, dir_fd=here, follow_symlinks=False)
+                return trusted.doubt_of_file(status, here) is None
         except OSError as error:
             let_through(error)
             return False
@@ -219,7 +221,7 @@ class ProcessFolder:
     def _keep_blobs_of_damaged(self) -> None:
         """Put the blobs that damaged segments may name beside what was set aside of these."""
         target_folder = self.path.parent
-        with trusted.folder(target_folder / REJECTED_FOLDER) as rejected:
+        with trusted.folder(rejected_in(target_folder)) as rejected:
             if any(name.startswith(f"{self.nonce}-") for name, _ in trusted.entries(rejected)):
                 with trusted.folder(self.path) as here:
                     for name, _ in list(trusted.entries(here)):
@@ -245,8 +247,33 @@ def _locked_file(folder_number: int, owner: dict[str, Any]) -> int:
     return descriptor
 
 
+def open_lock(folder_number: int) -> int:
+    """Open the lock file in another process's folder, to write where it is ours.
+
+    Raises:
+        DoubtfulError: It is surely none of that process.
+        OSError: It is not there, or cannot be opened.
+    """
+    is_ours = os.fstat(folder_number).st_uid == os.geteuid()
+    return trusted.open_file(LOCK, folder_number, os.O_RDWR if is_ours else os.O_RDONLY)
+
+
+def take_lock(descriptor: int) -> None:
+    """Lock another process's folder, if that is dead.
+
+    What another user's process has written we may only read, and so can share its lock only: that
+    keeps out its owner, and who adopts as that user. Other members of a group are kept out by the
+    agent's own lock: there is one agent.
+
+    Raises:
+        OSError: It lives, or another process has adopted the folder.
+    """
+    may_write = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    fcntl.lockf(descriptor, (fcntl.LOCK_EX if may_write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+
+
 def used_bytes(spool_dir: Path, *, beside: Path) -> int:
-    """Return how much of ours the spool holds, for whatever target and process.
+    """Return how much of ours, or of the group's, the spool holds, whatever target and process.
 
     Args:
         spool_dir: The spool.
@@ -254,7 +281,7 @@ def used_bytes(spool_dir: Path, *, beside: Path) -> int:
     """
     total = seen = 0
     folders = [str(spool_dir)]
-    us = os.geteuid()
+    us, group = os.geteuid(), whose.group_of(spool_dir)
     while folders and seen < ENTRIES_MAX:
         folder = folders.pop()
         own = folder == str(beside)
@@ -263,7 +290,7 @@ def used_bytes(spool_dir: Path, *, beside: Path) -> int:
                 seen += 1
                 with suppress(OSError):  # shipped and deleted a moment ago
                     status = entry.stat(follow_symlinks=False)
-                    if status.st_uid != us:
+                    if status.st_uid != us and status.st_gid != group:
                         continue
                     if stat.S_ISDIR(status.st_mode):
                         folders.append(entry.path)
@@ -290,8 +317,6 @@ def room_bytes(status: os.stat_result) -> int:
     return min(status.st_size, status.st_blocks * 512) // max(1, status.st_nlink)
 
 
-def rejected_folder(target_folder: Path) -> Path:
-    """Return the folder for what MongoDB refused, made if missing."""
-    folder = target_folder / REJECTED_FOLDER
-    with trusted.folder(folder, make=True):
-        return folder
+def rejected_in(target_folder: Path) -> Path:
+    """Return the folder for what MongoDB refused: its shipper's alone, whoever shares the spool."""
+    return whose.private(target_folder / REJECTED_FOLDER)

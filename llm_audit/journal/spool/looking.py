@@ -22,7 +22,7 @@ from llm_audit.journal.spool.folder import (
     Held,
 )
 from llm_audit.journal.spool.owners import Owner, read_owner
-from llm_audit.runtime import trusted
+from llm_audit.runtime import trusted, whose
 from llm_audit.runtime.trusted import DoubtfulError
 
 FOLDERS_MAX = 1_000  # looked at at once; where there are more, by lot, so that each has its turn
@@ -104,7 +104,10 @@ def _looked_at(
         for name in sorted(names):
             with suppress(FileNotFoundError):  # removed a moment ago
                 status = os.stat(name, dir_fd=number, follow_symlinks=False)
-                yield name, trusted.doubt_of_folder(name, status, parent)
+                why = trusted.doubt_of_folder(name, status, parent)
+                if why is None and own and not whose.names_its_owner(name, parent):
+                    why = "does not say in its name whose it is"
+                yield name, why
 
 
 def _names_in(number: int) -> list[str]:
@@ -151,7 +154,7 @@ def _look_at(nonce: str, here: int) -> Owner:
     with Held.lock:  # closing a lock file that we come to hold meanwhile would free it
         if nonce in Held.owners:
             return Owner.known(Held.owners[nonce] | adopted, lives=True)
-        descriptor = trusted.open_file(LOCK, here, os.O_RDWR)
+        descriptor = trusted.open_file(LOCK, here)
         try:
             owner = read_owner(descriptor)
             trusted.refuse(nonce, doubt_of_owner(nonce, owner))

@@ -37,7 +37,7 @@ from llm_audit.journal.records import (
     seal,
 )
 from llm_audit.journal.spool import aside
-from llm_audit.journal.spool.folder import REJECTED_FOLDER, SUFFIX, ProcessFolder
+from llm_audit.journal.spool.folder import SUFFIX, ProcessFolder, rejected_in
 from llm_audit.journal.statements.bare import without_content
 from llm_audit.journal.statements.retention import Retention
 from llm_audit.journal.statements.writes import ANOTHERS, Write
@@ -177,7 +177,7 @@ class Rejected:
 
     def _path(self, document: Mapping[str, Any]) -> Path:
         name = hashlib.sha256(document["_id"].encode()).hexdigest()[:16]
-        return self._target_folder / REJECTED_FOLDER / f"{self._nonce}.{name}{SUFFIX}"
+        return rejected_in(self._target_folder) / f"{self._nonce}.{name}{SUFFIX}"
 
     def _write(self, document: Mapping[str, Any], record: Record, blob_folder: Path) -> None:
         """Have a record wait in the spool, whole or not at all."""

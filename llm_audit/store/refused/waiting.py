@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 
 from llm_audit.errors import UnavailableError, let_through, log_once
 from llm_audit.journal.records import RECORD_MAX_BYTES, InvalidRecordError
-from llm_audit.journal.spool.folder import ENTRIES_MAX, REJECTED_FOLDER, SUFFIX
+from llm_audit.journal.spool.folder import ENTRIES_MAX, SUFFIX, rejected_in
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.store.connection import Connection
@@ -30,7 +30,7 @@ _AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
 def files(target_folder: Path) -> list[Path]:
     """Return the files in the spool that hold what MongoDB would not take in any way."""
-    folder = target_folder / REJECTED_FOLDER
+    folder = rejected_in(target_folder)
     try:
         with trusted.folder(folder) as rejected:
             found = [

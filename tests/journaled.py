@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from llm_audit.journal.records import Record
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.settings import get_settings
 
 

@@ -133,6 +133,7 @@ class Account(TypedDict):
         last_read_seq: The number of the last operation read.
         acked_through: The number of the operation up to which MongoDB has everything.
         missing: How many numbers before the last were missing.
+        gaps: Which, as of `Gaps`.
         unreadable: What could not be read, as `Losses.entries`.
         refused: What MongoDB refused, likewise.
         damaged: The files whose rest is among what could not be read.
@@ -141,6 +142,7 @@ class Account(TypedDict):
     last_read_seq: Count
     acked_through: Count
     missing: Count
+    gaps: list[tuple[Count, Count]]
     unreadable: list[dict[str, Any]]
     refused: list[dict[str, Any]]
     damaged: list[str]
@@ -148,6 +150,7 @@ class Account(TypedDict):
 
 _LATE = ConfigDict(defer_build=True)  # few processes ever read what others have noted
 _ENTRIES = TypeAdapter(list[Entry], config=_LATE)
+_RANGES = TypeAdapter(list[tuple[Count, Count]], config=_LATE)
 _NAMES = TypeAdapter(list[str], config=_LATE)
 _COUNTS = TypeAdapter(dict[str, Count], config=_LATE)
 
@@ -244,6 +247,7 @@ def account_in(found: Mapping[str, Any]) -> Account:
         last_read_seq=numbers["last_read_seq"],
         acked_through=numbers["acked_through"],
         missing=numbers["missing"],
+        gaps=_RANGES.validate_python(found.get("gaps", [])),
         unreadable=entries_in(found.get("unreadable")),
         refused=entries_in(found.get("refused")),
         damaged=_NAMES.validate_python(found.get("damaged")),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.batches import Batch, Origin
+from llm_audit.journal.gaps import Gaps
 from llm_audit.journal.losses import JOURNAL, RECORD, Account, Losses, internal
 from llm_audit.journal.records import OWNS, STARTS, VERDICT, Record
 from llm_audit.journal.segments.segment import Segment
@@ -81,7 +82,9 @@ class JournalReader:
         self._counted_through = counted_through
         self.begun = 0  # calls, after that number
         self.last_read_seq = known["last_read_seq"] if known else 0
-        self.missing = known["missing"] if known else 0  # numbers up to there without a record
+        # numbers up to there without a record
+        self.gaps = Gaps(known["missing"], known["gaps"]) if known else Gaps()
+        self.window_bytes = WINDOW_MAX_BYTES  # what may be read, and wait
         self._damaged_before = frozenset(known["damaged"] if known else ())
         self.damaged = {*self._damaged_before}  # segments whose loss is counted
 
@@ -198,7 +201,7 @@ class JournalReader:
         """Read until a batch is ready, the window is full or nothing is left."""
         while (
             len(self._ready) < self._batch_size
-            and self._ready_bytes + self._waiting_bytes <= WINDOW_MAX_BYTES
+            and self._ready_bytes + self._waiting_bytes <= self.window_bytes
             and self._read_on()
         ):
             last = self._segments[-1]
@@ -229,12 +232,14 @@ class JournalReader:
 
     def _take(self, segment: Segment) -> None:
         now = clock.monotonic()
-        for record in segment.read_on(READ_BYTES):
+        for record in segment.read_on(min(READ_BYTES, self.window_bytes)):
             gap = record.seq - self.last_read_seq - 1
             if gap > 0 and self.last_read_seq:
-                self.missing += gap
+                self.gaps.pass_over(self.last_read_seq + 1, record.seq - 1)
             if gap >= 0:
                 self.last_read_seq = record.seq
+            else:
+                self.gaps.found(record.seq)
             segment.unacknowledged += 1
             if record.blobs:
                 segment.blobs.extend(record.blobs)
@@ -287,7 +292,7 @@ class JournalReader:
         due_before = clock.monotonic() - self._pending_after_seconds
         while self._waiting:
             call_id, waiting = next(iter(self._waiting.items()))
-            too_many = self._waiting_bytes > WINDOW_MAX_BYTES
+            too_many = self._waiting_bytes > self.window_bytes
             if not (everything or too_many or waiting.since <= due_before):
                 return
             self._make_ready(self._take_waiting(call_id), None)

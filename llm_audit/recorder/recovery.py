@@ -3,32 +3,20 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from llm_audit import causes
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
-from llm_audit.journal import beliefs
-from llm_audit.journal.losses import NOTHING_COUNTED, Losses, find_left
 from llm_audit.journal.records import JournalVersionError
-from llm_audit.journal.segments.files import find_segments
-from llm_audit.journal.segments.segment import Segment
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead, waiting_elsewhere
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipping.chores import Every
-from llm_audit.recorder.shipping.shipment import Shipment
+from llm_audit.recorder.shipping.other_process import OtherProcess
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import WITH_STAGE
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery.isolation import StuckError
-from llm_audit.store.processes import (
-    documents,
-    find_account,
-    find_counted,
-    note_progress,
-    note_recovered,
-)
 
 DYING_SECONDS = 10.0  # how long a process may take to end, once it is told to
 
@@ -60,9 +48,8 @@ class Recovery:
         self._other_kernels = OtherKernels(
             settings.lease_seconds, min(settings.lease_seconds, 2 * settings.beat_seconds())
         )
-        self._dead: Iterator[ProcessFolder] = iter(())
-        self._folder: ProcessFolder | None = None  # adopted: ours until all of it is in MongoDB
-        self._shipment: Shipment | None = None  # of what is in it
+        self._found: Iterator[ProcessFolder] = iter(())
+        self._dead: OtherProcess | None = None  # adopted: ours until all of it is in MongoDB
         self._left_alone: set[str] = set()
         self._look = Every(settings.recovery_interval_seconds, self._begin_look)
         self._look_began = 0.0  # on the monotonic clock
@@ -112,12 +99,11 @@ class Recovery:
         if clock.monotonic() < self._paused_until:
             return False
         try:
-            self._folder = self._folder or self._adopt_next()
-            if self._folder is None:
+            self._dead = self._dead or self._adopt_next()
+            if self._dead is None:
                 return False
-            self._shipment = self._shipment or self._ship(self._folder)
-            if not self._shipment.step(everything=True):
-                self._finish(self._shipment)
+            if not self._dead.step(everything=True):
+                self._finish(self._dead)
         except JournalVersionError:
             self._leave_alone("a newer llm-audit wrote it")
         except StuckError as error:
@@ -130,7 +116,7 @@ class Recovery:
         except BaseException as error:  # noqa: BLE001
             let_through(error)
             log_fault(error)
-            if is_transient(error) or self._folder is None:
+            if is_transient(error) or self._dead is None:
                 return self._pause()
             self._leave_alone(f"reading it failed with {type(error).__name__}")
         return True
@@ -141,19 +127,19 @@ class Recovery:
         Raises:
             UnavailableError: MongoDB cannot be reached now; the next process that looks finishes.
         """
-        if self._shipment is not None and self._shipment.empty:
-            self._finish(self._shipment)
+        if self._dead is not None and self._dead.empty:
+            self._finish(self._dead)
 
     def release(self) -> None:
         """Leave the adopted folder to the next process that looks."""
-        if self._folder is not None:
-            self._folder.release()
-            self._folder = self._shipment = None
+        if self._dead is not None:
+            self._dead.folder.release()
+            self._dead = None
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; the parent goes on with its work."""
-        if self._folder is not None:
-            self._folder.forget()
+        if self._dead is not None:
+            self._dead.folder.forget()
 
     def _begin_look(self) -> None:
         settings, target = self._settings, self._target_folder.name
@@ -167,62 +153,23 @@ class Recovery:
                 f"them.{'' if is_redacted else move}"
             )
         self._look_began = clock.monotonic()
-        self._dead = adopt_dead(self._target_folder, self._other_kernels)
+        self._found = adopt_dead(self._target_folder, self._other_kernels)
 
-    def _adopt_next(self) -> ProcessFolder | None:
+    def _adopt_next(self) -> OtherProcess | None:
         if clock.monotonic() < self._often_until:
             self._look.soon()
         self._look()
-        for folder in self._dead:
+        for folder in self._found:
             if folder.nonce not in self._left_alone:
-                return folder
+                ways = self._settings, self._connection, self._closing
+                return OtherProcess(*ways, folder, between=self._between)
             folder.release()
         self._looked_at = self._look_began
         return None
 
-    def _ship(self, folder: ProcessFolder) -> Shipment:
-        known, counted = None, NOTHING_COUNTED
-        with documents(self._connection) as processes:
-            known = find_account(processes, folder.nonce)
-            counted = find_counted(processes, folder.nonce)
-        return Shipment(
-            self._settings,
-            self._connection,
-            folder,
-            find_segments(
-                folder.path,
-                beliefs.of_process(folder.nonce, names_who_began=folder.names_who_began),
-            ),
-            Losses(known["unreadable"] if known else ()),
-            before_delete=self._note_progress,
-            between=self._between,
-            known=known,
-            counted=counted,
-            adopted=True,
-        )
-
-    def _note_progress(self, shipment: Shipment, _: Segment) -> None:
-        with documents(self._connection) as processes:
-            note_progress(
-                processes, self._settings, shipment.folder, shipment.account(), shipment.begun
-            )
-
-    def _finish(self, shipment: Shipment) -> None:
-        """Close the calls that the folder's owner left open, then remove the folder.
-
-        Only now, so a start that never reached MongoDB has been shipped first.
-
-        Raises:
-            UnavailableError: MongoDB cannot be reached now; call again later.
-        """
-        folder = shipment.folder
-        with documents(self._connection) as processes:
-            left, account = find_left(folder.path), shipment.account()
-            note_recovered(processes, self._settings, folder, left, account, begun=shipment.begun)
-        cause = causes.PROCESS_EXIT if folder.ended_in_order else causes.WORKER_LOST
-        self._closing.abandon(folder.nonce, ended_by=cause)
-        folder.remove()
-        self._folder = self._shipment = None
+    def _finish(self, dead: OtherProcess) -> None:
+        dead.finish()
+        self._dead = None
 
     def _pause(self) -> bool:
         """Go on only after the usual interval."""
@@ -231,7 +178,7 @@ class Recovery:
 
     def _leave_alone(self, reason: str) -> None:
         """Leave the adopted folder to a process that can deal with it."""
-        if self._folder is not None:
-            log_once(f"{self._folder.path} is left alone: {reason}.")
-            self._left_alone.add(self._folder.nonce)
+        if self._dead is not None:
+            log_once(f"{self._dead.folder.path} is left alone: {reason}.")
+            self._left_alone.add(self._dead.folder.nonce)
             self.release()

@@ -14,7 +14,7 @@ from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.ids import created_at
 from llm_audit.journal.blob_files import sha256_of
 from llm_audit.journal.records import LATER, START, VERDICT, Record
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.statements.retention import Retention
 from llm_audit.journal.writer import Journal

@@ -31,7 +31,7 @@ from llm_audit.given.sent import ROW_OF
 from llm_audit.journal.losses import Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import ENDED, OWN, START
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.recorder import process
 from llm_audit.recorder.process import open_calls, recorder
 from llm_audit.runtime.forks import Here
@@ -249,7 +249,7 @@ def verdict(calls: RecordedCalls, promised: list[str]) -> Verdict:
             ends.update((record.id, record.op) for record in segment.read_on(2**30))
         while reader.next_batch(everything=True) is not None:
             reader.acknowledge()
-        assert reader.missing == 0
+        assert reader.gaps.count == 0
         assert reader.acknowledged_through == reader.last_read_seq
         if folder == recorder().path:
             assert reader.last_read_seq == journal.last_seq == stats["recorded"]

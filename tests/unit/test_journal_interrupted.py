@@ -15,7 +15,7 @@ from made_up_records import LARGE, Folder, append, ids, packed, read, seqs
 
 from llm_audit.journal import writer as journals
 from llm_audit.journal.segments import files, segment, written
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.writer import Journal
 
 OURS = {module.__file__ for module in (journals, files, segment, written)}

@@ -14,7 +14,7 @@ from llm_audit.journal import writer as journals
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.room import DISK_SHORT, QUOTA
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.spool import aside
 from llm_audit.journal.writer import MEMORY_FULL, Journal
 from llm_audit.runtime import trusted

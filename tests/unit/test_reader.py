@@ -12,7 +12,8 @@ from llm_audit.journal import reader
 from llm_audit.journal.losses import RECORD, Losses
 from llm_audit.journal.reader import Batch, JournalReader
 from llm_audit.journal.records import OTHER, OWN, START
-from llm_audit.journal.segments.files import FileSegment, find_segments
+from llm_audit.journal.segments.files import FileSegment
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.statements.writes import Form
 from llm_audit.journal.writer import Journal
 

@@ -20,7 +20,7 @@ from celery_hooks import propagation
 from llm_audit import LLMLogger, audit_context
 from llm_audit.context import CallContext
 from llm_audit.journal.records import Record
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.recorder import process
 from llm_audit.redaction import apply
 from llm_audit.redaction.rule import Rule

@@ -14,7 +14,8 @@ from llm_audit.journal.losses import JOURNAL, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import FORMAT_VERSION, JournalVersionError, seal
 from llm_audit.journal.segments import files
-from llm_audit.journal.segments.files import FileSegment, find_segments
+from llm_audit.journal.segments.files import FileSegment
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.segments.memory import MemorySegment
 from llm_audit.journal.segments.segment import Segment
 

@@ -10,7 +10,7 @@ import pytest
 
 from llm_audit import LLMCallTypeEnum, LLMLogger, audit_context
 from llm_audit.journal.records import OWN, START
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.recorder import journaling
 from llm_audit.settings import get_settings
 from llm_audit.testing import RecordedCalls

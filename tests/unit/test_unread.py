@@ -25,7 +25,7 @@ from llm_audit.given import received, sent
 from llm_audit.journal import records
 from llm_audit.journal.beliefs import of_process
 from llm_audit.journal.records import OTHER, OWN, RECEIVED, SENT, START, Record
-from llm_audit.journal.segments.files import find_segments
+from llm_audit.journal.segments.found import find_segments
 from llm_audit.journal.unread import made_of
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.settings import changed_settings, get_settings

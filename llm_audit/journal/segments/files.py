@@ -6,8 +6,7 @@ The format is that of `mongodump`, plain concatenated BSON documents, so that
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from llm_audit.journal.records import (
     read_length,
     unpack,
 )
-from llm_audit.journal.segments.segment import Segment, as_it_is
-from llm_audit.journal.spool.folder import SUFFIX, rejected_in
+from llm_audit.journal.segments.segment import Segment
+from llm_audit.journal.spool.folder import rejected_in
 from llm_audit.runtime import trusted
 
 DAMAGED = ".damaged"
@@ -69,20 +68,31 @@ class FileSegment(Segment):
         return segment
 
     @classmethod
-    def found(cls, path: Path, here: int) -> "FileSegment":
-        """Return the file that a dead process left, or what is in the place of one.
+    def found(cls, path: Path, here: int, *, grows: bool = False) -> "FileSegment":
+        """Return the file of another process, or what is in the place of one.
 
         Args:
             path: Where it is.
             here: Its folder, which is open.
+            grows: Whether its process may still write it.
         """
         status = os.stat(path.name, dir_fd=here, follow_symlinks=False)
         segment = cls(path)
-        segment.end, segment.open = status.st_size, False
+        segment.end, segment.open, segment.grows = status.st_size, grows, grows
         if trusted.doubt_of_file(status, here):
             segment.end = max(1, segment.end)  # there is something to be read, which is refused
         segment.began -= max(0.0, time.time() - status.st_mtime)
         return segment
+
+    def look(self) -> None:
+        """See how long the file is; what is there stays there, but for half a record."""
+        held = self._descriptor
+        try:
+            status = os.lstat(self.path) if held is None else os.fstat(held.number)
+        except OSError as error:
+            let_through(error)  # else somebody has removed it
+        else:
+            self.end = max(self.read, status.st_size)
 
     def append(self, record: bytearray) -> None:
         """Write a record with one `os.write`, or nothing of it."""
@@ -159,6 +169,8 @@ class FileSegment(Segment):
         if descriptor is None:
             with trusted.folder(self.path.parent) as here:
                 descriptor = _Descriptor(trusted.open_file(self.path.name, here))
+            if self.grows:  # it will be read again and again
+                self._descriptor = descriptor
         return os.pread(descriptor.number, size, offset)
 
     def _set_aside(self, start: int, end: int, part: str = "") -> None:
@@ -197,22 +209,6 @@ class FileSegment(Segment):
 def _created(path: Path) -> _Descriptor:
     with trusted.folder(path.parent) as here:
         return _Descriptor(trusted.create(path.name, here, os.O_RDWR | os.O_APPEND))
-
-
-def find_segments(folder: Path, check: Callable[[Record], Record] = as_it_is) -> deque[Segment]:
-    """Return the segments that a dead process left in its folder, oldest first.
-
-    Args:
-        folder: The process's.
-        check: Returns what is believed of a record, or raises InvalidRecordError.
-    """
-    segments: deque[Segment] = deque()
-    with suppress(FileNotFoundError), trusted.folder(folder) as here:
-        for name in sorted(name for name in trusted.names_in(here) if name.endswith(SUFFIX)):
-            segment = FileSegment.found(folder / name, here)
-            segment.check = check
-            segments.append(segment)
-    return segments
 
 
 def first_record(path: Path) -> Record | None:

@@ -38,6 +38,7 @@ class Segment(ABC):
         self.end = 0
         self.read = 0
         self.open = True
+        self.grows = False  # by another process, which may be in the middle of a record
         self.began = clock.monotonic()
         self.last_seq = 0
         self.records = 0  # how many were written, and of these taken by the reader; 0 if unknown
@@ -58,7 +59,7 @@ class Segment(ABC):
         """Read on, at most about `max_bytes`, and move the `read` mark.
 
         From where bytes are no record, the rest is set aside: the last record of a process that was
-        killed while it wrote, or what a disk has damaged.
+        killed while it wrote, or what a disk has damaged. As long as the segment grows, it waits.
 
         Raises:
             JournalVersionError: A newer llm-audit wrote the segment; it is left alone.
@@ -92,7 +93,9 @@ class Segment(ABC):
             position += length
             self.taken += 1
             self.read += length  # one by one: what is taken is not taken again after a fault
-        if position == 0:
+        if position == 0 and self.grows:
+            self.end = self.read  # until the next look
+        elif position == 0:
             end = self.end  # more may be written meanwhile
             self.damaged = True
             self._set_aside(self.read, end)
@@ -118,9 +121,12 @@ class Segment(ABC):
             OSError: The folder cannot be written.
         """
 
+    def look(self) -> None:
+        """See how far another process has written it."""
+
     def close(self) -> None:
         """Take nothing more."""
-        self.open = False
+        self.open = self.grows = False
 
     @abstractmethod
     def delete(self) -> None:

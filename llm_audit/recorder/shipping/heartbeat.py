@@ -1,43 +1,28 @@
-"""The sign of life that a process gives in MongoDB, and its look at the others'.
-
-A process is taken for dead when its beat counter has not changed for its whole lease while this one
-looked, connected, beat after beat: not by any clock, or the first process back after an outage
-would abandon all the others.
-"""
+"""The sign of life of a process in MongoDB: who it is, and how far its recording and delivery are."""
 
 import os
 import socket
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any
 
 from llm_audit.journal.spool.owners import boot_id
-from llm_audit.journal.spool.sightings import Sightings
-from llm_audit.runtime import clock
 from llm_audit.settings import Settings
-from llm_audit.store.connection import Connection, Documents
+from llm_audit.store.connection import Connection
 from llm_audit.store.processes import KEPT, KEPT_AFTER_ALL_ARRIVED, ProcessState, documents
 
 NAME_MAX_CHARACTERS = 256
-_NUMBERS = ["int", "long", "double"]  # that Python compares; decimals it does not
-MISSED_BEATS = 2.5  # as many without a look, and watching begins anew
-
-
-class Silent(NamedTuple):
-    """A process whose lease has expired, and the beat at which it fell silent."""
-
-    nonce: str
-    beat: int
 
 
 class Heartbeat:
-    """One process's sign of life, and its view of the others.
+    """One process's sign of life.
 
     Args:
         settings: How often to beat, and how long a lease is.
         connection: To MongoDB.
-        nonce: Names this process.
+        nonce: Names the process.
         stats: Returns what the document says of recording and delivery.
+        said: What of its identity is not that of this process, if it is another one.
     """
 
     def __init__(
@@ -46,6 +31,7 @@ class Heartbeat:
         connection: Connection,
         nonce: str,
         stats: Callable[[], Mapping[str, Any]],
+        said: Mapping[str, Any] | None = None,
     ) -> None:
         identity = {
             "collection": settings.collection,
@@ -60,16 +46,13 @@ class Heartbeat:
         }
         self._identity = {
             name: value[:NAME_MAX_CHARACTERS] if isinstance(value, str) else value
-            for name, value in identity.items()
+            for name, value in (identity | dict(said or {})).items()
             if value is not None
         }
         self._started_at = datetime.now(UTC)
-        self._settings = settings
         self._connection = connection
         self._nonce = nonce
         self._stats = stats
-        self._beats = Sightings()
-        self._last_look = 0.0
         self.shown = False
 
     def show(self) -> None:
@@ -87,16 +70,6 @@ class Heartbeat:
             UnavailableError: MongoDB cannot be reached.
         """
         self._write(ProcessState.ENDED)
-
-    def look(self) -> list[Silent]:
-        """Return the processes whose lease has expired.
-
-        Raises:
-            UnavailableError: MongoDB cannot be reached.
-        """
-        with documents(self._connection) as processes:
-            return self._find_silent(processes)
-        return []
 
     def _write(self, state: ProcessState) -> None:
         stats = self._stats()
@@ -120,29 +93,3 @@ class Heartbeat:
             }
             processes.update_one({"_id": self._nonce}, update, upsert=True)
         self.shown = True
-
-    def _find_silent(self, processes: Documents) -> list[Silent]:
-        """Find who has been silent for a while, by the server's clock, and watch these."""
-        now = self._connection.clock.now()
-        silence = timedelta(seconds=2 * self._settings.beat_seconds())
-        query = {
-            "state": ProcessState.ALIVE,
-            "beat_at": {"$lt": now - silence},
-            "collection": self._settings.collection,
-            "_id": {"$ne": self._nonce, "$type": "string"},
-            "beat": {"$type": _NUMBERS},
-            "lease_seconds": {"$type": _NUMBERS},
-        }
-        silent = list(processes.find(query, {"beat": 1, "lease_seconds": 1}))
-        # now that the answer is here: this process may have been frozen while it was on its way
-        if clock.monotonic() - self._last_look > MISSED_BEATS * self._settings.beat_seconds():
-            self._beats.keep(())  # nobody looked for a while: begin anew
-        self._beats.keep(process["_id"] for process in silent)
-        expired = [
-            Silent(process["_id"], process["beat"])
-            for process in silent
-            if self._beats.unchanged_seconds(process["_id"], process["beat"])
-            >= process["lease_seconds"]
-        ]
-        self._last_look = clock.monotonic()
-        return expired

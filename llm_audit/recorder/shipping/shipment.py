@@ -112,7 +112,8 @@ class Shipment:
         return {
             "last_read_seq": self.reader.last_read_seq,
             "acked_through": self.reader.acknowledged_through,
-            "missing": self.reader.missing,
+            "missing": self.reader.gaps.count,
+            "gaps": self.reader.gaps.ranges,
             "unreadable": self.losses.entries(),
             "refused": self.rejected.counted.entries(),
             "damaged": sorted(self.reader.damaged)[:DAMAGED_MAX],

@@ -32,8 +32,8 @@ def now_ms():
     return time.time_ns() // 1_000_000
 
 def look_at_others():
-    due_at = running().shipper._others.due_at
-    while running().shipper._others.due_at == due_at:
+    due_at = running().shipper.upkeep.others.due_at
+    while running().shipper.upkeep.others.due_at == due_at:
         time.sleep(0.01)
 
 for ahead in (0, {HOURS}, 0, {YEARS}, 0, -{HOURS}, -{YEARS}):

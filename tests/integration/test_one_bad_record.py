@@ -29,6 +29,8 @@ from llm_audit.recorder.retry import RetryResult
 from llm_audit.recorder.shipping import availability
 from llm_audit.recorder.shipping.heartbeat import Heartbeat
 from llm_audit.recorder.shipping.shipper import Shipper
+from llm_audit.recorder.shipping.silence import Silence
+from llm_audit.recorder.shipping.upkeep import Upkeep
 from llm_audit.settings import get_settings
 from llm_audit.settings.names import CHUNKS, FILES
 from llm_audit.store import gridfs
@@ -202,9 +204,9 @@ def test_a_step_that_raises_for_one_record_holds_up_no_other(
     [
         (Heartbeat, "show"),
         (Heartbeat, "_write"),
-        (Heartbeat, "look"),
+        (Silence, "look"),
         (Shipper, "_measure_room"),
-        (Shipper, "_bring_in_refused"),
+        (Upkeep, "_bring_in_refused"),
         (exits, "listen"),
         (Journal, "deleted"),
         (Verdicts, "on"),

@@ -1,6 +1,5 @@
 """The segments in another process's folder: all that a dead one left, or as a living one writes."""
 
-import os
 import time
 from bisect import insort
 from collections import deque
@@ -58,7 +57,7 @@ class FoundSegments:
 
     def _has_changed(self) -> bool:
         try:
-            changed_at = os.stat(self._folder).st_mtime_ns
+            changed_at = self._folder.stat().st_mtime_ns
         except OSError as error:
             let_through(error)
             return False
@@ -72,9 +71,9 @@ class FoundSegments:
             last = names[-1] if self._lives and names else None
             for name in names:
                 if name not in self._seen:
-                    segment = FileSegment.found(self._folder / name, here, grows=name == last)
-                    segment.check = self._check
-                    insort(self.segments, segment, key=lambda each: each.name)
+                    new = FileSegment.found(self._folder / name, here, grows=name == last)
+                    new.check = self._check
+                    insort(self.segments, new, key=lambda each: each.name)
             self._seen = set(names)
             for segment in self.segments:  # after they were listed: what precedes another has ended
                 if segment.grows:

@@ -93,13 +93,8 @@ class Segment(ABC):
             position += length
             self.taken += 1
             self.read += length  # one by one: what is taken is not taken again after a fault
-        if position == 0 and self.grows:
-            self.end = self.read  # until the next look
-        elif position == 0:
-            end = self.end  # more may be written meanwhile
-            self.damaged = True
-            self._set_aside(self.read, end)
-            self.read = end
+        if position == 0:
+            self._stop_here()
 
     @abstractmethod
     def append(self, record: bytearray) -> None:
@@ -121,6 +116,7 @@ class Segment(ABC):
             OSError: The folder cannot be written.
         """
 
+    @abstractmethod
     def look(self) -> None:
         """See how far another process has written it."""
 
@@ -158,6 +154,16 @@ class Segment(ABC):
         except BaseException as fault:  # noqa: BLE001  (whatever it holds, others follow)
             let_through(fault)
             return record
+
+    def _stop_here(self) -> None:
+        """Take no more of what is here."""
+        end = self.end  # more may be written meanwhile
+        if self.grows:
+            self.end = self.read  # until the next look
+            return
+        self.damaged = True
+        self._set_aside(self.read, end)
+        self.read = end
 
     def _leave_out(self, seq: int, length: int, reason: str) -> None:
         """Go on behind a record that is whole, and of no use."""

@@ -5,34 +5,60 @@ from collections.abc import Callable
 
 from pymongo.errors import OperationFailure
 
-from llm_audit.errors import UnavailableError, log, log_once
-from llm_audit.journal.segments.memory import unsaved
-from llm_audit.journal.writer import Journal
+from llm_audit.errors import UnavailableError, let_through, log, log_fault, log_once
 from llm_audit.settings import Settings
 from llm_audit.store.answers.codes import TOO_MANY_REQUESTS, only_this_is_refused
 from llm_audit.store.answers.server_words import told
 from llm_audit.store.answers.shortfalls import answer_in, fix_of
+from llm_audit.store.connection import Connection
 from llm_audit.store.delivery.isolation import StuckError
 
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
+IN_THE_JOURNAL = "calls stay in the journal"
 
 
 class Availability:
-    """What the thread that ships knows of it.
+    """What whoever ships knows of it.
 
     Args:
         settings: Where it is.
-        journal: Where calls wait meanwhile.
+        connection: To it.
         on_gone: Called whenever MongoDB turns out to be gone.
+        where_calls_wait: Says where calls are meanwhile.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, on_gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        on_gone: Callable[[], None],
+        where_calls_wait: Callable[[], str] = lambda: IN_THE_JOURNAL,
+    ) -> None:
         self.unavailable: str | None = None
         self._failures = 0
         self._settings = settings
-        self._journal = journal
+        self._connection = connection
         self._on_gone = on_gone
+        self._where_calls_wait = where_calls_wait
+
+    def attempt(self, work: Callable[[], object], rest_seconds: float) -> float:
+        """Do some work; return for how many seconds there is nothing more to do.
+
+        Args:
+            work: Returns whether there was anything to do.
+            rest_seconds: How long to wait where there was not.
+        """
+        try:
+            return 0.0 if work() else rest_seconds
+        except UnavailableError as error:
+            again = self._connection.does_without_retries(error)
+            return 0.0 if again else self.went_away(error)
+        except BaseException as error:  # noqa: BLE001
+            # a fault of ours must not end shipping: the journal still holds everything
+            let_through(error)
+            log_fault(error)
+            return BACKOFF_MAX_SECONDS
 
     def went_away(self, error: UnavailableError) -> float:
         """Take note that nothing can be sent; return for how many seconds to wait."""
@@ -48,12 +74,6 @@ class Availability:
             self._on_gone()
         self._failures += 1
         return float(min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(self._failures, 6)))
-
-    def where_calls_wait(self) -> str:
-        """Say where calls are meanwhile."""
-        if self._journal.disk_refuses or unsaved(self._journal.segments):
-            return "calls are in memory only, as the journal in spool_dir cannot be written"
-        return "calls stay in the journal"
 
     def came_back(self) -> None:
         """Take note that something has arrived."""
@@ -72,7 +92,7 @@ class Availability:
             self._settings.hosts() or "mongo_url",
             ", it refuses what is recorded" if refuses else "",
             error,
-            self.where_calls_wait(),
+            self._where_calls_wait(),
             f"; {fix_of(answer)}"
             if refuses and answer
             else ". Start it; if it is elsewhere, set LLM_AUDIT_MONGO_URL.",

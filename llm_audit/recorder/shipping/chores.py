@@ -1,7 +1,8 @@
-"""What the shipping thread does now and then: each chore knows when it is due."""
+"""What whoever ships does now and then: each chore knows when it is due."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from llm_audit.errors import UnavailableError, let_through, log_fault
 from llm_audit.runtime import clock
 
 
@@ -31,3 +32,19 @@ class Every:
     def soon(self) -> None:
         """Let it be due now."""
         self.due_at = 0.0
+
+
+def do(chores: Iterable[Every]) -> None:
+    """Do the chores that are due; a fault in one keeps no other from being done.
+
+    Raises:
+        UnavailableError: MongoDB cannot be reached now; the others are done when they are due.
+    """
+    for chore in chores:
+        try:
+            chore()
+        except UnavailableError:
+            raise
+        except BaseException as fault:  # noqa: BLE001
+            let_through(fault)
+            log_fault(fault)

@@ -1,4 +1,4 @@
-"""The sign of life of a process in MongoDB: who it is, and how far its recording and delivery are."""
+"""The sign of life of a process in MongoDB: who it is, and how far recording and delivery are."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""A process that is not this one: its journal on the way to MongoDB and, once it is dead, its end."""
+"""A process that is not this one: its journal on the way to MongoDB and, once it died, its end."""
 
 from collections.abc import Callable
 
@@ -101,9 +101,7 @@ class OtherProcess:
         folder, shipment = self.folder, self.shipment
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
-            note_recovered(
-                processes, self._settings, folder, left, account, begun=shipment.begun
-            )
+            note_recovered(processes, self._settings, folder, left, account, begun=shipment.begun)
         cause = causes.PROCESS_EXIT if folder.ended_in_order else causes.WORKER_LOST
         self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()

@@ -1,15 +1,14 @@
 """The thread that brings the journal to MongoDB, this process's own and those of the dead."""
 
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from llm_audit import causes, prices
-from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
-from llm_audit.journal.spool import aside
+from llm_audit.errors import let_through, log_once
+from llm_audit.journal.segments.memory import unsaved
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
@@ -17,27 +16,23 @@ from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.recovery import Recovery
-from llm_audit.recorder.shipping import availability
 from llm_audit.recorder.shipping.acknowledged import Acknowledged, FlushResult
-from llm_audit.recorder.shipping.availability import Availability
+from llm_audit.recorder.shipping.availability import IN_THE_JOURNAL, Availability
 from llm_audit.recorder.shipping.backlog import Backlog
-from llm_audit.recorder.shipping.chores import Every
+from llm_audit.recorder.shipping.chores import Every, do
 from llm_audit.recorder.shipping.heartbeat import Heartbeat
 from llm_audit.recorder.shipping.shipment import Shipment
+from llm_audit.recorder.shipping.upkeep import Upkeep
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
-from llm_audit.store import media
-from llm_audit.store.connection import Connection, reaching
-from llm_audit.store.processes import note_lost
-from llm_audit.store.refused import waiting
+from llm_audit.store.connection import Connection
 
 # Each look at the journal competes with the threads that record, for the interpreter and caches.
 LOOK_SECONDS = 0.25
 POLL_SECONDS = 0.1
 IDLE_SEGMENT_SECONDS = 30.0
 SPOOL_SECONDS = 1.0
-CLEANING_SECONDS = 3600.0
 AWAITED_SECONDS = 0.5
 
 
@@ -69,18 +64,6 @@ class Shipper:
         beat_seconds = settings.beat_seconds()
         self.life = Every(beat_seconds, self._show_life)
         self._room = Every(beat_seconds, self._measure_room)
-        # not all processes clean at once
-        first_cleaning = CLEANING_SECONDS * random.SystemRandom().random()
-        self._others = Every(beat_seconds, self._close_calls_of_the_silent)
-        self._chores = (
-            Every(SPOOL_SECONDS, self._look_after_spool),
-            Every(SPOOL_SECONDS, exits.listen),  # a server may be imported late
-            Every(SPOOL_SECONDS, end_dropped),
-            self.life,
-            self._others,
-            Every(settings.recovery_interval_seconds, self._bring_in_refused),
-            Every(CLEANING_SECONDS, self._clean_media, first_after_seconds=first_cleaning),
-        )
         self.own = Shipment(
             settings,
             self._connection,
@@ -97,8 +80,25 @@ class Shipper:
         target_folder = folder.path.parent
         self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
         self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
+        self.upkeep = Upkeep(
+            settings,
+            self._connection,
+            self.closing,
+            [target_folder],
+            nonce=folder.nonce,
+            answered=self._mongodb_answered,
+        )
+        self._chores = (
+            Every(SPOOL_SECONDS, self._look_after_spool),
+            Every(SPOOL_SECONDS, exits.listen),  # a server may be imported late
+            Every(SPOOL_SECONDS, end_dropped),
+            self.life,
+            *self.upkeep.chores,
+        )
         self.backlog = Backlog()
-        self._mongodb = Availability(settings, journal, self._look_out)
+        self._mongodb = Availability(
+            settings, self._connection, self._look_out, self._where_calls_wait
+        )
         self.ended_well = False
         # re-entrant: who wakes us may be interrupted by a signal handler that does, too
         self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -129,9 +129,7 @@ class Shipper:
             self._thread.start()
         except RuntimeError as error:
             let_through(error)
-            log_once(
-                f"The shipper could not be started ({error}): {self._mongodb.where_calls_wait()}."
-            )
+            log_once(f"The shipper could not be started ({error}): {self._where_calls_wait()}.")
             self.acknowledged.end()
 
     def recover(self, timeout_seconds: float) -> bool:
@@ -185,17 +183,7 @@ class Shipper:
         self._over.give()
 
     def _try(self, work: Callable[[], object]) -> float:
-        """Do some of the work; return for how many seconds there is nothing more to do."""
-        try:
-            return 0.0 if work() else LOOK_SECONDS
-        except UnavailableError as error:
-            again = self._connection.does_without_retries(error)
-            return 0.0 if again else self._mongodb.went_away(error)
-        except BaseException as error:  # noqa: BLE001
-            # a fault of ours must not end shipping: the journal still holds everything
-            let_through(error)
-            log_fault(error)
-            return availability.BACKOFF_MAX_SECONDS
+        return self._mongodb.attempt(work, LOOK_SECONDS)
 
     def _work_once(self) -> bool:
         """Do what is due, and send one batch of our own journal and one of a dead process's."""
@@ -203,20 +191,9 @@ class Shipper:
         self._note_backlog()
         if recorded and not self.heartbeat.shown:
             self.life.soon()
-        for chore in self._chores:
-            self._do(chore)
+        do(self._chores)
         sent = recorded and self._ship()  # no call arrives before the document of its process
         return self.recovery.step() or sent
-
-    def _do(self, chore: Every) -> None:
-        """Do a chore that is due; a fault in it keeps nothing else from being done."""
-        try:
-            chore()
-        except UnavailableError:
-            raise
-        except BaseException as fault:  # noqa: BLE001
-            let_through(fault)
-            log_fault(fault)
 
     def _ship(self) -> bool:
         """Send one batch of our own journal; return whether there was any."""
@@ -272,21 +249,6 @@ class Shipper:
         self._note_backlog()  # or a record since the last look would seem as old as that
         self.heartbeat.show()
 
-    def _close_calls_of_the_silent(self) -> None:
-        """Close the calls of processes that have shown no life for a whole lease."""
-        for silent in self.heartbeat.look():
-            try:
-                self.closing.abandon(silent.nonce, ended_by=causes.LEASE_EXPIRED)
-                with reaching():
-                    note_lost(self._connection.processes(), *silent)
-            except UnavailableError:
-                raise
-            except BaseException as fault:  # noqa: BLE001  (whatever is wrong with it, others follow)
-                let_through(fault)
-                log_fault(fault)
-        if self.own.empty:  # else sending says more: beats may pass where calls do not
-            self._mongodb.came_back()
-
     def _close_unrecorded(self) -> None:
         """Close the calls the record of whose end was lost, or they would be PENDING for ever.
 
@@ -298,24 +260,6 @@ class Shipper:
             nonce, running = self._folder.nonce, self._open_calls.ids()
             self.closing.abandon(nonce, ended_by=causes.RECORD_LOST, but_not=running)
             self._losses_seen = losses
-
-    def _bring_in_refused(self) -> None:
-        """Bring into MongoDB what it refused, and would not keep either at the time."""
-        target_folder = self._folder.path.parent
-        if waiting.files(target_folder):
-            with reaching():
-                waiting.bring_in(self._connection, target_folder)
-        aside.remove_old(target_folder, self._settings.spool_max_bytes)
-
-    def _clean_media(self) -> None:
-        """Remove media whose calls have all expired, which no TTL index can do for GridFS."""
-        try:
-            with reaching():
-                now = self._connection.clock.now()
-                media.remove_expired(self._connection.calls().database, now)
-        except UnavailableError as error:
-            if not self._connection.does_without_retries(error):
-                log_once(f"Expired media could not be looked for ({error}).")
 
     def _say_goodbye(self) -> None:
         self._close_unrecorded()
@@ -334,4 +278,13 @@ class Shipper:
     def _look_out(self) -> None:
         """See soon whether MongoDB is back, though there may be nothing to ship."""
         self.life.soon()
-        self._others.soon()
+        self.upkeep.others.soon()
+
+    def _mongodb_answered(self) -> None:
+        if self.own.empty:  # else sending says more: beats may pass where calls do not
+            self._mongodb.came_back()
+
+    def _where_calls_wait(self) -> str:
+        if self._journal.disk_refuses or unsaved(self._journal.segments):
+            return "calls are in memory only, as the journal in spool_dir cannot be written"
+        return IN_THE_JOURNAL

@@ -26,8 +26,8 @@ from waiting import PATIENCE, Calls, Recording, until
 import llm_audit
 from llm_audit import LLMLogger, embedded
 from llm_audit.journal.spool import sightings
-from llm_audit.recorder.shipping import heartbeat
-from llm_audit.recorder.shipping.heartbeat import Heartbeat, Silent
+from llm_audit.recorder.shipping import silence
+from llm_audit.recorder.shipping.silence import Silence, Silent
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 from llm_audit.store.connection import Connection
@@ -199,11 +199,11 @@ def test_the_numbers_stay_behind_while_something_is_missing(
 @pytest.fixture
 def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let time pass on the monotonic clock, as an observer sees it."""
-    return clock_of(heartbeat, sightings, monkeypatch=monkeypatch)
+    return clock_of(silence, sightings, monkeypatch=monkeypatch)
 
 
 @pytest.fixture
-def observer(settings: Settings, processes: Calls) -> Iterator[Heartbeat]:
+def observer(settings: Settings, processes: Calls) -> Iterator[Silence]:
     """Give an observer that records nothing, and a process that fell silent long ago."""
     processes.insert_one(
         {
@@ -216,12 +216,12 @@ def observer(settings: Settings, processes: Calls) -> Iterator[Heartbeat]:
         }
     )
     connection = Connection(settings)
-    yield Heartbeat(settings, connection, "observer", lambda: {"recorded": 0, "dropped": []})
+    yield Silence(settings, connection, "observer")
     connection.close()
 
 
 def test_silence_counts_while_somebody_looks(
-    observer: Heartbeat, processes: Calls, pass_seconds: Callable[[float], None]
+    observer: Silence, processes: Calls, pass_seconds: Callable[[float], None]
 ) -> None:
     """A process is lost after a whole lease of looks that all found it silent, and not before."""
     for _ in range(BEATS_IN_A_LEASE):
@@ -236,7 +236,7 @@ def test_silence_counts_while_somebody_looks(
 
 
 def test_time_in_which_nobody_looked_does_not_count(
-    observer: Heartbeat, pass_seconds: Callable[[float], None]
+    observer: Silence, pass_seconds: Callable[[float], None]
 ) -> None:
     """After a break, whatever its reason, a whole lease has to pass again."""
     for _ in range(3):
@@ -248,7 +248,7 @@ def test_time_in_which_nobody_looked_does_not_count(
 
 
 def test_time_in_which_an_answer_was_on_its_way_does_not_count(
-    observer: Heartbeat,
+    observer: Silence,
     pass_seconds: Callable[[float], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,12 +28,12 @@ die()
 DIE_AT_THE_END = """
 import os, signal
 import llm_audit
-from llm_audit.recorder.recovery import Recovery
+from llm_audit.recorder.shipping.other_process import OtherProcess
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-Recovery._finish = die
+OtherProcess.finish = die
 llm_audit.recover()
 signal.pause()
 """
@@ -42,16 +42,16 @@ END_AT_THE_END = """
 import threading
 import llm_audit
 from llm_audit.errors import UnavailableError
-from llm_audit.recorder.recovery import Recovery
+from llm_audit.recorder.shipping.other_process import OtherProcess
 from patience import PATIENCE
 
-shipped, finish = threading.Event(), Recovery._finish
+shipped, finish = threading.Event(), OtherProcess.finish
 def not_yet(*_):
-    Recovery._finish = finish
+    OtherProcess.finish = finish
     shipped.set()
     raise UnavailableError("not yet")
 
-Recovery._finish = not_yet
+OtherProcess.finish = not_yet
 import logging; logging.disable()
 llm_audit.recover()
 assert shipped.wait(PATIENCE)

@@ -82,6 +82,8 @@ def check_spool(settings: Settings) -> None:
         with trusted.folder(settings.spool_dir / settings.target(), own=1):
             return
     except trusted.DoubtfulError as error:
+        if settings.spool_group is not None:  # what is wrong there has its own fix
+            raise ConfigurationError(f"{error.strerror}: nothing there is touched.") from None
         owner = trusted.owner_of(error.path)
         fix = (
             "see llm-audit doctor"

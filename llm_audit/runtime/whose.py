@@ -79,6 +79,11 @@ def private(path: Path) -> Path:
     return _made(str(path), path.gid, path.root, str(path))
 
 
+def is_private(path: Path) -> bool:
+    """Tell whether a path is one user's alone where a group shares what is around it."""
+    return isinstance(path, SharedPath) and path.private is not None
+
+
 def group_of(path: Path) -> int | None:
     """Return the group that shares a path, or what is above it; None if it is one user's."""
     return path.gid if isinstance(path, SharedPath) else None

@@ -158,13 +158,9 @@ class Served:
         ProcessCollector(registry=registry)
         try:
             self._server = _server(host, port)
-        except OSError as error:
-            why = os.strerror(error.errno or 0)
-            if isinstance(error, socket.gaierror):
-                why = str(error.strerror)
-            fix = " --metrics-port 0 takes any that is free." * (error.errno == errno.EADDRINUSE)
+        except (OSError, ValueError) as error:
             where = f"--metrics-host {host} --metrics-port {port}"
-            raise UsageError(f"{where}: {why}.{fix}") from None
+            raise UsageError(f"{where}: {_why(error)}") from None
         self._server.set_app(make_wsgi_app(registry))
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._server.server_port}/metrics"
@@ -193,6 +189,15 @@ class _Server(WSGIServer):
         error = sys.exception()
         if error is not None and not isinstance(error, OSError):
             log_fault(error)
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}."
+    if isinstance(error, OSError):
+        free = " --metrics-port 0 takes any that is free." * (error.errno == errno.EADDRINUSE)
+        return f"{os.strerror(error.errno or 0)}.{free}"
+    return "no address and no name of a machine."  # not to be encoded
 
 
 def _server(host: str, port: int) -> WSGIServer:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from llm_audit import __version__
 from llm_audit.cli.commands.calls import lists, search, session, show, trace
 from llm_audit.cli.commands.operations import (
+    agent,
     config,
     demo,
     doctor,
@@ -49,6 +50,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "In and out": {"export": exporting.export, "import": importing.import_calls},
     "Operations": {
+        "agent": agent.agent,
         "ui": ui.ui,
         "doctor": doctor.doctor,
         "indexes": indexes.indexes,

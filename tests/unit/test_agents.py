@@ -2,36 +2,14 @@
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from agents_held import held
 
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.agents import agent_of, lock_name
 from llm_audit.journal.spool.owners import this_process
-
-HOLD = (
-    "import fcntl, sys\n"
-    "file = open(sys.argv[1], 'r+')\n"
-    "fcntl.lockf(file, fcntl.LOCK_EX)\n"
-    "print('held', flush=True)\n"
-    "sys.stdin.read()\n"
-)
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Have another process hold a lock."""
-    command = [sys.executable, "-c", HOLD, path]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        yield
-        holder.communicate()
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ def test_they_are_served_on_this_machine() -> None:
     port = urlsplit(served.address).port or 0
     for host, taken, why in (
         ("::1", port, r"Address already in use\. --metrics-port 0 takes"),
+        ("x" * 70, 0, r"no address and no name of a machine\."),
         ("192.0.2.1", 0, r"--metrics-host 192\.0\.2\.1 --metrics-port 0: Cannot assign"),
     ):
         with pytest.raises(UsageError, match=why):

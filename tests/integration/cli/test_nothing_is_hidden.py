@@ -148,6 +148,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         *(["--format", "csv", "--columns", ",".join(ALL_COLUMNS)], ["--columns", NASTY]),
     ],
     "import": [["{file}"], [NASTY.replace("\0", "").replace("/", "")[:60]]],
+    "agent": [["--health"], ["--health", "--metrics-port", NASTY]],
     "ui": [["--help"], ["--host", "0.0.0.0"], ["--token-file", "{file}"]],
     "doctor": [[], ["--json"]],
     "indexes": [[], ["--json"]],

@@ -10,6 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.call import LLMCallStatusEnum
+from llm_audit.diagnosis.agents import examine_agents
 from llm_audit.diagnosis.counts import compare
 from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside, unreadable_in
 from llm_audit.diagnosis.problems import find_problems
@@ -58,7 +59,7 @@ def doctor(
         ConfigurationError: A setting that says where it is is wrong.
     """
     settings = get_settings()
-    diagnosis = Diagnosis(journals=examine_journals(settings))
+    diagnosis = Diagnosis(journals=examine_journals(settings), agents=examine_agents(settings))
     diagnosis.rejected_files, diagnosis.damaged_files = kept_aside(settings)
     diagnosis.unreadable = unreadable_in(settings)
     diagnosis.doubtful = doubtful_in(settings)

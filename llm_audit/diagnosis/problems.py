@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
+from llm_audit.diagnosis.problems_of_agents import of_agents
 from llm_audit.diagnosis.problems_of_processes import (
     counted,
     name_of,
@@ -28,6 +29,7 @@ def find_problems(diagnosis: Diagnosis, pending_seconds: float) -> Iterator[str]
         pending_seconds: The limit for open calls.
     """
     yield from _of_where_to_look(diagnosis)
+    yield from of_agents(diagnosis)
     yield from of_processes(diagnosis)
     yield from of_capture(diagnosis)
     yield from of_the_living(diagnosis)

@@ -7,7 +7,7 @@ from llm_audit.diagnosis.journals import ADOPTED, IN_USE, OTHER_KERNEL, OTHER_TA
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT
 from llm_audit.diagnosis.results import Diagnosis, JournalReport, ProcessReport
 from llm_audit.journal.spool import owners
-from llm_audit.settings.fields import WITH_STAGE
+from llm_audit.settings.fields import AGENT, WITH_STAGE
 from llm_audit.settings.names import PROCESSES, REJECTED
 from llm_audit.store.processes import ProcessState
 
@@ -18,19 +18,27 @@ SHIP = "llm-audit spool drain, or llm_audit.recover(60)"
 
 
 def of_processes(diagnosis: Diagnosis) -> Iterator[str]:
-    """Yield the processes that did not deliver everything, or are not as they should be."""
+    """Yield the processes that did not deliver everything, or are not as they should be.
+
+    Whether those live for which an agent ships is told with that, in `problems_of_agents`.
+    """
     for process in diagnosis.processes:
         name = name_of(process)
+        itself = process.shipped_by != AGENT
         waiting = process.recorded - process.acked_through
         if process.everything_arrived is False:
             yield f"{name} did not deliver everything: {process.summary}."
-        elif process.state in (SILENT, ProcessState.LOST):
+        elif itself and process.state in (SILENT, ProcessState.LOST):
             yield f"{name} is {process.state}: {process.summary}."
         elif process.everything_arrived is None and process.state == ProcessState.RECOVERED:
             yield f"{name} was recovered, but {process.summary}."
         elif process.state == ProcessState.ENDED and waiting:
             yield f"{name} has ended, but {process.summary}."
-        elif process.state == ProcessState.ALIVE and process.backlog_age_seconds > LATE_SECONDS:
+        elif (
+            itself
+            and process.state == ProcessState.ALIVE
+            and process.backlog_age_seconds > LATE_SECONDS
+        ):
             yield (
                 f"{name} has {counted(waiting, 'operation')} that MongoDB has not taken, the "
                 f"oldest for {process.backlog_age_seconds:.0f} s: its log says why."
@@ -80,7 +88,8 @@ def of_the_living(diagnosis: Diagnosis) -> Iterator[str]:
     journals = {journal.nonce: journal for journal in diagnosis.journals}
     processes = {process.nonce: process for process in diagnosis.processes}
     for journal in diagnosis.journals:
-        if journal.ours and PROCESSES_THAT_RECORD not in diagnosis.not_looked_at:
+        shows_itself = journal.ours and journal.shipper != AGENT
+        if shows_itself and PROCESSES_THAT_RECORD not in diagnosis.not_looked_at:
             yield from _of_one_that_lives(journal, processes.get(journal.nonce))
     for process in diagnosis.processes:
         if (
@@ -143,21 +152,27 @@ _MOVE = "; to have it go elsewhere, move its folder into that target's"
 
 
 def of_journals(diagnosis: Diagnosis) -> Iterator[str]:
-    """Yield what lies in the spool and goes on only if somebody sees to it."""
+    """Yield what lies in the spool and goes on only if somebody sees to it.
+
+    What waits for an agent is told with that.
+    """
     known = {process.nonce for process in diagnosis.processes}
     for journal in diagnosis.journals:
+        by_agent = journal.shipper == AGENT
+        who, ship = ("agent", "llm-audit agent") if by_agent else ("process that records", SHIP)
         fixes = {
             WAITING: f"the next process that records here ships it, or {SHIP}",
-            OTHER_KERNEL: "a process that records here ships it once its lease is over",
+            OTHER_KERNEL: f"the next {who} here ships it once its lease is over",
             OTHER_TARGET: f"it is for {journal.target}, and only a process with these settings "
             f"ships it{_MOVE if not str(journal.target).endswith(WITH_STAGE) else ''}",
         }
         if journal.state == WAITING and not journal.segments and journal.nonce in known:
             yield (
                 f"The calls that pid {journal.pid} left open are not closed yet ({journal.path}): "
-                f"the next process that records here closes them, or {SHIP}."
+                f"the next {who} here closes them, or {ship}."
             )
-        if journal.segments and journal.state in fixes:
+        is_told = by_agent and journal.state != OTHER_KERNEL
+        if journal.segments and journal.state in fixes and not is_told:
             yield (
                 f"A journal of {counted(journal.bytes, 'byte')}, "
                 f"{journal.age_seconds or 0:.0f} s old, lies in {journal.path} "
@@ -176,6 +191,6 @@ def of_journals(diagnosis: Diagnosis) -> Iterator[str]:
         )
 
 
-def counted(count: int, what: str) -> str:
+def counted(count: int, what: str, ending: str = "s") -> str:
     """Return how many of something there are."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return f"{count} {what}{'' if count == 1 else ending}"

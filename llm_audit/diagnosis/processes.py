@@ -4,9 +4,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from llm_audit.diagnosis.journals import IN_USE, WAITING
+from llm_audit.diagnosis.journals import IN_USE, NO_AGENT, WAITING
 from llm_audit.diagnosis.results import Diagnosis, ProcessReport
 from llm_audit.journal.losses import CONTENT, JOURNAL, NOTES, RECORD
+from llm_audit.settings.fields import AGENT
 from llm_audit.store.connection import Documents, readable_only, server_time
 from llm_audit.store.processes import ProcessState
 
@@ -14,6 +15,7 @@ PROCESSES_THAT_RECORD = "the processes that record"  # in `Diagnosis.not_looked_
 SILENT = "silent"
 DEAD = "dead"
 ENTRIES_MAX = 100
+_LAST = "after its last sign of life"
 _COUNTS = frozenset({"state", "recorded", "acked_through", "rejected", "retried", "dropped"})
 _PLURALS = {
     RECORD: "operations",
@@ -71,7 +73,7 @@ def _judge(report: ProcessReport, not_journaled: object) -> tuple[bool | None, s
             for entry in entries
         ]
         return False, "; ".join(parts)
-    beat = _local_time(report.beat_at)
+    beat = local_time(report.beat_at)
     on_their_way = f"{waiting} of {report.recorded} operations were on their way at {beat}"
     if report.state == ProcessState.RECOVERED and not_journaled:
         return None, "what the disk had refused was in its memory only, and may be lost"
@@ -82,10 +84,8 @@ def _judge(report: ProcessReport, not_journaled: object) -> tuple[bool | None, s
     if report.state not in (SILENT, ProcessState.LOST):
         return None, on_their_way
     before = f", and {waiting} operations from before it" if waiting else ""
-    return None, (
-        f"what it recorded after its last sign of life, {beat}{before}, is in its journal, "
-        "if that still exists"
-    )
+    last = "after its agent last told of it" if report.shipped_by == AGENT else _LAST
+    return None, f"what it recorded {last}, {beat}{before}, is in its journal, if that still exists"
 
 
 def _all_of(report: ProcessReport) -> str:
@@ -105,14 +105,19 @@ def connect(diagnosis: Diagnosis) -> None:
             waiting = "what it had not shipped waits in its journal here"
             shipped = "all of its journal is shipped, but the calls it left open are not closed yet"
             process.summary = f"it has died; {waiting if journal.segments else shipped}"
+        elif journal.state == NO_AGENT:
+            process.summary = "it lives on this machine, and no agent ships what it records"
+        elif process.shipped_by == AGENT and journal.state == IN_USE:
+            continue  # whether it is the agent is told of that
         elif process.state in (SILENT, ProcessState.LOST) and journal.state == IN_USE:
             process.summary = (
-                f"it has shown no sign of life since {_local_time(process.beat_at)}, but "
+                f"it has shown no sign of life since {local_time(process.beat_at)}, but "
                 "holds its lock on this machine: it is frozen, or cut off from MongoDB"
             )
 
 
-def _local_time(at: datetime | None) -> str:
+def local_time(at: datetime | None) -> str:
+    """Return a time as people of this machine read it."""
     if at is None:
         return "never"
     with suppress(OverflowError):  # the first or the last day that there is

@@ -3,6 +3,7 @@
 from pydantic import BaseModel, Field
 
 from llm_audit.call import UTCDatetime
+from llm_audit.journal.spool.agent_states import OfService
 from llm_audit.tolerant import TolerantModel
 
 
@@ -36,6 +37,9 @@ class ProcessReport(TolerantModel):
     boot_id: str | None = None
     service: str | None = None
     environment: str | None = None
+    shipped_by: str | None = Field(
+        None, description="agent, where one ships what it records; else it does so itself"
+    )
     state: str = Field(
         description="alive; ended, by itself; recovered, its journal was shipped by another "
         "process; silent, longer than its lease; lost, its open calls were closed for it; dead, "
@@ -88,19 +92,69 @@ class JournalReport(BaseModel):
     nonce: str
     host: str | None = None
     pid: int | None = None
+    service: str | None = None
+    shipper: str | None = Field(
+        None, description="thread, it ships this itself; agent, it waits for one; older ones: None"
+    )
     target: str | None = Field(None, description="hosts, database and collection it goes to")
     ours: bool = Field(default=True, description="whether these are those in the settings")
     state: str = Field(
         description="in use, by a living process; adopted, a dead process's that a living one "
-        "ships; waiting, for a process that ships it; other kernel, from before a reboot or from "
-        "another machine; other target, for another mongo_url, database or collection"
+        "ships; no agent, of a living process that has one ship it, where none runs; waiting, for "
+        "a process or an agent that ships it; other kernel, from before a reboot or from another "
+        "machine; other target, for another mongo_url, database or collection"
     )
     segments: int = 0
     bytes: int = Field(0, description="of its segments and media")
     age_seconds: float | None = Field(None, description="of its oldest segment")
     oldest_seconds: float | None = Field(
-        None, description="age of its oldest record, if a living process holds the journal"
+        None,
+        description="age of its oldest record, if a living process holds the journal; with an "
+        "agent, of the oldest that waits",
     )
+    waiting_bytes: int | None = Field(
+        None, description="with an agent, of the records that it is not known to have shipped"
+    )
+
+
+class AgentReport(BaseModel):
+    """An agent that ships what others record into this machine's spool, or the last one."""
+
+    path: str = Field(description="its lock file")
+    ours: bool = Field(
+        default=True, description="whether it serves the database and collection in the settings"
+    )
+    here: bool = Field(default=True, description="whether it runs under the kernel of this machine")
+    host: str | None = None
+    pid: int | None = None
+    boot_id: str
+    version: str | None = None
+    target: str | None = Field(None, description="hosts, database and collection it ships to")
+    state: str = Field(
+        description="alive; silent, it holds its lock and has shown no sign of life for three "
+        "heartbeats; ended, by itself or killed"
+    )
+    started_at: UTCDatetime | None = None
+    seen_at: UTCDatetime | None = Field(None, description="its last sign of life in the spool")
+    silent_seconds: float = Field(0.0, description="since then")
+    unavailable: str | None = Field(None, description="why it cannot reach MongoDB, if it cannot")
+    processes: int = Field(0, description="how many that live it ships for")
+    services: dict[str, OfService] = Field(
+        default_factory=dict, description="how far it is, by service"
+    )
+
+    @property
+    def sums(self) -> OfService:
+        """How far it is with all of them."""
+        each = self.services.values()
+        return OfService(
+            recorded=sum(one.recorded for one in each),
+            shipped=sum(one.shipped for one in each),
+            backlog_bytes=sum(one.backlog_bytes for one in each),
+            oldest_seconds=max((one.oldest_seconds for one in each), default=0.0),
+            refused=sum(one.refused for one in each),
+            dropped=sum(one.dropped for one in each),
+        )
 
 
 class Refused(BaseModel):
@@ -128,6 +182,7 @@ class Diagnosis(BaseModel):
 
     processes: list[ProcessReport] = Field(default_factory=list)
     journals: list[JournalReport] = Field(default_factory=list)
+    agents: list[AgentReport] = Field(default_factory=list)
     refused: Refused = Field(default_factory=Refused)
     rejected_files: list[str] = Field(
         default_factory=list,

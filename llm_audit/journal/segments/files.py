@@ -14,12 +14,12 @@ from llm_audit.encoding.encode import Blob
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.blob_files import write_blobs
 from llm_audit.journal.records import (
-    LENGTH_BYTES,
     RECORD_MAX_BYTES,
     SHORTEST_BYTES,
     DamagedRecordError,
     Record,
     read_length,
+    seq_of,
     unpack,
 )
 from llm_audit.journal.segments.segment import Segment
@@ -30,6 +30,7 @@ DAMAGED = ".damaged"
 COPIED_BYTES = 2**20  # at once
 # A rest that is longer is not copied but moved, with all before it: it may be nothing but holes.
 COPIED_MAX_BYTES = 64 * 2**20
+PASSED_MAX = 100_000  # records, of about a segment
 
 
 class _Descriptor:
@@ -211,8 +212,15 @@ def _created(path: Path) -> _Descriptor:
         return _Descriptor(trusted.create(path.name, here, os.O_RDWR | os.O_APPEND))
 
 
-def first_record(path: Path) -> Record | None:
-    """Return the first record in a file that others may write into; None if it is not whole yet.
+def first_record(path: Path, after: int = -1) -> tuple[int, Record] | None:
+    """Return the first record in a file that others may write into, and where it begins.
+
+    Args:
+        path: The file.
+        after: Records up to this number are passed over; of these only the heads are read.
+
+    Returns:
+        None if there is none, or it is not whole yet.
 
     Raises:
         OSError: It cannot be read.
@@ -222,14 +230,19 @@ def first_record(path: Path) -> Record | None:
     """
     with trusted.folder(path.parent) as here:
         descriptor = _Descriptor(trusted.open_file(path.name, here))
-    length_bytes = os.pread(descriptor.number, LENGTH_BYTES, 0)
-    if len(length_bytes) < LENGTH_BYTES:
-        return None
-    (length,) = read_length(length_bytes)
-    if not SHORTEST_BYTES <= length <= RECORD_MAX_BYTES:
-        raise DamagedRecordError
-    data = os.pread(descriptor.number, length, 0)
-    return unpack(data) if len(data) == length else None
+    offset = 0
+    for _ in range(PASSED_MAX):
+        head = os.pread(descriptor.number, SHORTEST_BYTES, offset)
+        if len(head) < SHORTEST_BYTES:
+            return None
+        (length,) = read_length(head)
+        if not SHORTEST_BYTES <= length <= RECORD_MAX_BYTES:
+            raise DamagedRecordError
+        if seq_of(head) > after:
+            data = os.pread(descriptor.number, length, offset)
+            return (offset, unpack(data)) if len(data) == length else None
+        offset += length
+    return None
 
 
 def _aside(path: Path, part: str = "") -> str:

@@ -5,9 +5,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from llm_audit.diagnosis.results import AgentReport
+from llm_audit.diagnosis.results import AgentReport, OfService
 from llm_audit.journal.spool import looking
-from llm_audit.journal.spool.agent_states import SeenAgent, agents_of
+from llm_audit.journal.spool.seen_agents import SeenAgent, agents_of
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import AGENT
 
@@ -73,5 +73,8 @@ def _examine(agent: SeenAgent, settings: Settings, *, ours: bool) -> AgentReport
         report.seen_at = datetime.fromtimestamp(_seen_at(agent), UTC)
     if state is not None:
         report.started_at, report.unavailable = state.started_at, state.unavailable
-        report.processes, report.services = state.processes, state.services
+        report.processes = state.processes
+        report.services = {
+            name: OfService(**figures._asdict()) for name, figures in state.services.items()
+        }
     return report

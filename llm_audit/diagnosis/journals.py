@@ -22,8 +22,8 @@ from llm_audit.journal.records import (
     Record,
 )
 from llm_audit.journal.segments.files import DAMAGED, first_record
-from llm_audit.journal.spool import agent_states, looking
 from llm_audit.journal.spool import folder as spool
+from llm_audit.journal.spool import looking, seen_agents
 from llm_audit.journal.spool.folder import SUFFIX
 from llm_audit.journal.spool.owners import Owner, boot_id
 from llm_audit.journal.spool.progress import read_progress
@@ -75,7 +75,7 @@ def doubtful_in(settings: Settings) -> dict[str, str]:
     doubts = looking.doubts_in(spool_dir, own=0)
     targets = looking.folders_in(spool_dir, own=0)
     for target in targets:
-        doubts |= looking.doubts_in(target) | dict(agent_states.doubts_in(target))
+        doubts |= looking.doubts_in(target) | dict(seen_agents.doubts_in(target))
     rejected_folders = (spool.rejected_in(target) for target in targets)
     for folder in chain(rejected_folders, looking.folders_of_all(spool_dir)):
         doubts |= looking.doubts_among_files(folder)

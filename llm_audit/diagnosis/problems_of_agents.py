@@ -26,21 +26,30 @@ _LEFT = (WAITING, OTHER_TARGET)
 def of_agents(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield the agents that are missing, stuck or silent, each with all its processes."""
     told = {journal.nonce for journal in _without_agent(diagnosis.journals, diagnosis.agents)}
-    yield from waiting_for_agents(diagnosis.journals, diagnosis.agents)
+    yield from _missing_for(diagnosis.journals, diagnosis.agents)
     for agent in diagnosis.agents:
-        if not agent.here or agent.state == ENDED:
+        if not _is_here(agent):
             continue
         theirs = _left_to(agent, diagnosis.journals)
-        trouble = stuck(agent, theirs) or _unseen(agent, theirs, diagnosis)
+        trouble = _stuck(agent, theirs) or _unseen(agent, theirs, diagnosis)
         if trouble is not None:
             yield trouble
             told |= {journal.nonce for journal in theirs}
     yield from _of_their_processes(diagnosis, told)
 
 
-def waiting_for_agents(
+def of_agents_here(
     journals: Sequence[JournalReport], agents: Sequence[AgentReport]
 ) -> Iterator[str]:
+    """Yield what the spool alone tells of agents that are missing or stuck, with the fix."""
+    yield from _missing_for(journals, agents)
+    for agent in agents:
+        trouble = _stuck(agent, _left_to(agent, journals)) if _is_here(agent) else None
+        if trouble is not None:
+            yield trouble
+
+
+def _missing_for(journals: Sequence[JournalReport], agents: Sequence[AgentReport]) -> Iterator[str]:
     """Yield for each target what waits for an agent, where none is there, and what to start."""
     without = _without_agent(journals, agents)
     for target in dict.fromkeys(map(_target, without)):
@@ -48,7 +57,7 @@ def waiting_for_agents(
         yield _missing(theirs, agents)
 
 
-def stuck(agent: AgentReport, journals: Sequence[JournalReport]) -> str | None:
+def _stuck(agent: AgentReport, journals: Sequence[JournalReport]) -> str | None:
     """Say what keeps an agent that runs from shipping; None if nothing does.
 
     Args:
@@ -73,7 +82,7 @@ def stuck(agent: AgentReport, journals: Sequence[JournalReport]) -> str | None:
         first = max(late, key=lambda one: one.oldest_seconds or 0.0)
         return (
             f"{_name_of(agent)} runs and reaches MongoDB, and does not ship the journals of "
-            f"{counted(len(late), 'process', 'es')}: the oldest record has waited for "
+            f"{counted(len(late), 'process')}: the oldest record has waited for "
             f"{first.oldest_seconds:.0f} s, in {first.path}. Its log says why."
         )
     return None
@@ -90,7 +99,7 @@ def _unseen(
     if not known and agent.sums.shipped:
         return (
             f"{_name_of(agent)} ships to {agent.target}, and none of its "
-            f"{counted(len(living), 'process', 'es')} is known where these settings look: give "
+            f"{counted(len(living), 'process')} is known where these settings look: give "
             "both the same LLM_AUDIT_MONGO_URL."
         )
     silent = [process for process in known if not _shows_life(process)]
@@ -99,7 +108,7 @@ def _unseen(
     seconds = max(process.silent_seconds for process in silent)
     return (
         f"{_name_of(agent)} runs, but has shown no sign of life of "
-        f"{counted(len(silent), 'process', 'es')} in MongoDB for {seconds:.0f} s: MongoDB takes "
+        f"{counted(len(silent), 'process')} in MongoDB for {seconds:.0f} s: MongoDB takes "
         "nothing from it, or not that. Its log says why."
     )
 
@@ -128,14 +137,14 @@ def _of_their_processes(diagnosis: Diagnosis, told: set[str]) -> Iterator[str]:
             seconds = max(process.backlog_age_seconds for process in late)
             yield (
                 f"The agent on {_hosts_of(late)} has {counted(waiting, 'operation')} of "
-                f"{counted(len(late), 'process', 'es')} that MongoDB has not taken, the oldest "
+                f"{counted(len(late), 'process')} that MongoDB has not taken, the oldest "
                 f"for {seconds:.0f} s: its log says why."
             )
 
 
 def _silent_together(silent: list[ProcessReport]) -> str:
     since = max((one.beat_at for one in silent if one.beat_at is not None), default=None)
-    whose = counted(len(silent), "process", "es")
+    whose = counted(len(silent), "process")
     return (
         f"Their agent is silent: since {local_time(since)} nobody has told of {whose} on "
         f"{_hosts_of(silent)}. They may live and record: that waits in their journals, and what "
@@ -148,8 +157,8 @@ def _silent_together(silent: list[ProcessReport]) -> str:
 def _missing(journals: list[JournalReport], agents: Sequence[AgentReport]) -> str:
     living = sum(journal.state == NO_AGENT for journal in journals)
     dead = len(journals) - living
-    parts = [f"{counted(living, 'living process', 'es')}"] if living else []
-    parts += [f"{counted(dead, 'dead process', 'es')}"] if dead else []
+    parts = [f"{counted(living, 'living process')}"] if living else []
+    parts += [f"{counted(dead, 'dead process')}"] if dead else []
     first, here = journals[0], [agent for agent in agents if agent.here]
     which = "these settings" if first.ours else "these LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION"
     sentence = (
@@ -160,7 +169,7 @@ def _missing(journals: list[JournalReport], agents: Sequence[AgentReport]) -> st
     last = next((agent for agent in here if _serves(agent) == _target(first)), None)
     if last is not None:
         sentence += f" The last one, pid {last.pid}, was there until {local_time(last.seen_at)}."
-    others = [agent for agent in here if agent.state != ENDED]
+    others = [agent for agent in here if _is_here(agent)]
     if others:
         ships = " and ".join(f"pid {agent.pid} to {agent.target}" for agent in others)
         sentence += f" An agent runs here for something else: {ships}."
@@ -171,7 +180,7 @@ def _without_agent(
     journals: Sequence[JournalReport], agents: Sequence[AgentReport]
 ) -> list[JournalReport]:
     """Return the journals that wait for an agent, where none is there."""
-    served = {_serves(agent) for agent in agents if agent.here and agent.state != ENDED}
+    served = {_serves(agent) for agent in agents if _is_here(agent)}
     return [
         journal
         for journal in journals
@@ -211,6 +220,10 @@ def _hosts_of(processes: list[ProcessReport]) -> str:
     more = len(hosts) - HOSTS_NAMED
     named = ", ".join(hosts[:HOSTS_NAMED])
     return f"{named} and {more} more" if more > 0 else named
+
+
+def _is_here(agent: AgentReport) -> bool:
+    return agent.here and agent.state != ENDED
 
 
 def _name_of(agent: AgentReport) -> str:

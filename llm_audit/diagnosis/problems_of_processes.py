@@ -191,6 +191,6 @@ def of_journals(diagnosis: Diagnosis) -> Iterator[str]:
         )
 
 
-def counted(count: int, what: str, ending: str = "s") -> str:
+def counted(count: int, what: str) -> str:
     """Return how many of something there are."""
-    return f"{count} {what}{'' if count == 1 else ending}"
+    return f"{count} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"

@@ -3,7 +3,6 @@
 from pydantic import BaseModel, Field
 
 from llm_audit.call import UTCDatetime
-from llm_audit.journal.spool.agent_states import OfService
 from llm_audit.tolerant import TolerantModel
 
 
@@ -115,6 +114,17 @@ class JournalReport(BaseModel):
     waiting_bytes: int | None = Field(
         None, description="with an agent, of the records that it is not known to have shipped"
     )
+
+
+class OfService(BaseModel):
+    """What an agent has done for one service, since it began."""
+
+    recorded: int = Field(0, description="operations")
+    shipped: int = Field(0, description="of these, how many wait no more")
+    refused: int = Field(0, description="how many MongoDB refused")
+    dropped: int = Field(0, description="how often something was lost before it reached MongoDB")
+    backlog_bytes: int = Field(0, description="of the journals, what is not shipped yet")
+    oldest_seconds: float = Field(0.0, description="for how long the oldest of that has waited")
 
 
 class AgentReport(BaseModel):

@@ -47,8 +47,8 @@ def number(count: float | None) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """Return how many of something there are: 1 call, 2 calls."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """Return how many of something there are: 1 call, 2 calls, 2 processes."""
+    return f"{count:,} {what}{'' if count == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def shortened(cell: T) -> T | str:

@@ -1,5 +1,6 @@
 """How things look in a terminal: tables, bars, colours of statuses."""
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -101,6 +102,17 @@ def heading(title: str, remark: str = "") -> Text:
     return Text.assemble(
         (figures.safe(title), "bold"), (f"  {figures.safe(remark)}" if remark else "", "dim")
     )
+
+
+def print_wrapped(console: Console, sign: Text, sentence: str, style: str = "") -> None:
+    """Print a sentence in lines of whole words: a path is pasted, however long it is."""
+    indent = " " * sign.cell_len
+    width = max(console.width - sign.cell_len, 1)
+    lines = textwrap.wrap(
+        figures.cell(sentence), width, break_long_words=False, break_on_hyphens=False
+    )
+    text = Text.assemble(sign, (f"\n{indent}".join(lines), style))
+    console.print(text, soft_wrap=True)
 
 
 def totals(

@@ -1,13 +1,12 @@
 """`llm-audit doctor`: is everything that was recorded in the database, and if not, where is it?"""
 
-import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from llm_audit.cli.commands.operations.spool import print_journals
+from llm_audit.cli.commands.operations.spool import print_agents, print_journals
 from llm_audit.cli.drawing import terminal
 from llm_audit.cli.drawing.json_rows import print_json
 from llm_audit.cli.exits import FAILED
@@ -62,13 +61,14 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
         for process in diagnosis.processes:
             console.print(_process(process))
             if not process.everything_arrived:  # else there is no more to say
-                _print_wrapped(console, Text("    "), process.summary, "dim")
+                terminal.print_wrapped(console, Text("    "), process.summary, "dim")
     left_out = sum(sum(process.content_left_out.values()) for process in diagnosis.processes)
     if left_out:
         calls = figures.counted(left_out, "call")
         console.print(f"Without their content, as the settings of these processes say: {calls}.")
     if diagnosis.journals:
         print_journals(console, diagnosis.journals)
+    print_agents(console, diagnosis.agents)
     if diagnosis.cleaned:
         console.print(f"Removed from GridFS what no call referred to: {len(diagnosis.cleaned)}.")
     if diagnosis.unchecked_media:
@@ -79,18 +79,7 @@ def _print_diagnosis(console: Console, diagnosis: "Diagnosis") -> None:
         return
     console.print(terminal.heading("To look at", str(len(diagnosis.problems))))
     for problem in diagnosis.problems:
-        _print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
-
-
-def _print_wrapped(console: Console, sign: Text, sentence: str, style: str = "") -> None:
-    """Print a sentence in lines of whole words: a path is pasted, however long it is."""
-    indent = " " * sign.cell_len
-    width = max(console.width - sign.cell_len, 1)
-    lines = textwrap.wrap(
-        figures.cell(sentence), width, break_long_words=False, break_on_hyphens=False
-    )
-    text = Text.assemble(sign, (f"\n{indent}".join(lines), style))
-    console.print(text, soft_wrap=True)
+        terminal.print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
 
 
 def _process(process: "ProcessReport") -> Text:

@@ -18,7 +18,7 @@ from llm_audit.errors import ConfigurationError
 from llm_audit.settings import get_settings
 
 if TYPE_CHECKING:
-    from llm_audit.diagnosis.results import JournalReport
+    from llm_audit.diagnosis.results import AgentReport, JournalReport
 
 app = typer.Typer(no_args_is_help=True, help="The journals on this machine: look, ship, retry.")
 
@@ -27,6 +27,8 @@ STATE_STYLES = {
     "adopted": "green",
     "waiting": "yellow",
     "other kernel": "yellow",
+    "alive": "green",
+    "ended": "yellow",
 }
 
 
@@ -36,14 +38,17 @@ def status(*, as_json: AsJson = False) -> None:
 
     It looks at the spool only, not at MongoDB, and takes nothing over.
     """
+    from llm_audit.diagnosis.agents import examine_agents
     from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside
+    from llm_audit.diagnosis.problems_of_agents import of_agents_here
 
     settings = get_settings()
+    agents = examine_agents(settings)
     journals, doubtful = examine_journals(settings), doubtful_in(settings)
     refused, damaged = kept_aside(settings)
     if as_json:
-        for journal in journals:
-            print_json(journal)
+        for report in (*journals, *agents):
+            print_json(report)
         for state, paths in (("rejected", refused), ("damaged", damaged)):
             for path in paths:
                 print_json({"path": path, "state": state})
@@ -55,15 +60,10 @@ def status(*, as_json: AsJson = False) -> None:
         print_journals(console, journals)
     else:
         console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
-    for paths, fix in (
-        (refused, "refused by MongoDB in every way: llm-audit doctor says more"),
-        (damaged, "could not be read: bsondump shows what is left"),
-    ):
-        for path in paths:
-            console.print(Text.assemble((path, terminal.FAILURE), f"  {fix}"), soft_wrap=True)
-    for path, why in doubtful.items():
-        told = f" {figures.cell(why)}: left alone, see llm-audit doctor"
-        console.print(Text.assemble((figures.safe(path), terminal.FAILURE), told), soft_wrap=True)
+    print_agents(console, agents)
+    for problem in of_agents_here(journals, agents):
+        terminal.print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
+    _print_aside(console, refused, damaged, doubtful)
 
 
 @app.command()
@@ -76,8 +76,9 @@ def drain(
 ) -> None:
     """Ship now what dead processes left on this machine, and close their open calls.
 
-    Journals of living processes are shipped by these. The exit code is 1 if something is left, or
-    that is not known when the time is over. The spool of another user is left alone, also by root.
+    Journals of living processes are shipped by these, or by their agent. The exit code is 1 if
+    something is left, or that is not known when the time is over. The spool of another user is left
+    alone, also by root.
     """
     from llm_audit import lifecycle
     from llm_audit.diagnosis.journals import OTHER_TARGET, WAITING, check_spool, examine_journals
@@ -130,6 +131,20 @@ def retry(*, as_json: AsJson = False) -> None:
         raise typer.Exit(FAILED)
 
 
+def _print_aside(
+    console: Console, refused: list[str], damaged: list[str], doubtful: dict[str, str]
+) -> None:
+    for paths, fix in (
+        (refused, "refused by MongoDB in every way: llm-audit doctor says more"),
+        (damaged, "could not be read: bsondump shows what is left"),
+    ):
+        for path in paths:
+            console.print(Text.assemble((path, terminal.FAILURE), f"  {fix}"), soft_wrap=True)
+    for path, why in doubtful.items():
+        told = f" {figures.cell(why)}: left alone, see llm-audit doctor"
+        console.print(Text.assemble((figures.safe(path), terminal.FAILURE), told), soft_wrap=True)
+
+
 def print_journals(console: Console, journals: "Sequence[JournalReport]") -> None:
     """Print the journals, oldest first, each with its folder in one line: a path is pasted."""
     console.print(terminal.heading("Journals", str(len(journals))))
@@ -144,3 +159,23 @@ def print_journals(console: Console, journals: "Sequence[JournalReport]") -> Non
             )
         )
         console.print(f"    {figures.safe(journal.path)}", style="dim", soft_wrap=True)
+
+
+def print_agents(console: Console, agents: "Sequence[AgentReport]") -> None:
+    """Print the agents, if there are any, each with how far it is and where it ships to."""
+    if agents:
+        console.print(terminal.heading("Agents", str(len(agents))))
+    for agent in agents:
+        processes, sums = figures.counted(agent.processes, "process"), agent.sums
+        far = f"{processes}, {figures.size(sums.backlog_bytes)} to ship"
+        if agent.unavailable is not None:
+            far += ", MongoDB is away"
+        console.print(
+            Text.assemble(
+                f"  {f'pid {agent.pid} on {figures.cell(agent.host)}':<30} ",
+                (f"{agent.state:<12}", STATE_STYLES.get(agent.state, terminal.FAILURE)),
+                f" since {figures.moment(agent.started_at)}, last seen ",
+                f"{figures.moment(agent.seen_at)}: {far}",
+            )
+        )
+        console.print(f"    to {figures.cell(agent.target)}", style="dim", soft_wrap=True)

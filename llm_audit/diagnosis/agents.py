@@ -15,6 +15,7 @@ ALIVE = "alive"
 SILENT = "silent"
 ENDED = "ended"
 MISSED_BEATS = 3.0
+CLOCKS_SECONDS = 60.0  # by how much that of a file system may be ahead
 
 
 def examine_agents(settings: Settings) -> list[AgentReport]:
@@ -50,7 +51,9 @@ def _silent_seconds(agent: SeenAgent) -> float:
 
 
 def _seen_at(agent: SeenAgent) -> float:
-    return max(agent.touched_at, agent.state.at.timestamp() if agent.state else 0.0)
+    """Return when an agent last showed life; what is to come is none: a clock was put back."""
+    signs = [agent.touched_at, agent.state.at.timestamp() if agent.state else 0.0]
+    return max((at for at in signs if at <= time.time() + CLOCKS_SECONDS), default=0.0)
 
 
 def _examine(agent: SeenAgent, settings: Settings, *, ours: bool) -> AgentReport:

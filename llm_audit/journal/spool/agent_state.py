@@ -66,12 +66,14 @@ class AgentState(NamedTuple):
         unavailable: Why MongoDB cannot be reached; None if it can, as far as is known.
         processes: How many processes it ships for.
         services: What became of what they recorded, by service; "" is for those without a name.
+        started_at: Since when it runs, UTC.
     """
 
     at: datetime
     unavailable: str | None = None
     processes: int = 0
     services: Mapping[str, Figures] = {}
+    started_at: datetime | None = None
 
     def total(self) -> Figures:
         """Return the figures of all services together."""
@@ -111,21 +113,22 @@ def write_state(target_folder: Path, state: AgentState) -> None:
         trusted.put(state_name(), here, bson.encode(said))
 
 
-def read_state(target_folder: Path) -> AgentState | None:
+def read_state(target_folder: Path, name: str = "") -> AgentState | None:
     """Return what this kernel's agent, or the last one, has said; None if there is nothing to read.
 
     Args:
         target_folder: The spool's folder for a target of agents.
+        name: The name of the file of another kernel's.
     """
     try:
         with trusted.folder(target_folder / AGENT_FOLDER) as here:
-            number = trusted.open_file(state_name(), here)
+            number = trusted.open_file(name or state_name(), here)
             with os.fdopen(number, "rb") as file:
                 said = bson.decode(file.read(MAX_BYTES), _AWARE)
     except (OSError, BSONError, ValueError, OverflowError) as error:
         let_through(error)
         return None
-    at, why = said.get("at"), said.get("unavailable")
+    at, began, why = said.get("at"), said.get("started_at"), said.get("unavailable")
     if not isinstance(at, datetime):
         return None
     return AgentState(
@@ -133,6 +136,7 @@ def read_state(target_folder: Path) -> AgentState | None:
         unavailable=(short(why) or None) if isinstance(why, str) else None,
         processes=count_in(said.get("processes")),
         services=_services_in(said.get("services")),
+        started_at=began.astimezone(UTC) if isinstance(began, datetime) else None,
     )
 
 

@@ -99,7 +99,7 @@ async def examined() -> Diagnosis:
 
 
 def _examine() -> Diagnosis:
-    target = get_settings().target()
+    target = get_settings().target("thread")
     with _Last.lock:
         began = clock.monotonic()
         if _Last.of != target or began > _Last.holds_until:

@@ -5,7 +5,7 @@ from typing import Any
 
 import llm_audit
 from llm_audit import prices
-from llm_audit.lifecycle import rest
+from llm_audit.lifecycle import leave, rest
 
 _TESTING = "celery.contrib.testing.worker"
 
@@ -30,8 +30,11 @@ def look_after_the_dead(sender: object, **_: Any) -> None:
 
 
 def deliver(**_: Any) -> None:
-    """Flush with a deadline: Celery ends a pool child with os._exit, which runs no atexit."""
-    llm_audit.shutdown()
+    """Flush with a deadline: Celery ends a pool child with os._exit, which runs no atexit.
+
+    An agent delivers without us: a child that is recycled then waits for nothing.
+    """
+    leave()
 
 
 def heed_tests() -> None:

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.capture.instrument import instrument_as_set
 from llm_audit.given import failures
 from llm_audit.logger import LLMLogger
-from llm_audit.recorder import process, retry
-from llm_audit.recorder.retry import RetryResult
+from llm_audit.recorder import process
 from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.settings import get_settings
+
+if TYPE_CHECKING:
+    from llm_audit.recorder.retry import RetryResult
 
 
 def flush(timeout_seconds: float = 10.0) -> FlushResult:
@@ -49,13 +51,26 @@ def shutdown(
     return process.stop(timeout_seconds)
 
 
+def leave(*, ended_by: str = causes.SHUTDOWN) -> FlushResult:
+    """Do the same at the end of a process or an app; where an agent delivers, do not wait for it.
+
+    Args:
+        ended_by: The cause to store with the calls still open.
+
+    Returns:
+        What `flush` returns.
+    """
+    LLMLogger.end_open_calls(None, ended_by=ended_by)
+    return process.stop(waits=False)
+
+
 @asynccontextmanager
 async def lifespan(app: object = None) -> AsyncIterator[None]:  # noqa: ARG001
     """Look after recording as long as an ASGI app lives: `FastAPI(lifespan=llm_audit.lifespan)`.
 
     At its start the setting `instrument` is heeded, and the journals of dead processes are looked
     for; at its end, once the server has
-    answered its last request, everything is delivered as by `shutdown()`.
+    answered its last request, everything is delivered as by `shutdown()`, or left to the agent.
 
     Args:
         app: What a framework gives; nothing of it is used.
@@ -68,9 +83,9 @@ async def lifespan(app: object = None) -> AsyncIterator[None]:  # noqa: ARG001
         try:
             asyncio.get_running_loop()
         except RuntimeError:  # trio's
-            shutdown()
+            leave()
         else:
-            await asyncio.to_thread(shutdown)
+            await asyncio.to_thread(leave)
 
 
 def rest() -> FlushResult:
@@ -134,7 +149,7 @@ def end_calls_of_attempt(
     process.recorder().pass_verdict(attempt_id, outcome)
 
 
-def retry_rejected() -> RetryResult:
+def retry_rejected() -> "RetryResult":
     """Send again what MongoDB refused, once its rules, a validator say, have been fixed.
 
     Returns:
@@ -144,6 +159,8 @@ def retry_rejected() -> RetryResult:
         UnavailableError: MongoDB cannot be reached; what was not sent stays where it is.
         ConfigurationError: A setting that says where it is is wrong.
     """
+    from llm_audit.recorder import retry  # and with it the driver
+
     return retry.retry_rejected(get_settings())
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Generator
-from contextlib import suppress
 from typing import Any
 
 from llm_audit.errors import let_through, log_once
@@ -48,29 +47,14 @@ async def _acknowledged() -> None:
     if running is None:
         return
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError as error:
         let_through(error)
         log_once("Awaiting a call waits for MongoDB only in asyncio: here it returns at once.")
         return
-    future: asyncio.Future[None] = loop.create_future()
-
-    def arrived() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_set_done, future)
-
-    acknowledged = running.shipper.acknowledged
-    acknowledged.call(running.journal.last_seq, arrived)
     try:
         async with asyncio.timeout(get_settings().acknowledged_timeout_seconds) as limit:
-            await future
+            await running.shipper.arrives(running.journal.last_seq)
     except TimeoutError:
         if not limit.expired():  # else ours: the record is in the journal, and will be shipped
             raise
-    finally:
-        acknowledged.call_no_more(arrived)
-
-
-def _set_done(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

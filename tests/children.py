@@ -38,7 +38,7 @@ def record(count=1):
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return the environment in which a child records with the same settings."""
-    names = ("mongo_url", "database", "spool_dir", "strict", "create_collection")
+    names = ("mongo_url", "database", "spool_dir", "strict", "create_collection", "shipper")
     values = {name: getattr(settings, name) for name in names}
     values["mongo_url"] = settings.mongo_url.get_secret_value()
     ours = {f"LLM_AUDIT_{name.upper()}": str(value) for name, value in values.items()}

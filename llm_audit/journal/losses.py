@@ -184,10 +184,18 @@ class LossNote:
         self._tried = 0
         self._next = 0.0
 
-    def write(self, folder: Path, losses: Losses, recorded: int, not_journaled: int) -> None:
-        """Write it if it is due. The parameters are those of `leave`."""
+    def write(
+        self,
+        folder: Path,
+        losses: Losses,
+        recorded: int,
+        not_journaled: int,
+        *,
+        now: bool = False,
+    ) -> None:
+        """Write it if it is due, or has to be now. The other parameters are those of `leave`."""
         lost = losses.total + not_journaled
-        due = lost >= 2 * self._tried or clock.monotonic() >= self._next
+        due = now or lost >= 2 * self._tried or clock.monotonic() >= self._next
         if lost == self.lost or not due:
             return
         self._next, self._tried = clock.monotonic() + NOTE_SECONDS, lost

@@ -34,6 +34,7 @@ OWNS = (OWN, ENDED, RECEIVED)
 # together they fit into the 16 MB that MongoDB allows a document
 START_MAX_BYTES = 10 * 2**20
 OUTCOME_MAX_BYTES = 4 * 2**20
+LATER_MAX_BYTES = 2**18  # of one thing that is said of a call later
 
 LENGTH_BYTES = 4
 SHORTEST_BYTES = 37  # up to where the number ends

@@ -63,6 +63,7 @@ class Journal:
         self._segment_max_bytes = segment_max_bytes
         self.room = Room(max_bytes)
         self._memory_bytes = 0
+        self._left_through = 0  # the last number in what is forgotten
         self._note = LossNote()
         self._lock, self._saving = threading.RLock(), threading.RLock()
         self._arriving: deque[_Arriving] = deque()
@@ -142,6 +143,25 @@ class Journal:
             used_bytes = beside_bytes + sum(segment.end for segment in on_disk)
             self.room.measured(used_bytes, reserved_before, free_bytes)
 
+    def measured_elsewhere(
+        self, used_bytes: int, room_before: int, free_bytes: int | None = None
+    ) -> int:
+        """Take note of how much the whole spool held when somebody else measured it.
+
+        Args:
+            used_bytes: This journal included.
+            room_before: What `room.bytes` was before that: what was taken since then may be missing
+                in it.
+            free_bytes: On its disk; None if nobody knows.
+
+        Returns:
+            What `room.bytes` is now.
+        """
+        with self._lock:
+            taken = max(0, room_before - self.room.bytes)
+            self.room.measured(used_bytes + taken, self.room.reserved_bytes, free_bytes)
+            return self.room.bytes
+
     def take_room(self, size_bytes: int) -> bool:
         """Reserve room for content beside the journal; return whether there is any."""
         with self._lock:
@@ -163,14 +183,43 @@ class Journal:
             if clock.monotonic() - self._written.current.began >= older_than_seconds:
                 self._written.end()
 
-    def note_losses(self) -> None:
+    def note_losses(self, *, now: bool = False) -> None:
         """Write beside the journal what is not in it, in case we are killed.
 
         MongoDB is told with the next heartbeat; but it may be the outage of MongoDB that left no
         room. It is done once a second, or when the count has doubled.
+
+        Args:
+            now: Do it also if that is not so.
         """
         with self._lock:
-            self._note.write(self.folder, self.losses, self.last_seq, self.not_journaled)
+            self._note.write(self.folder, self.losses, self.last_seq, self.not_journaled, now=now)
+
+    @property
+    def written_through(self) -> int:
+        """The number of the last record that is in the journal: those after it were dropped."""
+        return max(self._left_through, *(segment.last_seq for segment in tuple(self.segments)), 0)
+
+    def leave_on_disk(self) -> list[MemorySegment]:
+        """Forget the segments that are whole on disk, where another process ships them.
+
+        Returns:
+            Those of them that have come there late, after others with higher numbers.
+        """
+        with self._lock:
+            if self._appending:
+                return []
+            late = []
+            for segment in tuple(self.segments):
+                if segment.open or (isinstance(segment, MemorySegment) and not segment.saved):
+                    continue
+                self._left_through = max(self._left_through, segment.last_seq)
+                self.segments.remove(segment)
+                if isinstance(segment, MemorySegment):
+                    self._memory_bytes -= segment.end
+                    segment.free()
+                    late.append(segment)
+            return late
 
     def ensure_folder(self) -> None:
         """See that folder and file are there; if somebody removed them, make them anew."""
@@ -265,7 +314,9 @@ class Journal:
             return
         if not has_room:
             self._unsaid[DISK_SHORT] = complaints.disk_is_short(self.folder)
-        self._append(self._written.memory(), record)
+        in_memory = self._written.memory()
+        in_memory.first_seq = in_memory.first_seq or self.last_seq + 1
+        self._append(in_memory, record)
         self._memory_bytes += len(record)
         if without_content is not None:
             self._count_content(call_id, without_content)

@@ -13,6 +13,7 @@ from llm_audit.journal.blob_files import missing_bytes, write_blobs
 from llm_audit.journal.records import (
     ENDED,
     LATER,
+    LATER_MAX_BYTES,
     NOTHING,
     OUTCOME_MAX_BYTES,
     OWN,
@@ -23,13 +24,14 @@ from llm_audit.journal.records import (
     is_numbered,
     pack,
 )
-from llm_audit.journal.statements.bare import strip_content
-from llm_audit.journal.statements.writes import LATER_MAX_BYTES
+from llm_audit.journal.stripped import strip_content
 from llm_audit.journal.unread import BODY, STANDS_FOR, TOLD_AS, fields_of
 from llm_audit.journal.writer import Journal, JournalClosedError
 from llm_audit.recorder.listening import Listening
 from llm_audit.recorder.open_calls import OpenCall
+from llm_audit.recorder.shipping.chores import Every
 from llm_audit.redaction.apply import Redaction, Rewriting
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 
 # Of what is seen: what the user gives, and what a client makes several of.
@@ -73,6 +75,7 @@ class Journaling:
         journal: Where it goes.
         constants: Fields that are the same for each call of this process.
         hand_on: Is called like `record` with what the journal takes no more.
+        look: What is done now and then once an operation is on disk.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Journaling:
         journal: Journal,
         constants: Mapping[str, Any],
         hand_on: Callable[..., None],
+        *,
+        look: Every | None = None,
     ) -> None:
         # A rule has to see the fields before the disk does, and content that is not to be recorded
         # stays out of it; who adopts a journal may not know the user's own prices.
@@ -95,6 +100,7 @@ class Journaling:
         self._constants = constants
         self._encoded: dict[Same, tuple[frozenset[str], bytes]] = {}
         self._hand_on = hand_on
+        self._look = look
 
     def record(
         self,
@@ -181,6 +187,8 @@ class Journaling:
             if of is not None:
                 of.recorded = True
             Listening.listener(op, record)
+            if self._look is not None and clock.monotonic() >= self._look.due_at:
+                self._look()
         except JournalClosedError:  # stopped a moment ago by another thread
             self._hand_on(op, call_id, key, fields, notes, of=of, doubtful=doubtful)
         except BaseException:

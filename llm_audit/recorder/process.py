@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from llm_audit.errors import say_held, saying_after
@@ -154,8 +155,13 @@ def flush(timeout_seconds: float, call_id: str | None = None) -> FlushResult:
     return sum([each.shipper.flush(left()) for each in _all_running()], before)
 
 
-def stop(timeout_seconds: float | None = None) -> FlushResult:
-    """Flush and stop this process's recorder; the next call makes a new one."""
+def stop(timeout_seconds: float | None = None, *, waits: bool = True) -> FlushResult:
+    """Flush and stop this process's recorder; the next call makes a new one.
+
+    Args:
+        timeout_seconds: How long at the most; by default the setting `exit_timeout_seconds`.
+        waits: Whether to wait where somebody else delivers all the same, as an agent does.
+    """
     with _Home.lock:
         stopped = _all_running()
         _Home.recorder = None
@@ -166,7 +172,7 @@ def stop(timeout_seconds: float | None = None) -> FlushResult:
         if timeout_seconds is None:
             timeout_seconds = stopped[0].settings.exit_timeout_seconds
         left = _countdown(timeout_seconds)
-        results = [each.stop(left()) for each in stopped]
+        results = [each.stop(left(), waits=waits) for each in stopped]
         _Home.stopped, _Home.last_stop = stopped[0], sum(results, FlushResult(0))
     return _Home.last_stop
 
@@ -191,4 +197,4 @@ def _begin_anew() -> None:
         each.forget()
 
 
-exits.at_end("stop", stop)
+exits.at_end("stop", partial(stop, waits=False))

@@ -1,9 +1,8 @@
-"""What records: one journal, the thread that ships it, and the calls that go into it."""
+"""What records: one journal, its way out, and the calls that go into it."""
 
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,6 @@ from llm_audit.errors import ConfigurationError, let_through, log, log_once
 from llm_audit.journal.complaints import DISK_REFUSED, UNTIL_THEN
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.journal.records import STARTS, VERDICT
-from llm_audit.journal.segments.memory import give_up
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder.calls import Calls
@@ -26,17 +24,15 @@ from llm_audit.recorder.content import ContentPolicy
 from llm_audit.recorder.journaling import Journaling
 from llm_audit.recorder.open_calls import OpenCall, OpenCalls, Origin
 from llm_audit.recorder.shipping.acknowledged import FlushResult
-from llm_audit.recorder.shipping.shipper import POLL_SECONDS, Shipper
-from llm_audit.recorder.uwsgi import WORKERS_DELIVER
+from llm_audit.recorder.way_out import way_out
 from llm_audit.redaction.apply import Redaction
 from llm_audit.runtime import clock, whose
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
-from llm_audit.store.answers.shortfalls import noted
 
 
 class Recorder:
-    """One process's journal with the thread that ships it.
+    """One process's journal with its way out.
 
     Args:
         settings: In force for its whole life.
@@ -70,14 +66,15 @@ class Recorder:
         )
         self.redaction = Redaction(settings)
         self.constants = _constants(settings, nonce)
+        self.shipper = way_out(settings, self.journal, self._folder, open_calls, self.stats)
         journaling = Journaling(
-            settings, self.redaction, self.journal, self.constants, self._hand_on
+            *(settings, self.redaction, self.journal, self.constants, self._hand_on),
+            look=self.shipper.look,
         )
         self.record, self.reads_ends_later = journaling.record, journaling.reads_ends_later
         self._content = ContentPolicy(settings, open_calls)
         self.calls = Calls(self.origin, self.constants, open_calls, self._content, self.record)
         self._captured = Captured.counts
-        self.shipper = Shipper(settings, self.journal, self._folder, open_calls, self.stats)
         self.shipper.start()
 
     def pass_verdict(self, attempt_id: str, fields: dict[str, Any]) -> None:
@@ -93,22 +90,23 @@ class Recorder:
         if not self._content.is_full:
             fields = self._content.of_end(None, fields)
         self.record(VERDICT, attempt_id, key, fields, ())
-        self.shipper.recovery.look_often()
+        self.shipper.expect_death()
 
-    def stop(self, timeout_seconds: float) -> FlushResult:
-        """Flush and end the thread, which leaves the folder, or nothing if all has arrived."""
+    def stop(self, timeout_seconds: float, *, waits: bool = True) -> FlushResult:
+        """Deliver, and leave the folder to others, or nothing if all has arrived.
+
+        Args:
+            timeout_seconds: How long it may take.
+            waits: As of `WayOut.deliver`.
+        """
         deadline = clock.monotonic() + timeout_seconds
         self.journal.close()
         self.journal.save_memory()
-        result = self.shipper.flush(timeout_seconds)
-        self.shipper.recovery.look_for_children()
-        while self.shipper.recovery.expects_more() and clock.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
+        result = self.shipper.deliver(timeout_seconds, waits=waits)
         if not result:
             self.journal.save_memory()  # as late as can be: the disk may take it by now
             self._folder.note_end()
-        self.shipper.stop(max(0.0, deadline - clock.monotonic()))
-        lost = 0 if result else give_up(self.journal.segments, self.journal.losses)
+        lost = self.shipper.stop(max(0.0, deadline - clock.monotonic()))
         if not lost:
             return result
         log(
@@ -123,32 +121,20 @@ class Recorder:
 
     def forget(self) -> None:
         """Close inherited descriptors in a forked child; its parent goes on recording."""
-        if self.shipper.unavailable == WORKERS_DELIVER:
-            self._folder.hand_over()
+        self.shipper.forget()
         self.journal.forget()
-        self.shipper.recovery.forget()
         self._folder.forget()
 
     def stats(self) -> dict[str, Any]:
         """Return how many operations were recorded, and what became of them."""
-        shipper, journal = self.shipper, self.journal
-        unfinished = shipper.own.reader.unfinished
+        journal = self.journal
         begun = journal.begun  # first: at least so many of those recorded
-        recorded, acknowledged = journal.last_seq, shipper.acknowledged.through
         return {
-            "recorded": recorded,
+            "recorded": journal.last_seq,
             "begun": begun,
-            "acked_through": acknowledged,
-            "backlog_bytes": sum(segment.end for segment in unfinished),
-            "backlog_age_seconds": round(shipper.backlog.age_seconds(recorded, acknowledged), 3),
             "not_journaled": journal.not_journaled,
             "ended_twice": self.calls.ended_twice,
-            "superseded": shipper.own.delivery.superseded,
-            "of_no_call": shipper.own.delivery.of_no_call,
-            "closed_for_the_dead": shipper.closing.closed,
-            "rejected": shipper.own.rejected.counted.entries(),
-            "dropped": journal.losses.entries(),
-            "done_without": noted(self.settings.database),
+            **self.shipper.stats(),
             **captured_stats(self._captured),
             **self._content.stats(),
             **({"context_faults": ContextFaults.count} if ContextFaults.count else {}),

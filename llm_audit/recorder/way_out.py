@@ -1,12 +1,24 @@
 """The way out of this process's journal: a thread of this process, or an agent beside it."""
 
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from llm_audit.journal.spool.folder import ProcessFolder
+from llm_audit.journal.writer import Journal
+from llm_audit.recorder.handed_over import HandedOver
+from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.shipping.acknowledged import FlushResult
+from llm_audit.recorder.shipping.chores import Every
+from llm_audit.settings import Settings
+from llm_audit.settings.fields import AGENT
 
 
 class WayOut(Protocol):
     """What brings a recorder's journal to MongoDB."""
+
+    @property
+    def look(self) -> Every | None:
+        """What is to be done now and then by who records; None where a thread does it."""
 
     @property
     def unavailable(self) -> str | None:
@@ -31,11 +43,49 @@ class WayOut(Protocol):
     def expect_death(self) -> None:
         """Have them looked after often for a while: a process is just being ended."""
 
-    def stop(self, timeout_seconds: float) -> None:
-        """Come to an end; what has not arrived stays in the journal."""
+    def deliver(self, timeout_seconds: float, *, waits: bool) -> FlushResult:
+        """Flush a journal that is closed, and see to what children of this process have left.
+
+        Args:
+            timeout_seconds: How long at the most.
+            waits: Whether to wait where somebody else delivers all the same.
+        """
+
+    def stop(self, timeout_seconds: float) -> int:
+        """Come to an end; what has not arrived stays in the journal.
+
+        Args:
+            timeout_seconds: How long to wait for it.
+
+        Returns:
+            How many operations are lost, because they were in memory only.
+        """
 
     def forget(self) -> None:
         """Close what a forked child has inherited; its parent goes on."""
 
     def stats(self) -> dict[str, Any]:
         """Return what of `Recorder.stats` is known of shipping."""
+
+
+def way_out(
+    settings: Settings,
+    journal: Journal,
+    folder: ProcessFolder,
+    open_calls: OpenCalls,
+    stats: Callable[[], Mapping[str, Any]],
+) -> WayOut:
+    """Return the way out that the settings name; what the other needs is not imported.
+
+    Args:
+        settings: Of the recorder.
+        journal: Its journal.
+        folder: Its folder in the spool.
+        open_calls: The calls of this process.
+        stats: Returns what the process's document says of it.
+    """
+    if settings.shipper == AGENT:
+        return HandedOver(settings, journal, folder, stats)
+    from llm_audit.recorder.shipping.shipper import Shipper  # and with it the driver
+
+    return Shipper(settings, journal, folder, open_calls, stats)

@@ -105,7 +105,7 @@ def recorded_nowhere(spool_dir: Path) -> Iterator[RecordedCalls]:
     # the environment: other processes of the test have a shipper, which finds nobody
     nowhere = {"mongo_url": UNREACHABLE_URL, "exit_timeout_seconds": 0.0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recorder, "Shipper", unshipped)  # until the last recorder has stopped
+        patch.setattr(recorder, "way_out", unshipped)  # until the last recorder has stopped
         with isolated(spool_dir, 0, **nowhere):
             yield calls
 

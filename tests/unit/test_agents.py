@@ -1,15 +1,12 @@
 """Whether an agent runs on this machine, and where it ships to."""
 
-import json
-import os
 from pathlib import Path
 
 import pytest
-from agents_held import held
+from agents_held import agent_of_another_process
 
 from llm_audit.journal.spool import looking
-from llm_audit.journal.spool.agents import agent_of, lock_name
-from llm_audit.journal.spool.owners import this_process
+from llm_audit.journal.spool.agents import agent_of
 
 
 @pytest.fixture
@@ -23,13 +20,7 @@ def target(tmp_path: Path) -> Path:
 def test_an_agent_is_known_by_its_lock(target: Path) -> None:
     """It runs as long as that is held, and tells where it ships to, also when it is gone."""
     assert agent_of(target) is None
-    (target / "agent").mkdir(mode=0o700)
-    lock = target / "agent" / lock_name()
-    os.close(os.open(lock, os.O_CREAT | os.O_WRONLY, 0o600))
-    said = this_process("agent", "host, database a, collection b", {"version": "1.2\n"})
-    lock.write_text(json.dumps(said))
-
-    with held(lock):
+    with agent_of_another_process(target):
         found = agent_of(target)
         assert found is not None
         assert found.lives

@@ -24,7 +24,8 @@ class MemorySegment(Segment):
     def __init__(self, path: Path) -> None:
         super().__init__(path.name)
         self.saved = False
-        self._path = path
+        self.first_seq = 0  # of the first record in it
+        self.path = path
         self._records = bytearray()
 
     @property
@@ -38,8 +39,8 @@ class MemorySegment(Segment):
         Raises:
             OSError: The disk refuses it, too.
         """
-        with trusted.folder(self._path.parent) as here:
-            trusted.put(self._path.name, here, self._records)
+        with trusted.folder(self.path.parent) as here:
+            trusted.put(self.path.name, here, self._records)
 
     def keep_copy(self) -> bool:
         """Keep the copy, unless MongoDB has everything meanwhile; return whether it is kept."""
@@ -65,15 +66,19 @@ class MemorySegment(Segment):
         """Nobody removes it."""
         return False
 
+    def free(self) -> None:
+        """Free the memory: there is a copy, or nobody needs one."""
+        self._records = bytearray()
+
     def delete(self) -> None:
         """Free the memory, and remove the copy."""
-        self._records = bytearray()
+        self.free()
         if self.saved:
             self._remove_copy()
 
     def _remove_copy(self) -> None:
-        with suppress(FileNotFoundError), trusted.folder(self._path.parent) as here:
-            trusted.remove_file(self._path.name, here)
+        with suppress(FileNotFoundError), trusted.folder(self.path.parent) as here:
+            trusted.remove_file(self.path.name, here)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         return bytes(self._records[offset : offset + size])

@@ -54,12 +54,14 @@ class Written:
             return None
         return self._begin(segment)
 
-    def memory(self) -> Segment:
+    def memory(self) -> MemorySegment:
         """Return the segment in memory to write to."""
         current = self.current
-        if current is not None and current.open and current.in_memory:
+        if isinstance(current, MemorySegment) and current.open:
             return current
-        return self._begin(MemorySegment(self._next_path()))
+        segment = MemorySegment(self._next_path())
+        self._begin(segment)
+        return segment
 
     def _next_path(self) -> Path:
         self._segment_number += 1

@@ -272,21 +272,22 @@ def take_lock(descriptor: int) -> None:
     fcntl.lockf(descriptor, (fcntl.LOCK_EX if may_write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
 
 
-def used_bytes(spool_dir: Path, *, beside: Path) -> int:
+def used_bytes(spool_dir: Path, *, beside: Path | None = None, at_most: int = ENTRIES_MAX) -> int:
     """Return how much of ours, or of the group's, the spool holds, whatever target and process.
 
     Args:
-        spool_dir: The spool.
+        spool_dir: The spool, or a folder in it.
         beside: The folder of a process, the segments of which do not count.
+        at_most: How many files and folders are looked at, or about as many.
     """
     total = seen = 0
     folders = [str(spool_dir)]
     us, group = os.geteuid(), whose.group_of(spool_dir)
-    while folders and seen < ENTRIES_MAX:
+    while folders and seen < at_most:
         folder = folders.pop()
         own = folder == str(beside)
         with suppress(OSError), os.scandir(folder) as entries:
-            for entry in islice(entries, ENTRIES_MAX):
+            for entry in islice(entries, at_most):
                 seen += 1
                 with suppress(OSError):  # shipped and deleted a moment ago
                     status = entry.stat(follow_symlinks=False)

@@ -1,26 +1,21 @@
 """A record without its content: what is sent, or kept, where the whole of it cannot be."""
 
-import sys
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import bson
 from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 
-from llm_audit.call import Kind, LLMCallStatusEnum, named
-from llm_audit.encoding.encode import encode
+from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.notes import Notes
 from llm_audit.gate import fit
 from llm_audit.journal.losses import INTERNAL
 from llm_audit.journal.records import OTHER, OWN, VERDICT, Record
 from llm_audit.journal.statements.writes import FIRST_FORM, RAW, Form, Write
+from llm_audit.journal.stripped import strip_content
 from llm_audit.journal.unread import STANDS_FOR
 from llm_audit.redaction.failing import without_text
-
-# What is left of a record that has to do without its content, each as far as it is small.
-BARE_FIELDS = frozenset(named(Kind.WHO, Kind.FIGURE, Kind.LABEL))
-BARE_FIELD_MAX_BYTES = 2048
 
 REFUSED = "refused by MongoDB"  # in the note of a bare record
 NOT_SENT = "not sent"  # where it was not MongoDB that refused it
@@ -108,27 +103,3 @@ def _status_told(end: Mapping[str, Any]) -> str:
 def _fields(record: Record) -> dict[str, Any]:
     """Return a record's fields as BSON: not all that it holds can be a Python value."""
     return dict(RawBSONDocument(bytes(record.doc), RAW).items())
-
-
-def strip_content(
-    fields: Mapping[str, Any], why: str, *, but_not: Container[str] = ()
-) -> tuple[dict[str, Any], str]:
-    """Return the fields that say who, when and how much, and a note that names the others.
-
-    Args:
-        fields: A record's.
-        why: For the note.
-        but_not: Fields that go, too.
-    """
-    kept = {
-        name: value
-        for name, value in fields.items()
-        if name in BARE_FIELDS and name not in but_not and _is_small(value)
-    }
-    return kept, f"{', '.join(name for name in fields if name not in kept)}: {why}"
-
-
-def _is_small(value: Any) -> bool:
-    if isinstance(value, str) and 4 * len(value) <= BARE_FIELD_MAX_BYTES:  # UTF-8 takes 4 at most
-        return True
-    return len(encode({"": value}, sys.maxsize, sys.maxsize).raw) <= BARE_FIELD_MAX_BYTES

@@ -41,7 +41,6 @@ Statement = InsertOne[RawBSONDocument] | UpdateOne
 RAW = DEFAULT_RAW_BSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _pack_length = struct.Struct("<i").pack
 
-LATER_MAX_BYTES = 2**18
 ANOTHERS = "another process has a call of this id"  # the reason why a record is kept
 
 

@@ -1,7 +1,9 @@
 """How far MongoDB has acknowledged what was recorded, and who waits for it."""
 
+import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from llm_audit.recorder.signals import Signal
@@ -76,6 +78,25 @@ class Acknowledged:
             self.call_no_more(arrived.give)
         return self.through >= seq
 
+    async def arrives(self, seq: int) -> None:
+        """Wait without blocking the event loop until operation `seq` is acknowledged.
+
+        Args:
+            seq: Its number.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+
+        def arrived() -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_set_done, future)
+
+        self.call(seq, arrived)
+        try:
+            await future
+        finally:
+            self.call_no_more(arrived)
+
     def call(self, seq: int, callback: Callable[[], None]) -> None:
         """Call back, from another thread, once operation `seq` is acknowledged; perhaps now."""
         with self._lock:
@@ -92,3 +113,8 @@ class Acknowledged:
         """Forget a callback: nobody waits any more."""
         with self._lock:
             self._callbacks.pop(callback, None)
+
+
+def _set_done(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

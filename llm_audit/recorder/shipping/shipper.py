@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_audit import causes, prices
 from llm_audit.errors import let_through, log_once
-from llm_audit.journal.segments.memory import unsaved
+from llm_audit.journal.segments.memory import give_up, unsaved
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
@@ -26,6 +26,7 @@ from llm_audit.recorder.shipping.upkeep import Upkeep
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
+from llm_audit.store.answers.shortfalls import noted
 from llm_audit.store.connection import Connection
 
 # Each look at the journal competes with the threads that record, for the interpreter and caches.
@@ -106,12 +107,18 @@ class Shipper:
         self._over = Signal()
         self._stopping = False
         self._losses_seen = 0
+        self.look = None  # the thread does that
         self._thread = threading.Thread(target=self._run, name="llm-audit-shipper", daemon=True)
 
     @property
     def unavailable(self) -> str | None:
         """Why nothing can be sent now; None if MongoDB answers, as far as is known."""
         return self._mongodb.unavailable
+
+    @property
+    def through(self) -> int:
+        """The number of the operation up to which everything is in MongoDB."""
+        return self.acknowledged.through
 
     def start(self) -> None:
         """Start the thread; at the end of the interpreter, when none can be, do without.
@@ -155,8 +162,54 @@ class Shipper:
         missing = max(1, target - self.acknowledged.through)
         return FlushResult(missing, self.unavailable or "time is over")
 
-    def stop(self, timeout_seconds: float) -> None:
-        """End the thread after the batch it is at; what is left stays in the journal."""
+    async def arrives(self, seq: int) -> None:
+        """Wait in the running event loop until operation `seq` is acknowledged."""
+        await self.acknowledged.arrives(seq)
+
+    def expect_death(self) -> None:
+        """Look often for a while for the dead."""
+        self.recovery.look_often()
+
+    def deliver(self, timeout_seconds: float, *, waits: bool) -> FlushResult:  # noqa: ARG002
+        """Flush, and finish what children of this process have left: nobody else may be there."""
+        deadline = clock.monotonic() + timeout_seconds
+        result = self.flush(timeout_seconds)
+        self.recovery.look_for_children()
+        while self.recovery.expects_more() and clock.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return result
+
+    def forget(self) -> None:
+        """Close inherited descriptors in a forked child; its parent goes on shipping, or cannot."""
+        if self.unavailable == uwsgi.WORKERS_DELIVER:
+            self._folder.hand_over()
+        self.recovery.forget()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what has become of the journal."""
+        recorded, acknowledged = self._journal.last_seq, self.through
+        own = self.own
+        return {
+            "acked_through": acknowledged,
+            "backlog_bytes": sum(segment.end for segment in own.reader.unfinished),
+            "backlog_age_seconds": round(self.backlog.age_seconds(recorded, acknowledged), 3),
+            "superseded": own.delivery.superseded,
+            "of_no_call": own.delivery.of_no_call,
+            "closed_for_the_dead": self.closing.closed,
+            "rejected": own.rejected.counted.entries(),
+            "dropped": self._journal.losses.entries(),
+            "done_without": noted(self._settings.database),
+        }
+
+    def stop(self, timeout_seconds: float) -> int:
+        """End the thread after the batch it is at; what is left stays in the journal.
+
+        Args:
+            timeout_seconds: How long to wait for it.
+
+        Returns:
+            How many operations are lost, because they were in memory only.
+        """
         over = self._over = Signal()
         self._stopping = True
         self._wakes.put(True)  # noqa: FBT003
@@ -164,6 +217,7 @@ class Shipper:
             self._leave_folder()
         elif over.wait(timeout_seconds):
             self._thread.join(timeout_seconds)
+        return give_up(self._journal.segments, self._journal.losses)
 
     def _run(self) -> None:
         self._try(prices.preload)  # what the first end of a call needs

@@ -265,7 +265,7 @@ class Settings(BaseModel):
         if "\0" in str(folder):
             raise ValueError("no path holds a null byte")
         try:
-            absolute = folder.expanduser().absolute()
+            absolute = Path(folder.expanduser().absolute())  # which says nothing of a group yet
         except RuntimeError as error:
             let_through(error)
             raise ValueError(f"there is no home folder for {folder}") from None

@@ -295,6 +295,9 @@ def test_the_setting_names_a_group() -> None:
     assert whose.group_of(Settings(shipper="agent", spool_group="root").spool_dir) == 0
     assert whose.group_of(Settings(shipper="agent", spool_group="4242").spool_dir) == 4242
     assert whose.group_of(Settings(shipper="agent").spool_dir) is None
+    shared = Settings(shipper="agent", spool_group="4242")
+    assert whose.group_of(Settings(**dict(shared)).spool_dir) == 4242
+    assert whose.group_of(Settings(spool_dir=shared.spool_dir).spool_dir) is None
     for given, why in (
         ({"spool_group": 1}, "set that, too"),
         ({"spool_group": "no such group", "shipper": "agent"}, "groupadd"),
@@ -305,3 +308,18 @@ def test_the_setting_names_a_group() -> None:
     ):
         with pytest.raises((ValueError, ConfigurationError), match=why):
             Settings(**given)
+
+
+@as_root
+def test_a_file_system_that_takes_root_for_nobody_is_named(
+    spool_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS with root_squash: what root makes belongs to nobody, who is no user to share with."""
+    mkdir = os.mkdir
+
+    def squashing(name: str, mode: int, *, dir_fd: int) -> None:
+        mkdir(name, mode, dir_fd=dir_fd)
+        os.chown(name, STRANGER, STRANGER, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", squashing)
+    assert "(root_squash). Run as" in str(refusal(spool_dir / "target", own=1, make=True))

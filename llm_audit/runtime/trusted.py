@@ -16,6 +16,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from llm_audit.runtime import whose
@@ -24,6 +25,7 @@ from llm_audit.runtime.whose import ROOT, user_name
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 GROUPS_FOLDER_MODE, GROUPS_FILE_MODE = 0o2770, 0o640
 DEEPEST = 8  # folders below one that is removed; we make two
+NAMES_MAX = 100_000
 _LINKS_MAX = 40
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -66,10 +68,11 @@ def folder(path: Path, *, own: int = 2, make: bool = False) -> Iterator[int]:
 
 
 def names_in(folder_number: int) -> list[str]:
-    """Return the names of everything in an open folder."""
+    """Return the names of what is in an open folder, of very much only some."""
     number = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder_number)
     try:
-        return os.listdir(number)  # noqa: PTH208  (a Path is no descriptor)
+        with os.scandir(number) as found:
+            return [entry.name for entry in islice(found, NAMES_MAX)]
     finally:
         os.close(number)
 
@@ -268,7 +271,7 @@ def remove_folder(name: str, dir_fd: int, *, deep: int = DEEPEST) -> None:
             name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd
         )
         try:
-            for inner in os.listdir(here):  # noqa: PTH208  (a Path is no descriptor)
+            for inner in names_in(here):
                 status = os.stat(inner, dir_fd=here, follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
                     if deep > 0:

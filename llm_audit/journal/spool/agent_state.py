@@ -122,7 +122,7 @@ def read_state(target_folder: Path, name: str = "") -> AgentState | None:
     """
     try:
         with trusted.folder(target_folder / AGENT_FOLDER) as here:
-            number = trusted.open_file(name or state_name(), here)
+            number = trusted.open_file(name or state_name(), here, of_any_member=True)
             with os.fdopen(number, "rb") as file:
                 said = bson.decode(file.read(MAX_BYTES), _AWARE)
     except (OSError, BSONError, ValueError, OverflowError) as error:

@@ -35,7 +35,7 @@ def agent_of(target_folder: Path) -> Owner | None:
         with trusted.folder(target_folder / AGENT_FOLDER) as here, Held.lock:
             if (ours := Held.agents.get(str(target_folder))) is not None:
                 return Owner.known(ours, lives=True)
-            descriptor = trusted.open_file(lock_name(), here)
+            descriptor = trusted.open_file(lock_name(), here, of_any_member=True)
             try:
                 owner = read_owner(descriptor)
                 os.lockf(descriptor, os.F_TEST, 0)

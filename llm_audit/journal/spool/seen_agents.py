@@ -93,7 +93,7 @@ def _look_at(name: str, here: int, target_folder: Path) -> SeenAgent | None:
 
 
 def _said_in(name: str, here: int) -> Owner:
-    number = trusted.open_file(name, here)
+    number = trusted.open_file(name, here, of_any_member=True)
     try:
         return Owner.known(read_owner(number), lives=False)
     finally:

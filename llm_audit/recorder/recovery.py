@@ -1,12 +1,14 @@
 """What the dead left: adopt their journals, ship them, then close the calls they left open."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from llm_audit.errors import UnavailableError, let_through, log_fault, log_once
 from llm_audit.journal.records import JournalVersionError
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.adoption import OtherKernels, adopt_dead, waiting_elsewhere
+from llm_audit.journal.spool.agents import START_IT
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipping.chores import Every
@@ -14,7 +16,7 @@ from llm_audit.recorder.shipping.other_process import OtherProcess
 from llm_audit.runtime import clock
 from llm_audit.runtime.transient import is_transient
 from llm_audit.settings import Settings
-from llm_audit.settings.fields import WITH_STAGE
+from llm_audit.settings.fields import AGENT, WITH_STAGE
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery.isolation import StuckError
 
@@ -30,6 +32,7 @@ class Recovery:
         connection: To ship.
         closing: Closes the calls that were left open.
         between: Called between the parts of a long delivery.
+        others: Returns the folders for other targets whose dead are to be finished, too.
     """
 
     def __init__(
@@ -39,8 +42,11 @@ class Recovery:
         connection: Connection,
         closing: Closing,
         between: Callable[[], None],
+        *,
+        others: Callable[[], Iterable[Path]] = lambda: (),
     ) -> None:
         self._settings = settings
+        self._others = others
         self._target_folder = target_folder
         self._connection = connection
         self._closing = closing
@@ -142,10 +148,15 @@ class Recovery:
             self._dead.folder.forget()
 
     def _begin_look(self) -> None:
-        settings, target = self._settings, self._target_folder.name
+        settings = self._settings
+        targets = [self._target_folder, *self._others()]
+        names = {target.name for target in targets}
         self._other_kernels.forget_removed()
-        for folder in waiting_elsewhere(settings.spool_dir, target, self._other_kernels):
-            theirs, ours = str(folder.owner().get("target")), settings.target_name()
+        for folder in waiting_elsewhere(settings.spool_dir, names, self._other_kernels):
+            theirs, ours = str(folder.owner().get("target")), settings.target_name("thread")
+            if folder.owner().get("shipper") == AGENT:
+                log_once(f"{folder.path} holds calls for {theirs}: {START_IT}.")
+                continue
             is_redacted = theirs.endswith(WITH_STAGE)  # where it was moved to, nobody would do that
             move = f" If they belong to {ours}, move it into {self._target_folder}."
             log_once(
@@ -153,7 +164,9 @@ class Recovery:
                 f"them.{'' if is_redacted else move}"
             )
         self._look_began = clock.monotonic()
-        self._found = adopt_dead(self._target_folder, self._other_kernels)
+        self._found = chain.from_iterable(
+            adopt_dead(target, self._other_kernels) for target in targets
+        )
 
     def _adopt_next(self) -> OtherProcess | None:
         if clock.monotonic() < self._often_until:

@@ -24,6 +24,7 @@ from llm_audit.journal.losses import (
 )
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.settings import Settings
+from llm_audit.settings.fields import AGENT
 from llm_audit.settings.names import REJECTED
 from llm_audit.store.answers.shortfalls import going_on
 from llm_audit.store.connection import Connection, Documents, reaching, readable, server_time
@@ -155,11 +156,13 @@ def note_recovered(
         return
     before = {name: count_in(known.get(name)) for name in ("recorded", "not_journaled", "retried")}
     last_seq = account["last_read_seq"]
+    # an agent says there what the account says, and what the process has left
+    said = {} if known.get("shipped_by") == AGENT else known
     # each may be older than the other: the disk may have been full, or MongoDB away
-    dropped = max(left.get("dropped", []), readable_entries(known.get("dropped")), key=_total)
+    dropped = max(left.get("dropped", []), readable_entries(said.get("dropped")), key=_total)
     dropped = [*dropped, *account["unreadable"]]
     dropped = _accounting_for(account["missing"], dropped, "missing from the journal", last_seq)
-    refused = [*readable_entries(known.get("rejected")), *account["refused"]]
+    refused = [*readable_entries(said.get("rejected")), *account["refused"]]
     # also by one that was killed before it could tell
     kept = count_kept(processes.database, folder.path.parent, nonce) + before["retried"]
     refused = _accounting_for(kept, refused, f"see {REJECTED}", last_seq)

@@ -278,7 +278,7 @@ def test_calls_for_other_targets_are_found(tmp_path: Path) -> None:
     empty.release()
 
     other_kernels = OtherKernels(LEASE_SECONDS, 0.0)
-    (waiting,) = waiting_elsewhere(tmp_path, "ours", other_kernels)
+    (waiting,) = waiting_elsewhere(tmp_path, {"ours"}, other_kernels)
     assert waiting.path.parent == other
     assert adopted_by_another_process(other) == 2
 

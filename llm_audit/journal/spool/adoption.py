@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -79,14 +79,14 @@ def adopt_dead(target_folder: Path, other_kernels: OtherKernels) -> Iterator[Pro
 
 
 def waiting_elsewhere(
-    spool_dir: Path, target: str, other_kernels: OtherKernels
+    spool_dir: Path, targets: Container[str], other_kernels: OtherKernels
 ) -> Iterator[ProcessFolder]:
     """Hand over, one by one, the folders of the dead whose calls go to other targets than ours.
 
     They wait for a process that is configured for their MongoDB, database and collection: after a
     change of any of these, perhaps for ever.
     """
-    for folder in _adopted(looking.folders_of_all(spool_dir, but=target), other_kernels):
+    for folder in _adopted(looking.folders_of_all(spool_dir, but=targets), other_kernels):
         if any(path.name.endswith(SUFFIX) for path in folder.path.iterdir()):
             yield folder
         folder.release()

@@ -3,7 +3,7 @@
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -44,11 +44,11 @@ def folders_in(parent: Path, *, own: int = 1, at_most: int | None = None) -> lis
         return []  # no spool, or none that this process may read
 
 
-def folders_of_all(spool_dir: Path, *, but: str = "") -> Iterator[Path]:
-    """Yield the folders of processes in the spool, for whatever target but one."""
+def folders_of_all(spool_dir: Path, *, but: Container[str] = ()) -> Iterator[Path]:
+    """Yield the folders of processes in the spool, for whatever target but some."""
     left = FOLDERS_MAX
     for target in folders_in(spool_dir, own=0):
-        if target.name != but and left > 0:
+        if target.name not in but and left > 0:
             found = folders_in(target, at_most=left)
             left -= len(found)
             yield from found

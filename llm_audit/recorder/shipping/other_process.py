@@ -65,6 +65,11 @@ class OtherProcess:
         return self._shipment
 
     @property
+    def is_on_its_way(self) -> bool:
+        """Whether it is known from where others have left off."""
+        return self._shipment is not None
+
+    @property
     def empty(self) -> bool:
         """Whether everything that its journal holds so far is in MongoDB, as far as is known."""
         return self._shipment is not None and self._shipment.empty

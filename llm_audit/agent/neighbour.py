@@ -1,0 +1,207 @@
+"""One process for which the agent ships: while it lives, and to its end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llm_audit.agent.job import Job
+from llm_audit.errors import let_through, log_once
+from llm_audit.journal.losses import Account, find_left
+from llm_audit.journal.reader import CHASE_MIN_BYTES
+from llm_audit.journal.spool.agent_state import NOTHING, Figures
+from llm_audit.journal.spool.progress import Progress, Wanted, read_stats, write_progress
+from llm_audit.journal.spool.watched import WatchedFolder
+from llm_audit.recorder.closing import Closing
+from llm_audit.recorder.shipping.backlog import Backlog
+from llm_audit.recorder.shipping.chores import Every, do
+from llm_audit.recorder.shipping.heartbeat import Heartbeat
+from llm_audit.recorder.shipping.other_process import OtherProcess
+from llm_audit.recorder.shipping.shipment import Shipment
+from llm_audit.runtime import clock
+from llm_audit.settings import Settings
+from llm_audit.settings.fields import AGENT
+from llm_audit.store.answers.shortfalls import noted
+from llm_audit.store.connection import Connection
+
+# More often makes many small batches, of which each waits for MongoDB's own journal.
+SEND_SECONDS = 0.25
+TELL_SECONDS = 0.05
+_SAID = ("host", "pid", "boot_id", "service", "environment")
+
+
+class Neighbour(Job):
+    """A process that leaves shipping to the agent.
+
+    Args:
+        settings: Where to ship, and how.
+        connection: To MongoDB.
+        closing: Closes the calls that it leaves open.
+        folder: Its folder in the spool.
+        window_bytes: Returns how much of its journal may be in memory.
+        everything: Send starts alone too that could still wait for their outcome.
+
+    Attributes:
+        finished: Whether it is dead, and all of it is in MongoDB.
+        figures: What became of what it recorded.
+        arrived: Whether all that its journal held when it was read last is in MongoDB.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        closing: Closing,
+        folder: WatchedFolder,
+        window_bytes: Callable[[], int],
+        *,
+        everything: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.finished = False
+        self.arrived = False
+        self.figures = NOTHING
+        owner = folder.owner()
+        self.service = str(owner.get("service") or "")
+        self._database = settings.database
+        self._window_bytes = window_bytes
+        self._everything = everything
+        self._process = OtherProcess(settings, connection, closing, folder, lives=True)
+        self._wanted = Wanted(folder.path)
+        self._begun_with = NOTHING  # what others had shipped before
+        said = {name: owner.get(name) for name in _SAID} | {"shipped_by": AGENT}
+        self._heartbeat = Heartbeat(settings, connection, folder.nonce, self._stats, said)
+        self._life = Every(settings.beat_seconds(), self._show_life)
+        self._backlog = Backlog()
+        self._progress = Progress()
+        self._told, self._told_at = Progress(), 0.0
+        self._sent_at = 0.0
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process has died, and its folder is ours."""
+        return self.folder.is_taken
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody in its process waits for MongoDB."""
+        return self._wanted.look() > self._progress.through
+
+    def is_due(self, now: float) -> bool:
+        """Look at its journal, and whether it lives."""
+        if not self.is_dead and self.folder.take():
+            self._process.died()
+        if self.is_dead or now >= self._life.due_at:
+            return True
+        self._process.journal.look()
+        unread = sum(segment.end - segment.read for segment in self._process.journal.segments)
+        self.arrived = self.arrived and not unread
+        if self.arrived:
+            return False
+        return unread >= CHASE_MIN_BYTES or now - self._sent_at >= SEND_SECONDS or self.is_awaited
+
+    def do(self) -> bool:
+        """Send a batch of what it has recorded; finish it, if it is dead and nothing is left."""
+        shipment = self._shipment()
+        if not self._heartbeat.shown and self._process.journal.segments:
+            self._life.soon()  # no call arrives before the document of its process
+        do((self._life,))
+        self._sent_at = clock.monotonic()
+        sent = self._process.step(everything=self._everything or self.is_dead or self.is_awaited)
+        self.arrived = shipment.empty
+        self._note(shipment)
+        if self.is_dead and self.arrived and not sent:
+            self._process.finish()
+            self.finished = True
+        return sent
+
+    def away(self) -> str:
+        """Say which journal is left alone for a while."""
+        return str(self.folder.path)
+
+    def tell(self, measured: Mapping[str, Any], *, at_once: bool = False) -> None:
+        """Tell the process how far its journal is, if that has changed.
+
+        Args:
+            measured: What is to be told beside it: of the spool, and whether MongoDB answers.
+            at_once: Do it however short it is since the last time.
+        """
+        progress = self._progress._replace(**measured)
+        now = clock.monotonic()
+        if progress == self._told or self.finished:
+            return
+        if not at_once and now - self._told_at < TELL_SECONDS:
+            return
+        self._told, self._told_at = progress, now
+        try:
+            write_progress(self.folder.path, progress)
+        except OSError as error:
+            let_through(error)
+            log_once(f"A process cannot be told how far its journal is ({error.strerror}).")
+
+    def _shipment(self) -> Shipment:
+        is_first = not self._process.is_on_its_way
+        shipment = self._process.shipment
+        shipment.reader.window_bytes = self._window_bytes()
+        if is_first:
+            known = shipment.account()
+            self._begun_with = _figures(known)._replace(recorded=known["acked_through"])
+        return shipment
+
+    def _note(self, shipment: Shipment) -> None:
+        """Take note of how far it is, for whoever asks meanwhile."""
+        account, delivery = shipment.account(), shipment.delivery
+        through, read = account["acked_through"], account["last_read_seq"]
+        segments = shipment.reader.unfinished
+        refused, unreadable = account["refused"], account["unreadable"]
+        self._backlog.note(read, through)
+        self._progress = Progress(
+            through=through,
+            read=read,
+            superseded=delivery.superseded,
+            of_no_call=delivery.of_no_call,
+            refused=refused,
+            unreadable=unreadable,
+        )
+        now = _figures(account)
+        counts = (max(0, one - before) for one, before in zip(now, self._begun_with, strict=True))
+        self.figures = Figures._make(counts)._replace(
+            backlog_bytes=sum(segment.end for segment in segments),
+            oldest_seconds=self._backlog.age_seconds(read, through),
+        )
+
+    def _show_life(self) -> None:
+        self.folder.touch()
+        self._heartbeat.show()
+
+    def _stats(self) -> dict[str, Any]:
+        """Return what the document of its process says."""
+        shipment = self._process.shipment
+        account = shipment.account()
+        left, said = find_left(self.folder.path), read_stats(self.folder.path)
+        read, through = account["last_read_seq"], account["acked_through"]
+        is_something_there = any(segment.end for segment in self._process.journal.segments)
+        recorded = max(read, left.get("recorded", 0), said.get("recorded", 0), is_something_there)
+        return {
+            **said,
+            "recorded": recorded,
+            "begun": max(shipment.begun, said.get("begun", 0)),
+            "acked_through": through,
+            "backlog_bytes": sum(segment.end for segment in shipment.reader.unfinished),
+            "backlog_age_seconds": round(self._backlog.age_seconds(read, through), 3),
+            "not_journaled": max(left.get("not_journaled", 0), said.get("not_journaled", 0)),
+            "superseded": shipment.delivery.superseded,
+            "of_no_call": shipment.delivery.of_no_call,
+            "closed_for_the_dead": 0,
+            "rejected": account["refused"],
+            "dropped": [*left.get("dropped", []), *account["unreadable"]],
+            "done_without": noted(self._database),
+            "recovery": account,
+        }
+
+
+def _figures(account: Account) -> Figures:
+    return Figures(
+        recorded=account["last_read_seq"],
+        shipped=account["acked_through"],
+        refused=sum(entry["count"] for entry in account["refused"]),
+        dropped=sum(entry["count"] for entry in account["unreadable"]),
+    )

@@ -93,6 +93,7 @@ class Agent:
             Every(STATE_SECONDS, self._say),
         )
         self._measured: dict[str, Any] = {"used_bytes": 0, "measured": 0}
+        self._started_at = datetime.now(UTC)
         self._state: AgentState | None = None
         self._rests_until = 0.0  # while MongoDB is not available
         self._everything = False
@@ -258,6 +259,7 @@ class Agent:
             self._mongodb.unavailable,
             len(self._neighbours),
             self._neighbours.figures(),
+            self._started_at,
         )
         self._post.say(self._state)
 

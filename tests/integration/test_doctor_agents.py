@@ -1,0 +1,148 @@
+"""What the doctor says of agents, by the spool of this machine and by what MongoDB knows."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from agents_left import agent_at, recording_for_agent, shipped
+from waiting import Calls
+
+import llm_audit
+from llm_audit.diagnosis.results import ProcessReport
+from llm_audit.journal.spool.owners import boot_id
+from llm_audit.settings import get_settings
+
+pytestmark = pytest.mark.usefixtures("recording")
+
+
+@pytest.fixture
+def processes(calls: Calls) -> Calls:
+    """Give the documents of the processes in the test's own database."""
+    calls.database.create_collection(calls.name)
+    return calls.database["llm_audit_processes"]
+
+
+def say(nonce: str, *, silent_seconds: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """Make the document of a process for which an agent on another machine ships."""
+    fields = {
+        "_id": nonce,
+        "collection": "llm_calls",
+        "host": "elsewhere",
+        "pid": 7,
+        "boot_id": "another",
+        "shipped_by": "agent",
+        "state": "alive",
+        "beat": 3,
+        "beat_at": datetime.now(UTC) - timedelta(seconds=silent_seconds),
+        "started_at": datetime.now(UTC) - timedelta(hours=1),
+        "heartbeat_seconds": 10.0,
+        "lease_seconds": 120.0,
+        "recorded": 20,
+        "acked_through": 20,
+        "not_journaled": 0,
+        "rejected": [],
+        "dropped": [],
+    }
+    return fields | changes
+
+
+def diagnosed() -> tuple[list[ProcessReport], list[str]]:
+    """Return what the doctor says of processes, and the problems but for missing indexes."""
+    found = llm_audit.doctor()
+    return found.processes, [one for one in found.problems if "Indexes" not in one]
+
+
+def test_an_agent_that_fell_silent_is_one_problem(processes: Calls) -> None:
+    """Thirty processes that stop together are one agent, whether they are lost by now or not."""
+    silent = [say(f"p{number}", silent_seconds=500, host=f"h{number % 5}") for number in range(30)]
+    processes.insert_many([*silent, say("q", silent_seconds=500, state="lost", host="h0")])
+
+    reports, problems = diagnosed()
+    (problem,) = problems
+
+    assert {report.shipped_by for report in reports} == {"agent"}
+    assert problem.startswith("Their agent is silent: since ")
+    assert "nobody has told of 31 processes on h0, h1, h2 and 2 more" in problem
+    assert "Start llm-audit agent there" in problem
+    assert "after its agent last told of it" in reports[0].summary
+
+
+def test_one_of_many_that_fell_silent_is_itself(processes: Calls) -> None:
+    """Where their agent tells of others, it is not the agent."""
+    processes.insert_many([say("p"), say("silent", silent_seconds=500)])
+    _, problems = diagnosed()
+    (problem,) = problems
+    assert problem.startswith("Process silent (pid 7 on elsewhere) is silent: ")
+
+
+def test_agents_are_told_apart_by_their_kernels(processes: Calls) -> None:
+    """Of two machines one may be silent; a process that ships itself is told as ever."""
+    processes.insert_many(
+        [
+            say("p"),
+            say("q", silent_seconds=500, boot_id="third"),
+            say("r", silent_seconds=500, shipped_by=None),
+        ]
+    )
+    _, problems = diagnosed()
+    assert sorted(problem.split(":")[0] for problem in problems) == [
+        "Process r (pid 7 on elsewhere) is silent",
+        "Their agent is silent",
+    ]
+
+
+def test_what_an_agent_elsewhere_does_not_ship(processes: Calls) -> None:
+    """What waits of all its processes is one problem, too."""
+    late = {"recorded": 30, "backlog_age_seconds": 90.0}
+    processes.insert_many([say("p", **late), say("q", **late), say("r")])
+    _, problems = diagnosed()
+    (problem,) = problems
+    assert "The agent on elsewhere has 20 operations of 2 processes that MongoDB has" in problem
+    assert "the oldest for 90 s: its log says why" in problem
+
+
+def test_what_waits_here_is_told_once(processes: Calls) -> None:
+    """The spool knows more of this machine than MongoDB: what is missing is said there, once."""
+    with recording_for_agent(get_settings()) as one, recording_for_agent(get_settings()) as other:
+        nonces = one.nonce, other.nonce
+        here = {"boot_id": boot_id(), "silent_seconds": 500}
+        processes.insert_many([say(nonce, **here) for nonce in nonces])
+        reports, problems = diagnosed()
+    (problem,) = problems
+    assert "Nobody ships what 2 living processes on this machine left to an agent" in problem
+    assert {report.summary for report in reports} == {
+        "it lives on this machine, and no agent ships what it records"
+    }
+
+
+def test_an_agent_here_that_ships_elsewhere(processes: Calls) -> None:
+    """It ships, and nothing of it is where these settings look: another MongoDB."""
+    elsewhere = "other:1, database d, collection c"
+    with agent_at(get_settings(), elsewhere), recording_for_agent(get_settings()) as folder:
+        shipped(folder, 3)
+        _, problems = diagnosed()
+        (problem,) = [one for one in problems if "ships to" in one]
+        assert f"ships to {elsewhere}, and none of its 1 process is known where" in problem
+        processes.insert_one(say(folder.nonce, boot_id=boot_id()))
+        assert diagnosed()[1] == []
+
+
+def test_an_agent_here_of_which_mongodb_hears_nothing(processes: Calls) -> None:
+    """It lives and nothing waits, but its processes show no sign of life in MongoDB."""
+    with agent_at(get_settings()), recording_for_agent(get_settings()) as folder:
+        shipped(folder, 3)
+        processes.insert_one(say(folder.nonce, boot_id=boot_id(), silent_seconds=70))
+        _, problems = diagnosed()
+    (problem,) = problems
+    assert "runs, but has shown no sign of life of 1 process in MongoDB for 70 s" in problem
+
+
+def test_a_healthy_agent_is_no_problem(processes: Calls) -> None:
+    """Its processes are alive, what they recorded has arrived, and it is told who it is."""
+    with agent_at(get_settings()), recording_for_agent(get_settings()) as folder:
+        shipped(folder, 3)
+        processes.insert_one(say(folder.nonce, boot_id=boot_id()))
+        found = llm_audit.doctor()
+    assert [journal.state for journal in found.journals] == ["in use"]
+    assert [(agent.state, agent.processes) for agent in found.agents] == [("alive", 2)]
+    assert [problem for problem in found.problems if "Indexes" not in problem] == []

@@ -4,6 +4,7 @@ import re
 from html import unescape
 from typing import Any
 
+from agents_left import agent_at, recording_for_agent
 from pymongo.database import Database
 from viewer_tabs import Viewer
 from waiting import PATIENCE, until
@@ -11,6 +12,7 @@ from waiting import PATIENCE, until
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.recorder import process
+from llm_audit.settings import get_settings
 
 
 def record(count: int = 3) -> list[str]:
@@ -93,3 +95,26 @@ def test_machines_get_the_report_at_once(viewer: Viewer, database: Database[Any]
     until(lambda: database["llm_audit_processes"].count_documents({"recorded": {"$gte": 5}}))
     diagnosis = viewer().get("/delivery?format=json").json()["diagnosis"]
     assert [process["recorded"] for process in diagnosis["processes"]] == [5]
+
+
+def test_agents_and_what_waits_for_one(viewer: Viewer, database: Database[Any]) -> None:
+    """Who ships here and how far it is; of each process, who ships what it records."""
+    record()
+    until(lambda: database["llm_audit_processes"].count_documents({"recorded": {"$gte": 5}}))
+    llm_audit.shutdown(PATIENCE)
+    database["llm_audit_processes"].update_one({}, {"$set": {"shipped_by": "agent"}})
+    settings = get_settings()
+    other = settings.model_copy(update={"database": "<b>other</b>"})
+    with agent_at(settings, "h:1, <i>database</i> d"), recording_for_agent(other):
+        tab = viewer()
+        report = tab.get("/part/delivery/report").text
+        (link,) = re.findall('href="(/process[^"]+)"', report)
+        nonce = link.partition("id=")[2]
+        one = tab.get(f"/part/process/arrived?id={nonce}").text
+
+    assert "<h2>Agents on this machine</h2>" in report
+    assert "h:1, &lt;i&gt;database&lt;/i&gt; d" in report
+    assert "an agent, database &lt;b&gt;other&lt;/b&gt;" in report
+    assert '<td class="fit">no agent<td' in report
+    assert '<td class="fit">an agent' in report
+    assert "<dt>shipped by</dt><dd>the agent of its machine</dd>" in one

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agents_left import agent_at, recording_for_agent
 from children import child
 from dead_processes import SCRIPT
 from local_time import local_time
@@ -304,3 +305,23 @@ def test_root_ships_no_spool_of_others(shell: Shell, dead: str, calls: Calls) ->
     assert "sudo -u nobody llm-audit spool drain" in said
     assert "left alone" in " ".join(state.output.split())
     assert calls.count_documents({"_id": dead}) == 0
+
+
+def test_what_waits_for_an_agent_is_shown_with_what_to_start(shell: Shell, calls: Calls) -> None:
+    """`spool status` says it without MongoDB, the doctor with it; an agent is shown as it is."""
+    with recording_for_agent(get_settings(), service="web"):
+        missing, [row] = shell("spool", "status"), shell("spool", "status", "--json").lines
+        examined = shell("doctor")
+        with agent_at(get_settings(), unavailable="bad auth"):
+            away, rows = shell("spool", "status"), shell("spool", "status", "--json").lines
+
+    assert (json.loads(row)["state"], json.loads(row)["service"]) == ("no agent", "web")
+    for ended in (missing, examined):
+        said = " ".join(ended.output.split())
+        assert "✗ Nobody ships what 1 living process on this machine left to an agent" in said
+        assert "Start llm-audit agent here" in said
+    assert calls.count_documents({}) == 0
+    assert [json.loads(row)["state"] for row in rows] == ["in use", "alive"]
+    said = " ".join(away.output.split())
+    assert "2 processes, 2.0 KiB to ship, MongoDB is away to 127.0.0.1:1, database" in said
+    assert "cannot reach MongoDB (bad auth)" in said

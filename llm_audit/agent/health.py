@@ -3,15 +3,13 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from llm_audit.journal.spool.agent_state import AgentState, Figures, read_state
+from llm_audit.journal.spool.agent_state import STUCK_SECONDS, AgentState, Figures, read_state
 from llm_audit.journal.spool.agents import agent_of
 from llm_audit.journal.spool.owners import Owner
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import AGENT
 
 __all__ = ["AgentState", "Figures", "Health", "examine"]
-
-STUCK_SECONDS = 60.0  # it looks many times a second, and writes that down each second
 
 
 class Health(NamedTuple):

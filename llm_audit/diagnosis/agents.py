@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llm_audit.diagnosis.results import AgentReport, OfService
 from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.agent_state import STUCK_SECONDS
 from llm_audit.journal.spool.seen_agents import SeenAgent, agents_of
 from llm_audit.settings import Settings
 from llm_audit.settings.fields import AGENT
@@ -14,7 +15,6 @@ from llm_audit.settings.fields import AGENT
 ALIVE = "alive"
 SILENT = "silent"
 ENDED = "ended"
-MISSED_BEATS = 3.0
 CLOCKS_SECONDS = 60.0  # by how much that of a file system may be ahead
 
 
@@ -70,7 +70,7 @@ def _examine(agent: SeenAgent, settings: Settings, *, ours: bool) -> AgentReport
         state=ALIVE if _runs(agent, settings) else ENDED,
         silent_seconds=_silent_seconds(agent),
     )
-    if report.state == ALIVE and report.silent_seconds > MISSED_BEATS * settings.beat_seconds():
+    if report.state == ALIVE and report.silent_seconds > STUCK_SECONDS:
         report.state = SILENT
     with suppress(OverflowError, ValueError, OSError):  # of what is no date
         report.seen_at = datetime.fromtimestamp(_seen_at(agent), UTC)

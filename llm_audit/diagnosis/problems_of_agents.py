@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from llm_audit.diagnosis.agents import ENDED, MISSED_BEATS
+from llm_audit.diagnosis.agents import ENDED
 from llm_audit.diagnosis.agents import SILENT as AGENT_SILENT
 from llm_audit.diagnosis.journals import IN_USE, NO_AGENT, OTHER_KERNEL, OTHER_TARGET, WAITING
-from llm_audit.diagnosis.problems_of_processes import LATE_SECONDS, counted, name_of
+from llm_audit.diagnosis.problems_of_processes import LATE_SECONDS, MISSED_BEATS, counted, name_of
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT, local_time
 from llm_audit.diagnosis.results import AgentReport, Diagnosis, JournalReport, ProcessReport
 from llm_audit.settings.fields import AGENT

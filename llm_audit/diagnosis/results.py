@@ -141,8 +141,8 @@ class AgentReport(BaseModel):
     version: str | None = None
     target: str | None = Field(None, description="hosts, database and collection it ships to")
     state: str = Field(
-        description="alive; silent, it holds its lock and has shown no sign of life for three "
-        "heartbeats; ended, by itself or killed"
+        description="alive; silent, it holds its lock and has shown no sign of life for a minute; "
+        "ended, by itself or killed"
     )
     started_at: UTCDatetime | None = None
     seen_at: UTCDatetime | None = Field(None, description="its last sign of life in the spool")

@@ -19,6 +19,7 @@ from llm_audit.journal.spool.folder import AGENT_FOLDER
 from llm_audit.journal.spool.owners import boot_id, short
 from llm_audit.runtime import trusted
 
+STUCK_SECONDS = 60.0  # it looks many times a second, and writes that down each second
 MAX_BYTES = 2**20
 SERVICES_MAX = 500
 OTHER_SERVICES = "other services"

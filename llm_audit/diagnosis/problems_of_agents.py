@@ -147,10 +147,10 @@ def _silent_together(silent: list[ProcessReport]) -> str:
     whose = counted(len(silent), "process")
     return (
         f"Their agent is silent: since {local_time(since)} nobody has told of {whose} on "
-        f"{_hosts_of(silent)}. They may live and record: that waits in their journals, and what "
-        "they do looks ABANDONED until it is shipped. Start llm-audit agent there, or look in its "
-        f"log why it cannot reach MongoDB ({PAGE}). If that machine is gone, so is what it had "
-        "not shipped."
+        f"{_hosts_of(silent)}. They may live and record: that waits in their journals, and their "
+        "open calls, which end as ABANDONED when the lease is over, get their true end once it is "
+        "shipped. Start llm-audit agent there, or look in its log why it cannot reach MongoDB "
+        f"({PAGE}). If that machine is gone, so is what it had not shipped."
     )
 
 

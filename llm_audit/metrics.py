@@ -51,6 +51,14 @@ _GAUGES = {
     "backlog_bytes": "Bytes of journals that are not shipped yet.",
     "oldest_seconds": "For how long the oldest operation has been waiting; 0 if none is.",
 }
+_OF_AGENT: dict[str, tuple[str, Callable[[AgentState], float]]] = {
+    "processes": ("Processes that the agent ships for.", lambda state: state.processes),
+    "mongodb_available": ("1 if MongoDB can be reached.", lambda state: state.unavailable is None),
+    "looked_at_seconds": (
+        "When the agent last looked at the journals, Unix time.",
+        lambda state: state.at.timestamp(),
+    ),
+}
 
 
 class _ByService(Collector):
@@ -120,18 +128,21 @@ class AgentCollector(_ByService):
         super().__init__()
         self._state = state
 
+    def describe(self) -> Iterable[Metric]:
+        """Return what there is, without a look at anything."""
+        return [*self._families({}), *self._of_agent(None)]
+
     def collect(self) -> Iterable[Metric]:
         """Return the figures of now."""
         state = self._state()
-        if state is None:
-            return
-        yield from self._families(state.services)
-        for name, text, value in (
-            ("processes", "Processes that the agent ships for.", state.processes),
-            ("mongodb_available", "1 if MongoDB can be reached.", state.unavailable is None),
-            ("looked_at_seconds", "When the agent last looked, Unix time.", state.at.timestamp()),
-        ):
-            yield GaugeMetricFamily(f"llm_audit_agent_{name}", text, value=value)
+        return [*self._families({} if state is None else state.services), *self._of_agent(state)]
+
+    def _of_agent(self, state: AgentState | None) -> Iterator[Metric]:
+        for name, (text, value_in) in _OF_AGENT.items():
+            gauge = GaugeMetricFamily(f"llm_audit_agent_{name}", text, labels=())
+            if state is not None:
+                gauge.add_metric((), value_in(state))
+            yield gauge
 
 
 def _counted(entries: list[dict[str, Any]]) -> int:

@@ -18,7 +18,7 @@ from llm_audit.settings import Settings
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 BY_DIGEST = re.compile(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}")
-BUILT = ("worker", "viewer")  # from the Dockerfile
+BUILT = ("worker", "agent", "viewer")  # from the Dockerfile
 PASSWORD = re.compile(r"\$\{(\w+):\?is missing, see \.env\.example\}")
 
 
@@ -61,9 +61,10 @@ def test_each_service_is_checked_keeps_its_data_and_is_out_of_reach(
         assert service["volumes"] or name == "viewer", name  # which keeps nothing
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
     assert services["viewer"]["depends_on"] == {"mongo": {"condition": "service_healthy"}}
+    assert services["agent"]["depends_on"] == {"mongo": {"condition": "service_healthy"}}
     waits_for = services["worker"]["depends_on"]
     assert {name: wait["condition"] for name, wait in waits_for.items()} == {
-        "mongo": "service_healthy",
+        "agent": "service_started",
         "redis": "service_healthy",
     }
 
@@ -111,7 +112,7 @@ def test_passwords_are_asked_for_and_in_no_command_line(
 ) -> None:
     """Who has not set one is told so; each reaches server, worker and check, unseen by `ps`."""
     worker, mongo, redis = (services[name] for name in ("worker", "mongo", "redis"))
-    uri = parse_uri(worker["environment"]["LLM_AUDIT_MONGO_URL"])
+    uri = parse_uri(services["agent"]["environment"]["LLM_AUDIT_MONGO_URL"])
     assert (uri["username"], uri["password"]) == ("recorder", passwords["MONGO_PASSWORD"])
     assert uri["options"]["authSource"] == "llm_audit" == Settings().database
     assert mongo["environment"]["RECORDER_PASSWORD"] == passwords["MONGO_PASSWORD"]
@@ -136,6 +137,40 @@ def test_passwords_are_asked_for_and_in_no_command_line(
     assert "/.env" in (ROOT / ".gitignore").read_text().split()
 
 
+def options_of(service: dict[str, Any], command: str) -> dict[str, Any]:
+    """Return what a service tells a command of llm-audit, as that understands it."""
+    program, its, *options = service["command"].split()
+    assert (program, its) == ("llm-audit", command)
+    return dict(typer.main.get_command(app).commands[command].make_context(its, options).params)
+
+
+def test_the_agent_ships_what_the_worker_leaves_in_the_volume_of_both(
+    services: dict[str, Any], passwords: dict[str, str]
+) -> None:
+    """The worker connects to no MongoDB; the agent looks for what it records, and is looked at."""
+    worker, agent = services["worker"]["environment"], services["agent"]["environment"]
+    assert worker["LLM_AUDIT_SHIPPER"] == "agent"
+    assert passwords["MONGO_PASSWORD"] not in json.dumps(services["worker"])
+    names = {name.removeprefix("LLM_AUDIT_").lower(): name for name in worker | agent}
+    records, ships = (
+        Settings(**{name: its[variable] for name, variable in names.items() if variable in its
+                    and name in Settings.model_fields})
+        for its in (worker, agent)
+    )  # fmt: skip
+    assert records.target() == ships.target("agent")
+    assert records.spool_dir == ships.spool_dir
+    assert services["worker"]["volumes"] == services["agent"]["volumes"]
+
+    told = options_of(services["agent"], "agent")
+    assert not told["once"]
+    assert services["agent"]["ports"] == [
+        f"127.0.0.1:{told['metrics_port']}:{told['metrics_port']}"
+    ]
+    how, *words = services["agent"]["healthcheck"]["test"]
+    assert how == "CMD"
+    assert options_of({"command": " ".join(words)}, "agent")["health"]
+
+
 def test_the_viewer_may_only_read_and_asks_for_a_token(services: dict[str, Any]) -> None:
     """Its user has one role, `read`; its options are some that it has; its token is a secret."""
     viewer, compose = services["viewer"], yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -143,9 +178,7 @@ def test_the_viewer_may_only_read_and_asks_for_a_token(services: dict[str, Any])
     (roles,) = re.findall(r'user: "viewer", pwd: VIEWER_PASSWORD, roles: (\[.*?\])', check)
     assert json.loads(roles) == ["read"]
 
-    program, command, *options = viewer["command"].split()
-    assert (program, command) == ("llm-audit", "ui")
-    told = typer.main.get_command(app).commands[command].make_context(command, options).params
+    told = options_of(viewer, "ui")
     (secret,) = viewer["secrets"]
     assert str(told["token_file"]) == f"/run/secrets/{secret}"
     file = compose["secrets"][secret]["file"]
@@ -166,10 +199,10 @@ def test_the_scripts_of_the_servers_are_scripts(services: dict[str, Any]) -> Non
 
 
 def test_mongo_is_a_replica_set_of_one(services: dict[str, Any]) -> None:
-    """MongoDB runs as the replica set that its health check makes and the worker names."""
+    """MongoDB runs as the replica set that its health check makes and the agent names."""
     command, check = services["mongo"]["command"], services["mongo"]["healthcheck"]["test"][-1]
     (replica_set,) = re.findall(r"--replSet (\w+)", command[-1])
-    url = services["worker"]["environment"]["LLM_AUDIT_MONGO_URL"]
+    url = services["agent"]["environment"]["LLM_AUDIT_MONGO_URL"]
 
     assert f'rs.initiate({{_id: "{replica_set}"' in check
     assert check.count("host:") == 1
@@ -190,14 +223,14 @@ def test_the_spool_is_a_volume_in_both_files(
     services: dict[str, Any], image: list[tuple[str, str]]
 ) -> None:
     """The journal is written to the volume, so it outlives the container; settings are real."""
-    worker = services["worker"]
-    spool = worker["environment"]["LLM_AUDIT_SPOOL_DIR"]
     known = {f"LLM_AUDIT_{name.upper()}" for name in Settings.model_fields}
-
-    assert list(worker["volumes"].values()) == [spool]
-    assert ("VOLUME", spool) in image
-    assert ("ENV", f"LLM_AUDIT_SPOOL_DIR={spool}") in image
-    assert {name for name in worker["environment"] if name.startswith("LLM_AUDIT_")} <= known
+    for name in ("worker", "agent"):
+        service = services[name]
+        spool = service["environment"]["LLM_AUDIT_SPOOL_DIR"]
+        assert list(service["volumes"].values()) == [spool]
+        assert ("VOLUME", spool) in image
+        assert ("ENV", f"LLM_AUDIT_SPOOL_DIR={spool}") in image
+        assert {each for each in service["environment"] if each.startswith("LLM_AUDIT_")} <= known
 
 
 def test_the_image_is_made_of_what_is_there(image: list[tuple[str, str]]) -> None:

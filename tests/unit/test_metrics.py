@@ -62,6 +62,8 @@ def test_every_figure_of_every_service() -> None:
     assert found["agent_looked_at_seconds", ""] == pytest.approx(state.at.timestamp())
     of_web = {name.removesuffix("_total") for name, service in found if service == "web"}
     assert of_web == set(Figures._fields)
+    described = {family.name for family in AgentCollector(lambda: None).describe()}
+    assert {f"llm_audit_{name.removesuffix('_total')}" for name, _ in found} == described
 
 
 def test_names_are_no_more_than_prometheus_can_bear() -> None:

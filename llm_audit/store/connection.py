@@ -1,5 +1,6 @@
 """The connection to MongoDB: the calls, and the documents of the processes that record them."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -142,6 +143,7 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: MongoClient[dict[str, Any]] | None = None
+        self._opening = threading.RLock()  # the agent's threads share one
         self._kept: object = None
         self._ready: set[str] = set()
         self.clock = ServerClock(lambda: server_time(self._open_client()[settings.database]))
@@ -233,13 +235,16 @@ class Connection:
         return True
 
     def _open_client(self) -> MongoClient[dict[str, Any]]:
-        if self._client is None:
-            # not timeoutMS, which is also how long a server that is down is sought
-            self._client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
-            # In a forked child PyMongo makes another, and leaves weak references to the one that is
-            # gone, over which gevent stumbles when it patches there.
-            self._kept = getattr(self._client, "_topology", None)
-        return self._client
+        with self._opening:
+            client = self._client
+            if client is None:
+                # not timeoutMS, which is also how long a server that is down is sought
+                client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
+                self._client = client
+                # In a forked child PyMongo makes another, and leaves weak references to the one
+                # that is gone, over which gevent stumbles when it patches there.
+                self._kept = getattr(client, "_topology", None)
+        return client
 
     def _collection(self, name: str) -> Documents:
         settings = self._settings

@@ -85,29 +85,3 @@ def test_what_was_recorded_before_the_agent_came(recording: Recording, calls: Ca
     with agent(settings):
         assert llm_audit.shutdown(PATIENCE)
     assert calls.count_documents({"_id": {"$in": ids}, "status": "SUCCESS"}) == 9
-
-
-def test_every_end(recording: Recording, calls: Calls) -> None:
-    """What an ended process left has the true cause, though it waited for nobody at its end."""
-    settings = recording(shipper="agent")
-    ways = {way for way in WAYS if LONG or way not in MORE}
-    with agent(settings):
-        end_in(settings, sorted(ways))
-        until(lambda: list((settings.spool_dir / settings.target()).glob("*-*")) == [])
-        found = ends(calls)
-        assert found.pop("pool terminated")[0] == "recovered"
-        exited = ("recovered", "INCOMPLETE", "process_exit")
-        expected = {way: LOST if way in VANISHED else exited for way in found}
-        assert found == expected | {"lifespan": ("recovered", "INCOMPLETE", "shutdown")}
-        assert_nothing_is_missing(calls, ways)
-
-
-@pytest.mark.parametrize("command", ["uwsgi", "gunicorn --preload -k gevent"])
-def test_servers_that_fork(
-    recording: Recording, calls: Calls, tmp_path: Path, command: str
-) -> None:
-    """Also uWSGI's master, and its workers without threads: nobody needs any."""
-    settings = recording(shipper="agent")
-    with agent(settings), serving(settings, tmp_path, *command.split()) as (url, printed):
-        by_id = said([*answers_of(url, 20), *printed()])
-        assert_all_there(calls, by_id)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from agents_running import agent
 from children import environment, started
 from ending_processes import COUNT, DONE, OPEN, WAYS
 from patience import LONG
@@ -115,6 +116,21 @@ def test_every_end(recording: Recording, calls: Calls) -> None:
     assert llm_audit.recover(PATIENCE)
     found = ends(calls)
     assert {way: found[way] for way in VANISHED} == dict.fromkeys(VANISHED, LOST)
+    assert_nothing_is_missing(calls, ways)
+
+
+def test_every_end_with_an_agent(recording: Recording, calls: Calls) -> None:
+    """What an ended process left has the true cause, though it waited for nobody at its end."""
+    settings = recording(shipper="agent")
+    ways = {way for way in WAYS if LONG or way not in MORE}
+    with agent(settings):
+        end_in(settings, sorted(ways))
+        until(lambda: list((settings.spool_dir / settings.target()).glob("*-*")) == [])
+    found = ends(calls)
+    assert found.pop("pool terminated") in TERMINATED
+    exited = ("recovered", "INCOMPLETE", "process_exit")
+    expected = {way: LOST if way in VANISHED else exited for way in ways - {"pool terminated"}}
+    assert found == expected | {"lifespan": ("recovered", "INCOMPLETE", "shutdown")}
     assert_nothing_is_missing(calls, ways)
 
 

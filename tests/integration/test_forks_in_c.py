@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from agents_running import agent
 from children import RECORD, assert_all_there, output_of, said
 from forking_server import answers_of, serving
 from patience import LONG
@@ -202,3 +203,19 @@ def test_servers_that_fork(
     by_id = said([line for line in [*answers, *printed()] if line])
     assert len(by_id) > 12
     assert_all_there(calls, by_id)
+
+
+@pytest.mark.parametrize(
+    "command", ["uwsgi", "gunicorn --preload -k gevent"] if LONG else ["uwsgi"]
+)
+def test_servers_that_fork_with_an_agent(
+    recording: Recording, calls: Calls, tmp_path: Path, command: str
+) -> None:
+    """Also uWSGI's master, and its workers without threads: nobody needs any."""
+    settings = recording(shipper="agent")
+    with agent(settings):
+        with serving(settings, tmp_path, *command.split()) as (url, printed):
+            answers = answers_of(url, 12)
+        by_id = said([line for line in [*answers, *printed()] if line])
+        assert len(by_id) > 12
+        assert_all_there(calls, by_id)

@@ -42,7 +42,10 @@ class Post:
         with trusted.folder(folder, make=True) as here, Held.lock:
             if str(self.target_folder) in Held.agents:  # opening the lock would free it
                 return self._number is not None
-            number = _opened(here)
+            try:
+                number = _opened(here)
+            except BlockingIOError:
+                return False
             try:
                 fcntl.lockf(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 there = os.stat(lock_name(), dir_fd=here, follow_symlinks=False)
@@ -68,10 +71,18 @@ class Post:
             return
         with suppress(OSError):
             os.utime(self._number)
-        if os.fstat(self._number).st_nlink == 0:
+        if not self._is_there():
             self.leave()
             with suppress(OSError):
                 self.take()
+
+    def _is_there(self) -> bool:
+        try:
+            there = os.lstat(self.target_folder / AGENT_FOLDER / lock_name())
+        except OSError as error:
+            let_through(error)
+            return False
+        return self._number is not None and os.path.samestat(there, os.fstat(self._number))
 
     def say(self, state: AgentState) -> None:
         """Write down how far this agent is."""
@@ -91,7 +102,23 @@ class Post:
 
 
 def _opened(here: int) -> int:
+    """Open the lock file, made if it is missing.
+
+    Raises:
+        BlockingIOError: An agent of another user holds it.
+        OSError: It cannot be opened.
+    """
+    name = lock_name()
+    with suppress(FileExistsError):
+        return trusted.create(name, here, told=True)
+    with suppress(PermissionError):
+        return trusted.open_file(name, here, os.O_RDWR, of_any_member=True)
+    # Where a group shares the spool: the last agent was another user. Either it holds it no more, or
+    # we get no share; and as long as we have that, nobody takes what is replaced.
+    left = trusted.open_file(name, here, of_any_member=True)
     try:
-        return trusted.create(lock_name(), here)
-    except FileExistsError:
-        return trusted.open_file(lock_name(), here, os.O_RDWR)
+        fcntl.lockf(left, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        trusted.put(name, here, b"")
+    finally:
+        os.close(left)
+    return trusted.open_file(name, here, os.O_RDWR, of_any_member=True)

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 import users
 from users import AGENT, APP, GROUP, OTHER_APP, STRANGER, as_root, group_folder, user
 
+from llm_audit.agent.post import Post
 from llm_audit.errors import ConfigurationError
 from llm_audit.journal.spool import folder as spool
 from llm_audit.journal.spool import looking
+from llm_audit.journal.spool.agents import lock_name
 from llm_audit.journal.spool.folder import ProcessFolder
 from llm_audit.journal.spool.progress import Progress, read_progress, write_progress
 from llm_audit.runtime import trusted, whose
@@ -308,6 +311,35 @@ def test_the_setting_names_a_group() -> None:
     ):
         with pytest.raises((ValueError, ConfigurationError), match=why):
             Settings(**given)
+
+
+@as_root
+def test_an_agent_of_another_user_takes_over_once_the_last_has_ended(spool_dir: Path) -> None:
+    """Its lock stays, and is not the next one's to write; while it is held the next stands by."""
+    settings = Settings(shipper="agent", spool_group=GROUP, spool_dir=spool_dir)
+    lock = Post(settings).target_folder / "agent" / lock_name()
+    read, write = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        users.become(AGENT, GROUP)
+        os.write(write, str(Post(settings).take()).encode())
+        signal.pause()
+    assert os.read(read, 10) == b"True"
+    with user(OTHER_APP, GROUP):
+        assert not Post(settings).take()
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    for number in (read, write):
+        os.close(number)
+    assert mode_of(lock) == ("0o640", AGENT, GROUP)
+    with user(OTHER_APP, GROUP):
+        post = Post(settings)
+        assert post.take()
+        assert mode_of(lock) == ("0o640", OTHER_APP, GROUP)
+        lock.rename(lock.with_name("away"))
+        post.keep()
+        assert mode_of(lock) == ("0o640", OTHER_APP, GROUP)
+        post.leave()
 
 
 @as_root

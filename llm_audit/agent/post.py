@@ -113,8 +113,8 @@ def _opened(here: int) -> int:
         return trusted.create(name, here, told=True)
     with suppress(PermissionError):
         return trusted.open_file(name, here, os.O_RDWR, of_any_member=True)
-    # Where a group shares the spool: the last agent was another user. Either it holds it no more, or
-    # we get no share; and as long as we have that, nobody takes what is replaced.
+    # Where a group shares the spool the last agent may have been another user. We get no share of
+    # its lock while it holds that, and while we have one nobody takes what is replaced.
     left = trusted.open_file(name, here, of_any_member=True)
     try:
         fcntl.lockf(left, fcntl.LOCK_SH | fcntl.LOCK_NB)

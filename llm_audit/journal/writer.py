@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from llm_audit.errors import LLMAuditError, let_through, log_once
@@ -64,6 +65,7 @@ class Journal:
         self.room = Room(max_bytes)
         self._memory_bytes = 0
         self._left_through = 0  # the last number in what is forgotten
+        self._late: deque[tuple[int, Path]] = deque()  # of that, what was in memory
         self._note = LossNote()
         self._lock, self._saving = threading.RLock(), threading.RLock()
         self._arriving: deque[_Arriving] = deque()
@@ -200,26 +202,33 @@ class Journal:
         """The number of the last record that is in the journal: those after it were dropped."""
         return max(self._left_through, *(segment.last_seq for segment in tuple(self.segments)), 0)
 
-    def leave_on_disk(self) -> list[MemorySegment]:
-        """Forget the segments that are whole on disk, where another process ships them.
-
-        Returns:
-            Those of them that have come there late, after others with higher numbers.
-        """
+    def leave_on_disk(self) -> None:
+        """Forget the segments that are whole on disk, where another process ships them."""
         with self._lock:
             if self._appending:
-                return []
-            late = []
+                return
             for segment in tuple(self.segments):
                 if segment.open or (isinstance(segment, MemorySegment) and not segment.saved):
                     continue
                 self._left_through = max(self._left_through, segment.last_seq)
+                if isinstance(segment, MemorySegment):  # first: it is not forgotten before
+                    self._late.append((segment.first_seq, segment.path))
                 self.segments.remove(segment)
                 if isinstance(segment, MemorySegment):
                     self._memory_bytes -= segment.end
                     segment.free()
-                    late.append(segment)
-            return late
+
+    def late_from(self) -> int | None:
+        """Return the first number that may have come to the disk after higher ones; None if none.
+
+        It is in memory, or was, and is in a file that nobody has shipped yet.
+        """
+        for one in tuple(self._late):
+            if not one[1].exists():
+                with suppress(ValueError):  # another thread has seen it, too
+                    self._late.remove(one)
+        firsts = [segment.first_seq for segment in unsaved(self.segments)]
+        return min((*firsts, *(first for first, _ in tuple(self._late))), default=None)
 
     def ensure_folder(self) -> None:
         """See that folder and file are there; if somebody removed them, make them anew."""

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from llm_audit.errors import let_through, log_fault, log_once
@@ -58,7 +57,6 @@ class HandedOver:
         self._stats = stats
         self._told = ProgressFile(folder.path)
         self._backlog = Backlog()
-        self._late: list[tuple[int, Path]] = []  # first numbers, of segments the disk took later
         self._awaited = 0
         self._measured = 0
         self._room_before = journal.room.bytes
@@ -90,11 +88,9 @@ class HandedOver:
         recorded = self._journal.last_seq
         written = self._journal.written_through
         told = self._told.look().through
-        self._late = [(first, path) for first, path in self._late if path.exists()]
-        firsts = [segment.first_seq for segment in unsaved(self._journal.segments)]
-        firsts += [first for first, _ in self._late]
-        if firsts:
-            return min(told, min(firsts) - 1)
+        late_from = self._journal.late_from()
+        if late_from is not None:
+            return min(told, late_from - 1)
         return recorded if told >= written else told
 
     def start(self) -> None:
@@ -108,7 +104,7 @@ class HandedOver:
         while (through := self._ask_for(target)) < target:
             left = end - clock.monotonic()
             if left <= 0:
-                return FlushResult(target - through, self.unavailable or "time is over")
+                return FlushResult(target - through, self._why() or "time is over")
             time.sleep(min(pause, left))
             pause = min(POLL_MAX_SECONDS, pause * POLL_GROWS)
         return FlushResult(0)
@@ -176,6 +172,11 @@ class HandedOver:
             "done_without": [],  # what the server lacks, the agent's document says
         }
 
+    def _why(self) -> str | None:
+        if unsaved(self._journal.segments):
+            return "calls are in memory only, as the journal in spool_dir cannot be written"
+        return self.unavailable
+
     def _ask_for(self, seq: int) -> int:
         """Return how far it is, and have the agent hurry if that is not enough."""
         through = self.through
@@ -204,7 +205,7 @@ class HandedOver:
         journal.close_segment(older_than_seconds=SEGMENT_SECONDS)
         if not journal.disk_refuses:
             journal.save_memory()
-        self._late += [(segment.first_seq, segment.path) for segment in journal.leave_on_disk()]
+        journal.leave_on_disk()
         journal.note_losses()
         self._backlog.note(journal.last_seq, self.through)
 

@@ -68,7 +68,9 @@ class Neighbour(Job):
         self._wanted = Wanted(folder.path)
         self._begun_with = NOTHING  # what others had shipped before
         said = {name: owner.get(name) for name in _SAID} | {"shipped_by": AGENT}
-        self._heartbeat = Heartbeat(settings, connection, folder.nonce, self._stats, said)
+        self._heartbeat = Heartbeat(
+            self._process.settings, connection, folder.nonce, self._stats, said
+        )
         self._life = Every(settings.beat_seconds(), self._show_life)
         self._backlog = Backlog()
         self._progress = Progress()

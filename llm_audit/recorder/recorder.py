@@ -30,6 +30,9 @@ from llm_audit.runtime import clock, whose
 from llm_audit.runtime.trusted import DoubtfulError
 from llm_audit.settings import Settings
 
+# In the lock file, for whoever ships; or for people.
+_SAID = ("shipper", "service", "environment", "retention_days")
+
 
 class Recorder:
     """One process's journal with its way out.
@@ -55,7 +58,7 @@ class Recorder:
         nonce = whose.named(str(uuid4()), settings.spool_dir)
         self.origin = Origin(settings, nonce)
         self.path = settings.spool_dir / settings.target() / nonce
-        said = {name: getattr(settings, name) for name in ("shipper", "service", "environment")}
+        said = {name: getattr(settings, name) for name in _SAID}
         self._folder = ProcessFolder(self.path, target_name=settings.target_name(), said=said)
         _make(self._folder, settings)
         self.journal = Journal(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from agents_running import agent
@@ -19,7 +20,9 @@ from llm_audit.settings.names import PROCESSES
 @pytest.fixture
 def shipped(recording: Recording) -> Iterator[Settings]:
     """Record here, and have an agent ship it."""
-    settings = recording(shipper="agent", durability="acknowledged", segment_max_bytes=2_000)
+    settings = recording(
+        shipper="agent", durability="acknowledged", segment_max_bytes=2_000, retention_days=3
+    )
     with agent(settings):
         yield settings
         llm_audit.shutdown(PATIENCE)
@@ -41,6 +44,9 @@ def test_what_waits_for_the_agent_is_in_mongodb(shipped: Settings, calls: Calls)
     asyncio.run(in_a_loop())
     assert calls.count_documents({"_id": pending, "status": "SUCCESS"}) == 1
 
+    for call in calls.find():  # as this process says, and not the agent
+        assert call["expires_at"] - call["created_at"] == timedelta(days=3)
+
     stats = llm_audit.stats()
     assert (stats["recorded"], stats["acked_through"], stats["backlog_bytes"]) == (102, 102, 0)
     assert (stats["rejected"], stats["dropped"]) == ([], [])
@@ -48,7 +54,7 @@ def test_what_waits_for_the_agent_is_in_mongodb(shipped: Settings, calls: Calls)
     assert llm_audit.shutdown(PATIENCE)
     until(lambda: not folder.exists())
     (process,) = calls.database[PROCESSES].find()
-    assert process["shipped_by"] == "agent"
+    assert (process["shipped_by"], process["retention_days"]) == ("agent", 3)
     assert (process["recorded"], process["dropped"]) == (102, [])
     assert shipped.shipper == "agent"
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import bson
 import pytest
@@ -19,6 +20,7 @@ from llm_audit import LLMLogger
 from llm_audit.journal.losses import find_left
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.folder import ENDED, ProcessFolder
+from llm_audit.journal.spool.owners import read_owner
 from llm_audit.journal.spool.progress import Progress, Wanted, read_stats, write_progress
 from llm_audit.recorder import handed_over
 from llm_audit.recorder.process import recorder
@@ -313,12 +315,22 @@ def test_recover_waits_until_the_dead_are_gone(alone: Settings) -> None:
 
 def test_a_lock_tells_whose_process_it_is(alone: Settings) -> None:
     """For whoever ships, or says what waits."""
-    llm_audit.configure(service="billing\nworker", environment="test")
+    llm_audit.configure(service="billing\nworker", environment="test", retention_days=0.5)
     record()
     said = json.loads((folder() / "lock").read_text())
     assert said["service"] == "billing\N{REPLACEMENT CHARACTER}worker"
     assert (said["shipper"], said["environment"]) == ("agent", "test")
     assert said["target"] == alone.target_name("agent")
+    assert said["retention_days"] == 0.5
+
+
+@pytest.mark.parametrize("kept", [0, -1, True, "3", float("nan"), float("inf"), 10**400, [3]])
+def test_odd_words_on_how_long_to_keep_calls_count_for_nothing(tmp_path: Path, kept: Any) -> None:
+    """Others may have written the lock file."""
+    lock = tmp_path / "lock"
+    lock.write_text(json.dumps({"pid": 7, "retention_days": kept}))
+    with lock.open() as file:
+        assert read_owner(file.fileno()) == {"pid": 7}
 
 
 def test_what_the_agent_tells_is_in_the_stats(alone: Settings) -> None:

@@ -74,7 +74,7 @@ class ProcessFolder:
         path: Path,
         lock_descriptor: int | None = None,
         target_name: str | None = None,
-        said: Mapping[str, str | None] | None = None,
+        said: Mapping[str, str | float | None] | None = None,
     ) -> None:
         self.path = path
         self._target_name = target_name

@@ -21,6 +21,8 @@ _TEXTS = frozenset({"host", "pid_namespace", "boot_id", "target", "nonce"})
 # What it says besides, cut to what can be shown in a line.
 _SHORT_TEXTS = frozenset({"shipper", "service", "environment", "version"})
 SHORT_MAX = 256
+_KEPT = "retention_days"  # how long its calls are to be kept, whoever ships them
+_KEPT_MAX_DAYS = 365_000
 _NUMBERS = frozenset({"pid", "parent"})
 
 
@@ -60,16 +62,20 @@ class Owner(NamedTuple):
 
 
 def this_process(
-    nonce: str, target_name: str | None, said: Mapping[str, str | None] | None = None
+    nonce: str, target_name: str | None, said: Mapping[str, str | float | None] | None = None
 ) -> dict[str, Any]:
     """Return what this process says of itself in the lock file of its folder.
 
     Args:
         nonce: The folder's name.
         target_name: Where the calls in it go.
-        said: What else it says, of the names in `_SHORT_TEXTS`.
+        said: What else it says: `_SHORT_TEXTS`, and how many days its calls are to be kept.
     """
-    besides = {name: short(text) for name, text in (said or {}).items() if text}
+    besides = {
+        name: short(one) if isinstance(one, str) else one
+        for name, one in (said or {}).items()
+        if one
+    }
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -104,6 +110,8 @@ def _is_said(name: str, value: object) -> bool:
     if name in _TEXTS or name in _SHORT_TEXTS:
         at_most = _TEXT_MAX if name in _TEXTS else SHORT_MAX
         return type(value) is str and len(value) <= at_most and value.isprintable()
+    if name == _KEPT:
+        return type(value) in {int, float} and 0 < value <= _KEPT_MAX_DAYS  # type: ignore[operator]
     return name in _NUMBERS and type(value) is int and 0 <= value < 2**31
 
 

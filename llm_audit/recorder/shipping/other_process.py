@@ -31,6 +31,9 @@ class OtherProcess:
         folder: Its folder in the spool.
         lives: Whether it may still write there, until `died`.
         between: Called between the parts of a long delivery.
+
+    Attributes:
+        settings: Those by which its journal is shipped.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class OtherProcess:
         between: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder
-        self._settings = settings
+        # as who recorded has wanted it, whatever we want for our own
+        kept = folder.owner().get("retention_days", settings.retention_days)
+        self.settings = settings.model_copy(update={"retention_days": kept})
         self._connection = connection
         self._closing = closing
         self._between = between
@@ -106,7 +111,7 @@ class OtherProcess:
         folder, shipment = self.folder, self.shipment
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
-            note_recovered(processes, self._settings, folder, left, account, begun=shipment.begun)
+            note_recovered(processes, self.settings, folder, left, account, begun=shipment.begun)
         cause = causes.PROCESS_EXIT if folder.ended_in_order else causes.WORKER_LOST
         self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()
@@ -117,14 +122,14 @@ class OtherProcess:
             known = find_account(processes, self.folder.nonce)
             counted = find_counted(processes, self.folder.nonce)
         return Shipment(
-            self._settings,
+            self.settings,
             self._connection,
             self.folder,
             self.journal.segments,
             Losses(known["unreadable"] if known else ()),
             before_delete=self._note_progress,
             between=self._between,
-            pending_after_seconds=self._settings.pending_after_seconds if self._lives else 0.0,
+            pending_after_seconds=self.settings.pending_after_seconds if self._lives else 0.0,
             known=known,
             counted=counted,
             adopted=True,
@@ -133,5 +138,5 @@ class OtherProcess:
     def _note_progress(self, shipment: Shipment, _: Segment) -> None:
         with documents(self._connection) as processes:
             note_progress(
-                processes, self._settings, shipment.folder, shipment.account(), shipment.begun
+                processes, self.settings, shipment.folder, shipment.account(), shipment.begun
             )

@@ -14,7 +14,7 @@ from llm_audit.diagnosis.journals import IN_USE, NO_AGENT, OTHER_KERNEL, OTHER_T
 from llm_audit.diagnosis.problems_of_processes import LATE_SECONDS, MISSED_BEATS, counted, name_of
 from llm_audit.diagnosis.processes import PROCESSES_THAT_RECORD, SILENT, local_time
 from llm_audit.diagnosis.results import AgentReport, Diagnosis, JournalReport, ProcessReport
-from llm_audit.settings.fields import AGENT
+from llm_audit.settings.fields import AGENT, WITH_STAGE
 from llm_audit.store.processes import ProcessState
 
 HOSTS_NAMED = 3
@@ -81,7 +81,7 @@ def _stuck(agent: AgentReport, journals: Sequence[JournalReport]) -> str | None:
     if late:
         first = max(late, key=lambda one: one.oldest_seconds or 0.0)
         return (
-            f"{_name_of(agent)} runs and reaches MongoDB, and does not ship the journals of "
+            f"{_name_of(agent)} says that all is well, and does not ship the journals of "
             f"{counted(len(late), 'process')}: the oldest record has waited for "
             f"{first.oldest_seconds:.0f} s, in {first.path}. Its log says why."
         )
@@ -160,7 +160,9 @@ def _missing(journals: list[JournalReport], agents: Sequence[AgentReport]) -> st
     parts = [f"{counted(living, 'living process')}"] if living else []
     parts += [f"{counted(dead, 'dead process')}"] if dead else []
     first, here = journals[0], [agent for agent in agents if agent.here]
-    which = "these settings" if first.ours else "these LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION"
+    which = "these settings" if first.ours else "this database and collection"
+    if str(first.target).endswith(WITH_STAGE):
+        which += ", and the redact_in_shipper of these processes"
     sentence = (
         f"Nobody ships what {' and '.join(parts)} on this machine left to "
         f"{first.target or 'an agent'}: {_waiting_in(journals)}. Start llm-audit agent here, with "

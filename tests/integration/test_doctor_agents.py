@@ -5,12 +5,34 @@ from typing import Any
 
 import pytest
 from agents_left import agent_at, recording_for_agent, shipped
-from waiting import Calls
+from children import child
+from waiting import Calls, until
 
 import llm_audit
 from llm_audit.diagnosis.results import ProcessReport
 from llm_audit.journal.spool.owners import boot_id
 from llm_audit.settings import get_settings
+
+RECORD_FOR_AGENT = """
+import logging, sys
+import llm_audit
+from llm_audit import LLMLogger
+logging.disable()  # that there is no agent is known
+llm_audit.configure(shipper="agent", service="web")
+for _ in range(2):
+    LLMLogger.complete(LLMLogger.start(model="m", messages=[]))
+    print("recorded")
+    sys.stdin.readline()
+"""
+SHIP = """
+import logging
+import llm_audit
+from llm_audit.agent.agent import Agent
+from llm_audit.settings import get_settings
+logging.disable()
+llm_audit.configure(heartbeat_seconds=0.2)
+Agent(get_settings()).run()
+"""
 
 pytestmark = pytest.mark.usefixtures("recording")
 
@@ -146,3 +168,45 @@ def test_a_healthy_agent_is_no_problem(processes: Calls) -> None:
     assert [journal.state for journal in found.journals] == ["in use"]
     assert [(agent.state, agent.processes) for agent in found.agents] == [("alive", 2)]
     assert [problem for problem in found.problems if "Indexes" not in problem] == []
+
+
+def until_it_says(*parts: str) -> None:
+    """Wait until the one problem says this, or there is none."""
+
+    def says() -> bool:
+        problems = diagnosed()[1]
+        said = "\n".join(problems)
+        return len(problems) == bool(parts) and all(part in said for part in parts)
+
+    until(says, lambda: str(diagnosed()[1]))
+
+
+def test_a_real_agent_that_comes_and_goes(processes: Calls, calls: Calls) -> None:
+    """Missing, there, killed, and there again: each time the doctor says how it is."""
+    settings = get_settings()
+    with child(RECORD_FOR_AGENT, settings) as app:
+        assert app.stdin is not None
+        assert app.stdout is not None
+        assert app.stdout.readline() == "recorded\n"
+        until_it_says("Nobody ships what 1 living process", " bytes wait, the oldest since ")
+        with child(SHIP, settings) as agent:
+            until(lambda: processes.count_documents({"shipped_by": "agent"}))
+            until_it_says()
+            (shown,) = llm_audit.doctor().agents
+            assert (shown.pid, shown.state) == (agent.pid, "alive")
+            assert (shown.processes, shown.unavailable) == (1, None)
+            assert shown.services["web"].shipped == 2
+            assert shown.started_at is not None
+        until_it_says("nothing waits yet", f"The last one, pid {agent.pid}, was there until")
+        app.stdin.write("\n")
+        app.stdin.flush()
+        assert app.stdout.readline() == "recorded\n"
+        until_it_says("1 living process", " bytes wait", f"The last one, pid {agent.pid}")
+    until_it_says("Nobody ships what 1 dead process")
+    with child(SHIP, settings):
+        until(lambda: processes.count_documents({"state": "recovered"}))
+        until_it_says()
+    until_it_says()
+    assert calls.count_documents({"status": "SUCCESS"}) == 2
+    (report,) = diagnosed()[0]
+    assert (report.shipped_by, report.everything_arrived) == ("agent", True)

@@ -131,11 +131,19 @@ def test_an_agent_for_something_else(settings: Settings) -> None:
         assert only(settings).ours is False
         assert problems(other)[0].startswith("Nobody ships what 1 living process")
     assert "left to an agent, database other, collection llm_calls: " in problem
-    assert "with these LLM_AUDIT_DATABASE and LLM_AUDIT_COLLECTION" in problem
+    assert "Start llm-audit agent here, with this database and collection (" in problem
     assert problem.endswith(
         f"An agent runs here for something else: pid {os.getpid()} to h:1, database d, "
         "collection c."
     )
+
+
+def test_an_agent_that_does_not_redact(settings: Settings) -> None:
+    """What is redacted on its way waits for an agent that does it."""
+    other = settings.model_copy(update={"redact_in_shipper": (str,)})
+    with agent_at(settings), recording_for_agent(other):
+        (problem,) = problems(settings)
+    assert "and the redact_in_shipper of these processes" in problem
 
 
 def of_another_kernel(folder: ProcessFolder) -> None:

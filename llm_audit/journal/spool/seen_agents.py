@@ -68,7 +68,7 @@ def doubts_in(target_folder: Path) -> Iterator[tuple[Path, str]]:
         with trusted.folder(folder) as here:
             for name, status in islice(trusted.entries(here), 2 * AGENTS_MAX):
                 if name.endswith((LOCK_SUFFIX, STATE_SUFFIX)):
-                    why = trusted.doubt_of_file(status, here)
+                    why = trusted.doubt_of_file(status, here, of_any_member=True)
                     if why is not None:
                         yield folder / name, why
     except DoubtfulError as error:

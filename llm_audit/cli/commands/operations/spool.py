@@ -166,16 +166,21 @@ def print_agents(console: Console, agents: "Sequence[AgentReport]") -> None:
     if agents:
         console.print(terminal.heading("Agents", str(len(agents))))
     for agent in agents:
-        processes, sums = figures.counted(agent.processes, "process"), agent.sums
-        far = f"{processes}, {figures.size(sums.backlog_bytes)} to ship"
-        if agent.unavailable is not None:
-            far += ", MongoDB is away"
         console.print(
             Text.assemble(
                 f"  {f'pid {agent.pid} on {figures.cell(agent.host)}':<30} ",
                 (f"{agent.state:<12}", STATE_STYLES.get(agent.state, terminal.FAILURE)),
                 f" since {figures.moment(agent.started_at)}, last seen ",
-                f"{figures.moment(agent.seen_at)}: {far}",
+                f"{figures.moment(agent.seen_at)}{_how_far(agent)}",
             )
         )
         console.print(f"    to {figures.cell(agent.target)}", style="dim", soft_wrap=True)
+
+
+def _how_far(agent: "AgentReport") -> str:
+    """Say how far an agent is; what one has said that has ended, or is frozen, holds no more."""
+    if agent.state != "alive":
+        return ""
+    processes = figures.counted(agent.processes, "process")
+    far = f": {processes}, {figures.size(agent.sums.backlog_bytes)} to ship"
+    return far if agent.unavailable is None else f"{far}, MongoDB is away"

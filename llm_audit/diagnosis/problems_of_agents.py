@@ -218,7 +218,7 @@ def _shows_life(process: ProcessReport) -> bool:
 
 
 def _hosts_of(processes: list[ProcessReport]) -> str:
-    hosts = list(dict.fromkeys(str(process.host) for process in processes))
+    hosts = sorted({str(process.host) for process in processes})
     more = len(hosts) - HOSTS_NAMED
     named = ", ".join(hosts[:HOSTS_NAMED])
     return f"{named} and {more} more" if more > 0 else named

@@ -191,6 +191,7 @@ def test_a_real_agent_that_comes_and_goes(processes: Calls, calls: Calls) -> Non
         until_it_says("Nobody ships what 1 living process", " bytes wait, the oldest since ")
         with child(SHIP, settings) as agent:
             until(lambda: processes.count_documents({"shipped_by": "agent"}))
+            until(lambda: llm_audit.doctor().agents[0].sums.shipped == 2)
             until_it_says()
             (shown,) = llm_audit.doctor().agents
             assert (shown.pid, shown.state) == (agent.pid, "alive")

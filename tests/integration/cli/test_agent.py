@@ -34,8 +34,18 @@ def test_health_is_a_line_and_a_code(shell: Shell) -> None:
     with agent_of_another_process(folder()) as its:
         assert shell("agent", "--health").code == 0
         for age, why, code, says in (
-            (0, None, 0, "is well. For 2 processes, shipped since it began: 3 of 5 (web 3 of 5)."),
-            (1, "a\nb", 0, "is well. For 2 processes, shipped since it began: 3 of 5 (web 3 of"),
+            (
+                0,
+                None,
+                0,
+                "is well. 2 processes, 3 of 5 operations shipped since it started (web 3 of 5).",
+            ),
+            (
+                1,
+                "a\nb",
+                0,
+                "is well. 2 processes, 3 of 5 operations shipped since it started (web 3 of",
+            ),
             (3_600, None, 1, "is stuck: it has not looked for 1h00m."),
             (-3_600, None, 0, "is well."),  # a clock that was put back
         ):
@@ -89,9 +99,17 @@ def test_a_line_says_what_is_shipped_for_whom() -> None:
     two = {"": Figures(1, 1), "web": Figures(9, 8, 2, 1)}
     for state, *parts in (
         (None, "It has shipped nothing yet."),
-        (AgentState(now), "For 0 processes, shipped since it began: 0 of 0."),
-        (waiting, "For 1 process, ", "1,100 of 1,200.", "2.0 KiB wait, the oldest for 3.2 s."),
-        (AgentState(now, None, 3, two), "9 of 10 (web 8 of 9, without a service 1 of 1)."),
+        (AgentState(now), "0 processes, 0 of 0 operations shipped since it started."),
+        (
+            waiting,
+            "1 process, ",
+            "1,100 of 1,200 operations shipped since it started.",
+            "2.0 KiB wait, the oldest for 3.2 s.",
+        ),
+        (
+            AgentState(now, None, 3, two),
+            "9 of 10 operations shipped since it started (web 8 of 9, without a service 1 of 1).",
+        ),
         (AgentState(now, None, 3, two), "2 refused by MongoDB, 1 lost: llm-audit doctor says"),
         (AgentState(now, "no primary"), "MongoDB cannot be reached: no primary"),
     ):

@@ -148,7 +148,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         *(["--format", "csv", "--columns", ",".join(ALL_COLUMNS)], ["--columns", NASTY]),
     ],
     "import": [["{file}"], [NASTY.replace("\0", "").replace("/", "")[:60]]],
-    "agent": [["--health"], ["--health", "--metrics-port", NASTY]],
+    "agent": [
+        *(["--health"], ["--health", "--metrics-port", NASTY]),
+        ["--metrics-host", f"{NASTY}{'x' * 70}".replace("\0", ""), "--metrics-port", "0"],
+    ],
     "ui": [["--help"], ["--host", "0.0.0.0"], ["--token-file", "{file}"]],
     "doctor": [[], ["--json"]],
     "indexes": [[], ["--json"]],

@@ -70,13 +70,17 @@ def agent(
     if once:
         _ship_once(Agent(settings), timeout_seconds)
         return
-    its = Agent(settings)
-    served = None if metrics_port is None else _served(its, metrics_host, metrics_port)
+    _ship(Agent(settings), settings, metrics_host, metrics_port)
+
+
+def _ship(its: "Agent", settings: Settings, host: str, port: int | None) -> None:
+    """Ship until a signal ends it."""
+    served = None if port is None else _served(its, host, port)
     say(f"ships from {settings.spool_dir} to {settings.target_name('thread')}.")
     if served is not None:
         say(f"figures for Prometheus: {served.address}")
     try:
-        with _stopped_by_signals(its) as struck, _telling(its):
+        with _ended_by_signals(its) as struck, _telling(its):
             its.run()
     finally:
         if served is not None:
@@ -103,13 +107,16 @@ def _tell_health(settings: Settings) -> None:
 
 
 def _ship_once(its: "Agent", timeout_seconds: float) -> None:
-    shipped = its.once(timeout_seconds)
+    with _ended_by_signals(its) as struck:
+        shipped = its.once(timeout_seconds)
     operations = figures.counted(shipped.operations, "operation")
     if shipped:
         print(f"{operations} shipped, nothing is left.")
         return
     why = f": {figures.cell(shipped.reason)}" if shipped.reason else ""
     print(f"{operations} shipped, {figures.size(shipped.left_bytes)} left{why}.")
+    if struck:
+        raise typer.Exit(SIGNALLED + struck[0])
     state = its.state()
     raise typer.Exit(NO_SERVER if state is not None and state.unavailable else FAILED)
 
@@ -123,8 +130,8 @@ def _served(its: "Agent", host: str, port: int) -> "Served":
 
 
 @contextmanager
-def _stopped_by_signals(its: "Agent") -> Iterator[list[int]]:
-    """Have SIGTERM and Ctrl-C end the agent in order in the block, and a second one at once.
+def _ended_by_signals(its: "Agent") -> Iterator[list[int]]:
+    """Have SIGTERM and Ctrl-C end it in order in the block, and a second one at once.
 
     Gives a list in which those are that came.
     """
@@ -179,7 +186,8 @@ def told(state: "AgentState | None") -> str:
         return "It has shipped nothing yet."
     total = state.total()
     processes = f"{state.processes:,} process{'' if state.processes == 1 else 'es'}"
-    line = f"For {processes}, shipped since it began: {_shipped(total)}{_by_service(state)}."
+    shipped = f"{_shipped(total)} operations shipped since it started{_by_service(state)}"
+    line = f"{processes}, {shipped}."
     if total.backlog_bytes:
         age = figures.duration(total.oldest_seconds * 1000)
         line += f" {figures.size(total.backlog_bytes)} wait, the oldest for {age}."

@@ -1,9 +1,7 @@
 """What ships the journals of all processes of this machine that leave that to an agent."""
 
-import queue
 import resource
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +12,9 @@ from llm_audit.agent.job import Chores, Job, Recovering
 from llm_audit.agent.neighbour import Neighbour
 from llm_audit.agent.neighbourhood import Neighbourhood
 from llm_audit.agent.post import Post
-from llm_audit.errors import LLMAuditError, UnavailableError, let_through, log_fault, log_once
+from llm_audit.agent.sending import Sending
+from llm_audit.errors import LLMAuditError, log_once
 from llm_audit.journal.losses import Losses
-from llm_audit.journal.records import JournalVersionError
 from llm_audit.journal.spool.agent_state import AgentState
 from llm_audit.journal.spool.folder import AGENT_FOLDER, ProcessFolder, used_bytes
 from llm_audit.journal.spool.watched import WatchedFolder
@@ -29,11 +27,8 @@ from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 from llm_audit.store.connection import Connection
 from llm_audit.store.delivery.delivery import Delivery
-from llm_audit.store.delivery.isolation import StuckError
 from llm_audit.store.refused.rejected import Rejected
 
-# While one waits for MongoDB, another reads; more than these would only fight for the interpreter.
-SENDING_THREADS = 4
 LOOK_SECONDS = 0.05
 LOOK_SHARE = 0.1  # of its time, where the processes are so many that a look takes long
 FIND_SECONDS = 0.25
@@ -95,11 +90,11 @@ class Agent:
         self._measured: dict[str, Any] = {"used_bytes": 0, "measured": 0}
         self._started_at = datetime.now(UTC)
         self._state: AgentState | None = None
-        self._rests_until = 0.0  # while MongoDB is not available
         self._everything = False
         self._stopping = False
-        # re-entrant: a signal handler may put, too
-        self._done: queue.SimpleQueue[tuple[Job, Future[bool]] | None] = queue.SimpleQueue()
+        self._sending = Sending(
+            self._connection, self._mongodb, settings.recovery_interval_seconds, self._sent
+        )
 
     def run(self) -> None:
         """Ship until `stop`; while another agent is there, stand by.
@@ -109,14 +104,14 @@ class Agent:
         """
         while not self._stopping and not self._post.take():
             log_once(f"{self._who_runs()}: this one stands by, and takes over once that ends.")
-            self._wait(STAND_BY_SECONDS)
+            self._sending.take_in(STAND_BY_SECONDS)
         if not self._stopping:
             self._serve(lambda: self._stopping)
 
     def stop(self) -> None:
         """Have `run` end after the batches it is at; a signal handler may call it."""
         self._stopping = True
-        self._done.put(None)
+        self._sending.wake()
 
     def state(self) -> AgentState | None:
         """Return what it last wrote of itself with `agent_state.write_state`; from any thread.
@@ -159,84 +154,26 @@ class Agent:
         """Do the work of the post, then leave it."""
         _raise_limit_of_descriptors()
         prices.preload()
-        with ThreadPoolExecutor(SENDING_THREADS, "llm-audit-agent") as senders:
-            try:
+        try:
+            do(self._chores)  # who is there has to be known before it can be over
+            while not is_over():
+                began = clock.monotonic()
                 do(self._chores)
-                while not is_over():
-                    began = clock.monotonic()
-                    do(self._chores)
-                    for job in (*self._beside, *self._neighbours):
-                        self._hand_out(job, senders)
-                    self._tell()
-                    took = clock.monotonic() - began
-                    self._take_in(max(LOOK_SECONDS, took / LOOK_SHARE), senders)
-            finally:
-                senders.shutdown(wait=True, cancel_futures=True)
-                self._leave()
+                for job in (*self._beside, *self._neighbours):
+                    self._sending.hand_out(job)
+                self._tell()
+                took = clock.monotonic() - began
+                self._sending.take_in(max(LOOK_SECONDS, took / LOOK_SHARE))
+        finally:
+            self._sending.end()
+            self._leave()
 
-    def _hand_out(self, job: Job, senders: ThreadPoolExecutor) -> None:
-        """Have a job done by the next thread that is free, if it is due."""
-        now = clock.monotonic()
-        if job.is_running or now < max(job.rests_until, self._rests_until):
-            return
-        try:
-            if not job.is_due(now):
-                return
-        except BaseException as fault:  # noqa: BLE001  (whatever is wrong with it, others go on)
-            self._failed(job, fault)
-            return
-        job.is_running = True
-        senders.submit(job.do).add_done_callback(lambda future: self._done.put((job, future)))
-
-    def _take_in(self, seconds: float, senders: ThreadPoolExecutor) -> None:
-        """Take in what becomes of jobs, and have done at once what more they have, for a while."""
-        end = clock.monotonic() + seconds
-        while (left := end - clock.monotonic()) > 0 and not self._stopping:
-            job = self._wait(left)
-            if job is not None:
-                self._hand_out(job, senders)
-
-    def _wait(self, seconds: float) -> Job | None:
-        """Wait for the next job that is done; None if there is none, or `stop` was called."""
-        try:
-            done = self._done.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        if done is None:
-            return None
-        job, future = done
-        job.is_running = False
-        if future.cancelled():
-            return None
-        fault = future.exception()
-        if fault is not None:
-            self._failed(job, fault)
-            return None
-        if future.result():
-            self._mongodb.came_back()
+    def _sent(self, job: Job) -> None:
+        """Tell a process at once how far its journal is, whoever waits there."""
         if isinstance(job, Neighbour):
             job.tell(self._beside_progress())
-        if isinstance(job, Neighbour) and job.finished:
-            self._neighbours.forget_finished()
-            return None
-        return job
-
-    def _failed(self, job: Job, fault: BaseException) -> None:
-        """Let a job rest, or all of them where MongoDB is away."""
-        now = clock.monotonic()
-        rests_until = now + self._settings.recovery_interval_seconds
-        if isinstance(fault, StuckError | JournalVersionError):
-            is_newer = isinstance(fault, JournalVersionError)
-            why = "a newer llm-audit wrote it" if is_newer else str(fault)
-            log_once(f"{job.away()} is left alone for now: {why}.", key=f"{job.away()} {why}")
-            job.rests_until = rests_until
-        elif isinstance(fault, UnavailableError):
-            if not self._connection.does_without_retries(fault):
-                self._rests_until = now + self._mongodb.went_away(fault)
-        else:
-            let_through(fault)
-            log_fault(fault)
-            job.rests_until = rests_until
+            if job.finished:
+                self._neighbours.forget_finished()
 
     def _tell(self) -> None:
         beside = self._beside_progress()
@@ -275,8 +212,6 @@ class Agent:
 
     def _leave(self) -> None:
         """Say how far it is, free all locks, and leave."""
-        while not self._done.empty():
-            self._wait(0)
         for neighbour in self._neighbours:
             neighbour.tell(self._beside_progress(), at_once=True)
         self._say()

@@ -30,8 +30,9 @@ class Job(ABC):
             UnavailableError: MongoDB cannot be reached now.
         """
 
-    def away(self) -> str:
-        """Say what is left alone if doing it fails."""
+    @property
+    def name(self) -> str:
+        """What is left alone if doing it fails."""
         return "What others have left"
 
 

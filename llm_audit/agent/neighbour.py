@@ -8,7 +8,13 @@ from llm_audit.errors import let_through, log_once
 from llm_audit.journal.losses import Account, find_left
 from llm_audit.journal.reader import CHASE_MIN_BYTES
 from llm_audit.journal.spool.agent_state import NOTHING, Figures
-from llm_audit.journal.spool.progress import Progress, Wanted, read_stats, write_progress
+from llm_audit.journal.spool.progress import (
+    Progress,
+    Wanted,
+    read_progress,
+    read_stats,
+    write_progress,
+)
 from llm_audit.journal.spool.watched import WatchedFolder
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.shipping.backlog import Backlog
@@ -89,6 +95,8 @@ class Neighbour(Job):
 
     def is_due(self, now: float) -> bool:
         """Look at its journal, and whether it lives."""
+        if self.finished:
+            return False
         if not self.is_dead and self.folder.take():
             self._process.died()
         if self.is_dead or now >= self._life.due_at:
@@ -115,8 +123,9 @@ class Neighbour(Job):
             self.finished = True
         return sent
 
-    def away(self) -> str:
-        """Say which journal is left alone for a while."""
+    @property
+    def name(self) -> str:
+        """Its folder."""
         return str(self.folder.path)
 
     def tell(self, measured: Mapping[str, Any], *, at_once: bool = False) -> None:
@@ -143,9 +152,10 @@ class Neighbour(Job):
         is_first = not self._process.is_on_its_way
         shipment = self._process.shipment
         shipment.reader.window_bytes = self._window_bytes()
-        if is_first:
-            known = shipment.account()
-            self._begun_with = _figures(known)._replace(recorded=known["acked_through"])
+        if is_first:  # what others have shipped of it, as they noted there or here
+            known, told = shipment.account(), read_progress(self.folder.path)
+            through = max(known["acked_through"], told.through)
+            self._begun_with = _figures(known)._replace(recorded=through, shipped=through)
         return shipment
 
     def _note(self, shipment: Shipment) -> None:

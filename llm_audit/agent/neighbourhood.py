@@ -42,9 +42,10 @@ class Neighbourhood:
         return len(self._known)
 
     def look(self) -> None:
-        """Take in who is new, and leave those whose folders are no longer the same."""
+        """Take in who is new, and forget those whose folders are gone with them."""
         for neighbour in self:
-            if not neighbour.is_running and not neighbour.is_dead and not neighbour.folder.is_there:
+            watched = not neighbour.is_running and not neighbour.is_dead
+            if watched and not neighbour.folder.look():
                 self._forget(neighbour)
         for path in looking.folders_in(self._target_folder):
             if path.name not in self._known:

@@ -58,6 +58,7 @@ class Recovery:
         self._dead: OtherProcess | None = None  # adopted: ours until all of it is in MongoDB
         self._left_alone: set[str] = set()
         self._look = Every(settings.recovery_interval_seconds, self._begin_look)
+        self._targets = [target_folder]  # at the last look
         self._look_began = 0.0  # on the monotonic clock
         self._looked_at = 0.0  # when a look began that came to its end
         self._often_until = 0.0
@@ -91,10 +92,10 @@ class Recovery:
         Args:
             since: When the look must have begun at the earliest, on the monotonic clock.
         """
-        return (
-            self._looked_at >= since
-            and not any(owner.has_ended() for _, owner in looking.owners(self._target_folder))
-            and not looking.is_crowded(self._target_folder)  # else not all was looked at
+        return self._looked_at >= since and not any(
+            looking.is_crowded(target)  # else not all was looked at
+            or any(owner.has_ended() for _, owner in looking.owners(target))
+            for target in self._targets
         )
 
     def step(self) -> bool:
@@ -149,7 +150,7 @@ class Recovery:
 
     def _begin_look(self) -> None:
         settings = self._settings
-        targets = [self._target_folder, *self._others()]
+        targets = self._targets = [self._target_folder, *self._others()]
         names = {target.name for target in targets}
         self._other_kernels.forget_removed()
         for folder in waiting_elsewhere(settings.spool_dir, names, self._other_kernels):

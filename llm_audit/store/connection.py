@@ -1,6 +1,5 @@
 """The connection to MongoDB: the calls, and the documents of the processes that record them."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from llm_audit.encoding.reading import READ_OPTIONS
 from llm_audit.errors import UnavailableError
+from llm_audit.runtime.forks import OwnLock
 from llm_audit.settings import Settings
 from llm_audit.settings.mongo_url import option_names
 from llm_audit.settings.names import PROCESSES, REJECTED, VERDICTS
@@ -143,7 +143,7 @@ class Connection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client: MongoClient[dict[str, Any]] | None = None
-        self._opening = threading.RLock()  # the agent's threads share one
+        self._opening = OwnLock()  # an agent sends in several threads
         self._kept: object = None
         self._ready: set[str] = set()
         self.clock = ServerClock(lambda: server_time(self._open_client()[settings.database]))
@@ -235,15 +235,21 @@ class Connection:
         return True
 
     def _open_client(self) -> MongoClient[dict[str, Any]]:
+        client = self._client
+        return client if client is not None else self._opened()
+
+    def _opened(self) -> MongoClient[dict[str, Any]]:
         with self._opening:
-            client = self._client
-            if client is None:
-                # not timeoutMS, which is also how long a server that is down is sought
-                client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
-                self._client = client
-                # In a forked child PyMongo makes another, and leaves weak references to the one
-                # that is gone, over which gevent stumbles when it patches there.
-                self._kept = getattr(client, "_topology", None)
+            if self._client is None:
+                self._client = self._made()
+            return self._client
+
+    def _made(self) -> MongoClient[dict[str, Any]]:
+        # not timeoutMS, which is also how long a server that is down is sought
+        client = client_of(self._settings, socketTimeoutMS=20_000, **self._retries)
+        # In a forked child PyMongo makes another, and leaves weak references to the one that is
+        # gone, over which gevent stumbles when it patches there.
+        self._kept = getattr(client, "_topology", None)
         return client
 
     def _collection(self, name: str) -> Documents:

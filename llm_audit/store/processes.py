@@ -139,6 +139,7 @@ def note_recovered(
     account: Account,
     *,
     begun: int,
+    ended: bool = False,
 ) -> None:
     """Note that a dead process's journal has been shipped to its end, and what was not in it.
 
@@ -149,15 +150,19 @@ def note_recovered(
         left: What it had written of its losses beside its journal, as `Recorder.stats` names it.
         account: What its journal has told.
         begun: How many calls have begun in it, at least.
+        ended: Whether it has ended by itself, and had left shipping to others.
     """
+    state = ProcessState.ENDED if ended else ProcessState.RECOVERED
     nonce = folder.nonce
     known = readable(processes).find_one({"_id": nonce}) or {}
-    if known.get("state") == ProcessState.RECOVERED:
+    by_agent = known.get("shipped_by") == AGENT
+    over = (ProcessState.RECOVERED, *([ProcessState.ENDED] if by_agent else []))
+    if known.get("state") in over:
         return
     before = {name: count_in(known.get(name)) for name in ("recorded", "not_journaled", "retried")}
     last_seq = account["last_read_seq"]
     # an agent says there what the account says, and what the process has left
-    said = {} if known.get("shipped_by") == AGENT else known
+    said = {} if by_agent else known
     # each may be older than the other: the disk may have been full, or MongoDB away
     dropped = max(left.get("dropped", []), readable_entries(said.get("dropped")), key=_total)
     dropped = [*dropped, *account["unreadable"]]
@@ -169,10 +174,11 @@ def note_recovered(
     recorded = max(last_seq, left.get("recorded", 0), before["recorded"])
     if not (recorded or dropped or refused):
         return
+    brief = ended and not (refused or dropped)
     now = server_time(processes.database)
     fields = {
-        "state": ProcessState.RECOVERED,
-        "recovered_at": now,
+        "state": state,
+        **({} if ended else {"recovered_at": now}),
         "recorded": recorded,
         "begun": begun,
         # what was no longer in the journal had been acknowledged before it went
@@ -182,7 +188,7 @@ def note_recovered(
         "dropped": dropped,
         "backlog_bytes": 0,
         "backlog_age_seconds": 0.0,
-        "expires_at": now + KEPT,
+        "expires_at": now + (KEPT_AFTER_ALL_ARRIVED if brief else KEPT),
     }
     unseen = _unseen(settings, folder, now)
     processes.update_one(

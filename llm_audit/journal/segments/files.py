@@ -90,6 +90,9 @@ class FileSegment(Segment):
         held = self._descriptor
         try:
             status = os.lstat(self.path) if held is None else os.fstat(held.number)
+            if not status.st_nlink:  # it was removed, and is perhaps there anew
+                self._descriptor = None
+                status = os.lstat(self.path)
         except OSError as error:
             let_through(error)  # else somebody has removed it
         else:

@@ -68,17 +68,19 @@ class FoundSegments:
     def _list(self) -> None:
         with suppress(FileNotFoundError), trusted.folder(self._folder) as here:
             names = sorted(name for name in trusted.names_in(here) if name.endswith(SUFFIX))
-            last = names[-1] if self._lives and names else None
+            last = names[-1] if names else ""
             for name in names:
                 if name not in self._seen:
-                    new = FileSegment.found(self._folder / name, here, grows=name == last)
+                    new = FileSegment.found(
+                        self._folder / name, here, grows=self._lives and name == last
+                    )
                     new.check = self._check
                     insort(self.segments, new, key=lambda each: each.name)
-            self._seen = set(names)
+            self._seen = {*names, *(segment.name for segment in self.segments)}
             for segment in self.segments:  # after they were listed: what precedes another has ended
                 if segment.grows:
                     segment.look()
-                    if segment.name != last:
+                    if not self._lives or segment.name < last:
                         segment.close()
 
 

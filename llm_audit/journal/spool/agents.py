@@ -49,3 +49,16 @@ def agent_of(target_folder: Path) -> Owner | None:
         let_through(error)
         return None
     return Owner.known(owner, lives=False)
+
+
+def has_left(target_folder: Path, target_name: str) -> bool:
+    """Tell whether what lies here is for who ships to a target: the last agent did, and is gone.
+
+    Where none has ever been, nobody but an agent knows where the calls are to go.
+
+    Args:
+        target_folder: The spool's folder for a target of agents.
+        target_name: As of `Settings.target_name`, of whoever asks.
+    """
+    last = agent_of(target_folder)
+    return last is not None and not last.lives and last.target == target_name

@@ -34,10 +34,23 @@ class WatchedFolder(ProcessFolder):
             Held.owners[path.name] = owner
         return cls(path, descriptor)
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the lock is still the one that is watched."""
-        return self._descriptor is not None and self._is_linked(self._descriptor)
+    def look(self) -> bool:
+        """See that the lock that is watched is the one that is there, if somebody removed that.
+
+        Returns:
+            Whether there is one or, as its process lives, may be again.
+        """
+        if self._descriptor is None or self._is_linked(self._descriptor):
+            return self._descriptor is not None
+        try:
+            with trusted.folder(self.path) as here:
+                anew = open_lock(here)
+        except OSError as error:
+            let_through(error)
+            return not self._is_free(self._descriptor)
+        before, self._descriptor = self._descriptor, anew
+        os.close(before)
+        return True
 
     def take(self) -> bool:
         """Take the folder over, if its process is dead; return whether it is ours now."""
@@ -48,7 +61,7 @@ class WatchedFolder(ProcessFolder):
         except OSError as error:
             let_through(error)  # else it lives
             return False
-        self.is_taken = self.is_there
+        self.is_taken = self._is_linked(self._descriptor)
         if self.is_taken:
             self.note_adoption()
         return self.is_taken
@@ -66,3 +79,11 @@ class WatchedFolder(ProcessFolder):
         self.forget()
         with Held.lock:
             Held.owners.pop(self.nonce, None)
+
+    def _is_free(self, descriptor: int) -> bool:
+        try:
+            os.lockf(descriptor, os.F_TEST, 0)
+        except OSError as error:
+            let_through(error)
+            return False
+        return True

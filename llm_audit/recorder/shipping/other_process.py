@@ -55,7 +55,7 @@ class OtherProcess:
         self._between = between
         check = beliefs.of_process(folder.nonce, names_who_began=folder.names_who_began)
         self.journal = FoundSegments(folder.path, check, lives=lives)
-        self._lives = lives
+        self._lives = self._was_alive = lives
         self._shipment: Shipment | None = None
 
     @property
@@ -109,10 +109,15 @@ class OtherProcess:
             UnavailableError: MongoDB cannot be reached now; call again later.
         """
         folder, shipment = self.folder, self.shipment
+        in_order = folder.ended_in_order
         with documents(self._connection) as processes:
             left, account = find_left(folder.path), shipment.account()
-            note_recovered(processes, self.settings, folder, left, account, begun=shipment.begun)
-        cause = causes.PROCESS_EXIT if folder.ended_in_order else causes.WORKER_LOST
+            note_recovered(
+                *(processes, self.settings, folder, left, account),
+                begun=shipment.begun,
+                ended=in_order and self._was_alive,
+            )
+        cause = causes.PROCESS_EXIT if in_order else causes.WORKER_LOST
         self._closing.abandon(folder.nonce, ended_by=cause)
         folder.remove()
 

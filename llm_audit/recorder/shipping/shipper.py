@@ -4,11 +4,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from llm_audit import causes, prices
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.segments.memory import give_up, unsaved
+from llm_audit.journal.spool.agents import has_left
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.writer import Journal
 from llm_audit.recorder import exits, uwsgi
@@ -26,6 +28,7 @@ from llm_audit.recorder.shipping.upkeep import Upkeep
 from llm_audit.recorder.signals import Signal
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
+from llm_audit.settings.fields import AGENT
 from llm_audit.store.answers.shortfalls import noted
 from llm_audit.store.connection import Connection
 
@@ -80,7 +83,8 @@ class Shipper:
         )
         target_folder = folder.path.parent
         self.closing = Closing(settings, self._connection, self.own.delivery, target_folder)
-        self.recovery = Recovery(settings, target_folder, self._connection, self.closing, self.life)
+        ways = settings, target_folder, self._connection, self.closing
+        self.recovery = Recovery(*ways, self.life, others=self._left_by_agents)
         self.upkeep = Upkeep(
             settings,
             self._connection,
@@ -333,6 +337,12 @@ class Shipper:
         """See soon whether MongoDB is back, though there may be nothing to ship."""
         self.life.soon()
         self.upkeep.others.soon()
+
+    def _left_by_agents(self) -> list[Path]:
+        """Return where processes have died whose agent is gone, and shipped to where we do."""
+        target_folder = self._settings.spool_dir / self._settings.target(AGENT)
+        name = self._settings.target_name("thread")
+        return [target_folder] if has_left(target_folder, name) else []
 
     def _mongodb_answered(self) -> None:
         if self.own.empty:  # else sending says more: beats may pass where calls do not

@@ -303,7 +303,7 @@ def _walk(path: Path, own: int, *, make: bool) -> int:
     """Open one folder after the other, and close that above; return the last."""
     group, shared = whose.group_of(path), whose.shared_of(path)
     if group is not None:
-        refuse(path, whose.doubt_of_membership(group))
+        refuse(whose.root_of(path), whose.doubt_of_membership(group))
     names = list(path.parts[:0:-1])  # the first is the last
     links = 0
     number, way = os.open("/", _ENTER), Path("/")

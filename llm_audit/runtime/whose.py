@@ -38,23 +38,23 @@ class SharedPath(PosixPath):
 
     Attributes:
         gid: The group.
-        root: The folder that it shares, with all that is below.
+        root_folder: The folder that it shares, with all that is below.
         private: A folder below that belongs to one user alone, with all that is in it.
     """
 
     __slots__ = ()
     gid: ClassVar[int]
-    root: ClassVar[str]
+    root_folder: ClassVar[str]
     private: ClassVar[str | None]
 
     def __reduce__(self) -> tuple[object, ...]:
         """Have it copied as what it is."""
-        return _made, (str(self), self.gid, self.root, self.private)
+        return _made, (str(self), self.gid, self.root_folder, self.private)
 
 
 @cache
 def _class_of(gid: int, root: str, private: str | None) -> type[SharedPath]:
-    says = {"__slots__": (), "gid": gid, "root": root, "private": private}
+    says = {"__slots__": (), "gid": gid, "root_folder": root, "private": private}
     return type("SharedPath", (SharedPath,), says)
 
 
@@ -76,7 +76,7 @@ def private(path: Path) -> Path:
     """Return a path that says that it is for one user alone, wherever it is."""
     if not isinstance(path, SharedPath):
         return path
-    return _made(str(path), path.gid, path.root, str(path))
+    return _made(str(path), path.gid, path.root_folder, str(path))
 
 
 def is_private(path: Path) -> bool:
@@ -89,12 +89,17 @@ def group_of(path: Path) -> int | None:
     return path.gid if isinstance(path, SharedPath) else None
 
 
+def root_of(path: Path) -> str:
+    """Return the folder that a group shares, on a path that says so."""
+    return path.root_folder if isinstance(path, SharedPath) else str(path)
+
+
 def shared_of(path: Path) -> range:
     """Return which folders of a path a group shares: by how many folders follow each."""
     if not isinstance(path, SharedPath):
         return range(0)
     alone = 0 if path.private is None else _below(path, path.private) + 1
-    return range(max(0, alone), _below(path, path.root) + 1)
+    return range(max(0, alone), _below(path, path.root_folder) + 1)
 
 
 def _below(path: Path, above: str) -> int:

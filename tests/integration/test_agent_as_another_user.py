@@ -1,6 +1,7 @@
 """An agent of a user of its own ships for apps of several users, and believes none for another."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ print(record(), process.recorder().path.name)
 for line in sys.stdin:
     if line == "flush\\n":
         print(bool(llm_audit.flush(PATIENCE)), llm_audit.stats()["not_journaled"])
+    elif line == "look\\n":
+        print(bool(llm_audit.flush(2)))
     else:
         print(record())
 """
@@ -107,7 +110,9 @@ def said(process: Popen[str], line: str = "") -> list[str]:
     if line:
         process.stdin.write(f"{line}\n")
         process.stdin.flush()
-    return process.stdout.readline().split()
+    words = process.stdout.readline().split()
+    assert words, process.communicate()
+    return words
 
 
 def target_folder() -> Path:
@@ -168,6 +173,32 @@ def outcome(call_id: str, answer: str) -> bytearray:
     said = {"status": "SUCCESS", "response_message": {"content": answer}}
     times = {"completed_at": datetime.now(UTC), "outcome_key": Int64(key)}
     return pack(OWN, call_id, key, bson.encode(said | times))
+
+
+def test_a_living_app_is_not_deceived_about_its_folder(
+    spool_dir: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member who exchanges it hinders the app, which says so, and writes nothing for him."""
+    with running(AS_AN_APP, APP, spool_dir, monkeypatch) as app:
+        first, name = said(app)
+        path = target_folder() / name
+        with user(OTHER_APP, GROUP):
+            path.rename(path.with_name("away"))
+            path.mkdir()
+            path.chmod(0o2770)
+            segment(path / "acknowledged", bson.encode({"through": 1_000, "read": 1_000}))
+        planted = listing(path)
+        (second,) = said(app, "record")
+        with running(AS_AN_AGENT, AGENT, spool_dir, monkeypatch) as agent:
+            assert said(agent) == ["runs"]
+            assert said(app, "look") == ["False"]
+            assert listing(path) == planted
+            with user(OTHER_APP, GROUP):
+                shutil.rmtree(path)
+                path.with_name("away").rename(path)
+            assert said(app, "flush")[0] == "True"
+            assert calls.count_documents({"_id": {"$in": [first, second]}}) == 2
+            agent.communicate("")
 
 
 def leave(uid: int, name: str, *records: bytearray) -> Path:

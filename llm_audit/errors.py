@@ -125,6 +125,19 @@ def let_through(error: BaseException) -> None:
         raise struck
 
 
+@contextmanager
+def passing_over(*kinds: type[BaseException]) -> Iterator[None]:
+    """Leave a block where it raises one of these, and go on; `let_through` what struck it.
+
+    Args:
+        *kinds: For which it can be done without. A time limit may be a TimeoutError, an OSError.
+    """
+    try:
+        yield
+    except kinds as error:
+        let_through(error)
+
+
 def let_through_what_passes(error: BaseException) -> None:
     """Raise again what a later try may be spared, so that nothing is given up for it.
 

@@ -7,10 +7,9 @@ on disk; and what is known of shipping is in files of this process's folder, see
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
-from llm_audit.errors import let_through, log_fault, log_once
+from llm_audit.errors import let_through, log_fault, log_once, passing_over
 from llm_audit.journal.segments.memory import give_up, unsaved
 from llm_audit.journal.spool import looking, progress
 from llm_audit.journal.spool.agents import START_IT, agent_of
@@ -185,7 +184,7 @@ class HandedOver:
             wanted = max(seq, self._awaited)
             if wanted > self._awaited:
                 self._awaited = wanted
-                with suppress(OSError):  # that the disk refuses is said elsewhere
+                with passing_over(OSError):  # that the disk refuses is said elsewhere
                     progress.want(self._folder.path, wanted)
         return through
 
@@ -228,7 +227,7 @@ class HandedOver:
 
     def _say_what_is_known(self) -> None:
         self._folder.touch()
-        with suppress(OSError):  # that the disk refuses is said elsewhere
+        with passing_over(OSError):  # that the disk refuses is said elsewhere
             progress.write_stats(self._folder.path, self._stats())
 
     def _miss_agent(self) -> None:
@@ -243,9 +242,9 @@ class HandedOver:
 
     def _bytes_on_disk(self) -> int:
         total = sum(segment.end for segment in unsaved(self._journal.segments))
-        with suppress(OSError):
+        with passing_over(OSError):
             for path in self._folder.path.iterdir():
                 if path.name.endswith(SUFFIX):
-                    with suppress(OSError):  # shipped a moment ago
+                    with passing_over(OSError):  # shipped a moment ago
                         total += path.stat().st_size
         return total

@@ -41,7 +41,8 @@ def agent_of(target_folder: Path) -> Owner | None:
                 os.lockf(descriptor, os.F_TEST, 0)
             except DoubtfulError:
                 raise
-            except OSError:
+            except OSError as error:
+                let_through(error)
                 return Owner.known(owner, lives=True)
             finally:
                 os.close(descriptor)

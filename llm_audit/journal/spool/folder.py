@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from llm_audit.errors import let_through, log_once
+from llm_audit.errors import let_through, log_once, passing_over
 from llm_audit.journal.spool.owners import read_owner, this_process
 from llm_audit.runtime import trusted, whose
 from llm_audit.runtime.forks import OwnLock, begin_anew
@@ -164,7 +164,7 @@ class ProcessFolder:
             return False
 
     def _note(self, name: str) -> None:
-        with suppress(OSError), trusted.folder(self.path) as here:
+        with passing_over(OSError), trusted.folder(self.path) as here:
             os.close(trusted.create(name, here))
 
     def touch(self) -> None:
@@ -173,15 +173,16 @@ class ProcessFolder:
             try:
                 os.utime(self._descriptor)
             except OSError as error:
+                let_through(error)
                 log_once(f"The spool's lock file cannot be touched ({error}): {self.path}.")
 
     def remove(self) -> None:
         """Remove the folder once everything in it is in MongoDB, and free the lock."""
-        with suppress(OSError):
+        with passing_over(OSError):
             self._keep_blobs_of_damaged()
-        with suppress(OSError), trusted.folder(self.path.parent, own=1) as target:
+        with passing_over(OSError), trusted.folder(self.path.parent, own=1) as target:
             going = f"{NEW}{self.nonce}"
-            with suppress(OSError):  # somebody has cleaned the spool
+            with passing_over(OSError):  # somebody has cleaned the spool
                 # at once: nobody may find a folder that has lost its lock
                 os.rename(self.nonce, going, src_dir_fd=target, dst_dir_fd=target)
             trusted.remove_folder(going, target)
@@ -189,7 +190,7 @@ class ProcessFolder:
 
     def release(self) -> None:
         """Free the lock and leave the folder for the next process that looks."""
-        with suppress(OSError), trusted.folder(self.path) as here:
+        with passing_over(OSError), trusted.folder(self.path) as here:
             trusted.remove_file(ADOPTED, here)
         self.forget()
         with Held.lock:
@@ -286,10 +287,10 @@ def used_bytes(spool_dir: Path, *, beside: Path | None = None, at_most: int = EN
     while folders and seen < at_most:
         folder = folders.pop()
         own = folder == str(beside)
-        with suppress(OSError), os.scandir(folder) as entries:
+        with passing_over(OSError), os.scandir(folder) as entries:
             for entry in islice(entries, at_most):
                 seen += 1
-                with suppress(OSError):  # shipped and deleted a moment ago
+                with passing_over(OSError):  # shipped and deleted a moment ago
                     status = entry.stat(follow_symlinks=False)
                     if status.st_uid != us and status.st_gid != group:
                         continue

@@ -40,7 +40,8 @@ def folders_in(parent: Path, *, own: int = 1, at_most: int | None = None) -> lis
     try:
         looked_at = _looked_at(parent, own, at_most)
         return [parent / name for name, why in looked_at if why is None]
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return []  # no spool, or none that this process may read
 
 
@@ -60,7 +61,8 @@ def doubts_in(parent: Path, *, own: int = 1) -> dict[Path, str]:
         return {parent / name: why for name, why in _looked_at(parent, own) if why is not None}
     except DoubtfulError as error:
         return {Path(error.path): error.why}
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return {}
 
 
@@ -81,7 +83,8 @@ def doubts_among_files(folder: Path) -> dict[Path, str]:
         if whose.is_private(folder) and error.path == str(folder):
             return {}  # another member's, who ships: what is in it is his affair
         return {folder.parent / error.path: error.why}
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return {}
 
 
@@ -90,7 +93,8 @@ def is_crowded(target_folder: Path) -> bool:
     try:
         with trusted.folder(target_folder, own=1) as number:
             return len(_names_in(number)) > FOLDERS_MAX
-    except OSError:
+    except OSError as error:
+        let_through(error)
         return False
 
 
@@ -164,7 +168,8 @@ def _look_at(nonce: str, here: int) -> Owner:
             lives = False
         except DoubtfulError:
             raise
-        except OSError:
+        except OSError as error:
+            let_through(error)
             lives = True
         finally:
             os.close(descriptor)

@@ -191,6 +191,9 @@ class Agent:
         )
 
     def _say(self) -> None:
+        for neighbour in self._neighbours:
+            if not neighbour.is_running:
+                neighbour.take_stock()
         self._state = AgentState(
             datetime.now(UTC),
             self._mongodb.unavailable,

@@ -1,7 +1,7 @@
 """One process for which the agent ships: while it lives, and to its end."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from llm_audit.agent.job import Job
 from llm_audit.errors import let_through, log_once
@@ -79,6 +79,8 @@ class Neighbour(Job):
         )
         self._life = Every(settings.beat_seconds(), self._show_life)
         self._backlog = Backlog()
+        self._lost_there = 0  # what the process itself has said
+        self._unread = _Unread(0, 0.0)
         self._progress = Progress()
         self._told, self._told_at = Progress(), 0.0
         self._sent_at = 0.0
@@ -128,6 +130,25 @@ class Neighbour(Job):
         """Its folder."""
         return str(self.folder.path)
 
+    def take_stock(self) -> None:
+        """See what waits, also while nothing can be sent; not while it is being done."""
+        if not self.is_dead:
+            self._process.journal.look()
+        segments = tuple(self._process.journal.segments)
+        read, end = (sum(getattr(each, name) for each in segments) for name in ("read", "end"))
+        now = clock.monotonic()
+        if read == end or read != self._unread.read:
+            self._unread = _Unread(read, now)
+        through = self._progress.through
+        self._backlog.note(self._progress.read, through)
+        waiting = [each for each in segments if each.read < each.end or each.unacknowledged]
+        self.figures = self.figures._replace(
+            backlog_bytes=sum(each.end for each in waiting),
+            oldest_seconds=max(
+                now - self._unread.since, self._backlog.age_seconds(self._progress.read, through)
+            ),
+        )
+
     def tell(self, measured: Mapping[str, Any], *, at_once: bool = False) -> None:
         """Tell the process how far its journal is, if that has changed.
 
@@ -153,9 +174,10 @@ class Neighbour(Job):
         shipment = self._process.shipment
         shipment.reader.window_bytes = self._window_bytes()
         if is_first:  # what others have shipped of it, as they noted there or here
+            self._lost_there = _counted(find_left(self.folder.path).get("dropped", []))
             known, told = shipment.account(), read_progress(self.folder.path)
             through = max(known["acked_through"], told.through)
-            self._begun_with = _figures(known)._replace(recorded=through, shipped=through)
+            self._begun_with = self._figures(known)._replace(recorded=through, shipped=through)
         return shipment
 
     def _note(self, shipment: Shipment) -> None:
@@ -173,11 +195,19 @@ class Neighbour(Job):
             refused=refused,
             unreadable=unreadable,
         )
-        now = _figures(account)
+        now = self._figures(account)
         counts = (max(0, one - before) for one, before in zip(now, self._begun_with, strict=True))
         self.figures = Figures._make(counts)._replace(
             backlog_bytes=sum(segment.end for segment in segments),
             oldest_seconds=self._backlog.age_seconds(read, through),
+        )
+
+    def _figures(self, account: Account) -> Figures:
+        return Figures(
+            recorded=account["last_read_seq"],
+            shipped=account["acked_through"],
+            refused=_counted(account["refused"]),
+            dropped=_counted(account["unreadable"]) + self._lost_there,
         )
 
     def _show_life(self) -> None:
@@ -189,6 +219,7 @@ class Neighbour(Job):
         shipment = self._process.shipment
         account = shipment.account()
         left, said = find_left(self.folder.path), read_stats(self.folder.path)
+        self._lost_there = _counted(left.get("dropped", []))
         read, through = account["last_read_seq"], account["acked_through"]
         is_something_there = any(segment.end for segment in self._process.journal.segments)
         recorded = max(read, left.get("recorded", 0), said.get("recorded", 0), is_something_there)
@@ -210,10 +241,12 @@ class Neighbour(Job):
         }
 
 
-def _figures(account: Account) -> Figures:
-    return Figures(
-        recorded=account["last_read_seq"],
-        shipped=account["acked_through"],
-        refused=sum(entry["count"] for entry in account["refused"]),
-        dropped=sum(entry["count"] for entry in account["unreadable"]),
-    )
+class _Unread(NamedTuple):
+    """How far a journal was read when it was looked at last, and since when that has been so."""
+
+    read: int
+    since: float
+
+
+def _counted(entries: Sequence[dict[str, Any]]) -> int:
+    return sum(entry["count"] for entry in entries)

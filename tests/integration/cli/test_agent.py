@@ -1,5 +1,6 @@
 """`llm-audit agent`: how it is asked for, how it is, and what it says."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 import pytest
 from agents_held import agent_of_another_process
+from children import RECORD, child, output_of
+from nowhere import NOWHERE
+from waiting import PATIENCE, Calls
 
 from llm_audit.journal.spool.agent_state import AgentState, Figures, write_state
-from llm_audit.settings import get_settings
+from llm_audit.settings import changed_settings, get_settings
 
 Shell = Callable[..., Any]
 
@@ -60,6 +64,42 @@ def test_health_is_a_line_and_a_code(shell: Shell) -> None:
     with agent_of_another_process(folder()):
         other = shell("--collection", "other", "agent", "--health")
     assert other.code == 1
+
+
+def test_once_ships_what_is_there_and_ends(shell: Shell, calls: Calls) -> None:
+    """Of the living and of the dead; a second time there is nothing, and that is well, too."""
+    with changed_settings(shipper="agent"):
+        settings = get_settings()
+    with child(RECORD + "record(2)\ninput()", settings) as living:
+        assert living.stdout is not None
+        ids = [living.stdout.readline().split()[1] for _ in range(2)]
+        ids += [line.split()[1] for line in output_of(RECORD + "record(3)", settings)]
+        first = shell("agent", "--once", "--timeout", PATIENCE)
+        second = shell("agent", "--once", "--timeout", PATIENCE)
+    third = shell("agent", "--once", "--timeout", PATIENCE)
+
+    assert (first.code, first.errors) == (0, "")
+    assert first.output == "10 operations shipped, nothing is left.\n"
+    assert (second.code, second.output) == (0, "0 operations shipped, nothing is left.\n")
+    assert third.code == 0
+    assert {call["_id"] for call in calls.find({"status": "SUCCESS"})} == {*ids}
+    assert shell("agent", "--health").code == 1
+
+
+def test_what_could_not_be_shipped_is_said(shell: Shell) -> None:
+    """MongoDB that is away is 3, and time that is over 1; who has it shipped already is named."""
+    with changed_settings(shipper="agent"):
+        output_of(RECORD + "record(3)", get_settings())
+    away = shell("--mongo-url", NOWHERE, "agent", "--once", "--timeout", 2)
+    late = shell("agent", "--once", "--timeout", 0)
+    with agent_of_another_process(folder()) as its:
+        other = shell("agent", "--once")
+
+    assert away.code == 3
+    assert re.fullmatch(r"0 operations shipped, [\d.]+ (bytes|KiB) left: .+\.\n", away.output)
+    assert late.code == 1
+    assert (other.code, other.output, len(other.errors.splitlines())) == (1, "", 1)
+    assert f"(pid {its['pid']} on {its['host']}) runs here already" in other.errors
 
 
 def test_what_does_not_go_together_is_said(shell: Shell) -> None:

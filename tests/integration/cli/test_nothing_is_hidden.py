@@ -149,7 +149,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "import": [["{file}"], [NASTY.replace("\0", "").replace("/", "")[:60]]],
     "agent": [
-        *(["--health"], ["--health", "--metrics-port", NASTY]),
+        *(["--health"], ["--health", "--metrics-port", NASTY], ["--once", "--timeout", "0"]),
         ["--metrics-host", f"{NASTY}{'x' * 70}".replace("\0", ""), "--metrics-port", "0"],
     ],
     "ui": [["--help"], ["--host", "0.0.0.0"], ["--token-file", "{file}"]],

@@ -9,7 +9,7 @@ from llm_audit import LLMLogger
 from llm_audit.call import CONTENT, CallFields, Kind, named
 from llm_audit.context import CallContext, enter, leave
 from llm_audit.exports.columns import ALL_COLUMNS, PLAIN_COLUMNS
-from llm_audit.journal.statements.bare import BARE_FIELD_MAX_BYTES
+from llm_audit.journal.stripped import BARE_FIELD_MAX_BYTES
 from llm_audit.queries.views import v_calls, v_failures
 from llm_audit.redaction.functions import STRUCTURE
 from llm_audit.testing.records import RecordedCalls

@@ -280,3 +280,23 @@ def test_moving_to_an_agent_and_back_leaves_nothing(
     assert "after the agent" not in ends(calls)
     recovers()
     assert ends(calls)["after the agent"] == lost
+
+
+def test_what_a_process_itself_has_lost_is_counted_once(settings: Settings) -> None:
+    """By the agent that is there then; the next one does not take it for new."""
+
+    def totals(agent: Agent) -> tuple[int, int]:
+        state = agent.state()
+        total = None if state is None else state.total()
+        return (-1, -1) if total is None else (total.shipped, total.dropped)
+
+    lose = "recorder().journal.losses.add('record', 'spool_max_bytes', seq=1, count=3)"
+    with obeying(settings) as process:
+        process.do("both('first')")
+        with running(settings) as agent:
+            until(lambda: totals(agent) == (2, 0))
+            process.do(lose, "recorder().journal.note_losses()", "both('second')")
+            until(lambda: totals(agent) == (4, 3))
+        with running(settings) as agent:
+            process.do("both('third')")
+            until(lambda: totals(agent) == (2, 0))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from llm_audit.agent.job import Job
 from llm_audit.errors import let_through, log_once
 from llm_audit.journal.losses import Account, find_left
-from llm_audit.journal.reader import CHASE_MIN_BYTES
+from llm_audit.journal.reader import READ_BYTES
 from llm_audit.journal.spool.agent_state import NOTHING, Figures
 from llm_audit.journal.spool.progress import (
     Progress,
@@ -108,7 +108,7 @@ class Neighbour(Job):
         self.arrived = self.arrived and not unread
         if self.arrived:
             return False
-        return unread >= CHASE_MIN_BYTES or now - self._sent_at >= SEND_SECONDS or self.is_awaited
+        return unread >= READ_BYTES or now - self._sent_at >= SEND_SECONDS or self.is_awaited
 
     def do(self) -> bool:
         """Send a batch of what it has recorded; finish it, if it is dead and nothing is left."""

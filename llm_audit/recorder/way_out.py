@@ -1,5 +1,6 @@
 """The way out of this process's journal: a thread of this process, or an agent beside it."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from llm_audit.recorder.handed_over import HandedOver
 from llm_audit.recorder.open_calls import OpenCalls
 from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.recorder.shipping.chores import Every
-from llm_audit.settings import Settings
+from llm_audit.settings import Settings, shipper_so_far
 from llm_audit.settings.fields import AGENT
 
 
@@ -68,6 +69,12 @@ class WayOut(Protocol):
         """Return what of `Recorder.stats` is known of shipping."""
 
 
+# Not by the first call: a child that is forked meanwhile would wait for the import for ever. Where
+# an agent ships, neither the driver is loaded nor what else only a thread needs.
+if shipper_so_far() != AGENT:
+    importlib.import_module("llm_audit.recorder.shipping.shipper")
+
+
 def way_out(
     settings: Settings,
     journal: Journal,
@@ -86,6 +93,6 @@ def way_out(
     """
     if settings.shipper == AGENT:
         return HandedOver(settings, journal, folder, stats)
-    from llm_audit.recorder.shipping.shipper import Shipper  # and with it the driver
+    from llm_audit.recorder.shipping.shipper import Shipper
 
     return Shipper(settings, journal, folder, open_calls, stats)

@@ -16,7 +16,7 @@ from llm_audit.runtime.forks import OwnLock, begin_anew
 from llm_audit.runtime.kept import kept
 from llm_audit.settings.fields import Settings
 from llm_audit.settings.mongo_url import meaning_of
-from llm_audit.settings.reading import hide_secrets, read
+from llm_audit.settings.reading import PREFIX, hide_secrets, read
 from llm_audit.settings.sameness import same_function
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "not_recorded",
     "report_mistake",
     "reset_settings",
+    "shipper_so_far",
     "thaw",
 ]
 
@@ -65,6 +66,16 @@ def get_settings() -> Settings:
             settings = _InForce.settings or read(_InForce.named | _InForce.pinned)
             _InForce.settings = settings
     return settings
+
+
+def shipper_so_far() -> str | None:
+    """Return which shipper the program or the environment has named by now, right or wrong.
+
+    For what is loaded before anybody knows all settings, and raises no error for one of them.
+    """
+    variables = {name.upper(): value for name, value in os.environ.items()}
+    named = (_InForce.named | _InForce.pinned).get("shipper")
+    return str(named or variables.get(f"{PREFIX}SHIPPER") or "") or None
 
 
 def configure(**settings: Any) -> None:

@@ -171,9 +171,10 @@ before = set(sys.modules)
 LLMLogger.fail(LLMLogger.start(model="m", messages=[]), "x")
 print(sorted(name for name in set(sys.modules) - before if not name.startswith("genai_prices")))
 """
-    with child(script, recording(create_collection=False)) as process:
-        assert process.stdout is not None
-        assert process.stdout.read() == "[]\n"
+    for shipper in ("thread", "agent"):
+        with child(script, recording(create_collection=False, shipper=shipper)) as process:
+            assert process.stdout is not None
+            assert process.stdout.read() == "[]\n", shipper
 
 
 @pytest.mark.usefixtures("recording")

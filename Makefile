@@ -71,7 +71,7 @@ bench: setup ## Measure recording beside its rivals and the floor
 
 figures: setup ## Measure everything that the docs show, for an hour or more, and put it into them
 	@for benchmark in "recording --rounds 3 --calls 10000 --paced-calls 600" durability losses \
-	  calling_thread celery_tasks coroutine_tasks index_prices queries redaction request_ends capture cold viewer viewer_beside; do \
+	  calling_thread celery_tasks coroutine_tasks index_prices queries redaction request_ends capture cold agent viewer viewer_beside; do \
 	  FIGURES=docs/figures $(BIN)/python -m benchmarks.$$benchmark || exit 1; \
 	done
 	@FIGURES=docs/figures $(MAKE) --no-print-directory faults

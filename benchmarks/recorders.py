@@ -56,10 +56,10 @@ def record_with_llm_audit() -> None:
 
 
 @contextmanager
-def llm_audit_recorder(url: str, folder: Path) -> Iterator[RecordCall]:
-    """llm-audit: on disk when the call returns, shipped by its thread."""
+def llm_audit_recorder(url: str, folder: Path, **settings: Any) -> Iterator[RecordCall]:
+    """llm-audit: on disk when the call returns, shipped by its thread if not set otherwise."""
     fresh_collection(url, "bench_llm_audit").database.client.close()
-    llm_audit.configure(mongo_url=url, database="bench_llm_audit", spool_dir=folder)
+    llm_audit.configure(mongo_url=url, database="bench_llm_audit", spool_dir=folder, **settings)
     yield record_with_llm_audit
     if not llm_audit.shutdown(timeout_seconds=120):
         raise RuntimeError("not everything arrived")
@@ -129,16 +129,22 @@ RECORDERS: dict[str, Recorder] = {
 }
 
 
-def insert_many(url: str, calls: int, batch: int = 500) -> tuple[float, float]:
+def insert_many(url: str, calls: int) -> tuple[float, float]:
     """Insert whole documents in batches: the floor; return seconds and CPU seconds."""
     collection = fresh_collection(url, "bench_floor")
-    documents = [document() for _ in range(calls)]
-    began, cpu = time.perf_counter(), time.process_time()
-    for first in range(0, calls, batch):
-        collection.insert_many(documents[first : first + batch], ordered=False)
-    result = time.perf_counter() - began, time.process_time() - cpu
+    result = insert_batches(collection, [document() for _ in range(calls)])
     collection.database.client.close()
     return result
+
+
+def insert_batches(
+    collection: Collection[dict[str, Any]], documents: list[dict[str, Any]], batch: int = 500
+) -> tuple[float, float]:
+    """Insert documents that are there already; return seconds and CPU seconds."""
+    began, cpu = time.perf_counter(), time.process_time()
+    for first in range(0, len(documents), batch):
+        collection.insert_many(documents[first : first + batch], ordered=False)
+    return time.perf_counter() - began, time.process_time() - cpu
 
 
 def document_bytes() -> int:

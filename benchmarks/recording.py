@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pymongo
@@ -20,6 +21,7 @@ import llm_audit
 from benchmarks.figures import Aim, Table, aims, publish
 from benchmarks.recorders import (
     RECORDERS,
+    Recorder,
     document_bytes,
     fresh_collection,
     insert_many,
@@ -39,9 +41,29 @@ APART = "the same, starts and outcomes far apart"
 
 def calling_thread(url: str, rounds: int, calls: int) -> tuple[Table, list[Aim]]:
     """Measure what one call costs the thread that makes it, a call every two milliseconds."""
+    figures = paced(RECORDERS, url, rounds, calls)
+    ours, theirs = figures["llm-audit"], figures[RIVAL]
+    return paced_table(figures), [
+        Aim(f"median, x {RIVAL}", ours[0] / theirs[0], 0.8),
+        Aim(f"p99, x {RIVAL}", ours[1] / theirs[1], 1),
+        Aim("CPU of the thread, µs", ours[2], 38),
+    ]
+
+
+def paced(
+    recorders: Mapping[str, Recorder], url: str, rounds: int, calls: int
+) -> dict[str, list[float]]:
+    """Return median, p99 and CPU of thread and process for a call, in microseconds.
+
+    Args:
+        recorders: Who takes turns.
+        url: MongoDB's.
+        rounds: How many turns each has.
+        calls: How many calls a turn has, one every two milliseconds.
+    """
     runs = defaultdict(list)
     for _ in range(rounds):
-        for name, recorder in RECORDERS.items():
+        for name, recorder in recorders.items():
             with tempfile.TemporaryDirectory() as folder, recorder(url, Path(folder)) as record:
                 for _ in range(50):
                     record()
@@ -60,25 +82,25 @@ def calling_thread(url: str, rounds: int, calls: int) -> tuple[Table, list[Aim]]
             median, tail = times[len(times) // 2], times[int(len(times) * 0.99)]
             of_cpu = [(used - idle) / calls * 1e6 for used in (thread_cpu, cpu)]
             runs[name].append((median, tail, *of_cpu))
-    figures = {name: [*map(statistics.median, zip(*runs[name], strict=True))] for name in RECORDERS}
-    ours, theirs = figures["llm-audit"], figures[RIVAL]
+    return {name: [*map(statistics.median, zip(*runs[name], strict=True))] for name in recorders}
+
+
+def paced_table(figures: Mapping[str, Sequence[float]]) -> Table:
+    """Return what `paced` has measured, with the first for comparison."""
+    of_first = next(iter(figures.values()))
     titles = (
         "",
         "median µs",
         "p99 µs",
         "CPU of the thread, µs",
         "of the process, µs",
-        "x llm-audit",
+        f"x {next(iter(figures))}",
     )
     rows = [
-        (name, *(f"{figure:,.0f}" for figure in row), f"{row[0] / ours[0]:.2f}")
+        (name, *(f"{figure:,.0f}" for figure in row), f"{row[0] / of_first[0]:.2f}")
         for name, row in figures.items()
     ]
-    return Table("calling thread", titles, rows), [
-        Aim(f"median, x {RIVAL}", ours[0] / theirs[0], 0.8),
-        Aim(f"p99, x {RIVAL}", ours[1] / theirs[1], 1),
-        Aim("CPU of the thread, µs", ours[2], 38),
-    ]
+    return Table("calling thread", titles, rows)
 
 
 def _sleep_cpu_seconds() -> float:

@@ -36,6 +36,8 @@ POOLS = {
     "gevent": GEVENT,
     "solo": SOLO,
 }
+BY_AGENT = "an agent ships"
+PREFORK_BY_AGENT = f"prefork, {BY_AGENT}"
 
 
 @dataclass
@@ -98,6 +100,24 @@ class Deployment:
             finally:
                 log.close()
                 print(Path(log.name).read_text(errors="replace"))
+
+    @contextmanager
+    def agent(self) -> Iterator["Deployment"]:
+        """Run an agent until the block is left; give the same, with workers that leave it to it."""
+        left_to_it = self.with_settings(LLM_AUDIT_SHIPPER="agent")
+        process = warm.start(
+            [sys.executable, "-W", "error", "-m", "llm_audit.cli", "agent"],
+            env=left_to_it.environment,
+            start_new_session=True,
+        )
+        try:
+            yield left_to_it
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.wait(PATIENCE) == 0, "the agent did not end well"
+            finally:
+                process.kill()
 
 
 @contextmanager

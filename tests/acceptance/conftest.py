@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import slow_provider
-from deployment import POOLS, TASKS_FOLDER, CallsOf, Deployment, deployed
+from deployment import BY_AGENT, POOLS, TASKS_FOLDER, CallsOf, Deployment, deployed
 from flights import Flight
 from slow_provider import SlowProvider
 from waiting import ended_calls
@@ -83,11 +83,26 @@ def tasks(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     audited_tasks.app.close()
 
 
+@pytest.fixture(scope="session")
+def left_to_an_agent(deployment: Deployment) -> Iterator[Deployment]:
+    """Give the same deployment, with an agent that ships what its workers record."""
+    with deployment.agent() as left_to_it:
+        yield left_to_it
+
+
 @pytest.fixture(scope="session", params=POOLS)
-def pool(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[None]:
+def pool(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run one worker of each pool for all the tests that leave it alive."""
-    with deployment.worker(*POOLS[request.param]):
+    name, _, way = request.param.partition(", ")
+    with _where(way, request).worker(*POOLS[name]):
         yield
+
+
+def _where(way: str, request: pytest.FixtureRequest) -> Deployment:
+    """Return where workers run that record in a way of delivery."""
+    name = "left_to_an_agent" if way == BY_AGENT else "deployment"
+    deployment: Deployment = request.getfixturevalue(name)
+    return deployment
 
 
 @pytest.fixture
@@ -100,11 +115,11 @@ def flight(tasks: Any, provider: SlowProvider, deployment: Deployment) -> Flight
 
 
 @pytest.fixture
-def own_queue(deployment: Deployment, tasks: Any) -> Deployment:
+def own_queue(tasks: Any, request: pytest.FixtureRequest) -> Deployment:
     """Give the test a queue that no worker of another test listens to."""
     queue = f"queue-{uuid.uuid4().hex}"
     tasks.app.conf.task_default_queue = queue
-    return deployment.with_settings(QUEUE=queue)
+    return _where(getattr(request, "param", ""), request).with_settings(QUEUE=queue)
 
 
 @pytest.fixture

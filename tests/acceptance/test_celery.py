@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from celery import chain, group
-from deployment import CallsOf, Deployment
+from deployment import POOLS, PREFORK_BY_AGENT, CallsOf, Deployment
 from waiting import PATIENCE
 
 import llm_audit
@@ -14,9 +14,11 @@ from llm_audit.context import current_context
 
 pytestmark = pytest.mark.core
 alive = pytest.mark.usefixtures("pool")
+alive_either_way = pytest.mark.parametrize("pool", [*POOLS, PREFORK_BY_AGENT], indirect=True)
 
 
 @alive
+@alive_either_way
 def test_a_call_carries_its_task(tasks: Any, deployment: Deployment, calls_of: CallsOf) -> None:
     """A call made in a task names the task, its run and its worker without a line of user code."""
     result = tasks.analyze.delay("fine")
@@ -105,6 +107,7 @@ def test_a_returning_task_ends_the_open_call(tasks: Any, calls_of: CallsOf) -> N
 
 
 @alive
+@alive_either_way
 def test_a_retry_is_another_attempt_of_the_same_task(tasks: Any, calls_of: CallsOf) -> None:
     """A retried task has its calls under one task_id and one trace, each with its attempt."""
     result = tasks.retry_once.delay()

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 from celery import VERSION
-from deployment import GEVENT, PREFORK, PREFORK_ALONE, SOLO, THREADS, Deployment
+from deployment import (
+    BY_AGENT,
+    GEVENT,
+    PREFORK,
+    PREFORK_ALONE,
+    PREFORK_BY_AGENT,
+    SOLO,
+    THREADS,
+    Deployment,
+)
 from flights import ANSWERED, FINISHED, LEFT, Flight, ended
 from waiting import PATIENCE, until
 
@@ -25,15 +34,13 @@ def on(*names: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("pool", names, indirect=True)
 
 
-def with_pools(**pools: tuple[str, ...]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("options", pools.values(), ids=pools.keys())
-
-
 in_block = pytest.mark.parametrize("in_block", [False, True], ids=["open", "in block"])
 IN_A_COROUTINE = ("ask_in_loop", "ask_as_coroutine")
 BESIDE_ANOTHER = ("ask_in_child", "ask_in_blocked_child")
 EARLY_AND_LATE = ("ask", "ask_late")  # acknowledged
 PREFORKS = ("prefork", "prefork-alone")
+EITHER_WAY = (*PREFORKS, PREFORK_BY_AGENT)
+either_way = pytest.mark.parametrize("own_queue", ["", BY_AGENT], indirect=True)
 EVERYWHERE = (*PREFORKS, "threads", "gevent", "solo")
 
 
@@ -52,7 +59,7 @@ def test_an_exception(flight: Flight, in_block: bool) -> None:
 
 @core
 @in_block
-@on(*PREFORKS)
+@on(*EITHER_WAY)
 @pytest.mark.usefixtures("pool")
 def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
     """A soft time limit is a timeout."""
@@ -63,7 +70,7 @@ def test_a_soft_time_limit(flight: Flight, in_block: bool) -> None:
 
 @core
 @in_block
-@on(*PREFORKS, pytest.param("gevent", marks=from_celery_5_7))
+@on(*EITHER_WAY, pytest.param("gevent", marks=from_celery_5_7))
 @pytest.mark.usefixtures("pool")
 def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
     """A hard time limit is a timeout, though the child that hits it cannot know; others stay."""
@@ -76,7 +83,7 @@ def test_a_hard_time_limit(flight: Flight, in_block: bool) -> None:
 
 @core
 @in_block
-@on(*PREFORKS)
+@on(*EITHER_WAY)
 @pytest.mark.parametrize("how", ["kill", "os._exit"])
 @pytest.mark.usefixtures("pool")
 def test_a_lost_child(flight: Flight, how: str, in_block: bool) -> None:
@@ -91,6 +98,7 @@ def test_a_lost_child(flight: Flight, how: str, in_block: bool) -> None:
 
 
 @core
+@either_way
 def test_a_lost_child_whose_task_runs_again(own_queue: Deployment, flight: Flight) -> None:
     """Of a task that runs again each attempt has its own outcome, though both have one id."""
     names = ("ask_requeued", "ask_retried")[: 2 if SAYS_MORE else 1]
@@ -113,7 +121,7 @@ def test_a_lost_child_whose_task_runs_again(own_queue: Deployment, flight: Fligh
 
 @core
 @in_block
-@on(*PREFORKS, "gevent")
+@on(*EITHER_WAY, "gevent")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 @pytest.mark.usefixtures("pool")
 def test_a_revoked_task(flight: Flight, name: str, in_block: bool) -> None:
@@ -137,7 +145,19 @@ def test_a_revoke_that_has_no_effect(flight: Flight) -> None:
 
 
 @core
-@with_pools(prefork=PREFORK, threads=THREADS, gevent=GEVENT, solo=SOLO)
+@pytest.mark.parametrize(
+    ("options", "own_queue"),
+    [
+        (PREFORK, ""),
+        (PREFORK, BY_AGENT),
+        (THREADS, ""),
+        (GEVENT, BY_AGENT),
+        (GEVENT, ""),
+        (SOLO, ""),
+    ],
+    ids=[*("prefork", f"prefork, {BY_AGENT}", "threads", f"gevent, {BY_AGENT}", "gevent", "solo")],
+    indirect=["own_queue"],
+)
 def test_a_warm_shutdown(own_queue: Deployment, flight: Flight, options: tuple[str, ...]) -> None:
     """A worker that is asked to stop lets the task finish."""
     (task_id,) = flight.stop_worker(own_queue, options, "ask", sig=signal.SIGTERM, answer=True)
@@ -198,6 +218,7 @@ def test_a_cold_shutdown_of_solo(
     assert not in_block or calls[-1]["error_type"] == "NotImplementedError"
 
 
+@either_way
 def test_a_soft_shutdown_that_is_over(own_queue: Deployment, flight: Flight) -> None:
     """When the time that a soft shutdown gives is over, it is a cold one."""
     softly = own_queue.with_settings(SOFT_SHUTDOWN_SECONDS="1")

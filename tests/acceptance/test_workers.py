@@ -11,6 +11,7 @@ import redis
 from celery import group
 from children import output_of
 from deployment import (
+    BY_AGENT,
     EVENTLET,
     GEVENT,
     PREFORK,
@@ -42,6 +43,23 @@ def test_recycled_children_deliver_everything_and_leave_nothing_behind(
     assert sorted(call["_id"] for call in calls) == sorted(ids)
     assert len({call["pid"] for call in calls}) == TASKS
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_recycled_children_whose_calls_an_agent_ships(
+    tasks: Any, own_queue: Deployment, calls_of: CallsOf, tmp_path: Path
+) -> None:
+    """They wait for nobody, and when the agent has shipped what they left, nothing is left."""
+    with own_queue.with_settings(LLM_AUDIT_SPOOL_DIR=str(tmp_path)).agent() as recycling:
+        with recycling.worker(*PREFORK, "--max-tasks-per-child=1"):
+            results = group(tasks.analyze.s(str(n)) for n in range(TASKS))()
+            ids = results.get(timeout=2 * PATIENCE)
+        calls = calls_of(TASKS, *(result.id for result in results))
+        until(lambda: [*tmp_path.glob("*/*/*.bson")] == [])
+
+    assert sorted(call["_id"] for call in calls) == sorted(ids)
+    assert len({call["pid"] for call in calls}) == TASKS
+    left = {path.parent.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left <= {"agent"}
 
 
 def test_spawned_children(own_queue: Deployment, flight: Flight) -> None:
@@ -87,7 +105,12 @@ def test_without_mongodb_workers_start_run_and_stop(
                 until(lambda: not missing(), instead=lambda: f"calls of {missing()} are missing")
 
 
-@pytest.mark.parametrize("options", [PREFORK_ALONE, THREADS], ids=["prefork", "threads"])
+@pytest.mark.parametrize(
+    ("options", "own_queue"),
+    [(PREFORK_ALONE, ""), (PREFORK_ALONE, BY_AGENT), (THREADS, "")],
+    ids=["prefork", f"prefork, {BY_AGENT}", "threads"],
+    indirect=["own_queue"],
+)
 def test_flushed_before_a_late_acknowledgement(
     own_queue: Deployment, flight: Flight, options: tuple[str, ...], redis_url: str
 ) -> None:

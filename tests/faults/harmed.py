@@ -59,5 +59,5 @@ def settle(settings: Settings) -> None:
 
 def process_folders(target_folder: Path) -> list[Path]:
     """Return the folders that processes have in the spool."""
-    others = (spool.REJECTED_FOLDER, spool.NEW)
+    others = (spool.REJECTED_FOLDER, spool.AGENT_FOLDER, spool.NEW)
     return [path for path in target_folder.iterdir() if not path.name.startswith(others)]

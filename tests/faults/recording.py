@@ -76,16 +76,24 @@ class Recording:
         Args:
             number: The call's; by default the next that no thread has taken.
         """
+        self.end_call(*self.begin_call(number))
+
+    def begin_call(self, number: int | None = None) -> tuple[int, str]:
+        """Begin a call, and say so; return its number and id."""
         if number is None:
             number = next(self.numbers)
         child = self.work.child
-        content, status = text(child, number), outcome(number)
         call_id = LLMLogger.start(
             model="m",
-            messages=[{"role": "user", "content": content}],
+            messages=[{"role": "user", "content": text(child, number)}],
             metadata={"child": child, "number": number},
         )
         self.say(f"promised {number} {call_id} PENDING")
+        return number, call_id
+
+    def end_call(self, number: int, call_id: str) -> None:
+        """End a call as one of its number ends, and say so; some stay open."""
+        content, status = text(self.work.child, number), outcome(number)
         if status == "SUCCESS":
             LLMLogger.complete(call_id, response_message={"role": "assistant", "content": content})
         elif status == "ERROR":
@@ -178,3 +186,18 @@ def recover(work: Work, pipe: Connection) -> None:
     llm_audit.configure(**work.settings)
     llm_audit.recover()
     signal.pause()
+
+
+def ship(work: Work, pipe: Connection) -> None:
+    """Be the agent: ship what everybody records on this machine, until SIGTERM."""
+    from llm_audit.agent import Agent
+
+    from llm_audit.settings import get_settings
+
+    warnings.simplefilter("error")
+    recording = Recording(work, pipe)
+    logging.getLogger("llm_audit").addHandler(_Log(recording))
+    llm_audit.configure(**work.settings)
+    agent = Agent(get_settings())
+    signal.signal(signal.SIGTERM, lambda *_: agent.stop())
+    agent.run()

@@ -34,6 +34,9 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 CALLS_BETWEEN = 100
 
+SWITCHES = 6
+OPEN_CALLS = 5
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -151,3 +154,15 @@ def without_root_powers() -> None:
         for which in range(3):
             sets[which] &= ~(1 << capability)
     assert _libc.capset(header, sets) == 0
+
+
+def switch(recording: Recording) -> None:
+    """Let now an agent ship and now a thread of this process, with calls open over each change."""
+    for number in range(SWITCHES):
+        begun = [recording.begin_call() for _ in range(OPEN_CALLS)]
+        llm_audit.shutdown(0 if number % 3 else PATIENCE)
+        llm_audit.configure(shipper="thread" if number % 2 else "agent")
+        for call in begun:
+            recording.end_call(*call)
+        recording.record_call()
+    recording.deliver()

@@ -190,8 +190,7 @@ def recover(work: Work, pipe: Connection) -> None:
 
 def ship(work: Work, pipe: Connection) -> None:
     """Be the agent: ship what everybody records on this machine, until SIGTERM."""
-    from llm_audit.agent import Agent
-
+    from llm_audit.agent.agent import Agent
     from llm_audit.settings import get_settings
 
     warnings.simplefilter("error")

@@ -207,11 +207,16 @@ class Journal:
         with self._lock:
             if self._appending:
                 return
-            for segment in tuple(self.segments):
-                if segment.open or (isinstance(segment, MemorySegment) and not segment.saved):
+            in_memory = unsaved(self.segments)
+            on_disk = [segment for segment in self.segments if segment not in in_memory]
+            through = max([self._left_through, *(segment.last_seq for segment in on_disk)])
+            for segment in on_disk:
+                if segment.open:
                     continue
                 self._left_through = max(self._left_through, segment.last_seq)
-                if isinstance(segment, MemorySegment):  # first: it is not forgotten before
+                # first: it is not forgotten before. What is still the last of all on disk has come
+                # after nothing higher; and it stays there until there is more, as it might grow.
+                if isinstance(segment, MemorySegment) and segment.last_seq < through:
                     self._late.append((segment.first_seq, segment.path))
                 self.segments.remove(segment)
                 if isinstance(segment, MemorySegment):

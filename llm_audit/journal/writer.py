@@ -207,8 +207,11 @@ class Journal:
         with self._lock:
             if self._appending:
                 return
-            in_memory = unsaved(self.segments)
-            on_disk = [segment for segment in self.segments if segment not in in_memory]
+            on_disk = [
+                segment
+                for segment in self.segments
+                if not isinstance(segment, MemorySegment) or segment.saved
+            ]
             through = max([self._left_through, *(segment.last_seq for segment in on_disk)])
             for segment in on_disk:
                 if segment.open:

@@ -2,7 +2,6 @@
 
 import random
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from faults.agents import (
     wait_until_empty,
     writers,
 )
-from faults.harmed import Harmed, process_folders, settle
+from faults.harmed import Harmed, process_folders
 from faults.promises import Child, child, judge
 from faults.table import Report
 from patience import LONG
@@ -28,7 +27,6 @@ from llm_audit.settings.names import PROCESSES
 BY_AGENT = {"shipper": "agent"}
 OFTEN = 60 if LONG else 4
 FEW = 10 if LONG else 2
-SMALL_SEGMENT, SMALL_BATCH = 10_000, 20
 
 
 def finish(settings: Settings, writing: list[Child], last: Child) -> None:
@@ -56,10 +54,6 @@ def expect_true_accounts(harmed: Harmed, ended: list[Child]) -> None:
     ("fault", "changes"),
     [
         ("agent killed -9 while 8 processes record", {}),
-        (
-            "agent killed -9, small segments",
-            {"segment_max_bytes": SMALL_SEGMENT, "batch_size": SMALL_BATCH},
-        ),
     ],
 )
 def test_killed_agent(
@@ -107,27 +101,6 @@ def test_ended_processes(harmed: Harmed, report: Report, end: str) -> None:
     assert not [line for line in last.log if "fault" in line], last.log
 
 
-def test_mongodb_and_agent_killed(harmed: Harmed, chance: random.Random, report: Report) -> None:
-    """MongoDB killed under the agent, and the agent in the outage: all calls arrive, once."""
-    settings = harmed.settings(**BY_AGENT, segment_max_bytes=SMALL_SEGMENT)
-    with writers(settings) as writing:
-        for number in range(FEW):
-            with agent(settings) as it:
-                wait_for_more(harmed.calls, chance.randint(1, 200))
-                harmed.server.kill()
-                until(lambda it=it: [line for line in it.log if "not available" in line])
-                writing[0].wait_for_promises(50)
-                if number % 2:
-                    it.kill()
-                harmed.server.restart()
-                if not number % 2:
-                    wait_for_more(harmed.calls, 50)
-        with agent(settings) as last:
-            finish(settings, writing, last)
-    report("mongod killed -9 under an agent", FEW, judge(harmed.calls, writing))
-    expect_true_accounts(harmed, writing)
-
-
 def test_late_agent(harmed: Harmed, report: Report) -> None:
     """What was recorded before there was an agent arrives: of the living, the ended, the killed."""
     settings = harmed.settings(**BY_AGENT)
@@ -144,36 +117,6 @@ def test_late_agent(harmed: Harmed, report: Report) -> None:
     every = [*living, *killed, *ended]
     report("agent started late", 1, judge(harmed.calls, every))
     expect_true_accounts(harmed, living)
-
-
-def test_upgraded_agent(harmed: Harmed, chance: random.Random, report: Report) -> None:
-    """Agents that are stopped and started anew while others record lose and double nothing."""
-    settings = harmed.settings(**BY_AGENT, segment_max_bytes=SMALL_SEGMENT)
-    with writers(settings) as writing:
-        for _ in range(OFTEN):
-            with agent(settings) as it:
-                wait_for_more(harmed.calls, chance.randint(0, 200))
-                stop(it)
-        with agent(settings) as last:
-            finish(settings, writing, last)
-    report("agent stopped and started anew", OFTEN, judge(harmed.calls, writing))
-    expect_true_accounts(harmed, writing)
-
-
-def test_two_agents(harmed: Harmed, chance: random.Random, report: Report) -> None:
-    """Of two agents one ships, and the other one when that is killed."""
-    settings = harmed.settings(**BY_AGENT)
-    with writers(settings) as writing, ExitStack() as stack:
-        first = stack.enter_context(agent(settings))
-        for _ in range(FEW):
-            second = stack.enter_context(agent(settings))
-            wait_for_more(harmed.calls, chance.randint(50, 200))
-            first.kill()
-            wait_for_more(harmed.calls, 200)
-            first = second
-        finish(settings, writing, first)
-    report("two agents, one killed -9", FEW, judge(harmed.calls, writing))
-    expect_true_accounts(harmed, writing)
 
 
 def test_frozen_agent(harmed: Harmed, report: Report, tmp_path: Path) -> None:
@@ -239,28 +182,3 @@ def test_switched_with_calls_open(harmed: Harmed, report: Report) -> None:
             process.wait()
         finish(settings, [], last)
     report("from thread to agent and back", scenes.SWITCHES * FEW, judge(harmed.calls, switching))
-
-
-def test_moved_with_what_was_left(harmed: Harmed, report: Report) -> None:
-    """What killed processes left is shipped by whoever comes next: a thread's, or an agent."""
-    by_thread, by_agent = harmed.settings(), harmed.settings(**BY_AGENT)
-    with harmed.frozen(), writers(by_thread, 2) as first:
-        for process in first:
-            process.wait_for_promises(50)
-    settle_by_agent(by_agent)
-    with harmed.frozen(), writers(by_agent, 2) as then:
-        for process in then:
-            process.wait_for_promises(50)
-    settle(harmed.settings())
-    wait_until_empty(by_agent)
-    report("moved to an agent and back", 2, judge(harmed.calls, [*first, *then]))
-
-
-def test_forking_processes(harmed: Harmed, report: Report) -> None:
-    """A process that forks while its threads record hangs not, and the agent ships for all."""
-    settings = harmed.settings(**BY_AGENT)
-    how = {"threads": 4, "pause_seconds": 0.001, "meanwhile": scenes.fork_often}
-    with agent(settings) as last, child(settings, **how) as process:
-        process.wait()
-        finish(settings, [], last)
-    report("fork under an agent", scenes.FORKS, judge(harmed.calls, [process]))

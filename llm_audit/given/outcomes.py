@@ -9,7 +9,7 @@ from typing import Any
 from llm_audit import causes
 from llm_audit.call import LLMCallStatusEnum
 from llm_audit.encoding.bounds import TooMuchError, are_readable
-from llm_audit.encoding.safe_text import safe_repr
+from llm_audit.encoding.safe_text import safe_repr, text
 from llm_audit.errors import let_through, log_once
 from llm_audit.given import arguments, failures
 from llm_audit.prices import Sale, cost_of
@@ -244,7 +244,9 @@ def _message(given: object) -> object:
 
 def _cost(value: object) -> float | None:
     try:
-        cost = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+        # a text that is none is written out in the error, and a Code with its whole scope
+        number = text(value) if issubclass(type(value), str) else value
+        cost = math.nan if isinstance(value, bool) else float(number)  # type: ignore[arg-type]
     except BaseException as error:  # noqa: BLE001  (a foreign object may raise anything)
         let_through(error)
         cost = math.nan

@@ -177,6 +177,13 @@ def test_what_has_no_end_is_recorded_wherever_it_is(
             assert nodes_in(call.model_dump()) < 3 * bounds.MAX_NODES
 
 
+def test_a_cost_that_is_code_costs_nothing(llm_audit_records: RecordedCalls) -> None:
+    """What is no number is written out in Python's error, and code with all in its scope."""
+    LLMLogger.complete(LLMLogger.start(), estimated_cost=BOMBS["code"])
+    [call] = llm_audit_records
+    assert (call.status, call.estimated_cost) == ("SUCCESS", None)
+
+
 def test_what_is_left_out_is_noted_and_counted() -> None:
     """And costs no other field anything."""
     notes = Notes()

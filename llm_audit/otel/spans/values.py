@@ -75,7 +75,7 @@ def as_number(value: object) -> float | None:
     if not isinstance(value, str):
         return None
     try:
-        return float(value)
+        return float(str.__str__(value))  # the error writes a text of a kind of its own out
     except ValueError as error:
         let_through(error)
         return None

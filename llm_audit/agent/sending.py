@@ -114,4 +114,4 @@ class Sending:
             log_fault(fault)
 
     def _say_left_alone(self, job: Job, why: str) -> None:
-        log_once(f"{job.name} is left alone for now: {why}.", key=f"{job.name} {why}")
+        log_once(f"{job.name} is left alone for now: {why}.", of_caller=2)

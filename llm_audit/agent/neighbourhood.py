@@ -1,13 +1,12 @@
 """All the processes for which the agent ships, found and forgotten as they come and go."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.agent.neighbour import Neighbour
 from llm_audit.journal.reader import WINDOW_MAX_BYTES
 from llm_audit.journal.spool import looking
-from llm_audit.journal.spool.agent_state import NOTHING, Figures
+from llm_audit.journal.spool.agent_state import NOTHING, OTHER_SERVICES, SERVICES_MAX, Figures
 from llm_audit.journal.spool.watched import WatchedFolder
 
 WINDOWS_MAX_BYTES = 64 * 2**20  # of all of them together, in memory
@@ -31,7 +30,7 @@ class Neighbourhood:
         self._target_folder = target_folder
         self._neighbour = neighbour
         self._known: dict[str, Neighbour] = {}
-        self._of_the_gone: defaultdict[str, Figures] = defaultdict(lambda: NOTHING)
+        self._of_the_gone: dict[str, Figures] = {}
 
     def __iter__(self) -> Iterator[Neighbour]:
         """Go through them, each in its turn."""
@@ -78,8 +77,10 @@ class Neighbourhood:
         if not neighbour.finished:
             neighbour.folder.release()
         gone = neighbour.figures._replace(backlog_bytes=0, oldest_seconds=0.0)
-        of_the_gone = self._of_the_gone[neighbour.service]
-        self._of_the_gone[neighbour.service] = of_the_gone.together(gone)
+        service = neighbour.service
+        if service not in self._of_the_gone and len(self._of_the_gone) >= SERVICES_MAX:
+            service = OTHER_SERVICES  # whoever records chooses its name
+        self._of_the_gone[service] = self._of_the_gone.get(service, NOTHING).together(gone)
 
     def _window_bytes(self) -> int:
         return max(

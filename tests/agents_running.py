@@ -21,8 +21,13 @@ agent.run()
 
 
 @contextmanager
-def agent(settings: Settings) -> Iterator[None]:
-    """Have an agent ship what is recorded with these settings, until the block is left."""
+def agent(settings: Settings, *, complains: bool = False) -> Iterator[None]:
+    """Have an agent ship what is recorded with these settings, until the block is left.
+
+    Args:
+        settings: Where, and how.
+        complains: Whether it has something to say.
+    """
     with child(AGENT, settings) as process:
         target_folder = settings.spool_dir / settings.target("agent")
 
@@ -34,4 +39,4 @@ def agent(settings: Settings) -> Iterator[None]:
         yield
         process.terminate()
         errors = process.communicate()[1]
-        assert (process.returncode, errors) == (0, ""), (process.returncode, errors)
+        assert (process.returncode, bool(errors)) == (0, complains), (process.returncode, errors)

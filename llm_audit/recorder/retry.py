@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from bson.regex import Regex
 from pymongo import UpdateOne
@@ -18,6 +18,7 @@ from llm_audit.journal.records import Record, unpack
 from llm_audit.journal.statements.bare import NOT_SENT, REFUSED, bare
 from llm_audit.journal.statements.writes import Form, Write
 from llm_audit.settings import Settings
+from llm_audit.settings.fields import ShippedBy
 from llm_audit.store.answers.plain_errors import plain_errors
 from llm_audit.store.connection import Connection, readable_only
 from llm_audit.store.delivery.delivery import Delivery
@@ -93,11 +94,12 @@ def retry_rejected(settings: Settings) -> RetryResult:
 
 
 def _retry(connection: Connection, settings: Settings) -> RetryResult:
-    target_folder = settings.spool_dir / settings.target()
-    left = bring_in(connection, target_folder)
+    # an agent has left it in one folder, a thread in another
+    folders = [settings.spool_dir / settings.target(shipper) for shipper in get_args(ShippedBy)]
+    left = sum(bring_in(connection, target_folder) for target_folder in folders)
     arrived = 0
     for some in _batches(connection, settings):
-        deleted, refused = _send(connection, settings, some, target_folder)
+        deleted, refused = _send(connection, settings, some, folders[0])
         arrived += deleted
         left += refused
     return RetryResult(arrived, left)

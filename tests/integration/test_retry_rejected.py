@@ -4,13 +4,14 @@ import base64
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import gridfs
 import pymongo
 import pytest
+from agents_running import agent
 from children import child
 from pymongo.collection import Collection
 from refused import refusals
@@ -21,6 +22,7 @@ from llm_audit import LLMLogger, SyncLLMCallRepository, UnavailableError, embedd
 from llm_audit.journal.precedence import Rank, outcome_key
 from llm_audit.recorder.retry import RetryResult
 from llm_audit.settings import get_settings
+from llm_audit.settings.fields import ShippedBy
 from llm_audit.settings.names import PROCESSES, REJECTED
 
 MESSAGES = [{"role": "user", "content": "fine"}]
@@ -206,6 +208,28 @@ def test_what_waited_in_the_spool_is_whole(recording: Recording, strict_calls: C
     assert call.messages is not None
     assert call.messages[0]["content"] == content
     assert not list(get_settings().spool_dir.glob("*/rejected/*"))
+
+
+@pytest.mark.parametrize("shipper", ["thread", "agent"])
+def test_what_waited_is_found_whoever_has_shipped_it(
+    recording: Recording, strict_calls: Calls, shipper: ShippedBy
+) -> None:
+    """Also after a move from threads to an agent, and whatever is set where the retry is made."""
+    settings = recording(shipper=shipper)
+    database = strict_calls.database
+    database.create_collection(REJECTED, validator={"never": {"$exists": True}})
+    with agent(settings, complains=True) if shipper == "agent" else nullcontext():
+        call_id = record(FORBIDDEN, ANSWER)
+        arrived(strict_calls, call_id)
+    (waits,) = settings.spool_dir.glob("*/rejected/*.bson")
+    assert waits.parent.parent.name == settings.target(shipper)
+
+    fix(strict_calls)
+    database.command("collMod", REJECTED, validator={})
+    recording(shipper="agent" if shipper == "thread" else "thread")
+    assert llm_audit.retry_rejected() == RetryResult(arrived=1, refused_again=0)
+    (call,) = strict_calls.find()
+    assert (call["_id"], call["messages"]) == (call_id, FORBIDDEN)
 
 
 def test_a_retry_while_it_is_shipped(strict_calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from llm_audit.journal.losses import Account, find_left
 from llm_audit.journal.reader import READ_BYTES
 from llm_audit.journal.spool.agent_state import NOTHING, Figures
 from llm_audit.journal.spool.progress import (
+    LOST_ENDS,
     Progress,
     Wanted,
     read_progress,
@@ -84,6 +85,9 @@ class Neighbour(Job):
         self._progress = Progress()
         self._told, self._told_at = Progress(), 0.0
         self._sent_at = 0.0
+        self._lost_ends: frozenset[str] = frozenset()  # as its process has said
+        self._closed_ends: frozenset[str] = frozenset()
+        self._closed = 0
 
     @property
     def is_dead(self) -> bool:
@@ -119,11 +123,23 @@ class Neighbour(Job):
         self._sent_at = clock.monotonic()
         sent = self._process.step(everything=self._everything or self.is_dead or self.is_awaited)
         self.arrived = shipment.empty
+        if self.arrived:
+            self._close_unrecorded()
         self._note(shipment)
         if self.is_dead and self.arrived and not sent:
             self._process.finish()
             self.finished = True
         return sent
+
+    def _close_unrecorded(self) -> None:
+        """Close the calls the record of whose end was lost, or they would be open while it lives.
+
+        What its process had recorded before it said so, such as that they began, has arrived.
+        """
+        lost = self._lost_ends
+        if lost != self._closed_ends:
+            self._closed += self._process.close_unrecorded(lost - self._closed_ends)
+            self._closed_ends = lost
 
     @property
     def name(self) -> str:
@@ -192,6 +208,7 @@ class Neighbour(Job):
             read=read,
             superseded=delivery.superseded,
             of_no_call=delivery.of_no_call,
+            closed=self._closed,
             refused=refused,
             unreadable=unreadable,
         )
@@ -220,6 +237,7 @@ class Neighbour(Job):
         account = shipment.account()
         left, said = find_left(self.folder.path), read_stats(self.folder.path)
         self._lost_there = _counted(left.get("dropped", []))
+        self._lost_ends = frozenset(said.pop(LOST_ENDS, ()))
         read, through = account["last_read_seq"], account["acked_through"]
         is_something_there = any(segment.end for segment in self._process.journal.segments)
         recorded = max(read, left.get("recorded", 0), said.get("recorded", 0), is_something_there)
@@ -233,7 +251,7 @@ class Neighbour(Job):
             "not_journaled": max(left.get("not_journaled", 0), said.get("not_journaled", 0)),
             "superseded": shipment.delivery.superseded,
             "of_no_call": shipment.delivery.of_no_call,
-            "closed_for_the_dead": 0,
+            "closed_for_the_dead": self._closed,
             "rejected": account["refused"],
             "dropped": [*left.get("dropped", []), *account["unreadable"]],
             "done_without": noted(self._database),

@@ -23,6 +23,7 @@ REASONS_MAX = 30
 REASON_MAX_CHARACTERS = ID_MAX_CHARACTERS = 128
 OTHER_REASONS = "other reasons"
 ENTRIES_MAX = 10 * REASONS_MAX
+LOST_ENDS_MAX = 1_000  # calls that are known to have ended, though no record says so
 
 RECORD = "record"
 CONTENT = "content"

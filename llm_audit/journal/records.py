@@ -71,6 +71,7 @@ _OPS = {
 }
 
 _BEGINS = tuple(_HEADS[op][_SEQ_END : -len(_ID)] for op in STARTS)
+_ENDS = tuple(_HEADS[op][_SEQ_END : -len(_ID)] for op in OWNS)
 
 _INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -157,6 +158,11 @@ def seal(record: bytearray, seq: int) -> None:
 def begins_call(record: bytearray) -> bool:
     """Tell whether a record is the start of a call."""
     return record.startswith(_BEGINS, _SEQ_END)
+
+
+def ends_call(record: bytearray) -> bool:
+    """Tell whether a record from `pack` ends a call that its process held open."""
+    return record.startswith(_ENDS, _SEQ_END)
 
 
 def unseal(record: bytearray) -> None:

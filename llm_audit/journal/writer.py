@@ -14,8 +14,8 @@ from pathlib import Path
 
 from llm_audit.errors import LLMAuditError, let_through, log_once
 from llm_audit.journal import complaints
-from llm_audit.journal.losses import CONTENT, RECORD, Losses, LossNote
-from llm_audit.journal.records import begins_call, seal, unseal
+from llm_audit.journal.losses import CONTENT, LOST_ENDS_MAX, RECORD, Losses, LossNote
+from llm_audit.journal.records import begins_call, ends_call, seal, unseal
 from llm_audit.journal.room import CONTENT_SHARE, DISK_SHORT, QUOTA, Room
 from llm_audit.journal.segments.memory import MemorySegment, unsaved
 from llm_audit.journal.segments.segment import Segment
@@ -61,6 +61,7 @@ class Journal:
         self.begun = 0  # how many of these numbers are starts of calls
         self.not_journaled = 0
         self.losses = Losses()
+        self.lost_ends: list[str] = []
         self._segment_max_bytes = segment_max_bytes
         self.room = Room(max_bytes)
         self._memory_bytes = 0
@@ -379,6 +380,8 @@ class Journal:
         seq = self.last_seq + 1
         self.losses.add(RECORD, reason, seq=seq, call_ids=[call_id])
         self.begun += begins_call(record)
+        if ends_call(record) and len(self.lost_ends) < LOST_ENDS_MAX:
+            self.lost_ends.append(call_id)
         self.last_seq = seq  # a number that is missing from the journal is proof of the loss
         self._unsaid[reason] = complaints.no_room(reason)
 

@@ -6,6 +6,7 @@ process has said why. What their owner says with `complete` or `fail` counts mor
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import bson
 
@@ -58,13 +59,24 @@ class Closing:
         self._target_folder = target_folder
         self._verdicts = Verdicts(connection)
 
-    def abandon(self, nonce: str, *, ended_by: str, but_not: Collection[str] = ()) -> None:
+    def abandon(
+        self,
+        nonce: str,
+        *,
+        ended_by: str,
+        but_not: Collection[str] = (),
+        only: Collection[str] | None = None,
+    ) -> int:
         """Close what a process left open: by the verdicts on its attempts, else by inference.
 
         Args:
             nonce: The process.
             ended_by: One of `_CAUSES`.
             but_not: Calls to leave open.
+            only: Leave all open but these; None for any.
+
+        Returns:
+            How many it has closed.
 
         Raises:
             UnavailableError: MongoDB cannot be reached now; call again.
@@ -80,11 +92,13 @@ class Closing:
             "error_message": error_message,
             "outcome_key": key,
         }
-        open_calls = {
+        open_calls: dict[str, Any] = {
             "_id": {"$type": "string"},  # others are none of ours
             "process_nonce": nonce,
             "status": LLMCallStatusEnum.PENDING,
         }
+        if only is not None:
+            open_calls["_id"] = {"$in": [*only]}
         with reaching():
             told = self._verdicts.on(open_calls)
         self._send(told)
@@ -102,6 +116,7 @@ class Closing:
             else:
                 writes.append(Write(Form.UPDATE_OTHER, record))
         self._send(writes)
+        return len(told) + len(writes)
 
     def _send(self, writes: list[Write]) -> None:
         for first in range(0, len(writes), self._batch_size):

@@ -58,6 +58,8 @@ class HandedOver:
         self._backlog = Backlog()
         self._awaited = 0
         self._measured = 0
+        self._ends_said = 0
+        self._say = Every(BEAT_SECONDS, self._say_what_is_known)
         self._room_before = journal.room.bytes
         self.look = Every(LOOK_SECONDS, self._look)
         self._chores = (
@@ -65,7 +67,7 @@ class HandedOver:
             Every(LOOK_SECONDS, end_dropped),
             Every(LOOK_SECONDS, self._look_after_journal),
             Every(LOOK_SECONDS, self._look_at_room),
-            Every(BEAT_SECONDS, self._say_what_is_known),
+            self._say,
             Every(BEAT_SECONDS, self._miss_agent, first_after_seconds=BEAT_SECONDS),
             Every(MEASURE_SECONDS, self._measure_room, first_after_seconds=BEAT_SECONDS),
         )
@@ -206,6 +208,8 @@ class HandedOver:
             journal.save_memory()
         journal.leave_on_disk()
         journal.note_losses()
+        if len(journal.lost_ends) > self._ends_said:
+            self._say.soon()
         self._backlog.note(journal.last_seq, self.through)
 
     def _look_at_room(self) -> None:
@@ -228,7 +232,10 @@ class HandedOver:
     def _say_what_is_known(self) -> None:
         self._folder.touch()
         with passing_over(OSError):  # that the disk refuses is said elsewhere
-            progress.write_stats(self._folder.path, self._stats())
+            ends = [*self._journal.lost_ends]
+            told = {**self._stats(), progress.LOST_ENDS: ends}
+            progress.write_stats(self._folder.path, told)
+            self._ends_said = len(ends)
 
     def _miss_agent(self) -> None:
         """Say once that nobody ships what is recorded."""

@@ -18,7 +18,7 @@ import bson
 from bson.errors import BSONError
 
 from llm_audit.errors import let_through
-from llm_audit.journal.losses import count_in, readable_entries
+from llm_audit.journal.losses import LOST_ENDS_MAX, count_in, readable_entries
 from llm_audit.journal.records import SEQ_MAX
 from llm_audit.journal.spool.owners import short
 from llm_audit.runtime import trusted
@@ -37,6 +37,7 @@ _COUNTS = (
 )
 _LISTS = ("instrumented", "clients_loaded")
 _COUNTED = ("content_left_out",)
+LOST_ENDS = "lost_ends"
 
 
 class Progress(NamedTuple):
@@ -181,7 +182,10 @@ def write_stats(folder: Path, stats: Mapping[str, Any]) -> None:
 
 
 def read_stats(folder: Path) -> dict[str, Any]:
-    """Return what a process has told of itself, for its document; empty if it has not."""
+    """Return what a process has told of itself, for its document; empty if it has not.
+
+    What is named LOST_ENDS is for the agent: which calls have ended, though no record says so.
+    """
     return _stats_in(_read(folder, STATS))
 
 
@@ -195,6 +199,9 @@ def _stats_in(said: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(counts := said.get(name), Mapping):
             some = list(counts.items())[:NAMES_MAX]
             found[name] = {_field_name(of): count_in(count) for of, count in some}
+    if isinstance(ids := said.get(LOST_ENDS), list):
+        some_ids = ids[:LOST_ENDS_MAX]
+        found[LOST_ENDS] = [one for one in some_ids if isinstance(one, str) and short(one) == one]
     return found
 
 

@@ -1,6 +1,6 @@
 """A process that is not this one: its journal on the way to MongoDB and, once it died, its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from llm_audit import causes
 from llm_audit.journal import beliefs
@@ -98,6 +98,16 @@ class OtherProcess:
         if self._lives:
             self._lives = False
             self.journal.end()
+
+    def close_unrecorded(self, call_ids: Collection[str]) -> int:
+        """Close the calls of which it says that their end was lost; return how many were open.
+
+        Only once all of its journal so far has been shipped.
+
+        Raises:
+            UnavailableError: MongoDB cannot be reached now; call again later.
+        """
+        return self._closing.abandon(self.folder.nonce, ended_by=causes.RECORD_LOST, only=call_ids)
 
     def finish(self) -> None:
         """Close the calls that it left open, then remove its folder.

@@ -29,6 +29,7 @@ import sys
 import llm_audit
 from llm_audit import LLMLogger
 from llm_audit.context import CallContext, enter
+from llm_audit.journal.spool.progress import Progress
 from llm_audit.lifecycle import end_calls_of_attempt
 from llm_audit.recorder.process import recorder
 from patience import PATIENCE
@@ -300,3 +301,29 @@ def test_what_a_process_itself_has_lost_is_counted_once(settings: Settings) -> N
         with running(settings) as agent:
             process.do("both('third')")
             until(lambda: totals(agent) == (2, 0))
+
+
+def test_a_call_whose_end_was_lost_is_closed_while_its_process_lives(
+    settings: Settings, calls: Calls
+) -> None:
+    """Once there is room to say so; calls that are still open stay that."""
+    with running(settings), obeying(settings) as process:
+        process.do("start('open')", "start('lost')")
+        until(lambda: len(ends(calls)) == 2)
+        process.do(
+            "room = recorder().journal.room",
+            "recorder().shipper._told.look = lambda: Progress()",  # none measures the spool
+            "left, room.bytes = room.bytes, 0",
+            "end()",
+            "both('never')",
+            "room.bytes = left",
+            "recorder().shipper.look.soon()",
+            "both('later')",
+        )
+        lost = ("ABANDONED", "record_lost")
+        expected = {"open": ("PENDING", None), "lost": lost, "later": ("SUCCESS", None)}
+        until(lambda: ends(calls) == expected)
+        until(lambda: document(calls, process.nonce)["closed_for_the_dead"] == 1)
+        assert "lost_ends" not in document(calls, process.nonce)
+        process.do("del recorder().shipper._told.look")
+        process.do("assert llm_audit.stats()['closed_for_the_dead'] == 1")

@@ -103,8 +103,8 @@ class Neighbour(Job):
         """Look at its journal, and whether it lives."""
         if self.finished:
             return False
-        if not self.is_dead and self.folder.take():
-            self._process.died()
+        if self.folder.take():
+            self._process.died()  # again, if it has failed
         if self.is_dead or now >= self._life.due_at:
             return True
         self._process.journal.look()

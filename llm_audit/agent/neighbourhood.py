@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llm_audit.agent.neighbour import Neighbour
+from llm_audit.errors import let_through, log_fault
 from llm_audit.journal.reader import WINDOW_MAX_BYTES
 from llm_audit.journal.spool import looking
 from llm_audit.journal.spool.agent_state import NOTHING, OTHER_SERVICES, SERVICES_MAX, Figures
@@ -50,7 +51,16 @@ class Neighbourhood:
             if path.name not in self._known:
                 folder = WatchedFolder.found(path)
                 if folder is not None:
-                    self._known[path.name] = self._neighbour(folder, self._window_bytes)
+                    self._take_in(folder)
+
+    def _take_in(self, folder: WatchedFolder) -> None:
+        """Ship for a process from now on; if that fails, try again at the next look."""
+        try:
+            self._known[folder.nonce] = self._neighbour(folder, self._window_bytes)
+        except BaseException as fault:  # noqa: BLE001  (whatever is wrong with it, others go on)
+            folder.release()
+            let_through(fault)
+            log_fault(fault)
 
     def forget_finished(self) -> None:
         """Forget who is dead, and has left nothing."""

@@ -17,7 +17,7 @@ from llm_audit.journal import complaints
 from llm_audit.journal.losses import CONTENT, LOST_ENDS_MAX, RECORD, Losses, LossNote
 from llm_audit.journal.records import begins_call, ends_call, seal, unseal
 from llm_audit.journal.room import CONTENT_SHARE, DISK_SHORT, QUOTA, Room
-from llm_audit.journal.segments.memory import MemorySegment, unsaved
+from llm_audit.journal.segments.memory import MemorySegment, on_disk, unsaved
 from llm_audit.journal.segments.segment import Segment
 from llm_audit.journal.segments.written import Written
 from llm_audit.runtime import clock
@@ -140,10 +140,7 @@ class Journal:
             free_bytes: On its disk; None if nobody knows.
         """
         with self._lock:
-            on_disk = (
-                one for one in self.segments if not isinstance(one, MemorySegment) or one.saved
-            )
-            used_bytes = beside_bytes + sum(segment.end for segment in on_disk)
+            used_bytes = beside_bytes + sum(segment.end for segment in on_disk(self.segments))
             self.room.measured(used_bytes, reserved_before, free_bytes)
 
     def measured_elsewhere(
@@ -208,13 +205,9 @@ class Journal:
         with self._lock:
             if self._appending:
                 return
-            on_disk = [
-                segment
-                for segment in self.segments
-                if not isinstance(segment, MemorySegment) or segment.saved
-            ]
-            through = max([self._left_through, *(segment.last_seq for segment in on_disk)])
-            for segment in on_disk:
+            there = on_disk(self.segments)
+            through = max([self._left_through, *(segment.last_seq for segment in there)])
+            for segment in there:
                 if segment.open:
                     continue
                 self._left_through = max(self._left_through, segment.last_seq)
@@ -236,7 +229,17 @@ class Journal:
             if not one[1].exists():
                 with suppress(ValueError):  # another thread has seen it, too
                     self._late.remove(one)
-        firsts = [segment.first_seq for segment in unsaved(self.segments)]
+        segments = tuple(self.segments)
+        there = on_disk(segments)
+        through = max([self._left_through, *(segment.last_seq for segment in there)])
+        firsts = [segment.first_seq for segment in unsaved(segments)]
+        firsts += [  # saved a moment ago, and not forgotten yet
+            segment.first_seq
+            for segment in there
+            if isinstance(segment, MemorySegment)
+            and segment.last_seq < through
+            and segment.path.exists()
+        ]
         return min((*firsts, *(first for first, _ in tuple(self._late))), default=None)
 
     def ensure_folder(self) -> None:

@@ -1,5 +1,7 @@
 """A journal that another process is still writing, as whoever ships it sees it."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from llm_audit.journal.losses import JOURNAL, Losses
 from llm_audit.journal.reader import JournalReader
 from llm_audit.journal.records import Record
 from llm_audit.journal.segments.found import FoundSegments
+from llm_audit.runtime import trusted
 
 
 class Shipped:
@@ -66,6 +69,24 @@ def test_every_beginning_of_a_record_waits_for_its_rest(shipped: Shipped) -> Non
     assert shipped.reader.empty
     assert shipped.losses.entries() == []
     assert shipped.files == ["00000001.bson"]  # its process may go on with it
+
+
+def test_a_folder_that_could_not_be_listed_is_listed_again(
+    shipped: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it has not changed since then: its process may be idle, and wait for what it wrote."""
+    shipped.write(numbered(1))
+    os.utime(shipped.folder, (1, 1))
+    with monkeypatch.context() as patched:
+        patched.setattr(trusted, "names_in", no_descriptor)
+        with pytest.raises(OSError, match="Too many"):
+            shipped.step()
+    assert shipped.step() == [1]
+
+
+def no_descriptor(_: int) -> list[str]:
+    """Be out of descriptors."""
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_closed_segments_go_and_the_last_one_stays(shipped: Shipped) -> None:

@@ -24,6 +24,7 @@ from llm_audit.journal.spool.owners import read_owner
 from llm_audit.journal.spool.progress import Progress, Wanted, read_stats, write_progress
 from llm_audit.recorder import handed_over
 from llm_audit.recorder.process import recorder
+from llm_audit.runtime import clock
 from llm_audit.settings import Settings, get_settings
 
 START_IT = "start `llm-audit agent`"
@@ -241,6 +242,23 @@ def test_what_the_disk_refused_is_saved_later(alone: Settings) -> None:
     saved.unlink()  # as the agent does with what has arrived
     assert llm_audit.flush(0)
     assert journal._memory_bytes == 0
+
+
+def test_what_was_saved_a_moment_ago_has_not_arrived(alone: Settings) -> None:
+    """As at the end of a process, which saves what is in memory before it waits for the rest."""
+    assert alone.shipper == "agent"
+    record()
+    journal = recorder().journal
+    journal._written.refused(OSError(28, "No space left on device"))
+    record()
+    journal._written.refused_until = 0.0
+    recorder().shipper.look.due_at = clock.monotonic() + PATIENCE
+    record()
+    say(6)
+    assert llm_audit.stats()["acked_through"] == 2  # 3 and 4 are in memory
+    journal.save_memory()
+    assert llm_audit.stats()["acked_through"] == 2
+    assert not llm_audit.shutdown(0)
 
 
 def test_the_agent_measures_the_spool(alone: Settings) -> None:

@@ -45,8 +45,10 @@ class FoundSegments:
 
     def look(self) -> None:
         """Take in what was written since the last look."""
-        if self._has_changed():
+        changed_at = self._changes()
+        if changed_at is not None:
             self._list()
+            self._changed_at = changed_at  # at last: what could not be listed is listed again
         elif self._lives and self.segments:
             self.segments[-1].look()
 
@@ -55,15 +57,16 @@ class FoundSegments:
         self._lives = False
         self._list()
 
-    def _has_changed(self) -> bool:
+    def _changes(self) -> int | None:
+        """Return when the folder changed, if that may be since it was listed."""
         try:
             changed_at = self._folder.stat().st_mtime_ns
         except OSError as error:
             let_through(error)
-            return False
-        before, self._changed_at = self._changed_at, changed_at
+            return None
         age_seconds = time.time() - changed_at / 1e9
-        return changed_at != before or abs(age_seconds) < SAME_INSTANT_SECONDS
+        may_be_new = changed_at != self._changed_at or abs(age_seconds) < SAME_INSTANT_SECONDS
+        return changed_at if may_be_new else None
 
     def _list(self) -> None:
         with suppress(FileNotFoundError), trusted.folder(self._folder) as here:

@@ -96,6 +96,11 @@ def unsaved(segments: Iterable[Segment]) -> list[MemorySegment]:
     ]
 
 
+def on_disk(segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments that are files, or have a copy in one."""
+    return [each for each in segments if not isinstance(each, MemorySegment) or each.saved]
+
+
 def give_up(segments: Iterable[Segment], losses: Losses) -> int:
     """Count what is in memory only as lost, as its process ends; return how much it is."""
     lost = 0

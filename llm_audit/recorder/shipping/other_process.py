@@ -94,10 +94,14 @@ class OtherProcess:
         return shipment.step(everything=everything)
 
     def died(self) -> None:
-        """Take in what it has written last; its folder has been taken over."""
+        """Take in what it has written last; its folder has been taken over.
+
+        Raises:
+            OSError: That cannot be listed now; call again later.
+        """
         if self._lives:
-            self._lives = False
             self.journal.end()
+            self._lives = False  # at last: nothing is finished before all of it was taken in
 
     def close_unrecorded(self, call_ids: Collection[str]) -> int:
         """Close the calls of which it says that their end was lost; return how many were open.

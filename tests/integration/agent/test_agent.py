@@ -1,11 +1,12 @@
 """An agent in this process, which ships what others record, and never what this one does."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import llm_audit
 from llm_audit.agent.agent import Agent, AgentRunsError
 from llm_audit.agent.post import Post
 from llm_audit.journal.records import FORMAT_VERSION, seal
+from llm_audit.journal.segments.found import FoundSegments
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 
@@ -244,6 +246,34 @@ def test_what_cannot_be_read_holds_up_nobody(
         assert segments_of(settings, process.nonce) == ["00000001.bson"]
     assert set(ends(calls)) == {"other", "again"}
     assert caplog.text.count("a newer llm-audit wrote it") == 1
+
+
+def test_an_agent_without_descriptors_for_a_while_loses_nothing(
+    settings: Settings, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of a process that it meets then, nor of one that dies then, whose folder would go."""
+    left = [3]
+
+    def out_of(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looks(*args: Any) -> Any:
+            if left[0]:
+                left[0] -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return look(*args)
+
+        return looks
+
+    monkeypatch.setattr(FoundSegments, "_list", out_of(FoundSegments._list))
+    with running(settings), obeying(settings) as process:
+        process.do("both('met')", "assert llm_audit.flush(PATIENCE)")
+        assert left == [0]
+        monkeypatch.setattr(FoundSegments, "look", lambda _: None)  # the last calls are not seen
+        process.do("both('last')")
+        left[0] = 3
+        process.kill()
+        in_state(calls, process.nonce, "recovered")
+        assert left == [0]
+    assert set(ends(calls)) == {"met", "last"}
 
 
 def test_moving_to_an_agent_and_back_leaves_nothing(

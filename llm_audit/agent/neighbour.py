@@ -81,7 +81,7 @@ class Neighbour(Job):
         self._life = Every(settings.beat_seconds(), self._show_life)
         self._backlog = Backlog()
         self._lost_there = 0  # what the process itself has said
-        self._unread = _Unread(0, 0.0)
+        self._unread = _Unread(0, clock.monotonic())
         self._progress = Progress()
         self._told, self._told_at = Progress(), 0.0
         self._sent_at = 0.0

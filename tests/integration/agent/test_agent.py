@@ -231,6 +231,20 @@ def test_a_second_agent_stands_by(settings: Settings, calls: Calls) -> None:
         assert (shipped.operations, ends(calls)["open"]) == (1, ("PENDING", None))
 
 
+def test_what_waits_from_the_start_of_an_agent_is_not_as_old_as_the_machine(
+    recording: Recording,
+) -> None:
+    """An agent that has not reached MongoDB yet counts from when it saw the journal first."""
+    settings = recording(shipper="agent", mongo_url="mongodb://127.0.0.1:1")
+    with obeying(settings) as process:
+        process.do("both('a')")
+        with running(settings) as agent:
+            until(lambda: (state := agent.state()) and state.total().backlog_bytes)
+            state = agent.state()
+    assert state is not None
+    assert state.total().oldest_seconds < PATIENCE * 10
+
+
 def test_what_cannot_be_read_holds_up_nobody(
     settings: Settings, calls: Calls, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -176,7 +176,11 @@ class Recovery:
         for folder in self._found:
             if folder.nonce not in self._left_alone:
                 ways = self._settings, self._connection, self._closing
-                return OtherProcess(*ways, folder, between=self._between)
+                try:
+                    return OtherProcess(*ways, folder, between=self._between)
+                except BaseException:
+                    folder.release()  # else nobody would ever look at it again
+                    raise
             folder.release()
         self._looked_at = self._look_began
         return None

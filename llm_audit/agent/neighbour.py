@@ -193,6 +193,10 @@ class Neighbour(Job):
             self._lost_there = _counted(find_left(self.folder.path).get("dropped", []))
             known, told = shipment.account(), read_progress(self.folder.path)
             through = max(known["acked_through"], told.through)
+            delivery = shipment.delivery  # the document may be as old as a beat
+            delivery.superseded = max(delivery.superseded, told.superseded)
+            delivery.of_no_call = max(delivery.of_no_call, told.of_no_call)
+            self._closed += max(shipment.closed_before, told.closed)
             self._begun_with = self._figures(known)._replace(recorded=through, shipped=through)
         return shipment
 

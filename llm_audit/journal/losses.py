@@ -118,13 +118,16 @@ class Losses:
 
 
 class Counted(NamedTuple):
-    """How many operations a process had recorded, and how many of these begin a call."""
+    """What was counted of a journal before: see what a process's document says by these names."""
 
-    recorded: int
-    begun: int
+    recorded: int = 0
+    begun: int = 0
+    superseded: int = 0
+    of_no_call: int = 0
+    closed_for_the_dead: int = 0
 
 
-NOTHING_COUNTED = Counted(0, 0)
+NOTHING_COUNTED = Counted()
 
 
 class Account(TypedDict):

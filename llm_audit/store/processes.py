@@ -91,9 +91,9 @@ def find_account(processes: Documents, nonce: str) -> Account | None:
 
 
 def find_counted(processes: Documents, nonce: str) -> Counted:
-    """Return how much a process had said that it recorded."""
-    known = readable(processes).find_one({"_id": nonce}, {"recorded": 1, "begun": 1}) or {}
-    return Counted(count_in(known.get("recorded")), count_in(known.get("begun")))
+    """Return what its document says that was counted of a process."""
+    known = readable(processes).find_one({"_id": nonce}, dict.fromkeys(Counted._fields, 1)) or {}
+    return Counted(*(count_in(known.get(name)) for name in Counted._fields))
 
 
 def note_progress(

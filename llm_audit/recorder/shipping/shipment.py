@@ -31,7 +31,7 @@ class Shipment:
         between: Called between the parts of a long delivery.
         pending_after_seconds: How long a start waits for its outcome before it is sent alone.
         known: What an earlier shipment of the same journal has learned.
-        counted: What its process had said of itself.
+        counted: What was counted of it before.
         adopted: Whether another process recorded it.
     """
 
@@ -80,6 +80,9 @@ class Shipment:
             adopted=adopted,
             between=between,
         )
+        self.delivery.superseded = counted.superseded
+        self.delivery.of_no_call = counted.of_no_call
+        self.closed_before = counted.closed_for_the_dead
 
     @property
     def empty(self) -> bool:

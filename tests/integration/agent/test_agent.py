@@ -22,6 +22,7 @@ from llm_audit.agent.agent import Agent, AgentRunsError
 from llm_audit.agent.post import Post
 from llm_audit.journal.records import FORMAT_VERSION, seal
 from llm_audit.journal.segments.found import FoundSegments
+from llm_audit.journal.spool.progress import read_progress, write_progress
 from llm_audit.settings import Settings
 from llm_audit.settings.names import PROCESSES
 
@@ -371,3 +372,28 @@ def test_a_call_whose_end_was_lost_is_closed_while_its_process_lives(
         assert "lost_ends" not in document(calls, process.nonce)
         process.do("del recorder().shipper._told.look")
         process.do("assert llm_audit.stats()['closed_for_the_dead'] == 1")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_next_agent_goes_on_with_what_was_counted(
+    settings: Settings, calls: Calls, *, told: bool
+) -> None:
+    """As the document of the process says it, or what the process was told, which may be newer."""
+    counted = {"superseded": 3, "of_no_call": 4, "closed_for_the_dead": 5}
+    said = {"superseded": 3, "of_no_call": 4, "closed": 5} if told else {}
+    with obeying(settings) as process:
+        process.do("both('first')")
+        with running(settings):
+            until(lambda: document(calls, process.nonce).get("acked_through") == 2)
+        folder = folder_of(settings, process.nonce)
+        write_progress(folder, read_progress(folder)._replace(**said))
+        if not told:
+            processes = calls.database[PROCESSES]
+            processes.update_one({"_id": process.nonce}, {"$set": counted})
+        with running(settings):
+            process.do("both('second')")
+            until(lambda: document(calls, process.nonce).get("acked_through") == 4)
+            known = document(calls, process.nonce)
+            assert {name: known[name] for name in counted} == counted
+            process.do("assert llm_audit.flush(PATIENCE)")
+            process.do(f"assert llm_audit.stats().items() >= {counted}.items()")

@@ -15,8 +15,9 @@ from llm_audit.agent.post import Post
 from llm_audit.agent.sending import Sending
 from llm_audit.errors import LLMAuditError, log_once
 from llm_audit.journal.losses import Losses
+from llm_audit.journal.room import Room
 from llm_audit.journal.spool.agent_state import AgentState
-from llm_audit.journal.spool.folder import AGENT_FOLDER, ProcessFolder, used_bytes
+from llm_audit.journal.spool.folder import AGENT_FOLDER, ProcessFolder, free_bytes, used_bytes
 from llm_audit.journal.spool.watched import WatchedFolder
 from llm_audit.recorder.closing import Closing
 from llm_audit.recorder.recovery import Recovery
@@ -33,6 +34,8 @@ LOOK_SECONDS = 0.05
 LOOK_SHARE = 0.1  # of its time, where the processes are so many that a look takes long
 FIND_SECONDS = 0.25
 STATE_SECONDS = 1.0
+SHORT_SECONDS = 1.0  # between two measures of a spool that may be too full
+MUCH_BYTES = 2**24
 STAND_BY_SECONDS = 1.0
 
 
@@ -81,10 +84,11 @@ class Agent:
             settings, theirs, self._connection, self._closing, lambda: None, others=lambda: [own]
         )
         self._beside = (Chores(self._upkeep.chores), Recovering(self._recovery, FIND_SECONDS))
+        self._room = Every(settings.beat_seconds(), self._measure)
         self._chores = (
             Every(FIND_SECONDS, self._neighbours.look),
             Every(settings.beat_seconds(), self._post.keep),
-            Every(settings.beat_seconds(), self._measure),
+            self._room,
             Every(STATE_SECONDS, self._say),
         )
         self._measured: dict[str, Any] = {"used_bytes": 0, "measured": 0}
@@ -204,10 +208,18 @@ class Agent:
         self._post.say(self._state)
 
     def _measure(self) -> None:
-        """Measure what the spool holds, for all who record there."""
-        nowhere = self._post.target_folder / AGENT_FOLDER
-        used = used_bytes(self._settings.spool_dir, beside=nowhere)
+        """Measure what the spool holds, for all who record there: soon again where it is much."""
+        began = clock.monotonic()
+        spool, nowhere = self._settings.spool_dir, self._post.target_folder / AGENT_FOLDER
+        used = used_bytes(spool, beside=nowhere)
         self._measured = {"used_bytes": used, "measured": self._measured["measured"] + 1}
+        room = Room(self._settings.spool_max_bytes)
+        room.measured(used, 0, free_bytes(spool))
+        # who records waits for it, and may have less than we
+        if room.is_short or used >= MUCH_BYTES:
+            now = clock.monotonic()
+            rest = max(SHORT_SECONDS, (now - began) / LOOK_SHARE)
+            self._room.due_at = min(self._room.due_at, now + rest)
 
     def _look_out(self) -> None:
         """See soon whether MongoDB is back, though there may be nothing to ship."""

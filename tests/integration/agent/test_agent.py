@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -397,3 +398,25 @@ def test_the_next_agent_goes_on_with_what_was_counted(
             assert {name: known[name] for name in counted} == counted
             process.do("assert llm_audit.flush(PATIENCE)")
             process.do(f"assert llm_audit.stats().items() >= {counted}.items()")
+
+
+def test_room_is_seen_soon_after_there_is_some(recording: Recording) -> None:
+    """Not with the next beat only, where the spool was too full to record content."""
+    slow = {"heartbeat_seconds": 1_000.0, "lease_seconds": 3_000.0}
+    settings = recording(shipper="agent", spool_max_bytes=2**20, **slow)
+    settings.spool_dir.mkdir(mode=0o700, exist_ok=True)
+    ballast = settings.spool_dir / "ballast"
+    ballast.write_bytes(os.urandom(2**20))
+    look = ("recorder().shipper.look.soon()", "both('x')")
+    with running(settings), obeying(settings) as process:
+        process.do("both('first')")
+        told = folder_of(settings, process.nonce)
+        until(lambda: read_progress(told).used_bytes >= 2**20)
+        measured = read_progress(told).measured
+        until(lambda: read_progress(told).measured > measured)
+        ballast.unlink()
+        until(lambda: 0 < read_progress(told).used_bytes < 2**20)
+        settled = read_progress(told).measured
+        process.do(*look, "assert recorder().journal.full is None")
+        time.sleep(1.5)
+        assert read_progress(told).measured == settled  # there is time again

@@ -107,7 +107,7 @@ class Agent:
             OSError: The spool cannot be written.
         """
         while not self._stopping and not self._post.take():
-            log_once(f"{self._who_runs()}: this one stands by, and takes over once that ends.")
+            log_once(f"{self._who_runs()}. This one waits, and takes over when that one ends.")
             self._sending.take_in(STAND_BY_SECONDS)
         if not self._stopping:
             self._serve(lambda: self._stopping)
@@ -135,7 +135,7 @@ class Agent:
             OSError: The spool cannot be written.
         """
         if not self._post.take():
-            raise AgentRunsError(f"{self._who_runs()}, and ships what is there.")
+            raise AgentRunsError(f"{self._who_runs()}: --once is not needed beside it.")
         self._everything = True
         began = clock.monotonic()
         self._recovery.look_now()
@@ -242,7 +242,7 @@ class Agent:
     def _who_runs(self) -> str:
         holder = self._post.holder
         where = f" (pid {holder.pid} on {holder.host})" if holder is not None else ""
-        return f"An agent{where} runs here already for {self._post.target_folder}"
+        return f"An agent{where} already ships {self._post.target_folder}"
 
 
 def _closing(settings: Settings, connection: Connection, place: Any) -> Closing:

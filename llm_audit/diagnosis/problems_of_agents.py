@@ -81,7 +81,7 @@ def _stuck(agent: AgentReport, journals: Sequence[JournalReport]) -> str | None:
     if late:
         first = max(late, key=lambda one: one.oldest_seconds or 0.0)
         return (
-            f"{_name_of(agent)} says that all is well, and does not ship the journals of "
+            f"{_name_of(agent)} reports no problem, but does not ship the journals of "
             f"{counted(len(late), 'process')}: the oldest record has waited for "
             f"{first.oldest_seconds:.0f} s, in {first.path}. Its log says why."
         )
@@ -146,11 +146,11 @@ def _silent_together(silent: list[ProcessReport]) -> str:
     since = max((one.beat_at for one in silent if one.beat_at is not None), default=None)
     whose = counted(len(silent), "process")
     return (
-        f"Their agent is silent: since {local_time(since)} nobody has told of {whose} on "
-        f"{_hosts_of(silent)}. They may live and record: that waits in their journals, and their "
-        "open calls, which end as ABANDONED when the lease is over, get their true end once it is "
-        "shipped. Start llm-audit agent there, or look in its log why it cannot reach MongoDB "
-        f"({PAGE}). If that machine is gone, so is what it had not shipped."
+        f"An agent is silent: MongoDB has had no sign of life of {whose} on {_hosts_of(silent)} "
+        f"since {local_time(since)}. They may still run and record; their calls then wait in their "
+        "journals. Calls that are open end as ABANDONED when the lease is over, and get their true "
+        "end when the journals are shipped. Start llm-audit agent there, or look in its log why it "
+        f"cannot reach MongoDB ({PAGE}). If that machine is gone, so is what it had not shipped."
     )
 
 
@@ -164,18 +164,24 @@ def _missing(journals: list[JournalReport], agents: Sequence[AgentReport]) -> st
     if str(first.target).endswith(WITH_STAGE):
         which += ", and the redact_in_shipper of these processes"
     sentence = (
-        f"Nobody ships what {' and '.join(parts)} on this machine left to "
-        f"{first.target or 'an agent'}: {_waiting_in(journals)}. Start llm-audit agent here, with "
+        f"No agent ships the calls of {' and '.join(parts)} on this machine"
+        f"{_what(first.target)}: {_waiting_in(journals)}. Start llm-audit agent here, with "
         f"{which} ({PAGE})."
     )
     last = next((agent for agent in here if _serves(agent) == _target(first)), None)
     if last is not None:
-        sentence += f" The last one, pid {last.pid}, was there until {local_time(last.seen_at)}."
+        sentence += f" The last agent, pid {last.pid}, ran until {local_time(last.seen_at)}."
     others = [agent for agent in here if _is_here(agent)]
     if others:
         ships = " and ".join(f"pid {agent.pid} to {agent.target}" for agent in others)
-        sentence += f" An agent runs here for something else: {ships}."
+        sentence += f" An agent runs here, but ships something else: {ships}."
     return sentence
+
+
+def _what(target: str | None) -> str:
+    """Return what an agent would have to ship, of the name of a target of agents."""
+    _, _, what = str(target or "").partition(", ")
+    return f" ({what})" if what else ""
 
 
 def _without_agent(

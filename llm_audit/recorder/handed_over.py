@@ -77,7 +77,7 @@ class HandedOver:
         """Why nothing is on its way now; None if it is, as far as is known."""
         agent = agent_of(self._folder.path.parent)
         if agent is None or not agent.lives:
-            return f"no agent ships the journals of this machine: {START_IT}"
+            return f"no agent runs: {START_IT}"
         return self._told.look().unavailable
 
     @property
@@ -242,8 +242,8 @@ class HandedOver:
         agent = agent_of(self._folder.path.parent)
         if agent is None or not agent.lives:
             log_once(
-                f"No agent ships the journals in {self._folder.path.parent}: calls wait there. "
-                f"LLM_AUDIT_SHIPPER is agent, so {START_IT}; or unset it.",
+                f"LLM_AUDIT_SHIPPER is agent, but no agent runs: calls wait in "
+                f"{self._folder.path.parent}, nothing is lost. To ship them, {START_IT}.",
                 key="no agent",
             )
 

@@ -83,8 +83,8 @@ def test_an_agent_that_fell_silent_is_one_problem(processes: Calls) -> None:
     (problem,) = problems
 
     assert {report.shipped_by for report in reports} == {"agent"}
-    assert problem.startswith("Their agent is silent: since ")
-    assert "nobody has told of 31 processes on h0, h1, h2 and 2 more" in problem
+    assert problem.startswith("An agent is silent: ")
+    assert "no sign of life of 31 processes on h0, h1, h2 and 2 more" in problem
     assert "Start llm-audit agent there" in problem
     assert "after its agent last told of it" in reports[0].summary
 
@@ -108,8 +108,8 @@ def test_agents_are_told_apart_by_their_kernels(processes: Calls) -> None:
     )
     _, problems = diagnosed()
     assert sorted(problem.split(":")[0] for problem in problems) == [
+        "An agent is silent",
         "Process r (pid 7 on elsewhere) is silent",
-        "Their agent is silent",
     ]
 
 
@@ -131,7 +131,7 @@ def test_what_waits_here_is_told_once(processes: Calls) -> None:
         processes.insert_many([say(nonce, **here) for nonce in nonces])
         reports, problems = diagnosed()
     (problem,) = problems
-    assert "Nobody ships what 2 living processes on this machine left to an agent" in problem
+    assert "No agent ships the calls of 2 living processes on this machine (database " in problem
     assert {report.summary for report in reports} == {
         "it lives on this machine, and no agent ships what it records"
     }
@@ -188,7 +188,9 @@ def test_a_real_agent_that_comes_and_goes(processes: Calls, calls: Calls) -> Non
         assert app.stdin is not None
         assert app.stdout is not None
         assert app.stdout.readline() == "recorded\n"
-        until_it_says("Nobody ships what 1 living process", " bytes wait, the oldest since ")
+        until_it_says(
+            "No agent ships the calls of 1 living process", " bytes wait, the oldest since "
+        )
         with child(SHIP, settings) as agent:
             until(lambda: processes.count_documents({"shipped_by": "agent"}))
             until(lambda: llm_audit.doctor().agents[0].sums.shipped == 2)
@@ -198,12 +200,12 @@ def test_a_real_agent_that_comes_and_goes(processes: Calls, calls: Calls) -> Non
             assert (shown.processes, shown.unavailable) == (1, None)
             assert shown.services["web"].shipped == 2
             assert shown.started_at is not None
-        until_it_says("nothing waits yet", f"The last one, pid {agent.pid}, was there until")
+        until_it_says("nothing waits yet", f"The last agent, pid {agent.pid}, ran until")
         app.stdin.write("\n")
         app.stdin.flush()
         assert app.stdout.readline() == "recorded\n"
-        until_it_says("1 living process", " bytes wait", f"The last one, pid {agent.pid}")
-    until_it_says("Nobody ships what 1 dead process")
+        until_it_says("1 living process", " bytes wait", f"The last agent, pid {agent.pid}")
+    until_it_says("No agent ships the calls of 1 dead process")
     with child(SHIP, settings):
         until(lambda: processes.count_documents({"state": "recovered"}))
         until_it_says()

@@ -45,7 +45,7 @@ def test_living_and_dead_wait_for_an_agent(settings: Settings) -> None:
     assert [journal.state for journal in journals] == ["no agent", "no agent", "waiting"]
     assert (journals[0].nonce, journals[0].service, journals[0].ours) == (old.nonce, "web", True)
     assert {journal.shipper for journal in journals} == {"agent"}
-    assert "2 living processes and 1 dead process on this machine left to an agent" in problem
+    assert "calls of 2 living processes and 1 dead process on this machine (database " in problem
     assert f"{sum(journal.bytes for journal in journals)} bytes wait, the oldest since " in problem
     assert "Start llm-audit agent here, with these settings (docs/how-to/agent.md)." in problem
 
@@ -90,7 +90,7 @@ def test_the_last_agent_is_named(settings: Settings) -> None:
     assert problems(settings) == []
     with recording_for_agent(settings):
         (problem,) = problems(settings)
-    assert f"The last one, pid {os.getpid()}, was there until " in problem
+    assert f"The last agent, pid {os.getpid()}, ran until " in problem
 
 
 def test_an_agent_that_shows_no_life(settings: Settings) -> None:
@@ -129,11 +129,11 @@ def test_an_agent_for_something_else(settings: Settings) -> None:
     with agent_at(settings, "h:1, database d, collection c"), recording_for_agent(other):
         (problem,) = problems(settings)
         assert only(settings).ours is False
-        assert problems(other)[0].startswith("Nobody ships what 1 living process")
-    assert "left to an agent, database other, collection llm_calls: " in problem
+        assert problems(other)[0].startswith("No agent ships the calls of 1 living process")
+    assert "(database other, collection llm_calls): " in problem
     assert "Start llm-audit agent here, with this database and collection (" in problem
     assert problem.endswith(
-        f"An agent runs here for something else: pid {os.getpid()} to h:1, database d, "
+        f"An agent runs here, but ships something else: pid {os.getpid()} to h:1, database d, "
         "collection c."
     )
 

@@ -14,7 +14,9 @@ from llm_audit.journal.spool.owners import Owner, boot_id, read_owner
 from llm_audit.runtime import trusted
 from llm_audit.runtime.trusted import DoubtfulError
 
-START_IT = "start `llm-audit agent` on this machine, with the same spool_dir"
+START_IT = (
+    "start `llm-audit agent` on this machine, with the same spool_dir, database and collection"
+)
 
 
 def lock_name() -> str:

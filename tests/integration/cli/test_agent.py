@@ -1,5 +1,6 @@
 """`llm-audit agent`: how it is asked for, how it is, and what it says."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -31,7 +32,7 @@ def test_health_is_a_line_and_a_code(shell: Shell) -> None:
     """0 while an agent looks at the journals, whether or not MongoDB is there for it; else 1."""
     none = shell("agent", "--health")
     assert (none.code, none.errors) == (1, "")
-    assert none.output.startswith(f"No agent runs in {get_settings().spool_dir} for an agent, ")
+    assert none.output.startswith(f"No agent runs for {get_settings().spool_dir}, database ")
     assert none.output.endswith("collection llm_calls: start `llm-audit agent`.\n")
 
     now = datetime.now(UTC)
@@ -50,7 +51,7 @@ def test_health_is_a_line_and_a_code(shell: Shell) -> None:
                 0,
                 "is well. 2 processes, 3 of 5 operations shipped since it started (web 3 of",
             ),
-            (3_600, None, 1, "is stuck: it has not looked for 1h00m."),
+            (3_600, None, 1, "is stuck: no sign of life for 1h00m."),
             (-3_600, None, 0, "is well."),  # a clock that was put back
         ):
             services = {"web": Figures(5, 3)}
@@ -99,15 +100,38 @@ def test_what_could_not_be_shipped_is_said(shell: Shell) -> None:
     assert re.fullmatch(r"0 operations shipped, [\d.]+ (bytes|KiB) left: .+\.\n", away.output)
     assert late.code == 1
     assert (other.code, other.output, len(other.errors.splitlines())) == (1, "", 1)
-    assert f"(pid {its['pid']} on {its['host']}) runs here already" in other.errors
+    assert f"(pid {its['pid']} on {its['host']}) already ships " in other.errors
+
+
+def test_the_spool_of_another_user(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not said that no agent runs, and what to do is."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "0123456789abcdef")
+
+    spool_dir = get_settings().spool_dir
+    monkeypatch.setattr("llm_audit.agent.agent.Agent.run", refuse)
+    monkeypatch.setattr("llm_audit.agent.agent.Agent.once", refuse)
+    monkeypatch.setattr("llm_audit.diagnosis.journals.unreadable_in", lambda _: [str(spool_dir)])
+    for words, code in (([], 2), (["--once"], 2), (["--health"], 1)):
+        ended = shell("agent", *words)
+        said = ended.output + ended.errors
+        assert ended.code == code, ended
+        assert f"may not read {spool_dir}. Run the agent" in said
+        assert "No agent runs" not in said
+    status = " ".join(shell("spool", "status").output.split())
+    assert "may not be read by this user" in status
+    assert "No journals" not in status
+    [row] = shell("spool", "status", "--json").lines
+    assert json.loads(row) == {"path": str(spool_dir), "state": "unreadable"}
 
 
 def test_what_does_not_go_together_is_said(shell: Shell) -> None:
     """One line with the fix, before anything is touched."""
     for words, says in (
-        (["--once", "--health"], "--health looks at an agent, --once is one"),
-        (["--once", "--metrics-port", "0"], "--metrics-port is for an agent that stays"),
-        (["--health", "--metrics-port", "0"], "--metrics-port is for an agent that stays"),
+        (["--once", "--health"], "Use either --once or --health, not both."),
+        (["--once", "--metrics-port", "0"], "--metrics-port is for an agent that keeps running"),
+        (["--health", "--metrics-port", "0"], "--metrics-port is for an agent that keeps running"),
         (["--metrics-port", "65536"], "--metrics-port"),
         (["--once", "--timeout", "-1"], "--timeout"),
     ):

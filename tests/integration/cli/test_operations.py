@@ -318,7 +318,7 @@ def test_what_waits_for_an_agent_is_shown_with_what_to_start(shell: Shell, calls
     assert (json.loads(row)["state"], json.loads(row)["service"]) == ("no agent", "web")
     for ended in (missing, examined):
         said = " ".join(ended.output.split())
-        assert "✗ Nobody ships what 1 living process on this machine left to an agent" in said
+        assert "✗ No agent ships the calls of 1 living process on this machine" in said
         assert "Start llm-audit agent here" in said
     assert calls.count_documents({}) == 0
     assert [json.loads(row)["state"] for row in rows] == ["in use", "alive"]

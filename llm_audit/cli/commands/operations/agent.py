@@ -1,5 +1,6 @@
 """`llm-audit agent`: one process of a machine brings the journals of all the others to MongoDB."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -26,40 +27,40 @@ SERVICES_TOLD = 10
 def agent(
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="Ship what is there now, and end: for cron, or a job.")
+        bool, typer.Option("--once", help="Ship what is there now, then end: for cron or a job.")
     ] = False,
     timeout_seconds: Annotated[
-        float, typer.Option("--timeout", min=0, help="Seconds that --once takes at the most.")
+        float, typer.Option("--timeout", min=0, help="How many seconds --once may take.")
     ] = 60.0,
     health: Annotated[
-        bool, typer.Option("--health", help="Say in a line how the agent of this machine is.")
+        bool, typer.Option("--health", help="Print the state of this machine's agent, in one line.")
     ] = False,
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, metavar="PORT", help="Serve figures for Prometheus; 0 for any port."
+            min=0, max=65_535, metavar="PORT", help="Serve Prometheus metrics; 0 for any free port."
         ),
     ] = None,
     metrics_host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where it listens for them.")
+        str, typer.Option(metavar="ADDRESS", help="The address on which metrics are served.")
     ] = "127.0.0.1",
 ) -> None:
-    """Ship what all the processes of this machine record that say LLM_AUDIT_SHIPPER=agent.
+    """Ship the calls of all processes on this machine that record with LLM_AUDIT_SHIPPER=agent.
 
-    Spool, database and collection have to be those of the processes; how to reach MongoDB only the
-    agent has to know. It runs until SIGTERM or Ctrl-C, and says each minute what it has shipped for
-    whom, if there was anything. A second one stands by until the first ends.
+    Use the same user, spool_dir, database and collection as these processes. Only the agent needs
+    LLM_AUDIT_MONGO_URL. It runs until SIGTERM or Ctrl-C, and logs once a minute what it has
+    shipped, if there was anything. A second agent waits until the first one ends, then takes over.
 
-    The exit code of --once is 1 if something is left, and 3 if MongoDB cannot be reached; that of
-    --health is 1 if no agent runs or it is stuck, but not if MongoDB is away: journals wait for it.
+    Exit codes: --once gives 1 if something is left, and 3 if MongoDB cannot be reached. --health
+    gives 1 if no agent runs or it is stuck, but 0 while MongoDB is away: the calls wait on disk.
     """
     settings = get_settings()
     if (health or once) and metrics_port is not None:
         raise UsageError(
-            "--metrics-port is for an agent that stays: leave out --once and --health."
+            "--metrics-port is for an agent that keeps running: leave out --once and --health."
         )
     if health and once:
-        raise UsageError("--health looks at an agent, --once is one: give one of them.")
+        raise UsageError("Use either --once or --health, not both.")
     if health:
         _tell_health(settings)
         return
@@ -68,7 +69,8 @@ def agent(
     from llm_audit.agent.agent import Agent
 
     if once:
-        _ship_once(Agent(settings), timeout_seconds)
+        with _of_our_user(settings):
+            _ship_once(Agent(settings), timeout_seconds)
         return
     _ship(Agent(settings), settings, metrics_host, metrics_port)
 
@@ -80,7 +82,7 @@ def _ship(its: "Agent", settings: Settings, host: str, port: int | None) -> None
     if served is not None:
         say(f"figures for Prometheus: {served.address}")
     try:
-        with _ended_by_signals(its) as struck, _telling(its):
+        with _ended_by_signals(its) as struck, _telling(its), _of_our_user(settings):
             its.run()
     finally:
         if served is not None:
@@ -95,15 +97,41 @@ def _tell_health(settings: Settings) -> None:
 
     its = examine(settings)
     if its.agent is None or not its.runs:
-        where = f"{settings.spool_dir} for {settings.target_name('agent')}"
-        print(figures.cell(f"No agent runs in {where}: start `llm-audit agent`."))
+        print(figures.cell(_none_runs(settings)))
         raise typer.Exit(FAILED)
     who = f"pid {its.agent.pid} on {its.agent.host}"
     if not its.is_well:
         silence = figures.duration(its.silent_seconds * 1000)
-        print(figures.cell(f"The agent, {who}, is stuck: it has not looked for {silence}."))
+        print(figures.cell(f"The agent, {who}, is stuck: no sign of life for {silence}."))
         raise typer.Exit(FAILED)
     print(figures.cell(f"The agent, {who}, is well. {told(its.state)}"))
+
+
+def _none_runs(settings: Settings) -> str:
+    from llm_audit.diagnosis.journals import unreadable_in
+
+    unreadable = unreadable_in(settings)
+    if unreadable:
+        return f"Cannot tell whether an agent runs: {_not_for_us(unreadable[0])}"
+    _, _, what = settings.target_name("agent").partition(", ")
+    return f"No agent runs for {settings.spool_dir}, {what}: start `llm-audit agent`."
+
+
+def _not_for_us(path: object) -> str:
+    """Say what to do where the spool is another user's."""
+    return (
+        f"user {os.geteuid()} may not read {path}. Run the agent, and --health, as the user of the "
+        "processes that record, or set spool_group (docs/how-to/agent.md)."
+    )
+
+
+@contextmanager
+def _of_our_user(settings: Settings) -> Iterator[None]:
+    """Say in the block what to do where the spool is another user's."""
+    try:
+        yield
+    except PermissionError:
+        raise UsageError(_not_for_us(settings.spool_dir)) from None
 
 
 def _ship_once(its: "Agent", timeout_seconds: float) -> None:

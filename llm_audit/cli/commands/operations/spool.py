@@ -39,17 +39,24 @@ def status(*, as_json: AsJson = False) -> None:
     It looks at the spool only, not at MongoDB, and takes nothing over.
     """
     from llm_audit.diagnosis.agents import examine_agents
-    from llm_audit.diagnosis.journals import doubtful_in, examine_journals, kept_aside
+    from llm_audit.diagnosis.journals import (
+        doubtful_in,
+        examine_journals,
+        kept_aside,
+        unreadable_in,
+    )
     from llm_audit.diagnosis.problems_of_agents import of_agents_here
 
     settings = get_settings()
     agents = examine_agents(settings)
     journals, doubtful = examine_journals(settings), doubtful_in(settings)
     refused, damaged = kept_aside(settings)
+    unreadable = unreadable_in(settings)
     if as_json:
         for report in (*journals, *agents):
             print_json(report)
-        for state, paths in (("rejected", refused), ("damaged", damaged)):
+        aside = (("rejected", refused), ("damaged", damaged), ("unreadable", unreadable))
+        for state, paths in aside:
             for path in paths:
                 print_json({"path": path, "state": state})
         for path, why in doubtful.items():
@@ -58,9 +65,12 @@ def status(*, as_json: AsJson = False) -> None:
     console = terminal.console()
     if journals:
         print_journals(console, journals)
-    else:
+    elif not unreadable:
         console.print(Text(f"No journals in {settings.spool_dir}.", overflow="fold"))
     print_agents(console, agents)
+    for path in unreadable:
+        why = " may not be read by this user: run this as the user of the processes that record."
+        terminal.print_wrapped(console, Text("  ✗ ", terminal.FAILURE), f"{path}{why}")
     for problem in of_agents_here(journals, agents):
         terminal.print_wrapped(console, Text("  ✗ ", terminal.FAILURE), problem)
     _print_aside(console, refused, damaged, doubtful)

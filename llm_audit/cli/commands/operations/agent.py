@@ -88,8 +88,8 @@ def _ship(its: "Agent", settings: Settings, host: str, port: int | None) -> None
         if served is not None:
             served.close()
     say(f"ends. {told(its.state())}")
-    if signal.SIGINT in struck:
-        raise typer.Exit(SIGNALLED + signal.SIGINT)
+    if struck and struck[0] != signal.SIGTERM:
+        raise typer.Exit(SIGNALLED + struck[0])
 
 
 def _tell_health(settings: Settings) -> None:
@@ -159,9 +159,10 @@ def _served(its: "Agent", host: str, port: int) -> "Served":
 
 @contextmanager
 def _ended_by_signals(its: "Agent") -> Iterator[list[int]]:
-    """Have SIGTERM and Ctrl-C end it in order in the block, and a second one at once.
+    """Have signals end it in order in the block, and a second one at once.
 
-    Gives a list in which those are that came.
+    That a terminal is gone is one of them; what is ignored, as under nohup, stays so. Gives a list
+    in which those are that came.
     """
     before: dict[signal.Signals, Any] = {}
     struck: list[int] = []
@@ -172,8 +173,9 @@ def _ended_by_signals(its: "Agent") -> Iterator[list[int]]:
             signal.signal(each, handler)
         its.stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
-        before[each] = signal.signal(each, stop)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(each) is not signal.SIG_IGN:
+            before[each] = signal.signal(each, stop)
     try:
         yield struck
     finally:

@@ -2,7 +2,9 @@
 
 import random
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults import scenes
@@ -27,6 +29,9 @@ from llm_audit.settings.names import PROCESSES
 BY_AGENT = {"shipper": "agent"}
 OFTEN = 60 if LONG else 4
 FEW = 10 if LONG else 2
+SMALL = {"segment_max_bytes": 10_000}
+# Each small segment costs MongoDB a write before it is deleted: it has to keep up.
+SLOWLY: dict[str, Any] = {"count": 3, "pause_seconds": 0.03}
 
 
 def finish(settings: Settings, writing: list[Child], last: Child) -> None:
@@ -50,24 +55,33 @@ def expect_true_accounts(harmed: Harmed, ended: list[Child]) -> None:
         assert document["recorded"] == document["acked_through"], document
 
 
-@pytest.mark.parametrize(
-    ("fault", "changes"),
-    [
-        ("agent killed -9 while 8 processes record", {}),
-    ],
-)
-def test_killed_agent(
-    harmed: Harmed, chance: random.Random, report: Report, fault: str, changes: dict[str, int]
-) -> None:
+def test_killed_agent(harmed: Harmed, chance: random.Random, report: Report) -> None:
     """However often the agent is killed, what eight processes record is in MongoDB, once."""
-    settings = harmed.settings(**BY_AGENT, **changes)
+    settings = harmed.settings(**BY_AGENT)
     with writers(settings) as writing:
         for _ in range(OFTEN):
             with agent(settings):
                 wait_for_more(harmed.calls, chance.randint(0, 200))
         with agent(settings) as last:
             finish(settings, writing, last)
-    report(fault, OFTEN, judge(harmed.calls, writing))
+    report("agent killed -9 while 8 processes record", OFTEN, judge(harmed.calls, writing))
+    expect_true_accounts(harmed, writing)
+
+
+def test_agent_restarted_amid_segments(
+    harmed: Harmed, chance: random.Random, report: Report
+) -> None:
+    """Killed or stopped while segments come and go, agents lose and double nothing."""
+    settings = harmed.settings(**BY_AGENT, **SMALL)
+    with writers(settings, **SLOWLY) as writing:
+        for number in range(OFTEN):
+            with agent(settings) as it:
+                wait_for_more(harmed.calls, chance.randint(0, 50))
+                if number % 2:
+                    stop(it)
+        with agent(settings) as last:
+            finish(settings, writing, last)
+    report("agent killed -9 or stopped, small segments", OFTEN, judge(harmed.calls, writing))
     expect_true_accounts(harmed, writing)
 
 
@@ -117,6 +131,22 @@ def test_late_agent(harmed: Harmed, report: Report) -> None:
     every = [*living, *killed, *ended]
     report("agent started late", 1, judge(harmed.calls, every))
     expect_true_accounts(harmed, living)
+
+
+def test_two_agents(harmed: Harmed, chance: random.Random, report: Report) -> None:
+    """Of two agents one ships, and the other one when that is killed."""
+    settings = harmed.settings(**BY_AGENT)
+    with writers(settings) as writing, ExitStack() as stack:
+        first = stack.enter_context(agent(settings))
+        for _ in range(FEW):
+            second = stack.enter_context(agent(settings))
+            wait_for_more(harmed.calls, chance.randint(50, 200))
+            first.kill()
+            wait_for_more(harmed.calls, 200)
+            first = second
+        finish(settings, writing, first)
+    report("two agents, one killed -9", FEW, judge(harmed.calls, writing))
+    expect_true_accounts(harmed, writing)
 
 
 def test_frozen_agent(harmed: Harmed, report: Report, tmp_path: Path) -> None:
@@ -182,3 +212,13 @@ def test_switched_with_calls_open(harmed: Harmed, report: Report) -> None:
             process.wait()
         finish(settings, [], last)
     report("from thread to agent and back", scenes.SWITCHES * FEW, judge(harmed.calls, switching))
+
+
+def test_forking_processes(harmed: Harmed, report: Report) -> None:
+    """A process that forks while its threads record hangs not, and the agent ships for all."""
+    settings = harmed.settings(**BY_AGENT)
+    how = {"threads": 4, "pause_seconds": 0.001, "meanwhile": scenes.fork_often}
+    with agent(settings) as last, child(settings, **how) as process:
+        process.wait()
+        finish(settings, [], last)
+    report("fork under an agent", scenes.FORKS, judge(harmed.calls, [process]))

@@ -115,6 +115,27 @@ def test_ended_processes(harmed: Harmed, report: Report, end: str) -> None:
     assert not [line for line in last.log if "fault" in line], last.log
 
 
+def test_mongodb_and_agent_killed(harmed: Harmed, chance: random.Random, report: Report) -> None:
+    """MongoDB killed under the agent, and the agent in the outage: all calls arrive, once."""
+    settings = harmed.settings(**BY_AGENT, **SMALL)
+    with writers(settings, **SLOWLY) as writing:
+        for number in range(FEW):
+            with agent(settings) as it:
+                wait_for_more(harmed.calls, chance.randint(1, 50))
+                harmed.server.kill()
+                until(lambda it=it: [line for line in it.log if "not available" in line])
+                writing[0].wait_for_promises(20)
+                if number % 2:
+                    it.kill()
+                harmed.server.restart()
+                if not number % 2:
+                    wait_for_more(harmed.calls, 50)
+        with agent(settings) as last:
+            finish(settings, writing, last)
+    report("mongod killed -9 under an agent", FEW, judge(harmed.calls, writing))
+    expect_true_accounts(harmed, writing)
+
+
 def test_late_agent(harmed: Harmed, report: Report) -> None:
     """What was recorded before there was an agent arrives: of the living, the ended, the killed."""
     settings = harmed.settings(**BY_AGENT)

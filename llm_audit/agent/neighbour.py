@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from llm_audit.agent.job import Job
-from llm_audit.errors import let_through, log_once
+from llm_audit.errors import let_through, log_fault, log_once
 from llm_audit.journal.losses import Account, find_left
 from llm_audit.journal.reader import READ_BYTES
 from llm_audit.journal.spool.agent_state import NOTHING, Figures
@@ -184,6 +184,9 @@ class Neighbour(Job):
         except OSError as error:
             let_through(error)
             log_once(f"A process cannot be told how far its journal is ({error.strerror}).")
+        except BaseException as fault:  # noqa: BLE001  (whatever is wrong with one, others go on)
+            let_through(fault)
+            log_fault(fault)
 
     def _shipment(self) -> Shipment:
         is_first = not self._process.is_on_its_way

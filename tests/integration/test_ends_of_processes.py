@@ -128,9 +128,8 @@ def test_every_end_with_an_agent(recording: Recording, calls: Calls) -> None:
         until(lambda: list((settings.spool_dir / settings.target()).glob("*-*")) == [])
     found = ends(calls)
     assert found.pop("pool terminated") in TERMINATED
-    exited = ("recovered", "INCOMPLETE", "process_exit")
-    expected = {way: LOST if way in VANISHED else exited for way in ways - {"pool terminated"}}
-    assert found == expected | {"lifespan": ("recovered", "INCOMPLETE", "shutdown")}
+    expected = {way: LOST if way in VANISHED else EXITED for way in ways - {"pool terminated"}}
+    assert found == expected | {"lifespan": SHUT_DOWN}
     assert_nothing_is_missing(calls, ways)
 
 

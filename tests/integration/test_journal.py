@@ -220,6 +220,7 @@ def test_a_newer_journal_is_left_alone(calls: Calls, caplog: pytest.LogCaptureFi
     for number in range(2):
         recover(dead_folder([start_record(str(number))]))
 
+    until(lambda: any(str(newer) in line for line in caplog.messages))  # it may be looked at last
     assert [(path.name, path.read_bytes()) for path in sorted(newer.iterdir())] == content
     assert calls.count_documents({"_id": {"$in": ["0", "1"]}}) == 2
     assert len([line for line in caplog.messages if str(newer) in line]) == 1

@@ -7,6 +7,7 @@ from typing import Any
 import bson
 import pytest
 
+from llm_audit.journal.records import SEQ_MAX
 from llm_audit.journal.spool.agent_state import (
     OTHER_SERVICES,
     SERVICES_MAX,
@@ -40,6 +41,18 @@ def test_what_an_agent_says_comes_back(target: Path) -> None:
         assert read_state(target) == state
 
     assert AgentState(NOW, services=services).total() == Figures(6, 4, 1, 2, 4096, 2.5)
+
+
+def test_sums_of_what_many_say_fit_into_a_file(target: Path) -> None:
+    """Each count may be as large as any: some hundreds of them are no longer a number of BSON."""
+    largest = Figures(recorded=SEQ_MAX)
+    total = Figures()
+    for _ in range(2**16):
+        total = total.together(largest)
+    write_state(target, AgentState(NOW, services={"s": total}))
+    found = read_state(target)
+    assert found is not None
+    assert found.total() == largest
 
 
 def test_services_that_are_very_many_are_told_together(target: Path) -> None:

@@ -100,5 +100,5 @@ def test_gaps_between_the_numbers_are_counted(tmp_path: Path) -> None:
     held = JournalReader(journal.segments, pending_after_seconds=0, batch_size=500, losses=losses)
 
     assert arrived(held) == [*range(100, 180), 190]
-    assert (held.missing, held.last_read_seq, losses.entries()) == (10, 91, [])
+    assert (held.gaps.count, held.last_read_seq, losses.entries()) == (10, 91, [])
     assert journal.losses.total == 10

@@ -15,6 +15,7 @@ from bson.errors import BSONError
 
 from llm_audit.errors import let_through
 from llm_audit.journal.losses import count_in
+from llm_audit.journal.records import SEQ_MAX
 from llm_audit.journal.spool.folder import AGENT_FOLDER
 from llm_audit.journal.spool.owners import boot_id, short
 from llm_audit.runtime import trusted
@@ -51,7 +52,7 @@ class Figures(NamedTuple):
 
     def together(self, other: "Figures") -> "Figures":
         """Return those of both."""
-        sums = (one + its for one, its in zip(self, other, strict=True))
+        sums = (min(one + its, SEQ_MAX) for one, its in zip(self, other, strict=True))
         oldest = max(self.oldest_seconds, other.oldest_seconds)
         return Figures._make(sums)._replace(oldest_seconds=oldest)
 

@@ -44,7 +44,7 @@ def produce():
 """
 DRAMATIQ = f"""
 spin, wait = (
-    dramatiq.actor(audited(work), time_limit=300, max_retries=0) for work in (spin, wait)
+    dramatiq.actor(audited(work), time_limit=1_000, max_retries=0) for work in (spin, wait)
 )
 flaky = dramatiq.actor(audited(flaky), max_retries=1, min_backoff=1)
 
@@ -54,7 +54,7 @@ def produce():
     summarize.send("text")
 """
 HUEY = f"""
-spin, wait = (huey.task(context=True, timeout=0.3)(audited(work)) for work in (spin, wait))
+spin, wait = (huey.task(context=True, timeout=1)(audited(work)) for work in (spin, wait))
 flaky = huey.task(context=True, retries=1)(audited(flaky))
 
 def produce():

@@ -125,10 +125,20 @@ def test_ctrl_c_ends_it_in_order_also_while_mongodb_is_away(recording: Recording
     assert "Traceback" not in log
 
 
+@contextmanager
+def inherited(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
+    """Have programs begin with this for a signal, whatever these tests were begun with."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_terminal_that_is_gone_ends_it_in_order_but_not_under_nohup(recording: Recording) -> None:
     """SIGHUP is no worse than Ctrl-C; whoever had signals ignored means that."""
     settings = recording(shipper="agent", mongo_url="mongodb://127.0.0.1:1")
-    with agent(settings) as its:
+    with inherited(signal.SIGHUP, signal.SIG_DFL), agent(settings) as its:
         line_of(its)
         until(lambda: pid_of_agent(settings) == its.pid)
         its.send_signal(signal.SIGHUP)
@@ -136,15 +146,10 @@ def test_a_terminal_that_is_gone_ends_it_in_order_but_not_under_nohup(recording:
     assert its.returncode == 128 + signal.SIGHUP
     assert log.splitlines()[-1].startswith("llm-audit: ends. ")
 
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits that
-    try:
-        with agent(settings) as its:
-            signal.signal(signal.SIGHUP, before)
-            line_of(its)
-            until(lambda: pid_of_agent(settings) == its.pid)
-            its.send_signal(signal.SIGHUP)
-            its.send_signal(signal.SIGTERM)
-            its.communicate(timeout=PATIENCE)
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with inherited(signal.SIGHUP, signal.SIG_IGN), agent(settings) as its:
+        line_of(its)
+        until(lambda: pid_of_agent(settings) == its.pid)
+        its.send_signal(signal.SIGHUP)
+        its.send_signal(signal.SIGTERM)
+        its.communicate(timeout=PATIENCE)
     assert its.returncode == 0

@@ -6,6 +6,8 @@ DISK_REFUSED = "the disk refuses the journal"  # the key, whoever finds out firs
 UNTIL_THEN = (
     "Until then calls are in memory only, and lost if this process ends before MongoDB has them."
 )
+# where calls wait, in a sentence of who ships
+IN_MEMORY_ONLY = "calls are in memory only, as the journal in spool_dir cannot be written"
 _MAKE_ROOM = (
     "Bring MongoDB back or make room in the spool (LLM_AUDIT_SPOOL_DIR, LLM_AUDIT_SPOOL_MAX_BYTES)."
 )

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_audit.errors import let_through, log_fault, log_once, passing_over
+from llm_audit.errors import log_once, passing_over
+from llm_audit.journal import complaints
 from llm_audit.journal.segments.memory import give_up, unsaved
 from llm_audit.journal.spool import looking, progress
 from llm_audit.journal.spool.agents import START_IT, agent_of
@@ -20,7 +21,7 @@ from llm_audit.recorder import exits
 from llm_audit.recorder.captured import end_dropped
 from llm_audit.recorder.shipping.acknowledged import FlushResult
 from llm_audit.recorder.shipping.backlog import Backlog
-from llm_audit.recorder.shipping.chores import Every
+from llm_audit.recorder.shipping.chores import Every, do
 from llm_audit.runtime import clock
 from llm_audit.settings import Settings
 
@@ -75,8 +76,7 @@ class HandedOver:
     @property
     def unavailable(self) -> str | None:
         """Why nothing is on its way now; None if it is, as far as is known."""
-        agent = agent_of(self._folder.path.parent)
-        if agent is None or not agent.lives:
+        if not self._has_agent():
             return f"no agent runs: {START_IT}"
         return self._told.look().unavailable
 
@@ -175,7 +175,7 @@ class HandedOver:
 
     def _why(self) -> str | None:
         if unsaved(self._journal.segments):
-            return "calls are in memory only, as the journal in spool_dir cannot be written"
+            return complaints.IN_MEMORY_ONLY
         return self.unavailable
 
     def _ask_for(self, seq: int) -> int:
@@ -190,14 +190,13 @@ class HandedOver:
                     progress.want(self._folder.path, wanted)
         return through
 
+    def _has_agent(self) -> bool:
+        agent = agent_of(self._folder.path.parent)
+        return agent is not None and agent.lives
+
     def _look(self) -> None:
-        """Do what is due; who records hears of no fault in it."""
-        for chore in self._chores:
-            try:
-                chore()
-            except BaseException as fault:  # noqa: BLE001
-                let_through(fault)
-                log_fault(fault)
+        """Do what is due; who records hears of no fault in it, and none of these asks MongoDB."""
+        do(self._chores)
 
     def _look_after_journal(self) -> None:
         """Keep the folder in place, segments short, and what was in memory on disk."""
@@ -223,8 +222,7 @@ class HandedOver:
 
     def _measure_room(self) -> None:
         """Measure a part of the spool, where no agent does: there may be more, not less."""
-        agent = agent_of(self._folder.path.parent)
-        if agent is None or not agent.lives:
+        if not self._has_agent():
             spool, before = self._settings.spool_dir, self._journal.room.bytes
             used = used_bytes(spool, at_most=MEASURED_ENTRIES)
             self._room_before = self._journal.measured_elsewhere(used, before, free_bytes(spool))
@@ -239,8 +237,7 @@ class HandedOver:
 
     def _miss_agent(self) -> None:
         """Say once that nobody ships what is recorded."""
-        agent = agent_of(self._folder.path.parent)
-        if agent is None or not agent.lives:
+        if not self._has_agent():
             log_once(
                 f"LLM_AUDIT_SHIPPER is agent, but no agent runs: calls wait in "
                 f"{self._folder.path.parent}, nothing is lost. To ship them, {START_IT}.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from llm_audit import causes, prices
 from llm_audit.errors import let_through, log_once
+from llm_audit.journal import complaints
 from llm_audit.journal.segments.memory import give_up, unsaved
 from llm_audit.journal.spool.agents import has_left
 from llm_audit.journal.spool.folder import ProcessFolder, free_bytes, used_bytes
@@ -350,5 +351,5 @@ class Shipper:
 
     def _where_calls_wait(self) -> str:
         if self._journal.disk_refuses or unsaved(self._journal.segments):
-            return "calls are in memory only, as the journal in spool_dir cannot be written"
+            return complaints.IN_MEMORY_ONLY
         return IN_THE_JOURNAL
